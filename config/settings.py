@@ -1,0 +1,161 @@
+"""Every knob of the service, typed, bounded and described, read from the environment.
+
+All durations are seconds and take fractions. A ``.env`` file in the working directory is read
+too; the environment wins over it.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _words(value: object) -> object:
+    """Read ``"a, b"`` as ``["a", "b"]``; anything that is not a string is left to pydantic."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return value
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Immutable; tokens and secrets are never shown by ``repr``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REELQUEUE_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    # --- the video API -------------------------------------------------------------------
+    api_url: str = Field(
+        "https://mega-api-prod.nemovideo.ai",
+        validation_alias=AliasChoices("NEMO_API_URL", "api_url"),
+        description="Base URL of the video API.",
+    )
+    web_url: str = Field(
+        "https://nemovideo.com",
+        validation_alias=AliasChoices("NEMO_WEB_URL", "web_url"),
+        description="Base URL of the links for people: claim, register.",
+    )
+    tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        validation_alias=AliasChoices("NEMO_TOKEN", "tokens"),
+        description="Registered tokens, comma-separated; none: one anonymous token is asked for.",
+    )
+    client_id: str | None = Field(
+        None,
+        validation_alias=AliasChoices("NEMO_CLIENT_ID", "client_id"),
+        description="Client id (a UUID) of the anonymous token; none: made once and kept in Redis.",
+    )
+    skill_platform: str | None = Field(
+        None,
+        validation_alias=AliasChoices("SKILL_SOURCE", "skill_platform"),
+        description="Value of X-Skill-Platform; none: read off the install path.",
+    )
+    skill_version: str = Field(
+        "1.0.0",
+        validation_alias=AliasChoices("SKILL_VERSION", "skill_version"),
+        description="Value of X-Skill-Version.",
+    )
+
+    # --- Redis -----------------------------------------------------------------------------
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="Where the job records and the results live (redis:// or rediss://).",
+    )
+    broker_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("BROKER_URL", "broker_url"),
+        description="Where the Celery queues live; none: the same as REDIS_URL.",
+    )
+    namespace: str = Field(
+        "rq", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="Prefix of all keys in Redis."
+    )
+
+    # --- media -------------------------------------------------------------------------------
+    media_url: str = Field(
+        default_factory=lambda: Path("var/media").absolute().as_uri(),
+        description="Store of the source images (any fsspec URL).",
+    )
+    output_url: str = Field(
+        default_factory=lambda: Path("var/output").absolute().as_uri(),
+        description="Store of the finished clips (any fsspec URL).",
+    )
+    media_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders from which other services may name files by path."
+    )
+    private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Hosts in private ranges that image URLs and webhooks may reach."
+    )
+
+    # --- work --------------------------------------------------------------------------------
+    concurrency: int = Field(1000, ge=1, description="Slots of one worker process.")
+    account_in_flight: int = Field(50, ge=1, description="The most messages at once for a token.")
+    clip_cost: int = Field(100, ge=1, description="First estimate of a clip's price, in credits.")
+    balance_seconds: Seconds = Field(60, description="How often the balance is read.")
+    hint_cap: int = Field(500, ge=1, description="The most hints waiting in the Celery queue.")
+    result_days: float = Field(30, gt=0, description="How long finished records are kept, in days.")
+
+    # --- timing --------------------------------------------------------------------------------
+    render_poll_seconds: Seconds = Field(30, description="Between two looks at a render.")
+    render_max_polls: int = Field(10, ge=1, description="Looks at one render before it is slow.")
+    stream_timeout_seconds: Seconds = Field(900, description="The longest one message may run.")
+    stream_idle_seconds: Seconds = Field(600, description="The longest run of only heartbeats.")
+    still_working_seconds: Seconds = Field(120, description="Between two «still working» notes.")
+    settle_first_seconds: Seconds = Field(30, description="From a broken stream to a first look.")
+    settle_seconds: Seconds = Field(60, description="Between two looks after a broken stream.")
+    settle_checks: int = Field(5, ge=2, description="Unchanged looks before an outcome is unknown.")
+    rate_limit_seconds: Seconds = Field(30, description="Cool-down after a 429 without a date.")
+    lease_seconds: Seconds = Field(30, description="How long a worker owns a job unless it beats.")
+    tick_seconds: Seconds = Field(0.5, description="Between two rounds of the ticker.")
+
+    # --- operating -----------------------------------------------------------------------------
+    webhook_secret: SecretStr | None = Field(None, description="Key that signs webhooks.")
+    sentry_dsn: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("SENTRY_DSN", "sentry_dsn"),
+        description="Sentry project; none: Sentry is off.",
+    )
+    log_format: Literal["console", "json"] = Field("console", description="Form of a log line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe line that is written."
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Loopback port of the worker's metrics; none: off."
+    )
+
+    @field_validator("tokens", "media_roots", "private_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _words(value)
+
+    @field_validator("api_url", "web_url")
+    @classmethod
+    def _no_trailing_slash(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @property
+    def broker(self) -> SecretStr:
+        """The broker's URL: ``BROKER_URL``, else ``REDIS_URL``."""
+        return self.broker_url or self.redis_url
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the settings once a process.
+
+    Raises:
+        pydantic.ValidationError: A value is out of its bounds; the message names the variable.
+    """
+    return Settings()
