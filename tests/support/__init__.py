@@ -1,0 +1,1 @@
+"""What the tests start and wait for: real servers, real processes, conditions."""

@@ -1,0 +1,286 @@
+"""The ledger: every read and write of the job records, by way of the scripts.
+
+The record in Redis is the only truth about a job. Each method that changes something is one
+script, safe to run twice, because a lost reply makes the client run it again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+from worker.ledger.records import (
+    Account,
+    Batch,
+    Job,
+    read_account,
+    read_batch,
+    read_counts,
+    read_job,
+)
+from worker.ledger.scripts import Scripts
+from worker.ledger.states import Reason, State
+
+MARGIN_MS: Final = 1000
+"""From the end of a lease to the first look at the job by somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be written. ``fingerprint`` tells whether a known key means the same job."""
+
+    id: str
+    payload: Mapping[str, Any]
+    fingerprint: str
+    priority: str = "normal"
+    key: str = ""
+    batch_id: str = ""
+    row: int = 0
+    parent_id: str = ""
+
+    @property
+    def flow(self) -> str:
+        """The flow the job waits in: its batch, or the single jobs, by priority."""
+        return f"{self.batch_id or 'single'}:{self.priority}"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The answer to a submission: ``verdict`` is OK, DUPLICATE or CONFLICT."""
+
+    verdict: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a claim: OK with the record, or why not."""
+
+    verdict: str  # OK, BUSY, EARLY, GONE, POISON
+    record: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The end of a step: what the record says from here on."""
+
+    state: State
+    delay: float = 0.0  # seconds
+    reason: Reason | None = None
+    message: str = ""
+    remedy: str = ""
+    resume: State | None = None
+    outcome: str = ""
+    facts: Mapping[str, str] | None = None
+
+
+class Ledger:
+    """Job, batch and account records of one namespace."""
+
+    # The client's own annotations say «str or bytes» of every reply, however it decodes: Any.
+    def __init__(
+        self,
+        redis: Any,  # noqa: ANN401
+        namespace: str,
+        *,
+        lease_seconds: float,
+        clock: str | None = None,
+    ) -> None:
+        """Bind to a client with ``decode_responses=True``. Nothing is sent yet."""
+        self.redis = redis
+        self.namespace = namespace
+        self.lease_ms = int(lease_seconds * 1000)
+        self.scripts = Scripts(redis, namespace, clock)
+
+    def key(self, kind: str, name: str | None = None) -> str:
+        """The Redis key of a record or a set."""
+        tail = "" if name is None else f":{name}"
+        return f"{kind}:{{{self.namespace}}}{tail}"
+
+    # --- submitting ------------------------------------------------------------------------
+
+    def submit(self, job: NewJob) -> Submitted:
+        """Write one job as queued, or find the one that its key names."""
+        verdict, job_id = self.scripts.run("submit", *_submit_arguments(job))
+        return Submitted(verdict, job_id)
+
+    def submit_many(self, jobs: Iterable[NewJob]) -> list[Submitted]:
+        """Write many jobs in one round trip."""
+        sha = self.scripts.sha("submit")
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pipe.evalsha(sha, *self.scripts.arguments(*_submit_arguments(job)))
+            return [Submitted(*reply) for reply in pipe.execute()]
+
+    def open_batch(self, batch_id: str, name: str, created_at: int) -> None:
+        """Make a batch record, if it is new."""
+        with self.redis.pipeline() as pipe:
+            pipe.hsetnx(self.key("batch", batch_id), "name", name)
+            pipe.hsetnx(self.key("batch", batch_id), "created_at", str(created_at))
+            pipe.zadd(self.key("batches"), {batch_id: created_at}, nx=True)
+            pipe.execute()
+
+    def seal_batch(self, batch_id: str) -> None:
+        """Say that the batch's manifest is wholly in."""
+        self.redis.hset(self.key("batch", batch_id), "sealed", "1")
+
+    def pause(self, batch_id: str) -> bool:
+        """Let no further job of the batch start. False: no such batch."""
+        return bool(self.scripts.run("flow_gate", batch_id, 1) == "OK")
+
+    def resume(self, batch_id: str) -> bool:
+        """Let the batch's jobs start again. False: no such batch."""
+        return bool(self.scripts.run("flow_gate", batch_id, 0) == "OK")
+
+    # --- the ticker --------------------------------------------------------------------------
+
+    def due(self, n: int, *, room: int, admit: int) -> list[tuple[str, State]]:
+        """What to hand out now: ids and their states, the agenda before the flows."""
+        flat = self.scripts.run("due", n, self.lease_ms, room, admit, self.lease_ms)
+        return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
+
+    def untold(self, n: int) -> list[str]:
+        """Outbox entries that are due, oldest first."""
+        seconds, micros = self.redis.time()
+        now = seconds * 1000 + micros // 1000
+        return list(self.redis.zrangebyscore(self.key("outbox"), "-inf", now, start=0, num=n))
+
+    def told(self, entry: str, revision: int) -> None:
+        """Take an entry out of the outbox, unless its job has moved on since."""
+        self.scripts.run("told", entry, revision, -1)
+
+    def tell_later(self, entry: str, delay: float) -> None:
+        """Put an entry off, in seconds."""
+        self.scripts.run("told", entry, 0, int(delay * 1000))
+
+    # --- a step ------------------------------------------------------------------------------
+
+    def claim(self, job_id: str, owner: str, nonce: str) -> Claim:
+        """Ask for the ownership of a job for one lease."""
+        reply = self.scripts.run(
+            "claim", job_id, owner, nonce, self.lease_ms, MARGIN_MS, self.lease_ms
+        )
+        flat = reply[1] if len(reply) > 1 else []
+        return Claim(reply[0], dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    def beat(self, leases: Iterable[tuple[str, int]]) -> list[bool]:
+        """Push the leases of (job id, fence) on; False for each that is lost."""
+        sha = self.scripts.sha("beat")
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job_id, fence in leases:
+                pipe.evalsha(sha, *self.scripts.arguments(job_id, fence, self.lease_ms, MARGIN_MS))
+            return [reply == "OK" for reply in pipe.execute()]
+
+    def record(self, job_id: str, fence: int, facts: Mapping[str, str]) -> bool:
+        """Write facts in the middle of a step. False: the lease is lost."""
+        return bool(self.scripts.run("record", job_id, fence, *_pairs(facts)) == "OK")
+
+    def commit(self, job_id: str, fence: int, end: Commit, nonce: str | None = None) -> bool:
+        """End a step. False: the lease is lost, and with it the say."""
+        facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
+        reply = self.scripts.run(
+            "commit",
+            job_id,
+            fence,
+            nonce or uuid4().hex,
+            end.state,
+            int(end.delay * 1000),
+            end.reason or "",
+            end.resume or "",
+            end.outcome,
+            *_pairs(facts),
+        )
+        return bool(reply == "OK")
+
+    # --- people ------------------------------------------------------------------------------
+
+    def cancel(self, job_id: str) -> str:
+        """Ask for the end of a job: CANCELLED, REQUESTED, ENDED or GONE."""
+        return str(self.scripts.run("cancel", job_id))
+
+    def release(self, job_id: str, *, mode: str = "", who: str = "") -> str:
+        """Let a held job go on: OK, NOT_HELD, NEEDS_CHOICE, REFUSED or GONE."""
+        return str(self.scripts.run("release", job_id, mode, who))
+
+    def retry(self, job_id: str) -> str:
+        """Let a failed job go on: OK, NOT_FAILED or GONE."""
+        return str(self.scripts.run("retry", job_id))
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> Job | None:
+        """A job's record, or None.
+
+        Raises:
+            UnreadableRecordError: The record makes no sense to this version.
+        """
+        fields = self.redis.hgetall(self.key("job", job_id))
+        return read_job(fields) if fields else None
+
+    def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
+        """The records of many jobs, in order; ids that are gone are left out."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hgetall(self.key("job", job_id))
+            for fields in pipe.execute():
+                if fields:
+                    yield read_job(fields)
+
+    def recent_ids(self, limit: int) -> list[str]:
+        """Ids of all jobs, newest first."""
+        return list(self.redis.zrange(self.key("jobs"), 0, limit - 1, desc=True))
+
+    def batch_ids(self) -> list[str]:
+        """Ids of all batches, newest first."""
+        return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
+
+    def row_ids(self, batch_id: str) -> list[str]:
+        """Ids of a batch's jobs, in the order of its rows."""
+        return list(self.redis.zrange(self.key("rows", batch_id), 0, -1))
+
+    def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
+        """Ids of the jobs that are held for a reason."""
+        keys = [
+            key
+            for key in self.redis.smembers(self.key("holds"))
+            if key.endswith(f":{reason}") and account in (None, key.rsplit(":", 2)[1])
+        ]
+        return sorted(self.redis.sunion(keys)) if keys else []
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """A batch's record, or None."""
+        fields = self.redis.hgetall(self.key("batch", batch_id))
+        return read_batch(batch_id, fields) if fields else None
+
+    def counts(self) -> tuple[dict[State, int], dict[Reason, int]]:
+        """All jobs by state, and the held ones by reason."""
+        return read_counts(self.redis.hgetall(self.key("counts")))
+
+    def account(self, name: str) -> Account | None:
+        """What is known of an account's money, or None before its first balance."""
+        return read_account(name, self.redis.hgetall(self.key("account", name)))
+
+    def accounts(self) -> list[Account]:
+        """All accounts whose balance was read."""
+        names = sorted(self.redis.smembers(self.key("accounts")))
+        return [account for name in names if (account := self.account(name))]
+
+
+def _submit_arguments(job: NewJob) -> list[object]:
+    return [
+        job.id,
+        job.key,
+        job.fingerprint,
+        job.flow,
+        job.batch_id,
+        job.row,
+        "payload",
+        json.dumps(job.payload, ensure_ascii=False, separators=(",", ":")),
+        "parent",
+        job.parent_id,
+    ]
+
+
+def _pairs(facts: Mapping[str, str]) -> list[str]:
+    return [part for pair in facts.items() for part in pair]

@@ -1,0 +1,53 @@
+-- begin_paid(id, fence, turn, call, cost, lease, cap) -> OK | a refusal
+-- The intent to pay, written before the message is sent. One-shot a turn: whoever comes later,
+-- with another call, is refused for good, so a worker that slept past its lease cannot pay.
+--   LOST        not the owner               CANCELLED  a person asked to stop
+--   ALREADY     this turn has a message     CLOSED     the turn before it does not allow one
+--   NO_BALANCE  no reading of the balance   NO_CREDIT  the account cannot pay it
+--   BUDGET      the batch may not spend it  COOLING ms the account rests after a 429
+--   NO_SLOT     the account's messages in flight are at their cap
+-- Safe twice: the same call gets OK again, and writes again, so that the durability check that
+-- follows on the same connection has a write of its own to confirm.
+local id, fence, turn, call, cost, lease, cap =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
+
+local job = load_job(id)
+if not job or job.owner == '' or job.fence ~= fence then return {'LOST'} end
+
+local sent = job['call:' .. turn]
+if sent == call and turn == job.turn then
+  redis.call('HINCRBY', job_key(id), 'intents', 1)
+  return {'OK'}
+end
+if sent ~= '' then return {'ALREADY'} end
+if job.cancel_requested == '1' then return {'CANCELLED'} end
+if turn ~= job.turn then return {'CLOSED'} end
+if number(turn) > 1 then
+  local before = job['outcome:' .. (number(turn) - 1)]
+  if before ~= 'question' and before ~= 'pay_again' then return {'CLOSED'} end
+end
+
+local account = redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until')
+local base, reserved, cooling = account[1], number(account[2]), number(account[3])
+if cooling > now then return {'COOLING', cooling - now} end
+if not base then return {'NO_BALANCE'} end
+if tonumber(base) - reserved < cost then return {'NO_CREDIT'} end
+if job.batch ~= '' then
+  local most, used = unpack(redis.call('HMGET', batch_key(job.batch), 'max_credits', 'committed'))
+  if most and most ~= '' and number(used) + cost > tonumber(most) then return {'BUDGET'} end
+end
+local slots = slots_key(job.account)
+redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
+if redis.call('ZCARD', slots) >= cap then return {'NO_SLOT'} end
+
+redis.call('ZADD', slots, now + lease, call)
+redis.call('HSET', reserved_key(job.account), call, cost)
+redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', cost)
+if job.batch ~= '' then
+  redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', cost)
+end
+redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
+  'sent_at', now, 'outcome:' .. turn, 'sent')
+redis.call('HINCRBY', job_key(id), 'paid', 1)
+redis.call('HINCRBY', job_key(id), 'intents', 1)
+return {'OK'}

@@ -1,0 +1,53 @@
+-- claim(id, owner, nonce, lease, margin, grace)
+-- Makes a worker the owner of a job for one lease, under a new fence. What may run is decided
+-- from the record alone, never from the hint that led here or from the agenda's score.
+-- -> OK {record} | BUSY | EARLY | GONE | POISON
+-- Safe twice: the same owner and nonce get the same fence again.
+local id, owner, nonce, lease, margin, grace =
+  ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7])
+
+local job = load_job(id)
+if not job or not RUNNING[job.state] then
+  redis.call('ZREM', AGENDA, id)
+  return {'GONE'}
+end
+if job.owner == owner and job.nonce == nonce then
+  return {'OK', redis.call('HGETALL', job_key(id))}
+end
+if job.owner ~= '' and number(job.lease) > now then return {'BUSY'} end
+if number(job.not_before) > now then
+  redis.call('ZADD', AGENDA, job.not_before, id)
+  return {'EARLY'}
+end
+
+-- An owner that let its lease run out has crashed, or this job crashed it.
+local crashes = number(job.crashes)
+if job.owner ~= '' then crashes = crashes + 1 end
+if crashes >= 5 then
+  redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
+    'resume', job.state, 'message',
+    'Five workers in a row died while they worked on this job.')
+  unschedule(id)
+  move(id, job, 'held', 'poison')
+  tell(id)
+  return {'POISON'}
+end
+-- From the second crash on, only one such job runs at a time in the whole fleet, so that a
+-- poisonous one takes no innocent neighbours' crash counters up with it for long.
+if crashes >= 2 then
+  local suspect, till = unpack(redis.call('HMGET', META, 'suspect', 'suspect_until'))
+  if suspect and suspect ~= id and number(till) > now then
+    redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0)
+    redis.call('ZADD', AGENDA, now + grace, id)
+    return {'EARLY'}
+  end
+  redis.call('HSET', META, 'suspect', id, 'suspect_until', now + lease + margin)
+end
+
+redis.call('HINCRBY', job_key(id), 'fence', 1)
+redis.call('HINCRBY', job_key(id), 'attempts', 1)
+redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'crashes', crashes,
+  'lease', now + lease)
+redis.call('HSETNX', job_key(id), 'started_at', now)
+redis.call('ZADD', AGENDA, now + lease + margin, id)
+return {'OK', redis.call('HGETALL', job_key(id))}

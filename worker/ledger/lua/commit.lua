@@ -1,0 +1,44 @@
+-- commit(id, fence, nonce, state, delay, reason, resume, outcome, field, value, ...)
+-- Ends a step: facts, the next state and when it is due, in one write by the newest fence.
+--   delay    ms until the next step        reason   why held or failed, else ''
+--   resume   where a held job goes on      outcome  of the present turn, '' to leave it
+-- -> OK | LOST.  Safe twice: the nonce of the last commit is kept.
+local id, fence, nonce, state, delay, reason, resume, outcome =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
+local job = load_job(id)
+if not job then return 'LOST' end
+if job.committed == nonce then return 'OK' end
+if job.owner == '' or job.fence ~= fence then return 'LOST' end
+
+if #ARGV > 9 then redis.call('HSET', job_key(id), unpack(ARGV, 10)) end
+local account = redis.call('HGET', job_key(id), 'account')
+redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0,
+  'crashes', 0, 'not_before', now + delay)
+if account then job.account = account end
+if redis.call('HGET', META, 'suspect') == id then redis.call('HDEL', META, 'suspect') end
+
+local call = job['call:' .. job.turn]
+if call ~= '' and state ~= 'generating' and state ~= 'settling' then end_call(job, call) end
+if outcome ~= '' then
+  redis.call('HSET', job_key(id), 'outcome:' .. job.turn, outcome)
+  if outcome == 'question' then
+    end_call(job, call)
+    redis.call('HINCRBY', job_key(id), 'turn', 1)
+  end
+end
+
+if ENDS[state] then
+  move(id, job, state, reason)
+  redis.call('HSET', job_key(id), 'finished_at', now)
+  unschedule(id)
+  tell(id)
+elseif state == 'held' then
+  redis.call('HSET', job_key(id), 'resume', resume)
+  move(id, job, state, reason)
+  unschedule(id)
+  tell(id)
+else
+  move(id, job, state)
+  redis.call('ZADD', AGENDA, now + delay, id)
+end
+return 'OK'

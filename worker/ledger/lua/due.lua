@@ -1,0 +1,61 @@
+-- due(n, grace, room, admit, lease) -> {id, state, id, state, ...}
+-- What the ticker hands to Celery now. Agenda first, then the flows by virtual time.
+--   n      the most ids in one call          room   free places in the Celery queue
+--   grace  ms until an id comes up again     admit  the most jobs from prepare to settle
+-- Agenda entries are re-armed, never removed: a lost hint costs only the grace.
+local n, grace, room, admit, lease =
+  number(ARGV[2]), number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
+
+-- When nobody ticked for half a lease, Redis was away or frozen, and healthy owners, who could
+-- not beat either, look dead. They get one lease to show themselves.
+local last = number(redis.call('HGET', META, 'last_tick'))
+if last > 0 and now - last > lease / 2 then
+  redis.call('HSET', META, 'grace_until', now + lease)
+end
+redis.call('HSET', META, 'last_tick', now)
+local grace_until = number(redis.call('HGET', META, 'grace_until'))
+
+n = math.min(n, room)
+local out = {}
+if n <= 0 then return out end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, n)) do
+  local state, owner = unpack(redis.call('HMGET', job_key(id), 'state', 'owner'))
+  if not state or not RUNNING[state] then
+    redis.call('ZREM', AGENDA, id)
+  elseif owner and owner ~= '' and now < grace_until then
+    redis.call('ZADD', AGENDA, grace_until, id)
+  else
+    redis.call('ZADD', AGENDA, now + grace, id)
+    out[#out + 1] = id
+    out[#out + 1] = state
+  end
+end
+
+local counts = redis.call('HMGET', COUNTS, 'n:preparing', 'n:generating', 'n:settling')
+local admitted = number(counts[1]) + number(counts[2]) + number(counts[3])
+while #out / 2 < n and admitted < admit do
+  local head = redis.call('ZRANGE', FLOWS, 0, 0, 'WITHSCORES')
+  if #head == 0 then break end
+  local flow, at = head[1], number(head[2])
+  local id = redis.call('LPOP', flow_key(flow))
+  if not id then
+    redis.call('ZREM', FLOWS, flow)
+  else
+    redis.call('HSET', META, 'virtual_time', at)
+    if redis.call('EXISTS', flow_key(flow)) == 0 then
+      redis.call('ZREM', FLOWS, flow)
+    else
+      redis.call('ZINCRBY', FLOWS, 1 / (WEIGHT[string.match(flow, '[^:]*$')] or 1), flow)
+    end
+    local job = load_job(id)
+    if job and job.state == 'queued' then
+      move(id, job, 'preparing')
+      redis.call('ZADD', AGENDA, now + grace, id)
+      admitted = admitted + 1
+      out[#out + 1] = id
+      out[#out + 1] = 'preparing'
+    end
+  end
+end
+return out

@@ -1,0 +1,111 @@
+-- Shared by every script: key names, counters, and the few moves that several scripts make.
+-- ARGV[1] is always the namespace. KEYS[1] is always meta:{ns}, so that a cluster can route.
+local ns = ARGV[1]
+local now = clock()
+
+local META = KEYS[1]
+local AGENDA = 'agenda:{' .. ns .. '}'
+local FLOWS = 'flows:{' .. ns .. '}'
+local OUTBOX = 'outbox:{' .. ns .. '}'
+local COUNTS = 'counts:{' .. ns .. '}'
+local JOBS = 'jobs:{' .. ns .. '}'
+
+local function job_key(id) return 'job:{' .. ns .. '}:' .. id end
+local function flow_key(flow) return 'flow:{' .. ns .. '}:' .. flow end
+local function batch_key(batch) return 'batch:{' .. ns .. '}:' .. batch end
+local function account_key(account) return 'account:{' .. ns .. '}:' .. account end
+local function slots_key(account) return 'slots:{' .. ns .. '}:' .. account end
+local function reserved_key(account) return 'reserved:{' .. ns .. '}:' .. account end
+local function ended_key(account) return 'ended:{' .. ns .. '}:' .. account end
+local function held_key(account, reason)
+  if account == nil or account == '' then account = '-' end
+  return 'held:{' .. ns .. '}:' .. account .. ':' .. reason
+end
+
+local RUNNING = {preparing = true, generating = true, settling = true, rendering = true,
+                 delivering = true}
+local ENDS = {succeeded = true, failed = true, cancelled = true}
+local WEIGHT = {high = 16, normal = 4, low = 1}
+
+-- The record as a table of strings; absent fields read as ''.
+local function load_job(id)
+  local flat = redis.call('HGETALL', job_key(id))
+  if #flat == 0 then return nil end
+  local job = setmetatable({}, {__index = function() return '' end})
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  return job
+end
+
+local function number(text) return tonumber(text) or 0 end
+
+local function count(job, field, by)
+  redis.call('HINCRBY', COUNTS, field, by)
+  if job.batch ~= '' then redis.call('HINCRBY', batch_key(job.batch), field, by) end
+end
+
+-- Moves the state, the counters and the clock of the state in one go. A held job is counted
+-- under its reason too.
+local function move(id, job, to, reason)
+  local from = job.state
+  if from == 'held' then
+    redis.call('SREM', held_key(job.account, job.reason), id)
+    count(job, 'h:' .. job.reason, -1)
+  end
+  if to == 'held' then
+    redis.call('SADD', held_key(job.account, reason), id)
+    redis.call('SADD', 'holds:{' .. ns .. '}', held_key(job.account, reason))
+    count(job, 'h:' .. reason, 1)
+  end
+  if from ~= to then
+    count(job, 'n:' .. from, -1)
+    count(job, 'n:' .. to, 1)
+    redis.call('HINCRBY', job_key(id), 'ms:' .. from, now - number(job.entered_at))
+    redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
+    job.state = to
+    job.entered_at = now
+  end
+  redis.call('HSET', job_key(id), 'reason', reason or '')
+  job.reason = reason or ''
+end
+
+-- An end or a hold must be told to the world: the entry is filled in the same step.
+local function tell(id)
+  redis.call('HINCRBY', job_key(id), 'revision', 1)
+  redis.call('ZADD', OUTBOX, now, 'job:' .. id)
+end
+
+local function virtual_time()
+  return number(redis.call('HGET', META, 'virtual_time'))
+end
+
+-- Puts a job at the end of its flow. A new or reawakened flow starts at the present virtual
+-- time, so that it neither owes nor is owed anything for the time it slept.
+local function enqueue(id, job)
+  redis.call('RPUSH', flow_key(job.flow), id)
+  local paused = job.batch ~= '' and redis.call('HGET', batch_key(job.batch), 'paused') == '1'
+  if not paused then redis.call('ZADD', FLOWS, 'NX', virtual_time(), job.flow) end
+end
+
+-- Whether the present turn of the job has a message that was, or may have been, sent.
+local function turn_is_paid(job)
+  local turn = job.turn
+  return turn ~= '' and job['call:' .. turn] ~= ''
+end
+
+local function ever_paid(job)
+  return number(job.paid) > 0
+end
+
+-- The message of a call is over: its slot is free, and its reservation falls with the first
+-- balance that was read later. Safe twice.
+local function end_call(job, call)
+  redis.call('ZREM', slots_key(job.account), call)
+  if redis.call('HEXISTS', reserved_key(job.account), call) == 1 then
+    redis.call('ZADD', ended_key(job.account), 'NX', now, call)
+  end
+end
+
+-- Takes a finished, held or cancelled job out of every queue it may stand in.
+local function unschedule(id)
+  redis.call('ZREM', AGENDA, id)
+end

@@ -1,0 +1,48 @@
+-- release(id, mode, who) -> OK | NOT_HELD | NEEDS_CHOICE | REFUSED | GONE
+-- A held job goes on at the first thing that is missing. By itself this never opens a paid turn.
+--   mode ''        go on            mode 'pay_again'  archive the turn's message, open the next
+--   mode 'as_done' take the session's present draft as the result of the unknown message
+-- Safe twice: the second run finds a job that is not held.
+local id, mode, who = ARGV[2], ARGV[3], ARGV[4]
+local job = load_job(id)
+if not job then return 'GONE' end
+if job.state ~= 'held' then return 'NOT_HELD' end
+local undecided = job.reason == 'outcome_unknown' or job.reason == 'session_lost'
+  or job.reason == 'question'
+local to = job.resume
+if to == '' then to = 'preparing' end
+
+if mode == '' then
+  if undecided and turn_is_paid(job) then return 'NEEDS_CHOICE' end
+elseif mode == 'as_done' then
+  if not undecided or not ever_paid(job) then return 'REFUSED' end
+  to = 'settling'
+  redis.call('HSET', job_key(id), 'as_done', 1)
+elseif mode == 'pay_again' then
+  if not undecided then return 'REFUSED' end
+  if turn_is_paid(job) then
+    end_call(job, job['call:' .. job.turn])
+    redis.call('HSET', job_key(id), 'outcome:' .. job.turn, 'pay_again')
+    redis.call('HINCRBY', job_key(id), 'turn', 1)
+  end
+  to = 'preparing'
+  redis.call('HDEL', job_key(id), 'readings', 'last_reading', 'baseline', 'as_done')
+  if job.reason == 'session_lost' then
+    redis.call('HDEL', job_key(id), 'session_id', 'task_id', 'claim_url', 'uploaded', 'bind_id')
+  end
+end
+if mode ~= '' then
+  redis.call('HSET', job_key(id), 'decided', mode, 'decided_by', who, 'decided_at', now)
+end
+
+redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0, 'message', '', 'remedy', '')
+redis.call('HDEL', job_key(id), 'resume', 'polls', 'render_tries')
+-- What has yet to pay takes its turn among the waiting; what has paid goes straight on.
+if to == 'preparing' or to == 'generating' then
+  move(id, job, 'queued')
+  enqueue(id, job)
+else
+  move(id, job, to)
+  redis.call('ZADD', AGENDA, now, id)
+end
+return 'OK'

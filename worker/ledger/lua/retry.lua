@@ -1,0 +1,22 @@
+-- retry(id) -> OK | NOT_FAILED | GONE
+-- A failed job goes on at the first thing that is missing, and pays nothing twice: a turn that
+-- has a message resumes behind it. Safe twice: the second run finds a job that has not failed.
+local id = ARGV[2]
+local job = load_job(id)
+if not job then return 'GONE' end
+if job.state ~= 'failed' then return 'NOT_FAILED' end
+local to = 'preparing'
+if turn_is_paid(job) then
+  if job.draft == '' then to = 'settling' else to = 'rendering' end
+end
+redis.call('HDEL', job_key(id), 'render_id', 'polls', 'render_tries', 'source_url', 'finished_at',
+  'tries', 'message', 'remedy')
+redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0)
+if to == 'preparing' then
+  move(id, job, 'queued')
+  enqueue(id, job)
+else
+  move(id, job, to)
+  redis.call('ZADD', AGENDA, now, id)
+end
+return 'OK'

@@ -1,0 +1,92 @@
+"""The money rule: a paid message is sent only behind an intent that is on disk.
+
+Source: the agenda protocol, «begin_paid» and «Durability of the intent».
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from worker.ledger.ledger import MARGIN_MS, Ledger
+
+FSYNC_WAIT_MS: Final = 3000
+"""How long one local fsync may take to be confirmed; below the client's socket time-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The answer to an intent to pay. Only ``OK`` allows the message to be sent."""
+
+    verdict: str  # OK, NOT_DURABLE, or a refusal of begin_paid
+    wait: float = 0.0  # seconds an account still cools down
+
+
+class Payments:
+    """Opens, settles and takes back the intents of paid messages."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def begin(
+        self, job_id: str, fence: int, *, turn: int, call: str, cost: float, cap: int
+    ) -> Intent:
+        """Write the intent and wait until it is on disk.
+
+        Both travel in one plain pipeline on one connection, because a confirmation speaks only
+        of the writes of its own connection; both answers are checked.
+        """
+        scripts = self._ledger.scripts
+        slot_ms = self._ledger.lease_ms + MARGIN_MS
+        arguments = scripts.arguments(job_id, fence, turn, call, cost, slot_ms, cap)
+        sha = scripts.sha("begin_paid")
+        try:
+            reply, synced = self._execute("EVALSHA", sha, arguments)
+        except NoScriptError:
+            reply, synced = self._execute("EVAL", scripts.text("begin_paid"), arguments)
+        verdict = str(reply[0])
+        if verdict == "COOLING":
+            return Intent(verdict, wait=int(reply[1]) / 1000)
+        if verdict == "OK" and not synced:
+            return Intent("NOT_DURABLE")
+        return Intent(verdict)
+
+    def _execute(self, command: str, script: str, arguments: list[Any]) -> tuple[list[Any], bool]:
+        with self._ledger.redis.pipeline(transaction=False) as pipe:
+            pipe.execute_command(command, script, *arguments)
+            pipe.execute_command("WAITAOF", 1, 0, FSYNC_WAIT_MS)
+            reply, confirmed = pipe.execute(raise_on_error=False)
+        if isinstance(reply, Exception):
+            raise reply
+        # Without an append-only file the command is an error: nothing will ever be on disk.
+        if isinstance(confirmed, ResponseError):
+            return reply, False
+        if isinstance(confirmed, Exception):
+            raise confirmed
+        return reply, int(confirmed[0]) >= 1
+
+    def fact(self, job_id: str, call: str, name: str, value: str) -> bool:
+        """Keep a result of a paid message, with or without a lease. False: not this job's call."""
+        reply = self._ledger.scripts.run("paid_fact", job_id, call, name, value)
+        return bool(reply != "UNKNOWN_CALL")
+
+    def take_back(self, job_id: str, fence: int, call: str, why: str) -> bool:
+        """Take an intent back whose message cannot have been charged.
+
+        Args:
+            job_id: The job.
+            fence: The owner's fence.
+            call: The call to take back.
+            why: One of the closed list in ``release_paid.lua``.
+        """
+        return bool(self._ledger.scripts.run("release_paid", job_id, fence, call, why) == "OK")
+
+    def read_balance(
+        self, account: str, *, read_at: int, available: float, frozen: float, total: float
+    ) -> None:
+        """Note a balance whose reading began at ``read_at`` (ms, the server's clock)."""
+        self._ledger.scripts.run("balance", account, read_at, available, frozen, total)
+
+    def cool_down(self, account: str, *, until: int) -> None:
+        """Let an account rest until a time (ms, the server's clock), for all workers."""
+        self._ledger.redis.hset(self._ledger.key("account", account), "cooling_until", str(until))

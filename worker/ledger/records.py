@@ -1,0 +1,253 @@
+"""The job record as the service reads it: typed, frozen, refused when it makes no sense."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from worker.ledger.states import RUNNING, Reason, State
+
+VERSION: Final = 1
+
+
+class UnreadableRecordError(Exception):
+    """A record that this version cannot read: another version, cut short, or foreign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One paid message of a job: what was intended, and what became of it."""
+
+    number: int
+    call: str
+    outcome: str  # sent, question, done, unchanged, pay_again
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. Times are milliseconds of the Redis server's clock; 0 is «not yet»."""
+
+    id: str
+    state: State
+    payload: Mapping[str, Any]
+    flow: str
+    batch_id: str | None
+    parent_id: str | None
+    reason: Reason | None
+    message: str
+    remedy: str
+    resume: str
+    owner: str
+    fence: int
+    lease: int
+    not_before: int
+    crashes: int
+    attempts: int
+    turn: int
+    turns: tuple[Turn, ...]
+    sent_at: int
+    cancel_requested: bool
+    created_at: int
+    started_at: int
+    finished_at: int
+    entered_at: int
+    revision: int
+    facts: Mapping[str, str]
+    """Every other field: what the stages found out, as text."""
+
+    @property
+    def call(self) -> str | None:
+        """The call id of the present turn's message, if there is one."""
+        return next((turn.call for turn in self.turns if turn.number == self.turn), None)
+
+    @property
+    def paid_messages(self) -> int:
+        """Messages that were, or may have been, sent and charged."""
+        return len(self.turns)
+
+    def fact(self, name: str) -> str | None:
+        """A fact, or None where it is missing or empty."""
+        return self.facts.get(name) or None
+
+    def number(self, name: str) -> int:
+        """A fact that counts; 0 where it is missing."""
+        return int(self.facts.get(name) or 0)
+
+    def call_fact(self, name: str) -> str | None:
+        """What is known of the present turn's message."""
+        return self.fact(f"fact:{self.call}:{name}") if self.call else None
+
+    @property
+    def milliseconds_in(self) -> dict[State, int]:
+        """Time spent in each state that was left."""
+        return {
+            State(name.removeprefix("ms:")): int(value)
+            for name, value in self.facts.items()
+            if name.startswith("ms:")
+        }
+
+
+_OWN: Final = frozenset(
+    {
+        *("v", "id", "payload", "flow", "batch", "parent", "created_at", "started_at"),
+        *("state", "entered_at", "finished_at", "revision", "reason", "message", "remedy"),
+        *("resume", "owner", "nonce", "fence", "lease", "not_before", "crashes", "attempts"),
+        *("turn", "sent_at", "cancel_requested"),
+    }
+)
+
+
+def read_job(fields: Mapping[str, str]) -> Job:
+    """Read a record.
+
+    Raises:
+        UnreadableRecordError: The version is unknown, or a field is missing or malformed.
+    """
+    try:
+        if int(fields["v"]) != VERSION:
+            raise UnreadableRecordError(f"record version {fields['v']}, this is {VERSION}")
+        state = State(fields["state"])
+        return Job(
+            id=fields["id"],
+            state=state,
+            payload=json.loads(fields["payload"]),
+            flow=fields["flow"],
+            batch_id=fields.get("batch") or None,
+            parent_id=fields.get("parent") or None,
+            reason=Reason(fields["reason"]) if fields.get("reason") else None,
+            message=fields.get("message", ""),
+            remedy=fields.get("remedy", ""),
+            resume=fields.get("resume", ""),
+            owner=fields.get("owner", ""),
+            fence=int(fields["fence"]),
+            lease=_int(fields, "lease"),
+            not_before=_int(fields, "not_before"),
+            crashes=_int(fields, "crashes"),
+            attempts=_int(fields, "attempts"),
+            turn=int(fields["turn"]),
+            turns=_turns(fields),
+            sent_at=_int(fields, "sent_at"),
+            cancel_requested=fields.get("cancel_requested") == "1",
+            created_at=int(fields["created_at"]),
+            started_at=_int(fields, "started_at"),
+            finished_at=_int(fields, "finished_at"),
+            entered_at=int(fields["entered_at"]),
+            revision=_int(fields, "revision"),
+            facts={name: value for name, value in fields.items() if name not in _OWN},
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
+
+
+def _int(fields: Mapping[str, str], name: str) -> int:
+    return int(fields.get(name) or 0)
+
+
+def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
+    return tuple(
+        Turn(
+            number=number,
+            call=fields[f"call:{number}"],
+            outcome=fields.get(f"outcome:{number}", "sent"),
+            cost=float(fields.get(f"cost:{number}") or 0),
+        )
+        for number in range(1, int(fields["turn"]) + 1)
+        if fields.get(f"call:{number}")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is known of one account's money. Credits; ``read_at`` in ms."""
+
+    name: str
+    available: float
+    frozen: float
+    total: float
+    base: float
+    reserved: float
+    spent: float
+    read_at: int
+    cooling_until: int
+
+    @property
+    def headroom(self) -> float:
+        """What may still be reserved."""
+        return self.base - self.reserved
+
+
+def read_account(name: str, fields: Mapping[str, str]) -> Account | None:
+    """Read an account's record; None before its first balance."""
+    if "base" not in fields:
+        return None
+    return Account(
+        name=name,
+        available=float(fields["available"]),
+        frozen=float(fields["frozen"]),
+        total=float(fields["total"]),
+        base=float(fields["base"]),
+        reserved=float(fields.get("reserved", 0)),
+        spent=float(fields.get("spent", 0)),
+        read_at=int(fields["read_at"]),
+        cooling_until=_int(fields, "cooling_until"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch and its counters, which always add up to its total."""
+
+    id: str
+    name: str
+    sealed: bool
+    paused: bool
+    created_at: int
+    counts: Mapping[State, int]
+    held_by: Mapping[Reason, int]
+    committed: float
+
+    @property
+    def total(self) -> int:
+        """All jobs of the batch."""
+        return sum(self.counts.values())
+
+    @property
+    def running(self) -> int:
+        """Jobs on the agenda."""
+        return sum(self.counts.get(state, 0) for state in RUNNING)
+
+    @property
+    def open(self) -> int:
+        """Queued and running jobs."""
+        return self.counts.get(State.QUEUED, 0) + self.running
+
+
+def read_counts(fields: Mapping[str, str]) -> tuple[dict[State, int], dict[Reason, int]]:
+    """The counters by state, and those of the held by reason; zeroes left out."""
+    states = {
+        State(name.removeprefix("n:")): int(value)
+        for name, value in fields.items()
+        if name.startswith("n:") and int(value)
+    }
+    reasons = {
+        Reason(name.removeprefix("h:")): int(value)
+        for name, value in fields.items()
+        if name.startswith("h:") and int(value)
+    }
+    return states, reasons
+
+
+def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
+    """Read a batch record."""
+    counts, held_by = read_counts(fields)
+    return Batch(
+        id=batch_id,
+        name=fields.get("name", ""),
+        sealed=fields.get("sealed") == "1",
+        paused=fields.get("paused") == "1",
+        created_at=_int(fields, "created_at"),
+        counts=counts,
+        held_by=held_by,
+        committed=float(fields.get("committed") or 0),
+    )

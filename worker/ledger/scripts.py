@@ -1,0 +1,54 @@
+"""The Lua scripts: each a file that documents itself, behind one prelude and one clock."""
+
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError
+
+_FOLDER: Final = resources.files(__package__) / "lua"
+
+
+@cache
+def source(name: str) -> str:
+    """The text of ``lua/<name>.lua``."""
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+class Scripts:
+    """Runs the scripts of one namespace on one connection pool.
+
+    Args:
+        redis: A client that decodes replies to ``str``.
+        namespace: First argument of every script.
+        clock: Lua that defines ``clock()``, in ms; the server's own time unless a test says
+            otherwise.
+    """
+
+    # The client's own annotations say «str or bytes» of every reply, however it decodes: Any.
+    def __init__(self, redis: Any, namespace: str, clock: str | None = None) -> None:  # noqa: ANN401
+        self._redis = redis
+        self._namespace = namespace
+        self._clock = clock or source("clock")
+        self._shas: dict[str, str] = {}
+
+    def text(self, name: str) -> str:
+        """The whole script as the server runs it."""
+        return "\n".join((self._clock, source("prelude"), source(name)))
+
+    def arguments(self, *values: object) -> list[Any]:
+        """Key count, the one key and the arguments of a call, as EVAL and EVALSHA take them."""
+        return [1, f"meta:{{{self._namespace}}}", self._namespace, *values]
+
+    def run(self, name: str, *values: object) -> Any:  # noqa: ANN401 - replies differ by script
+        """Run a script; its text travels only when the server does not know it."""
+        try:
+            return self._redis.evalsha(self.sha(name), *self.arguments(*values))
+        except NoScriptError:
+            return self._redis.eval(self.text(name), *self.arguments(*values))
+
+    def sha(self, name: str) -> str:
+        """The digest of a script, loaded once a process."""
+        if name not in self._shas:
+            self._shas[name] = str(self._redis.script_load(self.text(name)))
+        return self._shas[name]

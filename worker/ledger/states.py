@@ -1,0 +1,83 @@
+"""The states of a job and the closed list of reasons for a hold or a failure."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job stands. The names of running states are the names of the stages."""
+
+    QUEUED = "queued"  # in a flow, waiting for a slot
+    PREPARING = "preparing"  # image, session, upload
+    GENERATING = "generating"  # the paid message and its stream
+    SETTLING = "settling"  # reading what the message did
+    RENDERING = "rendering"  # export and polls
+    DELIVERING = "delivering"  # download, check, publish
+    HELD = "held"  # waits for a person, or for credits
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing follows by itself, and the job is in no flow, agenda or held set."""
+        return self in ENDS
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the job is on the agenda."""
+        return self in RUNNING
+
+
+ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+RUNNING = frozenset(
+    {
+        State.PREPARING,
+        State.GENERATING,
+        State.SETTLING,
+        State.RENDERING,
+        State.DELIVERING,
+    }
+)
+
+
+class Reason(StrEnum):
+    """Why a job is held or failed: the closed list of the public surface."""
+
+    # held
+    CREDITS = "credits"
+    BUDGET = "budget"
+    TOKEN = "token"  # noqa: S105 - the name of a reason, not a secret
+    PLAN = "plan"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    QUESTION = "question"
+    SESSION_LOST = "session_lost"
+    RENDER_SLOW = "render_slow"
+    POISON = "poison"
+    BLOCKED = "blocked"
+    # failed
+    UNSUPPORTED_FILE = "unsupported_file"
+    FILE_TOO_LARGE = "file_too_large"
+    BAD_IMAGE = "bad_image"
+    BAD_REQUEST = "bad_request"
+    SOURCE_UNREACHABLE = "source_unreachable"
+    FORBIDDEN_SOURCE = "forbidden_source"
+    RENDER_FAILED = "render_failed"
+    DELIVERY_FAILED = "delivery_failed"
+    BAD_CLIP = "bad_clip"
+    KEY_CONFLICT = "key_conflict"
+
+
+HOLDS = frozenset(
+    {
+        Reason.CREDITS,
+        Reason.BUDGET,
+        Reason.TOKEN,
+        Reason.PLAN,
+        Reason.OUTCOME_UNKNOWN,
+        Reason.QUESTION,
+        Reason.SESSION_LOST,
+        Reason.RENDER_SLOW,
+        Reason.POISON,
+        Reason.BLOCKED,
+    }
+)
