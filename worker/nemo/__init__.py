@@ -1,0 +1,1 @@
+"""The video API and nothing else: client, transport, event stream, draft, errors."""
