@@ -1,0 +1,167 @@
+"""Decodes server-sent events from bytes as they arrive.
+
+Follows the HTML standard's event stream format, with three differences that the video API needs
+(contract, "The message stream"):
+
+- A comment line is reported, at once: it is a sign of life.
+- An event without data is reported, and so is a last event that no blank line ends.
+- Lines that are no field are kept beside the event: older servers break the text of an error
+  over several lines.
+
+``id`` and ``retry`` are read over: they serve a reconnection, which a paid stream never makes.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_LINE_BYTES = 2**20
+MAX_EVENT_BYTES = 2 * 2**20
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A line that begins with a colon.
+
+    Attributes:
+        text: What follows the colon.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event as it stood on the wire.
+
+    Attributes:
+        event: Its name; empty if it has none.
+        data: Its data lines, joined by newlines; None if it has none.
+        stray: Its lines that are no field, joined by newlines.
+    """
+
+    event: str
+    data: str | None
+    stray: str = ""
+
+
+class SseDecoder:
+    """Takes bytes in any pieces and gives frames; its memory is bounded and its time linear.
+
+    A line or an event over its cap is dropped as a whole and counted.
+
+    Attributes:
+        dropped: How many events were dropped for their size.
+    """
+
+    def __init__(self, *, max_line: int = MAX_LINE_BYTES, max_event: int = MAX_EVENT_BYTES) -> None:
+        self.dropped = 0
+        self._max_line = max_line
+        self._max_event = max_event
+        self._line = bytearray()
+        self._line_too_long = False
+        self._first_line = True
+        self._after_cr = False
+        self._begin_event()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held at present: at most one line and one event."""
+        return len(self._line) + len(self._data) + len(self._stray) + len(self._event)
+
+    def feed(self, chunk: bytes) -> list[Frame | Comment]:
+        """Take the next bytes and give what they complete."""
+        if not chunk:
+            return []
+        frames: list[Frame | Comment] = []
+        # The line ended at the carriage return; this is the other half of its end.
+        start = 1 if self._after_cr and chunk.startswith(b"\n") else 0
+        for end in _LINE_END.finditer(chunk, start):
+            self._extend_line(chunk[start : end.start()])
+            self._end_line(frames)
+            start = end.end()
+        self._extend_line(chunk[start:])
+        self._after_cr = chunk.endswith(b"\r")
+        return frames
+
+    def close(self) -> list[Frame | Comment]:
+        """Give what the end of the stream completes: a last event without its blank line."""
+        frames: list[Frame | Comment] = []
+        if self._line or self._line_too_long:
+            self._end_line(frames)
+        self._end_event(frames)
+        return frames
+
+    def _begin_event(self) -> None:
+        self._event = b""
+        self._data = bytearray()
+        self._stray = bytearray()
+        self._has_data = False
+        self._event_too_long = False
+
+    def _extend_line(self, piece: bytes) -> None:
+        if self._line_too_long:
+            return
+        if len(self._line) + len(piece) > self._max_line:
+            self._line.clear()
+            self._line_too_long = True
+        else:
+            self._line += piece
+
+    def _end_line(self, frames: list[Frame | Comment]) -> None:
+        line = bytes(self._line)
+        self._line.clear()
+        if self._first_line:
+            self._first_line = False
+            line = line.removeprefix(_BOM)
+        if self._line_too_long:
+            self._line_too_long = False
+            self._give_event_up()
+        elif not line:
+            self._end_event(frames)
+        elif line.startswith(b":"):
+            frames.append(Comment(_text(line[1:])))
+        else:
+            self._take_field(line)
+
+    def _take_field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match name:
+            case b"data":
+                self._has_data = True
+                self._extend(self._data, value)
+            case b"event":
+                self._event = value
+            case b"id" | b"retry":
+                pass
+            case _:
+                self._extend(self._stray, line)
+
+    def _extend(self, part: bytearray, value: bytes) -> None:
+        if len(self._data) + len(self._stray) + len(value) >= self._max_event:
+            self._give_event_up()
+        elif not self._event_too_long:
+            part += value
+            part += b"\n"
+
+    def _give_event_up(self) -> None:
+        self._event_too_long = True
+        self._data.clear()
+        self._stray.clear()
+
+    def _end_event(self, frames: list[Frame | Comment]) -> None:
+        if self._event_too_long:
+            self.dropped += 1
+        elif self._has_data or self._event or self._stray:
+            data = _text(self._data[:-1]) if self._has_data else None
+            frames.append(Frame(_text(self._event), data, _text(self._stray[:-1])))
+        else:
+            return
+        self._begin_event()
+
+
+def _text(raw: bytes | bytearray) -> str:
+    return raw.decode("utf-8", errors="replace")
