@@ -1,0 +1,1 @@
+"""The engine: the video API, the ledger, the policy, and what a worker process is made of."""
