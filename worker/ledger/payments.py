@@ -87,6 +87,8 @@ class Payments:
         """Note a balance whose reading began at ``read_at`` (ms, the server's clock)."""
         self._ledger.scripts.run("balance", account, read_at, available, frozen, total)
 
-    def cool_down(self, account: str, *, until: int) -> None:
-        """Let an account rest until a time (ms, the server's clock), for all workers."""
+    def cool_down(self, account: str, seconds: float) -> None:
+        """Let an account rest for so many seconds, for all workers."""
+        now_s, micros = self._ledger.redis.time()
+        until = int(now_s) * 1000 + int(micros) // 1000 + int(seconds * 1000)
         self._ledger.redis.hset(self._ledger.key("account", account), "cooling_until", str(until))

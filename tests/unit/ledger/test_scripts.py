@@ -288,7 +288,7 @@ def test_a_batch_spends_no_more_than_its_budget(house: House) -> None:
 
 def test_an_account_that_cools_down_pays_nothing(house: House) -> None:
     fence = house.running()
-    house.payments.cool_down("a", until=1_000_030_000)
+    house.redis.hset("account:{t}:a", "cooling_until", 1_000_030_000)
     intent = house.payments.begin("j", fence, turn=1, call="c1", cost=1, cap=1)
     assert (intent.verdict, intent.wait) == ("COOLING", 30)
 

@@ -1,0 +1,142 @@
+"""The accounts that pay: registered tokens, or one anonymous token for the whole fleet.
+
+The anonymous token lives in one Redis key of its own and nowhere else. It is always asked for
+with the same client id: another id would dodge the provider's limits.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from config.settings import Settings
+from worker.fleet import server_ms
+from worker.ledger.ledger import Ledger
+from worker.nemo.client import NemoClient
+from worker.nemo.errors import Call, TokenRefused
+
+ANONYMOUS: Final = "anonymous"
+ASKING_SECONDS: Final = 60
+"""How long one worker may take to ask for a token before another tries."""
+RENEW_EARLY_MS: Final = 3_600_000
+"""An hour: no job should meet the token's end in its middle."""
+
+
+class TokenPendingError(Exception):
+    """Another worker is asking for the fleet's token at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An account and its token. ``token_id`` tells two tokens apart without showing them."""
+
+    name: str
+    token: SecretStr
+    anonymous: bool
+
+    @property
+    def token_id(self) -> str:
+        """A fingerprint of the token, for records."""
+        return _digest(self.token)
+
+
+ClientFactory = Callable[[SecretStr | None], AbstractContextManager[NemoClient]]
+
+
+class Accounts:
+    """Chooses an account for a job, and keeps the anonymous token alive."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, open_client: ClientFactory) -> None:
+        """Open nothing yet."""
+        self._settings = settings
+        self._ledger = ledger
+        self._open_client = open_client
+        self._registered = {
+            f"account-{_digest(token)}": Credential(f"account-{_digest(token)}", token, False)
+            for token in settings.tokens
+        }
+
+    def names(self) -> list[str]:
+        """The accounts that this configuration can use."""
+        return list(self._registered) or [ANONYMOUS]
+
+    def choose(self) -> Credential:
+        """The account with the most money left, or the fleet's anonymous one.
+
+        Raises:
+            TokenPendingError: Another worker is asking for the token; come back soon.
+            NemoError: The API refused a token.
+        """
+        if not self._registered:
+            return self._anonymous()
+        return max(self._registered.values(), key=self._headroom)
+
+    def of(self, name: str) -> Credential:
+        """The credential of a job's account.
+
+        Raises:
+            TokenRefused: The account is configured no more; nothing was sent.
+            TokenPendingError: As in ``choose``.
+        """
+        if name in self._registered:
+            return self._registered[name]
+        if name == ANONYMOUS:
+            return self._anonymous()
+        raise TokenRefused(Call.TOKEN, f"the token of {name} is no longer in NEMO_TOKEN")
+
+    def renew(self, refused: Credential) -> None:
+        """Forget an anonymous token that was refused, unless somebody renewed it already."""
+        stored = self._stored()
+        if stored is not None and stored.token_id == refused.token_id:
+            self._ledger.redis.delete(self._ledger.key("token"))
+
+    def _headroom(self, credential: Credential) -> float:
+        account = self._ledger.account(credential.name)
+        return account.headroom if account else float("inf")
+
+    def _stored(self) -> Credential | None:
+        text = self._ledger.redis.get(self._ledger.key("token"))
+        return Credential(ANONYMOUS, SecretStr(json.loads(text)["token"]), True) if text else None
+
+    def _anonymous(self) -> Credential:
+        stored = self._stored()
+        if stored is not None:
+            return stored
+        redis, lock = self._ledger.redis, self._ledger.key("token_lock")
+        mine = uuid4().hex
+        if not redis.set(lock, mine, nx=True, ex=ASKING_SECONDS):
+            raise TokenPendingError
+        try:
+            return self._stored() or self._ask()
+        finally:
+            if redis.get(lock) == mine:
+                redis.delete(lock)
+
+    def _ask(self) -> Credential:
+        with self._open_client(None) as client:
+            grant = client.anonymous_token(self._client_id())
+        credential = Credential(ANONYMOUS, grant.token, True)
+        lives_ms = None
+        if grant.expires_in:
+            lives_ms = max(1000, int(grant.expires_in * 1000) - RENEW_EARLY_MS)
+            if grant.expires_in * 1000 <= 2 * RENEW_EARLY_MS:
+                lives_ms = int(grant.expires_in * 1000)
+        value = json.dumps({"token": grant.token.get_secret_value(), "at": server_ms(self._ledger)})
+        self._ledger.redis.set(self._ledger.key("token"), value, px=lives_ms)
+        return credential
+
+    def _client_id(self) -> str:
+        if self._settings.client_id:
+            return self._settings.client_id
+        key = self._ledger.key("client_id")
+        self._ledger.redis.set(key, str(uuid4()), nx=True)
+        return str(self._ledger.redis.get(key))
+
+
+def _digest(token: SecretStr) -> str:
+    return hashlib.sha256(token.get_secret_value().encode()).hexdigest()[:12]

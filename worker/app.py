@@ -1,0 +1,43 @@
+"""The Celery app: ``celery -A worker.app worker -P gevent`` with nothing else is right."""
+
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from config.observability import configure_logging, init_sentry
+
+from config.celery import celery_config
+from config.settings import get_settings
+from worker.bootsteps import AgendaStep
+from worker.fleet import leave
+from worker.runtime import get_runtime
+
+log = structlog.get_logger(__name__)
+
+app = Celery("reelqueue")
+app.config_from_object(celery_config(get_settings()))
+app.steps["worker"].add(AgendaStep)
+
+
+@signals.setup_logging.connect
+def _logging(**_: Any) -> None:  # noqa: ANN401 - celery's signature
+    """Own the logging of worker and beat alike: Celery would print tokens it does not know."""
+    configure_logging(get_settings())
+
+
+@signals.worker_init.connect
+def _init(**_: Any) -> None:  # noqa: ANN401 - celery's signature
+    init_sentry(get_settings())
+
+
+@signals.worker_shutting_down.connect
+def _drain(sig: str, **_: Any) -> None:  # noqa: ANN401 - celery's signature
+    """Claim nothing from now on; short steps finish, a paid stream is heard to its end."""
+    runtime = get_runtime()
+    runtime.duty.draining = True
+    log.info("draining: no new work is taken", signal=sig, steps_under_way=len(runtime.leases))
+
+
+@signals.worker_shutdown.connect
+def _gone(sender: Any, **_: Any) -> None:  # noqa: ANN401 - celery's signature
+    leave(get_runtime().ledger, sender.hostname)

@@ -1,0 +1,132 @@
+"""What a worker process does besides its tasks: the ticker and the pulse.
+
+Both are threads, which under gevent are greenlets. They wait on events, so that a stop ends
+them at once.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import bootsteps
+from redis.exceptions import RedisError
+
+from worker.durability import why_not_pay
+from worker.fleet import announce, leave
+from worker.runtime import Runtime, get_runtime
+from worker.ticker import Ticker
+
+log = structlog.get_logger(__name__)
+
+
+class Rounds:
+    """Calls a function again and again, with a pause between, until it is stopped."""
+
+    def __init__(self, name: str, pause: float, work: Callable[[], object]) -> None:
+        self._name = name
+        self._pause = pause
+        self._work = work
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present round."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._work()
+            except Exception:
+                # A round that fails must not end the worker's pulse; the next one tries again.
+                log.exception("a round failed", rounds=self._name)
+            self._stop.wait(self._pause)
+
+
+class Pulse:
+    """Keeps this worker's leases, announces it, and notices when it cannot keep up."""
+
+    def __init__(self, runtime: Runtime, worker: str, slots: int) -> None:
+        self._runtime = runtime
+        self._worker = worker
+        self._slots = slots
+        self.pause = runtime.settings.lease_seconds / 3
+        self._due = time.monotonic()
+
+    def beat(self) -> None:
+        """One round."""
+        duty, lease = self._runtime.duty, self._runtime.settings.lease_seconds
+        late = time.monotonic() - self._due
+        duty.lagging = late > lease / 3
+        if duty.lagging:
+            log.warning("this worker is overloaded and claims nothing now", late_seconds=late)
+        self._runtime.leases.beat()
+        try:
+            if duty.draining:
+                leave(self._runtime.ledger, self._worker)
+            else:
+                announce(self._runtime.ledger, self._worker, self._slots, lease)
+        except RedisError as error:
+            log.warning("this worker could not announce itself", error=str(error))
+        self._look_at_redis()
+        self._due = time.monotonic() + self.pause
+
+    def _look_at_redis(self) -> None:
+        duty = self._runtime.duty
+        why = why_not_pay(self._runtime.ledger)
+        if why != duty.why_not_pay:
+            log.warning("paying stops" if why else "paying goes on", why=why)
+        duty.may_pay, duty.why_not_pay = not why, why
+
+
+class AgendaStep(bootsteps.StartStopStep):
+    """Starts ticker, pulse and treasury with the worker, and stops them first."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401 - celery's
+        """Open nothing yet: a prefork pool has not forked."""
+        super().__init__(parent, **options)
+        self._rounds: list[Rounds] = []
+
+    def start(self, parent: Any) -> None:  # noqa: ANN401 - celery's worker
+        """Begin the rounds."""
+        runtime = get_runtime()
+        ticker = Ticker(parent.app, runtime)
+        pulse = Pulse(runtime, parent.hostname, int(parent.concurrency))
+
+        def treasure() -> None:
+            if not runtime.duty.draining and ticker.lead():
+                runtime.treasury.round()
+
+        def tick() -> None:
+            if not runtime.duty.draining:
+                ticker.tick()
+
+        settings = runtime.settings
+        self._rounds = [
+            Rounds("pulse", pulse.pause, pulse.beat),
+            Rounds("ticker", settings.tick_seconds, tick),
+            Rounds("treasury", min(1.0, settings.balance_seconds), treasure),
+        ]
+        for rounds in self._rounds:
+            rounds.start()
+        # The first beat belongs to the start: admission counts the slots it announces.
+        self._ticker = ticker
+        self._worker = parent.hostname
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
+        """End the ticker; the pulse goes on for the steps that still run."""
+        for rounds in self._rounds[1:]:
+            rounds.stop()
+
+    def terminate(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
+        """End everything."""
+        for rounds in self._rounds:
+            rounds.stop()

@@ -1,0 +1,58 @@
+"""The workers that are alive, and how many slots each has."""
+
+from dataclasses import dataclass
+
+from worker.ledger.ledger import Ledger
+
+STREAM_SHARE = 0.8
+"""The share of all slots that jobs between prepare and settle may take: a stream holds its slot
+for minutes, and the rest must be free for polls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A view of all live workers."""
+
+    workers: int
+    slots: int
+
+    @property
+    def stream_slots(self) -> int:
+        """The most jobs between prepare and settle; at least one, so that a tiny worker works."""
+        return max(1, int(self.slots * STREAM_SHARE)) if self.slots else 0
+
+
+def announce(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
+    """Say that a worker is alive, for so many seconds from now."""
+    until = server_ms(ledger) + int(seconds * 1000)
+    with ledger.redis.pipeline() as pipe:
+        pipe.zadd(ledger.key("workers"), {worker: until})
+        pipe.hset(ledger.key("slots"), worker, slots)
+        pipe.execute()
+
+
+def leave(ledger: Ledger, worker: str) -> None:
+    """Say that a worker takes no more work."""
+    with ledger.redis.pipeline() as pipe:
+        pipe.zrem(ledger.key("workers"), worker)
+        pipe.hdel(ledger.key("slots"), worker)
+        pipe.execute()
+
+
+def fleet(ledger: Ledger) -> Fleet:
+    """Who is alive. Those long gone are forgotten."""
+    now = server_ms(ledger)
+    gone = ledger.redis.zrangebyscore(ledger.key("workers"), "-inf", now - 600_000)
+    for worker in gone:
+        leave(ledger, worker)
+    alive = ledger.redis.zrangebyscore(ledger.key("workers"), now, "+inf")
+    if not alive:
+        return Fleet(0, 0)
+    slots = ledger.redis.hmget(ledger.key("slots"), alive)
+    return Fleet(len(alive), sum(int(n or 0) for n in slots))
+
+
+def server_ms(ledger: Ledger) -> int:
+    """The Redis server's time, in ms: the one clock of all records."""
+    seconds, micros = ledger.redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000

@@ -1,0 +1,112 @@
+"""What one worker process is made of, opened once from the settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import SecretStr
+from redis import Redis
+
+from config.settings import Settings, get_settings
+from worker.accounts import Accounts
+from worker.leases import Leases
+from worker.ledger.ledger import Ledger
+from worker.ledger.payments import Payments
+from worker.nemo.client import NemoClient
+from worker.nemo.transport import Identity, detect_platform, open_http
+from worker.storage import Store
+from worker.treasury import Treasury
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Opens clients of the video API, one for each step."""
+
+    api_url: str
+    web_url: str
+    identity: Identity
+
+    @contextmanager
+    def open(self, token: SecretStr | None) -> Iterator[NemoClient]:
+        """Open a client with a token, or with none to ask for one."""
+        with open_http() as http:
+            yield NemoClient(
+                http,
+                api_url=self.api_url,
+                web_url=self.web_url,
+                identity=self.identity,
+                token=token,
+            )
+
+
+@dataclass(slots=True)
+class Duty:
+    """Whether this process takes new work. Set by the bootsteps, read before every claim."""
+
+    draining: bool = False
+    lagging: bool = False
+    may_pay: bool = True
+    why_not_pay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts that every stage works with."""
+
+    settings: Settings
+    ledger: Ledger
+    payments: Payments
+    accounts: Accounts
+    treasury: Treasury
+    leases: Leases
+    media: Store
+    output: Store
+    clients: Clients
+    owner: str
+    duty: Duty = field(default_factory=Duty)
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Runtime":
+        """Build all parts. Nothing is sent yet."""
+        ledger = Ledger(connect(settings), settings.namespace, lease_seconds=settings.lease_seconds)
+        payments = Payments(ledger)
+        identity = Identity(
+            platform=detect_platform(Path(__file__).resolve(), settings.skill_platform),
+            version=settings.skill_version,
+        )
+
+        clients = Clients(settings.api_url, settings.web_url, identity)
+        accounts = Accounts(settings, ledger, clients.open)
+        return cls(
+            settings=settings,
+            ledger=ledger,
+            payments=payments,
+            accounts=accounts,
+            treasury=Treasury(settings, ledger, payments, accounts, clients.open),
+            leases=Leases(ledger),
+            media=Store(settings.media_url),
+            output=Store(settings.output_url),
+            clients=clients,
+            owner=uuid4().hex,
+        )
+
+
+def connect(settings: Settings) -> Redis:
+    """A Redis client that decodes to text and never waits for ever."""
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        decode_responses=True,
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+        health_check_interval=15,
+    )
+
+
+@lru_cache(maxsize=1)
+def get_runtime() -> Runtime:
+    """The runtime of this process, opened at the first use: after a fork, never before."""
+    return Runtime.open(get_settings())

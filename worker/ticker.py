@@ -1,0 +1,96 @@
+"""The ticker: hands out what is due, never more than the Celery queue has room for.
+
+Every worker has one; a short lease in Redis decides which is active. It moves the outbox too,
+and lets the treasury make its round.
+"""
+
+from typing import Any, Final
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from config.celery import hint_queue
+from worker.fleet import fleet
+from worker.ledger.states import State
+from worker.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+STAGE_OF: Final = {
+    State.PREPARING: "tasks.prepare",
+    State.GENERATING: "tasks.generate",
+    State.SETTLING: "tasks.settle",
+    State.RENDERING: "tasks.render",
+    State.DELIVERING: "tasks.deliver",
+}
+NOTIFY: Final = "tasks.notify"
+UNTOLD_PER_TICK: Final = 200
+RETELL_SECONDS: Final = 30.0
+LEADER_SECONDS: Final = 5.0
+
+
+class Ticker:
+    """One round at a time; whoever drives it decides when."""
+
+    def __init__(self, app: Celery, runtime: Runtime) -> None:
+        """Open nothing yet."""
+        self._app = app
+        self._runtime = runtime
+        self._ledger = runtime.ledger
+        self._cap = runtime.settings.hint_cap
+        self._queue = hint_queue(runtime.settings.namespace)
+
+    def tick(self) -> int:
+        """Make one round, if this worker leads. Returns the number of hints that were sent."""
+        try:
+            if not self.lead():
+                return 0
+            return self._hand_out()
+        except (RedisError, OperationalError) as error:
+            # The agenda is the retry: what was not sent comes up again after its grace.
+            log.warning("the ticker could not finish its round", error=str(error))
+            return 0
+
+    def lead(self) -> bool:
+        """Take or keep the ticker's lease."""
+        key, owner = self._ledger.key("ticker"), self._runtime.owner
+        lease_ms = int(LEADER_SECONDS * 1000)
+        redis = self._ledger.redis
+        if redis.set(key, owner, nx=True, px=lease_ms):
+            return True
+        if redis.get(key) != owner:
+            return False
+        redis.pexpire(key, lease_ms)
+        return True
+
+    def stand_down(self) -> None:
+        """Give the lease back, so that another worker leads at once."""
+        key = self._ledger.key("ticker")
+        if self._ledger.redis.get(key) == self._runtime.owner:
+            self._ledger.redis.delete(key)
+
+    def room(self) -> int:
+        """Free places in the Celery queue, asked of the broker, which may be another server."""
+        with self._app.connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            return self._cap - int(channel._size(self._queue))  # noqa: SLF001 - kombu has no other
+
+    def _hand_out(self) -> int:
+        room = self.room()
+        admit = fleet(self._ledger).stream_slots
+        due = self._ledger.due(self._cap, room=room, admit=admit)
+        with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
+            for job_id, state in due:
+                self._hint(STAGE_OF[state], job_id, producer)
+            untold = self._ledger.untold(max(0, min(room - len(due), UNTOLD_PER_TICK)))
+            for entry in untold:
+                self._ledger.tell_later(entry, RETELL_SECONDS)
+                self._hint(NOTIFY, entry, producer)
+        return len(due) + len(untold)
+
+    def _hint(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401 - kombu's
+        self._app.send_task(
+            task, args=[argument], queue=self._queue, producer=producer, retry=False
+        )

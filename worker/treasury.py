@@ -1,0 +1,93 @@
+"""The balances: read by one worker for all, and what follows from a reading."""
+
+from typing import Final
+
+import structlog
+
+from config.settings import Settings
+from worker.accounts import Accounts, ClientFactory, Credential, TokenPendingError
+from worker.fleet import server_ms
+from worker.ledger.ledger import Ledger
+from worker.ledger.payments import Payments
+from worker.ledger.states import Reason
+from worker.nemo.errors import NemoError
+
+log = structlog.get_logger(__name__)
+
+READING_SECONDS: Final = 20
+"""How long one worker may take to read a balance before another tries."""
+RELEASED_AT_ONCE: Final = 500
+
+
+class Treasury:
+    """Reads balances, and lets held jobs go on when there is money again."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        payments: Payments,
+        accounts: Accounts,
+        open_client: ClientFactory,
+    ) -> None:
+        """Open nothing yet."""
+        self._settings = settings
+        self._ledger = ledger
+        self._payments = payments
+        self._accounts = accounts
+        self._open_client = open_client
+
+    def read(self, credential: Credential) -> bool:
+        """Read one balance, unless another worker is at it. True: it was read.
+
+        Raises:
+            NemoError: The API did not tell.
+        """
+        lock = self._ledger.key("balance_lock", credential.name)
+        if not self._ledger.redis.set(lock, "1", nx=True, ex=READING_SECONDS):
+            return False
+        try:
+            read_at = server_ms(self._ledger)
+            with self._open_client(credential.token) as client:
+                balance = client.credits()
+            self._payments.read_balance(
+                credential.name,
+                read_at=read_at,
+                available=balance.available,
+                frozen=balance.frozen,
+                total=balance.total,
+            )
+        finally:
+            self._ledger.redis.delete(lock)
+        return True
+
+    def round(self) -> None:
+        """Read the balances that are due, and release what can be paid again."""
+        for name in self._accounts.names():
+            if self._is_due(name):
+                try:
+                    self.read(self._accounts.of(name))
+                except (NemoError, TokenPendingError) as error:
+                    log.warning("balance could not be read", account=name, error=str(error))
+                    continue
+            self._release(name)
+
+    def _is_due(self, name: str) -> bool:
+        account = self._ledger.account(name)
+        if account is None:
+            # An anonymous token is asked for when there is work, not because a worker started.
+            return bool(self._ledger.held_ids(Reason.CREDITS, name))
+        age = (server_ms(self._ledger) - account.read_at) / 1000
+        ended = self._ledger.redis.zcard(self._ledger.key("ended", name))
+        return age > self._settings.balance_seconds or (ended > 0 and age > 1)
+
+    def _release(self, name: str) -> None:
+        account = self._ledger.account(name)
+        if account is None:
+            return
+        affordable = int(account.headroom // self._settings.clip_cost)
+        if affordable <= 0:
+            return
+        held = self._ledger.held_ids(Reason.CREDITS, name)
+        for job_id in held[: min(affordable, RELEASED_AT_ONCE)]:
+            self._ledger.release(job_id, who="the balance has grown")
