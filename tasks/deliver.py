@@ -1,0 +1,73 @@
+"""Deliver: fetch the clip, look into it, and put it where people find it."""
+
+import json
+import re
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from worker.clips import BadClip, Clip, make_poster, probe
+from worker.offload import offload
+
+from tasks.step import Step
+from worker.ledger.ledger import Commit
+from worker.ledger.records import Job
+from worker.ledger.states import Reason, State
+from worker.nemo.errors import BadAnswer, NemoError
+from worker.policy import growing_wait
+
+MAX_CLIP_BYTES = 2 * 10**9
+FETCH_TRIES = 6
+
+
+def deliver(step: Step) -> Commit:
+    """Nothing is visible under its final name before it is whole and was opened."""
+    job, output = step.job, step.runtime.output
+    with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
+        film, still = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
+        try:
+            _fetch(step, film)
+            clip = offload(probe, film)
+        except BadClip as error:
+            return _retry_or_fail(step, Reason.BAD_CLIP, str(error))
+        except NemoError as error:
+            if not (error.repeatable or isinstance(error, BadAnswer)):
+                return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
+            if job.number("tries") + 1 >= FETCH_TRIES:
+                return step.fail(Reason.DELIVERY_FAILED, error.message)
+            raise
+        offload(make_poster, film, still)
+        name = clip_name(job)
+        output.put_file(film, f"{name}.mp4")
+        output.put_file(still, f"{name}.jpg")
+    return Commit(State.SUCCEEDED, facts={**_facts(clip, name), **_cost(step)})
+
+
+def clip_name(job: Job) -> str:
+    """The key of a job's clip without its ending: the batch, then the image's name and the id."""
+    stem = re.sub(r"[^\w.-]+", "-", Path(job.fact("media_name") or "clip").stem).strip("-.")
+    folder = job.batch_id or "single"
+    return f"{folder}/{stem[:80] or 'clip'}-{job.id[:8]}"
+
+
+def _fetch(step: Step, film: Path) -> None:
+    job = step.job
+    with step.runtime.clients.open(step.token()) as client, film.open("wb") as sink:
+        client.download(job.fact("source_url"), job.facts["render_id"], sink, MAX_CLIP_BYTES)
+
+
+def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
+    tries = step.job.number("tries")
+    if tries + 1 >= FETCH_TRIES // 2:
+        return step.fail(reason, message)
+    return step.again(growing_wait(tries), tries=str(tries + 1), trouble=message)
+
+
+def _facts(clip: Clip, name: str) -> dict[str, str]:
+    found = {**asdict(clip), "key": f"{name}.mp4", "poster": f"{name}.jpg"}
+    return {"clip": json.dumps(found), "tries": "0"}
+
+
+def _cost(step: Step) -> dict[str, str]:
+    spent = sum(turn.cost for turn in step.job.turns)
+    return {"credits_spent": f"{spent:g}", "credits_estimated": "1"}

@@ -1,0 +1,188 @@
+"""Generate: the baseline, the intent to pay, the message, and its stream to the end."""
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from tasks.instructions import answer, instructions
+from tasks.progress import tell_progress
+from tasks.step import LeaseLostError, Step, judge_error
+from worker.fleet import server_ms
+from worker.ledger.ledger import Commit
+from worker.ledger.payments import Intent
+from worker.ledger.states import Reason, State
+from worker.nemo.client import NemoClient
+from worker.nemo.errors import NemoError
+from worker.nemo.events import End, ToolActivity
+from worker.nemo.stream import MessageStream
+from worker.nemo.transcript import Transcript
+from worker.policy import Moment
+
+log = structlog.get_logger(__name__)
+
+STILL_WORKING: Final = "⏳ Still working…"
+SLOT_WAIT: Final = 1.0
+DURABLE_WAIT: Final = 5.0
+
+
+def generate(step: Step) -> Commit:
+    """Send the turn's message, once, and hear it out."""
+    job, runtime = step.job, step.runtime
+    if job.call is not None:
+        return _left_behind(step)
+    if not runtime.duty.may_pay:
+        log.warning("not paying", why=runtime.duty.why_not_pay)
+        return step.again(DURABLE_WAIT, trouble=runtime.duty.why_not_pay)
+    session_id = job.facts["session_id"]
+    with runtime.clients.open(step.token()) as client:
+        baseline = client.state(session_id)
+        step.record(
+            baseline=baseline.fingerprint,
+            bind_id=baseline.bind_id or job.fact("bind_id") or "",
+            readings="0",
+            last_reading="",
+        )
+        call = f"{job.id}:{job.turn}:{step.lease.fence}"
+        intent = runtime.payments.begin(
+            job.id,
+            step.lease.fence,
+            turn=job.turn,
+            call=call,
+            cost=runtime.settings.clip_cost,
+            cap=runtime.settings.account_in_flight,
+        )
+        if intent.verdict != "OK":
+            return _not_paid(step, intent, call)
+        return _send(step, client, session_id, call)
+
+
+def _left_behind(step: Step) -> Commit:
+    """A message was sent, and this is not its sender: the state tells what became of it."""
+    settings = step.runtime.settings
+    if step.job.call_fact("stream"):
+        return Commit(State.SETTLING, facts={"tries": "0"})
+    waited = (server_ms(step.runtime.ledger) - step.job.sent_at) / 1000
+    delay = max(0.0, settings.settle_first_seconds - waited)
+    return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
+
+
+def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
+    settings, job = step.runtime.settings, step.job
+    match intent.verdict:
+        case "LOST":
+            raise LeaseLostError
+        case "ALREADY":
+            return _left_behind(step)
+        case "CANCELLED":
+            return Commit(State.CANCELLED)
+        case "NO_CREDIT":
+            return step.hold(
+                Reason.CREDITS, f"The account cannot pay about {settings.clip_cost} credits now."
+            )
+        case "BUDGET":
+            return step.hold(Reason.BUDGET, "The batch has reached its --max-credits.")
+        case "COOLING":
+            return step.again(intent.wait + random.uniform(0, 1))  # noqa: S311 - spreads a herd
+        case "NO_BALANCE":
+            step.runtime.treasury.read(step.credential())
+            return step.again(SLOT_WAIT)
+        case "NOT_DURABLE":
+            step.runtime.payments.take_back(job.id, step.lease.fence, call, "not_durable")
+            return step.again(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
+        case "NO_SLOT":
+            return step.again(SLOT_WAIT * random.uniform(0.5, 1.5))  # noqa: S311 - as above
+        case verdict:
+            return step.hold(Reason.POISON, f"The ledger refused the message: {verdict}.")
+
+
+def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
+    job, settings = step.job, step.runtime.settings
+    asked = job.turns[-1:] and job.turns[-1].outcome == "question"
+    text = answer(job.payload) if asked else instructions(job.payload)
+    stream = client.message(session_id, text, read_timeout=settings.stream_idle_seconds)
+    step.lease.abort = stream.abort
+    step.lease.hard_deadline = time.monotonic() + settings.stream_timeout_seconds
+    step.lease.progress(settings.stream_idle_seconds)
+    try:
+        transcript = _hear(step, stream)
+    except NemoError as error:
+        return _refused(step, error, call)
+    finally:
+        step.lease.abort = None
+    clean = bool(transcript.clean) and transcript.error is None
+    _keep(step, call, clean, transcript)
+    delay = 0.0 if clean else settings.settle_first_seconds
+    return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
+
+
+def _refused(step: Step, error: NemoError, call: str) -> Commit:
+    """The direct reply was a refusal: the policy says whether it can have been charged."""
+    decision = judge_error(step, error, Moment.REPLY)
+    if decision.taken_back is not None:
+        payments = step.runtime.payments
+        if not payments.take_back(step.job.id, step.lease.fence, call, decision.taken_back):
+            raise LeaseLostError
+        return _after_take_back(step).decided(decision, error)
+    return step.decided(decision, error)
+
+
+def _after_take_back(step: Step) -> Step:
+    """The step as the record stands now: the turn has no message."""
+    job = step.runtime.ledger.job(step.job.id)
+    return Step(step.runtime, job or step.job, step.lease)
+
+
+@dataclass(slots=True)
+class _Notes:
+    """When the user is told that it still works."""
+
+    every: float
+    last: float
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < self.every:
+            return False
+        self.last = now
+        return True
+
+
+def _hear(step: Step, stream: MessageStream) -> Transcript:
+    """Follow the stream. What is heard pushes the lease; a lost lease does not end it."""
+    settings = step.runtime.settings
+    transcript = Transcript()
+    notes = _Notes(settings.still_working_seconds, time.monotonic())
+    said = 0
+    with stream:
+        for event in stream:
+            transcript.add(event)
+            # Only heartbeats do not count as progress towards the idle limit.
+            if transcript.events - transcript.heartbeats > said:
+                said = transcript.events - transcript.heartbeats
+                step.lease.progress(settings.stream_idle_seconds)
+            if notes.due():
+                tell_progress(step, STILL_WORKING)
+            if isinstance(event, ToolActivity) and not step.lease.lost:
+                tell_progress(step, f"The agent works: {event.name}")
+            if isinstance(event, End):
+                break
+    return transcript
+
+
+def _keep(step: Step, call: str, clean: bool, transcript: Transcript) -> None:
+    """What the money bought is kept with or without a lease."""
+    heard: dict[str, Any] = {
+        "clean": clean,
+        "reply": transcript.reply,
+        "tools": transcript.tool_activity,
+        "error": transcript.error.message if transcript.error else None,
+        "heartbeats": transcript.heartbeats,
+        "skipped": transcript.skipped,
+    }
+    payments = step.runtime.payments
+    payments.fact(step.job.id, call, "stream", json.dumps(heard, ensure_ascii=False))
+    payments.fact(step.job.id, call, "ended", "clean" if clean else "broken")

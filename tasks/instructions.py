@@ -1,0 +1,32 @@
+"""What a job says to the agent: the words of its message, built from its payload."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_LENGTH: Final = re.compile(r"\b\d+(?:\.\d+)?[\s-]*(?:seconds?|secs?|s)\b", re.IGNORECASE)
+
+
+def instructions(payload: Mapping[str, Any]) -> str:
+    """The job's own instructions: prompt, length and aspect, said once each."""
+    prompt, seconds = str(payload["prompt"]).strip(), payload.get("seconds")
+    parts = []
+    if seconds is not None:
+        length = f"{seconds:g}-second"
+        if _LENGTH.search(prompt):
+            prompt = _LENGTH.sub(length, prompt)
+        else:
+            parts.append(f"Make it a {length} video.")
+    if payload.get("aspect"):
+        parts.append(f"Aspect ratio {payload['aspect']}.")
+    if prompt and prompt[-1] not in ".!?。！？":
+        prompt += "."
+    return " ".join([prompt, *parts]).strip()
+
+
+def answer(payload: Mapping[str, Any]) -> str:
+    """The answer to the agent's one question: the instructions again, and leave to choose."""
+    return (
+        f"{instructions(payload)} Please decide everything that is not said here yourself, and "
+        f"make the video now without asking again."
+    )

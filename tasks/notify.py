@@ -1,0 +1,42 @@
+"""Notify: tell the world what became of a job, from the outbox that its last commit filled."""
+
+from celery import current_app, states
+
+from tasks.results import result_of
+from worker.ledger.records import UnreadableRecordError
+from worker.ledger.states import State
+from worker.runtime import get_runtime
+
+
+def notify(entry: str) -> str:
+    """Store the Celery result of one job, then take its entry out of the outbox.
+
+    A stored FAILURE and REVOKED must hold exceptions of built-in types, or ``AsyncResult`` raises
+    in processes that do not have our code.
+    """
+    runtime = get_runtime()
+    job_id = entry.removeprefix("job:")
+    try:
+        job = runtime.ledger.job(job_id)
+    except UnreadableRecordError:
+        runtime.ledger.told(entry, -1)
+        return "unreadable"
+    if job is None:
+        runtime.ledger.told(entry, 0)
+        return "gone"
+    backend = current_app.backend
+    record = result_of(job, runtime.output).model_dump(mode="json")
+    match job.state:
+        case State.SUCCEEDED:
+            backend.store_result(job_id, record, states.SUCCESS)
+        case State.FAILED:
+            error = RuntimeError(f"{job.reason}: {job.message}")
+            backend.store_result(job_id, error, states.FAILURE)
+        case State.CANCELLED:
+            backend.store_result(job_id, RuntimeError("cancelled"), states.REVOKED)
+        case State.HELD:
+            backend.store_result(job_id, record, "HELD")
+        case _:
+            backend.store_result(job_id, record["progress"], "PROGRESS")
+    runtime.ledger.told(entry, job.revision)
+    return job.state.value

@@ -1,0 +1,59 @@
+"""The way out of each hold and failure, as a sentence with the command that takes it."""
+
+from config.settings import Settings
+from worker.ledger.records import Job
+from worker.ledger.states import Reason
+
+
+def remedy_for(reason: Reason, job: Job, settings: Settings) -> str:
+    """What a person can do about a job that stands still."""
+    match reason:
+        case Reason.CREDITS:
+            if settings.tokens:
+                return (
+                    f"Top up the account at {settings.web_url}; the job goes on by itself when "
+                    f"the balance has grown."
+                )
+            bind = job.fact("bind_id") or job.fact("task_id") or ""
+            return (
+                f"Register at {settings.web_url}/register?bind={bind}, or set NEMO_TOKEN; the "
+                f"job goes on by itself when there are credits."
+            )
+        case Reason.BUDGET:
+            return f"Raise the batch's --max-credits, then `reelqueue release {job.id}`."
+        case Reason.TOKEN:
+            return f"Set a valid NEMO_TOKEN, restart the workers, `reelqueue release {job.id}`."
+        case Reason.PLAN:
+            return (
+                f"The plan does not allow export. Upgrade it or set a NEMO_TOKEN with a plan, then "
+                f"`reelqueue release {job.id}`: the clip that was paid is exported, not paid again."
+            )
+        case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST:
+            return (
+                f"Look at the project ({job.fact('claim_url') or 'no link'}), then choose: "
+                f"`reelqueue release {job.id} --as-done` takes its present draft, "
+                f"`reelqueue release {job.id} --pay-again` pays for a new one."
+            )
+        case Reason.QUESTION:
+            return (
+                f"Answer by a clearer prompt: `reelqueue redo {job.id} --prompt …`, or pay for "
+                f"another try: `reelqueue release {job.id} --pay-again`."
+            )
+        case Reason.RENDER_SLOW:
+            return f"`reelqueue release {job.id}` looks again; it costs nothing."
+        case Reason.POISON:
+            return f"Look at the workers' logs, then `reelqueue release {job.id}`."
+        case Reason.BLOCKED:
+            return "Decide about the job before it in its shared session first."
+        case Reason.RENDER_FAILED | Reason.DELIVERY_FAILED | Reason.BAD_CLIP:
+            return f"`reelqueue retry {job.id}` renders and fetches again; it costs nothing."
+        case Reason.SOURCE_UNREACHABLE:
+            return f"Check the address, then `reelqueue retry {job.id}`."
+        case Reason.FORBIDDEN_SOURCE:
+            return "Name an image that this service may read; see REELQUEUE_MEDIA_ROOTS."
+        case Reason.UNSUPPORTED_FILE | Reason.BAD_IMAGE:
+            return "Give a JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF or BMP image that opens."
+        case Reason.FILE_TOO_LARGE:
+            return "Compress or trim the file to at most 200 MB."
+        case Reason.BAD_REQUEST | Reason.KEY_CONFLICT:
+            return "Mend the request and submit it again."

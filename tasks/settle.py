@@ -1,0 +1,106 @@
+"""Settle: read the state until it says what the message did."""
+
+import json
+from typing import Any
+
+from tasks.step import Step
+from worker.fleet import server_ms
+from worker.ledger.ledger import Commit
+from worker.ledger.states import Reason, State
+from worker.nemo import client as nemo
+from worker.settlement import Evidence, Reading, Verdict, judge
+
+SILENT_EDIT = "Done without a word. {timeline}"
+
+
+def settle(step: Step) -> Commit:
+    """Read once, judge, and either go on, come back later, or hold."""
+    job, settings = step.job, step.runtime.settings
+    with step.runtime.clients.open(step.token()) as client:
+        state = client.state(job.facts["session_id"])
+    if job.fact("as_done"):
+        return _as_done(step, state)
+    heard: dict[str, Any] = json.loads(job.call_fact("stream") or "{}")
+    reading = Reading(state.fingerprint, state.ready)
+    previous = job.fact("last_reading")
+    checks = job.number("readings") + 1
+    sent_ago = (server_ms(step.runtime.ledger) - job.sent_at) / 1000
+    verdict = judge(
+        Evidence(
+            ended_clean=bool(heard.get("clean")),
+            said_something=bool(heard.get("reply")),
+            used_tools=bool(heard.get("tools")),
+            baseline=job.facts.get("baseline", ""),
+            previous=Reading(*json.loads(previous)) if previous else None,
+            checks=checks,
+            sent_ago=sent_ago,
+        ),
+        reading,
+        checks=settings.settle_checks,
+        message_limit=settings.stream_timeout_seconds,
+    )
+    facts = {
+        "readings": str(checks),
+        "last_reading": json.dumps([reading.fingerprint, reading.ready]),
+        "tries": "0",
+    }
+    match verdict:
+        case Verdict.DONE:
+            return _done(state, str(heard.get("reply") or ""), facts)
+        case Verdict.WAIT:
+            return Commit(State.SETTLING, delay=settings.settle_seconds, facts=facts)
+        case Verdict.QUESTION:
+            return _question(step, str(heard["reply"]), facts)
+        case Verdict.UNKNOWN:
+            return step.hold(
+                Reason.OUTCOME_UNKNOWN,
+                f"The message was sent, its stream {_how(heard)}, and {checks} readings of the "
+                f"project show no finished clip. It may have been charged.",
+                facts=facts,
+            )
+
+
+def _done(state: nemo.State, reply: str, facts: dict[str, str]) -> Commit:
+    """The draft is kept: every export of this job uses this one, whatever comes later."""
+    timeline = state.draft.timeline()
+    return Commit(
+        State.RENDERING,
+        outcome="done",
+        facts={
+            **facts,
+            "draft": json.dumps(state.draft.raw, ensure_ascii=False),
+            "timeline": timeline,
+            "reply": reply or SILENT_EDIT.format(timeline=timeline),
+        },
+    )
+
+
+def _as_done(step: Step, state: nemo.State) -> Commit:
+    if state.ready:
+        return _done(state, "", {"as_done": "", "tries": "0"})
+    return step.hold(
+        Reason.OUTCOME_UNKNOWN,
+        "The project's present draft has nothing to export.",
+        facts={"as_done": ""},
+    )
+
+
+def _question(step: Step, question: str, facts: dict[str, str]) -> Commit:
+    """Answered once, by the job's own instructions; a second question is for a person."""
+    if any(turn.outcome == "question" for turn in step.job.turns):
+        return step.hold(
+            Reason.QUESTION, f"The agent asks again: {question}", facts={"reply": question}
+        )
+    return Commit(
+        State.GENERATING,
+        outcome="question",
+        facts={**facts, "reply": question, "readings": "0", "last_reading": ""},
+    )
+
+
+def _how(heard: dict[str, Any]) -> str:
+    if heard.get("error"):
+        return f"reported an error ({heard['error']})"
+    if heard.get("clean"):
+        return "ended cleanly"
+    return "broke" if heard else "was lost with the worker that heard it"

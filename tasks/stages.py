@@ -1,0 +1,59 @@
+"""The Celery tasks of a job's life: one a stage, so that Flower is readable.
+
+Each takes the job id alone. The name is what the ticker believed; the record decides.
+"""
+
+from types import MappingProxyType
+from typing import Final
+
+from celery import shared_task
+
+from tasks import deliver, generate, notify, prepare, render, settle
+from tasks.step import run
+from worker.ledger.states import State
+
+STAGES: Final = MappingProxyType(
+    {
+        State.PREPARING: prepare.prepare,
+        State.GENERATING: generate.generate,
+        State.SETTLING: settle.settle,
+        State.RENDERING: render.render,
+        State.DELIVERING: deliver.deliver,
+    }
+)
+
+
+@shared_task(name="tasks.prepare")
+def prepare_task(job_id: str) -> str:
+    """Image, session, upload."""
+    return run(job_id, STAGES)
+
+
+@shared_task(name="tasks.generate")
+def generate_task(job_id: str) -> str:
+    """The paid message and its stream."""
+    return run(job_id, STAGES)
+
+
+@shared_task(name="tasks.settle")
+def settle_task(job_id: str) -> str:
+    """A reading of what the message did."""
+    return run(job_id, STAGES)
+
+
+@shared_task(name="tasks.render")
+def render_task(job_id: str) -> str:
+    """An export, or a look at it."""
+    return run(job_id, STAGES)
+
+
+@shared_task(name="tasks.deliver")
+def deliver_task(job_id: str) -> str:
+    """Download, check, publish."""
+    return run(job_id, STAGES)
+
+
+@shared_task(name="tasks.notify")
+def notify_task(entry: str) -> str:
+    """Tell the world what became of a job."""
+    return notify.notify(entry)

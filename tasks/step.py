@@ -1,0 +1,251 @@
+"""One step of one job: claim it, work, commit what came of it.
+
+The record decides what runs; the hint only says where to look. Whatever a step raises becomes a
+decision here, in one place: by the policy for the API, and by kind for the rest.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+from uuid import uuid4
+
+import sentry_sdk
+import structlog
+from pydantic import SecretStr
+from worker.media import MediaRefused
+from worker.sources import SourceRefused
+from worker.storage import StoreFailed
+
+from tasks.remedies import remedy_for
+from worker.accounts import Credential, TokenPendingError
+from worker.leases import Lease
+from worker.ledger.ledger import Commit
+from worker.ledger.records import Job, UnreadableRecordError, read_job
+from worker.ledger.states import Reason, State
+from worker.nemo.errors import NemoError, RateLimited, TokenRefused
+from worker.policy import Action, Decision, Moment, decide, found, growing_wait
+from worker.runtime import Runtime, get_runtime
+
+log = structlog.get_logger(__name__)
+
+SHORT_STEP_SECONDS: Final = 600.0
+"""The longest a step other than the stream may take: a slow download of a large clip."""
+FAULTS_TOLERATED: Final = 5
+DELIVERY_TRIES: Final = 10
+PENDING_SECONDS: Final = 1.0
+
+FORGET_SESSION: Final = dict.fromkeys(
+    ("session_id", "task_id", "bind_id", "claim_url", "uploading", "uploaded"), ""
+)
+
+
+class LeaseLostError(Exception):
+    """The job belongs to somebody else now; whatever this step holds is void."""
+
+
+class JobFailedError(RuntimeError):
+    """A job ended as failed. Raised after its commit, so that Flower shows the stage in red."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a stage works with."""
+
+    runtime: Runtime
+    job: Job
+    lease: Lease
+
+    def record(self, **facts: str) -> None:
+        """Write facts at once.
+
+        Raises:
+            LeaseLostError: The job is no longer ours.
+        """
+        if not self.runtime.ledger.record(self.job.id, self.lease.fence, facts):
+            raise LeaseLostError
+
+    def credential(self) -> Credential:
+        """The credential of the job's account."""
+        return self.runtime.accounts.of(self.job.facts["account"])
+
+    def token(self) -> SecretStr:
+        """The token of the job's account."""
+        return self.credential().token
+
+    def hold(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        resume: State | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """A commit that parks the job with its reason and its way out."""
+        return Commit(
+            State.HELD,
+            reason=reason,
+            message=message,
+            remedy=remedy_for(reason, self.job, self.runtime.settings),
+            resume=resume or self.job.state,
+            facts=facts,
+        )
+
+    def fail(self, reason: Reason, message: str, remedy: str = "") -> Commit:
+        """A commit that ends the job as failed."""
+        return Commit(
+            State.FAILED,
+            reason=reason,
+            message=message,
+            remedy=remedy or remedy_for(reason, self.job, self.runtime.settings),
+        )
+
+    def again(self, delay: float, **facts: str) -> Commit:
+        """A commit that comes back to the same stage after so many seconds."""
+        return Commit(self.job.state, delay=delay, facts=facts)
+
+    def decided(self, decision: Decision, error: NemoError) -> Commit:
+        """A commit that carries out a decision of the policy."""
+        tries = str(self.job.number("tries") + 1)
+        match decision.action:
+            case Action.HOLD:
+                assert decision.reason is not None  # noqa: S101 - the table gives one with a hold
+                return self.hold(decision.reason, error.message)
+            case Action.FAIL:
+                assert decision.reason is not None  # noqa: S101 - as above
+                return self.fail(decision.reason, error.message)
+            case Action.SETTLE:
+                wait = self.runtime.settings.settle_first_seconds
+                return Commit(State.SETTLING, delay=wait, facts={"tries": "0"})
+            case Action.NEW_SESSION:
+                return Commit(
+                    State.PREPARING,
+                    delay=decision.delay,
+                    facts={**FORGET_SESSION, "tries": tries, "trouble": error.message},
+                )
+            case Action.NEW_TOKEN:
+                self._renew()
+                forget = {} if self.job.call else FORGET_SESSION
+                state = self.job.state if self.job.call else State.PREPARING
+                return Commit(state, facts={**forget, "tries": tries})
+            case Action.COOL_DOWN:
+                self._cool_down(decision.delay)
+            case Action.REPEAT:
+                pass
+        return self.again(decision.delay, tries=tries, trouble=error.message)
+
+    def _renew(self) -> None:
+        accounts = self.runtime.accounts
+        try:
+            credential = accounts.of(self.job.facts.get("account") or accounts.names()[0])
+        except TokenPendingError:
+            return
+        if credential.token_id == self.job.fact("token_id"):
+            accounts.renew(credential)
+
+    def _cool_down(self, seconds: float) -> None:
+        account = self.job.fact("account")
+        if account is not None:
+            self.runtime.payments.cool_down(account, seconds)
+
+
+Stage = Callable[[Step], Commit]
+
+
+def run(job_id: str, stages: Mapping[State, Stage]) -> str:
+    """Do the next step of a job, if it is free, due and not at an end.
+
+    Returns:
+        What happened, in a word, for Flower.
+
+    Raises:
+        JobFailedError: The job ended as failed.
+    """
+    runtime = get_runtime()
+    if runtime.duty.draining or runtime.duty.lagging:
+        return "left to another worker"
+    claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
+    if claim.verdict != "OK":
+        return claim.verdict.lower()
+    fence = int(claim.record["fence"])
+    limit = SHORT_STEP_SECONDS
+    with (
+        structlog.contextvars.bound_contextvars(job_id=job_id),
+        runtime.leases.hold(job_id, fence, limit) as lease,
+    ):
+        try:
+            job = read_job(claim.record)
+        except UnreadableRecordError as error:
+            end = _set_aside(claim.record, error)
+        else:
+            try:
+                end = _work(Step(runtime, job, lease), stages[job.state])
+            except LeaseLostError:
+                return "lost"
+        committed = runtime.ledger.commit(job_id, fence, end)
+    if not committed:
+        return "lost"
+    log.info("step done", state=end.state.value, reason=end.reason, delay=end.delay)
+    if end.state is State.FAILED:
+        _raise_failed(end)
+    return end.state.value
+
+
+def _raise_failed(end: Commit) -> NoReturn:
+    raise JobFailedError(f"{end.reason}: {end.message}")
+
+
+def _set_aside(record: Mapping[str, str], error: UnreadableRecordError) -> Commit:
+    log.error("a record cannot be read", error=str(error))
+    return Commit(
+        State.HELD,
+        reason=Reason.POISON,
+        message=f"This job's record cannot be read: {error}",
+        remedy="Upgrade the workers to the version that wrote it, then release it.",
+        resume=State(record["state"]),
+    )
+
+
+def _work(step: Step, stage: Stage) -> Commit:
+    job, tries = step.job, step.job.number("tries")
+    try:
+        return stage(step)
+    except LeaseLostError:
+        raise
+    except TokenPendingError:
+        return step.again(PENDING_SECONDS)
+    except NemoError as error:
+        moment = Moment.PAID if job.call else Moment.UNPAID
+        return step.decided(judge_error(step, error, moment), error)
+    except MediaRefused as error:
+        return step.fail(Reason(error.code), error.message, error.remedy)
+    except SourceRefused as error:
+        if error.repeatable and tries < FAULTS_TOLERATED:
+            return step.again(growing_wait(tries), tries=str(tries + 1), trouble=error.message)
+        return step.fail(Reason(error.code), error.message, error.remedy)
+    except StoreFailed as error:
+        log.warning("a store failed", error=error.message)
+        if tries < DELIVERY_TRIES:
+            return step.again(growing_wait(tries), tries=str(tries + 1), trouble=error.message)
+        return step.fail(Reason.DELIVERY_FAILED, error.message, error.remedy)
+    except Exception as error:
+        log.exception("a step met a fault of ours")
+        sentry_sdk.capture_exception(error)
+        if tries < FAULTS_TOLERATED:
+            return step.again(growing_wait(tries), tries=str(tries + 1))
+        return step.hold(Reason.POISON, f"A fault of this service: {type(error).__name__}.")
+
+
+def judge_error(step: Step, error: NemoError, moment: Moment) -> Decision:
+    """Ask the policy about an error of the API."""
+    settings = step.runtime.settings
+    asked = error.retry_after if isinstance(error, RateLimited) else None
+    if isinstance(error, TokenRefused) and step.job.fact("account") is None:
+        log.warning("no token could be had", error=error.message)
+    return decide(
+        error.call,
+        found(error),
+        moment,
+        attempt=step.job.number("tries"),
+        anonymous=not settings.tokens,
+        rate_limit_wait=asked or settings.rate_limit_seconds,
+    )
