@@ -1,0 +1,104 @@
+"""Child processes of a test: started, watched, and ended by process id."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Process:
+    """One child with its log."""
+
+    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+        """Start it at once."""
+        self.log = log
+        with log.open("ab") as sink:
+            self._child = subprocess.Popen(
+                command, cwd=ROOT, stdout=sink, stderr=sink, env={**os.environ, **env}
+            )
+        self.pid = self._child.pid
+
+    def kill(self) -> None:
+        """``kill -9``: no chance to clean up."""
+        self._child.kill()
+        self._child.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._child.send_signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self._child.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._child.send_signal(signal.SIGCONT)
+
+    def wait(self, limit: float = 60) -> int:
+        """Wait for its end; the exit code."""
+        return self._child.wait(limit)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._child.poll() is None
+
+    def stop(self) -> None:
+        """End it, by force if need be."""
+        if self.alive:
+            self.thaw()
+            self._child.kill()
+            self._child.wait()
+
+    def text(self) -> str:
+        """What it has written."""
+        return self.log.read_text(errors="replace")
+
+
+class Sandbox:
+    """The stand-in as a process of its own."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        """Start it and wait until it listens."""
+        folder.mkdir(parents=True, exist_ok=True)
+        port_file = folder / "port"
+        self.process = Process(
+            [
+                *(sys.executable, "-m", "sandbox", "--port", "0", "--port-file", str(port_file)),
+                *("--state-dir", str(folder / "state"), *flags),
+            ],
+            folder / "sandbox.log",
+            {},
+        )
+        wait_until(port_file.exists, "the stand-in to listen")
+        self.url = f"http://127.0.0.1:{port_file.read_text().strip()}"
+        self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+
+    def ledger(self) -> dict[str, list[dict[str, object]]]:
+        """What it was asked."""
+        reply = self._http.get("/sandbox/ledger").raise_for_status()
+        found: dict[str, list[dict[str, object]]] = reply.json()
+        return found
+
+    def misbehave(self, *faults: Mapping[str, object]) -> None:
+        """Ask for faults."""
+        self._http.post("/sandbox/faults", json=list(faults)).raise_for_status()
+
+    def top_up(self, account: str, credits_added: int) -> None:
+        """Add credits to an account."""
+        path = f"/sandbox/accounts/{account}/credits"
+        self._http.post(path, json={"add": credits_added}).raise_for_status()
+
+    def stop(self) -> None:
+        """End it."""
+        self._http.close()
+        self.process.stop()
