@@ -13,11 +13,19 @@ from tasks.step import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
-from worker.nemo.errors import BadAnswer, NemoError
+from worker.nemo.errors import (
+    NemoError,
+    PlanRefused,
+    RateLimited,
+    ServerFailed,
+    TokenRefused,
+    Unreachable,
+)
 from worker.policy import growing_wait
 
 MAX_CLIP_BYTES = 2 * 10**9
-FETCH_TRIES = 6
+FETCH_TRIES = 5
+LEFT_TO_THE_POLICY = (TokenRefused, RateLimited, PlanRefused, Unreachable, ServerFailed)
 
 
 def deliver(step: Step) -> Commit:
@@ -31,11 +39,9 @@ def deliver(step: Step) -> Commit:
         except BadClip as error:
             return _retry_or_fail(step, Reason.BAD_CLIP, str(error))
         except NemoError as error:
-            if not (error.repeatable or isinstance(error, BadAnswer)):
-                return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
-            if job.number("tries") + 1 >= FETCH_TRIES:
-                return step.fail(Reason.DELIVERY_FAILED, error.message)
-            raise
+            if isinstance(error, LEFT_TO_THE_POLICY):
+                raise
+            return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
         offload(make_poster, film, still)
         name = clip_name(job)
         output.put_file(film, f"{name}.mp4")
@@ -58,7 +64,7 @@ def _fetch(step: Step, film: Path) -> None:
 
 def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
     tries = step.job.number("tries")
-    if tries + 1 >= FETCH_TRIES // 2:
+    if tries + 1 >= FETCH_TRIES:
         return step.fail(reason, message)
     return step.again(growing_wait(tries), tries=str(tries + 1), trouble=message)
 

@@ -37,6 +37,9 @@ def generate(step: Step) -> Commit:
     if not runtime.duty.may_pay:
         log.warning("not paying", why=runtime.duty.why_not_pay)
         return step.again(DURABLE_WAIT, trouble=runtime.duty.why_not_pay)
+    # Asked for nothing, when the intent would be refused for want of a slot anyway.
+    if runtime.payments.slots_taken(job.facts["account"]) >= runtime.settings.account_in_flight:
+        return step.again(_spread(SLOT_WAIT))
     session_id = job.facts["session_id"]
     with runtime.clients.open(step.token()) as client:
         baseline = client.state(session_id)
@@ -86,7 +89,7 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
         case "BUDGET":
             return step.hold(Reason.BUDGET, "The batch has reached its --max-credits.")
         case "COOLING":
-            return step.again(intent.wait + random.uniform(0, 1))  # noqa: S311 - spreads a herd
+            return step.again(intent.wait + _spread(SLOT_WAIT))
         case "NO_BALANCE":
             step.runtime.treasury.read(step.credential())
             return step.again(SLOT_WAIT)
@@ -94,9 +97,14 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
             step.runtime.payments.take_back(job.id, step.lease.fence, call, "not_durable")
             return step.again(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
         case "NO_SLOT":
-            return step.again(SLOT_WAIT * random.uniform(0.5, 1.5))  # noqa: S311 - as above
+            return step.again(_spread(SLOT_WAIT))
         case verdict:
             return step.hold(Reason.POISON, f"The ledger refused the message: {verdict}.")
+
+
+def _spread(wait: float) -> float:
+    """A wait that differs from job to job, so that they do not come back as a herd."""
+    return wait * random.uniform(0.5, 1.5)  # noqa: S311 - no secret hangs on it
 
 
 def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:

@@ -9,7 +9,7 @@ from typing import Final
 from celery import shared_task
 
 from tasks import deliver, generate, notify, prepare, render, settle
-from tasks.step import run
+from tasks.step import JobFailedError, run
 from worker.ledger.states import State
 
 STAGES: Final = MappingProxyType(
@@ -23,31 +23,31 @@ STAGES: Final = MappingProxyType(
 )
 
 
-@shared_task(name="tasks.prepare")
+@shared_task(name="tasks.prepare", throws=(JobFailedError,))
 def prepare_task(job_id: str) -> str:
     """Image, session, upload."""
     return run(job_id, STAGES)
 
 
-@shared_task(name="tasks.generate")
+@shared_task(name="tasks.generate", throws=(JobFailedError,))
 def generate_task(job_id: str) -> str:
     """The paid message and its stream."""
     return run(job_id, STAGES)
 
 
-@shared_task(name="tasks.settle")
+@shared_task(name="tasks.settle", throws=(JobFailedError,))
 def settle_task(job_id: str) -> str:
     """A reading of what the message did."""
     return run(job_id, STAGES)
 
 
-@shared_task(name="tasks.render")
+@shared_task(name="tasks.render", throws=(JobFailedError,))
 def render_task(job_id: str) -> str:
     """An export, or a look at it."""
     return run(job_id, STAGES)
 
 
-@shared_task(name="tasks.deliver")
+@shared_task(name="tasks.deliver", throws=(JobFailedError,))
 def deliver_task(job_id: str) -> str:
     """Download, check, publish."""
     return run(job_id, STAGES)

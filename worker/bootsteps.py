@@ -7,6 +7,7 @@ them at once.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -94,6 +95,7 @@ class AgendaStep(bootsteps.StartStopStep):
         """Open nothing yet: a prefork pool has not forked."""
         super().__init__(parent, **options)
         self._rounds: list[Rounds] = []
+        self._ticker: Ticker | None = None
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 - celery's worker
         """Begin the rounds."""
@@ -117,14 +119,15 @@ class AgendaStep(bootsteps.StartStopStep):
         ]
         for rounds in self._rounds:
             rounds.start()
-        # The first beat belongs to the start: admission counts the slots it announces.
         self._ticker = ticker
-        self._worker = parent.hostname
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
         """End the ticker; the pulse goes on for the steps that still run."""
         for rounds in self._rounds[1:]:
             rounds.stop()
+        if self._ticker is not None:
+            with suppress(RedisError):
+                self._ticker.stand_down()
 
     def terminate(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
         """End everything."""

@@ -27,7 +27,7 @@ def announce(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
     until = server_ms(ledger) + int(seconds * 1000)
     with ledger.redis.pipeline() as pipe:
         pipe.zadd(ledger.key("workers"), {worker: until})
-        pipe.hset(ledger.key("slots"), worker, slots)
+        pipe.hset(ledger.key("concurrency"), worker, slots)
         pipe.execute()
 
 
@@ -35,7 +35,7 @@ def leave(ledger: Ledger, worker: str) -> None:
     """Say that a worker takes no more work."""
     with ledger.redis.pipeline() as pipe:
         pipe.zrem(ledger.key("workers"), worker)
-        pipe.hdel(ledger.key("slots"), worker)
+        pipe.hdel(ledger.key("concurrency"), worker)
         pipe.execute()
 
 
@@ -48,7 +48,7 @@ def fleet(ledger: Ledger) -> Fleet:
     alive = ledger.redis.zrangebyscore(ledger.key("workers"), now, "+inf")
     if not alive:
         return Fleet(0, 0)
-    slots = ledger.redis.hmget(ledger.key("slots"), alive)
+    slots = ledger.redis.hmget(ledger.key("concurrency"), alive)
     return Fleet(len(alive), sum(int(n or 0) for n in slots))
 
 

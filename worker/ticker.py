@@ -28,6 +28,7 @@ STAGE_OF: Final = {
 NOTIFY: Final = "tasks.notify"
 UNTOLD_PER_TICK: Final = 200
 RETELL_SECONDS: Final = 30.0
+GETTING_READY: Final = 1.25
 LEADER_SECONDS: Final = 5.0
 
 
@@ -79,7 +80,7 @@ class Ticker:
 
     def _hand_out(self) -> int:
         room = self.room()
-        admit = fleet(self._ledger).stream_slots
+        admit = min(fleet(self._ledger).stream_slots, self._in_flight())
         due = self._ledger.due(self._cap, room=room, admit=admit)
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
             for job_id, state in due:
@@ -89,6 +90,12 @@ class Ticker:
                 self._ledger.tell_later(entry, RETELL_SECONDS)
                 self._hint(NOTIFY, entry, producer)
         return len(due) + len(untold)
+
+    def _in_flight(self) -> int:
+        """The jobs that the accounts can serve at once, and a few that get ready meanwhile."""
+        settings = self._runtime.settings
+        accounts = len(self._runtime.accounts.names())
+        return int(accounts * settings.account_in_flight * GETTING_READY) + 2
 
     def _hint(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401 - kombu's
         self._app.send_task(

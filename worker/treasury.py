@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 READING_SECONDS: Final = 20
 """How long one worker may take to read a balance before another tries."""
 RELEASED_AT_ONCE: Final = 500
+AFTER_A_JOB: Final = 12
+"""After a job's end the balance is read this many times sooner than by the clock."""
 
 
 class Treasury:
@@ -79,7 +81,9 @@ class Treasury:
             return bool(self._ledger.held_ids(Reason.CREDITS, name))
         age = (server_ms(self._ledger) - account.read_at) / 1000
         ended = self._ledger.redis.zcard(self._ledger.key("ended", name))
-        return age > self._settings.balance_seconds or (ended > 0 and age > 1)
+        return age > self._settings.balance_seconds or (
+            ended > 0 and age > self._settings.balance_seconds / AFTER_A_JOB
+        )
 
     def _release(self, name: str) -> None:
         account = self._ledger.account(name)

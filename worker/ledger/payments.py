@@ -65,6 +65,12 @@ class Payments:
             raise confirmed
         return reply, int(confirmed[0]) >= 1
 
+    def slots_taken(self, account: str) -> int:
+        """Messages of an account in flight, those of dead workers left out."""
+        seconds, micros = self._ledger.redis.time()
+        now = int(seconds) * 1000 + int(micros) // 1000
+        return int(self._ledger.redis.zcount(self._ledger.key("slots", account), now, "+inf"))
+
     def fact(self, job_id: str, call: str, name: str, value: str) -> bool:
         """Keep a result of a paid message, with or without a lease. False: not this job's call."""
         reply = self._ledger.scripts.run("paid_fact", job_id, call, name, value)

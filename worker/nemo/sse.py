@@ -17,7 +17,7 @@ from dataclasses import dataclass
 MAX_LINE_BYTES = 2**20
 MAX_EVENT_BYTES = 2 * 2**20
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
+_LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 
 

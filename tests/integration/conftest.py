@@ -1,0 +1,148 @@
+"""A whole house on loopback: Valkey, the stand-in, and as many workers as a test wants."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from redis import Redis
+
+from tests.support.processes import Process, Sandbox
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
+from worker.ledger.ledger import Ledger, NewJob
+from worker.ledger.records import Job
+from worker.ledger.states import State
+
+TOKEN = "nmv_usr_registered_for_tests"
+
+FAST = {
+    "REELQUEUE_TICK_SECONDS": "0.05",
+    "REELQUEUE_LEASE_SECONDS": "3",
+    "REELQUEUE_RENDER_POLL_SECONDS": "0.3",
+    "REELQUEUE_SETTLE_FIRST_SECONDS": "0.3",
+    "REELQUEUE_SETTLE_SECONDS": "0.3",
+    "REELQUEUE_STREAM_TIMEOUT_SECONDS": "20",
+    "REELQUEUE_STREAM_IDLE_SECONDS": "10",
+    "REELQUEUE_RATE_LIMIT_SECONDS": "0.5",
+    "REELQUEUE_BALANCE_SECONDS": "1",
+    "REELQUEUE_CONCURRENCY": "50",
+}
+QUICK_SANDBOX = (
+    *("--stream-seconds", "0.2-0.5", "--heartbeat-seconds", "0.1"),
+    *("--render-seconds", "0.2", "--clip-height", "96"),
+)
+
+
+class House:
+    """One test's servers and workers, all ended at its end."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+        self.valkey = Valkey(folder / "valkey").start()
+        stack.callback(self.valkey.stop)
+        self.redis: Redis = stack.enter_context(self.valkey.client())
+        self.ledger = Ledger(self.redis, "rq", lease_seconds=3)
+        self.workers: list[Process] = []
+        self.env: dict[str, str] = {}
+
+    def open_sandbox(self, *flags: str, credits_given: int = 1_000_000) -> Sandbox:
+        """Start the stand-in with one registered account."""
+        self.sandbox = Sandbox(
+            self.folder / "sandbox", "--account", f"{TOKEN}={credits_given}", *QUICK_SANDBOX, *flags
+        )
+        self._stack.callback(self.sandbox.stop)
+        self.env = {
+            **FAST,
+            "NEMO_API_URL": self.sandbox.url,
+            "NEMO_TOKEN": TOKEN,
+            "REDIS_URL": self.valkey.url,
+            "REELQUEUE_MEDIA_URL": (self.folder / "media").as_uri(),
+            "REELQUEUE_OUTPUT_URL": (self.folder / "output").as_uri(),
+            "REELQUEUE_MEDIA_ROOTS": str(self.folder),
+        }
+        return self.sandbox
+
+    def start_worker(self, *flags: str, **env: str) -> Process:
+        """Start one more worker, and wait until it has announced itself."""
+        name = f"w{len(self.workers)}"
+        worker = Process(
+            [
+                *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
+                *("-P", "gevent", "-n", f"{name}@%h", *flags),
+            ],
+            self.folder / f"{name}.log",
+            {**self.env, **env},
+        )
+        self._stack.callback(worker.stop)
+        self.workers.append(worker)
+        before = len(self.workers)
+        wait_until(
+            lambda: self.redis.zcard("workers:{rq}") >= before or not worker.alive,
+            f"worker {name} to announce itself",
+        )
+        assert worker.alive, worker.text()
+        return worker
+
+    def image(self, name: str = "photo.jpg", colour: int = 0) -> Path:
+        """A small picture of its own content."""
+        path = self.folder / name
+        shade = (colour % 256, colour // 256 % 256, 90)
+        Image.new("RGB", (64, 48), shade).save(path)
+        return path
+
+    def submit(self, path: Path, **payload: Any) -> str:
+        """Enqueue one picture by its path."""
+        job_id = f"job-{path.stem}"
+        fields = {"image": str(path), "prompt": "a 1-second slow push-in", "language": "en"}
+        self.ledger.submit(NewJob(id=job_id, payload={**fields, **payload}, fingerprint=path.stem))
+        return job_id
+
+    def job(self, job_id: str) -> Job:
+        """The record."""
+        job = self.ledger.job(job_id)
+        assert job is not None
+        return job
+
+    def wait_for(self, job_id: str, *states: State, limit: float = 60) -> Job:
+        """Wait until a job is in one of some states."""
+        wait_until(lambda: self.job(job_id).state in states, f"{job_id} to be in {states}", limit)
+        return self.job(job_id)
+
+    def settled(self, limit: float = 120) -> dict[State, int]:
+        """Wait until nothing is queued or running; the counts."""
+
+        def done() -> bool:
+            counts = self.ledger.counts()[0]
+            return all(state.is_end or state is State.HELD for state in counts)
+
+        wait_until(done, "every job to end: " + describe(self), limit)
+        return self.ledger.counts()[0]
+
+    def messages_by_image(self) -> dict[str, int]:
+        """Paid messages for each content that was uploaded, by the stand-in's own ledger."""
+        ledger = self.sandbox.ledger()
+        content = {upload["session_id"]: upload["sha256"] for upload in ledger["uploads"]}
+        paid: dict[str, int] = {}
+        for message in ledger["messages"]:
+            if message["charged"]:
+                sha = str(content[message["session_id"]])
+                paid[sha] = paid.get(sha, 0) + 1
+        return paid
+
+
+def describe(house: House) -> str:
+    """What is going on, for the message of a wait that failed."""
+    return json.dumps({state.value: n for state, n in house.ledger.counts()[0].items()})
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """An empty house."""
+    with ExitStack() as stack:
+        yield House(tmp_path, stack)

@@ -1,0 +1,62 @@
+"""One photo in, one clip out, through a real worker and the real wire."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from tests.integration.conftest import TOKEN, House
+from worker.ledger.states import State
+
+pytestmark = pytest.mark.integration
+
+
+def test_one_photo_becomes_one_clip(house: House) -> None:
+    """One session, one upload, one paid message, one render; all headers on all calls."""
+    house.open_sandbox("--silent-ratio", "0")
+    worker = house.start_worker()
+    job_id = house.submit(house.image())
+    job = house.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
+    assert job.state is State.SUCCEEDED, (job, worker.text())
+
+    clip = json.loads(job.facts["clip"])
+    film = house.folder / "output" / clip["key"]
+    assert film.stat().st_size == clip["bytes"]
+    assert (clip["codec"], clip["height"]) == ("h264", 96)
+    assert abs(clip["seconds"] - 1) < 0.5
+    assert Path(film.with_suffix(".jpg")).exists()
+
+    ledger = house.sandbox.ledger()
+    assert [len(ledger[kind]) for kind in ("sessions", "uploads", "messages", "renders")] == [
+        1,
+        1,
+        1,
+        1,
+    ]
+    assert all(request["headers_ok"] for request in ledger["requests"])
+    assert TOKEN not in worker.text()
+    assert TOKEN not in json.dumps(house.redis.hgetall(f"job:{{rq}}:{job_id}"))
+
+
+def test_polls_keep_their_distance(house: House) -> None:
+    house.open_sandbox("--render-seconds", "1.5")
+    house.start_worker()
+    house.wait_for(house.submit(house.image()), State.SUCCEEDED)
+    polls = house.sandbox.ledger()["renders"][0]["polls"]
+    assert isinstance(polls, list)
+    gaps = [later - earlier for earlier, later in pairwise(polls)]
+    assert len(polls) > 2
+    assert min(gaps) >= 0.3
+
+
+def test_celery_tells_the_result(house: House) -> None:
+    """``AsyncResult`` of any process with the same backend follows the job."""
+    house.open_sandbox()
+    house.start_worker()
+    job_id = house.submit(house.image())
+    app = Celery("stranger", broker=house.valkey.url, backend=house.valkey.url)
+    record = app.AsyncResult(job_id).get(timeout=60)
+    assert record["state"] == "succeeded"
+    assert record["paid_messages"] == 1
