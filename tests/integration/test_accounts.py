@@ -1,0 +1,79 @@
+"""One anonymous token for the whole fleet, and accounts that are chosen by their money."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from config.settings import Settings
+from tests.integration.conftest import House
+from tests.support.waiting import wait_until
+from worker.accounts import ANONYMOUS, Accounts, Credential, TokenPendingError
+from worker.ledger.ledger import Ledger
+from worker.nemo.transport import Identity
+from worker.runtime import Clients
+
+pytestmark = pytest.mark.integration
+
+
+def accounts(house: House, **settings: object) -> Accounts:
+    """The accounts of one more worker."""
+    url = house.sandbox.url
+    ledger = Ledger(Redis.from_url(house.valkey.url, decode_responses=True), "rq", lease_seconds=3)
+    clients = Clients(url, url, Identity("tests", "1"))
+    return Accounts(Settings(api_url=url, _env_file=None, **settings), ledger, clients.open)  # type: ignore[arg-type]
+
+
+def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House, tmp_path: Path) -> None:
+    house.open_sandbox()
+    got: list[Credential] = []
+    start = threading.Barrier(50)
+
+    def worker() -> None:
+        mine = accounts(house, tokens=())
+
+        def ask() -> bool:
+            try:
+                got.append(mine.choose())
+            except TokenPendingError:
+                return False
+            return True
+
+        start.wait()
+        wait_until(ask, "a token")
+
+    threads = [threading.Thread(target=worker) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({credential.token_id for credential in got}) == 1
+    tokens = [r for r in house.sandbox.ledger()["requests"] if r["call"] == "token"]
+    assert len(tokens) == 1
+
+
+def test_a_refused_token_is_renewed_with_the_same_client_id(house: House) -> None:
+    house.open_sandbox("--token-seconds", "0.001")
+    mine = accounts(house, tokens=())
+    old = mine.choose()
+    client_id = house.redis.get("client_id:{rq}")
+    mine.renew(old)
+    new = mine.choose()
+    assert new.token_id != old.token_id
+    assert (new.name, house.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
+    mine.renew(old)
+    assert mine.choose().token_id == new.token_id, "what was renewed already stays"
+
+
+def test_the_token_lives_in_one_key_and_never_in_a_repr(house: House) -> None:
+    house.open_sandbox()
+    credential = accounts(house, tokens=()).choose()
+    secret = credential.token.get_secret_value()
+    assert secret not in repr(credential)
+    holders = [
+        key
+        for key in house.redis.scan_iter("*")
+        if house.redis.type(key) == "string" and secret in str(house.redis.get(key))
+    ]
+    assert holders == ["token:{rq}"]

@@ -1,0 +1,101 @@
+"""Many jobs, misbehaviour, and a worker that dies in the middle."""
+
+from itertools import pairwise
+
+import pytest
+
+from tests.integration.conftest import House
+from tests.support.waiting import wait_until
+from worker.ledger.states import Reason, State
+
+pytestmark = pytest.mark.integration
+
+JOBS = 200
+
+
+def check_promises(house: House) -> None:
+    """No input is paid twice, no render is left behind, nothing is left in a queue."""
+    twice = {sha: n for sha, n in house.messages_by_image().items() if n > 1}
+    assert twice == {}
+    ledger = house.sandbox.ledger()
+    assert not any(message["overlapping"] for message in ledger["messages"])
+    left = [r["id"] for r in ledger["renders"] if r["status"] == "completed" and not r["downloads"]]
+    assert left == []
+    assert house.redis.zcard("agenda:{rq}") == 0
+    assert house.redis.zcard("flows:{rq}") == 0
+
+
+def test_two_hundred_jobs_and_a_dead_worker(house: House) -> None:
+    """30 % silent edits, 10 % broken streams, one ``kill -9``: each job ends well or is held."""
+    house.open_sandbox("--silent-ratio", "0.3", "--break-ratio", "0.1", "--seed", "7")
+    for _ in range(2):
+        house.start_worker()
+    job_ids = [house.submit(house.image(f"p{n}.png", n)) for n in range(JOBS)]
+    wait_until(
+        lambda: house.ledger.counts()[0].get(State.SUCCEEDED, 0) > JOBS // 8, "some to succeed"
+    )
+    house.workers[0].kill()
+    counts = house.settled(limit=180)
+
+    assert sum(counts.values()) == JOBS
+    assert set(counts) <= {State.SUCCEEDED, State.HELD}
+    held = [job for job in house.ledger.jobs(job_ids) if job.state is State.HELD]
+    assert {job.reason for job in held} <= {Reason.OUTCOME_UNKNOWN}
+    assert all(job.message and job.remedy for job in held)
+    assert house.workers[1].alive
+    check_promises(house)
+
+
+def test_a_second_worker_shares_the_work(house: House) -> None:
+    house.open_sandbox()
+    for _ in range(2):
+        house.start_worker("-c", "10")
+    for n in range(40):
+        house.submit(house.image(f"p{n}.png", n))
+    assert house.settled() == {State.SUCCEEDED: 40}
+    done = [worker.text().count("succeeded") for worker in house.workers]
+    assert min(done) > 0
+
+
+def test_polls_stay_on_time_while_every_stream_slot_is_taken(house: House) -> None:
+    """A poll is late by no more than one interval, however many streams run and wait."""
+    interval = 1.0
+    house.open_sandbox("--stream-seconds", "4", "--render-seconds", "5")
+    house.start_worker("-c", "20", REELQUEUE_RENDER_POLL_SECONDS=str(interval))
+    for n in range(60):
+        house.submit(house.image(f"p{n}.png", n))
+    wait_until(lambda: house.redis.zcard(slots(house)) >= 15, "the stream slots to fill")
+    assert house.settled() == {State.SUCCEEDED: 60}
+    gaps = [
+        (later - earlier) / interval
+        for render in house.sandbox.ledger()["renders"]
+        for earlier, later in pairwise(times(render["polls"]))
+    ]
+    assert len(gaps) > 60
+    assert min(gaps) >= 1
+    assert max(gaps) < 2
+
+
+def test_a_terminated_worker_ends_its_streams_and_leaves_the_rest(house: House) -> None:
+    house.open_sandbox("--stream-seconds", "2")
+    worker = house.start_worker("-c", "10")
+    for n in range(20):
+        house.submit(house.image(f"p{n}.png", n))
+    wait_until(lambda: house.redis.zcard(slots(house)) >= 3, "some streams to run")
+    worker.terminate()
+    assert worker.wait(60) == 0
+    under_way = [m for m in house.sandbox.ledger()["messages"] if m["outcome"] == "cancelled"]
+    assert under_way == [], "a paid stream is heard to its end"
+    house.start_worker("-c", "10")
+    assert house.settled() == {State.SUCCEEDED: 20}
+    check_promises(house)
+
+
+def slots(house: House) -> str:
+    """The key of the one account's messages in flight."""
+    return next(iter(house.redis.scan_iter("slots:{rq}:*")), "none")
+
+
+def times(found: object) -> list[float]:
+    assert isinstance(found, list)
+    return found

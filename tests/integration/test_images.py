@@ -1,0 +1,74 @@
+"""Whatever file comes in: a clip, or a clear refusal, and no worker dies."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import pillow_heif
+import pytest
+from PIL import Image
+
+from tests.integration.conftest import House
+from worker.ledger.states import Reason, State
+
+pytestmark = pytest.mark.integration
+
+
+def png_bomb(path: Path, side: int) -> None:
+    """A PNG of side by side black pixels that is small on disk."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    rows = zlib.compressobj()
+    packed = b"".join(rows.compress(b"\0" * (side * 3 + 1)) for _ in range(side)) + rows.flush()
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    )
+
+
+def test_good_and_bad_files(house: House) -> None:
+    house.open_sandbox()
+    worker = house.start_worker()
+    picture = Image.new("RGB", (80, 60), "teal")
+    good = [house.folder / name for name in ("a.png", "b.webp", "c.heic", "d.jpg")]
+    for path in good[:2] + good[3:]:
+        picture.save(path)
+    pillow_heif.from_pillow(picture).save(good[2])
+
+    empty, text, huge, bomb = (
+        house.folder / name for name in ("empty.jpg", "text.jpg", "huge.jpg", "bomb.png")
+    )
+    empty.touch()
+    text.write_text("not a picture at all")
+    with huge.open("wb") as file:
+        file.truncate(201 * 10**6)
+    png_bomb(bomb, 30_000)
+
+    jobs = {path.name: house.submit(path) for path in [*good, empty, text, huge, bomb]}
+    house.settled()
+    found = {name: house.job(job_id) for name, job_id in jobs.items()}
+
+    assert all(found[path.name].state is State.SUCCEEDED for path in good)
+    refused = {
+        name: found[name].reason for name in ("empty.jpg", "text.jpg", "huge.jpg", "bomb.png")
+    }
+    assert refused["huge.jpg"] is Reason.FILE_TOO_LARGE
+    assert refused["bomb.png"] is Reason.BAD_IMAGE
+    assert {refused["empty.jpg"], refused["text.jpg"]} <= {
+        Reason.BAD_IMAGE,
+        Reason.UNSUPPORTED_FILE,
+    }
+    assert all(found[name].message and found[name].remedy for name in refused)
+    assert all(found[name].paid_messages == 0 for name in refused)
+    assert worker.alive
+
+
+def test_a_path_outside_the_roots_is_refused(house: House) -> None:
+    house.open_sandbox()
+    house.start_worker()
+    job = house.wait_for(house.submit(Path("/etc/hostname")), State.FAILED, State.SUCCEEDED)
+    assert job.reason is Reason.FORBIDDEN_SOURCE
