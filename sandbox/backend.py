@@ -1,0 +1,80 @@
+"""The parts of the stand-in, put together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox.accounts import Accounts
+from sandbox.clock import Clock
+from sandbox.faults import Faults
+from sandbox.ledger import Ledger
+from sandbox.options import Options
+from sandbox.projects import Projects
+from sandbox.renders import Renders
+from sandbox.streams import Streams
+from sandbox.uploads import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Everything behind the routes."""
+
+    options: Options
+    clock: Clock
+    accounts: Accounts
+    projects: Projects
+    store: Store
+    streams: Streams
+    renders: Renders
+    faults: Faults
+    ledger: Ledger
+
+    def told(self, requests: int | None = None) -> dict[str, Any]:
+        """The whole ledger, JSON-ready; `requests` bounds the list of single calls."""
+        accounts = [
+            {
+                "name": account.name,
+                "available": account.available,
+                "frozen": account.frozen,
+                "total": account.total,
+                "spent": account.spent,
+                "unattributed": account.unattributed,
+            }
+            for account in self.accounts.by_name.values()
+        ]
+        return {
+            "accounts": accounts,
+            "tokens_issued": self.accounts.issued,
+            "running": self.streams.running,
+            **self.ledger.told(requests),
+        }
+
+    async def stop(self) -> None:
+        """End all work."""
+        await self.streams.stop()
+        await self.renders.stop()
+
+
+def make_backend(options: Options, folder: Path) -> Backend:
+    """Build the parts; needs a running event loop.
+
+    Args:
+        options: The settings.
+        folder: Where uploads and clips are kept; made when missing.
+    """
+    uploads, clips = folder / "uploads", folder / "clips"
+    for place in (uploads, clips):
+        place.mkdir(parents=True, exist_ok=True)
+    clock = Clock()
+    ledger = Ledger(options.requests_kept)
+    return Backend(
+        options=options,
+        clock=clock,
+        accounts=Accounts(options, clock),
+        projects=Projects(),
+        store=Store(uploads, options.upload_limit),
+        streams=Streams(options, clock, ledger),
+        renders=Renders(options, clips, clock, ledger),
+        faults=Faults(options.seed),
+        ledger=ledger,
+    )

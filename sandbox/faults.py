@@ -1,0 +1,145 @@
+"""Misbehaviour on request: which call goes wrong, how, and how often."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from sandbox.chance import draw
+
+
+class Call(StrEnum):
+    """The calls of the API."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a call
+    SESSION = "session"
+    CLAIM = "claim"
+    UPLOAD = "upload"
+    MESSAGE = "message"
+    STATE = "state"
+    CREDITS = "credits"
+    EXPORT = "export"
+    POLL = "poll"
+    DOWNLOAD = "download"
+
+
+_ANYWHERE = frozenset({"refuse", "slow", "reset"})
+_ACTIONS: dict[Call, frozenset[str]] = {
+    Call.MESSAGE: _ANYWHERE
+    | {"silent", "break", "error", "quota", "question", "hang", "mute", "gui", "trailing"},
+    Call.EXPORT: _ANYWHERE | {"fail", "stuck"},
+    Call.POLL: _ANYWHERE | {"fail", "stuck"},
+    Call.DOWNLOAD: _ANYWHERE | {"html", "cut", "gone"},
+}
+
+Seconds = Annotated[float, Field(ge=0)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+class Fault(BaseModel):
+    """One kind of misbehaviour.
+
+    Attributes:
+        call: The call that goes wrong.
+        action: How; each call knows its own.
+        times: How many calls; None means once, or without end when a ratio is given.
+        ratio: The share of calls; None means each one.
+        session: Only calls of this session.
+        code: Code of a `refuse`.
+        retry_after: Seconds in a `Retry-After` header of a `refuse`.
+        style: How a `refuse` travels; None is the natural way of its code.
+        then: What happens to the work behind a broken stream.
+        seconds: Length of `slow`, `hang` and `mute`; for `break`, how long the work goes on.
+        done: Whether a `reset` drops the connection after the work was done.
+        at: Where in the stream (0-1) `break`, `error` and `quota` strike.
+        raw: An `error` that is not JSON, as older servers send it.
+        clean: A `break` or `cut` that looks like a proper end to the transport.
+        via: Which way of download; None is both.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    call: Call
+    action: str
+    times: Annotated[int, Field(ge=1)] | None = None
+    ratio: Ratio | None = None
+    session: str | None = None
+    code: int = 500
+    retry_after: Annotated[int, Field(ge=0)] | None = None
+    style: Literal["envelope", "status"] | None = None
+    then: Literal["finish", "stay"] = "finish"
+    seconds: Seconds | None = None
+    done: bool = False
+    at: Ratio = 0.5
+    raw: bool = False
+    clean: bool = False
+    via: Literal["link", "proxy"] | None = None
+
+    @model_validator(mode="after")
+    def _action_fits(self) -> Self:
+        allowed = _ACTIONS.get(self.call, _ANYWHERE)
+        if self.action not in allowed:
+            raise ValueError(f"{self.call} knows: {', '.join(sorted(allowed))}")
+        return self
+
+    def fits(self, call: Call, session: str | None, via: str | None) -> bool:
+        """Whether a call is of the kind that this fault is for."""
+        return (
+            self.call is call
+            and self.session in (None, session)
+            and (self.via is None or self.via == via)
+        )
+
+
+FAULTS = TypeAdapter(list[Fault])
+
+
+class _Armed:
+    """A fault with what is left of it."""
+
+    def __init__(self, fault: Fault, number: int) -> None:
+        self.fault = fault
+        self.number = number
+        self.seen = 0
+        self.left = fault.times or (None if fault.ratio is not None else 1)
+
+
+class Faults:
+    """The faults in force, oldest first."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._armed: list[_Armed] = []
+        self._numbers = 0
+
+    def add(self, faults: list[Fault]) -> None:
+        """Put further faults in force."""
+        for fault in faults:
+            self._numbers += 1
+            self._armed.append(_Armed(fault, self._numbers))
+
+    def clear(self) -> None:
+        """Behave again."""
+        self._armed.clear()
+
+    def take(self, call: Call, session: str | None, via: str | None = None) -> Fault | None:
+        """The fault that hits this call, if any. Uses it up by one."""
+        for armed in self._armed:
+            if armed.left == 0 or not armed.fault.fits(call, session, via):
+                continue
+            armed.seen += 1
+            ratio = armed.fault.ratio
+            if ratio is not None and draw(self._seed, "fault", armed.number, armed.seen) >= ratio:
+                continue
+            if armed.left is not None:
+                armed.left -= 1
+            return armed.fault
+        return None
+
+    def left(self) -> list[dict[str, object]]:
+        """The faults in force and how many times each will still strike."""
+        return [
+            {**armed.fault.model_dump(exclude_none=True), "left": armed.left}
+            for armed in self._armed
+            if armed.left != 0
+        ]

@@ -1,0 +1,153 @@
+"""What a prompt asks of a clip, and where the camera stands at each moment of it."""
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+DEFAULT_SECONDS = 10.0
+SHORTEST_SECONDS = 1.0
+LONGEST_SECONDS = 60.0
+
+# A zoom travels between 1 and this factor; a pan moves over the same share of the frame.
+TRAVEL = 1.15
+
+
+class Motion(StrEnum):
+    """A camera movement over a still picture."""
+
+    PUSH_IN = "push-in"
+    PULL_OUT = "pull-out"
+    PAN_LEFT = "pan-left"
+    PAN_RIGHT = "pan-right"
+    PAN_UP = "pan-up"
+    PAN_DOWN = "pan-down"
+
+
+class Aspect(StrEnum):
+    """The shape of a frame."""
+
+    LANDSCAPE = "16:9"
+    PORTRAIT = "9:16"
+    SQUARE = "1:1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a text asks for; None where it asks for nothing."""
+
+    seconds: float | None = None
+    aspect: Aspect | None = None
+    motion: Motion | None = None
+    title: str | None = None
+
+    def over(self, earlier: "Wishes") -> "Wishes":
+        """These wishes, filled up with earlier ones where they say nothing."""
+        return replace(
+            self,
+            seconds=self.seconds or earlier.seconds,
+            aspect=self.aspect or earlier.aspect,
+            motion=self.motion or earlier.motion,
+            title=self.title or earlier.title,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of the picture that fills the frame, in shares (0-1) of the picture's sides."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*-?\s*(?:seconds?\b|secs?\b|s\b|秒)", re.IGNORECASE)
+_TITLE = re.compile(
+    r"(?:\btitled?\b|标题)\W{0,3}?(?:is|of|为|是)?\s*[:：]?\s*"  # noqa: RUF001 - as people type it
+    r"[\"'“‘「《]([^\"”’」》]{1,80}?)[\"'”’」》]",  # noqa: RUF001 - as people type it
+    re.IGNORECASE,
+)
+_ASPECTS = (
+    (
+        re.compile(r"(?<!\d)16\s*[:x]\s*9(?!\d)|landscape|widescreen|横屏", re.IGNORECASE),
+        Aspect.LANDSCAPE,
+    ),
+    (
+        re.compile(r"(?<!\d)9\s*[:x]\s*16(?!\d)|portrait|vertical|竖屏", re.IGNORECASE),
+        Aspect.PORTRAIT,
+    ),
+    (re.compile(r"(?<!\d)1\s*[:x]\s*1(?!\d)|\bsquare\b|方形", re.IGNORECASE), Aspect.SQUARE),
+)
+_MOTIONS = (
+    (
+        re.compile(r"pull[\s-]*(?:out|back)|zoom(?:ing)?[\s-]*out|拉远", re.IGNORECASE),
+        Motion.PULL_OUT,
+    ),
+    (re.compile(r"push[\s-]*in|zoom(?:ing)?[\s-]*in|推近", re.IGNORECASE), Motion.PUSH_IN),
+    (
+        re.compile(r"(?:pan|drift|slide)\w*\s+(?:to\s+the\s+)?left|左移", re.IGNORECASE),
+        Motion.PAN_LEFT,
+    ),
+    (
+        re.compile(r"(?:pan|drift|slide)\w*\s+(?:to\s+the\s+)?right|右移", re.IGNORECASE),
+        Motion.PAN_RIGHT,
+    ),
+    (re.compile(r"(?:pan|tilt|rise)\w*\s+up|上移", re.IGNORECASE), Motion.PAN_UP),
+    (re.compile(r"(?:pan|tilt)\w*\s+down|下移", re.IGNORECASE), Motion.PAN_DOWN),
+)
+
+
+def read_wishes(text: str) -> Wishes:
+    """Length, shape, movement and title that a prompt names, in English or Chinese.
+
+    Args:
+        text: The prompt as the user wrote it.
+
+    Returns:
+        The wishes; a length is clamped to 1-60 seconds.
+    """
+    seconds = _SECONDS.search(text)
+    title = _TITLE.search(text)
+    return Wishes(
+        seconds=(
+            min(LONGEST_SECONDS, max(SHORTEST_SECONDS, float(seconds[1]))) if seconds else None
+        ),
+        aspect=next((aspect for pattern, aspect in _ASPECTS if pattern.search(text)), None),
+        motion=next((motion for pattern, motion in _MOTIONS if pattern.search(text)), None),
+        title=title[1].strip() if title else None,
+    )
+
+
+def smoothstep(share: float) -> float:
+    """Ease a share of the time (0-1): the camera starts and ends at rest."""
+    return share * share * (3.0 - 2.0 * share)
+
+
+def window_at(motion: Motion, share: float) -> Window:
+    """Where the camera looks.
+
+    Args:
+        motion: The movement.
+        share: How much of the clip has passed, 0-1.
+
+    Returns:
+        A window of the frame's shape inside a picture of the frame's shape. Its edges are real
+        numbers: rounding them to pixels is what makes such a movement shake.
+    """
+    eased = smoothstep(share)
+    narrow = 1.0 / TRAVEL
+    slack = 1.0 - narrow
+    match motion:
+        case Motion.PUSH_IN | Motion.PULL_OUT:
+            depth = eased if motion is Motion.PUSH_IN else 1.0 - eased
+            # A constant factor a moment looks like a constant speed; a constant step does not.
+            side = TRAVEL**-depth
+            return Window((1.0 - side) * 0.5, (1.0 - side) * 0.46, side, side)
+        case Motion.PAN_RIGHT:
+            return Window(slack * eased, slack * 0.5, narrow, narrow)
+        case Motion.PAN_LEFT:
+            return Window(slack * (1.0 - eased), slack * 0.5, narrow, narrow)
+        case Motion.PAN_DOWN:
+            return Window(slack * 0.5, slack * eased, narrow, narrow)
+        case Motion.PAN_UP:
+            return Window(slack * 0.5, slack * (1.0 - eased), narrow, narrow)
