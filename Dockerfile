@@ -1,0 +1,20 @@
+# The service in one image: the worker by default, and every `reelqueue` command.
+
+FROM python:3.12-slim AS build
+WORKDIR /src
+RUN python -m venv /opt/reelqueue
+COPY requirements.lock ./
+RUN /opt/reelqueue/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY . .
+RUN /opt/reelqueue/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.12-slim
+RUN useradd --create-home --uid 10001 reelqueue \
+    && install -d -o reelqueue -g reelqueue /app /app/var /app/var/media /app/var/output
+COPY --from=build /opt/reelqueue /opt/reelqueue
+ENV PATH=/opt/reelqueue/bin:$PATH PYTHONUNBUFFERED=1
+WORKDIR /app
+USER reelqueue
+VOLUME ["/app/var/media", "/app/var/output"]
+# The worker itself is process 1, so that a stop reaches it and not a shell.
+CMD ["celery", "-A", "worker.app", "worker", "-P", "gevent"]
