@@ -27,14 +27,12 @@ def open_picture(path: Path, longest: int) -> Image.Image:
     Raises:
         OSError: The file is not a picture that can be decoded.
     """
-    with Image.open(path) as source:
-        source.draft("RGB", (longest, longest))
-        upright = ImageOps.exif_transpose(source)
-        if upright.has_transparency_data:
-            flat = Image.new("RGBA", upright.size, (16, 18, 22, 255))
-            flat.alpha_composite(upright.convert("RGBA"))
-            return flat.convert("RGB")
-        return upright.convert("RGB")
+    try:
+        with Image.open(path) as source:
+            source.draft("RGB", (longest, longest))
+            return _flat(ImageOps.exif_transpose(source))
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError("the picture cannot be decoded") from error
 
 
 def blank_picture(width: int, height: int) -> Image.Image:
@@ -72,6 +70,14 @@ def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
     ground.paste((0, 0, 0), (0, 0), _shadow(size, corner, whole.size))
     ground.paste(whole, corner)
     return ground
+
+
+def _flat(picture: Image.Image) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    flat = Image.new("RGBA", picture.size, (16, 18, 22, 255))
+    flat.alpha_composite(picture.convert("RGBA"))
+    return flat.convert("RGB")
 
 
 def _blurred(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

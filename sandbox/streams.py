@@ -123,7 +123,7 @@ class Run:
         trouble = None if task.cancelled() else task.exception()
         self._end("cancelled")
         if not self.over.done():
-            self.over.set_result(True)
+            self.over.set_result(trouble is None and not task.cancelled())
         if trouble is not None and not isinstance(trouble, ConnectionError):
             raise trouble
 
@@ -238,7 +238,7 @@ class Streams:
             clip=clip,
             script=script,
             beats=script.beats(voice, clip),
-            outcome=voice.value if voice in {Voice.SILENT, Voice.QUESTION} else "clean",
+            outcome=_outcome(voice, fault),
             fault=fault,
             length=self._options.stream_seconds.at(draw(self._options.seed, "length", number)),
             heartbeat=self._options.heartbeat_seconds,
@@ -277,6 +277,12 @@ class Streams:
         if manner < _GUI_SHARE:
             return Voice.GUI
         return Voice.TRAILING if manner < _GUI_SHARE + _TRAILING_SHARE else Voice.PLAIN
+
+
+def _outcome(voice: Voice, fault: Fault | None) -> str:
+    if fault is not None and fault.action == "reset":
+        return "broken"
+    return voice.value if voice in {Voice.SILENT, Voice.QUESTION} else "clean"
 
 
 def _rest_of(pace: _Pace, fault: Fault) -> _Pace:

@@ -1,0 +1,130 @@
+"""Tokens, balances and scopes."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from sandbox.options import ErrorStyle
+from tests.unit.sandbox.api import Api
+from tests.unit.sandbox.conftest import QUICK, Start
+
+
+def with_token(api: Api, client_id: str) -> Api:
+    token = api.anonymous_token(client_id).json()["data"]["token"]
+    api.http.headers["Authorization"] = f"Bearer {token}"
+    return api
+
+
+def test_token_needs_a_client_id(api: Api) -> None:
+    reply = api.anonymous_token(None)
+    assert (reply.status_code, reply.json()["code"]) == (400, 400)
+
+
+def test_token_reply_has_the_recorded_shape(api: Api) -> None:
+    data = api.anonymous_token(str(uuid4())).json()["data"]
+    assert data["token"].startswith("nmv_usr_")
+    assert (data["credits"], data["expires_in"]) == (100, 604800)
+
+
+def test_one_token_a_client(api: Api) -> None:
+    client = str(uuid4())
+    assert api.anonymous_token(client).json()["code"] == 0
+    assert api.anonymous_token(client).status_code == 429
+
+
+def test_ten_tokens_an_address(start: Start) -> None:
+    api = start(replace(QUICK, tokens_per_address=10))
+    codes = [api.anonymous_token(str(uuid4())).json()["code"] for _ in range(11)]
+    assert codes == [0] * 10 + [429]
+
+
+def test_expired_token_is_replaced_for_the_same_client(api: Api) -> None:
+    client = str(uuid4())
+    with_token(api, client)
+    session = api.session()
+    assert api.http.post("/sandbox/accounts/anonymous-1/expire").json()["expired"] == 1
+    assert api.open_session().json()["code"] == 1001
+    with_token(api, client)
+    assert api.state(session)["draft"] == {}, "the account and its sessions are kept"
+
+
+def test_forgetful_stand_in_hides_what_an_old_token_made(start: Start) -> None:
+    api = start(replace(QUICK, keep_account=False))
+    client = str(uuid4())
+    with_token(api, client)
+    session = api.session()
+    api.http.post("/sandbox/accounts/anonymous-1/expire")
+    with_token(api, client)
+    assert api.message(session).status_code == 404
+    names = [account["name"] for account in api.ledger()["accounts"]]
+    assert names == ["account-1", "anonymous-1", "anonymous-2"]
+
+
+def test_token_ends_by_itself(start: Start) -> None:
+    api = start(replace(QUICK, token_seconds=0.05))
+    with_token(api, str(uuid4()))
+    api.until(lambda: api.open_session().json()["code"], lambda code: code == 1001)
+
+
+@pytest.mark.parametrize(
+    ("style", "status"), [(ErrorStyle.ENVELOPE, 200), (ErrorStyle.STATUS, 401)]
+)
+def test_bad_token(start: Start, style: ErrorStyle, status: int) -> None:
+    api = start(replace(QUICK, error_style=style))
+    api.http.headers["Authorization"] = "Bearer nmv_usr_wrong"
+    reply = api.http.get("/api/credits/balance/simple")
+    assert (reply.status_code, reply.json()["code"]) == (status, 1001)
+
+
+def test_another_accounts_session_does_not_exist(api: Api) -> None:
+    session = api.session()
+    with_token(api, str(uuid4()))
+    reply = api.http.get(f"/api/state/nemo_agent/me/{session}/latest")
+    assert reply.json()["code"] == 1002
+
+
+def test_out_of_credits_before_any_work(api: Api) -> None:
+    session = api.prepared()
+    api.http.post("/sandbox/accounts/account-1/credits", json={"add": -950})
+    assert api.message(session).json()["code"] == 2001
+    assert api.credits() == {"available": 50, "frozen": 0, "total": 50}
+    (entry,) = api.ledger()["messages"]
+    assert (entry["outcome"], entry["charged"]) == ("refused", 0)
+
+
+def test_anonymous_token_may_not_export(api: Api) -> None:
+    with_token(api, str(uuid4()))
+    session = api.prepared()
+    api.message(session)
+    assert api.export(session, "render_1").status_code == 402
+
+
+def test_anonymous_token_may_export_when_allowed(start: Start) -> None:
+    api = with_token(start(replace(QUICK, anonymous_may_render=True)), str(uuid4()))
+    session = api.prepared()
+    api.message(session)
+    assert api.export(session, "render_1").json()["status"] == "pending"
+
+
+@pytest.mark.parametrize("missing", ["X-Skill-Source", "X-Skill-Version", "X-Skill-Platform"])
+def test_one_call_without_attribution_shows_up_at_the_export(api: Api, missing: str) -> None:
+    session = api.prepared()
+    kept = {name: value for name, value in api.http.headers.items() if name != missing.lower()}
+    bare = httpx.get(f"{api.url}/api/credits/balance/simple", headers=kept)
+    assert bare.json()["code"] == 0, "nothing is said at the time"
+    api.message(session)
+    assert api.export(session, "render_1").json()["code"] == 402
+    told = api.ledger()["requests"]
+    assert [entry["call"] for entry in told if not entry["headers_ok"]] == ["credits"]
+
+
+def test_ledger_tells_no_token(api: Api) -> None:
+    client = str(uuid4())
+    with_token(api, client)
+    api.prepared()
+    pages = api.http.get("/sandbox/ledger").text + api.http.get("/").text
+    assert "nmv_usr_" not in pages
+    assert client not in pages
+    assert api.ledger()["tokens_issued"] == 1
