@@ -1,0 +1,18 @@
+"""The media that jobs bring: recognised by content, checked, cleaned, made fit for upload.
+
+All of it blocks: call it through `worker.offload`.
+"""
+
+from worker.media.attachments import check_attachment
+from worker.media.images import prepare_image
+from worker.media.prepared import PreparedFile, PreparedImage
+from worker.media.refusals import MAX_BYTES, MediaRefused
+
+__all__ = [
+    "MAX_BYTES",
+    "MediaRefused",
+    "PreparedFile",
+    "PreparedImage",
+    "check_attachment",
+    "prepare_image",
+]

@@ -1,0 +1,183 @@
+"""Take metadata out of pictures without touching a pixel: the container is copied piece by piece.
+
+What is kept is listed, not what is dropped: anything unknown may tell where a photograph was
+taken. Colour profiles and animations are kept. What follows the end of a picture is dropped too:
+phones put a second picture or a film there, with data of its own.
+"""
+
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from worker.media.kinds import GIF, JPEG, PNG, WEBP, Kind
+
+_NEXT_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_SOS, _EOI, _COM = 0xDA, 0xD9, 0xFE
+_APP0, _APP2, _APP14, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
+_KEPT_IN_JPEG: Final = {_APP0: b"JFIF\x00", _APP2: b"ICC_PROFILE\x00", _APP14: b"Adobe"}
+
+_PNG_SIGNATURE: Final = 8
+_KEPT_IN_PNG: Final = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT "
+    b"acTL fcTL fdAT".split()
+)
+
+_KEPT_IN_WEBP: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
+_WEBP_EXIF_AND_XMP: Final = 0x08 | 0x04
+
+_GIF_HEADER: Final = 13
+_GIF_IMAGE, _GIF_EXTENSION, _GIF_END = 0x2C, 0x21, 0x3B
+_GIF_CONTROL, _GIF_TEXT, _GIF_APPLICATION = 0xF9, 0x01, 0xFF
+_KEPT_IN_GIF: Final = frozenset({b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"})
+
+
+class MalformedError(Exception):
+    """The container cannot be taken apart. Its pixels may still be readable."""
+
+
+def strip_metadata(source: Path, kind: Kind, target: Path) -> bool:
+    """Copy a picture without its metadata, every pixel as it was.
+
+    Args:
+        source: A JPEG, PNG, WEBP or GIF file.
+        kind: Which of them it is.
+        target: Where the copy goes.
+
+    Returns:
+        Whether anything was left out.
+
+    Raises:
+        MalformedError: The container cannot be taken apart; ``target`` is then worth nothing.
+    """
+    with (
+        source.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        target.open("wb") as sink,
+    ):
+        try:
+            for piece in _PIECES[kind](data):
+                sink.write(piece)
+        except IndexError as error:
+            raise MalformedError(f"{kind.name} ends too early") from error
+        return sink.tell() < len(data)
+
+
+def _jpeg(data: mmap.mmap) -> Iterator[bytes]:
+    yield data[:2]
+    at = 2
+    while True:
+        if data[at] != 0xFF:  # noqa: PLR2004 - every marker starts so
+            raise MalformedError("a JPEG marker is missing")
+        while data[at + 1] == 0xFF:  # noqa: PLR2004 - as above: fill bytes before a marker
+            at += 1
+        marker = data[at + 1]
+        if marker == _EOI:
+            break
+        end = at + 2 + _number(data, at + 2, 2, "big")
+        if not at + 4 <= end <= len(data):
+            raise MalformedError("a JPEG segment ends nowhere")
+        if marker == _SOS:
+            found = _NEXT_JPEG_MARKER.search(data, end)
+            end = found.start() if found else len(data)
+            yield data[at:end]
+            if found is None:
+                break
+        elif _kept_in_jpeg(marker, data[at + 4 : end]):
+            yield data[at:end]
+        at = end
+    yield bytes((0xFF, _EOI))
+
+
+def _kept_in_jpeg(marker: int, body: bytes) -> bool:
+    if _APP0 <= marker <= _APP15:
+        start = _KEPT_IN_JPEG.get(marker)
+        return start is not None and body.startswith(start)
+    return marker != _COM
+
+
+def _png(data: mmap.mmap) -> Iterator[bytes]:
+    yield data[:_PNG_SIGNATURE]
+    at = _PNG_SIGNATURE
+    name = b""
+    while name != b"IEND":
+        end = at + 12 + _number(data, at, 4, "big")
+        name = data[at + 4 : at + 8]
+        if end > len(data):
+            raise MalformedError("a PNG chunk ends nowhere")
+        if name in _KEPT_IN_PNG:
+            yield data[at:end]
+        at = end
+
+
+def _webp(data: mmap.mmap) -> Iterator[bytes]:
+    kept: list[tuple[int, int]] = []
+    at, last = 12, min(len(data), 8 + _number(data, 4, 4, "little"))
+    while at + 8 <= last:
+        size = _number(data, at + 4, 4, "little")
+        end = at + 8 + size + size % 2
+        if at + 8 + size > last:
+            raise MalformedError("a WEBP chunk ends nowhere")
+        if data[at : at + 4] in _KEPT_IN_WEBP:
+            kept.append((at, end))
+        at = end
+    yield b"RIFF" + (4 + sum(end - start for start, end in kept)).to_bytes(4, "little") + b"WEBP"
+    for start, end in kept:
+        chunk = data[start:end]
+        if chunk[:4] == b"VP8X":
+            chunk = chunk[:8] + bytes((chunk[8] & ~_WEBP_EXIF_AND_XMP,)) + chunk[9:]
+        # The padding byte of the last chunk is sometimes not there.
+        yield chunk.ljust(end - start, b"\x00")
+
+
+def _gif(data: mmap.mmap) -> Iterator[bytes]:
+    at = _GIF_HEADER + _colours(data[10])
+    yield data[:at]
+    while at < len(data) and data[at] != _GIF_END:
+        if data[at] == _GIF_IMAGE:
+            body = at + 10 + _colours(data[at + 9]) + 1
+            kept = True
+        elif data[at] == _GIF_EXTENSION:
+            body = at + 2
+            kept = _kept_in_gif(data[at + 1], data[at + 3 : at + 14])
+        else:
+            raise MalformedError("a GIF block is of no known kind")
+        end = _after_blocks(data, body)
+        if kept:
+            yield data[at:end]
+        at = end
+    yield bytes((_GIF_END,))
+
+
+def _kept_in_gif(label: int, application: bytes) -> bool:
+    if label == _GIF_APPLICATION:
+        return application in _KEPT_IN_GIF
+    return label in {_GIF_CONTROL, _GIF_TEXT}
+
+
+def _colours(flags: int) -> int:
+    """The size of the colour table that these flags announce, in bytes."""
+    return 3 * 2 ** ((flags & 0b111) + 1) if flags & 0x80 else 0
+
+
+def _after_blocks(data: mmap.mmap, at: int) -> int:
+    """Where a chain of length-prefixed blocks ends."""
+    while data[at]:
+        at += 1 + data[at]
+    return at + 1
+
+
+def _number(data: mmap.mmap, at: int, width: int, order: str) -> int:
+    raw = data[at : at + width]
+    if len(raw) < width:
+        raise MalformedError("the file ends inside a number")
+    return int.from_bytes(raw, "big" if order == "big" else "little")
+
+
+_PIECES: Final[dict[Kind, Callable[[mmap.mmap], Iterator[bytes]]]] = {
+    JPEG: _jpeg,
+    PNG: _png,
+    WEBP: _webp,
+    GIF: _gif,
+}

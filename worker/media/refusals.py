@@ -1,0 +1,122 @@
+"""Why a file is not taken, in words for people."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+from worker.media.kinds import ATTACHMENTS_LISTED, PICTURES_LISTED
+
+RefusalCode = Literal["unsupported_file", "file_too_large", "bad_image"]
+
+MAX_BYTES: Final = 200 * 10**6
+"""The largest file that the video API takes, in bytes. «200 MB», read the stricter way."""
+
+_OF_THE_DISK: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOENT,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+
+
+class MediaRefused(Exception):  # noqa: N818 - named for what happened
+    """A file that cannot be used. The job fails; trying again would change nothing.
+
+    Attributes:
+        code: The reason's code: ``unsupported_file`` (the contract's 4001), ``file_too_large``
+            (4002) or ``bad_image``.
+        message: What is wrong, for people.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, code: RefusalCode, message: str, remedy: str) -> None:
+        super().__init__(code, message, remedy)
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """The message: remedies are shown beside it, not in it."""
+        return self.message
+
+
+def unsupported_picture(name: str, found: str) -> MediaRefused:
+    """Refuse what is no picture that can be used."""
+    return MediaRefused(
+        "unsupported_file",
+        f"{name} {found}.",
+        f"Send a picture in one of these formats: {PICTURES_LISTED}.",
+    )
+
+
+def unsupported_attachment(name: str, found: str) -> MediaRefused:
+    """Refuse what is no picture, video or sound that can be used."""
+    return MediaRefused(
+        "unsupported_file",
+        f"{name} {found}.",
+        f"Attach a file in one of these formats: {ATTACHMENTS_LISTED}.",
+    )
+
+
+def bad_picture(name: str, found: str) -> MediaRefused:
+    """Refuse a picture that is damaged or empty."""
+    return MediaRefused(
+        "bad_image",
+        f"{name} {found}.",
+        f"Save or export the picture again, as one of {PICTURES_LISTED}, and send that file.",
+    )
+
+
+def admit(source: Path, name: str) -> int:
+    """Refuse what is empty or too large before it is opened.
+
+    Returns:
+        The size in bytes.
+
+    Raises:
+        MediaRefused: ``file_too_large``, ``bad_image`` (empty) or ``unsupported_file`` (no file).
+        FileNotFoundError: There is nothing at that path.
+    """
+    size = source.stat().st_size
+    if not source.is_file():
+        raise unsupported_picture(name, "is not a file")
+    if size > MAX_BYTES:
+        raise MediaRefused(
+            "file_too_large",
+            f"{name} has {_megabytes(size)} MB, at most {_megabytes(MAX_BYTES)} MB can be sent.",
+            "Compress or scale down the picture, or trim the clip or the music, and send it again.",
+        )
+    if size == 0:
+        raise bad_picture(name, "is empty (0 bytes)")
+    return size
+
+
+@contextmanager
+def content_at_fault(refusal: MediaRefused) -> Iterator[None]:
+    """Turn whatever a decoder raises into a refusal; faults of the disk stay what they are.
+
+    Decoders answer hostile bytes with OSError, ValueError, SyntaxError, struct.error,
+    OverflowError, MemoryError, EOFError and more; every one of them means the same here.
+    """
+    try:
+        yield
+    except MediaRefused:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
+        raise refusal from error
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 10**6:.1f}".removesuffix(".0")
