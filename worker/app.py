@@ -8,7 +8,7 @@ from config.observability import configure_logging, init_sentry
 
 from config.celery import celery_config
 from config.settings import get_settings
-from worker.bootsteps import AgendaStep
+from worker.bootsteps import AgendaStep, Rounds
 from worker.fleet import leave
 from worker.runtime import get_runtime
 
@@ -28,6 +28,14 @@ def _logging(**_: Any) -> None:  # noqa: ANN401 - celery's signature
 @signals.worker_init.connect
 def _init(**_: Any) -> None:  # noqa: ANN401 - celery's signature
     init_sentry(get_settings())
+
+
+@signals.worker_process_init.connect
+def _child(**_: Any) -> None:  # noqa: ANN401 - celery's signature
+    """A prefork child works on its own: its own connections, owner and pulse."""
+    get_runtime.cache_clear()
+    runtime = get_runtime()
+    Rounds("pulse", runtime.settings.lease_seconds / 3, runtime.leases.beat).start()
 
 
 @signals.worker_shutting_down.connect

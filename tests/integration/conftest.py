@@ -50,6 +50,7 @@ class House:
         self.ledger = Ledger(self.redis, "rq", lease_seconds=3)
         self.workers: list[Process] = []
         self.env: dict[str, str] = {}
+        self.images = 0
 
     def open_sandbox(self, *flags: str, credits_given: int = 1_000_000) -> Sandbox:
         """Start the stand-in with one registered account."""
@@ -81,17 +82,20 @@ class House:
         )
         self._stack.callback(worker.stop)
         self.workers.append(worker)
-        before = len(self.workers)
-        wait_until(
-            lambda: self.redis.zcard("workers:{rq}") >= before or not worker.alive,
-            f"worker {name} to announce itself",
-        )
+
+        def announced() -> bool:
+            names = self.redis.zrange("workers:{rq}", 0, -1)
+            return any(str(found).startswith(f"{name}@") for found in names)
+
+        wait_until(lambda: announced() or not worker.alive, f"worker {name} to announce itself")
         assert worker.alive, worker.text()
         return worker
 
-    def image(self, name: str = "photo.jpg", colour: int = 0) -> Path:
+    def image(self, name: str | None = None, colour: int | None = None) -> Path:
         """A small picture of its own content."""
-        path = self.folder / name
+        self.images += 1
+        path = self.folder / (name or f"photo{self.images}.png")
+        colour = self.images if colour is None else colour
         shade = (colour % 256, colour // 256 % 256, 90)
         Image.new("RGB", (64, 48), shade).save(path)
         return path
@@ -124,6 +128,16 @@ class House:
         wait_until(done, "every job to end: " + describe(self), limit)
         return self.ledger.counts()[0]
 
+    def messages_of(self, job: Job) -> list[dict[str, object]]:
+        """What was said in a job's session."""
+        session_id = job.fact("session_id")
+        return [m for m in self.sandbox.ledger()["messages"] if m["session_id"] == session_id]
+
+    def renders_of(self, job: Job) -> list[dict[str, object]]:
+        """What was rendered of a job's session."""
+        session_id = job.fact("session_id")
+        return [r for r in self.sandbox.ledger()["renders"] if r["session_id"] == session_id]
+
     def messages_by_image(self) -> dict[str, int]:
         """Paid messages for each content that was uploaded, by the stand-in's own ledger."""
         ledger = self.sandbox.ledger()
@@ -139,6 +153,24 @@ class House:
 def describe(house: House) -> str:
     """What is going on, for the message of a wait that failed."""
     return json.dumps({state.value: n for state, n in house.ledger.counts()[0].items()})
+
+
+@pytest.fixture(scope="module")
+def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house with one worker for all tests of a module that do not break it."""
+    with ExitStack() as stack:
+        house = House(tmp_path_factory.mktemp("house"), stack)
+        house.open_sandbox()
+        # Short enough that an unknown outcome is not waited for; the balance is read once.
+        house.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
+        yield house
+
+
+@pytest.fixture
+def calm_house(shared_house: House) -> House:
+    """The shared house, with no fault left over."""
+    shared_house.sandbox.behave()
+    return shared_house
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """One anonymous token for the whole fleet, and accounts that are chosen by their money."""
 
 import threading
-from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -25,7 +24,7 @@ def accounts(house: House, **settings: object) -> Accounts:
     return Accounts(Settings(api_url=url, _env_file=None, **settings), ledger, clients.open)  # type: ignore[arg-type]
 
 
-def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House, tmp_path: Path) -> None:
+def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> None:
     house.open_sandbox()
     got: list[Credential] = []
     start = threading.Barrier(50)

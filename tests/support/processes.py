@@ -93,6 +93,10 @@ class Sandbox:
         """Ask for faults."""
         self._http.post("/sandbox/faults", json=list(faults)).raise_for_status()
 
+    def behave(self) -> None:
+        """Take all faults back."""
+        self._http.delete("/sandbox/faults").raise_for_status()
+
     def top_up(self, account: str, credits_added: int) -> None:
         """Add credits to an account."""
         path = f"/sandbox/accounts/{account}/credits"

@@ -26,7 +26,8 @@ if job.owner ~= '' then crashes = crashes + 1 end
 if crashes >= 5 then
   redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
     'resume', job.state, 'message',
-    'Five workers in a row died while they worked on this job.')
+    'Five workers in a row died while they worked on this job.', 'remedy',
+    'Look at the logs of the workers, then `reelqueue release ' .. id .. '`.')
   unschedule(id)
   move(id, job, 'held', 'poison')
   tell(id)
