@@ -27,7 +27,7 @@ it stops.</p>
 <p>All of it as JSON: <a href="/sandbox/ledger">/sandbox/ledger</a> (<code>?requests=0</code> leaves
 out the list of calls). Faults: <a href="/sandbox/faults">/sandbox/faults</a> (GET, POST a list,
 DELETE). Accounts: <code>POST /sandbox/accounts/&lt;name&gt;/credits {{"add": 100}}</code>,
-<code>…/expire</code>, <code>…/revive</code>.</p>
+<code>…/expire</code>, <code>…/revive</code>, <code>…/scopes {{"render": true}}</code>.</p>
 </html>
 """
 
@@ -115,10 +115,11 @@ async def revive(request: web.Request) -> web.Response:
 
 
 async def set_scopes(request: web.Request) -> web.Response:
-    """Allow or forbid an account to export: `{"render": true}`."""
+    """Upgrade an account's plan so that it may export, or take that away: `{"render": true}`."""
     account = _account(request)
     account.may_render = bool((await body_of(request)).get("render"))
-    account.unattributed = account.unattributed and not account.may_render
+    if account.may_render:
+        account.unattributed = False
     return bare({"name": account.name, "render": account.may_render})
 
 

@@ -39,6 +39,12 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 class Fault(BaseModel):
     """One kind of misbehaviour.
 
+    On every call: `refuse` answers with a code, `slow` answers late, `reset` drops the connection.
+    Message: `silent`, `question`, `gui` and `trailing` choose what the agent says; `break` cuts the
+    stream; `error` and `quota` end it with a failure; `hang` sends only heartbeats for a while and
+    `mute` nothing at all. Export and poll: `fail` and `stuck` decide the render's fate. Download:
+    `html` sends a page, `cut` half of the file, `gone` answers 404.
+
     Attributes:
         call: The call that goes wrong.
         action: How; each call knows its own.

@@ -62,6 +62,26 @@ def test_forgetful_stand_in_hides_what_an_old_token_made(start: Start) -> None:
     assert names == ["account-1", "anonymous-1", "anonymous-2"]
 
 
+def test_registered_token_can_expire_and_come_back(api: Api) -> None:
+    api.http.post("/sandbox/accounts/account-1/expire")
+    assert api.open_session().json()["code"] == 1001
+    api.http.post("/sandbox/accounts/account-1/revive")
+    assert api.open_session().json()["code"] == 0
+
+
+def test_upgraded_plan_exports_what_was_held(api: Api) -> None:
+    with_token(api, str(uuid4()))
+    session = api.prepared()
+    api.message(session)
+    assert api.export(session, "render_1").status_code == 402
+    api.http.post("/sandbox/accounts/anonymous-1/scopes", json={"render": True})
+    assert api.export(session, "render_1").json()["status"] == "pending"
+
+
+def test_account_that_is_not_there(api: Api) -> None:
+    assert api.http.post("/sandbox/accounts/nobody/expire").status_code == 404
+
+
 def test_token_ends_by_itself(start: Start) -> None:
     api = start(replace(QUICK, token_seconds=0.05))
     with_token(api, str(uuid4()))

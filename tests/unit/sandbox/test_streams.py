@@ -119,7 +119,8 @@ def test_second_message_while_one_runs_is_refused(start: Start) -> None:
 
 
 def test_client_that_leaves_cancels_the_run_and_pays(start: Start) -> None:
-    api = start(SLOW)
+    """It is noticed at once, not when something is next written."""
+    api = start(replace(SLOW, stream_seconds=Span(1e5, 1e5), heartbeat_seconds=1e5))
     session = api.prepared()
     with open_stream(api, session):
         pass
