@@ -36,8 +36,8 @@ def remedy_for(reason: Reason, job: Job, settings: Settings) -> str:
             )
         case Reason.QUESTION:
             return (
-                f"Answer by a clearer prompt: `reelqueue redo {job.id} --prompt …`, or pay for "
-                f"another try: `reelqueue release {job.id} --pay-again`."
+                f"Submit the image again with a clearer prompt, or pay for another try: "
+                f"`reelqueue release {job.id} --pay-again`."
             )
         case Reason.RENDER_SLOW:
             return f"`reelqueue release {job.id}` looks again; it costs nothing."
