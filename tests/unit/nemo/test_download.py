@@ -73,7 +73,7 @@ def test_clip_from_its_address_without_the_token(
     answer: Callable[[Handler], None], client: NemoClient, server: Server
 ) -> None:
     server.on(OUTPUT, answer)
-    sink = io.BytesIO(b"rubbish that is longer than nothing")
+    sink = io.BytesIO(b"left by an earlier try" * len(CLIP))
     done = fetch(client, f"{server.url}/out/clip.mp4", sink)
     assert done == Download(len(CLIP), "video/mp4", Source.OUTPUT)
     assert sink.getvalue() == CLIP
