@@ -1,0 +1,100 @@
+"""The Python API: one function a wish, on the producer of this process's settings."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks import batches
+from tasks.batches import BatchSubmission
+from tasks.manifest import Manifest, rows
+from tasks.payload import ImageJob, Result
+from tasks.producer import Change, Submission, default_producer
+
+
+def submit(job: ImageJob | Mapping[str, Any]) -> Submission:
+    """Copy a job's local files into the media store, and enqueue it.
+
+    Raises:
+        InvalidPayloadError: The payload or a file of it is refused.
+        KeyConflict: The key is known with another payload.
+        RedisUnavailable: Redis does not answer.
+    """
+    return default_producer().submit(job)
+
+
+def submit_batch(
+    jobs: Iterable[ImageJob | Mapping[str, Any]],
+    *,
+    name: str,
+    prompt: str | None = None,
+    max_credits: float | None = None,
+) -> BatchSubmission:
+    """Enqueue many jobs as one batch. The same rows under the same name are paid once.
+
+    Args:
+        jobs: Image jobs, or mappings with the columns of a manifest.
+        name: The batch's name.
+        prompt: For mappings without a prompt of their own; ``{column}`` is filled in.
+        max_credits: The most that the batch may spend.
+
+    Raises:
+        RedisUnavailable: Redis does not answer.
+    """
+    manifest = Manifest(name, Path(), rows(enumerate(jobs, start=1), prompt))
+    return batches.submit_batch(default_producer(), manifest, max_credits=max_credits)
+
+
+def get(job_id: str) -> Result:
+    """The record of a job.
+
+    Raises:
+        UnknownId: There is no such job.
+        RedisUnavailable: Redis does not answer.
+    """
+    return default_producer().get(job_id)
+
+
+def wait(job_id: str, timeout: float | None = None) -> Result:
+    """Wait until a job is at an end, or held; ``timeout`` in seconds.
+
+    Raises:
+        TimeoutError: The time is over. The job goes on.
+        UnknownId: There is no such job.
+        RedisUnavailable: Redis does not answer.
+    """
+    return default_producer().wait(job_id, timeout)
+
+
+def cancel(any_id: str) -> Change:
+    """End a job or a batch. What is paid goes on to its clip.
+
+    Raises:
+        UnknownId: It is neither a job nor a batch.
+        RedisUnavailable: Redis does not answer.
+    """
+    return default_producer().cancel(any_id)
+
+
+def retry(any_id: str) -> Change:
+    """Let a failed job, or the failed ones of a batch, go on. Nothing is paid twice.
+
+    Raises:
+        UnknownId: It is neither a job nor a batch.
+        RedisUnavailable: Redis does not answer.
+    """
+    return default_producer().retry(any_id)
+
+
+def release(any_id: str, *, mode: str = "", who: str = "") -> Change:
+    """Let a held job, or the held ones of a batch, go on.
+
+    Args:
+        any_id: The job or the batch.
+        mode: For an unknown outcome: ``pay_again`` or ``as_done``.
+        who: Who decided, for the record.
+
+    Raises:
+        UnknownId: It is neither a job nor a batch.
+        RedisUnavailable: Redis does not answer.
+    """
+    return default_producer().release(any_id, mode=mode, who=who)

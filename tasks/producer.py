@@ -1,0 +1,346 @@
+"""The producer's side of the queue: enqueue, follow and steer jobs and batches from Python.
+
+Jobs are submitted with the rights of the caller: local files are read and copied into the media
+store. Other services, whose paths are not to be trusted, send ``tasks.submit`` instead.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from redis import Redis
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import TimeoutError as NoAnswer
+
+from config.settings import Settings, get_settings
+from tasks.media import keep_in, with_contents
+from tasks.payload import Batch, ImageJob, Result, job_id_for
+from tasks.results import batch_of, result_of
+from worker.ledger.ledger import Ledger, NewJob, Submitted
+from worker.ledger.states import Reason, State
+from worker.storage import Store
+
+POLL_SECONDS: Final = 0.5
+CHUNK: Final = 500
+
+T = TypeVar("T")
+
+
+class KeyConflict(ValueError):  # noqa: N818 - named for what happened
+    """The key is known with another payload. Nothing was enqueued."""
+
+
+class UnknownId(LookupError):  # noqa: N818 - as above
+    """There is no job and no batch of that id."""
+
+
+class RedisUnavailable(ConnectionError):  # noqa: N818 - as above
+    """Redis does not answer. The text says what to do; no address in it holds a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of one submission; ``state`` is where the job stands."""
+
+    job_id: str
+    state: State
+    duplicate: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"job_id": self.job_id, "state": self.state.value, "duplicate": self.duplicate}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a wish: how many jobs changed, and why the others did not."""
+
+    id: str
+    changed: int
+    skipped: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """The jobs of one namespace, seen from outside the workers."""
+
+    settings: Settings
+    ledger: Ledger
+    media: Store
+    output: Store
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Producer":
+        """Build one from the settings. Nothing is sent yet."""
+        redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            decode_responses=True,
+            socket_timeout=10,
+            socket_connect_timeout=5,
+            health_check_interval=30,
+        )
+        return cls(
+            settings=settings,
+            ledger=Ledger(redis, settings.namespace, lease_seconds=settings.lease_seconds),
+            media=Store(settings.media_url),
+            output=Store(settings.output_url),
+        )
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """Say what to do when Redis does not answer.
+
+        Raises:
+            RedisUnavailable: It does not.
+        """
+        try:
+            yield
+        except (NoConnection, NoAnswer) as error:
+            parts = urlsplit(self.settings.redis_url.get_secret_value())
+            raise RedisUnavailable(
+                f"Redis does not answer at {parts.hostname or parts.path}:{parts.port or 6379} "
+                f"({type(error).__name__}). Start one with `reelqueue valkey`, or set REDIS_URL."
+            ) from None
+
+    def ping(self) -> None:
+        """See that Redis answers.
+
+        Raises:
+            RedisUnavailable: It does not.
+        """
+        with self.reaching():
+            self.ledger.redis.ping()
+
+    # --- submitting ------------------------------------------------------------------------
+
+    def submit(self, job: ImageJob | Mapping[str, Any], folder: Path | None = None) -> Submission:
+        """Copy the job's local files into the media store, and enqueue it.
+
+        Args:
+            job: The payload.
+            folder: Where relative paths start; the working directory if None.
+
+        Raises:
+            InvalidPayloadError: The payload or a file of it is refused.
+            KeyConflict: The key is known with another payload.
+            RedisUnavailable: Redis does not answer.
+        """
+        self.ping()
+        payload = job if isinstance(job, ImageJob) else ImageJob.read(job)
+        return self.enqueue(with_contents(payload, keep_in(self.media), folder))
+
+    def enqueue(self, job: ImageJob) -> Submission:
+        """Enqueue a job as it is; no file is read.
+
+        Raises:
+            KeyConflict: The key is known with another payload.
+            RedisUnavailable: Redis does not answer.
+        """
+        with self.reaching():
+            answer = self.ledger.submit(new_job(job))
+            refuse_conflict(job, answer)
+            duplicate = answer.verdict == "DUPLICATE"
+            known = self.ledger.job(answer.job_id) if duplicate else None
+        return Submission(answer.job_id, known.state if known else State.QUEUED, duplicate)
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def get(self, job_id: str) -> Result:
+        """The record of a job.
+
+        Raises:
+            UnknownId: There is no such job.
+            RedisUnavailable: Redis does not answer.
+        """
+        with self.reaching():
+            job = self.ledger.job(job_id)
+        if job is None:
+            raise UnknownId(f"There is no job {job_id}.")
+        return result_of(job, self.output)
+
+    def get_many(self, job_ids: Iterable[str]) -> Iterator[Result]:
+        """The records of many jobs, in order; those that are gone are left out."""
+        for chunk in chunks(job_ids):
+            with self.reaching():
+                jobs = list(self.ledger.jobs(chunk))
+            yield from (result_of(job, self.output) for job in jobs)
+
+    def get_batch(self, batch_id: str) -> Batch:
+        """The record of a batch.
+
+        Raises:
+            UnknownId: There is no such batch.
+            RedisUnavailable: Redis does not answer.
+        """
+        with self.reaching():
+            batch = self.ledger.batch(batch_id)
+        if batch is None:
+            raise UnknownId(f"There is no batch {batch_id}.")
+        return batch_of(batch, clip_cost=self.settings.clip_cost)
+
+    def jobs_of(self, batch_id: str) -> Iterator[Result]:
+        """The records of a batch's jobs, in the order of its rows."""
+        with self.reaching():
+            job_ids = self.ledger.row_ids(batch_id)
+        return self.get_many(job_ids)
+
+    def is_batch(self, any_id: str) -> bool:
+        """Whether an id is a batch's, not a job's.
+
+        Raises:
+            UnknownId: It is neither's.
+            RedisUnavailable: Redis does not answer.
+        """
+        with self.reaching():
+            if self.ledger.batch(any_id) is not None:
+                return True
+            if self.ledger.job(any_id) is not None:
+                return False
+        raise UnknownId(f"There is no job and no batch {any_id}.")
+
+    def wait(self, job_id: str, timeout: float | None = None) -> Result:
+        """Wait until a job is at an end, or held.
+
+        Args:
+            job_id: The job.
+            timeout: Seconds; None waits for as long as it takes.
+
+        Raises:
+            TimeoutError: The time is over. The job goes on.
+            UnknownId: There is no such job.
+            RedisUnavailable: Redis does not answer.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        pause = threading.Event()
+        while True:
+            result = self.get(job_id)
+            if result.waits_for_nothing:
+                return result
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(f"{job_id} is still {result.state} after {timeout:g} s.")
+            pause.wait(POLL_SECONDS)
+
+    # --- steering ----------------------------------------------------------------------------
+
+    def cancel(self, any_id: str) -> Change:
+        """End a job, or all of a batch that are not at an end. What is paid goes on to its clip.
+
+        Raises:
+            UnknownId: It is neither a job nor a batch.
+            RedisUnavailable: Redis does not answer.
+        """
+        return self._change(any_id, self.ledger.cancel, lambda state: not state.is_end)
+
+    def retry(self, any_id: str) -> Change:
+        """Let a failed job, or the failed ones of a batch, go on. Nothing is paid twice.
+
+        Raises:
+            UnknownId: It is neither a job nor a batch.
+            RedisUnavailable: Redis does not answer.
+        """
+        return self._change(any_id, self.ledger.retry, lambda state: state is State.FAILED)
+
+    def release(self, any_id: str, *, mode: str = "", who: str = "") -> Change:
+        """Let a held job, or the held ones of a batch, go on.
+
+        Args:
+            any_id: The job or the batch.
+            mode: For an unknown outcome: ``pay_again`` or ``as_done``.
+            who: Who decided, for the record.
+
+        Raises:
+            UnknownId: It is neither a job nor a batch.
+            RedisUnavailable: Redis does not answer.
+        """
+        return self._change(
+            any_id,
+            lambda job_id: self.ledger.release(job_id, mode=mode, who=who),
+            lambda state: state is State.HELD,
+        )
+
+    def release_reason(self, reason: Reason, *, mode: str = "", who: str = "") -> Change:
+        """Let all jobs go on that are held for a reason.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with self.reaching():
+            verdicts = Counter(
+                self.ledger.release(job_id, mode=mode, who=who)
+                for job_id in self.ledger.held_ids(reason)
+            )
+        return _summed(reason.value, verdicts)
+
+    def _change(
+        self, any_id: str, change: Callable[[str], str], concerns: Callable[[State], bool]
+    ) -> Change:
+        """Change one job, or those of a batch that the change concerns."""
+        if not self.is_batch(any_id):
+            with self.reaching():
+                return _summed(any_id, Counter([change(any_id)]))
+        wanted = [job.job_id for job in self.jobs_of(any_id) if concerns(job.state)]
+        with self.reaching():
+            return _summed(any_id, Counter(change(job_id) for job_id in wanted))
+
+
+CHANGED: Final = frozenset({"OK", "CANCELLED", "REQUESTED"})
+"""The ledger's words for a wish that was granted."""
+
+
+def _summed(any_id: str, verdicts: Counter[str]) -> Change:
+    return Change(
+        id=any_id,
+        changed=sum(n for verdict, n in verdicts.items() if verdict in CHANGED),
+        skipped={verdict.lower(): n for verdict, n in verdicts.items() if verdict not in CHANGED},
+    )
+
+
+def new_job(job: ImageJob, *, key: str | None = None, batch_id: str = "", row: int = 0) -> NewJob:
+    """The ledger's record of a job; ``key`` stands in where it has none of its own."""
+    return NewJob(
+        id=job_id_for(job.key or key),
+        payload=job.model_dump(mode="json", exclude_none=True),
+        fingerprint=job.fingerprint,
+        priority=job.priority,
+        key=job.key or key or "",
+        batch_id=batch_id,
+        row=row,
+    )
+
+
+def refuse_conflict(job: ImageJob, answer: Submitted) -> None:
+    """Refuse a key that is known with another payload.
+
+    Raises:
+        KeyConflict: It is.
+    """
+    if answer.verdict == "CONFLICT":
+        raise KeyConflict(
+            f"key: {job.key!r} is known with another payload (job {answer.job_id}). Use another "
+            f"key for another job."
+        )
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Values in lists of a size that one round trip carries well."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+@lru_cache(maxsize=1)
+def default_producer() -> Producer:
+    """The producer of this process's settings, opened at the first use."""
+    return Producer.open(get_settings())

@@ -1,0 +1,168 @@
+"""The public records of jobs and batches, made from what the ledger holds."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from tasks.payload import Batch, Progress, Result, Session, Video, Why
+from worker.ledger import records
+from worker.ledger.states import State
+from worker.storage import Store
+
+SENTENCES: Final = {
+    State.QUEUED: "Waits for its turn.",
+    State.PREPARING: "Checks and uploads the image.",
+    State.GENERATING: "The clip is being generated.",
+    State.SETTLING: "Reads what came of the generation.",
+    State.RENDERING: "The clip is being rendered.",
+    State.DELIVERING: "Fetches and checks the clip.",
+    State.HELD: "Held.",
+    State.SUCCEEDED: "Done.",
+    State.FAILED: "Failed.",
+    State.CANCELLED: "Cancelled.",
+}
+
+
+def result_of(job: records.Job, output: Store, *, now: float | None = None) -> Result:
+    """The public record of a job.
+
+    Args:
+        job: The job as the ledger has it.
+        output: The store of the finished clips, which knows their addresses.
+        now: Seconds since the epoch; the present if None.
+    """
+    payload, spent = job.payload, _spent(job)
+    return Result(
+        job_id=job.id,
+        batch_id=job.batch_id,
+        parent_id=job.parent_id,
+        state=job.state,
+        reason=_why(job),
+        image=str(payload["image"]),
+        prompt=str(payload.get("prompt", "")),
+        priority=payload.get("priority", "normal"),
+        video=_video(job, output),
+        reply=job.fact("reply"),
+        timeline=job.fact("timeline"),
+        session=Session(
+            session_id=job.fact("session_id"),
+            task_id=job.fact("task_id"),
+            claim_url=job.fact("claim_url"),
+        ),
+        render_id=job.fact("render_id"),
+        paid_messages=job.paid_messages,
+        credits_spent=spent,
+        # Until the stages have noted a charge, all that is known is the estimate.
+        credits_estimated=job.fact("credits_estimated") == "1"
+        or (spent > 0 and job.fact("credits_spent") is None),
+        progress=Progress(stage=job.state, message=_progress(job), since=_moment(job.entered_at)),
+        attempts=job.attempts,
+        cancel_requested=job.cancel_requested,
+        created_at=_moment(job.created_at),
+        started_at=_moment(job.started_at) if job.started_at else None,
+        finished_at=_moment(job.finished_at) if job.finished_at else None,
+        seconds_in=_seconds_in(job, time.time() if now is None else now),
+        changes=tuple(json.loads(job.fact("changes") or "[]")),
+        data=payload.get("data", {}),
+    )
+
+
+def batch_of(batch: records.Batch, *, clip_cost: float, now: float | None = None) -> Batch:
+    """The public record of a batch, from its counters alone, however large it is.
+
+    The ledger keeps one sum of what the batch's messages cost at the estimate. What of it is
+    still reserved is itself estimated: the jobs that generate or settle, at the price of a clip.
+
+    Args:
+        batch: The batch as the ledger has it.
+        clip_cost: The estimated price of a clip, in credits.
+        now: Seconds since the epoch; the present if None.
+    """
+    counts = {state: batch.counts.get(state, 0) for state in State}
+    under_way = counts[State.GENERATING] + counts[State.SETTLING]
+    reserved = min(batch.committed, under_way * clip_cost)
+    return Batch(
+        batch_id=batch.id,
+        name=batch.name,
+        sealed=batch.sealed,
+        paused=batch.paused,
+        total=batch.total,
+        open=batch.open,
+        queued=counts[State.QUEUED],
+        running=batch.running,
+        held=counts[State.HELD],
+        succeeded=counts[State.SUCCEEDED],
+        failed=counts[State.FAILED],
+        cancelled=counts[State.CANCELLED],
+        held_by=dict(batch.held_by),
+        credits_spent=batch.committed - reserved,
+        credits_reserved=reserved,
+        eta_seconds=_eta(batch, time.time() if now is None else now),
+    )
+
+
+def _eta(batch: records.Batch, now: float) -> float | None:
+    """What is open at the pace so far; None while there is no pace, or the batch is paused."""
+    if not batch.open:
+        return 0.0
+    finished = sum(n for state, n in batch.counts.items() if state.is_end)
+    elapsed = now - batch.created_at / 1000
+    if batch.paused or not finished or elapsed <= 0:
+        return None
+    return round(elapsed / finished * batch.open, 1)
+
+
+def _why(job: records.Job) -> Why | None:
+    if job.reason is None:
+        return None
+    return Why(code=job.reason, message=job.message, remedy=job.remedy)
+
+
+def _video(job: records.Job, output: Store) -> Video | None:
+    text = job.fact("clip")
+    if text is None:
+        return None
+    clip: dict[str, Any] = json.loads(text)
+    path = output.local_path(clip["key"])
+    return Video(
+        url=output.url(clip["key"]),
+        source_url=job.fact("source_url"),
+        path=str(path) if path else None,
+        bytes=clip["bytes"],
+        sha256=clip["sha256"],
+        width=clip["width"],
+        height=clip["height"],
+        seconds=clip["seconds"],
+        codec=clip["codec"],
+        poster=output.url(clip["poster"]) if clip.get("poster") else None,
+    )
+
+
+def _spent(job: records.Job) -> float:
+    noted = job.fact("credits_spent")
+    return float(noted) if noted else sum(turn.cost for turn in job.turns)
+
+
+def _progress(job: records.Job) -> str:
+    """What the stage itself says, if it has said something; else what its name says."""
+    if job.state.is_running:
+        if job.number("tries") and job.fact("trouble"):
+            return f"Tries again: {job.fact('trouble')}"
+        if job.number("progress_at") >= job.entered_at and job.fact("progress"):
+            return str(job.fact("progress"))
+    if job.state is State.CANCELLED or job.reason is None:
+        return SENTENCES[job.state]
+    return job.message or SENTENCES[job.state]
+
+
+def _seconds_in(job: records.Job, now: float) -> dict[State, float]:
+    spent = job.milliseconds_in
+    if not job.state.is_end:
+        here = max(0, int(now * 1000) - job.entered_at)
+        spent[job.state] = spent.get(job.state, 0) + here
+    return {state: milliseconds / 1000 for state, milliseconds in spent.items()}
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
