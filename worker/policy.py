@@ -120,7 +120,11 @@ _TAKEN_BACK: Final = {
 
 def found(error: NemoError) -> Found:
     """Name what an error of the client means."""
-    return next((name for kind, name in _KINDS if isinstance(error, kind)), Found.REFUSED)
+    known = next((name for kind, name in _KINDS if isinstance(error, kind)), None)
+    if known is not None:
+        return known
+    # An unknown code under a success status may stand for work that was begun.
+    return Found.BAD_ANSWER if error.maybe_charged else Found.REFUSED
 
 
 def growing_wait(attempt: int) -> float:

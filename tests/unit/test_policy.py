@@ -3,7 +3,7 @@
 import pytest
 
 from worker.ledger.states import HOLDS, Reason
-from worker.nemo.errors import Call
+from worker.nemo.errors import Call, NemoError, Refusal
 from worker.policy import (
     LONGEST_WAIT,
     REFUSALS_TOLERATED,
@@ -12,6 +12,7 @@ from worker.policy import (
     Found,
     Moment,
     decide,
+    found,
     growing_wait,
 )
 
@@ -91,6 +92,16 @@ def test_a_message_that_may_have_been_charged_is_never_taken_back_or_repeated() 
         for attempt in range(10):
             decision = ask(Call.MESSAGE, what, R, attempt, anonymous=True)
             assert (decision.action, decision.taken_back) == (Action.SETTLE, None)
+
+
+def test_what_the_client_says_of_the_charge_is_what_the_policy_does() -> None:
+    """For every failure of a message: taken back if, and only if, it cannot have been charged."""
+    kinds = [kind for kind in NemoError.__subclasses__() if kind is not Refusal]
+    for kind in [*kinds, *Refusal.__subclasses__()]:
+        for status in (None, 200, 400, 500):
+            error = kind(Call.MESSAGE, status=status, code=4242)
+            decision = ask(Call.MESSAGE, found(error), R, 0, anonymous=False)
+            assert (decision.taken_back is None) == error.maybe_charged, (kind, status)
 
 
 def test_nothing_is_taken_back_once_the_message_was_out() -> None:
