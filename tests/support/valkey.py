@@ -52,4 +52,4 @@ class Valkey:
 
 def _loaded(client: Redis) -> bool:
     info = client.info("persistence")
-    return isinstance(info, dict) and info["loading"] == 0
+    return isinstance(info, dict) and bool(info["loading"] == 0)
