@@ -1,6 +1,7 @@
 """Notify: tell the world what became of a job, from the outbox that its last commit filled."""
 
 from celery import current_app, states
+from celery.exceptions import TaskRevokedError
 
 from tasks.results import result_of
 from worker.ledger.records import UnreadableRecordError
@@ -11,8 +12,8 @@ from worker.runtime import get_runtime
 def notify(entry: str) -> str:
     """Store the Celery result of one job, then take its entry out of the outbox.
 
-    A stored FAILURE and REVOKED must hold exceptions of built-in types, or ``AsyncResult`` raises
-    in processes that do not have our code.
+    A stored FAILURE and REVOKED must hold exceptions of Python's or Celery's own types, or
+    ``AsyncResult`` raises in processes that do not have our code.
     """
     runtime = get_runtime()
     job_id = entry.removeprefix("job:")
@@ -33,7 +34,7 @@ def notify(entry: str) -> str:
             error = RuntimeError(f"{job.reason}: {job.message}")
             backend.store_result(job_id, error, states.FAILURE)
         case State.CANCELLED:
-            backend.store_result(job_id, RuntimeError("cancelled"), states.REVOKED)
+            backend.store_result(job_id, TaskRevokedError("cancelled"), states.REVOKED)
         case State.HELD:
             backend.store_result(job_id, record, "HELD")
         case _:

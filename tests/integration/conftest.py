@@ -168,8 +168,9 @@ def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def calm_house(shared_house: House) -> House:
-    """The shared house, with no fault left over."""
+    """The shared house, with no fault left over and nobody to take the next one's."""
     shared_house.sandbox.behave()
+    shared_house.settled()
     return shared_house
 
 
