@@ -21,7 +21,6 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
-from rich.table import Table
 
 from tasks.processes import ChildEndedError, Household, NotReadyError, household
 
@@ -118,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("Interrupted; everything that was started has ended.")
         return 130
+    finally:
+        # What was shown live hides it, and may have been ended before it could put it back.
+        console.show_cursor()
 
 
 def _local(console: Console, place: Place, images: Sequence[str]) -> int:
@@ -241,30 +243,27 @@ def _make_clips(
         raise DemoError("Refused: " + "; ".join(str(row["reason"]) for row in batch["rejected"]))
     batch_id = str(batch["batch_id"])
     console.print(f"Submitted  {len(rows)} photos as batch {batch_id}\n")
-    house.show([*REELQUEUE, "watch", batch_id])
-    answer = house.ask("results", [*REELQUEUE, "results", batch_id, "--format", "jsonl"])
-    records = [json.loads(line) for line in answer.splitlines()]
-    page = ["results", batch_id, "--format", "html", "-o", str(place.page)]
+    jobs = [str(record["job_id"]) for record in _records(house, batch_id)]
+    house.show([*REELQUEUE, "watch", batch_id, *jobs])
+    page = ["results", batch_id, "--format", "html", "--output", str(place.page)]
     house.ask("page", [*REELQUEUE, *page])
-    return _tell(console, place, records)
+    return _tell(console, place, _records(house, batch_id))
+
+
+def _records(house: Household, batch_id: str) -> list[dict[str, Any]]:
+    """The records of the batch's jobs as they are now."""
+    answer = house.ask("results", [*REELQUEUE, "results", batch_id, "--format", "jsonl"])
+    return [json.loads(line) for line in answer.splitlines()]
 
 
 def _tell(console: Console, place: Place, records: Sequence[Mapping[str, Any]]) -> int:
     """Print the clips, the page, and why some photos have none."""
-    clips = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("clip", "size", "seconds", "MB"):
-        clips.add_column(heading, overflow="fold")
     made = [record for record in records if record["state"] == "succeeded"]
+    console.print()
     for record in made:
         video = record["video"]
-        clips.add_row(
-            _short(Path(video["path"])),
-            f"{video['width']} x {video['height']}",
-            f"{video['seconds']:.1f}",
-            f"{video['bytes'] / 1e6:.1f}",
-        )
-    console.print()
-    console.print(clips)
+        shape = f"{video['width']} x {video['height']}, {video['seconds']:.1f} s"
+        console.print(f"{_short(Path(video['path']))}  ({shape}, {video['bytes'] / 1e6:.1f} MB)")
     for record in records:
         if record["state"] != "succeeded":
             reason = record["reason"] or {}
