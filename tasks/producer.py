@@ -196,6 +196,18 @@ class Producer:
             job_ids = self.ledger.row_ids(batch_id)
         return self.get_many(job_ids)
 
+    def recent(self) -> Iterator[Result]:
+        """The records of all jobs, newest first, read as far as they are asked for."""
+        with self.reaching():
+            job_ids = self.ledger.recent_ids(self.ledger.redis.zcard(self.ledger.key("jobs")))
+        return self.get_many(job_ids)
+
+    def batches(self) -> Iterator[Batch]:
+        """The records of all batches, newest first."""
+        with self.reaching():
+            batch_ids = self.ledger.batch_ids()
+        return (self.get_batch(batch_id) for batch_id in batch_ids)
+
     def is_batch(self, any_id: str) -> bool:
         """Whether an id is a batch's, not a job's.
 
@@ -282,6 +294,16 @@ class Producer:
                 for job_id in self.ledger.held_ids(reason)
             )
         return _summed(reason.value, verdicts)
+
+    def pause(self, batch_id: str) -> bool:
+        """Let no further job of a batch start. False: there is no such batch."""
+        with self.reaching():
+            return self.ledger.pause(batch_id)
+
+    def resume(self, batch_id: str) -> bool:
+        """Let the jobs of a batch start again. False: there is no such batch."""
+        with self.reaching():
+            return self.ledger.resume(batch_id)
 
     def _change(
         self, any_id: str, change: Callable[[str], str], concerns: Callable[[State], bool]

@@ -1,0 +1,31 @@
+"""The command line: ``reelqueue``. Exit codes and JSON records are part of the public surface."""
+
+import typer
+
+from tasks.cli import batches, jobs, operating, starting, steering, watching
+from tasks.cli.guard import Guarded
+
+app = typer.Typer(
+    cls=Guarded,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Turn still images into short MP4 clips, one or a hundred thousand at a time.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(jobs.submit)
+app.add_typer(batches.app, name="batch")
+app.command("list")(jobs.list_)
+app.command()(jobs.status)
+app.command()(watching.watch)
+app.command()(batches.results)
+app.command()(steering.retry)
+app.command()(steering.release)
+app.command()(steering.cancel)
+app.command("credits")(operating.credits_)
+app.command()(operating.doctor)
+app.command()(operating.schema)
+for starter in (starting.worker, starting.sandbox, starting.flower):
+    app.command(context_settings=starting.PASS_EVERYTHING)(starter)
+app.command(context_settings=starting.PASS_THE_REST)(starting.valkey)

@@ -1,0 +1,161 @@
+"""Batches: submit, pause and resume them, and take their results."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from tasks.batches import submit_batch, try_batch
+from tasks.cli.guard import CommandError, Exit
+from tasks.cli.output import Json, console, emit, note, plain, tell_batch
+from tasks.cli.watching import settle, verdict
+from tasks.export import write_csv, write_jsonl
+from tasks.manifest import Manifest, read
+from tasks.page import write_page
+from tasks.payload import Batch
+from tasks.producer import Producer, UnknownId, default_producer
+
+app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
+
+BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch.")]
+
+
+@app.command()
+def submit(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE.csv|FILE.jsonl|FOLDER", help="The manifest.")
+    ],
+    *,
+    prompt: Annotated[
+        str | None, typer.Option(help="For rows without one; {column} is filled in.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the batch.")] = None,
+    max_credits: Annotated[
+        float | None, typer.Option(min=0, help="The most that the batch may spend.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Enqueue a manifest as one batch. The same one under the same name is paid once."""
+    producer, manifest = default_producer(), read(source, prompt)
+    if dry_run:
+        _try(producer, manifest, name, as_json=as_json)
+        return
+    done = submit_batch(producer, manifest, name=name, max_credits=max_credits)
+    if not as_json or wait:
+        _note_rejected(done.rejected)
+    if as_json and not wait:
+        emit(done.as_dict())
+    elif not as_json:
+        counts = f"{done.jobs} new jobs, {done.duplicates} known already"
+        console().print(f"{done.batch_id}  {counts}, {len(done.rejected)} rejected")
+    if done.rejected and not done.jobs + done.duplicates:
+        raise typer.Exit(Exit.BAD_INPUT)
+    if wait:
+        _wait(producer, done.batch_id, as_json=as_json)
+    elif not as_json:
+        note(f"Follow with `reelqueue watch {done.batch_id}`.")
+
+
+def _try(producer: Producer, manifest: Manifest, name: str | None, *, as_json: bool) -> None:
+    trial = try_batch(producer, manifest, name=name)
+    if as_json:
+        emit(trial.as_dict())
+        return
+    _note_rejected(trial.rejected)
+    out = console()
+    out.print(
+        f"{trial.rows} rows: {trial.good} good, of them {trial.duplicates} known already; "
+        f"{len(trial.rejected)} rejected."
+    )
+    out.print(f"About {trial.credits:g} credits and {trial.seconds / 60:.0f} minutes.")
+    for hint in trial.hints:
+        out.print(hint)
+
+
+def _note_rejected(rejected: list[dict[str, Any]]) -> None:
+    for row in rejected:
+        note(f"row {row['row']}: {plain(str(row['reason']))}")
+
+
+def _wait(producer: Producer, batch_id: str, *, as_json: bool) -> None:
+    batch = settle(producer, [batch_id], quiet=as_json)[batch_id]
+    assert isinstance(batch, Batch)  # noqa: S101 - a batch was waited for
+    if as_json:
+        emit(batch)
+    else:
+        tell_batch(batch)
+    raise typer.Exit(verdict([batch]))
+
+
+@app.command()
+def pause(batch_id: BatchId, as_json: Json = False) -> None:
+    """Let no further job of a batch start."""
+    _gate(batch_id, default_producer().pause, as_json=as_json)
+
+
+@app.command()
+def resume(batch_id: BatchId, as_json: Json = False) -> None:
+    """Let the jobs of a paused batch start again."""
+    _gate(batch_id, default_producer().resume, as_json=as_json)
+
+
+def _gate(batch_id: str, turn: Callable[[str], bool], *, as_json: bool) -> None:
+    if not turn(batch_id):
+        raise UnknownId(f"There is no batch {batch_id}.")
+    batch = default_producer().get_batch(batch_id)
+    if as_json:
+        emit(batch)
+    else:
+        tell_batch(batch)
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    HTML = "html"
+
+
+def results(
+    batch_id: Annotated[str, typer.Argument(metavar="BATCH", help="The batch.")],
+    form: Annotated[Format, typer.Option("--format", help="One of them.")] = Format.JSONL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")
+    ] = None,
+) -> None:
+    """Write the records of a batch's jobs, in the order of its rows."""
+    producer = default_producer()
+    batch = producer.get_batch(batch_id)
+    with _sink(output) as sink:
+        match form:
+            case Format.JSONL:
+                write_jsonl(producer.jobs_of(batch_id), sink)
+            case Format.CSV:
+                write_csv(lambda: producer.jobs_of(batch_id), sink)
+            case Format.HTML:
+                folder = output.absolute().parent if output else None
+                write_page(batch.name, producer.jobs_of(batch_id), sink, folder)
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that is whole or not there."""
+    if output is None:
+        yield sys.stdout
+        return
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as sink:
+            yield sink
+        part.replace(output)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)

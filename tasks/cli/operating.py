@@ -1,0 +1,114 @@
+"""Operating: balances, the check of every part, and the schemas."""
+
+from typing import Annotated, Any
+
+import typer
+
+from config.settings import get_settings
+from tasks.cli.guard import Exit
+from tasks.cli.output import Json, console, emit, note, table
+from tasks.payload import Batch, ImageJob, Result
+from tasks.producer import Producer, default_producer
+from worker.ledger.records import Account
+
+
+def credits_(
+    cached: Annotated[
+        bool, typer.Option("--cached", help="As last read; ask the API nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell the balance of each account, and what of it is reserved."""
+    producer = default_producer()
+    producer.ping()
+    stale = [] if cached else _read_balances(producer)
+    accounts = producer.ledger.accounts()
+    if as_json:
+        for account in accounts:
+            emit(_record(account))
+    elif accounts:
+        grid = table("account", "available", "frozen", "total", "reserved", "spent")
+        for account in accounts:
+            grid.add_row(*(_figure(value) for value in _record(account).values()))
+        console().print(grid)
+    elif not stale:
+        note("No account yet: set NEMO_TOKEN, or submit a job and get an anonymous token.")
+    for trouble in stale:
+        note(trouble)
+    raise typer.Exit(Exit.UNAVAILABLE if stale else Exit.DONE)
+
+
+def _record(account: Account) -> dict[str, Any]:
+    return {
+        "account": account.name,
+        "available": account.available,
+        "frozen": account.frozen,
+        "total": account.total,
+        "reserved": account.reserved,
+        "spent": account.spent,
+    }
+
+
+def _figure(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _read_balances(producer: Producer) -> list[str]:
+    """Read the balances anew; what could not be read, in words. Asks for no anonymous token."""
+    # The client of the video API is slow to load, and most commands do without it.
+    from worker.accounts import ANONYMOUS, TokenPendingError  # noqa: PLC0415
+    from worker.nemo.errors import NemoError  # noqa: PLC0415
+    from worker.runtime import Runtime  # noqa: PLC0415
+
+    runtime, trouble = Runtime.open(producer.settings), []
+    known = {account.name for account in producer.ledger.accounts()}
+    for name in runtime.accounts.names():
+        if name == ANONYMOUS and name not in known:
+            continue
+        try:
+            runtime.treasury.read(runtime.accounts.of(name))
+        except TokenPendingError:
+            trouble.append(f"{name}: a worker is just asking for a token; try again.")
+        except NemoError as error:
+            trouble.append(
+                f"{name}: the balance could not be read ({error.message}). Look at NEMO_API_URL "
+                f"({producer.settings.api_url}) and NEMO_TOKEN."
+            )
+    return trouble
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check every part, and say what to do where one is wrong."""
+    from tasks.cli.checks import examine  # noqa: PLC0415 - as above
+
+    wrong = False
+    for finding in examine(Producer.open(get_settings())):
+        wrong = wrong or not finding.ok
+        remedy = "" if finding.ok else finding.remedy
+        if as_json:
+            emit(
+                {
+                    "check": finding.check,
+                    "ok": finding.ok,
+                    "found": finding.found,
+                    "remedy": remedy or None,
+                }
+            )
+            continue
+        sign, style = ("✓", "green") if finding.ok else ("✗", "red")
+        out = console()
+        out.print(f"{sign} {finding.check}: {finding.found}", style=style)
+        if remedy:
+            out.print(f"  {remedy}")
+    raise typer.Exit(Exit.UNAVAILABLE if wrong else Exit.DONE)
+
+
+def schema() -> None:
+    """Print the JSON Schema of payload, result and batch."""
+    emit(
+        {
+            "payload": ImageJob.model_json_schema(),
+            "result": Result.model_json_schema(mode="serialization"),
+            "batch": Batch.model_json_schema(mode="serialization"),
+        }
+    )
