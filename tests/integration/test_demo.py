@@ -1,0 +1,40 @@
+"""``make run``, stopped in the middle."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import listens, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """Given jobs under way, when it is told to stop, then all of its servers are gone."""
+    told = tmp_path / "told"
+    with told.open("wb") as sink:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "tasks.demo", "--folder", str(tmp_path / "demo")],
+            cwd=ROOT,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(
+            lambda: "Submitted" in told.read_text() or demo.poll() is not None, "jobs to submit"
+        )
+        ports = [int(port) for port in re.findall(r"//127\.0\.0\.1:(\d+)", told.read_text())]
+        assert len(ports) == 2, told.read_text()
+        assert all(map(listens, ports))
+        demo.send_signal(number)
+        assert demo.wait(60) == 130
+        assert [port for port in ports if listens(port)] == []
+    finally:
+        demo.kill()
+        demo.wait()
