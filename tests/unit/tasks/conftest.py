@@ -26,6 +26,7 @@ class Desk:
     def picture(self, name: str = "photo.png", shade: int = 90) -> Path:
         """A small picture."""
         path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 6), (shade, 20, 30)).save(path)
         return path
 

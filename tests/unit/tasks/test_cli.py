@@ -1,0 +1,403 @@
+"""The command line: records, exit codes, and what it says when something is wrong."""
+
+import csv
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from config.settings import Settings, get_settings
+from tasks.cli import app
+from tasks.producer import default_producer
+from tests.support.waiting import free_port, wait_until
+from tests.unit.tasks.conftest import Desk
+from worker.fleet import announce
+from worker.ledger.ledger import Commit
+from worker.ledger.states import Reason, State
+
+URL = "https://example.org/a.jpg"
+
+
+@dataclass
+class Answer:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Standard output, each line of which must be a JSON object."""
+        found = [json.loads(line) for line in self.out.splitlines()]
+        assert all(isinstance(record, dict) for record in found)
+        return found
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def ask(desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+    """Run a command on the desk's Valkey, in its folder."""
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
+    monkeypatch.setenv("REELQUEUE_MEDIA_URL", settings.media_url)
+    monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.output_url)
+    monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{free_port()}")
+
+    def run(*arguments: object) -> Answer:
+        forget()
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Answer(result.exit_code, result.stdout, result.stderr)
+
+    yield run
+    forget()
+
+
+def forget() -> None:
+    """Let the next command read its settings anew, as a process of its own does."""
+    if default_producer.cache_info().currsize:
+        default_producer().ledger.redis.close()
+    default_producer.cache_clear()
+    get_settings.cache_clear()
+
+
+def failed(desk: Desk, job_id: str) -> None:
+    desk.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.", remedy="Retry.")
+
+
+def held(desk: Desk, job_id: str) -> None:
+    desk.end(job_id, State.HELD, reason=Reason.CREDITS, message="No.", remedy="Top up.")
+
+
+# --- submit, status, list ----------------------------------------------------------------------
+
+
+def test_submit_prints_one_record_an_image(ask: Ask, desk: Desk) -> None:
+    desk.picture("a.png")
+    answer = ask("submit", "a.png", URL, "--json")
+    assert answer.code == 0
+    assert [sorted(record) for record in answer.records] == [["duplicate", "job_id", "state"]] * 2
+    assert answer.err == ""
+    found = ask("status", *(record["job_id"] for record in answer.records), "--json")
+    assert [record["image"] for record in found.records] == ["a.png", URL]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_bad_files_are_all_named_and_nothing_is_enqueued(
+    ask: Ask, desk: Desk, as_json: bool
+) -> None:
+    desk.picture("good.png")
+    (desk.folder / "empty.jpg").touch()
+    (desk.folder / "text.jpg").write_text("no picture")
+    answer = ask("submit", "good.png", "empty.jpg", "text.jpg", "gone.jpg", *["--json"] * as_json)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert len(answer.err.splitlines()) == 3
+    assert all(name in answer.err for name in ("empty.jpg", "text.jpg", "gone.jpg"))
+    assert desk.producer.ledger.recent_ids(1) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--key", "k", URL],
+        ["--seconds", "99"],
+        ["--aspect", "4:3"],
+        ["--colour", "red"],
+        ["--webhook", "nowhere"],
+    ],
+)
+def test_bad_usage_ends_with_2(ask: Ask, options: list[str]) -> None:
+    answer = ask("submit", URL, *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err
+
+
+def test_a_key_is_one_job_and_a_conflict_is_bad_input(ask: Ask) -> None:
+    first = ask("submit", URL, "--key", "k", "--json").records[0]
+    assert ask("submit", URL, "--key", "k", "--json").records == [{**first, "duplicate": True}]
+    answer = ask("submit", URL, "--key", "k", "--seconds", "5", "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert "another payload" in answer.err
+
+
+def test_status_of_unknown_ids_still_prints_the_known_ones(ask: Ask, desk: Desk) -> None:
+    job_id = desk.submit()
+    answer = ask("status", "nope", job_id, "--json")
+    assert (answer.code, len(answer.records)) == (2, 1)
+    assert "nope" in answer.err
+
+
+def test_status_for_people_shows_reason_and_remedy(ask: Ask, desk: Desk) -> None:
+    job_id = desk.submit(prompt="Pan \x1b[31mleft")
+    held(desk, job_id)
+    answer = ask("status", job_id)
+    assert answer.code == 0
+    assert "credits: No." in answer.out
+    assert "Top up." in answer.out
+    assert "\x1b" not in answer.out
+
+
+def test_list_filters(ask: Ask, desk: Desk) -> None:
+    jobs = [desk.submit() for _ in range(4)]
+    failed(desk, jobs[0])
+    held(desk, jobs[1])
+
+    def ids(*options: str) -> list[str]:
+        return [record["job_id"] for record in ask("list", "--json", *options).records]
+
+    assert sorted(ids()) == sorted(jobs)
+    assert ids("--state", "failed") == [jobs[0]]
+    assert sorted(ids("--state", "failed", "--state", "held")) == sorted(jobs[:2])
+    assert ids("--reason", "credits") == [jobs[1]]
+    assert len(ids("--limit", "2")) == 2
+    assert ask("list", "--batch", "nope").code == 2
+    assert jobs[0] in ask("list").out
+
+
+# --- waiting ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ((State.SUCCEEDED, State.SUCCEEDED), 0),
+        ((State.SUCCEEDED, State.CANCELLED), 0),
+        ((State.SUCCEEDED, State.HELD), 4),
+        ((State.FAILED, State.HELD), 1),
+    ],
+)
+def test_wait_prints_the_results_in_order_and_tells_by_its_code(
+    ask: Ask, desk: Desk, ends: Sequence[State], code: int
+) -> None:
+    """Somebody ends the jobs, in the order in which they came, while the command waits."""
+    worker = threading.Thread(target=end_all, args=(desk, ends))
+    worker.start()
+    urls = [f"https://example.org/{n}.jpg" for n in range(len(ends))]
+    answer = ask("submit", *urls, "--wait", "--json")
+    worker.join()
+    assert [record["image"] for record in answer.records] == urls
+    assert [record["state"] for record in answer.records] == list(ends)
+    assert answer.code == code
+
+
+def end_all(desk: Desk, ends: Sequence[State]) -> None:
+    """Do a worker's part: one end after the other, each for the next job."""
+    ledger = desk.producer.ledger
+    for number, state in enumerate(ends):
+        ((job_id, _),) = wait_until(lambda: ledger.due(1, room=1, admit=1), "a job to be due")
+        fence = int(ledger.claim(job_id, "w", f"n{number}").record["fence"])
+        reason = {State.HELD: Reason.CREDITS, State.FAILED: Reason.BAD_CLIP}.get(state)
+        ledger.commit(job_id, fence, Commit(state, reason=reason))
+
+
+def test_watch_tells_each_change_once_and_ends_with_the_jobs(ask: Ask, desk: Desk) -> None:
+    jobs = [desk.submit(), desk.submit()]
+    failed(desk, jobs[0])
+    held(desk, jobs[1])
+    answer = ask("watch", *jobs)
+    assert answer.code == 0
+    assert [line.split()[:2] for line in answer.out.splitlines()] == [
+        *([jobs[0], "failed"], [jobs[1], "held"]),
+    ]
+    assert ask("watch", "nope").code == 2
+
+
+# --- steering --------------------------------------------------------------------------------
+
+
+def test_retry_cancel_and_release_say_what_changed(ask: Ask, desk: Desk) -> None:
+    job_id = desk.submit()
+    assert ask("retry", job_id, "--json").records == [
+        {"id": job_id, "changed": 0, "skipped": {"not_failed": 1}}
+    ]
+    failed(desk, job_id)
+    assert ask("retry", job_id, "--json").records[0]["changed"] == 1
+    held(desk, job_id)
+    assert ask("release", "--reason", "credits", "--json").records == [
+        {"id": "credits", "changed": 1, "skipped": {}}
+    ]
+    assert ask("cancel", job_id, "--json").records[0]["changed"] == 1
+    assert ask("cancel", job_id, "--json").records[0]["skipped"] == {"ended": 1}
+    assert ask("cancel", "nope").code == 2
+
+
+def test_retry_of_a_held_job_names_its_way_out(ask: Ask, desk: Desk) -> None:
+    job_id = desk.submit()
+    held(desk, job_id)
+    answer = ask("retry", job_id)
+    assert answer.code == 2
+    assert "Top up." in answer.err
+
+
+def test_an_unknown_outcome_needs_a_choice(ask: Ask, desk: Desk) -> None:
+    job_id = desk.submit()
+    desk.pay(job_id)
+    job = desk.producer.ledger.job(job_id)
+    assert job is not None
+    desk.producer.ledger.scripts.run(
+        *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
+    )
+    answer = ask("release", job_id)
+    assert answer.code == 2
+    assert "--pay-again" in answer.err
+    assert "--as-done" in answer.err
+    assert ask("release", job_id, "--pay-again", "--as-done").code == 2
+    assert ask("release", job_id, "--as-done").code == 0
+
+
+def test_release_takes_ids_or_a_reason(ask: Ask) -> None:
+    assert ask("release").code == 2
+    assert ask("release", "x", "--reason", "credits").code == 2
+    assert ask("release", "--reason", "boredom").code == 2
+
+
+# --- batches ---------------------------------------------------------------------------------
+
+
+def test_a_batch_from_a_folder_to_its_results(ask: Ask, desk: Desk) -> None:
+    for shade in range(2):
+        desk.picture(f"shots/{shade}.png", shade)
+    (desk.folder / "shots" / "bad.jpg").write_text("no picture")
+    trial = ask("batch", "submit", "shots", "--dry-run", "--json")
+    assert sorted(trial.records[0]) == [
+        *("credits", "duplicates", "good", "hints", "rejected", "rows", "seconds"),
+    ]
+    first = ask("batch", "submit", "shots", "--json")
+    assert (first.code, first.records[0]["jobs"], len(first.records[0]["rejected"])) == (0, 2, 1)
+    batch_id = first.records[0]["batch_id"]
+    again = ask("batch", "submit", "shots", "--json").records[0]
+    assert (again["batch_id"], again["jobs"], again["duplicates"]) == (batch_id, 0, 2)
+    assert ask("batch", "submit", "shots", "--name", "other", "--json").records[0]["jobs"] == 2
+    assert ask("status", batch_id, "--json").records[0]["total"] == 2
+    assert len(ask("list", "--batches", "--json").records) == 2
+
+    assert ask("batch", "pause", batch_id, "--json").records[0]["paused"] is True
+    assert ask("batch", "resume", batch_id, "--json").records[0]["paused"] is False
+    assert ask("batch", "pause", "nope").code == 2
+
+    assert [record["image"] for record in ask("results", batch_id).records] == ["0.png", "1.png"]
+    answer = ask("results", batch_id, "--format", "html", "-o", "page.html")
+    assert (answer.code, answer.out) == (0, "")
+    assert "<article" in (desk.folder / "page.html").read_text()
+    assert ask("results", batch_id, "-o", "gone/page.html").code == 2
+    assert ask("results", "nope").code == 2
+
+
+@pytest.mark.parametrize(("end", "code"), [("failed", 1), ("held", 4), ("cancelled", 0)])
+def test_batch_submit_waits_and_prints_the_batch_alone(
+    ask: Ask, desk: Desk, end: str, code: int
+) -> None:
+    (desk.folder / "jobs.csv").write_text(f"image,seconds\n{URL},5\n{URL},500\n")
+    batch_id = ask("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    job_id = next(desk.producer.jobs_of(batch_id)).job_id
+    if end == "cancelled":
+        desk.producer.cancel(job_id)
+    else:
+        (failed if end == "failed" else held)(desk, job_id)
+    answer = ask("batch", "submit", "jobs.csv", "--wait", "--json")
+    assert (answer.code, [record["batch_id"] for record in answer.records]) == (code, [batch_id])
+    assert answer.records[0][end] == 1
+    assert "row 3" in answer.err
+
+
+@pytest.mark.parametrize("manifest", ["gone.csv", "bad.csv", "all-bad.csv", "jobs.txt"])
+def test_manifests_that_give_nothing_end_with_2(ask: Ask, desk: Desk, manifest: str) -> None:
+    (desk.folder / "bad.csv").write_text("picture\na.jpg\n")
+    (desk.folder / "all-bad.csv").write_text("image\ngone.jpg\n")
+    (desk.folder / "jobs.txt").touch()
+    answer = ask("batch", "submit", manifest)
+    assert answer.code == 2
+    assert answer.err
+
+
+def test_csv_results_hold_every_column_and_no_formulas(ask: Ask, desk: Desk) -> None:
+    (desk.folder / "jobs.jsonl").write_text(
+        json.dumps({"image": URL, "prompt": "=cmd()", "sku": "A"})
+        + "\n"
+        + json.dumps({"image": URL, "size": 7})
+    )
+    batch_id = ask("batch", "submit", "jobs.jsonl", "--json").records[0]["batch_id"]
+    rows = list(csv.DictReader(io.StringIO(ask("results", batch_id, "--format", "csv").out)))
+    assert [(row["sku"], row["size"]) for row in rows] == [("A", ""), ("", "7")]
+    assert rows[0]["prompt"] == "'=cmd()"
+
+
+# --- operating -------------------------------------------------------------------------------
+
+
+def test_no_redis_is_3_and_says_what_to_do(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis://:hush@127.0.0.1:{free_port()}/0")
+    for command in (["list"], ["submit", URL, "--json"], ["status", "x"], ["credits"]):
+        answer = ask(*command)
+        assert (answer.code, answer.out) == (3, "")
+        assert "reelqueue valkey" in answer.err
+        assert "hush" not in answer.err
+
+
+def test_wrong_settings_name_the_variable(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELQUEUE_CONCURRENCY", "none")
+    answer = ask("list")
+    assert answer.code == 2
+    assert "concurrency" in answer.err.lower()
+
+
+def test_credits_are_read_from_the_ledger_when_the_api_is_dead(
+    ask: Ask, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "nmv_usr_" + "x" * 20
+    monkeypatch.setenv("NEMO_TOKEN", token)
+    desk.producer.ledger.scripts.run("balance", "a", 1, 90, 0, 100)
+    answer = ask("credits", "--json")
+    assert answer.code == 3
+    assert answer.records == [
+        {
+            "account": "a",
+            "available": 90,
+            "frozen": 0,
+            "total": 100,
+            "reserved": 0,
+            "spent": 0,
+        }
+    ]
+    assert "NEMO_API_URL" in answer.err
+    assert token not in answer.err
+    assert ask("credits", "--cached").code == 0
+
+
+def test_doctor_checks_every_part(ask: Ask, desk: Desk) -> None:
+    answer = ask("doctor", "--json")
+    found = {record["check"]: record for record in answer.records}
+    assert answer.code == 3
+    wrong = {check for check, record in found.items() if not record["ok"]}
+    assert wrong == {"workers", "video API"}
+    assert all(found[check]["remedy"] for check in wrong)
+    assert {"redis", "append-only file", "appendfsync", "eviction", "broker", "media store"} <= (
+        found.keys()
+    )
+    assert {"output store", "outbox", "token"} <= found.keys()
+    announce(desk.producer.ledger, "w", 10, 60)
+    found = {record["check"]: record for record in ask("doctor", "--json").records}
+    assert found["workers"]["ok"]
+
+
+def test_doctor_without_redis_goes_on(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    found = {record["check"]: record["ok"] for record in ask("doctor", "--json").records}
+    assert (found["redis"], found["broker"], found["output store"]) == (False, False, True)
+
+
+def test_schema_is_one_object(ask: Ask) -> None:
+    (schemas,) = ask("schema").records
+    assert sorted(schemas) == ["batch", "payload", "result"]
+    assert schemas["payload"]["additionalProperties"] is False
+    assert "video" in schemas["result"]["required"]

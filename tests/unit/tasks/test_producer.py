@@ -1,0 +1,212 @@
+"""Enqueue, follow and steer jobs and batches, against a real ledger."""
+
+import threading
+from collections.abc import Mapping
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from tasks.batches import submit_batch, try_batch
+from tasks.manifest import Manifest, read, rows
+from tasks.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
+from tasks.producer import KeyConflict, Producer, RedisUnavailable, UnknownId
+from tests.support.waiting import free_port
+from tests.unit.tasks.conftest import Desk
+from worker.ledger.states import Reason, State
+from worker.media.prepared import sha256_of
+
+
+def test_a_key_is_one_job_for_ever(desk: Desk) -> None:
+    payload = {"image": "https://example.org/a.jpg", "key": "order 7"}
+    first, again = desk.producer.submit(payload), desk.producer.submit(payload)
+    assert first.as_dict() == {
+        "job_id": job_id_for("order 7"),
+        "state": "queued",
+        "duplicate": False,
+    }
+    assert (again.job_id, again.duplicate) == (first.job_id, True)
+    with pytest.raises(KeyConflict, match="order 7"):
+        desk.producer.submit({**payload, "prompt": "Another"})
+
+
+def test_a_duplicate_tells_where_the_job_stands(desk: Desk) -> None:
+    job_id = desk.submit(key="k")
+    desk.end(job_id, State.FAILED, reason=Reason.BAD_IMAGE, message="Bad.")
+    assert (
+        desk.producer.submit({"image": "https://example.org/a.jpg", "key": "k"}).state == "failed"
+    )
+
+
+def test_a_local_file_becomes_a_content_of_the_media_store(desk: Desk) -> None:
+    path = desk.picture("My Photo.PNG")
+    job = desk.producer.ledger.job(desk.submit(image=str(path), attach=[str(path)]))
+    assert job is not None
+    key = media_key(sha256_of(path), path.name)
+    assert (job.payload["media"], job.payload["attach"]) == (key, [key])
+    assert job.payload["image"] == str(path)
+    kept = desk.producer.media.local_path(key)
+    assert kept is not None
+    assert kept.read_bytes() == path.read_bytes()
+
+
+def test_enqueue_reads_no_file(desk: Desk) -> None:
+    submission = desk.producer.enqueue(ImageJob.read({"image": "/nowhere/a.jpg"}))
+    job = desk.producer.ledger.job(submission.job_id)
+    assert job is not None
+    assert "media" not in job.payload
+
+
+def test_files_that_cannot_be_used_are_all_named(desk: Desk) -> None:
+    (desk.folder / "empty.jpg").touch()
+    (desk.folder / "text.jpg").write_text("no picture")
+    (desk.folder / "folder.jpg").mkdir()
+    with (desk.folder / "huge.jpg").open("wb") as file:
+        file.truncate(201 * 10**6)
+    names = ("empty.jpg", "text.jpg", "folder.jpg", "huge.jpg", "gone.jpg")
+    for name in names:
+        with pytest.raises(InvalidPayloadError, match=name):
+            desk.producer.submit({"image": name}, desk.folder)
+    with pytest.raises(InvalidPayloadError) as refused:
+        desk.producer.submit({"image": "gone.jpg", "attach": ["text.jpg"]}, desk.folder)
+    assert [problem.split(":")[0] for problem in refused.value.problems] == ["image", "attach"]
+    assert desk.producer.ledger.recent_ids(10) == []
+
+
+def test_waiting_ends_when_a_job_is_held(desk: Desk) -> None:
+    job_id = desk.submit()
+    with pytest.raises(TimeoutError, match="still queued"):
+        desk.producer.wait(job_id, timeout=0)
+    end = threading.Thread(
+        target=desk.end, args=(job_id, State.HELD), kwargs={"reason": Reason.CREDITS}
+    )
+    end.start()
+    assert desk.producer.wait(job_id, timeout=30).state is State.HELD
+    end.join()
+
+
+def test_no_redis_says_what_to_do_and_shows_no_password(settings: Settings) -> None:
+    url = SecretStr(f"redis://:hush@127.0.0.1:{free_port()}/0")
+    producer = Producer.open(settings.model_copy(update={"redis_url": url}))
+    with pytest.raises(RedisUnavailable, match="reelqueue valkey") as raised:
+        producer.submit({"image": "https://example.org/a.jpg"})
+    assert "hush" not in str(raised.value)
+
+
+def test_unknown_ids(desk: Desk) -> None:
+    for ask in (desk.producer.get, desk.producer.get_batch, desk.producer.cancel):
+        with pytest.raises(UnknownId, match="nope"):
+            ask("nope")
+
+
+def manifest(desk: Desk, *given: Mapping[str, object], name: str = "spring") -> Manifest:
+    return Manifest(name, desk.folder, rows(enumerate(given, start=1)))
+
+
+def test_the_same_manifest_again_is_known_and_another_name_is_new(desk: Desk) -> None:
+    for shade in range(3):
+        desk.picture(f"{shade}.png", shade)
+    (desk.folder / "text.jpg").write_text("no picture")
+    first = submit_batch(desk.producer, read(desk.folder), name="spring")
+    again = submit_batch(desk.producer, read(desk.folder), name="spring")
+    other = submit_batch(desk.producer, read(desk.folder), name="autumn")
+    assert (first.jobs, first.duplicates, [row["row"] for row in first.rejected]) == (3, 0, [4])
+    assert (again.batch_id, again.jobs, again.duplicates) == (first.batch_id, 0, 3)
+    assert other.jobs == 3
+    assert other.batch_id != first.batch_id
+    batch = desk.producer.get_batch(first.batch_id)
+    assert (batch.name, batch.total, batch.sealed) == ("spring", 3, True)
+    images = [result.image for result in desk.producer.jobs_of(first.batch_id)]
+    assert images == ["0.png", "1.png", "2.png"]
+
+
+def test_a_picture_that_changed_under_its_name_is_a_new_job(desk: Desk) -> None:
+    desk.picture("a.png", 1)
+    submit_batch(desk.producer, read(desk.folder), name="n")
+    desk.picture("a.png", 2)
+    assert submit_batch(desk.producer, read(desk.folder), name="n").jobs == 1
+
+
+def test_equal_rows_of_a_manifest_are_one_job(desk: Desk) -> None:
+    row = {"image": "https://example.org/a.jpg", "seconds": 5}
+    done = submit_batch(desk.producer, manifest(desk, row, row, {**row, "seconds": 6}))
+    assert (done.jobs, done.duplicates) == (2, 1)
+
+
+def test_a_key_with_another_payload_rejects_the_row(desk: Desk) -> None:
+    one = {"image": "https://example.org/a.jpg", "key": "k"}
+    two = {"image": "https://example.org/b.jpg", "key": "k"}
+    done = submit_batch(desk.producer, manifest(desk, one, two))
+    assert done.jobs == 1
+    assert done.rejected[0]["row"] == 2
+    assert "'k'" in done.rejected[0]["reason"]
+
+
+def test_the_budget_of_a_batch_is_kept_and_can_be_raised(desk: Desk) -> None:
+    row = {"image": "https://example.org/a.jpg"}
+    for budget in (200, 350):
+        done = submit_batch(desk.producer, manifest(desk, row), max_credits=budget)
+    submit_batch(desk.producer, manifest(desk, row))
+    ledger = desk.producer.ledger
+    assert ledger.redis.hget(ledger.key("batch", done.batch_id), "max_credits") == "350"
+
+
+def test_a_manifest_that_cannot_be_read_makes_no_batch(desk: Desk) -> None:
+    path = desk.folder / "jobs.csv"
+    path.write_text("picture\na.jpg\n")
+    with pytest.raises(ValueError, match="column «image»"):
+        submit_batch(desk.producer, read(path))
+    assert list(desk.producer.batches()) == []
+
+
+def test_a_trial_counts_and_changes_nothing(desk: Desk) -> None:
+    desk.picture("a.png")
+    desk.picture("b.png")
+    given: list[Mapping[str, object]] = [
+        *({"image": "a.png"}, {"image": "a.png"}, {"image": "b.png"}),
+        {"image": "gone.png"},
+    ]
+    trial = try_batch(desk.producer, manifest(desk, *given))
+    assert (trial.rows, trial.good, trial.duplicates, len(trial.rejected)) == (4, 3, 1, 1)
+    assert trial.credits == 200
+    assert trial.seconds > 0
+    assert any("another row shows too" in hint for hint in trial.hints)
+    assert list(desk.producer.batches()) == []
+    assert not list((desk.folder / "media").rglob("*.png"))
+    submit_batch(desk.producer, manifest(desk, *given))
+    after = try_batch(desk.producer, manifest(desk, *given))
+    assert (after.duplicates, after.credits) == (3, 0)
+
+
+def test_retry_of_a_batch_takes_the_failed_ones(desk: Desk) -> None:
+    urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
+    batch_id = submit_batch(desk.producer, manifest(desk, *urls)).batch_id
+    first, second, _ = (result.job_id for result in desk.producer.jobs_of(batch_id))
+    for job_id in (first, second):
+        desk.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.")
+    change = desk.producer.retry(batch_id)
+    assert change.as_dict() == {"id": batch_id, "changed": 2, "skipped": {}}
+    assert desk.producer.get_batch(batch_id).failed == 0
+
+
+def test_an_unknown_outcome_goes_on_by_a_choice_only(desk: Desk) -> None:
+    job_id = desk.submit()
+    desk.pay(job_id)
+    ledger = desk.producer.ledger
+    job = ledger.job(job_id)
+    assert job is not None
+    ledger.scripts.run(
+        *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
+    )
+    assert desk.producer.release(job_id).skipped == {"needs_choice": 1}
+    assert desk.producer.release_reason(Reason.OUTCOME_UNKNOWN).skipped == {"needs_choice": 1}
+    assert desk.producer.release(job_id, mode="as_done", who="me").changed == 1
+    assert desk.producer.get(job_id).state is State.SETTLING
+
+
+def test_cancelling_a_batch_ends_what_waits(desk: Desk) -> None:
+    urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(2)]
+    batch_id = submit_batch(desk.producer, manifest(desk, *urls)).batch_id
+    assert desk.producer.cancel(batch_id).changed == 2
+    assert desk.producer.cancel(batch_id).changed == 0
+    assert desk.producer.get_batch(batch_id).cancelled == 2

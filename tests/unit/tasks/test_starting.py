@@ -1,0 +1,86 @@
+"""The starters and the entry point, as processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as NoConnection
+
+from tests.support.processes import ROOT, Process
+from tests.support.waiting import free_port, listens, wait_until
+
+REELQUEUE = (sys.executable, "-m", "tasks.cli")
+
+
+def run(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*REELQUEUE, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_embedded_valkey_keeps_what_it_is_told(tmp_path: Path) -> None:
+    """Its process is the command's own, so that a signal to the one ends the other."""
+    port = free_port()
+    command = [*REELQUEUE, "valkey", "--port", str(port), "--dir", str(tmp_path / "data")]
+    server = Process(command, tmp_path / "log", {})
+    try:
+        wait_until(lambda: listens(port) or not server.alive, "Valkey to listen")
+        with Redis(port=port, decode_responses=True) as client:
+            assert client.config_get("append*") == {
+                **client.config_get("append*"),
+                "appendonly": "yes",
+                "appendfsync": "everysec",
+            }
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("save") == {"save": ""}
+            assert client.info("server")["process_id"] == server.pid
+            client.set("a", "b")
+        server.terminate()
+        server.wait()
+        with Redis(port=port) as client, pytest.raises(NoConnection):
+            client.ping()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("starter", "said"),
+    [("worker", "--concurrency"), ("flower", "monitoring"), ("sandbox", "--port-file")],
+)
+def test_further_arguments_go_through(tmp_path: Path, starter: str, said: str) -> None:
+    answer = run(starter, "--help", folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert said in answer.stdout
+
+
+def test_trouble_is_told_without_a_traceback(tmp_path: Path) -> None:
+    answer = run("list", folder=tmp_path, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert answer.returncode == 3
+    assert "reelqueue valkey" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [*REELQUEUE, "schema"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.stderr is not None
+    with child.stderr:
+        assert "Traceback" not in child.stderr.read()
+    child.wait()
