@@ -5,7 +5,7 @@ from typing import Any
 from celery import Task, shared_task
 
 from tasks.payload import ImageJob
-from tasks.producer import Producer
+from tasks.producer import Producer, RedisUnavailable
 from worker.runtime import get_runtime
 
 
@@ -26,19 +26,22 @@ def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, A
 
     Raises:
         ValueError: The payload is refused; the text lists every error by its field. Or the key
-            is known with another payload. Of a built-in type, because a process without our
-            code could not read another from the results.
+            is known with another payload.
+        ConnectionError: Redis does not answer, or refuses.
     """
     runtime = get_runtime()
     producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
     try:
         job = _checked(payload, task.request.id)
         submission = producer.enqueue(job)
+    # Of built-in types: a process without our code could not read others from the results.
     except ValueError as error:
-        refusal = str(error)
+        refusal: Exception = ValueError(str(error))
+    except RedisUnavailable as error:
+        refusal = ConnectionError(str(error))
     else:
         return submission.as_dict()
-    raise ValueError(refusal)
+    raise refusal
 
 
 def _checked(payload: object, task_id: str | None) -> ImageJob:

@@ -113,8 +113,8 @@ def _facts(result: Result) -> str:
     facts = []
     if result.video:
         film = result.video
-        facts.append(f"{film.width}x{film.height}, {film.seconds:.1f} s, {film.codec}")
-        facts.append(f"{film.bytes / 1e6:.1f} MB")
+        size = f"{film.width}x{film.height}, {film.seconds:.1f} s, {film.bytes / 1e6:.1f} MB"
+        facts.append(f"{size}, {film.codec}")
     elif not result.state.is_end and result.reason is None:
         facts.append(result.progress.message)
     facts.extend(f"{name}: {value}" for name, value in result.data.items())

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from config.settings import Settings, get_settings
@@ -100,10 +101,10 @@ class Producer:
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
-        """Say what to do when Redis does not answer.
+        """Say what to do when Redis does not answer, or refuses: a full disk, no memory.
 
         Raises:
-            RedisUnavailable: It does not.
+            RedisUnavailable: It does.
         """
         try:
             yield
@@ -112,6 +113,10 @@ class Producer:
             raise RedisUnavailable(
                 f"Redis does not answer at {parts.hostname or parts.path}:{parts.port or 6379} "
                 f"({type(error).__name__}). Start one with `reelqueue valkey`, or set REDIS_URL."
+            ) from None
+        except RedisError as error:
+            raise RedisUnavailable(
+                f"Redis refuses: {error}. Look at it with `reelqueue doctor`."
             ) from None
 
     def ping(self) -> None:
