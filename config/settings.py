@@ -6,9 +6,9 @@ too; the environment wins over it.
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -144,6 +144,15 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _tick_within_the_lease(self) -> Self:
+        # The ticker reads a pause of half a lease as an outage, and gives every owner grace.
+        if self.tick_seconds * 4 > self.lease_seconds:
+            raise ValueError(
+                "REELQUEUE_TICK_SECONDS must be at most a quarter of REELQUEUE_LEASE_SECONDS"
+            )
+        return self
 
     @property
     def broker(self) -> SecretStr:

@@ -3,13 +3,12 @@
 import json
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from worker.clips import BadClip, Clip, make_poster, probe
-from worker.offload import offload
-
 from tasks.step import Step
+from worker.clips import BadClip, Clip, make_poster, probe
 from worker.ledger.ledger import Commit
 from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
@@ -21,6 +20,7 @@ from worker.nemo.errors import (
     TokenRefused,
     Unreachable,
 )
+from worker.offload import offload
 from worker.policy import growing_wait
 
 MAX_CLIP_BYTES = 2 * 10**9
@@ -42,18 +42,22 @@ def deliver(step: Step) -> Commit:
             if isinstance(error, LEFT_TO_THE_POLICY):
                 raise
             return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
-        offload(make_poster, film, still)
         name = clip_name(job)
         output.put_file(film, f"{name}.mp4")
-        output.put_file(still, f"{name}.jpg")
-    return Commit(State.SUCCEEDED, facts={**_facts(clip, name), **_cost(step)})
+        poster = None
+        # A clip that was paid for is delivered, with or without a still of it.
+        with suppress(BadClip):
+            offload(make_poster, film, still)
+            poster = f"{name}.jpg"
+            output.put_file(still, poster)
+    return Commit(State.SUCCEEDED, facts={**_facts(clip, name, poster), **_cost(step)})
 
 
 def clip_name(job: Job) -> str:
     """The key of a job's clip without its ending: the batch, then the image's name and the id."""
     stem = re.sub(r"[^\w.-]+", "-", Path(job.fact("media_name") or "clip").stem).strip("-.")
     folder = job.batch_id or "single"
-    return f"{folder}/{stem[:80] or 'clip'}-{job.id[:8]}"
+    return f"{folder}/{stem[:80] or 'clip'}-{job.id}"
 
 
 def _fetch(step: Step, film: Path) -> None:
@@ -63,14 +67,14 @@ def _fetch(step: Step, film: Path) -> None:
 
 
 def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
-    tries = step.job.number("tries")
+    tries = step.tries(reason)
     if tries + 1 >= FETCH_TRIES:
         return step.fail(reason, message)
-    return step.again(growing_wait(tries), tries=str(tries + 1), trouble=message)
+    return step.again(growing_wait(tries), **step.trouble(message, kind=reason))
 
 
-def _facts(clip: Clip, name: str) -> dict[str, str]:
-    found = {**asdict(clip), "key": f"{name}.mp4", "poster": f"{name}.jpg"}
+def _facts(clip: Clip, name: str, poster: str | None) -> dict[str, str]:
+    found = {**asdict(clip), "key": f"{name}.mp4", "poster": poster}
     return {"clip": json.dumps(found), "tries": "0"}
 
 

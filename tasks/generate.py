@@ -3,28 +3,30 @@
 import json
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
+from redis.exceptions import RedisError
 
 from tasks.instructions import answer, instructions
 from tasks.progress import tell_progress
-from tasks.step import LeaseLostError, Step, judge_error
+from tasks.step import FORGET_SESSION, LeaseLostError, Step, judge_error
 from worker.fleet import server_ms
 from worker.ledger.ledger import Commit
 from worker.ledger.payments import Intent
 from worker.ledger.states import Reason, State
 from worker.nemo.client import NemoClient
-from worker.nemo.errors import NemoError
+from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.events import End, ToolActivity
 from worker.nemo.stream import MessageStream
 from worker.nemo.transcript import Transcript
-from worker.policy import Moment
+from worker.policy import Action, Moment
 
 log = structlog.get_logger(__name__)
 
 STILL_WORKING: Final = "⏳ Still working…"
+AT_WORK: Final = "The agent is at work."
 SLOT_WAIT: Final = 1.0
 DURABLE_WAIT: Final = 5.0
 
@@ -41,7 +43,10 @@ def generate(step: Step) -> Commit:
     if runtime.payments.slots_taken(job.facts["account"]) >= runtime.settings.account_in_flight:
         return step.again(_spread(SLOT_WAIT))
     session_id = job.facts["session_id"]
-    with runtime.clients.open(step.token()) as client:
+    credential = step.credential()
+    if credential.name != job.facts["account"]:
+        return Commit(State.PREPARING, facts=FORGET_SESSION)
+    with runtime.clients.open(credential.token) as client:
         baseline = client.state(session_id)
         step.record(
             baseline=baseline.fingerprint,
@@ -50,7 +55,17 @@ def generate(step: Step) -> Commit:
             last_reading="",
         )
         call = f"{job.id}:{job.turn}:{step.lease.fence}"
-        intent = runtime.payments.begin(
+        intent = _intend(step, call)
+        if intent.verdict != "OK":
+            return _not_paid(step, intent, call)
+        return _send(step, client, session_id, call)
+
+
+def _intend(step: Step, call: str) -> Intent:
+    """Ask for the right to pay. A server that went away is a write that nobody confirmed."""
+    runtime, job = step.runtime, step.job
+    try:
+        return runtime.payments.begin(
             job.id,
             step.lease.fence,
             turn=job.turn,
@@ -58,9 +73,9 @@ def generate(step: Step) -> Commit:
             cost=runtime.settings.clip_cost,
             cap=runtime.settings.account_in_flight,
         )
-        if intent.verdict != "OK":
-            return _not_paid(step, intent, call)
-        return _send(step, client, session_id, call)
+    except RedisError as error:
+        log.warning("the intent to pay was not confirmed", error=str(error))
+        return Intent("NOT_DURABLE")
 
 
 def _left_behind(step: Step) -> Commit:
@@ -110,7 +125,8 @@ def _spread(wait: float) -> float:
 def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
     job, settings = step.job, step.runtime.settings
     asked = job.turns[-1:] and job.turns[-1].outcome == "question"
-    text = answer(job.payload) if asked else instructions(job.payload)
+    attached = job.fact("attached") or ""
+    text = answer(job.payload, attached) if asked else instructions(job.payload, attached)
     stream = client.message(session_id, text, read_timeout=settings.stream_idle_seconds)
     step.lease.abort = stream.abort
     step.lease.hard_deadline = time.monotonic() + settings.stream_timeout_seconds
@@ -130,6 +146,9 @@ def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
 def _refused(step: Step, error: NemoError, call: str) -> Commit:
     """The direct reply was a refusal: the policy says whether it can have been charged."""
     decision = judge_error(step, error, Moment.REPLY)
+    if step.job.is_bound and isinstance(error, SessionNotFound):
+        # An earlier message was paid for in this session: no other can take its place.
+        decision = replace(decision, action=Action.HOLD, reason=Reason.SESSION_LOST)
     if decision.taken_back is not None:
         payments = step.runtime.payments
         if not payments.take_back(step.job.id, step.lease.fence, call, decision.taken_back):
@@ -164,7 +183,7 @@ def _hear(step: Step, stream: MessageStream) -> Transcript:
     settings = step.runtime.settings
     transcript = Transcript()
     notes = _Notes(settings.still_working_seconds, time.monotonic())
-    said = 0
+    said, at_work = 0, False
     with stream:
         for event in stream:
             transcript.add(event)
@@ -174,8 +193,9 @@ def _hear(step: Step, stream: MessageStream) -> Transcript:
                 step.lease.progress(settings.stream_idle_seconds)
             if notes.due():
                 tell_progress(step, STILL_WORKING)
-            if isinstance(event, ToolActivity) and not step.lease.lost:
-                tell_progress(step, f"The agent works: {event.name}")
+            if isinstance(event, ToolActivity) and not at_work:
+                at_work = True
+                tell_progress(step, AT_WORK)
             if isinstance(event, End):
                 break
     return transcript

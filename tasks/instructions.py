@@ -7,8 +7,8 @@ from typing import Any, Final
 _LENGTH: Final = re.compile(r"\b\d+(?:\.\d+)?[\s-]*(?:seconds?|secs?|s)\b", re.IGNORECASE)
 
 
-def instructions(payload: Mapping[str, Any]) -> str:
-    """The job's own instructions: prompt, length and aspect, said once each."""
+def instructions(payload: Mapping[str, Any], attached: str = "") -> str:
+    """The job's own instructions: prompt, length, aspect and attachments, said once each."""
     prompt, seconds = str(payload["prompt"]).strip(), payload.get("seconds")
     parts = []
     if seconds is not None:
@@ -19,14 +19,16 @@ def instructions(payload: Mapping[str, Any]) -> str:
             parts.append(f"Make it a {length} video.")
     if payload.get("aspect"):
         parts.append(f"Aspect ratio {payload['aspect']}.")
+    if attached:
+        parts.append(f"Use the attached files: {attached}.")
     if prompt and prompt[-1] not in ".!?。！？":
         prompt += "."
     return " ".join([prompt, *parts]).strip()
 
 
-def answer(payload: Mapping[str, Any]) -> str:
+def answer(payload: Mapping[str, Any], attached: str = "") -> str:
     """The answer to the agent's one question: the instructions again, and leave to choose."""
     return (
-        f"{instructions(payload)} Please decide everything that is not said here yourself, and "
-        f"make the video now without asking again."
+        f"{instructions(payload, attached)} Please decide everything that is not said here "
+        f"yourself, and make the video now without asking again."
     )

@@ -20,7 +20,7 @@ def notify(entry: str) -> str:
     try:
         job = runtime.ledger.job(job_id)
     except UnreadableRecordError:
-        runtime.ledger.told(entry, -1)
+        runtime.ledger.give_up_telling(entry)
         return "unreadable"
     if job is None:
         runtime.ledger.told(entry, 0)

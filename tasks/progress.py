@@ -1,14 +1,16 @@
 """What a running job tells while it runs: the record's progress, and Celery's PROGRESS."""
 
+import structlog
 from celery import current_app
-from redis.exceptions import RedisError
 
 from tasks.step import Step
 from worker.fleet import server_ms
 
+log = structlog.get_logger(__name__)
+
 
 def tell_progress(step: Step, message: str) -> None:
-    """Say where a job stands. A lost word is no harm, so trouble with Redis is passed over."""
+    """Say where a job stands, as far as that can be told now."""
     ledger, job = step.runtime.ledger, step.job
     try:
         facts = {"progress": message, "progress_at": str(server_ms(ledger))}
@@ -17,5 +19,6 @@ def tell_progress(step: Step, message: str) -> None:
         current_app.backend.store_result(
             job.id, {"stage": job.state.value, "message": message}, "PROGRESS"
         )
-    except RedisError:
-        return
+    except Exception as error:  # noqa: BLE001 - whatever the backend raises
+        # A word that is lost is no harm; a stream that is closed for it would be.
+        log.warning("progress could not be told", error=str(error))

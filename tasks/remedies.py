@@ -25,8 +25,8 @@ def remedy_for(reason: Reason, job: Job, settings: Settings) -> str:
             return f"Set a valid NEMO_TOKEN, restart the workers, `reelqueue release {job.id}`."
         case Reason.PLAN:
             return (
-                f"The plan does not allow export. Upgrade it or set a NEMO_TOKEN with a plan, then "
-                f"`reelqueue release {job.id}`: the clip that was paid is exported, not paid again."
+                f"The plan does not allow export. Upgrade it, or set a NEMO_TOKEN whose plan does, "
+                f"then `reelqueue release {job.id}`: the clip is exported, not paid again."
             )
         case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST:
             return (

@@ -3,7 +3,7 @@
 import json
 from uuid import uuid4
 
-from tasks.step import Step
+from tasks.step import RENDER_TRIES, Step
 from worker.fleet import server_ms
 from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
@@ -11,8 +11,6 @@ from worker.nemo.client import NemoClient
 from worker.nemo.draft import Draft
 from worker.nemo.errors import Refusal
 from worker.nemo.replies import RenderState, RenderStatus
-
-RENDER_TRIES = 2
 
 
 def render(step: Step) -> Commit:
@@ -54,7 +52,6 @@ def _find_or_submit(step: Step, client: NemoClient, render_id: str) -> Commit:
 def _look(step: Step, status: RenderStatus) -> Commit:
     settings = step.runtime.settings
     polls = step.job.number("polls") + 1
-    tries = step.job.number("render_tries") + 1
     match status.status:
         case RenderState.COMPLETED:
             return Commit(
@@ -62,11 +59,7 @@ def _look(step: Step, status: RenderStatus) -> Commit:
                 facts={"source_url": status.url or "", "polls": str(polls), "tries": "0"},
             )
         case RenderState.FAILED:
-            if tries < RENDER_TRIES:
-                return _once_more(tries)
-            return step.fail(
-                Reason.RENDER_FAILED, status.message or "The API says that the render failed."
-            )
+            return step.render_again(status.message or "The API says that the render failed.")
         case RenderState.PENDING | RenderState.PROCESSING:
             if polls < settings.render_max_polls:
                 return Commit(
@@ -74,17 +67,10 @@ def _look(step: Step, status: RenderStatus) -> Commit:
                     delay=settings.render_poll_seconds,
                     facts={"polls": str(polls), "tries": "0"},
                 )
-            if tries < RENDER_TRIES:
-                return _once_more(tries)
+            if step.job.number("render_tries") + 1 < RENDER_TRIES:
+                return step.render_again("The render is slow.")
             return step.hold(
                 Reason.RENDER_SLOW,
                 f"The render is still {status.status} after {polls} looks.",
                 facts={"polls": "0"},
             )
-
-
-def _once_more(tries: int) -> Commit:
-    return Commit(
-        State.RENDERING,
-        facts={"render_id": "", "render_submitted": "", "render_tries": str(tries), "tries": "0"},
-    )

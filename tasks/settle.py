@@ -29,7 +29,8 @@ def settle(step: Step) -> Commit:
         Evidence(
             ended_clean=bool(heard.get("clean")),
             said_something=bool(heard.get("reply")),
-            used_tools=bool(heard.get("tools")),
+            # What could not be read may have been tool activity: no question is read into it.
+            used_tools=bool(heard.get("tools") or heard.get("skipped")),
             baseline=job.facts.get("baseline", ""),
             previous=Reading(*json.loads(previous)) if previous else None,
             checks=checks,
@@ -37,7 +38,8 @@ def settle(step: Step) -> Commit:
         ),
         reading,
         checks=settings.settle_checks,
-        message_limit=settings.stream_timeout_seconds,
+        # The sender's own limit is kept by a pulse, up to a lease later.
+        message_limit=settings.stream_timeout_seconds + settings.lease_seconds,
     )
     facts = {
         "readings": str(checks),

@@ -5,16 +5,13 @@ decision here, in one place: by the policy for the API, and by kind for the rest
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NoReturn
 from uuid import uuid4
 
 import sentry_sdk
 import structlog
 from pydantic import SecretStr
-from worker.media import MediaRefused
-from worker.sources import SourceRefused
-from worker.storage import StoreFailed
 
 from tasks.remedies import remedy_for
 from worker.accounts import Credential, TokenPendingError
@@ -22,9 +19,12 @@ from worker.leases import Lease
 from worker.ledger.ledger import Commit
 from worker.ledger.records import Job, UnreadableRecordError, read_job
 from worker.ledger.states import Reason, State
-from worker.nemo.errors import NemoError, RateLimited, TokenRefused
+from worker.media import MediaRefused
+from worker.nemo.errors import NemoError, OutOfCredits, RateLimited
 from worker.policy import Action, Decision, Moment, decide, found, growing_wait
 from worker.runtime import Runtime, get_runtime
+from worker.sources import SourceRefused
+from worker.storage import NotStored, StoreFailed
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,7 @@ SHORT_STEP_SECONDS: Final = 600.0
 """The longest a step other than the stream may take: a slow download of a large clip."""
 FAULTS_TOLERATED: Final = 5
 DELIVERY_TRIES: Final = 10
+RENDER_TRIES: Final = 2
 PENDING_SECONDS: Final = 1.0
 
 FORGET_SESSION: Final = dict.fromkeys(
@@ -54,6 +55,8 @@ class Step:
     runtime: Runtime
     job: Job
     lease: Lease
+    used_tokens: list[str] = field(default_factory=list)
+    """Fingerprints of the tokens that this step has used, the last one being the present."""
 
     def record(self, **facts: str) -> None:
         """Write facts at once.
@@ -65,8 +68,22 @@ class Step:
             raise LeaseLostError
 
     def credential(self) -> Credential:
-        """The credential of the job's account."""
-        return self.runtime.accounts.of(self.job.facts["account"])
+        """The credential of the job's account; of another where that one is configured no more.
+
+        Raises:
+            LeaseLostError: The job is no longer ours.
+            TokenPendingError: Another worker is asking for the fleet's token.
+            NemoError: No token could be had.
+        """
+        accounts, known = self.runtime.accounts, self.job.fact("account")
+        credential = (
+            accounts.of(known) if known and known in accounts.names() else accounts.choose()
+        )
+        # A message in flight keeps the account that its slot and reservation stand on.
+        if self.job.call is None:
+            self.record(account=credential.name, token_id=credential.token_id)
+        self.used_tokens.append(credential.token_id)
+        return credential
 
     def token(self) -> SecretStr:
         """The token of the job's account."""
@@ -105,9 +122,11 @@ class Step:
 
     def decided(self, decision: Decision, error: NemoError) -> Commit:
         """A commit that carries out a decision of the policy."""
-        tries = str(self.job.number("tries") + 1)
+        trouble = self.trouble(error.message, kind=type(error).__name__)
         match decision.action:
             case Action.HOLD:
+                if isinstance(error, OutOfCredits) and self.job.fact("account"):
+                    self.runtime.payments.note_refusal(self.job.facts["account"])
                 assert decision.reason is not None  # noqa: S101 - the table gives one with a hold
                 return self.hold(decision.reason, error.message)
             case Action.FAIL:
@@ -120,27 +139,44 @@ class Step:
                 return Commit(
                     State.PREPARING,
                     delay=decision.delay,
-                    facts={**FORGET_SESSION, "tries": tries, "trouble": error.message},
+                    facts={**FORGET_SESSION, **trouble},
                 )
             case Action.NEW_TOKEN:
                 self._renew()
-                forget = {} if self.job.call else FORGET_SESSION
-                state = self.job.state if self.job.call else State.PREPARING
-                return Commit(state, facts={**forget, "tries": tries})
+                # What was paid for lies in the session: it is asked for again, never left.
+                if self.job.is_bound:
+                    return self.again(0, **trouble)
+                return Commit(State.PREPARING, facts={**FORGET_SESSION, **trouble})
+            case Action.RENDER_AGAIN:
+                return self.render_again(error.message)
             case Action.COOL_DOWN:
                 self._cool_down(decision.delay)
             case Action.REPEAT:
                 pass
-        return self.again(decision.delay, tries=tries, trouble=error.message)
+        return self.again(decision.delay, **trouble)
+
+    def render_again(self, why: str) -> Commit:
+        """A commit that makes one more render with a new id, or gives up.
+
+        Source: the contract, «Codes»: a failed render, once more with a new id, then fail.
+        """
+        tries = self.job.number("render_tries") + 1
+        if tries >= RENDER_TRIES:
+            return self.fail(Reason.RENDER_FAILED, why)
+        fresh = {"render_id": "", "render_submitted": "", "render_tries": str(tries), "tries": "0"}
+        return Commit(State.RENDERING, facts=fresh)
+
+    def tries(self, kind: str) -> int:
+        """How often the same kind of trouble was met in a row before."""
+        return self.job.number("tries") if self.job.fact("tries_of") == kind else 0
+
+    def trouble(self, message: str, *, kind: str) -> dict[str, str]:
+        """The facts of trouble that is met once more."""
+        return {"tries": str(self.tries(kind) + 1), "tries_of": kind, "trouble": message}
 
     def _renew(self) -> None:
-        accounts = self.runtime.accounts
-        try:
-            credential = accounts.of(self.job.facts.get("account") or accounts.names()[0])
-        except TokenPendingError:
-            return
-        if credential.token_id == self.job.fact("token_id"):
-            accounts.renew(credential)
+        for token_id in self.used_tokens:
+            self.runtime.accounts.renew(token_id)
 
     def _cool_down(self, seconds: float) -> None:
         account = self.job.fact("account")
@@ -206,7 +242,6 @@ def _set_aside(record: Mapping[str, str], error: UnreadableRecordError) -> Commi
 
 
 def _work(step: Step, stage: Stage) -> Commit:
-    job, tries = step.job, step.job.number("tries")
     try:
         return stage(step)
     except LeaseLostError:
@@ -214,38 +249,46 @@ def _work(step: Step, stage: Stage) -> Commit:
     except TokenPendingError:
         return step.again(PENDING_SECONDS)
     except NemoError as error:
-        moment = Moment.PAID if job.call else Moment.UNPAID
-        return step.decided(judge_error(step, error, moment), error)
+        return step.decided(judge_error(step, error, _moment(step.job)), error)
     except MediaRefused as error:
         return step.fail(Reason(error.code), error.message, error.remedy)
     except SourceRefused as error:
-        if error.repeatable and tries < FAULTS_TOLERATED:
-            return step.again(growing_wait(tries), tries=str(tries + 1), trouble=error.message)
+        if error.repeatable and step.tries("source") < FAULTS_TOLERATED:
+            return _repeat(step, "source", error.message)
         return step.fail(Reason(error.code), error.message, error.remedy)
+    except NotStored as error:
+        return step.fail(Reason.SOURCE_UNREACHABLE, error.message, error.remedy)
     except StoreFailed as error:
         log.warning("a store failed", error=error.message)
-        if tries < DELIVERY_TRIES:
-            return step.again(growing_wait(tries), tries=str(tries + 1), trouble=error.message)
+        if step.tries("store") < DELIVERY_TRIES:
+            return _repeat(step, "store", error.message)
         return step.fail(Reason.DELIVERY_FAILED, error.message, error.remedy)
     except Exception as error:
         log.exception("a step met a fault of ours")
         sentry_sdk.capture_exception(error)
-        if tries < FAULTS_TOLERATED:
-            return step.again(growing_wait(tries), tries=str(tries + 1))
+        if step.tries("fault") < FAULTS_TOLERATED:
+            return _repeat(step, "fault", type(error).__name__)
         return step.hold(Reason.POISON, f"A fault of this service: {type(error).__name__}.")
+
+
+def _repeat(step: Step, kind: str, message: str) -> Commit:
+    return step.again(growing_wait(step.tries(kind)), **step.trouble(message, kind=kind))
+
+
+def _moment(job: Job) -> Moment:
+    """Once any message was paid, its session holds what the money bought."""
+    return Moment.PAID if job.is_bound else Moment.UNPAID
 
 
 def judge_error(step: Step, error: NemoError, moment: Moment) -> Decision:
     """Ask the policy about an error of the API."""
     settings = step.runtime.settings
     asked = error.retry_after if isinstance(error, RateLimited) else None
-    if isinstance(error, TokenRefused) and step.job.fact("account") is None:
-        log.warning("no token could be had", error=error.message)
     return decide(
         error.call,
         found(error),
         moment,
-        attempt=step.job.number("tries"),
-        anonymous=not settings.tokens,
+        attempt=step.tries(type(error).__name__),
+        anonymous=step.runtime.accounts.are_anonymous,
         rate_limit_wait=asked or settings.rate_limit_seconds,
     )

@@ -89,10 +89,15 @@ class Accounts:
             return self._anonymous()
         raise TokenRefused(Call.TOKEN, f"the token of {name} is no longer in NEMO_TOKEN")
 
-    def renew(self, refused: Credential) -> None:
-        """Forget an anonymous token that was refused, unless somebody renewed it already."""
+    @property
+    def are_anonymous(self) -> bool:
+        """Whether there is only the anonymous account, whose token we may renew ourselves."""
+        return not self._registered
+
+    def renew(self, token_id: str) -> None:
+        """Forget the anonymous token if it is the one that was refused; asks for no new one."""
         stored = self._stored()
-        if stored is not None and stored.token_id == refused.token_id:
+        if stored is not None and stored.token_id == token_id:
             self._ledger.redis.delete(self._ledger.key("token"))
 
     def _headroom(self, credential: Credential) -> float:

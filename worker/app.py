@@ -4,9 +4,9 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
-from config.observability import configure_logging, init_sentry
 
 from config.celery import celery_config
+from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
 from worker.bootsteps import AgendaStep, Rounds
 from worker.fleet import leave

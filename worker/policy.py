@@ -59,6 +59,7 @@ class Action(StrEnum):
     COOL_DOWN = "cool_down"  # as REPEAT, and the account rests for everyone
     NEW_TOKEN = "new_token"  # noqa: S105 - the name of an action
     NEW_SESSION = "new_session"  # forget the session, open another, upload again
+    RENDER_AGAIN = "render_again"  # nobody knows this render: another, with a new id
     SETTLE = "settle"  # nobody knows whether it ran: read the state
     HOLD = "hold"
     FAIL = "fail"
@@ -185,6 +186,8 @@ def decide(
             return Decision(Action.REPEAT, delay=growing_wait(attempt))
         case Found.UNREACHABLE:
             return Decision(Action.REPEAT, delay=growing_wait(attempt), taken_back=taken_back)
+        case Found.REFUSED if call is Call.POLL:
+            return Decision(Action.RENDER_AGAIN)
         case Found.CLIENT_ID_MISSING | Found.REFUSED:
             if attempt < REFUSALS_TOLERATED:
                 return Decision(Action.REPEAT, delay=growing_wait(attempt), taken_back=taken_back)

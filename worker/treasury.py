@@ -38,6 +38,7 @@ class Treasury:
         self._payments = payments
         self._accounts = accounts
         self._open_client = open_client
+        self._released_at: dict[str, int] = {}
 
     def read(self, credential: Credential) -> bool:
         """Read one balance, unless another worker is at it. True: it was read.
@@ -73,6 +74,15 @@ class Treasury:
                     log.warning("balance could not be read", account=name, error=str(error))
                     continue
             self._release(name)
+        self._move_on()
+
+    def _move_on(self) -> None:
+        """Jobs that waited for an account that is configured no more may try another."""
+        known = self._accounts.names()
+        for name in self._ledger.holding_accounts(Reason.CREDITS):
+            if name not in known:
+                for job_id in self._ledger.held_ids(Reason.CREDITS, name)[:RELEASED_AT_ONCE]:
+                    self._ledger.release(job_id, who="its account is configured no more")
 
     def _is_due(self, name: str) -> bool:
         account = self._ledger.account(name)
@@ -86,12 +96,14 @@ class Treasury:
         )
 
     def _release(self, name: str) -> None:
+        """Once a reading: what is released has not reserved yet, and would be counted twice."""
         account = self._ledger.account(name)
-        if account is None:
+        if account is None or self._released_at.get(name) == account.read_at:
+            return
+        self._released_at[name] = account.read_at
+        if not account.can_pay(self._settings.clip_cost):
             return
         affordable = int(account.headroom // self._settings.clip_cost)
-        if affordable <= 0:
-            return
         held = self._ledger.held_ids(Reason.CREDITS, name)
         for job_id in held[: min(affordable, RELEASED_AT_ONCE)]:
             self._ledger.release(job_id, who="the balance has grown")

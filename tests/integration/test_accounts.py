@@ -57,11 +57,11 @@ def test_a_refused_token_is_renewed_with_the_same_client_id(house: House) -> Non
     mine = accounts(house, tokens=())
     old = mine.choose()
     client_id = house.redis.get("client_id:{rq}")
-    mine.renew(old)
+    mine.renew(old.token_id)
     new = mine.choose()
     assert new.token_id != old.token_id
     assert (new.name, house.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
-    mine.renew(old)
+    mine.renew(old.token_id)
     assert mine.choose().token_id == new.token_id, "what was renewed already stays"
 
 

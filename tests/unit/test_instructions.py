@@ -17,6 +17,11 @@ def test_a_length_in_the_prompt_gives_way_to_the_field() -> None:
     assert text == "extend this into a 4.5-second video."
 
 
+def test_the_message_says_what_attached_files_are_for() -> None:
+    text = instructions({"prompt": "Pan left"}, "logo.png as a picture")
+    assert text == "Pan left. Use the attached files: logo.png as a picture."
+
+
 def test_the_answer_repeats_the_instructions_and_leaves_the_choice() -> None:
     text = answer({"prompt": "Pan left"})
     assert text.startswith("Pan left.")

@@ -60,6 +60,7 @@ ROWS = [
     (Call.TOKEN, Found.CLIENT_ID_MISSING, U, 0, True, Action.REPEAT, None, None),
     (Call.EXPORT, Found.REFUSED, P, 0, True, Action.REPEAT, None, None),
     (Call.EXPORT, Found.REFUSED, P, 3, True, FAIL, Reason.BAD_REQUEST, None),
+    (Call.POLL, Found.REFUSED, P, 0, True, Action.RENDER_AGAIN, None, None),
     (Call.MESSAGE, Found.REFUSED, R, 3, True, FAIL, Reason.BAD_REQUEST, "request_refused"),
 ]
 

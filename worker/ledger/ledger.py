@@ -107,11 +107,8 @@ class Ledger:
 
     def submit_many(self, jobs: Iterable[NewJob]) -> list[Submitted]:
         """Write many jobs in one round trip."""
-        sha = self.scripts.sha("submit")
-        with self.redis.pipeline(transaction=False) as pipe:
-            for job in jobs:
-                pipe.evalsha(sha, *self.scripts.arguments(*_submit_arguments(job)))
-            return [Submitted(*reply) for reply in pipe.execute()]
+        replies = self.scripts.run_many("submit", (_submit_arguments(job) for job in jobs))
+        return [Submitted(*reply) for reply in replies]
 
     def open_batch(self, batch_id: str, name: str, created_at: int) -> None:
         """Make a batch record, if it is new."""
@@ -150,6 +147,10 @@ class Ledger:
         """Take an entry out of the outbox, unless its job has moved on since."""
         self.scripts.run("told", entry, revision, -1)
 
+    def give_up_telling(self, entry: str) -> None:
+        """Take an entry out whose record nobody can read."""
+        self.redis.zrem(self.key("outbox"), entry)
+
     def tell_later(self, entry: str, delay: float) -> None:
         """Put an entry off, in seconds."""
         self.scripts.run("told", entry, 0, int(delay * 1000))
@@ -166,11 +167,8 @@ class Ledger:
 
     def beat(self, leases: Iterable[tuple[str, int]]) -> list[bool]:
         """Push the leases of (job id, fence) on; False for each that is lost."""
-        sha = self.scripts.sha("beat")
-        with self.redis.pipeline(transaction=False) as pipe:
-            for job_id, fence in leases:
-                pipe.evalsha(sha, *self.scripts.arguments(job_id, fence, self.lease_ms, MARGIN_MS))
-            return [reply == "OK" for reply in pipe.execute()]
+        calls = ((job_id, fence, self.lease_ms, MARGIN_MS) for job_id, fence in leases)
+        return [reply == "OK" for reply in self.scripts.run_many("beat", calls)]
 
     def record(self, job_id: str, fence: int, facts: Mapping[str, str]) -> bool:
         """Write facts in the middle of a step. False: the lease is lost."""
@@ -247,6 +245,15 @@ class Ledger:
             if key.endswith(f":{reason}") and account in (None, key.rsplit(":", 2)[1])
         ]
         return sorted(self.redis.sunion(keys)) if keys else []
+
+    def holding_accounts(self, reason: Reason) -> set[str]:
+        """The accounts on which jobs are held for a reason."""
+        keys = self.redis.smembers(self.key("holds"))
+        return {
+            key.rsplit(":", 2)[1]
+            for key in keys
+            if key.endswith(f":{reason}") and self.redis.exists(key)
+        }
 
     def batch(self, batch_id: str) -> Batch | None:
         """A batch's record, or None."""

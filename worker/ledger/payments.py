@@ -93,8 +93,10 @@ class Payments:
         """Note a balance whose reading began at ``read_at`` (ms, the server's clock)."""
         self._ledger.scripts.run("balance", account, read_at, available, frozen, total)
 
+    def note_refusal(self, account: str) -> None:
+        """The API says that an account is out of credits: nobody pays until its balance grows."""
+        self._ledger.scripts.run("refused", account)
+
     def cool_down(self, account: str, seconds: float) -> None:
         """Let an account rest for so many seconds, for all workers."""
-        now_s, micros = self._ledger.redis.time()
-        until = int(now_s) * 1000 + int(micros) // 1000 + int(seconds * 1000)
-        self._ledger.redis.hset(self._ledger.key("account", account), "cooling_until", str(until))
+        self._ledger.scripts.run("cool_down", account, int(seconds * 1000))

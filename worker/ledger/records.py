@@ -62,6 +62,11 @@ class Job:
         return next((turn.call for turn in self.turns if turn.number == self.turn), None)
 
     @property
+    def is_bound(self) -> bool:
+        """Whether money lies in the session: a message that no operator has given up."""
+        return any(turn.outcome != "pay_again" for turn in self.turns)
+
+    @property
     def paid_messages(self) -> int:
         """Messages that were, or may have been, sent and charged."""
         return len(self.turns)
@@ -170,11 +175,17 @@ class Account:
     spent: float
     read_at: int
     cooling_until: int
+    refused: bool
+    """The API refused a message for want of credits, and the balance has not grown since."""
 
     @property
     def headroom(self) -> float:
         """What may still be reserved."""
         return self.base - self.reserved
+
+    def can_pay(self, cost: float) -> bool:
+        """Whether one more message of this cost can be paid."""
+        return not self.refused and self.headroom >= cost
 
 
 def read_account(name: str, fields: Mapping[str, str]) -> Account | None:
@@ -191,6 +202,7 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account | None:
         spent=float(fields.get("spent", 0)),
         read_at=int(fields["read_at"]),
         cooling_until=_int(fields, "cooling_until"),
+        refused=bool(fields.get("refused_at_base")),
     )
 
 

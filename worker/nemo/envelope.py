@@ -173,6 +173,9 @@ def _refusal(
 def _classify(call: Call, status: int, code: int | None) -> type[NemoError]:
     if code is not None and code in _BY_CODE:
         return _BY_CODE[code]
+    # A gateway that gave up on a message may speak of anything; the message may still run.
+    if call is Call.MESSAGE and status >= 500:  # noqa: PLR2004 -- HTTP's server errors
+        return ServerFailed
     # Some failures repeat an HTTP status as the code, at HTTP 200.
     meant = code if code is not None and 400 <= code < 600 else status  # noqa: PLR2004 -- HTTP's errors
     return _BY_STATUS.get(meant) or _by_range(call, meant)

@@ -18,6 +18,10 @@ MESSAGE_LIMIT = 300
 _TOKEN = re.compile(r"(?:nmv_usr_|clm_)\S+", re.IGNORECASE)
 
 
+_TURNED_AWAY = frozenset({400, 403, 405, 406, 413, 414, 415, 422})
+"""HTTP statuses that are decided by the request alone, before any work begins."""
+
+
 class Call(StrEnum):
     """The calls of the contract, named for what they ask."""
 
@@ -182,13 +186,10 @@ class OtherRefusal(Refusal):
 
     @property
     def maybe_charged(self) -> bool:
-        """A message that HTTP calls a success and an undocumented code calls something else.
+        """A message, unless HTTP says that the request itself was turned away.
 
-        Nothing says what such a code means, so the safer reading holds. A 4xx, as the status
-        or as the code, is a refusal of the request itself.
+        Nothing says what an undocumented code means, and a time-out or a conflict (408, 409,
+        425, 499) may be told of a message that runs: the safer reading holds.
         """
-        refused_outright = any(
-            number is not None and 400 <= number < 500  # noqa: PLR2004 -- HTTP's client errors
-            for number in (self.status, self.code)
-        )
-        return self.call is Call.MESSAGE and not refused_outright
+        turned_away = any(number in _TURNED_AWAY for number in (self.status, self.code))
+        return self.call is Call.MESSAGE and not turned_away

@@ -9,7 +9,7 @@ import pytest
 from tests.support.valkey import Valkey
 from tests.unit.ledger.conftest import CLOCK, LEASE, House
 from worker import durability
-from worker.ledger.ledger import Ledger
+from worker.ledger.ledger import Ledger, NewJob
 from worker.ledger.payments import Payments
 
 
@@ -42,6 +42,27 @@ def test_an_intent_is_good_only_where_it_is_on_disk(
         fence = house.running()
         assert house.begin("j", fence) == verdict
         assert house.begin("j", fence) == verdict, "a repeated call confirms a write of its own"
+
+
+def test_leases_and_batches_go_on_after_the_server_was_restarted(tmp_path: Path) -> None:
+    """A restarted server knows no scripts."""
+    server = Valkey(tmp_path).start()
+    with server.client() as client:
+        client.set("test:clock", 1_000_000_000)
+        ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
+        house = House(client, ledger, Payments(ledger))
+        fence = house.running()
+        assert ledger.beat([("j", fence)]) == [True]
+        many = [NewJob(id="k", payload={}, fingerprint="f")]
+        assert [answer.verdict for answer in ledger.submit_many(many)] == ["OK"]
+        server.stop()
+        server.start()
+        assert ledger.beat([("j", fence)]) == [True]
+        server.stop()
+        server.start()
+        assert [answer.verdict for answer in ledger.submit_many(many)] == ["DUPLICATE"]
+        assert house.begin("j", fence) == "OK"
+    server.stop()
 
 
 def test_an_intent_survives_the_death_of_the_server(tmp_path: Path) -> None:

@@ -387,3 +387,88 @@ def test_the_counters_add_up(house: House) -> None:
     assert (batch.total, batch.open, batch.running) == (4, 2, 1)
     assert batch.held_by == {Reason.PLAN: 1}
     assert house.ledger.counts()[0] == batch.counts
+
+
+def test_a_call_that_was_taken_back_cannot_be_opened_by_a_late_repetition(house: House) -> None:
+    fence = house.running()
+    house.begin("j", fence)
+    house.payments.take_back("j", fence, "c1", "not_sent")
+    assert house.begin("j", fence) == "LOST"
+
+
+def test_an_account_that_was_refused_pays_again_only_when_its_balance_has_grown(
+    house: House,
+) -> None:
+    fence = house.running(balance=500)
+    house.payments.note_refusal("a")
+    assert house.begin("j", fence) == "NO_CREDIT"
+    house.payments.read_balance("a", read_at=2, available=500, frozen=0, total=500)
+    account = house.ledger.account("a")
+    assert account is not None
+    assert not account.can_pay(1)
+    house.payments.read_balance("a", read_at=3, available=501, frozen=0, total=501)
+    assert house.begin("j", fence) == "OK"
+
+
+def test_the_longer_of_two_rests_counts(house: House) -> None:
+    fence = house.running()
+    house.payments.cool_down("a", 300)
+    house.payments.cool_down("a", 30)
+    assert house.payments.begin("j", fence, turn=1, call="c", cost=1, cap=1).wait == 300
+
+
+def test_a_cancel_during_an_unpaid_step_ends_the_job_with_the_step(house: House) -> None:
+    fence = house.running()
+    assert house.ledger.cancel("j") == "REQUESTED"
+    house.ledger.commit(
+        "j", fence, Commit(State.HELD, reason=Reason.CREDITS, resume=State.PREPARING)
+    )
+    assert state(house) is State.CANCELLED
+    assert house.places("j") == ["end"]
+
+
+def test_a_cancel_of_a_paid_job_lets_it_go_on(house: House) -> None:
+    fence = house.running()
+    house.begin("j", fence)
+    house.ledger.cancel("j")
+    house.ledger.commit("j", fence, Commit(State.SETTLING))
+    assert state(house) is State.SETTLING
+
+
+def test_a_poisoned_and_cancelled_job_gives_its_reservation_back(house: House) -> None:
+    fence = house.running()
+    house.begin("j", fence)
+    for n in range(5):
+        house.later(2 * LEASE)
+        house.ledger.claim("j", f"w{n}", f"m{n}")
+    assert state(house) is State.HELD
+    house.ledger.cancel("j")
+    house.later(1)
+    later = int(house.redis.get("test:clock") or 0)
+    house.payments.read_balance("a", read_at=later, available=900, frozen=0, total=900)
+    account = house.ledger.account("a")
+    assert account is not None
+    assert account.reserved == 0
+
+
+def test_paying_again_forgets_what_the_archived_message_made(house: House) -> None:
+    fence = house.running()
+    house.begin("j", fence)
+    facts = {"draft": "{}", "render_id": "r", "render_submitted": "1", "tries": "3"}
+    lost = Commit(State.HELD, reason=Reason.SESSION_LOST, resume=State.RENDERING, facts=facts)
+    house.ledger.commit("j", fence, lost)
+    assert house.ledger.release("j", mode="pay_again", who="ann") == "OK"
+    job = house.ledger.job("j")
+    assert job is not None
+    assert [job.fact(name) for name in facts] == [None] * 4
+
+
+def test_a_paid_job_that_is_released_never_waits_in_a_flow(house: House) -> None:
+    fence = house.running()
+    house.begin("j", fence)
+    house.ledger.commit(
+        "j", fence, Commit(State.HELD, reason=Reason.POISON, resume=State.GENERATING)
+    )
+    assert house.ledger.release("j") == "OK"
+    assert state(house) is State.SETTLING
+    assert house.places("j") == ["agenda"]

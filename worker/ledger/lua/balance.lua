@@ -21,6 +21,9 @@ local reserved = 0
 for _, cost in ipairs(redis.call('HVALS', reserved_key(account))) do
   reserved = reserved + tonumber(cost)
 end
+local base = available + math.min(frozen, reserved)
+local refused = redis.call('HGET', key, 'refused_at_base')
+if refused and base > tonumber(refused) then redis.call('HDEL', key, 'refused_at_base') end
 redis.call('HSET', key, 'read_at', read_at, 'available', available, 'frozen', frozen,
-  'total', total, 'reserved', reserved, 'base', available + math.min(frozen, reserved))
+  'total', total, 'reserved', reserved, 'base', base)
 return 'OK'

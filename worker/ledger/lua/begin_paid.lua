@@ -20,6 +20,8 @@ if sent == call and turn == job.turn then
   return {'OK'}
 end
 if sent ~= '' then return {'ALREADY'} end
+-- A late repetition of a call that was taken back must not open it again.
+if job['released:' .. call] ~= '' then return {'LOST'} end
 if job.cancel_requested == '1' then return {'CANCELLED'} end
 if turn ~= job.turn then return {'CLOSED'} end
 if number(turn) > 1 then
@@ -27,11 +29,12 @@ if number(turn) > 1 then
   if before ~= 'question' and before ~= 'pay_again' then return {'CLOSED'} end
 end
 
-local account = redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until')
+local account = redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until',
+  'refused_at_base')
 local base, reserved, cooling = account[1], number(account[2]), number(account[3])
 if cooling > now then return {'COOLING', cooling - now} end
 if not base then return {'NO_BALANCE'} end
-if tonumber(base) - reserved < cost then return {'NO_CREDIT'} end
+if account[4] or tonumber(base) - reserved < cost then return {'NO_CREDIT'} end
 if job.batch ~= '' then
   local most, used = unpack(redis.call('HMGET', batch_key(job.batch), 'max_credits', 'committed'))
   if most and most ~= '' and number(used) + cost > tonumber(most) then return {'BUDGET'} end

@@ -11,6 +11,7 @@ local idle = job.owner == '' and not ever_paid(job)
 if job.state ~= 'held' and not idle then return 'REQUESTED' end
 if job.state == 'queued' then redis.call('LREM', flow_key(job.flow), 1, id) end
 unschedule(id)
+end_call(job, job['call:' .. job.turn])
 move(id, job, 'cancelled')
 redis.call('HSET', job_key(id), 'finished_at', now)
 tell(id)

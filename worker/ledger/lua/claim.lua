@@ -29,6 +29,7 @@ if crashes >= 5 then
     'Five workers in a row died while they worked on this job.', 'remedy',
     'Look at the logs of the workers, then `reelqueue release ' .. id .. '`.')
   unschedule(id)
+  end_call(job, job['call:' .. job.turn])
   move(id, job, 'held', 'poison')
   tell(id)
   return {'POISON'}

@@ -10,6 +10,10 @@ if not job then return 'LOST' end
 if job.committed == nonce then return 'OK' end
 if job.owner == '' or job.fence ~= fence then return 'LOST' end
 
+-- A person asked for the end while the step ran, and nothing was paid: the wish is granted now.
+if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
+  state, reason, resume, outcome = 'cancelled', '', '', ''
+end
 if #ARGV > 9 then redis.call('HSET', job_key(id), unpack(ARGV, 10)) end
 local account = redis.call('HGET', job_key(id), 'account')
 redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0,

@@ -99,6 +99,7 @@ end
 -- The message of a call is over: its slot is free, and its reservation falls with the first
 -- balance that was read later. Safe twice.
 local function end_call(job, call)
+  if call == '' then return end
   redis.call('ZREM', slots_key(job.account), call)
   if redis.call('HEXISTS', reserved_key(job.account), call) == 1 then
     redis.call('ZADD', ended_key(job.account), 'NX', now, call)

@@ -26,7 +26,9 @@ elseif mode == 'pay_again' then
     redis.call('HINCRBY', job_key(id), 'turn', 1)
   end
   to = 'preparing'
-  redis.call('HDEL', job_key(id), 'readings', 'last_reading', 'baseline', 'as_done')
+  -- Nothing of the archived message may be taken for the next one's.
+  redis.call('HDEL', job_key(id), 'readings', 'last_reading', 'baseline', 'as_done', 'draft',
+    'timeline', 'reply', 'render_id', 'render_submitted', 'source_url')
   if job.reason == 'session_lost' then
     redis.call('HDEL', job_key(id), 'session_id', 'task_id', 'claim_url', 'uploaded', 'bind_id')
   end
@@ -36,7 +38,10 @@ if mode ~= '' then
 end
 
 redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0, 'message', '', 'remedy', '')
-redis.call('HDEL', job_key(id), 'resume', 'polls', 'render_tries')
+redis.call('HDEL', job_key(id), 'resume', 'polls', 'render_tries', 'tries', 'tries_of', 'trouble')
+if turn_is_paid(load_job(id)) and (to == 'preparing' or to == 'generating') then
+  to = 'settling'
+end
 -- What has yet to pay takes its turn among the waiting; what has paid goes straight on.
 if to == 'preparing' or to == 'generating' then
   move(id, job, 'queued')
