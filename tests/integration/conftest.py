@@ -171,6 +171,9 @@ def calm_house(shared_house: House) -> House:
     """The shared house, with no fault left over and nobody to take the next one's."""
     shared_house.sandbox.behave()
     shared_house.settled()
+    # As if its owner had topped it up: a refusal for want of credits stops an account.
+    for account in shared_house.redis.scan_iter("account:{rq}:*"):
+        shared_house.redis.hdel(account, "refused_at_base")
     return shared_house
 
 

@@ -66,7 +66,7 @@ def test_a_held_job_says_so_and_is_not_ready(calm_house: House, stranger: Celery
     image = payload(calm_house.image())
     job_id = stranger.send_task("tasks.submit", args=[image]).get(timeout=30)["job_id"]
     result = stranger.AsyncResult(job_id)
-    wait_until(lambda: result.state == "HELD", "the result to say that the job is held")
+    wait_until(lambda: str(result.state) == "HELD", "the result to say that the job is held")
     assert not result.ready()
     assert result.info["reason"]["code"] == "plan"
 
