@@ -50,12 +50,16 @@ def plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else "�" for sign in line)
 
 
+STATE_WIDTH = max(len(state) for state in State)
+
+
 def table(*headings: str) -> Table:
     """An empty table whose first column, the id, is never cut: it is copied from there."""
     grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     grid.add_column(headings[0], no_wrap=True, min_width=UUID_WIDTH)
     for heading in headings[1:]:
-        grid.add_column(heading, no_wrap=True, overflow="ellipsis")
+        width = STATE_WIDTH if heading == "state" else len(heading)
+        grid.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=width)
     return grid
 
 

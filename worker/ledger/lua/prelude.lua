@@ -110,3 +110,15 @@ end
 local function unschedule(id)
   redis.call('ZREM', AGENDA, id)
 end
+
+-- Lets a job that stood still go on. What has yet to pay takes its turn among the waiting; what
+-- has paid goes straight on.
+local function resume(id, job, to)
+  if to == 'preparing' or to == 'generating' then
+    move(id, job, 'queued')
+    enqueue(id, job)
+  else
+    move(id, job, to)
+    redis.call('ZADD', AGENDA, now, id)
+  end
+end

@@ -42,12 +42,5 @@ redis.call('HDEL', job_key(id), 'resume', 'polls', 'render_tries', 'tries', 'tri
 if turn_is_paid(load_job(id)) and (to == 'preparing' or to == 'generating') then
   to = 'settling'
 end
--- What has yet to pay takes its turn among the waiting; what has paid goes straight on.
-if to == 'preparing' or to == 'generating' then
-  move(id, job, 'queued')
-  enqueue(id, job)
-else
-  move(id, job, to)
-  redis.call('ZADD', AGENDA, now, id)
-end
+resume(id, job, to)
 return 'OK'

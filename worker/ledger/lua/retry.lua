@@ -12,11 +12,5 @@ end
 redis.call('HDEL', job_key(id), 'render_id', 'polls', 'render_tries', 'source_url', 'finished_at',
   'render_submitted', 'tries', 'tries_of', 'trouble', 'message', 'remedy')
 redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0)
-if to == 'preparing' then
-  move(id, job, 'queued')
-  enqueue(id, job)
-else
-  move(id, job, to)
-  redis.call('ZADD', AGENDA, now, id)
-end
+resume(id, job, to)
 return 'OK'
