@@ -204,9 +204,8 @@ def _learn(settings: Settings) -> None:
 
 
 def _secrets(settings: Settings) -> Iterable[str]:
-    for secret in (*settings.tokens, settings.webhook_secret):
-        if secret is not None:
-            yield secret.get_secret_value()
+    for secret in settings.tokens:
+        yield secret.get_secret_value()
     for url in (settings.redis_url, settings.broker):
         password = _password(url)
         # A shorter one would blot out ordinary words; inside its URL it is found by form.

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         (), description="Folders from which other services may name files by path."
     )
     private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Hosts in private ranges that image URLs and webhooks may reach."
+        (), description="Hosts in private ranges that image URLs may reach."
     )
 
     # --- work --------------------------------------------------------------------------------
@@ -119,7 +119,6 @@ class Settings(BaseSettings):
     tick_seconds: Seconds = Field(0.5, description="Between two rounds of the ticker.")
 
     # --- operating -----------------------------------------------------------------------------
-    webhook_secret: SecretStr | None = Field(None, description="Key that signs webhooks.")
     sentry_dsn: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("SENTRY_DSN", "sentry_dsn"),
@@ -128,9 +127,6 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("console", description="Form of a log line.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe line that is written."
-    )
-    metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="Loopback port of the worker's metrics; none: off."
     )
 
     @field_validator("tokens", "media_roots", "private_hosts", mode="before")

@@ -135,7 +135,9 @@ def _local(console: Console, place: Place, images: Sequence[str]) -> int:
             _start_stand_in(console, house)
             house.env |= {**SHORT_TIMES, "NEMO_TOKEN": DEMO_TOKEN}
             _start_worker(console, house, place, grace=5)
-            return _make_clips(console, house, place, rows)
+            # A name of its own for each run: the same rows in the same batch are no new clips.
+            name = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+            return _make_clips(console, house, place, name, rows)
 
 
 def _cloud(console: Console, place: Place, images: Sequence[str]) -> int:
@@ -148,7 +150,8 @@ def _cloud(console: Console, place: Place, images: Sequence[str]) -> int:
         with household(ROOT, place.work, os.environ) as house:
             _start_valkey(console, house, place)
             _start_worker(console, house, place, grace=PAID_STREAM_GRACE)
-            return _make_clips(console, house, place, rows)
+            # One batch for ever: a photo that is named again goes on, and is not paid again.
+            return _make_clips(console, house, place, "cloud", rows)
 
 
 def _row(image: str) -> dict[str, object]:
@@ -227,13 +230,15 @@ def _start_worker(console: Console, house: Household, place: Place, *, grace: fl
 
 
 def _make_clips(
-    console: Console, house: Household, place: Place, rows: Sequence[Mapping[str, object]]
+    console: Console,
+    house: Household,
+    place: Place,
+    name: str,
+    rows: Sequence[Mapping[str, object]],
 ) -> int:
     """Submit the photos, follow them to their end, and show what came of them."""
     manifest = place.work / "photos.jsonl"
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    # A name of its own for each run: the same rows in the same batch would be no new clips.
-    name = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     answer = house.ask(
         "submit",
         [*REELQUEUE, "batch", "submit", str(manifest), "--name", name, "--json"],
@@ -242,7 +247,7 @@ def _make_clips(
     if batch["rejected"]:
         raise DemoError("Refused: " + "; ".join(str(row["reason"]) for row in batch["rejected"]))
     batch_id = str(batch["batch_id"])
-    console.print(f"Submitted  {len(rows)} photos as batch {batch_id}\n")
+    console.print(f"Submitted  {batch['jobs']} new in batch {batch_id}\n")
     jobs = [str(record["job_id"]) for record in _records(house, batch_id)]
     house.show([*REELQUEUE, "watch", batch_id, *jobs])
     page = ["results", batch_id, "--format", "html", "--output", str(place.page)]

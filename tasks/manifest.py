@@ -25,7 +25,7 @@ IMAGE_SUFFIXES: Final = frozenset(
 _OURS: Final = frozenset(
     {
         *("image", "prompt", "key", "aspect", "seconds", "language", "priority"),
-        *("attach", "webhook", "pass_url"),
+        *("attach", "pass_url"),
     }
 )
 _PLACE: Final = re.compile(r"\{([^{}]+)\}")

@@ -95,7 +95,6 @@ class ImageJob(BaseModel):
         language: Language of the session.
         priority: How soon it comes to its turn.
         attach: Music, logo or further clips: paths, or keys in our media store.
-        webhook: Where its end is told.
         pass_url: Hand the image's address to the video API instead of fetching it here.
         key: Idempotency key: the same key is the same job.
         data: Anything of the caller's; it comes back in the result.
@@ -116,7 +115,6 @@ class ImageJob(BaseModel):
     language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = "en"
     priority: Priority = "normal"
     attach: Annotated[tuple[Source, ...], Field(max_length=20)] = ()
-    webhook: Annotated[Name, AfterValidator(_web_address)] | None = None
     pass_url: bool = False
     key: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)] | None = (
         None

@@ -44,7 +44,6 @@ def submit(
         bool, typer.Option("--pass-url", help="Let the video API fetch the address itself.")
     ] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key; for one image.")] = None,
-    webhook: Annotated[str | None, typer.Option(help="Address that is told the end.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +59,6 @@ def submit(
         "attach": attach or [],
         "pass_url": pass_url,
         "key": key,
-        "webhook": webhook,
     }
     jobs = [ImageJob.read({"image": image, **options}) for image in images]
     # Nothing is enqueued, and later paid, while something is wrong with one of them.

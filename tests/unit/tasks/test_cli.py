@@ -113,7 +113,6 @@ def test_bad_files_are_all_named_and_nothing_is_enqueued(
         ["--seconds", "99"],
         ["--aspect", "4:3"],
         ["--colour", "red"],
-        ["--webhook", "nowhere"],
     ],
 )
 def test_bad_usage_ends_with_2(ask: Ask, options: list[str]) -> None:
