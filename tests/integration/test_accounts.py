@@ -10,6 +10,7 @@ from tests.integration.conftest import House
 from tests.support.waiting import wait_until
 from worker.accounts import ANONYMOUS, Accounts, Credential, TokenPendingError
 from worker.ledger.ledger import Ledger
+from worker.ledger.states import Reason, State
 from worker.nemo.transport import Identity
 from worker.runtime import Clients
 
@@ -76,3 +77,32 @@ def test_the_token_lives_in_one_key_and_never_in_a_repr(house: House) -> None:
         if house.redis.type(key) == "string" and secret in str(house.redis.get(key))
     ]
     assert holders == ["token:{rq}"]
+
+
+def test_after_a_valid_token_was_set_a_held_job_goes_on_with_it(house: House) -> None:
+    """The way out that the hold names is a way out."""
+    house.open_sandbox()
+    worker = house.start_worker(NEMO_TOKEN="nmv_usr_not_valid")
+    job_id = house.submit(house.image())
+    job = house.wait_for(job_id, State.HELD, State.SUCCEEDED, State.FAILED)
+    assert (job.reason, job.paid_messages) == (Reason.TOKEN, 0)
+    worker.kill()
+    house.start_worker()
+    assert house.ledger.release(job_id) == "OK"
+    job = house.wait_for(job_id, State.SUCCEEDED)
+    assert job.fact("account") != "anonymous"
+
+
+def test_jobs_that_wait_for_credits_of_a_dropped_account_try_the_present_one(
+    house: House,
+) -> None:
+    poor = "nmv_usr_poor"
+    house.open_sandbox("--account", f"{poor}=50")
+    worker = house.start_worker(NEMO_TOKEN=poor)
+    job_id = house.submit(house.image())
+    job = house.wait_for(job_id, State.HELD)
+    assert job.reason is Reason.CREDITS
+    worker.kill()
+    house.start_worker()
+    job = house.wait_for(job_id, State.SUCCEEDED)
+    assert sum(house.messages_by_image().values()) == 1
