@@ -123,6 +123,35 @@ def test_a_question_is_answered_once_and_a_second_one_holds(calm_house: House) -
     assert "?" in job.message
 
 
+def test_a_session_that_is_lost_between_two_turns_is_not_paid_for_anew(calm_house: House) -> None:
+    house = calm_house
+    house.sandbox.misbehave(
+        {"call": "message", "action": "question", "times": 1},
+        {"call": "message", "action": "refuse", "code": 1002, "times": 1},
+    )
+    job = house.wait_for(house.submit(house.image()), *END)
+    assert (job.state, job.reason) == (State.HELD, Reason.SESSION_LOST)
+    assert (job.paid_messages, paid(house, job)) == (1, 1)
+
+
+def test_a_render_that_the_api_does_not_know_is_made_once_more(calm_house: House) -> None:
+    house = calm_house
+    house.sandbox.misbehave({"call": "poll", "action": "refuse", "code": 404})
+    job = house.wait_for(house.submit(house.image()), *END)
+    assert job.state is State.SUCCEEDED
+    assert (len(house.renders_of(job)), paid(house, job)) == (2, 1)
+
+
+@pytest.mark.parametrize("code", [408, 409, 504])
+def test_a_message_that_may_have_run_is_not_sent_again(calm_house: House, code: int) -> None:
+    """A gateway that gave up says nothing about the message behind it."""
+    house = calm_house
+    house.sandbox.misbehave({"call": "message", "action": "refuse", "code": code, "times": 1})
+    job = house.wait_for(house.submit(house.image()), *END)
+    assert (job.state, job.reason) == (State.HELD, Reason.OUTCOME_UNKNOWN)
+    assert (job.paid_messages, len(house.messages_of(job))) == (1, 0)
+
+
 def test_jobs_without_credits_wait_and_go_on_by_themselves(house: House) -> None:
     house.open_sandbox(credits_given=300)
     house.start_worker()
