@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types imports check lock up down clean
+.PHONY: help install run test bench lint types imports check lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.
 
 test: $(READY) ## Run all tests; ARGS="-k name" chooses among them
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY) ## Measure how late polls are while every stream slot is taken; ARGS="--jobs 1000"
+	@exec $(BIN)/python -m tests.bench.polls $(ARGS)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .
