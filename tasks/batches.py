@@ -12,7 +12,6 @@ from tasks.manifest import Manifest, Row, batch_id_for
 from tasks.media import Keep, keep_in, keep_nothing, with_contents
 from tasks.payload import ImageJob, InvalidPayloadError
 from tasks.producer import KeyConflict, Producer, chunks, new_job, refuse_conflict
-from worker.fleet import server_ms
 from worker.ledger.ledger import NewJob
 
 TYPICAL_SECONDS: Final = 240
@@ -87,7 +86,7 @@ def submit_batch(
     # A manifest that cannot be read at all says so here, before there is a batch.
     pending = _chunks(manifest.rows)
     with producer.reaching():
-        ledger.open_batch(done.batch_id, title, server_ms(ledger))
+        ledger.open_batch(done.batch_id, title, ledger.now_ms())
         if max_credits is not None:
             key = ledger.key("batch", done.batch_id)
             ledger.redis.hset(key, "max_credits", f"{max_credits:g}")

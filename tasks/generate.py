@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 from tasks.instructions import answer, instructions
 from tasks.progress import tell_progress
 from tasks.step import FORGET_SESSION, LeaseLostError, Step, judge_error
-from worker.fleet import server_ms
 from worker.ledger.ledger import Commit
 from worker.ledger.payments import Intent
 from worker.ledger.states import Reason, State
@@ -83,7 +82,7 @@ def _left_behind(step: Step) -> Commit:
     settings = step.runtime.settings
     if step.job.call_fact("stream"):
         return Commit(State.SETTLING, facts={"tries": "0"})
-    waited = (server_ms(step.runtime.ledger) - step.job.sent_at) / 1000
+    waited = (step.runtime.ledger.now_ms() - step.job.sent_at) / 1000
     delay = max(0.0, settings.settle_first_seconds - waited)
     return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
@@ -25,6 +24,7 @@ from config.settings import Settings, get_settings
 from tasks.media import keep_in, with_contents
 from tasks.payload import Batch, ImageJob, Result, job_id_for
 from tasks.results import batch_of, result_of
+from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger, NewJob, Submitted
 from worker.ledger.states import Reason, State
 from worker.storage import Store
@@ -85,16 +85,11 @@ class Producer:
     @classmethod
     def open(cls, settings: Settings) -> "Producer":
         """Build one from the settings. Nothing is sent yet."""
-        redis = Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            decode_responses=True,
-            socket_timeout=10,
-            socket_connect_timeout=5,
-            health_check_interval=30,
-        )
         return cls(
             settings=settings,
-            ledger=Ledger(redis, settings.namespace, lease_seconds=settings.lease_seconds),
+            ledger=Ledger(
+                connect(settings), settings.namespace, lease_seconds=settings.lease_seconds
+            ),
             media=Store(settings.media_url),
             output=Store(settings.output_url),
         )

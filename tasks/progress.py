@@ -4,7 +4,6 @@ import structlog
 from celery import current_app
 
 from tasks.step import Step
-from worker.fleet import server_ms
 
 log = structlog.get_logger(__name__)
 
@@ -13,7 +12,7 @@ def tell_progress(step: Step, message: str) -> None:
     """Say where a job stands, as far as that can be told now."""
     ledger, job = step.runtime.ledger, step.job
     try:
-        facts = {"progress": message, "progress_at": str(server_ms(ledger))}
+        facts = {"progress": message, "progress_at": str(ledger.now_ms())}
         if not ledger.record(job.id, step.lease.fence, facts):
             return
         current_app.backend.store_result(

@@ -4,7 +4,6 @@ import json
 from uuid import uuid4
 
 from tasks.step import RENDER_TRIES, Step
-from worker.fleet import server_ms
 from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
 from worker.nemo.client import NemoClient
@@ -18,7 +17,7 @@ def render(step: Step) -> Commit:
     with step.runtime.clients.open(step.token()) as client:
         if not step.job.fact("render_id"):
             # Recorded before the request: whoever comes after knows which render to look for.
-            render_id = f"render_{server_ms(step.runtime.ledger)}_{uuid4().hex[:8]}"
+            render_id = f"render_{step.runtime.ledger.now_ms()}_{uuid4().hex[:8]}"
             step.record(render_id=render_id, polls="0", render_submitted="")
             return _submit(step, client, render_id)
         render_id = step.job.facts["render_id"]

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from tasks.step import Step
-from worker.fleet import server_ms
 from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
 from worker.nemo import client as nemo
@@ -24,7 +23,7 @@ def settle(step: Step) -> Commit:
     reading = Reading(state.fingerprint, state.ready)
     previous = job.fact("last_reading")
     checks = job.number("readings") + 1
-    sent_ago = (server_ms(step.runtime.ledger) - job.sent_at) / 1000
+    sent_ago = (step.runtime.ledger.now_ms() - job.sent_at) / 1000
     verdict = judge(
         Evidence(
             ended_clean=bool(heard.get("clean")),

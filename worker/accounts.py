@@ -15,7 +15,6 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from config.settings import Settings
-from worker.fleet import server_ms
 from worker.ledger.ledger import Ledger
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, TokenRefused
@@ -131,7 +130,7 @@ class Accounts:
             lives_ms = max(1000, int(grant.expires_in * 1000) - RENEW_EARLY_MS)
             if grant.expires_in * 1000 <= 2 * RENEW_EARLY_MS:
                 lives_ms = int(grant.expires_in * 1000)
-        value = json.dumps({"token": grant.token.get_secret_value(), "at": server_ms(self._ledger)})
+        value = json.dumps({"token": grant.token.get_secret_value(), "at": self._ledger.now_ms()})
         self._ledger.redis.set(self._ledger.key("token"), value, px=lives_ms)
         return credential
 

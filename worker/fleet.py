@@ -24,7 +24,7 @@ class Fleet:
 
 def announce(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
     """Say that a worker is alive, for so many seconds from now."""
-    until = server_ms(ledger) + int(seconds * 1000)
+    until = ledger.now_ms() + int(seconds * 1000)
     with ledger.redis.pipeline() as pipe:
         pipe.zadd(ledger.key("workers"), {worker: until})
         pipe.hset(ledger.key("concurrency"), worker, slots)
@@ -41,7 +41,7 @@ def leave(ledger: Ledger, worker: str) -> None:
 
 def fleet(ledger: Ledger) -> Fleet:
     """Who is alive. Those long gone are forgotten."""
-    now = server_ms(ledger)
+    now = ledger.now_ms()
     gone = ledger.redis.zrangebyscore(ledger.key("workers"), "-inf", now - 600_000)
     for worker in gone:
         leave(ledger, worker)
@@ -50,9 +50,3 @@ def fleet(ledger: Ledger) -> Fleet:
         return Fleet(0, 0)
     slots = ledger.redis.hmget(ledger.key("concurrency"), alive)
     return Fleet(len(alive), sum(int(n or 0) for n in slots))
-
-
-def server_ms(ledger: Ledger) -> int:
-    """The Redis server's time, in ms: the one clock of all records."""
-    seconds, micros = ledger.redis.time()
-    return int(seconds) * 1000 + int(micros) // 1000

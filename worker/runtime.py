@@ -8,11 +8,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from pydantic import SecretStr
-from redis import Redis
 
 from config.settings import Settings, get_settings
 from worker.accounts import Accounts
 from worker.leases import Leases
+from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
 from worker.nemo.client import NemoClient
@@ -92,18 +92,6 @@ class Runtime:
             clients=clients,
             owner=uuid4().hex,
         )
-
-
-def connect(settings: Settings) -> Redis:
-    """A Redis client that decodes to text and never waits for ever."""
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        decode_responses=True,
-        socket_timeout=10,
-        socket_connect_timeout=5,
-        socket_keepalive=True,
-        health_check_interval=15,
-    )
 
 
 @lru_cache(maxsize=1)

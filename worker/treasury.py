@@ -6,7 +6,6 @@ import structlog
 
 from config.settings import Settings
 from worker.accounts import Accounts, ClientFactory, Credential, TokenPendingError
-from worker.fleet import server_ms
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
 from worker.ledger.states import Reason
@@ -50,7 +49,7 @@ class Treasury:
         if not self._ledger.redis.set(lock, "1", nx=True, ex=READING_SECONDS):
             return False
         try:
-            read_at = server_ms(self._ledger)
+            read_at = self._ledger.now_ms()
             with self._open_client(credential.token) as client:
                 balance = client.credits()
             self._payments.read_balance(
@@ -89,7 +88,7 @@ class Treasury:
         if account is None:
             # An anonymous token is asked for when there is work, not because a worker started.
             return bool(self._ledger.held_ids(Reason.CREDITS, name))
-        age = (server_ms(self._ledger) - account.read_at) / 1000
+        age = (self._ledger.now_ms() - account.read_at) / 1000
         ended = self._ledger.redis.zcard(self._ledger.key("ended", name))
         return age > self._settings.balance_seconds or (
             ended > 0 and age > self._settings.balance_seconds / AFTER_A_JOB

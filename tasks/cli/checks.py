@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from tasks.producer import Producer, RedisUnavailable
 from worker.durability import Finding, inspect
-from worker.fleet import fleet, server_ms
+from worker.fleet import fleet
 from worker.storage import StoreFailed
 
 API_SECONDS: Final = 5.0
@@ -75,7 +75,7 @@ def _workers(producer: Producer) -> Finding:
 def _outbox(producer: Producer) -> Finding:
     ledger = producer.ledger
     oldest = ledger.redis.zrange(ledger.key("outbox"), 0, 0, withscores=True)
-    late = max(0.0, (server_ms(ledger) - oldest[0][1]) / 1000) if oldest else 0.0
+    late = max(0.0, (ledger.now_ms() - oldest[0][1]) / 1000) if oldest else 0.0
     waiting = int(ledger.redis.zcard(ledger.key("outbox")))
     return Finding(
         "outbox",

@@ -98,6 +98,11 @@ class Ledger:
         tail = "" if name is None else f":{name}"
         return f"{kind}:{{{self.namespace}}}{tail}"
 
+    def now_ms(self) -> int:
+        """The Redis server's time, in ms: the one clock of all records."""
+        seconds, micros = self.redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
     # --- submitting ------------------------------------------------------------------------
 
     def submit(self, job: NewJob) -> Submitted:
@@ -139,9 +144,8 @@ class Ledger:
 
     def untold(self, n: int) -> list[str]:
         """Outbox entries that are due, oldest first."""
-        seconds, micros = self.redis.time()
-        now = seconds * 1000 + micros // 1000
-        return list(self.redis.zrangebyscore(self.key("outbox"), "-inf", now, start=0, num=n))
+        due = self.redis.zrangebyscore(self.key("outbox"), "-inf", self.now_ms(), start=0, num=n)
+        return list(due)
 
     def told(self, entry: str, revision: int) -> None:
         """Take an entry out of the outbox, unless its job has moved on since."""

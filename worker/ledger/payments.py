@@ -67,9 +67,8 @@ class Payments:
 
     def slots_taken(self, account: str) -> int:
         """Messages of an account in flight, those of dead workers left out."""
-        seconds, micros = self._ledger.redis.time()
-        now = int(seconds) * 1000 + int(micros) // 1000
-        return int(self._ledger.redis.zcount(self._ledger.key("slots", account), now, "+inf"))
+        slots = self._ledger.key("slots", account)
+        return int(self._ledger.redis.zcount(slots, self._ledger.now_ms(), "+inf"))
 
     def fact(self, job_id: str, call: str, name: str, value: str) -> bool:
         """Keep a result of a paid message, with or without a lease. False: not this job's call."""

@@ -1,0 +1,17 @@
+"""The connection to the Redis server of the records."""
+
+from redis import Redis
+
+from config.settings import Settings
+
+
+def connect(settings: Settings) -> Redis:
+    """A client that decodes to text and never waits for ever. Nothing is sent yet."""
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        decode_responses=True,
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+        health_check_interval=15,
+    )
