@@ -11,8 +11,8 @@ from typing import Any, Final
 from tasks.manifest import Manifest, Row, batch_id_for
 from tasks.media import Keep, keep_in, keep_nothing, with_contents
 from tasks.payload import ImageJob, InvalidPayloadError
-from tasks.producer import KeyConflict, Producer, chunks, new_job, refuse_conflict
-from worker.ledger.ledger import NewJob
+from tasks.producer import KeyConflict, Producer, new_job, refuse_conflict
+from worker.ledger.ledger import NewJob, pages
 
 TYPICAL_SECONDS: Final = 240
 """From a message to a delivered clip: generations take 30 to 300 s, renders 30 to 90 s."""
@@ -121,7 +121,7 @@ def try_batch(producer: Producer, manifest: Manifest, *, name: str | None = None
     found = BatchSubmission(batch_id_for(name or manifest.name))
     seen: set[str] = set()
     pictures: Counter[str] = Counter()
-    for chunk in chunks(manifest.rows):
+    for chunk in pages(manifest.rows):
         entries = list(_entries(chunk, found, keep_nothing, manifest.folder))
         known = _known(producer, [entry.new.id for entry in entries])
         for entry in entries:
@@ -178,6 +178,6 @@ def _entries(
 
 def _chunks(found: Iterator[Row]) -> Iterator[list[Row]]:
     """Rows in chunks, the first of which is read at once."""
-    rest = chunks(found)
+    rest = pages(found)
     first = next(rest, [])
     return chain([first], rest)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from redis.exceptions import ConnectionError as NoConnection
@@ -25,14 +24,11 @@ from tasks.media import keep_in, with_contents
 from tasks.payload import Batch, ImageJob, Result, job_id_for
 from tasks.results import batch_of, result_of
 from worker.ledger.connection import connect
-from worker.ledger.ledger import Ledger, NewJob, Submitted
+from worker.ledger.ledger import Ledger, NewJob, Submitted, pages
 from worker.ledger.states import Reason, State
 from worker.storage import Store
 
 POLL_SECONDS: Final = 0.5
-CHUNK: Final = 500
-
-T = TypeVar("T")
 
 
 class KeyConflict(ValueError):  # noqa: N818 - named for what happened
@@ -172,7 +168,7 @@ class Producer:
 
     def get_many(self, job_ids: Iterable[str]) -> Iterator[Result]:
         """The records of many jobs, in order; those that are gone are left out."""
-        for chunk in chunks(job_ids):
+        for chunk in pages(job_ids):
             with self.reaching():
                 jobs = list(self.ledger.jobs(chunk))
             yield from (result_of(job, self.output) for job in jobs)
@@ -253,7 +249,18 @@ class Producer:
             UnknownId: It is neither a job nor a batch.
             RedisUnavailable: Redis does not answer.
         """
-        return self._change(any_id, self.ledger.cancel, lambda state: not state.is_end)
+        if not self.is_batch(any_id):
+            with self.reaching():
+                return _summed(any_id, Counter([self.ledger.cancel(any_id)]))
+        with self.reaching():
+            # What waits first: so it cannot start meanwhile.
+            verdicts = Counter(self.ledger.cancel_waiting(any_id))
+            # What is paid was asked already, or is asked now; it is counted once.
+            verdicts.pop("REQUESTED", None)
+            for page in self.ledger.standing(any_id):
+                left = [job.job_id for job in page if not job.state.is_end]
+                verdicts.update(self.ledger.cancel_many(left))
+        return _summed(any_id, verdicts)
 
     def retry(self, any_id: str) -> Change:
         """Let a failed job, or the failed ones of a batch, go on. Nothing is paid twice.
@@ -262,7 +269,7 @@ class Producer:
             UnknownId: It is neither a job nor a batch.
             RedisUnavailable: Redis does not answer.
         """
-        return self._change(any_id, self.ledger.retry, lambda state: state is State.FAILED)
+        return self._change(any_id, self.ledger.retry_many, State.FAILED)
 
     def release(self, any_id: str, *, mode: str = "", who: str = "") -> Change:
         """Let a held job, or the held ones of a batch, go on.
@@ -278,8 +285,8 @@ class Producer:
         """
         return self._change(
             any_id,
-            lambda job_id: self.ledger.release(job_id, mode=mode, who=who),
-            lambda state: state is State.HELD,
+            lambda job_ids: self.ledger.release_many(job_ids, mode=mode, who=who),
+            State.HELD,
         )
 
     def release_reason(self, reason: Reason, *, mode: str = "", who: str = "") -> Change:
@@ -289,10 +296,8 @@ class Producer:
             RedisUnavailable: Redis does not answer.
         """
         with self.reaching():
-            verdicts = Counter(
-                self.ledger.release(job_id, mode=mode, who=who)
-                for job_id in self.ledger.held_ids(reason)
-            )
+            held = self.ledger.held_ids(reason)
+            verdicts = Counter(self.ledger.release_many(held, mode=mode, who=who))
         return _summed(reason.value, verdicts)
 
     def pause(self, batch_id: str) -> bool:
@@ -306,15 +311,17 @@ class Producer:
             return self.ledger.resume(batch_id)
 
     def _change(
-        self, any_id: str, change: Callable[[str], str], concerns: Callable[[State], bool]
+        self, any_id: str, change: Callable[[list[str]], list[str]], concerned: State
     ) -> Change:
-        """Change one job, or those of a batch that the change concerns."""
+        """Change one job, or those of a batch that stand where the change concerns them."""
         if not self.is_batch(any_id):
             with self.reaching():
-                return _summed(any_id, Counter([change(any_id)]))
-        wanted = [job.job_id for job in self.jobs_of(any_id) if concerns(job.state)]
+                return _summed(any_id, Counter(change([any_id])))
+        verdicts: Counter[str] = Counter()
         with self.reaching():
-            return _summed(any_id, Counter(change(job_id) for job_id in wanted))
+            for page in self.ledger.standing(any_id):
+                verdicts.update(change([job.job_id for job in page if job.state is concerned]))
+        return _summed(any_id, verdicts)
 
 
 CHANGED: Final = frozenset({"OK", "CANCELLED", "REQUESTED"})
@@ -353,13 +360,6 @@ def refuse_conflict(job: ImageJob, answer: Submitted) -> None:
             f"key: {job.key!r} is known with another payload (job {answer.job_id}). Use another "
             f"key for another job."
         )
-
-
-def chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    """Values in lists of a size that one round trip carries well."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
 
 
 @lru_cache(maxsize=1)

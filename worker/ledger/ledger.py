@@ -7,28 +7,40 @@ script, safe to run twice, because a lost reply makes the client run it again.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from worker.ledger.records import (
     Account,
     Batch,
     Job,
+    Pace,
     read_account,
     read_batch,
     read_counts,
     read_job,
+    read_pace,
 )
 from worker.ledger.scripts import Scripts
 from worker.ledger.states import Reason, State
 
+T = TypeVar("T")
+
+PRIORITIES: Final = ("high", "normal", "low")
 MARGIN_MS: Final = 1000
 """From the end of a lease to the first look at the job by somebody else."""
+PAGE: Final = 500
+"""Jobs that one script looks at or changes: some milliseconds of the server's time."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be written. ``fingerprint`` tells whether a known key means the same job."""
+    """A job to be written. ``fingerprint`` tells whether a known key means the same job.
+
+    ``lane`` is where it waits, if not in its batch's own flow: a job of a batch that waits among
+    the single ones (``single``) is held back by no pause of the batch.
+    """
 
     id: str
     payload: Mapping[str, Any]
@@ -38,11 +50,16 @@ class NewJob:
     batch_id: str = ""
     row: int = 0
     parent_id: str = ""
+    lane: str = ""
 
     @property
     def flow(self) -> str:
-        """The flow the job waits in: its batch, or the single jobs, by priority."""
-        return f"{self.batch_id or 'single'}:{self.priority}"
+        """The flow the job waits in: its lane, its batch, or the single jobs, by priority."""
+        return f"{self.lane or self.batch_id or SINGLE}:{self.priority}"
+
+
+SINGLE: Final = "single"
+"""The lane of the jobs that belong to no batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,15 @@ class Submitted:
 
     verdict: str
     job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one job of a batch stands; ``reason`` is why, if held or failed, else empty."""
+
+    job_id: str
+    state: State
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +137,40 @@ class Ledger:
         return Submitted(verdict, job_id)
 
     def submit_many(self, jobs: Iterable[NewJob]) -> list[Submitted]:
-        """Write many jobs in one round trip."""
-        replies = self.scripts.run_many("submit", (_submit_arguments(job) for job in jobs))
-        return [Submitted(*reply) for reply in replies]
+        """Write many jobs, a page in one run of the script."""
+        done: list[Submitted] = []
+        for page in pages(jobs):
+            values = [value for job in page for value in _submit_arguments(job)]
+            flat = self.scripts.run("submit", *values)
+            done += [Submitted(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
+        return done
 
-    def open_batch(self, batch_id: str, name: str, created_at: int) -> None:
-        """Make a batch record, if it is new."""
+    def known(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
+        """What keys are taken: the job's id and fingerprint of each, or None."""
+        found: list[tuple[str, str] | None] = []
+        for page in pages(keys):
+            for value in self.redis.mget([self.key("idem", key) for key in page]):
+                job_id, _, fingerprint = (value or "").partition("|")
+                found.append((job_id, fingerprint) if value else None)
+        return found
+
+    def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
+        """Make a batch record, if it is new. ``source`` says where its manifest lies."""
         with self.redis.pipeline() as pipe:
             pipe.hsetnx(self.key("batch", batch_id), "name", name)
             pipe.hsetnx(self.key("batch", batch_id), "created_at", str(created_at))
+            pipe.hsetnx(self.key("batch", batch_id), "source", source)
             pipe.zadd(self.key("batches"), {batch_id: created_at}, nx=True)
             pipe.execute()
+
+    def set_budget(self, batch_id: str, max_credits: float) -> None:
+        """Set the most that a batch may spend, in all."""
+        self.redis.hset(self.key("batch", batch_id), "max_credits", f"{max_credits:g}")
+
+    def set_pilot(self, batch_id: str, rows: int) -> None:
+        """Let so many more jobs of a batch start, and then pause it."""
+        self.resume(batch_id)
+        self.redis.hset(self.key("batch", batch_id), "pilot", str(rows))
 
     def seal_batch(self, batch_id: str) -> None:
         """Say that the batch's manifest is wholly in."""
@@ -199,15 +248,49 @@ class Ledger:
 
     def cancel(self, job_id: str) -> str:
         """Ask for the end of a job: CANCELLED, REQUESTED, ENDED or GONE."""
-        return str(self.scripts.run("cancel", job_id))
+        return self.cancel_many([job_id])[0]
+
+    def cancel_many(self, job_ids: Iterable[str]) -> list[str]:
+        """As ``cancel``, of many jobs, a page in one run of the script."""
+        return [
+            str(verdict) for page in pages(job_ids) for verdict in self.scripts.run("cancel", *page)
+        ]
+
+    def cancel_waiting(self, batch_id: str) -> Iterator[str]:
+        """As ``cancel``, of the jobs that wait in a batch's flows, whatever their number."""
+        for priority in PRIORITIES:
+            flow = f"{batch_id}:{priority}"
+            left = self.redis.llen(self.key("flow", flow))
+            while left > 0:
+                verdicts = self.scripts.run("cancel_waiting", flow, min(left, PAGE))
+                if not verdicts:
+                    break
+                left -= len(verdicts)
+                yield from verdicts
 
     def release(self, job_id: str, *, mode: str = "", who: str = "") -> str:
         """Let a held job go on: OK, NOT_HELD, NEEDS_CHOICE, REFUSED or GONE."""
         return str(self.scripts.run("release", job_id, mode, who))
 
+    def release_many(self, job_ids: Iterable[str], *, mode: str = "", who: str = "") -> list[str]:
+        """As ``release``, of many jobs, a page in one round trip."""
+        return [
+            str(verdict)
+            for page in pages(job_ids)
+            for verdict in self.scripts.run_many("release", [(id_, mode, who) for id_ in page])
+        ]
+
     def retry(self, job_id: str) -> str:
         """Let a failed job go on: OK, NOT_FAILED or GONE."""
         return str(self.scripts.run("retry", job_id))
+
+    def retry_many(self, job_ids: Iterable[str]) -> list[str]:
+        """As ``retry``, of many jobs, a page in one round trip."""
+        return [
+            str(verdict)
+            for page in pages(job_ids)
+            for verdict in self.scripts.run_many("retry", [(job_id,) for job_id in page])
+        ]
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -241,6 +324,18 @@ class Ledger:
         """Ids of a batch's jobs, in the order of its rows."""
         return list(self.redis.zrange(self.key("rows", batch_id), 0, -1))
 
+    def standing(self, batch_id: str) -> Iterator[list[Standing]]:
+        """Where a batch's jobs stand, a page at a time, in the order of its rows."""
+        rows, start = self.key("rows", batch_id), 0
+        while page := self.redis.zrange(rows, start, start + PAGE - 1):
+            flat = self.scripts.run("standing", *page)
+            yield [
+                Standing(job_id, State(flat[2 * at]), flat[2 * at + 1])
+                for at, job_id in enumerate(page)
+                if flat[2 * at]
+            ]
+            start += PAGE
+
     def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
         """Ids of the jobs that are held for a reason."""
         keys = [
@@ -264,6 +359,20 @@ class Ledger:
         fields = self.redis.hgetall(self.key("batch", batch_id))
         return read_batch(batch_id, fields) if fields else None
 
+    def pace(self) -> Pace:
+        """What clips took lately, and how many jobs the ticker admits at once."""
+        meta, now = self.key("meta"), self.now_ms()
+        admit, last_tick = self.redis.hmget(meta, "admit", "last_tick")
+        return read_pace(self.redis.hgetall(self.key("pace")), admit, last_tick, now)
+
+    def flows(self) -> dict[str, int]:
+        """The active flows, and how many jobs wait in each."""
+        flows = self.redis.zrange(self.key("flows"), 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for flow in flows:
+                pipe.llen(self.key("flow", flow))
+            return dict(zip(flows, pipe.execute(), strict=True))
+
     def counts(self) -> tuple[dict[State, int], dict[Reason, int]]:
         """All jobs by state, and the held ones by reason."""
         return read_counts(self.redis.hgetall(self.key("counts")))
@@ -278,19 +387,18 @@ class Ledger:
         return [account for name in names if (account := self.account(name))]
 
 
+def pages(values: Iterable[T]) -> Iterator[list[T]]:
+    """Values in lists of the size that one script or one round trip carries well."""
+    iterator = iter(values)
+    while page := list(islice(iterator, PAGE)):
+        yield page
+
+
 def _submit_arguments(job: NewJob) -> list[object]:
-    return [
-        job.id,
-        job.key,
-        job.fingerprint,
-        job.flow,
-        job.batch_id,
-        job.row,
-        "payload",
-        json.dumps(job.payload, ensure_ascii=False, separators=(",", ":")),
-        "parent",
-        job.parent_id,
-    ]
+    payload = json.dumps(job.payload, ensure_ascii=False, separators=(",", ":"))
+    fields = ("payload", payload, "parent", job.parent_id)
+    own = (job.id, job.key, job.fingerprint, job.flow, job.batch_id, job.row)
+    return [*own, len(fields), *fields]
 
 
 def _pairs(facts: Mapping[str, str]) -> list[str]:

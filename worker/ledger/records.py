@@ -207,6 +207,40 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """What clips took lately, as rolling means in seconds, and how many jobs run at once.
+
+    Attributes:
+        clips: Clips that were ever made; with none, the seconds are 0.
+        place_seconds: From admission to the settled draft: so long is one of the places taken.
+        clip_seconds: From admission to the delivered clip.
+        places: The jobs that the ticker admits at once; 0 while no worker ticks.
+    """
+
+    clips: int
+    place_seconds: float
+    clip_seconds: float
+    places: int
+
+
+TICKING_MS: Final = 30_000
+"""A ticker that was silent for longer is not there."""
+
+
+def read_pace(
+    fields: Mapping[str, str], admit: str | None, last_tick: str | None, now: int
+) -> Pace:
+    """Read the rolling figures, and the ticker's own from its last round. Times in ms."""
+    ticks = now - int(last_tick or 0) < TICKING_MS
+    return Pace(
+        clips=_int(fields, "clips"),
+        place_seconds=float(fields.get("place_ms", 0)) / 1000,
+        clip_seconds=float(fields.get("clip_ms", 0)) / 1000,
+        places=int(admit or 0) if ticks else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """A batch and its counters, which always add up to its total."""
 
@@ -218,6 +252,9 @@ class Batch:
     counts: Mapping[State, int]
     held_by: Mapping[Reason, int]
     committed: float
+    max_credits: float | None = None
+    source: str = ""
+    """Where its manifest lies; empty where that is not known."""
 
     @property
     def total(self) -> int:
@@ -262,4 +299,6 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         counts=counts,
         held_by=held_by,
         committed=float(fields.get("committed") or 0),
+        max_credits=float(fields["max_credits"]) if fields.get("max_credits") else None,
+        source=fields.get("source", ""),
     )

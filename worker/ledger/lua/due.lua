@@ -2,7 +2,9 @@
 -- What the ticker hands to Celery now. Agenda first, then the flows by virtual time.
 --   n      the most ids in one call          room   free places in the Celery queue
 --   grace  ms until an id comes up again     admit  the most jobs from prepare to settle
--- Agenda entries are re-armed, never removed: a lost hint costs only the grace.
+-- Agenda entries are re-armed, never removed: a lost hint costs only the grace. A flow that ran
+-- empty stays until its virtual time comes: what it had beyond its share, it cannot have again by
+-- filling up anew.
 local n, grace, room, admit, lease =
   number(ARGV[2]), number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
 
@@ -12,8 +14,20 @@ local last = number(redis.call('HGET', META, 'last_tick'))
 if last > 0 and now - last > lease / 2 then
   redis.call('HSET', META, 'grace_until', now + lease)
 end
-redis.call('HSET', META, 'last_tick', now)
+redis.call('HSET', META, 'last_tick', now, 'admit', admit)
 local grace_until = number(redis.call('HGET', META, 'grace_until'))
+
+-- A batch on trial pauses when the last of its first jobs is handed out, if others wait.
+local function count_pilot(batch)
+  if redis.call('HEXISTS', batch_key(batch), 'pilot') == 0 then return end
+  if redis.call('HINCRBY', batch_key(batch), 'pilot', -1) > 0 then return end
+  redis.call('HDEL', batch_key(batch), 'pilot')
+  local waiting = redis.call('HGET', batch_key(batch), 'sealed') ~= '1'
+  for priority, _ in pairs(WEIGHT) do
+    waiting = waiting or redis.call('EXISTS', flow_key(batch .. ':' .. priority)) == 1
+  end
+  if waiting then shut_flows(batch) end
+end
 
 n = math.min(n, room)
 local out = {}
@@ -43,11 +57,7 @@ while #out / 2 < n and admitted < admit do
     redis.call('ZREM', FLOWS, flow)
   else
     redis.call('HSET', META, 'virtual_time', at)
-    if redis.call('EXISTS', flow_key(flow)) == 0 then
-      redis.call('ZREM', FLOWS, flow)
-    else
-      redis.call('ZINCRBY', FLOWS, 1 / (WEIGHT[string.match(flow, '[^:]*$')] or 1), flow)
-    end
+    redis.call('ZINCRBY', FLOWS, 1 / (WEIGHT[string.match(flow, '[^:]*$')] or 1), flow)
     local job = load_job(id)
     if job and job.state == 'queued' then
       move(id, job, 'preparing')
@@ -55,6 +65,9 @@ while #out / 2 < n and admitted < admit do
       admitted = admitted + 1
       out[#out + 1] = id
       out[#out + 1] = 'preparing'
+      if job.batch ~= '' and job.started_at == '' and not is_single(flow) then
+        count_pilot(job.batch)
+      end
     end
   end
 end

@@ -1,15 +1,13 @@
 -- flow_gate(batch, shut) -> OK | GONE
 -- Pauses (shut = 1) or resumes (shut = 0) a batch by taking one member for each of its
--- priorities out of the flows, or putting it back, however many jobs wait. Safe twice.
+-- priorities out of the flows, or putting it back, however many jobs wait. To resume a batch
+-- ends its pilot. Safe twice.
 local batch, shut = ARGV[2], ARGV[3]
 if redis.call('EXISTS', batch_key(batch)) == 0 then return 'GONE' end
-redis.call('HSET', batch_key(batch), 'paused', shut)
-for priority, _ in pairs(WEIGHT) do
-  local flow = batch .. ':' .. priority
-  if shut == '1' then
-    redis.call('ZREM', FLOWS, flow)
-  elseif redis.call('EXISTS', flow_key(flow)) == 1 then
-    redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
-  end
+if shut == '1' then
+  shut_flows(batch)
+else
+  redis.call('HDEL', batch_key(batch), 'pilot')
+  open_flows(batch)
 end
 return 'OK'

@@ -9,6 +9,7 @@ local FLOWS = 'flows:{' .. ns .. '}'
 local OUTBOX = 'outbox:{' .. ns .. '}'
 local COUNTS = 'counts:{' .. ns .. '}'
 local JOBS = 'jobs:{' .. ns .. '}'
+local PACE = 'pace:{' .. ns .. '}'
 
 local function job_key(id) return 'job:{' .. ns .. '}:' .. id end
 local function flow_key(flow) return 'flow:{' .. ns .. '}:' .. flow end
@@ -78,12 +79,31 @@ local function virtual_time()
   return number(redis.call('HGET', META, 'virtual_time'))
 end
 
+local function is_single(flow) return string.sub(flow, 1, 7) == 'single:' end
+
 -- Puts a job at the end of its flow. A new or reawakened flow starts at the present virtual
--- time, so that it neither owes nor is owed anything for the time it slept.
+-- time, so that it neither owes nor is owed anything for the time it slept. A batch's pause does
+-- not hold back what waits among the single jobs.
 local function enqueue(id, job)
   redis.call('RPUSH', flow_key(job.flow), id)
-  local paused = job.batch ~= '' and redis.call('HGET', batch_key(job.batch), 'paused') == '1'
+  local paused = job.batch ~= '' and not is_single(job.flow)
+    and redis.call('HGET', batch_key(job.batch), 'paused') == '1'
   if not paused then redis.call('ZADD', FLOWS, 'NX', virtual_time(), job.flow) end
+end
+
+local function shut_flows(batch)
+  redis.call('HSET', batch_key(batch), 'paused', 1)
+  for priority, _ in pairs(WEIGHT) do redis.call('ZREM', FLOWS, batch .. ':' .. priority) end
+end
+
+local function open_flows(batch)
+  redis.call('HSET', batch_key(batch), 'paused', 0)
+  for priority, _ in pairs(WEIGHT) do
+    local flow = batch .. ':' .. priority
+    if redis.call('EXISTS', flow_key(flow)) == 1 then
+      redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
+    end
+  end
 end
 
 -- Whether the present turn of the job has a message that was, or may have been, sent.
@@ -109,6 +129,22 @@ end
 -- Takes a finished, held or cancelled job out of every queue it may stand in.
 local function unschedule(id)
   redis.call('ZREM', AGENDA, id)
+end
+
+-- A person wants a job to end; see cancel.lua for what becomes of it. The caller takes a job that
+-- waited out of its flow: its state before is kept in job.was.
+local function wish_end(id, job)
+  if ENDS[job.state] then return 'ENDED' end
+  redis.call('HSET', job_key(id), 'cancel_requested', 1)
+  local idle = job.owner == '' and not ever_paid(job)
+  if job.state ~= 'held' and not idle then return 'REQUESTED' end
+  job.was = job.state
+  unschedule(id)
+  end_call(job, job['call:' .. job.turn])
+  move(id, job, 'cancelled')
+  redis.call('HSET', job_key(id), 'finished_at', now)
+  tell(id)
+  return 'CANCELLED'
 end
 
 -- Lets a job that stood still go on. What has yet to pay takes its turn among the waiting; what
