@@ -4,14 +4,20 @@ All durations are seconds and take fractions. A ``.env`` file in the working dir
 too; the environment wins over it.
 """
 
+import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
+
+CLIP_NAME_PLACE: Final = re.compile(r"\{(?P<field>[a-z_]+|data\.[^{}:]+)(?::0(?P<width>[1-9]))?\}")
+"""A place in the template of a clip's name: ``{row}``, ``{row:04}``, ``{data.COLUMN}``."""
+CLIP_NAME_FIELDS: Final = ("row", "image", "key", "job_id", "batch", "prompt")
+"""What a place may name, besides the caller's own columns."""
 
 
 def _words(value: object) -> object:
@@ -90,6 +96,12 @@ class Settings(BaseSettings):
         default_factory=lambda: Path("var/output").absolute().as_uri(),
         description="Store of the finished clips (any fsspec URL).",
     )
+    clip_name: str = Field(
+        "{row}-{image}",
+        min_length=1,
+        max_length=200,
+        description="Template of the clips' names: row, image, key, job_id, batch, prompt, data.*",
+    )
     media_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folders from which other services may name files by path."
     )
@@ -140,6 +152,17 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("clip_name")
+    @classmethod
+    def _known_places(cls, value: str) -> str:
+        for place in CLIP_NAME_PLACE.finditer(value):
+            field = place["field"]
+            if field not in CLIP_NAME_FIELDS and not field.startswith("data."):
+                raise ValueError(f"there is no {{{field}}}: use {', '.join(CLIP_NAME_FIELDS)}")
+        if re.search(r"[{}/\\]", CLIP_NAME_PLACE.sub("", value)):
+            raise ValueError("holds a brace without its other half, or a slash")
+        return value
 
     @model_validator(mode="after")
     def _tick_within_the_lease(self) -> Self:

@@ -1,16 +1,15 @@
 """Deliver: fetch the clip, look into it, and put it where people find it."""
 
 import json
-import re
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from tasks.names import clip_name
 from tasks.step import Step
 from worker.clips import BadClip, Clip, make_poster, probe
 from worker.ledger.ledger import Commit
-from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
 from worker.nemo.errors import (
     NemoError,
@@ -30,7 +29,7 @@ LEFT_TO_THE_POLICY = (TokenRefused, RateLimited, PlanRefused, Unreachable, Serve
 
 def deliver(step: Step) -> Commit:
     """Nothing is visible under its final name before it is whole and was opened."""
-    job, output = step.job, step.runtime.output
+    output = step.runtime.output
     with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
         film, still = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
         try:
@@ -42,7 +41,7 @@ def deliver(step: Step) -> Commit:
             if isinstance(error, LEFT_TO_THE_POLICY):
                 raise
             return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
-        name = clip_name(job)
+        name = _name(step)
         output.put_file(film, f"{name}.mp4")
         poster = None
         # A clip that was paid for is delivered, with or without a still of it.
@@ -53,11 +52,14 @@ def deliver(step: Step) -> Commit:
     return Commit(State.SUCCEEDED, facts={**_facts(clip, name, poster), **_cost(step)})
 
 
-def clip_name(job: Job) -> str:
-    """The key of a job's clip without its ending: the batch, then the image's name and the id."""
-    stem = re.sub(r"[^\w.-]+", "-", Path(job.fact("media_name") or "clip").stem).strip("-.")
-    folder = job.batch_id or "single"
-    return f"{folder}/{stem[:80] or 'clip'}-{job.id}"
+def _name(step: Step) -> str:
+    """The key of the job's clip without its ending, the same at each try."""
+    name = step.job.fact("clip_name")
+    if name is None:
+        name = clip_name(step.runtime, step.job)
+        # Recorded before anything is written there: what is found there later is its own.
+        step.record(clip_name=name)
+    return name
 
 
 def _fetch(step: Step, film: Path) -> None:

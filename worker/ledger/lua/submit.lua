@@ -18,7 +18,8 @@ local function write(id, key, fingerprint, flow, batch, row, first, last)
 
   redis.call('HSET', job_key(id), 'v', 1, 'id', id, 'key', key, 'fingerprint', fingerprint,
     'flow', flow, 'batch', batch, 'state', 'queued', 'turn', 1, 'paid', 0, 'fence', 0,
-    'created_at', now, 'entered_at', now, unpack(ARGV, first, last))
+    'created_at', now, 'entered_at', now, 'row', row,
+    unpack(ARGV, first, last))
   redis.call('ZADD', JOBS, now, id)
   if batch ~= '' then redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, row, id) end
   count({batch = batch}, 'n:queued', 1)
