@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tasks.names import clip_name
 from tasks.step import Step
-from worker.clips import BadClip, Clip, make_poster, probe
+from worker.clips import BadClip, Clip, Finding, check, inspect, make_poster, probe
 from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
+from worker.nemo.draft import Draft
 from worker.nemo.errors import (
     NemoError,
     PlanRefused,
@@ -41,6 +42,7 @@ def deliver(step: Step) -> Commit:
             if isinstance(error, LEFT_TO_THE_POLICY):
                 raise
             return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
+        findings = _look(step, film, clip)
         name = _name(step)
         output.put_file(film, f"{name}.mp4")
         poster = None
@@ -49,7 +51,18 @@ def deliver(step: Step) -> Commit:
             offload(make_poster, film, still)
             poster = f"{name}.jpg"
             output.put_file(still, poster)
-    return Commit(State.SUCCEEDED, facts={**_facts(clip, name, poster), **_cost(step)})
+    return Commit(State.SUCCEEDED, facts={**_facts(clip, findings, name, poster), **_cost(step)})
+
+
+def _look(step: Step, film: Path, clip: Clip) -> tuple[Finding, ...]:
+    """What should be marked. A clip that opens is delivered whatever is found: it was paid for."""
+    payload = step.job.payload
+    seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
+    findings = check(clip, seconds=seconds or None, aspect=payload.get("aspect"))
+    try:
+        return (*findings, *offload(inspect, film))
+    except BadClip as error:
+        return (*findings, Finding("damaged", f"Not all of it can be read: {error}."))
 
 
 def _name(step: Step) -> str:
@@ -75,8 +88,15 @@ def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
     return step.again(growing_wait(tries), **step.trouble(message, kind=reason))
 
 
-def _facts(clip: Clip, name: str, poster: str | None) -> dict[str, str]:
-    found = {**asdict(clip), "key": f"{name}.mp4", "poster": poster}
+def _facts(
+    clip: Clip, findings: tuple[Finding, ...], name: str, poster: str | None
+) -> dict[str, str]:
+    found = {
+        **asdict(clip),
+        "key": f"{name}.mp4",
+        "poster": poster,
+        "findings": [asdict(finding) for finding in findings],
+    }
     return {"clip": json.dumps(found), "tries": "0"}
 
 

@@ -4,11 +4,12 @@ import csv
 from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
-from tasks.payload import Result
+from tasks.payload import Quality, Result
 
 COLUMNS: Final = (
-    *("job_id", "state", "reason", "message", "remedy", "image", "prompt", "url", "path"),
-    *("bytes", "sha256", "width", "height", "seconds", "credits_spent", "credits_estimated"),
+    *("row", "job_id", "state", "reason", "message", "remedy", "image", "prompt", "url", "path"),
+    *("bytes", "sha256", "width", "height", "seconds", "codec", "quality", "findings"),
+    *("credits_spent", "credits_estimated", "paid_messages"),
     *("reply", "timeline", "created_at", "finished_at"),
 )
 """Columns of every CSV; the caller's own columns follow."""
@@ -52,6 +53,18 @@ def _fields(result: Result) -> dict[str, object]:
         "width": video.width if video else None,
         "height": video.height if video else None,
         "seconds": video.seconds if video else None,
+        "codec": video.codec if video else None,
+        **_quality(video.quality if video else None),
+    }
+
+
+def _quality(quality: Quality | None) -> dict[str, str | None]:
+    if quality is None:
+        return {"quality": None, "findings": None}
+    codes = dict.fromkeys(finding.code for finding in quality.findings)
+    return {
+        "quality": "ok" if quality.ok else " ".join(codes),
+        "findings": " ".join(finding.message for finding in quality.findings),
     }
 
 

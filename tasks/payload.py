@@ -195,6 +195,20 @@ class Why(_Record):
     remedy: str
 
 
+class Finding(_Record):
+    """Something about a clip that somebody should look at: a code and a sentence."""
+
+    code: str
+    message: str
+
+
+class Quality(_Record):
+    """What a look into a finished clip found; ``ok`` when it found nothing to mark."""
+
+    ok: bool
+    findings: tuple[Finding, ...]
+
+
 class Video(_Record):
     """The finished clip, as read from the file itself. Bytes, pixels, seconds."""
 
@@ -208,6 +222,7 @@ class Video(_Record):
     seconds: NonNegativeFloat
     codec: str
     poster: str | None
+    quality: Quality | None
 
 
 class Session(_Record):
@@ -229,6 +244,7 @@ class Progress(_Record):
 class Result(_Record):
     """The record of one job. Times are UTC, durations are seconds.
 
+    ``row`` is its place in its batch's manifest.
     ``credits_spent`` is what its messages cost, ``credits_estimated`` says whether that is the
     estimate of a clip's price instead of a charge that was read.
     """
@@ -236,6 +252,7 @@ class Result(_Record):
     job_id: str
     batch_id: str | None
     parent_id: str | None
+    row: NonNegativeInt | None
     state: State
     reason: Why | None
     image: str

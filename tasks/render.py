@@ -1,6 +1,5 @@
 """Render: one export, polled at the interval; once more with a new id when it fails."""
 
-import json
 from uuid import uuid4
 
 from tasks.step import RENDER_TRIES, Step
@@ -27,7 +26,7 @@ def render(step: Step) -> Commit:
 
 
 def _submit(step: Step, client: NemoClient, render_id: str) -> Commit:
-    draft = Draft.read(json.loads(step.job.facts["draft"]))
+    draft = Draft.unpack(step.job.facts["draft"])
     client.submit_render(render_id, step.job.facts["session_id"], draft)
     return Commit(
         State.RENDERING,

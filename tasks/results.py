@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tasks.payload import Batch, Progress, Result, Session, Video, Why
+from tasks.payload import Batch, Finding, Progress, Quality, Result, Session, Video, Why
 from worker.ledger import records
 from worker.ledger.states import State
 from worker.storage import Store
@@ -37,6 +37,7 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
         job_id=job.id,
         batch_id=job.batch_id,
         parent_id=job.parent_id,
+        row=job.number("row") or None,
         state=job.state,
         reason=_why(job),
         image=str(payload["image"]),
@@ -136,7 +137,15 @@ def _video(job: records.Job, output: Store) -> Video | None:
         seconds=clip["seconds"],
         codec=clip["codec"],
         poster=output.url(clip["poster"]) if clip.get("poster") else None,
+        quality=_quality(clip.get("findings")),
     )
+
+
+def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
+    """What the look found; None for a clip that was delivered before there was one."""
+    if findings is None:
+        return None
+    return Quality(ok=not findings, findings=tuple(Finding(**found) for found in findings))
 
 
 def _spent(job: records.Job) -> float:

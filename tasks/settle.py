@@ -69,7 +69,7 @@ def _done(state: nemo.State, reply: str, facts: dict[str, str]) -> Commit:
         outcome="done",
         facts={
             **facts,
-            "draft": json.dumps(state.draft.raw, ensure_ascii=False),
+            "draft": state.draft.pack(),
             "timeline": timeline,
             "reply": reply or SILENT_EDIT.format(timeline=timeline),
         },

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from worker.media.prepared import sha256_of
 
@@ -34,8 +34,29 @@ _POSTER_WIDTH: Final = 640
 _POSTER_AT: Final = 0.1
 _SAMPLED_AT: Final = (0.05, 0.35, 0.65, 0.95)
 _THUMBNAIL: Final = (96, 54)
+_BLOCK: Final = 6
+"""Pixels of a thumbnail's side that are looked at together."""
+_MOST_SUSPECT_FRAMES: Final = 3600
+"""A minute at 60 frames a second: the most that is decoded of a clip in which nothing moved."""
+_SUSPECT_SAMPLES: Final = 24
 _BLACK_MEAN, _BLACK_PEAK = 10, 40
-_FROZEN_MEAN: Final = 0.3
+_STILL_BLOCK: Final = 1.5
+"""Grey levels by which no part of a still picture differs from itself after its compression.
+`python -m tests.bench.quality` prints what still and slowly moving pictures come to."""
+_LONG_SIDE, _SHORT_SIDE = 1920, 1080
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a clip that somebody should look at.
+
+    Attributes:
+        code: ``codec``, ``length``, ``size``, ``black``, ``frozen`` or ``damaged``.
+        message: The same in a sentence for people.
+    """
+
+    code: str
+    message: str
 
 
 class BadClip(Exception):  # noqa: N818 - named for what was found
@@ -81,7 +102,7 @@ def probe(path: Path) -> Clip:
 
 def check(
     clip: Clip, *, seconds: float | None = None, aspect: str | None = None
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Compare a clip with what was asked for.
 
     Args:
@@ -90,17 +111,21 @@ def check(
         aspect: The sides asked for, such as ``16:9``; None: any.
 
     Returns:
-        What is wrong, in sentences for people; empty if nothing is.
+        What is wrong; empty if nothing is.
     """
     findings = []
     if clip.codec != "h264":
-        findings.append(f"the codec is {clip.codec}, not H.264")
+        findings.append(Finding("codec", f"The codec is {clip.codec}, not H.264."))
     if seconds is not None and abs(clip.seconds - seconds) > LENGTH_TOLERANCE:
-        findings.append(f"it lasts {clip.seconds:g} s, not {seconds:g} s")
+        findings.append(Finding("length", f"It lasts {clip.seconds:g} s, not {seconds:g} s."))
+    pixels = f"It has {clip.width} by {clip.height} pixels"
+    sides = sorted((clip.width, clip.height))
+    if sides[0] > _SHORT_SIDE or sides[1] > _LONG_SIDE:
+        findings.append(Finding("size", f"{pixels}, more than 1080p."))
     if aspect is not None:
         width, height = (int(side) for side in aspect.split(":"))
         if abs(clip.width * height / (clip.height * width) - 1) > ASPECT_TOLERANCE:
-            findings.append(f"it has {clip.width} by {clip.height} pixels, not {aspect}")
+            findings.append(Finding("size", f"{pixels}, not {aspect}."))
     return tuple(findings)
 
 
@@ -121,8 +146,8 @@ def make_poster(path: Path, to: Path) -> None:
     image.save(to, "JPEG", quality=85, optimize=True)
 
 
-def inspect(path: Path) -> tuple[str, ...]:
-    """Look at a few frames from all over a clip.
+def inspect(path: Path) -> tuple[Finding, ...]:
+    """Look at a few frames from all over a clip; at many, where these show nothing or no motion.
 
     Returns:
         ``black`` and ``frozen``, each if it is so.
@@ -130,33 +155,45 @@ def inspect(path: Path) -> tuple[str, ...]:
     Raises:
         BadClip: No frame can be decoded.
     """
-    seen: dict[float, bytes] = {}
     with _opened(path) as (container, stream):
         length = _length(container, stream)
-        for part in _SAMPLED_AT:
-            frame = _frame_at(container, stream, length * Fraction(part))
-            if frame is not None:
-                seen[frame.time] = _thumbnail(frame)
-    if not seen:
-        raise BadClip("no frame of the clip can be decoded")
-    samples = list(seen.values())
-    findings = (("black", is_black(samples)), ("frozen", is_frozen(samples)))
-    return tuple(name for name, found in findings if found)
+        samples = _spread(container, stream, length)
+        if not samples:
+            raise BadClip("no frame of the clip can be decoded")
+        if is_black(samples) or is_frozen(samples):
+            samples = _throughout(container, stream, length)
+    findings = []
+    if is_black(samples):
+        findings.append(Finding("black", "Nothing can be seen in it: it is black."))
+    if is_frozen(samples):
+        findings.append(Finding("frozen", "Nothing moves in it: it is one still picture."))
+    return tuple(findings)
 
 
-def is_black(samples: Sequence[bytes]) -> bool:
-    """Whether nothing can be seen in any of these grey thumbnails."""
-    return all(
-        sum(sample) < _BLACK_MEAN * len(sample) and max(sample) < _BLACK_PEAK for sample in samples
+def is_black(samples: Sequence[Image.Image]) -> bool:
+    """Whether nothing can be seen in any of these grey thumbnails; False if there are none."""
+    return bool(samples) and all(
+        ImageStat.Stat(sample).mean[0] < _BLACK_MEAN and _peak(sample) < _BLACK_PEAK
+        for sample in samples
     )
 
 
-def is_frozen(samples: Sequence[bytes]) -> bool:
-    """Whether these grey thumbnails, in the order of time, are all the same."""
-    return all(
-        sum(abs(a - b) for a, b in zip(before, after, strict=True)) < _FROZEN_MEAN * len(before)
-        for before, after in pairwise(samples)
-    )
+def is_frozen(samples: Sequence[Image.Image]) -> bool:
+    """Whether these grey thumbnails, in the order of time, are all the same; False if none."""
+    return bool(samples) and all(motion(samples[0], later) < _STILL_BLOCK for later in samples[1:])
+
+
+def motion(before: Image.Image, after: Image.Image) -> float:
+    """How far two grey thumbnails differ where they differ most, in grey levels.
+
+    Blocks, not the whole: a slow camera moves only the edges of a small thing before a wall.
+    """
+    return _peak(ImageChops.difference(before, after).convert("F").reduce(_BLOCK))
+
+
+def _peak(grey: Image.Image) -> float:
+    """The brightest level of an image of one band."""
+    return max(map(float, cast("tuple[float, float]", grey.getextrema())))
 
 
 @contextmanager
@@ -226,12 +263,36 @@ def _frame_at(
     return found
 
 
-def _thumbnail(frame: VideoFrame) -> bytes:
-    """A small grey copy of a frame, one byte a pixel, black 0 and white 255."""
+def _spread(container: InputContainer, stream: VideoStream, length: Fraction) -> list[Image.Image]:
+    """Thumbnails from a few places, as near to them as the bound on decoding allows."""
+    seen: dict[float | None, Image.Image] = {}
+    for part in _SAMPLED_AT:
+        frame = _frame_at(container, stream, length * Fraction(part))
+        if frame is not None:
+            seen[frame.time] = _thumbnail(frame)
+    return list(seen.values())
+
+
+def _throughout(
+    container: InputContainer, stream: VideoStream, length: Fraction
+) -> list[Image.Image]:
+    """Thumbnails at even distances from start to end; none if the end is too far to be seen."""
+    container.seek(stream.start_time or 0, stream=stream, backward=True)
+    step = float(length) / _SUSPECT_SAMPLES
+    samples: list[Image.Image] = []
+    first = None
+    for frame in islice(container.decode(stream), _MOST_SUSPECT_FRAMES):
+        first = frame.time if first is None else first
+        if frame.time - first >= len(samples) * step:
+            samples.append(_thumbnail(frame))
+    return samples if len(samples) >= _SUSPECT_SAMPLES - 2 or len(samples) * step >= length else []
+
+
+def _thumbnail(frame: VideoFrame) -> Image.Image:
+    """A small grey copy of a frame; black is 0 and white 255."""
     width, height = _THUMBNAIL
     small = frame.reformat(width=width, height=height, format="gray", dst_color_range="JPEG")
     plane = small.planes[0]
-    rows = memoryview(plane)
-    return b"".join(
-        bytes(rows[row * plane.line_size : row * plane.line_size + width]) for row in range(height)
+    return Image.frombuffer(
+        "L", (width, height), bytes(memoryview(plane)), "raw", "L", plane.line_size, 1
     )

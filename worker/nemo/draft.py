@@ -4,7 +4,10 @@ Only what the contract names is read (its section "The draft"), and liberally: a
 and judged, never refused, whatever shape it has.
 """
 
+import base64
+import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +15,7 @@ from typing import Any, Self
 _VIDEO, _AUDIO, _TITLE = 0, 1, 7
 _LABELS: Mapping[int, str] = {_VIDEO: "Video", _AUDIO: "BGM", _TITLE: "Title"}
 _MAX_NAME = 80
+_PACKED = "z:"
 _MS = 1000.0
 
 
@@ -29,6 +33,18 @@ class Draft:
     def read(cls, found: object) -> Self:
         """Wrap what a state reply holds; anything but an object is an empty draft."""
         return cls(found if isinstance(found, dict) else {})
+
+    @classmethod
+    def unpack(cls, text: str) -> Self:
+        """Read what ``pack`` wrote, or plain JSON. An empty text is an empty draft."""
+        if text.startswith(_PACKED):
+            text = zlib.decompress(base64.b85decode(text.removeprefix(_PACKED))).decode()
+        return cls.read(json.loads(text or "{}"))
+
+    def pack(self) -> str:
+        """The draft as a short text, for records that are kept for long."""
+        text = json.dumps(self.raw, ensure_ascii=False, separators=(",", ":"))
+        return _PACKED + base64.b85encode(zlib.compress(text.encode(), 9)).decode()
 
     @property
     def is_ready(self) -> bool:
