@@ -51,7 +51,7 @@ def deliver(step: Step) -> Commit:
             offload(make_poster, film, still)
             poster = f"{name}.jpg"
             output.put_file(still, poster)
-    return Commit(State.SUCCEEDED, facts={**_facts(clip, findings, name, poster), **_cost(step)})
+    return Commit(State.SUCCEEDED, facts=_facts(clip, findings, name, poster))
 
 
 def _look(step: Step, film: Path, clip: Clip) -> tuple[Finding, ...]:
@@ -98,8 +98,3 @@ def _facts(
         "findings": [asdict(finding) for finding in findings],
     }
     return {"clip": json.dumps(found), "tries": "0"}
-
-
-def _cost(step: Step) -> dict[str, str]:
-    spent = sum(turn.cost for turn in step.job.turns)
-    return {"credits_spent": f"{spent:g}", "credits_estimated": "1"}

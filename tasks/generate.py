@@ -1,7 +1,6 @@
 """Generate: the baseline, the intent to pay, the message, and its stream to the end."""
 
 import json
-import random
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,7 +10,7 @@ from redis.exceptions import RedisError
 
 from tasks.instructions import answer, instructions
 from tasks.progress import tell_progress
-from tasks.step import FORGET_SESSION, LeaseLostError, Step, judge_error
+from tasks.step import FORGET_SESSION, LeaseLostError, Step, judge_error, spread
 from worker.ledger.ledger import Commit
 from worker.ledger.payments import Intent
 from worker.ledger.states import Reason, State
@@ -39,8 +38,8 @@ def generate(step: Step) -> Commit:
         log.warning("not paying", why=runtime.duty.why_not_pay)
         return step.again(DURABLE_WAIT, trouble=runtime.duty.why_not_pay)
     # Asked for nothing, when the intent would be refused for want of a slot anyway.
-    if runtime.payments.slots_taken(job.facts["account"]) >= runtime.settings.account_in_flight:
-        return step.again(_spread(SLOT_WAIT))
+    if not runtime.payments.has_room(job.facts["account"], runtime.settings.account_in_flight):
+        return step.again(spread(SLOT_WAIT))
     session_id = job.facts["session_id"]
     credential = step.credential()
     if credential.name != job.facts["account"]:
@@ -97,13 +96,13 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
         case "CANCELLED":
             return Commit(State.CANCELLED)
         case "NO_CREDIT":
-            return step.hold(
-                Reason.CREDITS, f"The account cannot pay about {settings.clip_cost} credits now."
-            )
+            price = step.runtime.ledger.account(step.account).price(settings.clip_cost)
+            return step.hold_for_credits(f"The account cannot pay about {price:g} credits now.")
         case "BUDGET":
-            return step.hold(Reason.BUDGET, "The batch has reached its --max-credits.")
+            batch = step.runtime.ledger.batch(job.batch_id or "")
+            return step.hold_for_budget((batch and batch.max_credits) or 0)
         case "COOLING":
-            return step.again(intent.wait + _spread(SLOT_WAIT))
+            return step.again(intent.wait + spread(SLOT_WAIT))
         case "NO_BALANCE":
             step.runtime.treasury.read(step.credential())
             return step.again(SLOT_WAIT)
@@ -111,14 +110,9 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
             step.runtime.payments.take_back(job.id, step.lease.fence, call, "not_durable")
             return step.again(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
         case "NO_SLOT":
-            return step.again(_spread(SLOT_WAIT))
+            return step.again(spread(SLOT_WAIT))
         case verdict:
             return step.hold(Reason.POISON, f"The ledger refused the message: {verdict}.")
-
-
-def _spread(wait: float) -> float:
-    """A wait that differs from job to job, so that they do not come back as a herd."""
-    return wait * random.uniform(0.5, 1.5)  # noqa: S311 - no secret hangs on it
 
 
 def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
@@ -131,7 +125,7 @@ def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
     step.lease.hard_deadline = time.monotonic() + settings.stream_timeout_seconds
     step.lease.progress(settings.stream_idle_seconds)
     try:
-        transcript = _hear(step, stream)
+        transcript = _hear(step, stream, call)
     except NemoError as error:
         return _refused(step, error, call)
     finally:
@@ -177,13 +171,14 @@ class _Notes:
         return True
 
 
-def _hear(step: Step, stream: MessageStream) -> Transcript:
+def _hear(step: Step, stream: MessageStream, call: str) -> Transcript:
     """Follow the stream. What is heard pushes the lease; a lost lease does not end it."""
     settings = step.runtime.settings
     transcript = Transcript()
     notes = _Notes(settings.still_working_seconds, time.monotonic())
     said, at_work = 0, False
     with stream:
+        _accepted(step, call)
         for event in stream:
             transcript.add(event)
             # Only heartbeats do not count as progress towards the idle limit.
@@ -198,6 +193,14 @@ def _hear(step: Step, stream: MessageStream) -> Transcript:
             if isinstance(event, End):
                 break
     return transcript
+
+
+def _accepted(step: Step, call: str) -> None:
+    """The API took the message in: the account bears it. Not worth the stream, should it fail."""
+    try:
+        step.runtime.payments.fact(step.job.id, call, "accepted", "1")
+    except RedisError as error:
+        log.info("the account's pace could not be noted", error=str(error))
 
 
 def _keep(step: Step, call: str, clean: bool, transcript: Transcript) -> None:

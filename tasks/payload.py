@@ -241,6 +241,14 @@ class Progress(_Record):
     since: datetime
 
 
+class Decision(_Record):
+    """What a person decided about a message of unknown outcome, who and when."""
+
+    choice: Literal["pay_again", "as_done"]
+    by: str
+    at: datetime
+
+
 class Result(_Record):
     """The record of one job. Times are UTC, durations are seconds.
 
@@ -273,6 +281,7 @@ class Result(_Record):
     started_at: datetime | None
     finished_at: datetime | None
     seconds_in: Mapping[State, NonNegativeFloat]
+    decisions: tuple[Decision, ...]
     changes: tuple[str, ...]
     data: Mapping[str, Any]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import structlog
 
 from tasks.material import gather, purpose
-from tasks.step import FORGET_SESSION, Step
+from tasks.step import FORGET_SESSION, Step, spread
 from worker.accounts import Credential
 from worker.ledger.ledger import Commit
-from worker.ledger.states import Reason, State
+from worker.ledger.states import State
 from worker.media import PreparedFile
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, RateLimited
@@ -28,15 +28,15 @@ def prepare(step: Step) -> Commit:
     moved = known is not None and known != credential.name
     if step.job.fact("uploaded") and not moved:
         return Commit(State.GENERATING, facts={"tries": "0"})
-    short = _gate(step, credential)
-    if short is not None:
-        return short
-    with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
-        files = gather(step, Path(folder))
-        _note(step, files)
-        with runtime.clients.open(credential.token) as client:
+    with runtime.clients.open(credential.token) as client:
+        short = _gate(step, client, credential, may_reuse=not moved)
+        if short is not None:
+            return short
+        with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
+            files = gather(step, Path(folder))
+            _note(step, files)
             # A session belongs to the account that opened it.
-            session_id = _session(step, client, may_reuse=not moved)
+            session_id = _session(step, client, credential, may_reuse=not moved)
             step.record(uploading="1")
             _upload(step, client, session_id, files)
     return Commit(State.GENERATING, facts={"uploaded": "1", "uploading": "", "tries": "0"})
@@ -54,24 +54,32 @@ def _note(step: Step, files: Sequence[PreparedFile]) -> None:
     )
 
 
-def _gate(step: Step, credential: Credential) -> Commit | None:
+def _gate(
+    step: Step, client: NemoClient, credential: Credential, *, may_reuse: bool
+) -> Commit | None:
     """No upload for a job that cannot be paid; the reservation itself is made at the message."""
-    runtime, settings = step.runtime, step.runtime.settings
+    runtime, at_least = step.runtime, step.runtime.settings.clip_cost
     account = runtime.ledger.account(credential.name)
-    if account is None:
+    if not account.is_read:
         if not runtime.treasury.read(credential):
-            return step.again(growing_wait(0))
+            return step.again(spread(growing_wait(0)))
         account = runtime.ledger.account(credential.name)
-    if account is not None and not account.can_pay(settings.clip_cost):
-        return step.hold(
-            Reason.CREDITS,
-            f"{account.headroom:g} credits are left on {credential.name}, a clip costs about "
-            f"{settings.clip_cost}.",
+    price = account.price(at_least)
+    if not account.affords(at_least):
+        if credential.anonymous and not account.bind_id:
+            # Without a session there is no link by which its owner could register.
+            _session(step, client, credential, may_reuse=may_reuse)
+        return step.hold_for_credits(
+            f"{account.headroom:g} credits are left on {account.name}, a clip costs about "
+            f"{price:g}."
         )
+    batch = runtime.ledger.batch(step.job.batch_id) if step.job.batch_id else None
+    if batch is not None and not batch.may_spend(price):
+        return step.hold_for_budget(batch.max_credits or 0)
     return None
 
 
-def _session(step: Step, client: NemoClient, *, may_reuse: bool) -> str:
+def _session(step: Step, client: NemoClient, credential: Credential, *, may_reuse: bool) -> str:
     """The job's session: the one that is open and clean, else a new one.
 
     An upload that may have arrived makes a session unclean: a second copy of the image would
@@ -87,6 +95,8 @@ def _session(step: Step, client: NemoClient, *, may_reuse: bool) -> str:
         task_id=session.task_id,
         bind_id=session.bind_id or "",
     )
+    if credential.anonymous:
+        step.runtime.ledger.note_bind_id(credential.name, session.bind_id or session.task_id)
     try:
         step.record(claim_url=client.claim_link(session.task_id, session.session_id))
     except RateLimited:

@@ -1,12 +1,21 @@
 """The way out of each hold and failure, as a sentence with the command that takes it."""
 
+from urllib.parse import quote
+
 from config.settings import Settings
 from worker.ledger.records import Job
 from worker.ledger.states import Reason
 
 
-def remedy_for(reason: Reason, job: Job, settings: Settings) -> str:
-    """What a person can do about a job that stands still."""
+def remedy_for(reason: Reason, job: Job, settings: Settings, *, bind_id: str = "") -> str:
+    """What a person can do about a job that stands still.
+
+    Args:
+        reason: Why it does.
+        job: The job.
+        settings: Whose accounts they are.
+        bind_id: What binds the anonymous account to a registered one (contract, "Codes", 2001).
+    """
     match reason:
         case Reason.CREDITS:
             if settings.tokens:
@@ -14,15 +23,18 @@ def remedy_for(reason: Reason, job: Job, settings: Settings) -> str:
                     f"Top up the account at {settings.web_url}; the job goes on by itself when "
                     f"the balance has grown."
                 )
-            bind = job.fact("bind_id") or job.fact("task_id") or ""
+            link = f"{settings.web_url}/register?bind={quote(bind_id, safe='')}"
             return (
-                f"Register at {settings.web_url}/register?bind={bind}, or set NEMO_TOKEN; the "
-                f"job goes on by itself when there are credits."
+                f"Register at {link}, or set NEMO_TOKEN; the job goes on by itself when there are "
+                f"credits."
             )
         case Reason.BUDGET:
             return f"Raise the batch's --max-credits, then `reelqueue release {job.id}`."
         case Reason.TOKEN:
-            return f"Set a valid NEMO_TOKEN, restart the workers, `reelqueue release {job.id}`."
+            return (
+                f"Set a valid NEMO_TOKEN and restart the workers; what has not paid goes on by "
+                f"itself then, and the rest by `reelqueue release {job.id}`."
+            )
         case Reason.PLAN:
             return (
                 f"The plan does not allow export. Upgrade it, or set a NEMO_TOKEN whose plan does, "

@@ -2,10 +2,21 @@
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tasks.payload import Batch, Finding, Progress, Quality, Result, Session, Video, Why
+from tasks.payload import (
+    Batch,
+    Decision,
+    Finding,
+    Progress,
+    Quality,
+    Result,
+    Session,
+    Video,
+    Why,
+)
 from worker.ledger import records
 from worker.ledger.states import State
 from worker.storage import Store
@@ -32,7 +43,7 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
         output: The store of the finished clips, which knows their addresses.
         now: Seconds since the epoch; the present if None.
     """
-    payload, spent = job.payload, _spent(job)
+    payload = job.payload
     return Result(
         job_id=job.id,
         batch_id=job.batch_id,
@@ -53,10 +64,8 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
         ),
         render_id=job.fact("render_id"),
         paid_messages=job.paid_messages,
-        credits_spent=spent,
-        # Until the stages have noted a charge, all that is known is the estimate.
-        credits_estimated=job.fact("credits_estimated") == "1"
-        or (spent > 0 and job.fact("credits_spent") is None),
+        credits_spent=sum(turn.cost for turn in job.turns),
+        credits_estimated=any(not turn.charged for turn in job.turns),
         progress=Progress(stage=job.state, message=_progress(job), since=_moment(job.entered_at)),
         attempts=job.attempts,
         cancel_requested=job.cancel_requested,
@@ -64,6 +73,7 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
         started_at=_moment(job.started_at) if job.started_at else None,
         finished_at=_moment(job.finished_at) if job.finished_at else None,
         seconds_in=_seconds_in(job, time.time() if now is None else now),
+        decisions=tuple(_decisions(job)),
         changes=tuple(json.loads(job.fact("changes") or "[]")),
         data=payload.get("data", {}),
     )
@@ -148,9 +158,10 @@ def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
     return Quality(ok=not findings, findings=tuple(Finding(**found) for found in findings))
 
 
-def _spent(job: records.Job) -> float:
-    noted = job.fact("credits_spent")
-    return float(noted) if noted else sum(turn.cost for turn in job.turns)
+def _decisions(job: records.Job) -> Iterator[Decision]:
+    """What people decided about it, in order."""
+    for made in json.loads(job.fact("decisions") or "[]"):
+        yield Decision(choice=made["choice"], by=made["by"], at=_moment(made["at"]))
 
 
 def _progress(job: records.Job) -> str:

@@ -3,11 +3,16 @@
 import json
 from typing import Any
 
+import structlog
+
 from tasks.step import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
 from worker.nemo import client as nemo
+from worker.nemo.errors import NemoError
 from worker.settlement import Evidence, Reading, Verdict, judge
+
+log = structlog.get_logger(__name__)
 
 SILENT_EDIT = "Done without a word. {timeline}"
 
@@ -56,7 +61,7 @@ def settle(step: Step) -> Commit:
             return step.hold(
                 Reason.OUTCOME_UNKNOWN,
                 f"The message was sent, its stream {_how(heard)}, and {checks} readings of the "
-                f"project show no finished clip. It may have been charged.",
+                f"project show no finished clip. It may have been charged: {_balances(step)}.",
                 facts=facts,
             )
 
@@ -97,6 +102,20 @@ def _question(step: Step, question: str, facts: dict[str, str]) -> Commit:
         outcome="question",
         facts={**facts, "reply": question, "readings": "0", "last_reading": ""},
     )
+
+
+def _balances(step: Step) -> str:
+    """The account's total before the message and now, as far as both are known."""
+    treasury, ledger = step.runtime.treasury, step.runtime.ledger
+    try:
+        treasury.read(step.credential())
+    except NemoError as error:
+        log.info("the balance could not be read", error=str(error))
+    before = next((turn.before for turn in step.job.turns if turn.call == step.job.call), None)
+    account = ledger.account(step.account)
+    was = "not known" if before is None else f"{before:g}"
+    now = f"{account.total:g}" if account.is_read else "not known"
+    return f"{account.name} held {was} credits before it and holds {now} now"
 
 
 def _how(heard: dict[str, Any]) -> str:

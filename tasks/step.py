@@ -4,6 +4,7 @@ The record decides what runs; the hint only says where to look. Whatever a step 
 decision here, in one place: by the policy for the API, and by kind for the rest.
 """
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -14,15 +15,23 @@ import structlog
 from pydantic import SecretStr
 
 from tasks.remedies import remedy_for
-from worker.accounts import Credential, TokenPendingError
+from worker.accounts import ANONYMOUS, AccountRestingError, Credential, TokenPendingError
 from worker.leases import Lease
 from worker.ledger.ledger import Commit
 from worker.ledger.records import Job, UnreadableRecordError, read_job
 from worker.ledger.states import Reason, State
 from worker.media import MediaRefused
-from worker.nemo.errors import NemoError, OutOfCredits, RateLimited
+from worker.nemo.errors import (
+    Call,
+    NemoError,
+    OutOfCredits,
+    RateLimited,
+    SessionNotFound,
+    TokenRefused,
+)
 from worker.policy import Action, Decision, Moment, decide, found, growing_wait
 from worker.runtime import Runtime, get_runtime
+from worker.shortage import shortage
 from worker.sources import SourceRefused
 from worker.storage import NotStored, StoreFailed
 
@@ -68,22 +77,42 @@ class Step:
             raise LeaseLostError
 
     def credential(self) -> Credential:
-        """The credential of the job's account; of another where that one is configured no more.
+        """The credential that the job works with now.
+
+        A job stays with the account that holds its session once money lies in it; before that it
+        goes to one that can take it.
 
         Raises:
             LeaseLostError: The job is no longer ours.
+            AccountRestingError: The account rests after a 429.
             TokenPendingError: Another worker is asking for the fleet's token.
-            NemoError: No token could be had.
+            NemoError: No token could be had, or no account holds the session.
         """
-        accounts, known = self.runtime.accounts, self.job.fact("account")
-        credential = (
-            accounts.of(known) if known and known in accounts.names() else accounts.choose()
-        )
-        # A message in flight keeps the account that its slot and reservation stand on.
-        if self.job.call is None:
-            self.record(account=credential.name, token_id=credential.token_id)
+        accounts, job = self.runtime.accounts, self.job
+        if job.is_bound:
+            credential = self._keeper()
+        else:
+            name = accounts.choose(job.fact("account"))
+            self.record(account=name)
+            credential = accounts.of(name)
+            self.record(token_id=credential.token_id)
         self.used_tokens.append(credential.token_id)
         return credential
+
+    def _keeper(self) -> Credential:
+        """The account that holds the session: under another name where its token was replaced."""
+        accounts, job = self.runtime.accounts, self.job
+        name = job.fact("keeper") or job.facts["account"]
+        if name in accounts.names():
+            return accounts.of(name)
+        found = accounts.holding(job.facts["session_id"])
+        if found is None:
+            raise SessionNotFound(
+                Call.STATE,
+                f"{name} is no longer in NEMO_TOKEN, and no account in it has the session",
+            )
+        self.record(keeper=found.name)
+        return found
 
     def token(self) -> SecretStr:
         """The token of the job's account."""
@@ -102,10 +131,27 @@ class Step:
             State.HELD,
             reason=reason,
             message=message,
-            remedy=remedy_for(reason, self.job, self.runtime.settings),
+            remedy=remedy_for(reason, self.job, self.runtime.settings, bind_id=self._bind_id()),
             resume=resume or self.job.state,
             facts=facts,
         )
+
+    def hold_for_credits(self, message: str) -> Commit:
+        """A commit that parks the job until there is money, with what is missing for all."""
+        runtime = self.runtime
+        short = shortage(
+            runtime.ledger, runtime.accounts.names(), runtime.settings.clip_cost, more=1
+        )
+        return self.hold(Reason.CREDITS, f"{message} {short}")
+
+    def hold_for_budget(self, most: float) -> Commit:
+        """A commit that parks the job because its batch may spend no more."""
+        return self.hold(Reason.BUDGET, f"The batch has reached its --max-credits ({most:g}).")
+
+    def _bind_id(self) -> str:
+        """What binds the anonymous account: told by a session of this job, or of any other."""
+        own = self.job.fact("bind_id") or self.job.fact("task_id")
+        return own or self.runtime.ledger.account(ANONYMOUS).bind_id
 
     def fail(self, reason: Reason, message: str, remedy: str = "") -> Commit:
         """A commit that ends the job as failed."""
@@ -120,13 +166,19 @@ class Step:
         """A commit that comes back to the same stage after so many seconds."""
         return Commit(self.job.state, delay=delay, facts=facts)
 
+    def rested(self, error: AccountRestingError) -> Commit:
+        """A commit that comes back after an account's pause, and not as one of a herd."""
+        return self.again(error.wait + random.uniform(0, self.runtime.settings.rate_limit_seconds))  # noqa: S311
+
     def decided(self, decision: Decision, error: NemoError) -> Commit:
         """A commit that carries out a decision of the policy."""
         trouble = self.trouble(error.message, kind=type(error).__name__)
         match decision.action:
+            case Action.HOLD if decision.reason is Reason.CREDITS:
+                self._note(error)
+                return self.hold_for_credits(error.message)
             case Action.HOLD:
-                if isinstance(error, OutOfCredits) and self.job.fact("account"):
-                    self.runtime.payments.note_refusal(self.job.facts["account"])
+                self._note(error)
                 assert decision.reason is not None  # noqa: S101 - the table gives one with a hold
                 return self.hold(decision.reason, error.message)
             case Action.FAIL:
@@ -141,6 +193,9 @@ class Step:
                     delay=decision.delay,
                     facts={**FORGET_SESSION, **trouble},
                 )
+            case Action.NEW_ACCOUNT:
+                self._note(error)
+                return Commit(State.PREPARING, facts={**FORGET_SESSION, **trouble})
             case Action.NEW_TOKEN:
                 self._renew()
                 # What was paid for lies in the session: it is asked for again, never left.
@@ -150,10 +205,10 @@ class Step:
             case Action.RENDER_AGAIN:
                 return self.render_again(error.message)
             case Action.COOL_DOWN:
-                self._cool_down(decision.delay)
+                self.runtime.payments.note_rate_limit(self.account, decision.delay)
+                return self.again(spread(decision.delay), **trouble)
             case Action.REPEAT:
-                pass
-        return self.again(decision.delay, **trouble)
+                return self.again(spread(decision.delay), **trouble)
 
     def render_again(self, why: str) -> Commit:
         """A commit that makes one more render with a new id, or gives up.
@@ -178,13 +233,26 @@ class Step:
         for token_id in self.used_tokens:
             self.runtime.accounts.renew(token_id)
 
-    def _cool_down(self, seconds: float) -> None:
-        account = self.job.fact("account")
-        if account is not None:
-            self.runtime.payments.cool_down(account, seconds)
+    @property
+    def account(self) -> str:
+        """The account that this step works with; its record may name it since this step began."""
+        facts = self.runtime.ledger.facts(self.job.id, "keeper", "account")
+        return next(filter(None, facts), ANONYMOUS)
+
+    def _note(self, error: NemoError) -> None:
+        """Tell all workers what an account's refusal means for it."""
+        if isinstance(error, OutOfCredits):
+            self.runtime.payments.note_refusal(self.account)
+        if isinstance(error, TokenRefused):
+            self.runtime.payments.note_token_refused(self.account, by="job")
 
 
 Stage = Callable[[Step], Commit]
+
+
+def spread(wait: float) -> float:
+    """A wait that differs from job to job, so that they do not come back as a herd."""
+    return wait * random.uniform(0.5, 1.5)  # noqa: S311 - no secret hangs on it
 
 
 def run(job_id: str, stages: Mapping[State, Stage]) -> str:
@@ -247,7 +315,9 @@ def _work(step: Step, stage: Stage) -> Commit:
     except LeaseLostError:
         raise
     except TokenPendingError:
-        return step.again(PENDING_SECONDS)
+        return step.again(spread(PENDING_SECONDS))
+    except AccountRestingError as error:
+        return step.rested(error)
     except NemoError as error:
         return step.decided(judge_error(step, error, _moment(step.job)), error)
     except MediaRefused as error:
@@ -272,7 +342,7 @@ def _work(step: Step, stage: Stage) -> Commit:
 
 
 def _repeat(step: Step, kind: str, message: str) -> Commit:
-    return step.again(growing_wait(step.tries(kind)), **step.trouble(message, kind=kind))
+    return step.again(spread(growing_wait(step.tries(kind))), **step.trouble(message, kind=kind))
 
 
 def _moment(job: Job) -> Moment:
@@ -290,5 +360,6 @@ def judge_error(step: Step, error: NemoError, moment: Moment) -> Decision:
         moment,
         attempt=step.tries(type(error).__name__),
         anonymous=step.runtime.accounts.are_anonymous,
+        elsewhere=not step.job.is_bound and step.runtime.accounts.others_can_take(step.account),
         rate_limit_wait=asked or settings.rate_limit_seconds,
     )

@@ -6,6 +6,7 @@ with the same client id: another id would dodge the provider's limits.
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from worker.ledger.ledger import Ledger
+from worker.ledger.records import Account
 from worker.nemo.client import NemoClient
-from worker.nemo.errors import Call, TokenRefused
+from worker.nemo.errors import Call, SessionNotFound, TokenRefused
 
 ANONYMOUS: Final = "anonymous"
 ASKING_SECONDS: Final = 60
@@ -28,6 +30,18 @@ RENEW_EARLY_MS: Final = 3_600_000
 
 class TokenPendingError(Exception):
     """Another worker is asking for the fleet's token at this moment."""
+
+
+class AccountRestingError(Exception):
+    """The account rests after a 429, for everyone.
+
+    Attributes:
+        wait: Seconds until it may be used again.
+    """
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(f"the account rests for {wait:.1f} s")
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +78,66 @@ class Accounts:
         """The accounts that this configuration can use."""
         return list(self._registered) or [ANONYMOUS]
 
-    def choose(self) -> Credential:
-        """The account with the most money left, or the fleet's anonymous one.
+    def choose(self, present: str | None = None) -> str:
+        """The account for a job that has not paid yet.
 
-        Raises:
-            TokenPendingError: Another worker is asking for the token; come back soon.
-            NemoError: The API refused a token.
+        Work spreads by chance over the accounts that can take it, by the room they have. Where
+        none can, it is the one with the most money, so that the job is held on that.
+
+        Args:
+            present: The account that the job has; it stays there while that one can take it.
         """
-        if not self._registered:
-            return self._anonymous()
-        return max(self._registered.values(), key=self._headroom)
+        known = {name: self._ledger.account(name) for name in self.names()}
+        able = [account for account in known.values() if self._can_take(account)]
+        if present in known and (not able or known[present] in able):
+            return present
+        if not able:
+            return max(known.values(), key=lambda account: account.headroom).name
+        weights = [account.window for account in able]
+        return random.choices(able, weights)[0].name  # noqa: S311 - no secret hangs on it
+
+    def others_can_take(self, name: str) -> bool:
+        """Whether a job that has not paid could go to an account other than this one."""
+        others = (self._ledger.account(other) for other in self.names() if other != name)
+        return any(self._can_take(account) for account in others)
 
     def of(self, name: str) -> Credential:
-        """The credential of a job's account.
+        """The credential of an account.
 
         Raises:
+            AccountRestingError: It rests after a 429.
             TokenRefused: The account is configured no more; nothing was sent.
-            TokenPendingError: As in ``choose``.
+            TokenPendingError: Another worker is asking for the token; come back soon.
+            NemoError: The API gives no anonymous token.
         """
+        rest = (self._ledger.account(name).cooling_until - self._ledger.now_ms()) / 1000
+        if rest > 0:
+            raise AccountRestingError(rest)
         if name in self._registered:
             return self._registered[name]
         if name == ANONYMOUS:
             return self._anonymous()
         raise TokenRefused(Call.TOKEN, f"the token of {name} is no longer in NEMO_TOKEN")
+
+    def holding(self, session_id: str) -> Credential | None:
+        """The credential under which a session is found: a token may have been replaced.
+
+        Raises:
+            NemoError: The API does not tell.
+        """
+        for name in self.names():
+            credential = self.of(name)
+            try:
+                with self._open_client(credential.token) as client:
+                    client.state(session_id)
+            except (SessionNotFound, TokenRefused):
+                continue
+            return credential
+        return None
+
+    def has_token(self, name: str) -> bool:
+        """Whether an account's token is at hand, so that none must be asked for."""
+        return name in self._registered or self._stored() is not None
 
     @property
     def are_anonymous(self) -> bool:
@@ -99,9 +150,10 @@ class Accounts:
         if stored is not None and stored.token_id == token_id:
             self._ledger.redis.delete(self._ledger.key("token"))
 
-    def _headroom(self, credential: Credential) -> float:
-        account = self._ledger.account(credential.name)
-        return account.headroom if account else float("inf")
+    def _can_take(self, account: Account) -> bool:
+        if account.distrust or account.cooling_until > self._ledger.now_ms():
+            return False
+        return not account.is_read or account.affords(self._settings.clip_cost) > 0
 
     def _stored(self) -> Credential | None:
         text = self._ledger.redis.get(self._ledger.key("token"))

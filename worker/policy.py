@@ -58,6 +58,7 @@ class Action(StrEnum):
     REPEAT = "repeat"  # the same step again, after the delay
     COOL_DOWN = "cool_down"  # as REPEAT, and the account rests for everyone
     NEW_TOKEN = "new_token"  # noqa: S105 - the name of an action
+    NEW_ACCOUNT = "new_account"  # forget the session, go to an account that can take it
     NEW_SESSION = "new_session"  # forget the session, open another, upload again
     RENDER_AGAIN = "render_again"  # nobody knows this render: another, with a new id
     SETTLE = "settle"  # nobody knows whether it ran: read the state
@@ -140,6 +141,7 @@ def decide(
     *,
     attempt: int,
     anonymous: bool,
+    elsewhere: bool,
     rate_limit_wait: float,
 ) -> Decision:
     """What to do about a finding.
@@ -150,6 +152,7 @@ def decide(
         moment: How the job stands to the money.
         attempt: How often this step found trouble in a row before, from 0.
         anonymous: Whether the account's token is one that we may renew by ourselves.
+        elsewhere: Whether nothing is paid in the session and another account can take the job.
         rate_limit_wait: Seconds to rest after a 429: what the API asked for, else the setting.
     """
     taken_back = _TAKEN_BACK.get(what) if moment is Moment.REPLY else None
@@ -157,6 +160,8 @@ def decide(
         case Found.TOKEN_REFUSED:
             if anonymous and attempt < REFUSALS_TOLERATED:
                 return Decision(Action.NEW_TOKEN, taken_back=taken_back)
+            if elsewhere:
+                return Decision(Action.NEW_ACCOUNT, taken_back=taken_back)
             return Decision(Action.HOLD, reason=Reason.TOKEN, taken_back=taken_back)
         case Found.SESSION_NOT_FOUND:
             if moment is Moment.PAID:
@@ -164,8 +169,13 @@ def decide(
             return Decision(
                 Action.NEW_SESSION, delay=growing_wait(attempt) - 1, taken_back=taken_back
             )
+        case Found.OUT_OF_CREDITS if elsewhere:
+            return Decision(Action.NEW_ACCOUNT, taken_back=taken_back)
         case Found.OUT_OF_CREDITS:
             return Decision(Action.HOLD, reason=Reason.CREDITS, taken_back=taken_back)
+        case Found.FILE_TYPE | Found.FILE_SIZE if moment is Moment.PAID:
+            # Nothing was uploaded in this call: the code says nothing about the job's files.
+            return _refused(call, attempt, taken_back)
         case Found.FILE_TYPE:
             return Decision(Action.FAIL, reason=Reason.UNSUPPORTED_FILE, taken_back=taken_back)
         case Found.FILE_SIZE:
@@ -186,9 +196,16 @@ def decide(
             return Decision(Action.REPEAT, delay=growing_wait(attempt))
         case Found.UNREACHABLE:
             return Decision(Action.REPEAT, delay=growing_wait(attempt), taken_back=taken_back)
-        case Found.REFUSED if call is Call.POLL:
-            return Decision(Action.RENDER_AGAIN)
+        case Found.CLIENT_ID_MISSING if attempt >= REFUSALS_TOLERATED:
+            return Decision(Action.HOLD, reason=Reason.TOKEN, taken_back=taken_back)
         case Found.CLIENT_ID_MISSING | Found.REFUSED:
-            if attempt < REFUSALS_TOLERATED:
-                return Decision(Action.REPEAT, delay=growing_wait(attempt), taken_back=taken_back)
-            return Decision(Action.FAIL, reason=Reason.BAD_REQUEST, taken_back=taken_back)
+            return _refused(call, attempt, taken_back)
+
+
+def _refused(call: Call, attempt: int, taken_back: str | None) -> Decision:
+    """What to do about a refusal that the contract does not explain."""
+    if call is Call.POLL:
+        return Decision(Action.RENDER_AGAIN)
+    if attempt < REFUSALS_TOLERATED:
+        return Decision(Action.REPEAT, delay=growing_wait(attempt), taken_back=taken_back)
+    return Decision(Action.FAIL, reason=Reason.BAD_REQUEST, taken_back=taken_back)

@@ -92,10 +92,10 @@ class Ticker:
         return len(due) + len(untold)
 
     def _in_flight(self) -> int:
-        """The jobs that the accounts can serve at once, and a few that get ready meanwhile."""
-        settings = self._runtime.settings
-        accounts = len(self._runtime.accounts.names())
-        return int(accounts * settings.account_in_flight * GETTING_READY) + 2
+        """The jobs that the accounts bear at once, and a few that get ready meanwhile."""
+        cap = self._runtime.settings.account_in_flight
+        accounts = map(self._ledger.account, self._runtime.accounts.names())
+        return int(sum(min(cap, account.window) for account in accounts) * GETTING_READY) + 2
 
     def _hint(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401 - kombu's
         self._app.send_task(

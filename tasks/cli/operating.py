@@ -10,6 +10,7 @@ from tasks.cli.output import Json, console, emit, note, table
 from tasks.payload import Batch, ImageJob, Result
 from tasks.producer import Producer, default_producer
 from worker.ledger.records import Account
+from worker.shortage import shortage
 
 
 def credits_(
@@ -27,10 +28,11 @@ def credits_(
         for account in accounts:
             emit(_record(account))
     elif accounts:
-        grid = table("account", "available", "frozen", "total", "reserved", "spent")
+        grid = table(*_record(accounts[0]))
         for account in accounts:
             grid.add_row(*(_figure(value) for value in _record(account).values()))
         console().print(grid)
+        _note_waiting(producer, accounts)
     elif not stale:
         note("No account yet: set NEMO_TOKEN, or submit a job and get an anonymous token.")
     for trouble in stale:
@@ -46,7 +48,15 @@ def _record(account: Account) -> dict[str, Any]:
         "total": account.total,
         "reserved": account.reserved,
         "spent": account.spent,
+        "estimate": account.estimate,
     }
+
+
+def _note_waiting(producer: Producer, accounts: list[Account]) -> None:
+    names = [account.name for account in accounts]
+    short = shortage(producer.ledger, names, producer.settings.clip_cost)
+    if short.waiting:
+        note(str(short))
 
 
 def _figure(value: object) -> str:
@@ -56,7 +66,11 @@ def _figure(value: object) -> str:
 def _read_balances(producer: Producer) -> list[str]:
     """Read the balances anew; what could not be read, in words. Asks for no anonymous token."""
     # The client of the video API is slow to load, and most commands do without it.
-    from worker.accounts import ANONYMOUS, TokenPendingError  # noqa: PLC0415
+    from worker.accounts import (  # noqa: PLC0415
+        ANONYMOUS,
+        AccountRestingError,
+        TokenPendingError,
+    )
     from worker.nemo.errors import NemoError  # noqa: PLC0415
     from worker.runtime import Runtime  # noqa: PLC0415
 
@@ -69,6 +83,8 @@ def _read_balances(producer: Producer) -> list[str]:
             runtime.treasury.read(runtime.accounts.of(name))
         except TokenPendingError:
             trouble.append(f"{name}: a worker is just asking for a token; try again.")
+        except AccountRestingError as error:
+            trouble.append(f"{name}: {error} after a 429; these figures are the last ones read.")
         except NemoError as error:
             trouble.append(
                 f"{name}: the balance could not be read ({error.message}). Look at NEMO_API_URL "

@@ -65,8 +65,24 @@ ROWS = [
 ]
 
 
-def ask(call: Call, what: Found, moment: Moment, attempt: int, *, anonymous: bool) -> Decision:
-    return decide(call, what, moment, attempt=attempt, anonymous=anonymous, rate_limit_wait=30)
+def ask(
+    call: Call,
+    what: Found,
+    moment: Moment,
+    attempt: int,
+    *,
+    anonymous: bool,
+    elsewhere: bool = False,
+) -> Decision:
+    return decide(
+        call,
+        what,
+        moment,
+        attempt=attempt,
+        anonymous=anonymous,
+        elsewhere=elsewhere,
+        rate_limit_wait=30,
+    )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}-{row[1]}-{row[2]}-{row[3]}")
@@ -116,3 +132,24 @@ def test_waits_grow_to_a_bound() -> None:
     waits = [growing_wait(n) for n in range(2000)]
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (1, LONGEST_WAIT)
+
+
+@pytest.mark.parametrize("what", [Found.TOKEN_REFUSED, Found.OUT_OF_CREDITS])
+@pytest.mark.parametrize(("call", "moment"), [(Call.SESSION, U), (Call.MESSAGE, R)])
+def test_what_has_not_paid_goes_to_an_account_that_can_take_it(
+    what: Found, call: Call, moment: Moment
+) -> None:
+    decision = ask(call, what, moment, 0, anonymous=False, elsewhere=True)
+    assert decision.action is Action.NEW_ACCOUNT
+    assert (decision.taken_back is not None) == (moment is R)
+
+
+@pytest.mark.parametrize("what", [Found.FILE_TYPE, Found.FILE_SIZE])
+def test_a_word_about_files_fails_no_render(what: Found) -> None:
+    assert ask(Call.POLL, what, P, 0, anonymous=False).action is Action.RENDER_AGAIN
+    assert ask(Call.EXPORT, what, P, 0, anonymous=False).action is Action.REPEAT
+
+
+def test_a_client_id_that_is_refused_is_for_a_person() -> None:
+    decision = ask(Call.TOKEN, Found.CLIENT_ID_MISSING, U, REFUSALS_TOLERATED, anonymous=True)
+    assert (decision.action, decision.reason) == (HOLD, Reason.TOKEN)

@@ -303,6 +303,10 @@ class Ledger:
         fields = self.redis.hgetall(self.key("job", job_id))
         return read_job(fields) if fields else None
 
+    def facts(self, job_id: str, *names: str) -> list[str | None]:
+        """Some fields of a job's record as they stand now."""
+        return list(self.redis.hmget(self.key("job", job_id), names))
+
     def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
         """The records of many jobs, in order; ids that are gone are left out."""
         with self.redis.pipeline(transaction=False) as pipe:
@@ -345,6 +349,18 @@ class Ledger:
         ]
         return sorted(self.redis.sunion(keys)) if keys else []
 
+    def held_count(self, reason: Reason) -> int:
+        """How many jobs are held for a reason."""
+        return self.counts()[1].get(reason, 0)
+
+    def backlog(self) -> int:
+        """Jobs that wait in the flows that are not paused."""
+        flows = self.redis.zrange(self.key("flows"), 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for flow in flows:
+                pipe.llen(self.key("flow", flow))
+            return sum(pipe.execute())
+
     def holding_accounts(self, reason: Reason) -> set[str]:
         """The accounts on which jobs are held for a reason."""
         keys = self.redis.smembers(self.key("holds"))
@@ -377,14 +393,18 @@ class Ledger:
         """All jobs by state, and the held ones by reason."""
         return read_counts(self.redis.hgetall(self.key("counts")))
 
-    def account(self, name: str) -> Account | None:
-        """What is known of an account's money, or None before its first balance."""
+    def account(self, name: str) -> Account:
+        """What is known of an account."""
         return read_account(name, self.redis.hgetall(self.key("account", name)))
 
     def accounts(self) -> list[Account]:
         """All accounts whose balance was read."""
         names = sorted(self.redis.smembers(self.key("accounts")))
-        return [account for name in names if (account := self.account(name))]
+        return [self.account(name) for name in names]
+
+    def note_bind_id(self, account: str, bind_id: str) -> None:
+        """Keep what binds an anonymous account to a registered one: the first word stands."""
+        self.redis.hsetnx(self.key("account", account), "bind_id", bind_id)
 
 
 def pages(values: Iterable[T]) -> Iterator[list[T]]:

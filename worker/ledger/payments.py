@@ -70,6 +70,10 @@ class Payments:
         slots = self._ledger.key("slots", account)
         return int(self._ledger.redis.zcount(slots, self._ledger.now_ms(), "+inf"))
 
+    def has_room(self, account: str, cap: int) -> bool:
+        """Whether an account bears one more message, as far as a look can tell."""
+        return self.slots_taken(account) < min(cap, int(self._ledger.account(account).window))
+
     def fact(self, job_id: str, call: str, name: str, value: str) -> bool:
         """Keep a result of a paid message, with or without a lease. False: not this job's call."""
         reply = self._ledger.scripts.run("paid_fact", job_id, call, name, value)
@@ -96,6 +100,10 @@ class Payments:
         """The API says that an account is out of credits: nobody pays until its balance grows."""
         self._ledger.scripts.run("refused", account)
 
-    def cool_down(self, account: str, seconds: float) -> None:
-        """Let an account rest for so many seconds, for all workers."""
-        self._ledger.scripts.run("cool_down", account, int(seconds * 1000))
+    def note_rate_limit(self, account: str, seconds: float) -> None:
+        """The API said 429: the account rests for so many seconds, for all workers."""
+        self._ledger.scripts.run("rate_limited", account, int(seconds * 1000))
+
+    def note_token_refused(self, account: str, *, by: str) -> None:
+        """The API refuses an account's token; met by a ``job`` or a ``balance`` reading."""
+        self._ledger.scripts.run("token_refused", account, by)

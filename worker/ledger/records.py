@@ -8,6 +8,8 @@ from typing import Any, Final
 from worker.ledger.states import RUNNING, Reason, State
 
 VERSION: Final = 1
+FIRST_WINDOW: Final = 5
+"""Messages in flight that an account begins with; the scripts have the same figure."""
 
 
 class UnreadableRecordError(Exception):
@@ -16,12 +18,23 @@ class UnreadableRecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One paid message of a job: what was intended, and what became of it."""
+    """One paid message of a job: what was intended, and what became of it.
+
+    Attributes:
+        number: Its place among the job's messages, from 1.
+        call: Its call id.
+        outcome: ``sent``, ``question``, ``done`` or ``pay_again``.
+        cost: Credits: what it was charged, or the estimate.
+        charged: Whether ``cost`` was told by the balance.
+        before: The account's total as last read before it was sent; None where none was kept.
+    """
 
     number: int
     call: str
-    outcome: str  # sent, question, done, unchanged, pay_again
+    outcome: str
     cost: float
+    charged: bool = False
+    before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +162,10 @@ def _int(fields: Mapping[str, str], name: str) -> int:
     return int(fields.get(name) or 0)
 
 
+def _float_or_none(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
 def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
     return tuple(
         Turn(
@@ -156,6 +173,8 @@ def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
             call=fields[f"call:{number}"],
             outcome=fields.get(f"outcome:{number}", "sent"),
             cost=float(fields.get(f"cost:{number}") or 0),
+            charged=fields.get(f"charged:{number}") == "1",
+            before=_float_or_none(fields.get(f"before:{number}")),
         )
         for number in range(1, int(fields["turn"]) + 1)
         if fields.get(f"call:{number}")
@@ -164,7 +183,25 @@ def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of one account's money. Credits; ``read_at`` in ms."""
+    """What is known of one account: its money in credits, its health and its pace. Times in ms.
+
+    Attributes:
+        name: The account.
+        available: Free to spend, as last read.
+        frozen: Reserved by the API for running work, as last read.
+        total: Both.
+        base: What our reservations are held against.
+        reserved: Our reservations: messages that run, or ended after the last reading.
+        spent: What our messages have cost.
+        estimate: What a clip was seen to cost; 0 until one was.
+        read_at: When the balance was read; 0 before the first time.
+        cooling_until: The account rests until then, after a 429.
+        window: Messages in flight that it bears.
+        refusals: 429s since a message was last accepted.
+        refused: The API refused a message for want of credits, and the balance has not grown.
+        distrust: Who met a refused token since the last good reading: ``job``, ``balance``.
+        bind_id: What binds an anonymous account to a registered one.
+    """
 
     name: str
     available: float
@@ -173,36 +210,56 @@ class Account:
     base: float
     reserved: float
     spent: float
+    estimate: float
     read_at: int
     cooling_until: int
+    window: float
+    refusals: int
     refused: bool
-    """The API refused a message for want of credits, and the balance has not grown since."""
+    distrust: str
+    bind_id: str
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its balance is known."""
+        return self.read_at > 0
 
     @property
     def headroom(self) -> float:
         """What may still be reserved."""
         return self.base - self.reserved
 
-    def can_pay(self, cost: float) -> bool:
-        """Whether one more message of this cost can be paid."""
-        return not self.refused and self.headroom >= cost
+    def price(self, at_least: float) -> float:
+        """What a clip is expected to cost: what was seen, and no less than the setting."""
+        return max(at_least, self.estimate)
+
+    def affords(self, at_least: float) -> int:
+        """How many more clips can be paid, at a price of at least so much."""
+        return 0 if self.refused else max(0, int(self.headroom // self.price(at_least)))
 
 
-def read_account(name: str, fields: Mapping[str, str]) -> Account | None:
-    """Read an account's record; None before its first balance."""
-    if "base" not in fields:
-        return None
+def read_account(name: str, fields: Mapping[str, str]) -> Account:
+    """Read an account's record; of one that has none, nothing is held against it."""
+
+    def number(field: str) -> float:
+        return float(fields.get(field) or 0)
+
     return Account(
         name=name,
-        available=float(fields["available"]),
-        frozen=float(fields["frozen"]),
-        total=float(fields["total"]),
-        base=float(fields["base"]),
-        reserved=float(fields.get("reserved", 0)),
-        spent=float(fields.get("spent", 0)),
-        read_at=int(fields["read_at"]),
+        available=number("available"),
+        frozen=number("frozen"),
+        total=number("total"),
+        base=number("base"),
+        reserved=number("reserved"),
+        spent=number("spent"),
+        estimate=number("estimate"),
+        read_at=_int(fields, "read_at"),
         cooling_until=_int(fields, "cooling_until"),
+        window=number("window") or FIRST_WINDOW,
+        refusals=_int(fields, "refusals"),
         refused=bool(fields.get("refused_at_base")),
+        distrust=fields.get("distrust", ""),
+        bind_id=fields.get("bind_id", ""),
     )
 
 
@@ -256,6 +313,10 @@ class Batch:
     source: str = ""
     """Where its manifest lies; empty where that is not known."""
 
+    def may_spend(self, price: float) -> bool:
+        """Whether its limit allows one more message at this price, in credits."""
+        return self.max_credits is None or self.committed + price <= self.max_credits
+
     @property
     def total(self) -> int:
         """All jobs of the batch."""
@@ -299,6 +360,6 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         counts=counts,
         held_by=held_by,
         committed=float(fields.get("committed") or 0),
-        max_credits=float(fields["max_credits"]) if fields.get("max_credits") else None,
+        max_credits=_float_or_none(fields.get("max_credits")),
         source=fields.get("source", ""),
     )

@@ -1,5 +1,7 @@
 """The scripts, one after another: what each does, and that each is safe twice."""
 
+import json
+
 from tests.unit.ledger.conftest import LEASE, House
 from worker.ledger.ledger import Commit, NewJob
 from worker.ledger.states import Reason, State
@@ -334,7 +336,8 @@ def test_an_unknown_outcome_needs_a_persons_choice(house: House) -> None:
     assert house.begin("j", fence, call="c2", turn=2) == "OK"
     job = house.ledger.job("j")
     assert job is not None
-    assert (job.fact("decided"), job.fact("decided_by")) == ("pay_again", "ann")
+    (decision,) = json.loads(job.facts["decisions"])
+    assert (decision["choice"], decision["by"]) == ("pay_again", "ann")
 
 
 def test_taking_the_present_draft_pays_nothing(house: House) -> None:
@@ -405,15 +408,15 @@ def test_an_account_that_was_refused_pays_again_only_when_its_balance_has_grown(
     house.payments.read_balance("a", read_at=2, available=500, frozen=0, total=500)
     account = house.ledger.account("a")
     assert account is not None
-    assert not account.can_pay(1)
+    assert account.affords(1) == 0
     house.payments.read_balance("a", read_at=3, available=501, frozen=0, total=501)
     assert house.begin("j", fence) == "OK"
 
 
 def test_the_longer_of_two_rests_counts(house: House) -> None:
     fence = house.running()
-    house.payments.cool_down("a", 300)
-    house.payments.cool_down("a", 30)
+    house.payments.note_rate_limit("a", 300)
+    house.payments.note_rate_limit("a", 30)
     assert house.payments.begin("j", fence, turn=1, call="c", cost=1, cap=1).wait == 300
 
 

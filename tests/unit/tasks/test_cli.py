@@ -366,6 +366,7 @@ def test_credits_are_read_from_the_ledger_when_the_api_is_dead(
             "total": 100,
             "reserved": 0,
             "spent": 0,
+            "estimate": 0,
         }
     ]
     assert "NEMO_API_URL" in answer.err

@@ -48,7 +48,9 @@ def test_a_clip_has_addresses_of_the_output_store(desk: Desk) -> None:
             "reply": "Done.",
             "session_id": "s",
             "claim_url": "https://example.org/claim?ct=clm_x",
-            "credits_spent": "80",
+            "call:1": "c",
+            "cost:1": "80",
+            "charged:1": "1",
             "changes": json.dumps(["Turned upright."]),
         },
     )
@@ -119,6 +121,7 @@ def batch(paused: bool = False, committed: float = 0, **counts: int) -> Batch:
         counts={State(state): n for state, n in counts.items()},
         held_by={},
         committed=committed,
+        max_credits=None,
     )
 
 

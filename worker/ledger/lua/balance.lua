@@ -2,28 +2,60 @@
 -- A reading of the balance that began at read_at. Reservations of messages that had ended by
 -- then are in the figures already and fall away; those of running ones stand beside them.
 --   base = available + what of `frozen` is ours: the money our reservations are held against
+-- A reading that finds a token at work also clears what was held against it.
 local account, read_at, available, frozen, total =
   ARGV[2], number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
 local key = account_key(account)
 if number(redis.call('HGET', key, 'read_at')) > read_at then return 'STALE' end
 redis.call('SADD', 'accounts:{' .. ns .. '}', account)
 
+local settled = {}
 local ended = ended_key(account)
 for _, call in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', '(' .. read_at)) do
   local cost = redis.call('HGET', reserved_key(account), call)
   if cost then
     redis.call('HDEL', reserved_key(account), call)
     redis.call('HINCRBYFLOAT', key, 'spent', cost)
+    settled[#settled + 1] = {call = call, cost = tonumber(cost)}
   end
   redis.call('ZREM', ended, call)
 end
-local reserved = 0
+local reserved, outstanding = 0, 0
 for _, cost in ipairs(redis.call('HVALS', reserved_key(account))) do
   reserved = reserved + tonumber(cost)
+  outstanding = outstanding + 1
 end
 local base = available + math.min(frozen, reserved)
 local refused = redis.call('HGET', key, 'refused_at_base')
 if refused and base > tonumber(refused) then redis.call('HDEL', key, 'refused_at_base') end
+
+-- What a clip costs is the difference of two balances. It is exact from one reading without a
+-- message under way (the mark) to the next; until then it is a lower bound, because whatever
+-- was charged since the mark was charged for a message that has settled or is outstanding.
+local before, mark, estimate, exact =
+  unpack(redis.call('HMGET', key, 'total', 'mark_total', 'estimate', 'mark_exact'))
+if before and total > tonumber(before) then
+  -- Credits were added: charges hide behind them, and the count begins anew.
+  mark, exact = total, '0'
+  redis.call('HSET', key, 'mark_total', total, 'mark_exact', 0, 'mark_settled', 0)
+elseif mark then
+  local count = redis.call('HINCRBY', key, 'mark_settled', #settled)
+  local charged = tonumber(mark) - total
+  local known = number(estimate)
+  if charged > 0 and count + outstanding > 0 then
+    local price = charged / (count + outstanding)
+    if price > known or (outstanding == 0 and exact == '1') then
+      redis.call('HSET', key, 'estimate', price)
+    end
+  end
+  if charged > 0 and count == 1 and #settled == 1 and outstanding == 0 and exact == '1' then
+    charge(account, settled[1].call, settled[1].cost, charged)
+  end
+end
+if outstanding == 0 then
+  redis.call('HSET', key, 'mark_total', total, 'mark_exact', 1, 'mark_settled', 0)
+end
 redis.call('HSET', key, 'read_at', read_at, 'available', available, 'frozen', frozen,
   'total', total, 'reserved', reserved, 'base', base)
+redis.call('HDEL', key, 'distrust')
 return 'OK'

@@ -5,7 +5,9 @@
 --   ALREADY     this turn has a message     CLOSED     the turn before it does not allow one
 --   NO_BALANCE  no reading of the balance   NO_CREDIT  the account cannot pay it
 --   BUDGET      the batch may not spend it  COOLING ms the account rests after a 429
---   NO_SLOT     the account's messages in flight are at their cap
+--   NO_SLOT     the account's messages in flight are at their cap, or at what it bears; or
+--               after a 429 another message tries whether it may be one more again
+-- What is reserved is `cost`, or what the account's clips were seen to cost where that is more.
 -- Safe twice: the same call gets OK again, and writes again, so that the durability check that
 -- follows on the same connection has a write of its own to confirm.
 local id, fence, turn, call, cost, lease, cap =
@@ -29,19 +31,25 @@ if number(turn) > 1 then
   if before ~= 'question' and before ~= 'pay_again' then return {'CLOSED'} end
 end
 
-local account = redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until',
-  'refused_at_base')
-local base, reserved, cooling = account[1], number(account[2]), number(account[3])
+local base, reserved, cooling, refused_at, estimate, window, refusals, trying, total =
+  unpack(redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until',
+    'refused_at_base', 'estimate', 'window', 'refusals', 'trying_until', 'total'))
+reserved, cooling, cost = number(reserved), number(cooling), math.max(cost, number(estimate))
 if cooling > now then return {'COOLING', cooling - now} end
 if not base then return {'NO_BALANCE'} end
-if account[4] or tonumber(base) - reserved < cost then return {'NO_CREDIT'} end
+if refused_at or tonumber(base) - reserved < cost then return {'NO_CREDIT'} end
 if job.batch ~= '' then
   local most, used = unpack(redis.call('HMGET', batch_key(job.batch), 'max_credits', 'committed'))
   if most and most ~= '' and number(used) + cost > tonumber(most) then return {'BUDGET'} end
 end
 local slots = slots_key(job.account)
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
-if redis.call('ZCARD', slots) >= cap then return {'NO_SLOT'} end
+local most = math.min(cap, math.floor(tonumber(window) or FIRST_WINDOW))
+if redis.call('ZCARD', slots) >= most then return {'NO_SLOT'} end
+if number(refusals) > 0 then
+  if number(trying) > now then return {'NO_SLOT'} end
+  redis.call('HSET', account_key(job.account), 'trying_until', now + lease)
+end
 
 redis.call('ZADD', slots, now + lease, call)
 redis.call('HSET', reserved_key(job.account), call, cost)
@@ -50,7 +58,7 @@ if job.batch ~= '' then
   redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', cost)
 end
 redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
-  'sent_at', now, 'outcome:' .. turn, 'sent')
+  'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent')
 redis.call('HINCRBY', job_key(id), 'paid', 1)
 redis.call('HINCRBY', job_key(id), 'intents', 1)
 return {'OK'}

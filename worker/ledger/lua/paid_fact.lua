@@ -1,6 +1,7 @@
 -- paid_fact(id, call, name, value) -> OK | KNOWN | UNKNOWN_CALL
 -- A result of money that was spent. It needs no fence, because it is never thrown away, only a
--- call that is this job's own; the first word stands. The fact «ended» frees the call's slot.
+-- call that is this job's own; the first word stands. The fact «ended» frees the call's slot,
+-- the fact «accepted» says that the API bears this message.
 local id, call, name, value = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local job = load_job(id)
 if not job then return 'UNKNOWN_CALL' end
@@ -11,6 +12,7 @@ end
 if not mine then return 'UNKNOWN_CALL' end
 if name == 'ended' then end_call(job, call) end
 if redis.call('HSETNX', job_key(id), 'fact:' .. call .. ':' .. name, value) == 1 then
+  if name == 'accepted' then widen(job.account) end
   return 'OK'
 end
 return 'KNOWN'

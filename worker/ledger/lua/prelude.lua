@@ -27,6 +27,7 @@ local RUNNING = {preparing = true, generating = true, settling = true, rendering
                  delivering = true}
 local ENDS = {succeeded = true, failed = true, cancelled = true}
 local WEIGHT = {high = 16, normal = 4, low = 1}
+local FIRST_WINDOW = 5  -- messages in flight that an account begins with
 
 -- The record as a table of strings; absent fields read as ''.
 local function load_job(id)
@@ -114,6 +115,35 @@ end
 
 local function ever_paid(job)
   return number(job.paid) > 0
+end
+
+-- The API took a message in: the account bears it. Fast growth up to where it was refused last,
+-- one message a round from there on; only while what is allowed is used.
+local function widen(account)
+  local key = account_key(account)
+  local window, threshold = unpack(redis.call('HMGET', key, 'window', 'threshold'))
+  window = tonumber(window) or FIRST_WINDOW
+  if redis.call('ZCARD', slots_key(account)) >= math.floor(window) then
+    local slow = threshold and window >= tonumber(threshold)
+    redis.call('HSET', key, 'window', slow and window + 1 / window or window + 1)
+  end
+  redis.call('HDEL', key, 'refusals', 'trying_until')
+end
+
+-- What a message really cost, told by the balance: in the record, its batch and the sums.
+local function charge(account, call, estimated, charged)
+  local id, turn = string.match(call, '^(.*):(%d+):%d+$')
+  if not id or redis.call('HGET', job_key(id), 'call:' .. turn) ~= call then return end
+  redis.call('HSET', job_key(id), 'cost:' .. turn, charged, 'charged:' .. turn, 1)
+  redis.call('HINCRBYFLOAT', account_key(account), 'spent', charged - estimated)
+  local batch, state = unpack(redis.call('HMGET', job_key(id), 'batch', 'state'))
+  if batch and batch ~= '' then
+    redis.call('HINCRBYFLOAT', batch_key(batch), 'committed', charged - estimated)
+  end
+  if ENDS[state] then
+    redis.call('HINCRBY', job_key(id), 'revision', 1)
+    redis.call('ZADD', OUTBOX, now, 'job:' .. id)
+  end
 end
 
 -- The message of a call is over: its slot is free, and its reservation falls with the first

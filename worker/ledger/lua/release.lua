@@ -34,7 +34,9 @@ elseif mode == 'pay_again' then
   end
 end
 if mode ~= '' then
-  redis.call('HSET', job_key(id), 'decided', mode, 'decided_by', who, 'decided_at', now)
+  local decisions = cjson.decode(job.decisions ~= '' and job.decisions or '[]')
+  decisions[#decisions + 1] = {choice = mode, by = who, at = now}
+  redis.call('HSET', job_key(id), 'decisions', cjson.encode(decisions))
 end
 
 redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0, 'message', '', 'remedy', '')

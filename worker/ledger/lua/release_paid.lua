@@ -25,7 +25,8 @@ end
 if job.batch ~= '' then
   redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', -cost)
 end
-redis.call('HDEL', job_key(id), 'call:' .. turn, 'cost:' .. turn, 'outcome:' .. turn, 'sent_at')
+redis.call('HDEL', job_key(id), 'call:' .. turn, 'cost:' .. turn, 'outcome:' .. turn,
+  'before:' .. turn, 'sent_at')
 redis.call('HSET', job_key(id), 'released:' .. call, why)
 redis.call('HINCRBY', job_key(id), 'paid', -1)
 return 'OK'
