@@ -1,125 +1,136 @@
-"""The page: what it shows, how it links, and that nothing on it is taken for markup."""
+"""The page as a file: what it holds, how it links, and that nothing in it is taken for markup.
+
+What it looks like and how it is used, a browser says: ``tests/integration/test_gallery.py``.
+"""
 
 import io
 import json
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tasks.page import write_page
 from tasks.payload import Result
-from tests.unit.tasks.conftest import Desk
-from worker.ledger.states import Reason, State
+from tests.support.results import result, video
 
-ATTACK = """</title></p>"'><script>alert(1)</script><img src=x onerror=alert(1)>$title&amp;"""
+ATTACK = """</title></p>"'><script>alert(1)</script><img src=x onerror=alert(1)>$title&amp;<!--"""
 
 
 class Reader(HTMLParser):
-    """Collects elements and text."""
+    """Collects elements, text and the jobs."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
+        self.source = page
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self._data = ""
+        self._in_jobs = False
         self.feed(page)
+        self.jobs: list[dict[str, Any]] = json.loads(self._data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        self._in_jobs = ("id", "jobs") in attrs
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self._in_jobs:
+            self._data += data
+        else:
+            self.text += data
 
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
-
-def page(results: list[Result], folder: Path | None = None, title: str = "spring") -> Reader:
+def page(results: Iterable[Result], folder: Path | None = None, title: str = "spring") -> Reader:
     sink = io.StringIO()
     write_page(title, results, sink, folder)
     return Reader(sink.getvalue())
 
 
-def made(desk: Desk, **fields: object) -> Result:
-    job_id = desk.submit(**fields)
-    clip = {
-        "key": "b 1/a#1.mp4",
-        "poster": "b 1/a#1.jpg",
-        "bytes": 2_500_000,
-        "sha256": "00",
-        "width": 1080,
-        "height": 1920,
-        "seconds": 6.0,
-        "codec": "h264",
-    }
-    facts = {"clip": json.dumps(clip), "claim_url": "https://example.org/?ct=clm_secret"}
-    desk.end(job_id, State.SUCCEEDED, facts=facts)
-    return desk.producer.get(job_id)
+def links(url: str, folder: Path | None) -> tuple[str | None, str | None]:
+    """Clip and poster as they are linked."""
+    shown = video(1, url=f"{url}.mp4", poster=f"{url}.jpg")
+    (job,) = page([result(1, video=shown)], folder).jobs
+    return job["clip"].get("src"), job["clip"].get("poster")
 
 
-def held(desk: Desk, **fields: object) -> Result:
-    job_id = desk.submit(**fields)
-    desk.end(job_id, State.HELD, reason=Reason.PLAN, message="No <export>.", remedy="Upgrade.")
-    return desk.producer.get(job_id)
+@pytest.mark.parametrize(
+    ("folder", "link"),
+    [
+        ("/data", "out/b%201/a%231"),
+        ("/data/out/b 1", "a%231"),
+        ("/data/pages/june", "../../out/b%201/a%231"),
+        ("/data/pages/june/1", "file:///data/out/b%201/a%231"),
+        (None, "file:///data/out/b%201/a%231"),
+    ],
+)
+def test_local_clips_near_the_page_are_linked_from_it(folder: str | None, link: str) -> None:
+    found = links("file:///data/out/b%201/a%231", Path(folder) if folder else None)
+    assert found == (f"{link}.mp4", f"{link}.jpg")
 
 
-def test_a_clip_plays_from_disk_next_to_the_page(desk: Desk) -> None:
-    found = page([made(desk)], desk.folder / "shown" / "here")
-    (video,) = found.all("video")
-    assert video["src"] == "../../output/b%201/a%231.mp4"
-    assert video["poster"] == "../../output/b%201/a%231.jpg"
-    assert video["preload"] == "none"
-    assert "controls" in video
+def test_clips_of_a_web_store_are_linked_and_odd_addresses_are_not() -> None:
+    assert links("https://cdn.example.org/a", Path("/")) == (
+        *("https://cdn.example.org/a.mp4", "https://cdn.example.org/a.jpg"),
+    )
+    for odd in ("javascript:alert(1)//", "s3://bucket/a", "data:text/html,"):
+        assert links(odd, Path("/")) == ("", "")
+    (job,) = page([result(1, video=video(1, url="s3://bucket/a.mp4"))]).jobs
+    assert job["clip"]["address"] == "s3://bucket/a.mp4"
 
 
-def test_without_a_place_of_its_own_the_links_are_whole(desk: Desk) -> None:
-    (video,) = page([made(desk)]).all("video")
-    assert str(video["src"]).startswith("file:///")
+def test_reason_remedy_and_marks_are_there() -> None:
+    done, held, running = page([result(0), result(7), result(9)]).jobs
+    assert done["marks"] == ["Nothing moves in it: it is one still picture."]
+    assert held["why"]["code"] == "plan"
+    assert held["why"]["remedy"].startswith("Upgrade it, then `reelqueue release")
+    assert running["progress"] == "The clip is being rendered."
+    assert "progress" not in held
 
 
-def test_clips_of_a_web_store_are_linked_and_odd_addresses_are_not(desk: Desk) -> None:
-    result = made(desk)
-    for url, shown in (("https://cdn.example.org/a.mp4", True), ("javascript:alert(1)", False)):
-        assert result.video is not None
-        video = result.video.model_copy(update={"url": url, "poster": None})
-        found = page([result.model_copy(update={"video": video})])
-        assert [player["src"] for player in found.all("video")] == [url] * shown
+def test_nothing_that_comes_from_outside_is_markup() -> None:
+    plain = page([result(7)])
+    why = {"code": "plan", "message": ATTACK, "remedy": ATTACK}
+    attacked = result(7, prompt=ATTACK, image=ATTACK, data={ATTACK: ATTACK}, reason=why)
+    found = page([attacked], title=ATTACK)
+    assert [tag for tag, _ in found.elements] == [tag for tag, _ in plain.elements]
+    assert found.text.count(ATTACK) == 2, "title and heading"
+    (job,) = found.jobs
+    assert (job["prompt"], job["image"], job["data"]) == (ATTACK, ATTACK, [[ATTACK, ATTACK]])
+    assert "<script>alert" not in found.source
 
 
-def test_reason_remedy_and_totals_are_shown(desk: Desk) -> None:
-    found = page([made(desk), held(desk)])
-    assert "No <export>. Upgrade." in found.text
-    assert "1 of 2 clips" in found.text
-    assert "2.5 MB" in found.text
-    assert [card["data-state"] for card in found.all("article")] == ["succeeded", "held"]
-    assert [button["value"] for button in found.all("button")] == ["", "held", "succeeded"]
-
-
-def test_nothing_that_comes_from_outside_is_markup(desk: Desk) -> None:
-    kinds = len(page([made(desk), held(desk)]).elements)
-    results = [
-        make(desk, prompt=ATTACK, image=f"{name}/{ATTACK}", data={"note": ATTACK})
-        for make, name in ((made_of_media, "a"), (held_of_media, "b"))
+def test_only_the_pages_own_script_may_run() -> None:
+    found = page([])
+    (policy,) = [
+        attributes["content"] or ""
+        for tag, attributes in found.elements
+        if tag == "meta" and "http-equiv" in attributes
     ]
-    found = page(results, title=ATTACK)
-    assert len(found.all("script")) == 1
-    assert found.all("img") == []
-    # One more line a card for its own column; nothing else.
-    assert len(found.elements) == kinds + 2
-    assert found.text.count(ATTACK) >= 4
+    assert "unsafe" not in policy
+    assert "script-src 'sha256-" in policy
+    assert "http" not in found.source.replace(policy, "").replace("http-equiv", "")
 
 
-def made_of_media(desk: Desk, **fields: object) -> Result:
-    return made(desk, media=f"ab/{'ab' * 32}.jpg", **fields)
+def test_claim_tokens_stay_off_the_page() -> None:
+    assert "clm_" not in page([result(n) for n in range(10)]).source
 
 
-def held_of_media(desk: Desk, **fields: object) -> Result:
-    return held(desk, media=f"ab/{'ab' * 32}.jpg", **fields)
-
-
-def test_claim_tokens_stay_off_the_page(desk: Desk) -> None:
+def test_jobs_are_written_as_they_are_read() -> None:
+    """However many there are, one at a time is in memory."""
     sink = io.StringIO()
-    write_page("spring", [made(desk)], sink, None)
-    assert "clm_" not in sink.getvalue()
+    sizes = []
+
+    def read() -> Iterator[Result]:
+        for number in range(20):
+            sizes.append(sink.tell())
+            yield result(number)
+
+    write_page("spring", read(), sink, None)
+    assert sizes == sorted(set(sizes))
 
 
 def test_an_empty_batch_has_a_page_too() -> None:
-    assert "0 of 0 clips" in page([]).text
+    assert page([]).jobs == []

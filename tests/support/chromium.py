@@ -1,0 +1,130 @@
+"""A headless Chromium that a test drives over its debugging protocol."""
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from tests.support.waiting import wait_until
+
+PROGRAM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+"""Where it is installed; None: nowhere."""
+
+FLAGS: Final = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0"),
+)
+
+
+class Tab:
+    """One page of the browser, and a hand that types and clicks in it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: Any) -> None:
+        self._loop = loop
+        self._socket = socket
+        self._calls = 0
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One call of the protocol."""
+        return self._loop.run_until_complete(self._call(method, parameters))
+
+    def open(self, url: str) -> None:
+        """Go to an address, and wait until the page is there."""
+        self.call("Page.navigate", url="about:blank")
+        self.call("Page.navigate", url=url)
+        ready = "document.readyState === 'complete' && location.href !== 'about:blank'"
+        wait_until(lambda: self.ask(ready), f"{url} to load")
+
+    def ask(self, expression: str) -> Any:
+        """The value of an expression in the page."""
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str, text: str = "") -> None:
+        """Press one key."""
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another size."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def prefer(self, **features: str) -> None:
+        """Set what a person prefers, such as ``color_scheme="dark"``."""
+        wanted = [
+            {"name": f"prefers-{name.replace('_', '-')}", "value": value}
+            for name, value in features.items()
+        ]
+        self.call("Emulation.setEmulatedMedia", features=wanted)
+
+    def screenshot(self, to: Path) -> None:
+        """Write what is seen as a PNG."""
+        to.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+
+    async def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._calls += 1
+        await self._socket.send_json({"id": self._calls, "method": method, "params": parameters})
+        while True:
+            message = await self._socket.receive(timeout=60)
+            answer = json.loads(message.data)
+            if answer.get("id") == self._calls:
+                assert "error" not in answer, answer["error"]
+                result: dict[str, Any] = answer["result"]
+                return result
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Tab]:
+    """A browser with an empty profile; it ends with the block."""
+    assert PROGRAM is not None
+    with (profile.parent / "chromium.log").open("wb") as log:
+        process = subprocess.Popen(
+            [PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stdout=log, stderr=log
+        )
+    loop = asyncio.new_event_loop()
+    try:
+        place = profile / "DevToolsActivePort"
+        wait_until(
+            lambda: place.exists() and place.read_text().count("\n") > 0, "Chromium to start"
+        )
+        port = place.read_text().split()[0]
+        session = loop.run_until_complete(_session())
+        try:
+            yield Tab(loop, loop.run_until_complete(_socket(session, port)))
+        finally:
+            loop.run_until_complete(session.close())
+    finally:
+        loop.close()
+        process.kill()
+        process.wait()
+
+
+async def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession()
+
+
+async def _socket(session: aiohttp.ClientSession, port: str) -> aiohttp.ClientWebSocketResponse:
+    async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as reply:
+        address = (await reply.json())["webSocketDebuggerUrl"]
+    return await session.ws_connect(address, max_msg_size=0)

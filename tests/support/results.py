@@ -1,0 +1,75 @@
+"""Public records of made-up jobs, of every kind that a page or a table shows."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.payload import Result
+from worker.ledger.states import State
+
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+KINDS = ("succeeded",) * 7 + ("held", "failed", "rendering")
+
+
+def result(number: int, **changes: Any) -> Result:
+    """The record of job ``number``; its kind follows from the number."""
+    state = State(changes.pop("state", KINDS[number % len(KINDS)]))
+    fields: dict[str, Any] = {
+        "job_id": f"00000000-0000-4000-8000-{number:012}",
+        "batch_id": "b",
+        "parent_id": None,
+        "row": number + 1,
+        "state": state,
+        "reason": _reason(state, number),
+        "image": f"photos/product-{number:05}.jpg",
+        "prompt": f"Slow push-in on product {number}, soft light, 6 seconds",
+        "priority": "normal",
+        "video": video(number) if state is State.SUCCEEDED else None,
+        "reply": None,
+        "timeline": "Timeline (1 track): 1. Video: product (0-6s)",
+        "session": {"session_id": "s", "task_id": "t", "claim_url": "https://e.org/?ct=clm_secret"},
+        "render_id": None,
+        "paid_messages": 1,
+        "credits_spent": 100,
+        "credits_estimated": True,
+        "progress": {"stage": state, "message": "The clip is being rendered.", "since": MOMENT},
+        "attempts": 1,
+        "cancel_requested": False,
+        "created_at": MOMENT,
+        "started_at": MOMENT,
+        "finished_at": MOMENT if state.is_end else None,
+        "seconds_in": {},
+        "changes": (),
+        "data": {"sku": f"A-{number}"},
+    }
+    return Result.model_validate({**fields, **changes})
+
+
+def video(number: int, **changes: Any) -> dict[str, Any]:
+    """A clip; every twentieth is marked."""
+    frozen = {"code": "frozen", "message": "Nothing moves in it: it is one still picture."}
+    fields = {
+        "url": f"https://cdn.invalid/{number}.mp4",
+        "source_url": None,
+        "path": None,
+        "bytes": 2_500_000,
+        "sha256": "00",
+        "width": 1920,
+        "height": 1080,
+        "seconds": 6.0,
+        "codec": "h264",
+        "poster": None,
+        "quality": {"ok": number % 20 != 0, "findings": [] if number % 20 else [frozen]},
+    }
+    return {**fields, **changes}
+
+
+def _reason(state: State, number: int) -> dict[str, str] | None:
+    if state is State.HELD:
+        return {
+            "code": "plan",
+            "message": "The plan does not allow export.",
+            "remedy": f"Upgrade it, then `reelqueue release {number}`: it is not paid again.",
+        }
+    if state is State.FAILED:
+        return {"code": "bad_image", "message": "It is no picture.", "remedy": "Give a JPEG."}
+    return None
