@@ -27,7 +27,8 @@ it stops.</p>
 <p>All of it as JSON: <a href="/sandbox/ledger">/sandbox/ledger</a> (<code>?requests=0</code> leaves
 out the list of calls). Faults: <a href="/sandbox/faults">/sandbox/faults</a> (GET, POST a list,
 DELETE). Accounts: <code>POST /sandbox/accounts/&lt;name&gt;/credits {{"add": 100}}</code>,
-<code>…/expire</code>, <code>…/revive</code>, <code>…/scopes {{"render": true}}</code>.</p>
+<code>…/expire</code>, <code>…/revive</code>, <code>…/tokens {{"token": "nmv_usr_…"}}</code>,
+<code>…/scopes {{"render": true}}</code>.</p>
 </html>
 """
 
@@ -44,6 +45,7 @@ def control_routes() -> list[web.RouteDef]:
         web.post("/sandbox/accounts/{name}/credits", top_up),
         web.post("/sandbox/accounts/{name}/expire", expire),
         web.post("/sandbox/accounts/{name}/revive", revive),
+        web.post("/sandbox/accounts/{name}/tokens", admit_token),
         web.post("/sandbox/accounts/{name}/scopes", set_scopes),
     ]
 
@@ -112,6 +114,15 @@ async def revive(request: web.Request) -> web.Response:
     """Make an account's registered tokens valid again."""
     name = _account(request).name
     return bare({"name": name, "revived": request.app[BACKEND].accounts.revive(name)})
+
+
+async def admit_token(request: web.Request) -> web.Response:
+    """Let one more token open an account: a registration, or a token that was replaced."""
+    name, token = _account(request).name, (await body_of(request)).get("token")
+    if not isinstance(token, str) or not token:
+        raise RefusalError(422, "token is a text")
+    request.app[BACKEND].accounts.admit(name, token)
+    return bare({"name": name})
 
 
 async def set_scopes(request: web.Request) -> web.Response:

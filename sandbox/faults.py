@@ -1,5 +1,6 @@
 """Misbehaviour on request: which call goes wrong, how, and how often."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -51,6 +52,8 @@ class Fault(BaseModel):
         times: How many calls; None means once, or without end when a ratio is given.
         ratio: The share of calls; None means each one.
         session: Only calls of this session.
+        picture: Only calls of a session whose last uploaded picture has this name.
+        spoken: Only calls of a session that has, or has not, taken a message in.
         code: Code of a `refuse`.
         retry_after: Seconds in a `Retry-After` header of a `refuse`.
         style: How a `refuse` travels; None is the natural way of its code.
@@ -70,6 +73,8 @@ class Fault(BaseModel):
     times: Annotated[int, Field(ge=1)] | None = None
     ratio: Ratio | None = None
     session: str | None = None
+    picture: str | None = None
+    spoken: bool | None = None
     code: int = 500
     retry_after: Annotated[int, Field(ge=0)] | None = None
     style: Literal["envelope", "status"] | None = None
@@ -88,13 +93,34 @@ class Fault(BaseModel):
             raise ValueError(f"{self.call} knows: {', '.join(sorted(allowed))}")
         return self
 
-    def fits(self, call: Call, session: str | None, via: str | None) -> bool:
+    def fits(self, hit: "Hit") -> bool:
         """Whether a call is of the kind that this fault is for."""
         return (
-            self.call is call
-            and self.session in (None, session)
-            and (self.via is None or self.via == via)
+            self.call is hit.call
+            and self.session in (None, hit.session)
+            and self.picture in (None, hit.picture)
+            and self.spoken in (None, hit.spoken)
+            and self.via in (None, hit.via)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A call as the faults see it.
+
+    Attributes:
+        call: Which call.
+        session: The session that it is about, as far as it says so.
+        picture: The name of that session's last picture.
+        spoken: Whether that session has taken a message in.
+        via: For a download: which way.
+    """
+
+    call: Call
+    session: str | None = None
+    picture: str | None = None
+    spoken: bool = False
+    via: str | None = None
 
 
 FAULTS = TypeAdapter(list[Fault])
@@ -128,10 +154,10 @@ class Faults:
         """Behave again."""
         self._armed.clear()
 
-    def take(self, call: Call, session: str | None, via: str | None = None) -> Fault | None:
+    def take(self, hit: Hit) -> Fault | None:
         """The fault that hits this call, if any. Uses it up by one."""
         for armed in self._armed:
-            if armed.left == 0 or not armed.fault.fits(call, session, via):
+            if armed.left == 0 or not armed.fault.fits(hit):
                 continue
             armed.seen += 1
             ratio = armed.fault.ratio

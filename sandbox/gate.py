@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from sandbox.accounts import Account
 from sandbox.backend import Backend
-from sandbox.faults import Call, Fault
+from sandbox.faults import Call, Fault, Hit
 from sandbox.ledger import RequestEntry
 from sandbox.wire import RefusalError
 
@@ -124,7 +124,12 @@ def hang_up(request: web.Request) -> None:
 async def _answer(
     backend: Backend, request: web.Request, call: Call, handler: Handler, via: str | None
 ) -> web.StreamResponse:
-    fault = backend.faults.take(call, await _session_of(backend, request, call), via)
+    session = await _session_of(backend, request, call)
+    project = backend.projects.of(session) if session else None
+    picture, spoken = (project.picture, project.spoken) if project else (None, False)
+    fault = backend.faults.take(
+        Hit(call, session, picture.name if picture else None, spoken=spoken, via=via)
+    )
     if fault is None:
         return await handler(request)
     request[_FAULT] = fault

@@ -56,6 +56,7 @@ class Project:
     clips: dict[str, Clip] = field(default_factory=dict)
     draft: Json = field(default_factory=dict)
     busy: bool = False
+    spoken: bool = False
 
     @property
     def picture(self) -> Upload | None:
@@ -133,6 +134,10 @@ class Projects:
         )
         self._by_session[project.session_id] = project
         return project
+
+    def of(self, session_id: str) -> Project | None:
+        """A session, whoever asks."""
+        return self._by_session.get(session_id)
 
     def find(self, session_id: str, account: Account) -> Project | None:
         """An account's own session; another's does not exist for it."""

@@ -226,7 +226,7 @@ class Streams:
         if not project.account.reserve(price):
             self._refuse(entry)
             raise RefusalError(2001)
-        project.busy = True
+        project.busy = project.spoken = True
         fault = fault or self._chance_break(number)
         voice = self._voice(number, fault)
         clip = project.plan(text)

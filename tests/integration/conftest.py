@@ -38,6 +38,13 @@ QUICK_SANDBOX = (
 )
 
 
+REFUSED = (
+    *("refused_at_base", "distrust", "cooling_until"),
+    *("refusals", "trying_until", "window", "threshold"),
+)
+"""What an account's record holds against it."""
+
+
 class House:
     """One test's servers and workers, all ended at its end."""
 
@@ -171,9 +178,9 @@ def calm_house(shared_house: House) -> House:
     """The shared house, with no fault left over and nobody to take the next one's."""
     shared_house.sandbox.behave()
     shared_house.settled()
-    # As if its owner had topped it up: a refusal for want of credits stops an account.
+    # As if its owner had mended it: what an account was refused outlasts a test.
     for account in shared_house.redis.scan_iter("account:{rq}:*"):
-        shared_house.redis.hdel(account, "refused_at_base")
+        shared_house.redis.hdel(account, *REFUSED)
     return shared_house
 
 

@@ -102,6 +102,11 @@ class Sandbox:
         path = f"/sandbox/accounts/{account}/credits"
         self._http.post(path, json={"add": credits_added}).raise_for_status()
 
+    def change(self, account: str, what: str, **told: object) -> None:
+        """Change an account: ``expire``, ``revive``, ``tokens``, ``scopes``."""
+        path = f"/sandbox/accounts/{account}/{what}"
+        self._http.post(path, json=told).raise_for_status()
+
     def stop(self) -> None:
         """End it."""
         self._http.close()

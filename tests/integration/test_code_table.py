@@ -1,0 +1,219 @@
+"""Every code at every moment after the upload, in both styles of envelope: one row each.
+
+All rows run at once in one house, each with a fault that strikes its own picture. A second
+phase lets each held job go on by the way out that it names.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+
+from tests.integration.conftest import House
+from worker.ledger.records import Job
+from worker.ledger.states import Reason, State
+
+pytestmark = pytest.mark.integration
+
+OK, HELD, FAILED = State.SUCCEEDED, State.HELD, State.FAILED
+STYLES = ("envelope", "status")
+SERVER = (500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is answered to which call, and what becomes of the job.
+
+    Attributes:
+        call: The call that is refused.
+        code: The code; 0 drops the connection instead.
+        style: How the code travels: in an envelope at HTTP 200, or as a status.
+        state: Where the job ends.
+        reason: Why.
+        paid: Messages that were charged.
+        renders: Exports that reached the API.
+        done: Whether a dropped connection drops only the answer.
+    """
+
+    call: str
+    code: int
+    style: str
+    state: State
+    reason: Reason | None = None
+    paid: int = 1
+    renders: int = 1
+    done: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name, which is its picture's too."""
+        dropped = "-dropped-done" if self.done else "-dropped"
+        how = dropped if not self.code else f"-{self.code}-{self.style}"
+        return f"{self.call}{how}"
+
+    @property
+    def fault(self) -> dict[str, object]:
+        """The fault to ask the stand-in for."""
+        wanted: dict[str, object] = {
+            "call": self.call,
+            "picture": f"{self.name}.png",
+            # The reading before the message is the baseline; the table is about those after it.
+            "spoken": True if self.call == "state" else None,
+        }
+        if not self.code:
+            return {**wanted, "action": "reset", "done": self.done}
+        return {**wanted, "action": "refuse", "code": self.code, "style": self.style}
+
+
+def rows() -> Iterator[Row]:
+    """The table."""
+    yield from reply_rows()
+    yield from paid_rows("state")
+    yield from paid_rows("export", renders=0)
+    yield from paid_rows("poll")
+    for code, style in product((1001, 404, 403, 500), STYLES):
+        yield Row("download", code, style, OK)
+    yield Row("download", 0, "", OK)
+
+
+def reply_rows() -> Iterator[Row]:
+    """The direct reply to the paid message."""
+    for style in STYLES:
+        for code in (1001, 1010, 1011, 401):
+            yield Row("message", code, style, HELD, Reason.TOKEN, paid=0, renders=0)
+        for code in (1002, 404):
+            yield Row("message", code, style, OK)
+        yield Row("message", 4001, style, FAILED, Reason.UNSUPPORTED_FILE, paid=0, renders=0)
+        yield Row("message", 4002, style, FAILED, Reason.FILE_TOO_LARGE, paid=0, renders=0)
+        yield Row("message", 402, style, HELD, Reason.PLAN, paid=0, renders=0)
+        yield Row("message", 400, style, OK)
+        yield Row("message", 429, style, OK)
+        for code in SERVER:
+            yield Row("message", code, style, HELD, Reason.OUTCOME_UNKNOWN, paid=0, renders=0)
+    yield Row("message", 0, "", HELD, Reason.OUTCOME_UNKNOWN, paid=0, renders=0)
+    yield Row("message", 0, "", OK, done=True)
+
+
+def paid_rows(call: str, *, renders: int = 1) -> Iterator[Row]:
+    """A call after the message was paid: nothing is ever paid again."""
+    poll = call == "poll"
+    left = 0 if call == "state" else renders
+    for style in STYLES:
+        for code in (1001, 401):
+            yield Row(call, code, style, HELD, Reason.TOKEN, renders=left)
+        yield Row(call, 1002, style, HELD, Reason.SESSION_LOST, renders=left)
+        if poll:
+            yield Row(call, 404, style, OK, renders=2)
+        else:
+            yield Row(call, 404, style, HELD, Reason.SESSION_LOST, renders=left)
+        yield Row(call, 402, style, HELD, Reason.PLAN, renders=left)
+        # Codes that say nothing about this call cost no clip; an unknown render is made anew.
+        for code in (4001, 400):
+            yield Row(call, code, style, OK, renders=2 if poll else 1)
+        for code in (429, 500, 503):
+            yield Row(call, code, style, OK)
+    yield Row(call, 0, "", OK)
+    if call == "export":
+        yield Row(call, 0, "", OK, done=True)
+
+
+TABLE = list(rows())
+
+
+@dataclass
+class Outcome:
+    """A row's job after it stood still, and after it was let go on."""
+
+    first: Job
+    paid: int
+    renders: int
+    last: Job
+    paid_in_all: int
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
+    with ExitStack() as stack:
+        house = House(tmp_path_factory.mktemp("codes"), stack)
+        house.open_sandbox()
+        house.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
+        house.sandbox.misbehave(*(row.fault for row in TABLE))
+        jobs = {
+            row.name: house.submit(house.image(f"{row.name}.png", n), key=row.name)
+            for n, row in enumerate(TABLE)
+        }
+        house.settled()
+        first = {name: house.job(job_id) for name, job_id in jobs.items()}
+        paid, renders = charged(house), exported(house)
+        house.sandbox.behave()
+        for job in first.values():
+            undecided = job.reason in (Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST)
+            mode = ("as_done" if paid.get(session(job), 0) else "pay_again") if undecided else ""
+            if job.state is HELD:
+                assert house.ledger.release(job.id, mode=mode, who="test") == "OK"
+        house.settled()
+        in_all = charged(house)
+        yield {
+            name: Outcome(
+                first=job,
+                paid=paid.get(session(job), 0),
+                renders=renders.get(session(job), 0),
+                last=house.job(job.id),
+                paid_in_all=in_all.get(session(house.job(job.id)), 0),
+            )
+            for name, job in first.items()
+        }
+
+
+def session(job: Job) -> str:
+    return job.facts.get("session_id", "")
+
+
+def charged(house: House) -> dict[str, int]:
+    """Charged messages by session."""
+    found: dict[str, int] = {}
+    for message in house.sandbox.ledger()["messages"]:
+        key = str(message["session_id"])
+        found[key] = found.get(key, 0) + bool(message["charged"])
+    return found
+
+
+def exported(house: House) -> dict[str, int]:
+    """Exports by session."""
+    found: dict[str, int] = {}
+    for render in house.sandbox.ledger()["renders"]:
+        key = str(render["session_id"])
+        found[key] = found.get(key, 0) + 1
+    return found
+
+
+def test_the_table_is_whole() -> None:
+    assert len(TABLE) >= 60
+    assert len({row.name for row in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_row(row: Row, outcomes: dict[str, Outcome]) -> None:
+    found = outcomes[row.name]
+    assert (found.first.state, found.first.reason) == (row.state, row.reason)
+    assert (found.paid, found.renders) == (row.paid, row.renders)
+    if row.state is not OK:
+        assert found.first.message
+        assert found.first.remedy
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TABLE if row.state is HELD], ids=lambda row: row.name
+)
+def test_the_way_out_leads_to_a_clip_and_pays_for_it_once(
+    row: Row, outcomes: dict[str, Outcome]
+) -> None:
+    found = outcomes[row.name]
+    assert found.last.state is OK
+    assert found.paid_in_all == 1
+    assert len(found.last.facts.get("decisions", "")) > 2 or row.reason not in (
+        Reason.OUTCOME_UNKNOWN,
+        Reason.SESSION_LOST,
+    )
