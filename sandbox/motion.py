@@ -63,8 +63,8 @@ class Window:
 
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*-?\s*(?:seconds?\b|secs?\b|s\b|秒)", re.IGNORECASE)
 _TITLE = re.compile(
-    r"(?:\btitled?\b|标题)\W{0,3}?(?:is|of|为|是)?\s*[:：]?\s*"  # noqa: RUF001 - as people type it
-    r"[\"'“‘「《]([^\"”’」》]{1,80}?)[\"'”’」》]",  # noqa: RUF001 - as people type it
+    r"(?:\btitled?\b|标题)\W{0,3}?(?:is|of|为|是)?\s*[:：]?\s*"
+    r"[\"'“‘「《]([^\"”’」》]{1,80}?)[\"'”’」》]",
     re.IGNORECASE,
 )
 _ASPECTS = (

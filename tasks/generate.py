@@ -111,6 +111,9 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
             return step.again(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
         case "NO_SLOT":
             return step.again(spread(SLOT_WAIT))
+        case "SESSION_BUSY" | "SESSION_BLOCKED":
+            # It joins the session again, which says whether to wait or to be held.
+            return Commit(State.PREPARING, delay=spread(SLOT_WAIT))
         case verdict:
             return step.hold(Reason.POISON, f"The ledger refused the message: {verdict}.")
 
@@ -119,7 +122,8 @@ def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
     job, settings = step.job, step.runtime.settings
     asked = job.turns[-1:] and job.turns[-1].outcome == "question"
     attached = job.fact("attached") or ""
-    text = answer(job.payload, attached) if asked else instructions(job.payload, attached)
+    speak = answer if asked else instructions
+    text = speak(job.payload, attached, job.fact("picture") or "")
     stream = client.message(session_id, text, read_timeout=settings.stream_idle_seconds)
     step.lease.abort = stream.abort
     step.lease.hard_deadline = time.monotonic() + settings.stream_timeout_seconds

@@ -7,10 +7,18 @@ from typing import Any, Final
 _LENGTH: Final = re.compile(r"\b\d+(?:\.\d+)?[\s-]*(?:seconds?|secs?|s)\b", re.IGNORECASE)
 
 
-def instructions(payload: Mapping[str, Any], attached: str = "") -> str:
-    """The job's own instructions: prompt, length, aspect and attachments, said once each."""
+def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
+    """The job's own instructions: prompt, length, aspect and files, said once each.
+
+    Args:
+        payload: The job's.
+        attached: The attached files, and what each is for.
+        picture: The picture to work on, where its session holds others too.
+    """
     prompt, seconds = str(payload["prompt"]).strip(), payload.get("seconds")
     parts = []
+    if picture:
+        parts.append(f"Work with {picture} only; the timeline holds no clip of another picture.")
     if seconds is not None:
         length = f"{seconds:g}-second"
         if _LENGTH.search(prompt):
@@ -26,9 +34,9 @@ def instructions(payload: Mapping[str, Any], attached: str = "") -> str:
     return " ".join([prompt, *parts]).strip()
 
 
-def answer(payload: Mapping[str, Any], attached: str = "") -> str:
+def answer(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
     """The answer to the agent's one question: the instructions again, and leave to choose."""
     return (
-        f"{instructions(payload, attached)} Please decide everything that is not said here "
-        f"yourself, and make the video now without asking again."
+        f"{instructions(payload, attached, picture)} Please decide everything that is not said "
+        f"here yourself, and make the video now without asking again."
     )

@@ -1,8 +1,13 @@
 """What a job brings: its image and what is attached, fetched, checked and cleaned."""
 
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from tasks.joining import follows, shares
 from tasks.payload import is_media_key, is_url
 from tasks.step import Step
 from worker.media import MAX_BYTES, PreparedFile, check_attachment, prepare_image
@@ -10,35 +15,90 @@ from worker.offload import offload
 from worker.sources import fetch_image, resolve_path
 
 _USES: Final = {"audio": "as the music", "video": "as a further clip", "image": "as a picture"}
+_LOGO: Final = re.compile(r"(?<![a-z])logo(?![a-z])|标志|徽标", re.IGNORECASE)
 
 
-def gather(step: Step, folder: Path) -> list[PreparedFile]:
-    """The files to upload, the image first; it is left out when its address is passed on.
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is uploaded for a job.
+
+    Attributes:
+        image: The picture; None when its address is passed on, or when the session has it.
+        attached: Music, logo, further pictures and clips.
+    """
+
+    image: PreparedFile | None
+    attached: tuple[PreparedFile, ...]
+
+    @property
+    def files(self) -> tuple[PreparedFile, ...]:
+        """All of it, the image first."""
+        return (self.image, *self.attached) if self.image else self.attached
+
+    @property
+    def purposes(self) -> str:
+        """What each attached file is for, as the message says it."""
+        return ", ".join(f"{file.name} {_use(file)}" for file in self.attached)
+
+
+def gather(step: Step, folder: Path) -> Material:
+    """The files to upload.
 
     Raises:
         MediaRefused: A file cannot be used.
         SourceRefused: A file may not, or could not, be fetched.
         StoreFailed: The media store failed.
     """
-    payload = step.job.payload
-    files: list[PreparedFile] = []
-    if not payload.get("pass_url"):
+    payload, image = step.job.payload, None
+    if not payload.get("pass_url") and not follows(step):
         place = _place(folder, 0)
         given = str(payload["image"])
         raw = _fetch(step, str(payload.get("media") or given), place)
-        files.append(offload(prepare_image, raw, _name_of(given, "image"), place))
-    for number, given in enumerate(payload.get("attach") or (), start=1):
+        image = offload(prepare_image, raw, _name_of(given, "image"), place)
+    material = Material(image, tuple(_attached(step, folder)))
+    return told_apart(material, step.job.id if shares(step) or follows(step) else "")
+
+
+def told_apart(material: Material, owner: str = "") -> Material:
+    """The same files under names of which each is used once in its session.
+
+    Args:
+        material: The files.
+        owner: The id of the job that brings them, where other jobs bring files too.
+    """
+    tag = f"-{hashlib.sha256(owner.encode()).hexdigest()[:6]}" if owner else ""
+    taken: set[str] = set()
+    named = []
+    for file in material.files:
+        path = Path(file.name)
+        name, n = f"{path.stem}{tag}{path.suffix}", 1
+        while name.lower() in taken:
+            n += 1
+            name = f"{path.stem}{tag}-{n}{path.suffix}"
+        taken.add(name.lower())
+        named.append(replace(file, name=name))
+    if material.image is None:
+        return Material(None, tuple(named))
+    return Material(named[0], tuple(named[1:]))
+
+
+def _attached(step: Step, folder: Path) -> Iterator[PreparedFile]:
+    names: dict[str, str] = step.job.payload.get("attach_names") or {}
+    for number, given in enumerate(step.job.payload.get("attach") or (), start=1):
         place = _place(folder, number)
         raw = _fetch(step, given, place)
-        name = f"attachment-{number}{Path(given).suffix}" if is_media_key(given) else given
-        files.append(offload(check_attachment, raw, _name_of(name, f"attachment-{number}"), place))
-    return files
+        default = f"attachment-{number}"
+        name = (
+            names.get(given) or f"{default}{Path(given).suffix}" if is_media_key(given) else given
+        )
+        yield offload(check_attachment, raw, _name_of(name, default), place)
 
 
-def purpose(file: PreparedFile) -> str:
-    """What an attached file is for, as the message says it."""
-    use = _USES.get(file.content_type.partition("/")[0], "as material")
-    return f"{file.name} {use}"
+def _use(file: PreparedFile) -> str:
+    family = file.content_type.partition("/")[0]
+    if family == "image" and _LOGO.search(file.name):
+        return "as the logo"
+    return _USES.get(family, "as material")
 
 
 def _place(folder: Path, number: int) -> Path:

@@ -49,10 +49,11 @@ def with_contents(job: ImageJob, keep: Keep, folder: Path | None = None) -> Imag
     problems = list(problems_of(job, folder))
     if problems:
         raise InvalidPayloadError(problems)
+    kept = {name: keep(locate(name, folder), name) for name in job.attach if _is_file_name(name)}
+    names = {key: Path(name).name for name, key in kept.items()}
     update: dict[str, object] = {
-        "attach": tuple(
-            keep(locate(name, folder), name) if _is_file_name(name) else name for name in job.attach
-        )
+        "attach": tuple(kept.get(name, name) for name in job.attach),
+        "attach_names": {**job.attach_names, **names},
     }
     if job.media is None and _is_file_name(job.image):
         update["media"] = keep(locate(job.image, folder), job.image)

@@ -79,6 +79,7 @@ def _says_something(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable)]
+MediaKey = Annotated[str, Field(pattern=MEDIA_KEY)]
 Source = Annotated[Name, AfterValidator(_path_or_url)]
 
 
@@ -95,6 +96,7 @@ class ImageJob(BaseModel):
         language: Language of the session.
         priority: How soon it comes to its turn.
         attach: Music, logo or further clips: paths, or keys in our media store.
+        attach_names: What attached contents of our media store were called.
         pass_url: Hand the image's address to the video API instead of fetching it here.
         key: Idempotency key: the same key is the same job.
         data: Anything of the caller's; it comes back in the result.
@@ -115,6 +117,7 @@ class ImageJob(BaseModel):
     language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = "en"
     priority: Priority = "normal"
     attach: Annotated[tuple[Source, ...], Field(max_length=20)] = ()
+    attach_names: Annotated[dict[MediaKey, Name], Field(max_length=20)] = {}
     pass_url: bool = False
     key: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)] | None = (
         None

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import structlog
 
-from tasks.material import gather, purpose
-from tasks.step import FORGET_SESSION, Step, spread
+from tasks.joining import follows, join, out_of_reach, shares
+from tasks.material import Material, gather
+from tasks.step import FORGET_SESSION, LeaseLostError, Step, spread
 from worker.accounts import Credential
 from worker.ledger.ledger import Commit
 from worker.ledger.states import State
@@ -22,10 +23,15 @@ log = structlog.get_logger(__name__)
 
 def prepare(step: Step) -> Commit:
     """Bring the job to where only the paid message is missing; done parts are not done again."""
-    runtime = step.runtime
+    joined = join(step)
+    if isinstance(joined, Commit):
+        return joined
+    step, runtime = joined, joined.runtime
     known = step.job.fact("account")
     credential = step.credential()
     moved = known is not None and known != credential.name
+    if moved and known and follows(step):
+        return out_of_reach(step, known)
     if step.job.fact("uploaded") and not moved:
         return Commit(State.GENERATING, facts={"tries": "0"})
     with runtime.clients.open(credential.token) as client:
@@ -33,25 +39,29 @@ def prepare(step: Step) -> Commit:
         if short is not None:
             return short
         with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
-            files = gather(step, Path(folder))
-            _note(step, files)
+            material = gather(step, Path(folder))
+            _note(step, material)
             # A session belongs to the account that opened it.
             session_id = _session(step, client, credential, may_reuse=not moved)
             step.record(uploading="1")
-            _upload(step, client, session_id, files)
+            _upload(step, client, session_id, material.files)
     return Commit(State.GENERATING, facts={"uploaded": "1", "uploading": "", "tries": "0"})
 
 
-def _note(step: Step, files: Sequence[PreparedFile]) -> None:
-    """Keep what was changed, and what the message says of the attached files."""
-    passed = bool(step.job.payload.get("pass_url"))
-    image, attached = ([], files) if passed else (files[:1], files[1:])
-    changes = [change for file in image for change in file.changes]
+def _note(step: Step, material: Material) -> None:
+    """Keep what was changed, and what the message says of the files."""
+    image = material.image
     step.record(
-        media_name=image[0].name if image else "",
-        changes=json.dumps(changes, ensure_ascii=False),
-        attached=", ".join(purpose(file) for file in attached),
+        # A follow-up shows the picture of the job that it follows.
+        media_name=image.name if image else step.job.fact("media_name") or "",
+        changes=json.dumps(image.changes if image else (), ensure_ascii=False),
+        attached=material.purposes,
+        picture=_picture(step, material) if shares(step) else "",
     )
+
+
+def _picture(step: Step, material: Material) -> str:
+    return material.image.name if material.image else str(step.job.payload["image"])
 
 
 def _gate(
@@ -86,7 +96,7 @@ def _session(step: Step, client: NemoClient, credential: Credential, *, may_reus
     change the clip.
     """
     known = step.job.fact("session_id")
-    if known and may_reuse and not step.job.fact("uploading"):
+    if known and may_reuse and (follows(step) or not step.job.fact("uploading")):
         return known
     step.record(**FORGET_SESSION)
     session = client.create_session(str(step.job.payload.get("language", "en")))
@@ -104,6 +114,8 @@ def _session(step: Step, client: NemoClient, credential: Credential, *, may_reus
     except NemoError as error:
         # The link is a convenience for people; a job does not wait for it.
         log.info("there is no link to the project", error=str(error))
+    if shares(step) and not step.runtime.ledger.share_session(step.job.id, step.lease.fence):
+        raise LeaseLostError
     return session.session_id
 
 

@@ -188,6 +188,9 @@ class Step:
                 wait = self.runtime.settings.settle_first_seconds
                 return Commit(State.SETTLING, delay=wait, facts={"tries": "0"})
             case Action.NEW_SESSION:
+                # What was paid for lies in the session: no other can take its place.
+                if self.job.is_bound:
+                    return self.again(decision.delay, **trouble)
                 return Commit(
                     State.PREPARING,
                     delay=decision.delay,

@@ -21,7 +21,7 @@ def test_an_attached_picture_is_uploaded_after_the_image_and_named(calm_house: H
     ]
     assert uploads == [job.fact("media_name"), "logo.png"]
     (message,) = calm_house.messages_of(job)
-    assert "Use the attached files: logo.png as a picture." in str(message["text"])
+    assert "Use the attached files: logo.png as the logo." in str(message["text"])
 
 
 def test_an_attachment_that_is_no_media_fails_the_job_before_anything_is_paid(

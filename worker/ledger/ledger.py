@@ -6,7 +6,7 @@ script, safe to run twice, because a lost reply makes the client run it again.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -51,6 +51,8 @@ class NewJob:
     row: int = 0
     parent_id: str = ""
     lane: str = ""
+    follows: str = ""
+    """The job in whose session this one goes on, as a further edit."""
 
     @property
     def flow(self) -> str:
@@ -85,6 +87,15 @@ class Claim:
 
     verdict: str  # OK, BUSY, EARLY, GONE, POISON
     record: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """The answer to a job that joins a session: OK with its record, or why not and who is meant."""
+
+    verdict: str  # OK, LOST, SESSION_BUSY, SESSION_BLOCKED, NO_PROJECT
+    other: str = ""
+    record: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +254,29 @@ class Ledger:
             *_pairs(facts),
         )
         return bool(reply == "OK")
+
+    # --- sessions that several jobs use ------------------------------------------------------
+
+    def share_sessions(self, batch_id: str, mode: str) -> str:
+        """Say once how a batch uses sessions, ``own`` or ``shared``; the mode that it has."""
+        self.redis.hsetnx(self.key("batch", batch_id), "session", mode)
+        return str(self.redis.hget(self.key("batch", batch_id), "session"))
+
+    def join_session(self, job_id: str, fence: int) -> Joining:
+        """Bring a job into the session that it is to work in, and take the session for it."""
+        reply = self.scripts.run("join_session", job_id, fence)
+        if reply[0] == "OK":
+            return Joining("OK", record=dict(zip(reply[1][::2], reply[1][1::2], strict=True)))
+        return Joining(reply[0], other=reply[1] if len(reply) > 1 else "")
+
+    def share_session(self, job_id: str, fence: int) -> bool:
+        """Make the job's session its batch's. False: the lease is lost."""
+        return bool(self.scripts.run("share_session", job_id, fence) == "OK")
+
+    def last_message(self, session_id: str) -> str | None:
+        """The call of the last message in a session that several jobs use, or None."""
+        found = self.redis.hget(self.key("session", session_id), "last")
+        return str(found) if found else None
 
     # --- people ------------------------------------------------------------------------------
 
@@ -416,7 +450,10 @@ def pages(values: Iterable[T]) -> Iterator[list[T]]:
 
 def _submit_arguments(job: NewJob) -> list[object]:
     payload = json.dumps(job.payload, ensure_ascii=False, separators=(",", ":"))
-    fields = ("payload", payload, "parent", job.parent_id)
+    fields = (
+        *("payload", payload, "parent", job.parent_id),
+        *(("follows", job.follows) if job.follows else ()),
+    )
     own = (job.id, job.key, job.fingerprint, job.flow, job.batch_id, job.row)
     return [*own, len(fields), *fields]
 

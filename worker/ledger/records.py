@@ -76,8 +76,11 @@ class Job:
 
     @property
     def is_bound(self) -> bool:
-        """Whether money lies in the session: a message that no operator has given up."""
-        return any(turn.outcome != "pay_again" for turn in self.turns)
+        """Whether money lies in the session: a message that no operator has given up.
+
+        In the session of a follow-up it is that of the job that it follows.
+        """
+        return bool(self.fact("follows")) or any(t.outcome != "pay_again" for t in self.turns)
 
     @property
     def paid_messages(self) -> int:
@@ -312,6 +315,8 @@ class Batch:
     max_credits: float | None = None
     source: str = ""
     """Where its manifest lies; empty where that is not known."""
+    blocked_by: str | None = None
+    """The job over whose unknown outcome a shared session, and so the batch, stands still."""
 
     def may_spend(self, price: float) -> bool:
         """Whether its limit allows one more message at this price, in credits."""
@@ -359,6 +364,7 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         created_at=_int(fields, "created_at"),
         counts=counts,
         held_by=held_by,
+        blocked_by=fields.get("blocked_by") or None,
         committed=float(fields.get("committed") or 0),
         max_credits=_float_or_none(fields.get("max_credits")),
         source=fields.get("source", ""),

@@ -35,7 +35,7 @@ class Scripts:
 
     def text(self, name: str) -> str:
         """The whole script as the server runs it."""
-        return "\n".join((self._clock, source("prelude"), source(name)))
+        return "\n".join((self._clock, source("prelude"), source("sessions"), source(name)))
 
     def arguments(self, *values: object) -> list[Any]:
         """Key count, the one key and the arguments of a call, as EVAL and EVALSHA take them."""

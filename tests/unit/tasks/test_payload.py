@@ -40,6 +40,7 @@ def test_everything_that_can_be_said() -> None:
         "language": "zh-CN",
         "priority": "high",
         "attach": ["music.mp3", KEY],
+        "attach_names": {KEY: "logo.png"},
         "pass_url": True,
         "key": "order 7",
         "data": {"sku": "A-1", "n": 3, "gone": None},

@@ -5,6 +5,7 @@
 --   ALREADY     this turn has a message     CLOSED     the turn before it does not allow one
 --   NO_BALANCE  no reading of the balance   NO_CREDIT  the account cannot pay it
 --   BUDGET      the batch may not spend it  COOLING ms the account rests after a 429
+--   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in its session
 --   NO_SLOT     the account's messages in flight are at their cap, or at what it bears; or
 --               after a 429 another message tries whether it may be one more again
 -- What is reserved is `cost`, or what the account's clips were seen to cost where that is more.
@@ -30,6 +31,9 @@ if number(turn) > 1 then
   local before = job['outcome:' .. (number(turn) - 1)]
   if before ~= 'question' and before ~= 'pay_again' then return {'CLOSED'} end
 end
+
+local elsewhere, holder = take_session(id, job)
+if elsewhere then return {elsewhere, holder} end
 
 local base, reserved, cooling, refused_at, estimate, window, refusals, trying, total =
   unpack(redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until',
@@ -59,6 +63,7 @@ if job.batch ~= '' then
 end
 redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
   'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent')
+note_message(job, call)
 redis.call('HINCRBY', job_key(id), 'paid', 1)
 redis.call('HINCRBY', job_key(id), 'intents', 1)
 return {'OK'}

@@ -21,6 +21,21 @@ redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'l
 if account then job.account = account end
 if redis.call('HGET', META, 'suspect') == id then redis.call('HDEL', META, 'suspect') end
 
+-- Whoever held this job up may have been decided about meanwhile: then it looks again.
+if reason == 'blocked' then
+  local holder = redis.call('HGET', job_key(id), 'blocked_by')
+  if stands_still(holder) then
+    redis.call('SADD', waiting_key(holder), id)
+  else
+    state, reason = resume, ''
+    redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
+  end
+end
+if redis.call('HGET', job_key(id), 'session_id') ~= job.session_id then
+  drop_shared(job)
+  leave_session(id, job)
+end
+
 local call = job['call:' .. job.turn]
 if call ~= '' and state ~= 'generating' and state ~= 'settling' then end_call(job, call) end
 if outcome ~= '' then

@@ -45,6 +45,9 @@ local function count(job, field, by)
   if job.batch ~= '' then redis.call('HINCRBY', batch_key(job.batch), field, by) end
 end
 
+-- What follows from a move for sessions that several jobs use; see sessions.lua.
+local after_move
+
 -- Moves the state, the counters and the clock of the state in one go. A held job is counted
 -- under its reason too.
 local function move(id, job, to, reason)
@@ -68,6 +71,7 @@ local function move(id, job, to, reason)
   end
   redis.call('HSET', job_key(id), 'reason', reason or '')
   job.reason = reason or ''
+  after_move(id, job, from)
 end
 
 -- An end or a hold must be told to the world: the entry is filled in the same step.
@@ -82,29 +86,45 @@ end
 
 local function is_single(flow) return string.sub(flow, 1, 7) == 'single:' end
 
+-- Whether no job of a batch may start: it is paused, or its one session is taken.
+local function is_shut(batch)
+  if batch == '' then return false end
+  local paused, admitted = unpack(redis.call('HMGET', batch_key(batch), 'paused', 'admitted'))
+  return paused == '1' or (admitted and admitted ~= '')
+end
+
 -- Puts a job at the end of its flow. A new or reawakened flow starts at the present virtual
 -- time, so that it neither owes nor is owed anything for the time it slept. A batch's pause does
 -- not hold back what waits among the single jobs.
 local function enqueue(id, job)
   redis.call('RPUSH', flow_key(job.flow), id)
-  local paused = job.batch ~= '' and not is_single(job.flow)
-    and redis.call('HGET', batch_key(job.batch), 'paused') == '1'
-  if not paused then redis.call('ZADD', FLOWS, 'NX', virtual_time(), job.flow) end
+  if is_single(job.flow) or not is_shut(job.batch) then
+    redis.call('ZADD', FLOWS, 'NX', virtual_time(), job.flow)
+  end
 end
 
-local function shut_flows(batch)
-  redis.call('HSET', batch_key(batch), 'paused', 1)
+local function take_flows_out(batch)
   for priority, _ in pairs(WEIGHT) do redis.call('ZREM', FLOWS, batch .. ':' .. priority) end
 end
 
-local function open_flows(batch)
-  redis.call('HSET', batch_key(batch), 'paused', 0)
+local function put_flows_back(batch)
+  if is_shut(batch) then return end
   for priority, _ in pairs(WEIGHT) do
     local flow = batch .. ':' .. priority
     if redis.call('EXISTS', flow_key(flow)) == 1 then
       redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
     end
   end
+end
+
+local function shut_flows(batch)
+  redis.call('HSET', batch_key(batch), 'paused', 1)
+  take_flows_out(batch)
+end
+
+local function open_flows(batch)
+  redis.call('HSET', batch_key(batch), 'paused', 0)
+  put_flows_back(batch)
 end
 
 -- Whether the present turn of the job has a message that was, or may have been, sent.

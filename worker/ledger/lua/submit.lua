@@ -20,6 +20,7 @@ local function write(id, key, fingerprint, flow, batch, row, first, last)
     'flow', flow, 'batch', batch, 'state', 'queued', 'turn', 1, 'paid', 0, 'fence', 0,
     'created_at', now, 'entered_at', now, 'row', row,
     unpack(ARGV, first, last))
+  line_up(id)
   redis.call('ZADD', JOBS, now, id)
   if batch ~= '' then redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, row, id) end
   count({batch = batch}, 'n:queued', 1)
