@@ -1,0 +1,134 @@
+"""What a text asks for: an export, credits, the state, an upload, or an edit by the agent.
+
+Source: the contract, «What a message is». Pure. A text is a request only if every word of it
+belongs to one: «please export the video» is, «a ship for exporting nations» is an edit, and so is
+«balance the colours». An edit that is taken for one would cost nothing and could be said again; a
+request that is taken for an edit would be paid for. The words of each request are therefore many.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final
+
+
+class Intent(StrEnum):
+    """What a text asks for. Only a message goes to the agent, and is paid."""
+
+    EXPORT = "export"
+    CREDITS = "credits"
+    STATE = "state"
+    UPLOAD = "upload"
+    MESSAGE = "message"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_KEYS: Final = {
+    Intent.EXPORT: _words("export download 导出 下载 输出 发给我 发我 传给我"),
+    Intent.CREDITS: _words("credit credits balance 积分 余额 点数"),
+    Intent.STATE: _words("status state tracks timeline progress 状态 进度 轨道 时间线 时间轴"),
+    Intent.UPLOAD: _words("upload 上传"),
+}
+_SMALL: Final = _words(
+    "a an the this that it its my our your me us i we you please pls kindly can could would will "
+    "may do does did is are was be have has got to of for in on as at and or now then just again "
+    "ok okay hi hello hey thanks thank want need like let's lets go ahead what what's whats how "
+    "which where where's there any some still yet right currently current so far here all full "
+    "s d im i'm i'd id "
+    "请 麻烦 帮 帮我 帮忙 给 给我 我 我们 你 您 我的 你的 的 了 吗 呢 吧 啊 一下 想 想要 要 "
+    "需要 能 能否 可以 可不可以 能不能 "
+    "现在 目前 当前 马上 再 还 还有 有 是 把 将 这 这个 那个 它 个 下 好 好的 谢谢 什么 怎么 "
+    "怎样 如何 怎么样 多少 几 几个 来 去 和 "
+    "在 哪 哪里 到 呀 嘛 先 就 直接 全部 所有 你好"
+)
+_OWN: Final = {
+    Intent.EXPORT: _words(
+        "video videos clip clips movie film file files result project draft version mp4 mov hd "
+        "1080p 720p 4k high quality final finished link url format send give get save fetch share "
+        "copy computer device phone disk start begin ready "
+        "视频 影片 片子 短片 成片 文件 作品 结果 项目 链接 高清 格式 版本 发 最终 完成 保存 "
+        "本地 电脑 手机 开始"
+    ),
+    Intent.CREDITS: _words(
+        "many much left remaining remain account show check tell see view query know use used "
+        "spent cost available total look up "
+        "剩 剩下 剩余 账户 帐户 账号 查 查看 查询 看 看看 显示 知道 告诉 用 用了 花了 可用 够 "
+        "够不够"
+    ),
+    Intent.STATE: _words(
+        "show check tell see view list give look know about job task video clip project render "
+        "rendering export draft track timeline status update report done finished ready going "
+        "查 查看 查询 看 看看 显示 列出 告诉 知道 任务 视频 项目 作品 渲染 导出 工程 草稿 完成 "
+        "做到 列表"
+    ),
+    Intent.UPLOAD: _words(
+        "file files image images picture pictures photo photos video clip audio music song logo "
+        "track attachment new another one more these those add "
+        "文件 图片 照片 图 视频 音频 音乐 歌曲 标志 素材 新 另 另一 张 一张 一个 几张 些 这些"
+    ),
+}
+_VIDEO: Final = r"(?:the|my|our|this|that) (?:final |finished |last )?(?:video|clip|movie|film|mp4)"
+_NOW: Final = r"(?: file)?(?: to me| now| please| here)*"
+_WHOLE: Final = (
+    (Intent.EXPORT, rf"(?:send|give|get|show|share|hand|e-?mail) (?:me|us) {_VIDEO}{_NOW}"),
+    (Intent.EXPORT, rf"(?:send|give|hand|e-?mail) {_VIDEO} to (?:me|us){_NOW}"),
+    (Intent.EXPORT, rf"(?:save|share|send) {_VIDEO}{_NOW}"),
+    (Intent.EXPORT, rf"(?:i|we)(?: want| need| would like|'d like) {_VIDEO}{_NOW}"),
+    (Intent.STATE, rf"is (?:it|{_VIDEO}) (?:done|ready|finished)(?: yet| now)?"),
+    (Intent.STATE, rf"how(?: is|'s) (?:it|{_VIDEO}) (?:going|doing|coming along)"),
+    (Intent.STATE, r"(?:视频|片子|短片)?(?:好了吗|做好了吗|完成了吗|做完了吗)"),
+)
+_POLITE: Final = re.compile(
+    r"^(?:(?:please|pls|ok|okay|hi|hello|hey|now|(?:can|could|would|will) you(?: please)?)[ ,]+)+"
+)
+_TOKEN: Final = re.compile(r"[a-z0-9]+(?:['’.][a-z0-9]+)*|[\u4e00-\u9fff]+", re.IGNORECASE)
+_CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
+_LONGEST: Final = 5
+_MOST_WORDS: Final = 24
+
+
+def intent_of(text: str) -> Intent:
+    """What a text asks for; anything that is not wholly a request is a message."""
+    plain = " ".join(text.casefold().replace("’", "'").split())
+    bare = _POLITE.sub("", plain).strip(" .,!?。，！？")
+    for intent, pattern in _WHOLE:
+        if re.fullmatch(pattern, bare):
+            return intent
+    known = [intent for intent in _KEYS if _consists(plain, intent)]
+    # «the status of the export» is about the status: whichever word its own request allows.
+    return known[0] if known else Intent.MESSAGE
+
+
+def _consists(text: str, intent: Intent) -> bool:
+    """Whether a text names a request and holds nothing that does not belong to it."""
+    allowed = _SMALL | _OWN[intent] | _KEYS[intent]
+    words = list(_split(text, allowed))
+    return (
+        0 < len(words) <= _MOST_WORDS
+        and all(word in allowed for word in words)
+        and any(word in _KEYS[intent] for word in words)
+    )
+
+
+def _split(text: str, known: frozenset[str]) -> Iterator[str]:
+    """Words; a run of Chinese, which has no spaces, by the longest known word first."""
+    for run in _TOKEN.findall(text):
+        if not _CHINESE.match(run):
+            yield run
+            continue
+        yield from _segments(run, known)
+
+
+def _segments(run: str, known: frozenset[str]) -> list[str]:
+    """The run as known words; as itself where it cannot be one."""
+    ways: list[list[str] | None] = [[], *[None] * len(run)]
+    for end in range(1, len(run) + 1):
+        for start in range(max(0, end - _LONGEST), end):
+            before, word = ways[start], run[start:end]
+            if before is not None and word in known:
+                ways[end] = [*before, word]
+                break
+    return ways[-1] or [run]
