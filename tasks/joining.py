@@ -3,11 +3,10 @@
 Source: the agenda protocol («One message at a time in a session»); the decisions are the ledger's.
 """
 
-import random
 from dataclasses import replace
 from typing import Final
 
-from tasks.step import LeaseLostError, Step
+from tasks.step import LeaseLostError, Step, spread
 from worker.ledger.ledger import Commit
 from worker.ledger.records import read_job
 from worker.ledger.states import Reason, State
@@ -32,7 +31,7 @@ def join(step: Step) -> Step | Commit:
         case "LOST":
             raise LeaseLostError
         case "SESSION_BUSY":
-            return step.again(TURN_WAIT * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            return step.again(spread(TURN_WAIT))
         case "NO_PROJECT":
             return step.fail(
                 Reason.BAD_REQUEST,
