@@ -15,8 +15,14 @@ KINDS = ("succeeded",) * 7 + ("held", "failed", "rendering")
 BARE = result_of(
     read_job(
         {
-            **{"v": "1", "id": "j", "state": "queued", "flow": "b:normal", "fence": "0"},
-            **{"turn": "1", "created_at": "1", "entered_at": "1"},
+            "v": "1",
+            "id": "j",
+            "state": "queued",
+            "flow": "b:normal",
+            "fence": "0",
+            "turn": "1",
+            "created_at": "1",
+            "entered_at": "1",
             "payload": '{"image": "a.jpg"}',
         }
     ),
