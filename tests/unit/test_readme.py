@@ -10,10 +10,13 @@ import pytest
 import typer
 from pydantic import AliasChoices, SecretStr
 from pydantic_core import PydanticUndefined
+from redis import Redis
+from redis.exceptions import NoPermissionError
 
 import tasks
 from config.settings import Settings
 from tasks.cli import app
+from tests.support.valkey import Valkey
 from worker.ledger.states import Reason
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,3 +124,19 @@ def test_env_example_shows_the_default(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_env_example_explains_each_setting(name: str) -> None:
     assert re.search(rf"^# [^\n]+\n#{variable(name)}=", ENV_EXAMPLE, re.MULTILINE)
+
+
+def test_a_user_that_watches_sees_jobs_but_no_token(redis: Redis, valkey: Valkey) -> None:
+    """The user that the README makes for Redis."""
+    found = re.search(r"`(ACL SETUSER watcher [^`]+)`", README)
+    assert found is not None
+    redis.execute_command(*found[1].split())
+    redis.hset("job:{rq}:1", "state", "queued")
+    redis.set("token:{rq}", "nmv_usr_secret")
+    with Redis(port=valkey.port, username="watcher", password="PASSWORD") as watcher:
+        assert watcher.hget("job:{rq}:1", "state") == b"queued"
+        with pytest.raises(NoPermissionError):
+            watcher.get("token:{rq}")
+        with pytest.raises(NoPermissionError):
+            watcher.hset("job:{rq}:1", "state", "held")
+    redis.execute_command("ACL", "DELUSER", "watcher")
