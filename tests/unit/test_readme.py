@@ -130,7 +130,8 @@ def test_a_user_that_watches_sees_jobs_but_no_token(redis: Redis, valkey: Valkey
     """The user that the README makes for Redis."""
     found = re.search(r"`(ACL SETUSER watcher [^`]+)`", README)
     assert found is not None
-    redis.execute_command(*found[1].split())
+    admin: Any = redis
+    admin.execute_command(*found[1].split())
     redis.hset("job:{rq}:1", "state", "queued")
     redis.set("token:{rq}", "nmv_usr_secret")
     with Redis(port=valkey.port, username="watcher", password="PASSWORD") as watcher:
@@ -139,4 +140,4 @@ def test_a_user_that_watches_sees_jobs_but_no_token(redis: Redis, valkey: Valkey
             watcher.get("token:{rq}")
         with pytest.raises(NoPermissionError):
             watcher.hset("job:{rq}:1", "state", "held")
-    redis.execute_command("ACL", "DELUSER", "watcher")
+    admin.execute_command("ACL", "DELUSER", "watcher")
