@@ -26,7 +26,6 @@ from worker.nemo.errors import (
     NemoError,
     OutOfCredits,
     RateLimited,
-    SessionNotFound,
     TokenRefused,
 )
 from worker.policy import Action, Decision, Moment, decide, found, growing_wait
@@ -106,13 +105,14 @@ class Step:
         if name in accounts.names():
             return accounts.of(name)
         found = accounts.holding(job.facts["session_id"])
-        if found is None:
-            raise SessionNotFound(
-                Call.STATE,
-                f"{name} is no longer in NEMO_TOKEN, and no account in it has the session",
-            )
-        self.record(keeper=found.name)
-        return found
+        if found is not None:
+            self.record(keeper=found.name)
+            return found
+        if name == ANONYMOUS and accounts.has_token(ANONYMOUS):
+            return accounts.of(ANONYMOUS)
+        raise TokenRefused(
+            Call.TOKEN, f"{name} is no longer in NEMO_TOKEN, and no account in it has the session"
+        )
 
     def token(self) -> SecretStr:
         """The token of the job's account."""
