@@ -3,6 +3,8 @@
 from celery import current_app, states
 from celery.exceptions import TaskRevokedError
 
+from tasks.inventory import write_at_the_end
+from tasks.producer import Producer
 from tasks.results import result_of
 from worker.ledger.records import UnreadableRecordError
 from worker.ledger.states import State
@@ -40,4 +42,8 @@ def notify(entry: str) -> str:
         case _:
             backend.store_result(job_id, record["progress"], "PROGRESS")
     runtime.ledger.told(entry, job.revision)
+    if job.batch_id:
+        write_at_the_end(
+            Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output), job.batch_id
+        )
     return job.state.value

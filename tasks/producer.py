@@ -45,15 +45,21 @@ class RedisUnavailable(ConnectionError):  # noqa: N818 - as above
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What became of one submission; ``state`` is where the job stands."""
+    """What became of one submission; ``state`` is where the job stands.
+
+    A job whose record was pruned stands where it ended; its key still keeps it from being paid
+    for a second time.
+    """
 
     job_id: str
     state: State
     duplicate: bool
+    pruned: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"job_id": self.job_id, "state": self.state.value, "duplicate": self.duplicate}
+        """As JSON has it; ``pruned`` only where it is so."""
+        told = {"job_id": self.job_id, "state": self.state.value, "duplicate": self.duplicate}
+        return {**told, "pruned": True} if self.pruned else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,9 @@ class Producer:
             refuse_conflict(job, answer)
             duplicate = answer.verdict == "DUPLICATE"
             known = self.ledger.job(answer.job_id) if duplicate else None
+            ended = self.ledger.tombstone(job.key or "") if duplicate and not known else None
+        if ended is not None:
+            return Submission(answer.job_id, ended, duplicate, pruned=True)
         return Submission(answer.job_id, known.state if known else State.QUEUED, duplicate)
 
     # --- reading -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from celery import bootsteps
@@ -16,10 +16,16 @@ from redis.exceptions import RedisError
 
 from worker.durability import why_not_pay
 from worker.fleet import announce, leave
+from worker.retention import moment_before, prune
 from worker.runtime import Runtime, get_runtime
 from worker.ticker import Ticker
 
 log = structlog.get_logger(__name__)
+
+DAY_SECONDS: Final = 86_400
+FORGETS_EVERY: Final = 600.0
+"""The most seconds between two rounds of pruning; a tenth of what records are kept, if that is
+less."""
 
 
 class Rounds:
@@ -111,11 +117,20 @@ class AgendaStep(bootsteps.StartStopStep):
             if not runtime.duty.draining:
                 ticker.tick()
 
+        def forget() -> None:
+            if not runtime.duty.draining and ticker.lead():
+                before = moment_before(runtime.ledger, runtime.settings.result_days)
+                gone = prune(runtime.ledger, before, go_on=lambda: not runtime.duty.draining)
+                if gone.jobs or gone.batches:
+                    log.info("old records were pruned", jobs=gone.jobs, batches=gone.batches)
+
         settings = runtime.settings
+        forgets_every = min(FORGETS_EVERY, settings.result_days * DAY_SECONDS / 10)
         self._rounds = [
             Rounds("pulse", pulse.pause, pulse.beat),
             Rounds("ticker", settings.tick_seconds, tick),
             Rounds("treasury", min(1.0, settings.balance_seconds), treasure),
+            Rounds("retention", forgets_every, forget),
         ]
         for rounds in self._rounds:
             rounds.start()

@@ -25,6 +25,7 @@ app.command()(steering.release)
 app.command()(steering.cancel)
 app.command("credits")(operating.credits_)
 app.command()(operating.doctor)
+app.command()(operating.prune)
 app.command()(operating.schema)
 for starter in (starting.worker, starting.sandbox, starting.flower):
     app.command(context_settings=starting.PASS_EVERYTHING)(starter)

@@ -14,10 +14,12 @@ from tasks.cli.guard import CommandError, Exit
 from tasks.cli.output import Json, console, emit, note, plain, tell_batch
 from tasks.cli.watching import settle, verdict
 from tasks.export import write_csv, write_jsonl
+from tasks.inventory import write_inventory
 from tasks.manifest import Manifest, read
 from tasks.page import write_page
 from tasks.payload import Batch
 from tasks.producer import Producer, UnknownId, default_producer
+from worker.storage import StoreFailed
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
 
@@ -142,6 +144,10 @@ def results(
             case Format.HTML:
                 folder = output.absolute().parent if output else None
                 write_page(batch.name, producer.jobs_of(batch_id), sink, folder)
+    try:
+        write_inventory(producer, batch_id)
+    except StoreFailed as error:
+        note(f"The table beside the clips is not up to date. {error.message} {error.remedy}")
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Operating: balances, the check of every part, and the schemas."""
 
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,8 @@ from tasks.cli.output import Json, console, emit, note, table
 from tasks.payload import Batch, ImageJob, Result
 from tasks.producer import Producer, default_producer
 from worker.ledger.records import Account
+from worker.retention import Pruned, due, moment_before
+from worker.retention import prune as forget
 from worker.shortage import shortage
 
 
@@ -117,6 +121,40 @@ def doctor(as_json: Json = False) -> None:
         if remedy:
             out.print(f"  {remedy}")
     raise typer.Exit(Exit.UNAVAILABLE if wrong else Exit.DONE)
+
+
+def prune(
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, help="At an end for so long; REELQUEUE_RESULT_DAYS if not given."),
+    ] = None,
+    *,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Delete their clips from the output store too.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget jobs that are at an end for long, and batches of which none is left.
+
+    Their keys stay known, so that a late repeat pays nothing. The workers do the same by
+    themselves, and never touch a clip.
+    """
+    producer = default_producer()
+    producer.ping()
+    ledger = producer.ledger
+    before = moment_before(ledger, producer.settings.result_days if days is None else days)
+    if dry_run:
+        found = Pruned(due(ledger, before), 0, 0)
+    else:
+        found = forget(ledger, before, clips=producer.output if clips else None)
+    if as_json:
+        moment = datetime.fromtimestamp(before / 1000, UTC).isoformat()
+        emit({**asdict(found), "before": moment, "dry_run": dry_run})
+    elif dry_run:
+        console().print(f"{found.jobs} jobs would go.")
+    else:
+        console().print(f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips gone.")
 
 
 def schema() -> None:

@@ -161,9 +161,14 @@ class Ledger:
         found: list[tuple[str, str] | None] = []
         for page in pages(keys):
             for value in self.redis.mget([self.key("idem", key) for key in page]):
-                job_id, _, fingerprint = (value or "").partition("|")
+                job_id, fingerprint = value.split("|")[:2] if value else ("", "")
                 found.append((job_id, fingerprint) if value else None)
         return found
+
+    def tombstone(self, key: str) -> State | None:
+        """How the job of a key ended whose record was pruned; None: it was not."""
+        parts = (self.redis.get(self.key("idem", key)) or "").split("|")
+        return State(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - id, fingerprint, state
 
     def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
         """Make a batch record, if it is new. ``source`` says where its manifest lies."""

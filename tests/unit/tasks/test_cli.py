@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from config.settings import Settings, get_settings
 from tasks.cli import app
+from tasks.payload import DEFAULT_PROMPT
 from tasks.producer import default_producer
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import Desk
@@ -287,7 +288,10 @@ def test_a_batch_from_a_folder_to_its_results(ask: Ask, desk: Desk) -> None:
     assert [record["image"] for record in ask("results", batch_id).records] == ["0.png", "1.png"]
     answer = ask("results", batch_id, "--format", "html", "-o", "page.html")
     assert (answer.code, answer.out) == (0, "")
-    assert "<article" in (desk.folder / "page.html").read_text()
+    assert '"name":"0.png"' in (desk.folder / "page.html").read_text()
+    (table,) = (desk.folder / "output").glob("shots-*/manifest.csv")
+    with table.open(newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["0.png", "1.png"]
     assert ask("results", batch_id, "-o", "gone/page.html").code == 2
     assert ask("results", "nope").code == 2
 
@@ -401,3 +405,37 @@ def test_schema_is_one_object(ask: Ask) -> None:
     assert sorted(schemas) == ["batch", "payload", "result"]
     assert schemas["payload"]["additionalProperties"] is False
     assert "video" in schemas["result"]["required"]
+
+
+def test_prune_forgets_what_ended_and_its_key_still_answers(ask: Ask, desk: Desk) -> None:
+    done = desk.submit(key="k-1")
+    desk.end(done, State.SUCCEEDED)
+    desk.producer.ledger.told(f"job:{done}", 1)
+    waits = desk.submit(key="k-2")
+    assert ask("prune", "--json").records[0]["jobs"] == 0
+    trial = ask("prune", "--days", "0", "--dry-run", "--json").records[0]
+    assert (trial["jobs"], trial["dry_run"]) == (1, True)
+    assert ask("status", done).code == 0
+    found = ask("prune", "--days", "0", "--json").records[0]
+    assert (found["jobs"], found["batches"], found["clips"], found["dry_run"]) == (1, 0, 0, False)
+    assert ask("status", done).code == 2
+    assert ask("status", waits).code == 0
+    again = ask("submit", URL, "--prompt", DEFAULT_PROMPT, "--key", "k-1", "--json")
+    assert again.records == [
+        {"job_id": done, "state": "succeeded", "duplicate": True, "pruned": True}
+    ]
+    assert ask("prune", "--days", "-1").code == 2
+
+
+def test_a_table_of_which_records_were_pruned_is_left_as_it_is(ask: Ask, desk: Desk) -> None:
+    desk.picture("shots/0.png")
+    desk.picture("shots/1.png", 5)
+    batch_id = ask("batch", "submit", "shots", "--json").records[0]["batch_id"]
+    ask("results", batch_id)
+    first = desk.producer.ledger.row_ids(batch_id)[0]
+    desk.end(first, State.CANCELLED)
+    desk.producer.ledger.told(f"job:{first}", 1)
+    ask("prune", "--days", "0")
+    assert len(ask("results", batch_id).records) == 1
+    (table,) = (desk.folder / "output").glob("shots-*/manifest.csv")
+    assert len(table.read_text().splitlines()) == 3

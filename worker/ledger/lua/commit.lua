@@ -63,8 +63,16 @@ local function note_pace(done)
     'clip_ms', number(mean_whole) + (whole - number(mean_whole)) / among)
 end
 
+-- What only the work itself needed. A failed job keeps it: a retry goes on with it.
+local function keep_small()
+  redis.call('HDEL', job_key(id), 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
+    'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
+    'polls', 'render_tries', 'render_submitted', 'progress', 'progress_at', 'message', 'remedy')
+end
+
 if ENDS[state] then
   move(id, job, state, reason)
+  if state == 'succeeded' then keep_small() end
   if state == 'succeeded' then note_pace(id) end
   redis.call('HSET', job_key(id), 'finished_at', now)
   unschedule(id)

@@ -2,13 +2,14 @@
 -- Writes new jobs as queued and puts each into its flow. A job is so many values:
 --   id, key, fingerprint, flow, batch, row, count of what follows, field, value, ...
 -- OK | DUPLICATE | CONFLICT        (a key that is known with another payload)
+-- The key of a job that was pruned is known for good: a tombstone, `id|fingerprint|state`.
 -- Safe twice: the second run finds the key, or the id, and answers DUPLICATE.
 local function write(id, key, fingerprint, flow, batch, row, first, last)
   if key ~= '' then
     local idem = 'idem:{' .. ns .. '}:' .. key
     local known = redis.call('GET', idem)
     if known then
-      local old_id, old_print = string.match(known, '^([^|]*)|(.*)$')
+      local old_id, old_print = string.match(known, '^([^|]*)|([^|]*)')
       if old_print ~= fingerprint then return 'CONFLICT', old_id end
       return 'DUPLICATE', old_id
     end

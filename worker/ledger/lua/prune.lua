@@ -1,0 +1,30 @@
+-- prune(before, id, ...) -> {PRUNED | KEPT | GONE, ...}
+-- Forgets jobs that reached an end before a moment and have been told. Of each its key is left, as
+-- a tombstone with the job's end, so that a late repeat of it pays nothing. Safe twice.
+local before = number(ARGV[2])
+
+local function prune(id)
+  local state, finished, key, fingerprint, batch = unpack(redis.call('HMGET', job_key(id), 'state',
+    'finished_at', 'key', 'fingerprint', 'batch'))
+  if not state then
+    redis.call('ZREM', JOBS, id)
+    return 'GONE'
+  end
+  if not ENDS[state] or number(finished) >= before
+    or redis.call('ZSCORE', OUTBOX, 'job:' .. id) then return 'KEPT' end
+  if key and key ~= '' then
+    redis.call('SET', 'idem:{' .. ns .. '}:' .. key, id .. '|' .. fingerprint .. '|' .. state)
+  end
+  count({batch = batch or ''}, 'n:' .. state, -1)
+  if batch and batch ~= '' then
+    redis.call('ZREM', 'rows:{' .. ns .. '}:' .. batch, id)
+    redis.call('HINCRBY', batch_key(batch), 'pruned', 1)
+  end
+  redis.call('ZREM', JOBS, id)
+  redis.call('DEL', job_key(id))
+  return 'PRUNED'
+end
+
+local out = {}
+for at = 3, #ARGV do out[#out + 1] = prune(ARGV[at]) end
+return out
