@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         (), description="Folders from which other services may name files by path."
     )
     private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Hosts in private ranges that image URLs may reach."
+        (), description="Hosts in private ranges that image and clip URLs may reach."
     )
 
     # --- work --------------------------------------------------------------------------------

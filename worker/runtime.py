@@ -28,6 +28,7 @@ class Clients:
     api_url: str
     web_url: str
     identity: Identity
+    private_hosts: tuple[str, ...] = ()
 
     @contextmanager
     def open(self, token: SecretStr | None) -> Iterator[NemoClient]:
@@ -39,6 +40,7 @@ class Clients:
                 web_url=self.web_url,
                 identity=self.identity,
                 token=token,
+                private_hosts=self.private_hosts,
             )
 
 
@@ -78,7 +80,7 @@ class Runtime:
             version=settings.skill_version,
         )
 
-        clients = Clients(settings.api_url, settings.web_url, identity)
+        clients = Clients(settings.api_url, settings.web_url, identity, settings.private_hosts)
         accounts = Accounts(settings, ledger, clients.open)
         return cls(
             settings=settings,

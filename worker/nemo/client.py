@@ -2,17 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
 
-from worker.nemo.download import Download, Source, clip_url, fetch
+from worker.nemo.download import DOWNLOAD_SECONDS, Download, Source, clip_url, fetch
 from worker.nemo.draft import Draft
 from worker.nemo.envelope import DONE, code_of, read_envelope
 from worker.nemo.errors import BadAnswer, Call, NemoError, TokenRefused
+from worker.nemo.outside import Outside
 from worker.nemo.replies import (
     Balance,
     RenderState,
@@ -58,6 +59,7 @@ class NemoClient:
         web_url: Base URL of the links for people.
         identity: The attribution headers' values.
         token: The access token; needed by every call but ``anonymous_token``.
+        private_hosts: Hosts beside the API's own that may lie in private ranges and hold clips.
         open_stream: Opens the HTTP client of one message.
         clock: Now, in seconds since the epoch; for a ``Retry-After`` given as a date.
     """
@@ -70,6 +72,7 @@ class NemoClient:
         web_url: str,
         identity: Identity,
         token: SecretStr | None = None,
+        private_hosts: Iterable[str] = (),
         open_stream: Callable[[], httpx.Client] = open_http,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -77,6 +80,7 @@ class NemoClient:
         self._api_url = api_url.rstrip("/")
         self._web_url = web_url.rstrip("/")
         self._token = token
+        self._private_hosts = tuple(private_hosts)
         self._open_stream = open_stream
         self._clock = clock
         # Encoded answers are not asked for: they save nothing at these sizes, hold events back
@@ -258,8 +262,14 @@ class NemoClient:
 
     def _fetch(self, source: Source, url: httpx.URL, sink: BinaryIO, max_bytes: int) -> Download:
         with_token = source is Source.PROXY
-        return fetch(
+        outside = Outside(
             self._http,
+            api_url=self._api_url,
+            private_hosts=self._private_hosts,
+            seconds=DOWNLOAD_SECONDS,
+        )
+        return fetch(
+            outside,
             url,
             headers=self._headers(Call.DOWNLOAD) if with_token else self._attribution,
             redirect_headers=self._attribution,

@@ -1,6 +1,7 @@
 """Fetches a finished clip into a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO
@@ -8,10 +9,14 @@ from typing import BinaryIO
 import httpx
 
 from worker.nemo.envelope import read_envelope
-from worker.nemo.errors import BadAnswer, Call
+from worker.nemo.errors import BadAnswer, Call, NoAnswer
+from worker.nemo.outside import Outside
 from worker.nemo.transport import failures_of, read_answer
+from worker.reach import ForbiddenHostError
 
 MAX_REDIRECTS = 3
+DOWNLOAD_SECONDS = 540.0
+"""The longest that one way to a clip may take: a server that drips must not hold a step."""
 
 _MAX_LABEL, _MAX_PORT = 64, 65_536
 _BOM = b"\xef\xbb\xbf"
@@ -41,7 +46,7 @@ class Download:
 
 
 def fetch(
-    http: httpx.Client,
+    outside: Outside,
     url: httpx.URL,
     *,
     headers: Mapping[str, str],
@@ -54,7 +59,7 @@ def fetch(
     """Write what an address holds to an emptied sink.
 
     Args:
-        http: The HTTP client; it follows no redirects by itself.
+        outside: Gives the HTTP client for each address; they follow no redirects by themselves.
         url: The address.
         headers: Headers of the first request.
         redirect_headers: Headers wherever a redirect leads: the same without the token.
@@ -65,20 +70,24 @@ def fetch(
 
     Raises:
         Unreachable: No connection was made.
-        NoAnswer: The body is shorter than announced, or the connection broke.
-        BadAnswer: It is no clip: empty, a page, JSON, too large, or nowhere to be found.
+        NoAnswer: The body is shorter than announced, takes too long, or the connection broke.
+        BadAnswer: It is no clip: empty, a page, JSON, too large, nowhere to be found, or at an
+            address that is not public.
         Refusal: The server answered with a refusal.
     """
+    deadline = clock() + DOWNLOAD_SECONDS
     for hop in range(MAX_REDIRECTS + 1):
-        request = http.build_request("GET", url, headers=headers if hop == 0 else redirect_headers)
-        with failures_of(Call.DOWNLOAD):
+        with _told_where_forbidden(), outside.client_for(url) as http, failures_of(Call.DOWNLOAD):
+            request = http.build_request(
+                "GET", url, headers=headers if hop == 0 else redirect_headers
+            )
             response = http.send(request, stream=True)
             try:
                 if response.has_redirect_location:
                     url = _next(url, response)
                     continue
                 _check_head(response, max_bytes, clock)
-                size = _save(response, sink, max_bytes)
+                size = _save(response, sink, max_bytes, lambda: clock() > deadline)
             finally:
                 response.close()
         return Download(size, response.headers.get("content-type"), source)
@@ -98,6 +107,16 @@ def clip_url(url: str, base: str) -> httpx.URL:
     if found.scheme not in ("http", "https") or not _connectable(found):
         raise BadAnswer(Call.DOWNLOAD, "the clip's address is not one of the web")
     return found
+
+
+@contextmanager
+def _told_where_forbidden() -> Iterator[None]:
+    try:
+        yield
+    except ForbiddenHostError as error:
+        raise BadAnswer(
+            Call.DOWNLOAD, f"{error}; REELQUEUE_PRIVATE_HOSTS names those that may be reached"
+        ) from None
 
 
 def _connectable(url: httpx.URL) -> bool:
@@ -121,7 +140,9 @@ def _check_head(response: httpx.Response, max_bytes: int, clock: Callable[[], fl
         raise BadAnswer(Call.DOWNLOAD, f"the clip has {announced} bytes, over {max_bytes}")
 
 
-def _save(response: httpx.Response, sink: BinaryIO, max_bytes: int) -> int:
+def _save(
+    response: httpx.Response, sink: BinaryIO, max_bytes: int, is_over: Callable[[], bool]
+) -> int:
     """Copy the body; the HTTP library holds it against the announced length."""
     sink.seek(0)
     sink.truncate()
@@ -132,6 +153,8 @@ def _save(response: httpx.Response, sink: BinaryIO, max_bytes: int) -> int:
         size += len(chunk)
         if size > max_bytes:
             raise BadAnswer(Call.DOWNLOAD, f"the clip has more than {max_bytes} bytes")
+        if is_over():
+            raise NoAnswer(Call.DOWNLOAD, f"not whole after {DOWNLOAD_SECONDS:.0f} seconds")
         sink.write(chunk)
     if size == 0:
         raise BadAnswer(Call.DOWNLOAD, "the clip is empty")

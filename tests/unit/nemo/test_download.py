@@ -2,8 +2,11 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from tests.unit.nemo.conftest import TOKEN
 from tests.unit.nemo.loopback import Handler, Reply, Server, in_json, serving
@@ -17,6 +20,7 @@ from worker.nemo.errors import (
     ServerFailed,
     TokenRefused,
 )
+from worker.nemo.transport import Identity
 
 CLIP = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 1000
 MP4 = {"Content-Type": "video/mp4"}
@@ -200,3 +204,115 @@ def test_full_disk_is_the_callers_own_error(client: NemoClient, server: Server) 
     with pytest.raises(OSError, match="No space left"):
         fetch(client, f"{server.url}/out/clip.mp4", Full())
     assert len(server.asked) == 1
+
+
+# --- where a clip may lie
+
+
+@pytest.fixture
+def far(http: httpx.Client, server: Server) -> Callable[..., NemoClient]:
+    """Clients of an API by another name, so that the server's own address is a foreign one."""
+
+    def build(*private_hosts: str) -> NemoClient:
+        return NemoClient(
+            http,
+            api_url=server.url.replace("127.0.0.1", "localhost"),
+            web_url="https://web.example",
+            identity=Identity(platform="unknown", version="1.0.0"),
+            token=SecretStr(TOKEN),
+            private_hosts=private_hosts,
+        )
+
+    return build
+
+
+def test_clip_inside_the_house_is_not_asked_for(
+    far: Callable[..., NemoClient], server: Server
+) -> None:
+    server.on(OUTPUT, GOOD)
+    server.on(PROXY, GOOD)
+    done = fetch(far(), f"{server.url}/out/clip.mp4", io.BytesIO())
+    assert done.source is Source.PROXY
+    assert [asked.path for asked in server.asked] == ["/api/render/proxy/r1/download"]
+
+
+def test_redirect_into_the_house_is_not_followed(
+    far: Callable[..., NemoClient], server: Server
+) -> None:
+    """Neither from the clip's address nor from the API's own."""
+    into = Reply(b"", 302, {"Location": f"{server.url}/inside"})
+    server.on(OUTPUT, into)
+    server.on(PROXY, into)
+    url = server.url.replace("127.0.0.1", "localhost")
+    with pytest.raises(BadAnswer, match="not a public address; REELQUEUE_PRIVATE_HOSTS"):
+        fetch(far(), f"{url}/out/clip.mp4", io.BytesIO())
+    assert "/inside" not in [asked.path for asked in server.asked]
+
+
+@pytest.mark.parametrize("with_port", [False, True])
+def test_private_host_that_is_configured_gives_clips(
+    with_port: bool, far: Callable[..., NemoClient], server: Server
+) -> None:
+    server.on(OUTPUT, GOOD)
+    allowed = server.url.removeprefix("http://") if with_port else "127.0.0.1"
+    sink = io.BytesIO()
+    assert fetch(far(allowed), f"{server.url}/out/clip.mp4", sink).source is Source.OUTPUT
+    assert sink.getvalue() == CLIP
+    assert server.asked[0].headers["Authorization"] is None
+
+
+@pytest.mark.parametrize(("answer", "kind"), [(cut, NoAnswer), (cut_chunked, NoAnswer)])
+def test_clip_from_elsewhere_that_is_cut_is_told_as_such(
+    answer: Callable[[Handler], None],
+    kind: type[NemoError],
+    far: Callable[..., NemoClient],
+    server: Server,
+) -> None:
+    server.on(OUTPUT, answer)
+    server.on(PROXY, Reply(b"", 404))
+    with pytest.raises(kind):
+        fetch(far("127.0.0.1"), f"{server.url}/out/clip.mp4", io.BytesIO())
+
+
+def test_other_ports_of_the_apis_own_host_are_allowed(client: NemoClient, server: Server) -> None:
+    with serving() as elsewhere:
+        elsewhere.on(OUTPUT, GOOD)
+        done = fetch(client, f"{elsewhere.url}/out/clip.mp4", io.BytesIO())
+    assert done.source is Source.OUTPUT
+    assert server.asked == []
+
+
+def test_clip_through_the_proxy_that_the_environment_demands(
+    far: Callable[..., NemoClient], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy finds names; written addresses that are private are refused before it is asked."""
+    with serving() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        proxy.on("GET http://clips.example/a.mp4", GOOD)
+        server.on(PROXY, Reply(b"", 404))
+        assert fetch(far(), "http://clips.example/a.mp4", io.BytesIO()).source is Source.OUTPUT
+        with pytest.raises(NemoError):
+            fetch(far(), "http://10.0.0.1/a.mp4", io.BytesIO())
+        assert [asked.path for asked in proxy.asked] == ["http://clips.example/a.mp4"]
+
+
+def test_clip_that_drips_for_ever_is_given_up(http: httpx.Client, server: Server) -> None:
+    now = iter(range(0, 10_000, 200))
+    dripping = NemoClient(
+        http,
+        api_url=server.url,
+        web_url="https://web.example",
+        identity=Identity(platform="unknown", version="1.0.0"),
+        token=SecretStr(TOKEN),
+        clock=lambda: next(now),
+    )
+
+    def drip(handler: Handler) -> None:
+        handler.head(200, {**MP4, "Transfer-Encoding": "chunked"})
+        with suppress(OSError):
+            while True:
+                handler.piece(CLIP[:1000])
+
+    server.on(PROXY, drip)
+    with pytest.raises(NoAnswer, match="not whole after"):
+        dripping.download(None, "r1", io.BytesIO(), 10**9)
