@@ -49,21 +49,44 @@ def with_contents(job: ImageJob, keep: Keep, folder: Path | None = None) -> Imag
     problems = list(problems_of(job, folder))
     if problems:
         raise InvalidPayloadError(problems)
-    kept = {name: keep(locate(name, folder), name) for name in job.attach if _is_file_name(name)}
-    names = {key: Path(name).name for name, key in kept.items()}
-    update: dict[str, object] = {
-        "attach": tuple(kept.get(name, name) for name in job.attach),
-        "attach_names": {**job.attach_names, **names},
-    }
+    job = _with_attachments(job, keep, folder)
     if job.media is None and _is_file_name(job.image):
-        update["media"] = keep(locate(job.image, folder), job.image)
-    return job.model_copy(update=update)
+        return job.model_copy(update={"media": keep(locate(job.image, folder), job.image)})
+    return job
+
+
+def with_attachments(job: ImageJob, keep: Keep) -> ImageJob:
+    """The job with its attached files replaced by contents; its image is not looked at.
+
+    Raises:
+        InvalidPayloadError: Files cannot be used; all of them are named. Nothing was kept then.
+    """
+    problems = list(_attachment_problems(job, None))
+    if problems:
+        raise InvalidPayloadError(problems)
+    return _with_attachments(job, keep, None)
+
+
+def _with_attachments(job: ImageJob, keep: Keep, folder: Path | None) -> ImageJob:
+    files = [name for name in job.attach if _is_file_name(name)]
+    kept = {name: keep(locate(name, folder), name) for name in files}
+    names = {key: Path(name).name for name, key in kept.items()}
+    return job.model_copy(
+        update={
+            "attach": tuple(kept.get(name, name) for name in job.attach),
+            "attach_names": {**job.attach_names, **names},
+        }
+    )
 
 
 def problems_of(job: ImageJob, folder: Path | None = None) -> Iterator[str]:
     """What speaks against the files that a job names: a first look; the worker looks closely."""
     if job.media is None and _is_file_name(job.image):
         yield from _problem("image", job.image, folder)
+    yield from _attachment_problems(job, folder)
+
+
+def _attachment_problems(job: ImageJob, folder: Path | None) -> Iterator[str]:
     for name in job.attach:
         if _is_file_name(name):
             yield from _problem("attach", name, folder)

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from tasks.replies import question_of, reply_of
 from tasks.step import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
@@ -14,14 +15,18 @@ from worker.settlement import Evidence, Reading, Verdict, judge
 
 log = structlog.get_logger(__name__)
 
-SILENT_EDIT = "Done without a word. {timeline}"
-
 
 def settle(step: Step) -> Commit:
     """Read once, judge, and either go on, come back later, or hold."""
     job, settings = step.job, step.runtime.settings
     with step.runtime.clients.open(step.token()) as client:
         state = client.state(job.facts["session_id"])
+    if _spoken_since(step):
+        return step.hold(
+            Reason.OUTCOME_UNKNOWN,
+            "Another message was sent in its project since, so the present draft is not its own.",
+            facts={"as_done": ""},
+        )
     if job.fact("as_done"):
         return _as_done(step, state)
     heard: dict[str, Any] = json.loads(job.call_fact("stream") or "{}")
@@ -52,11 +57,11 @@ def settle(step: Step) -> Commit:
     }
     match verdict:
         case Verdict.DONE:
-            return _done(state, str(heard.get("reply") or ""), facts)
+            return _done(step, state, str(heard.get("reply") or ""), facts)
         case Verdict.WAIT:
             return Commit(State.SETTLING, delay=settings.settle_seconds, facts=facts)
         case Verdict.QUESTION:
-            return _question(step, str(heard["reply"]), facts)
+            return _question(step, question_of(str(heard["reply"])), facts)
         case Verdict.UNKNOWN:
             return step.hold(
                 Reason.OUTCOME_UNKNOWN,
@@ -66,9 +71,16 @@ def settle(step: Step) -> Commit:
             )
 
 
-def _done(state: nemo.State, reply: str, facts: dict[str, str]) -> Commit:
+def _spoken_since(step: Step) -> bool:
+    """Whether somebody else has sent a message in the job's session since its own."""
+    last = step.runtime.ledger.last_message(step.job.facts["session_id"])
+    return last is not None and step.job.call is not None and last != step.job.call
+
+
+def _done(step: Step, state: nemo.State, said: str, facts: dict[str, str]) -> Commit:
     """The draft is kept: every export of this job uses this one, whatever comes later."""
-    timeline = state.draft.timeline()
+    job, timeline = step.job, state.draft.timeline()
+    account = step.runtime.ledger.account(job.facts["account"]) if job.fact("account") else None
     return Commit(
         State.RENDERING,
         outcome="done",
@@ -76,17 +88,17 @@ def _done(state: nemo.State, reply: str, facts: dict[str, str]) -> Commit:
             **facts,
             "draft": state.draft.pack(),
             "timeline": timeline,
-            "reply": reply or SILENT_EDIT.format(timeline=timeline),
+            "reply": reply_of(job, said, timeline, account),
         },
     )
 
 
 def _as_done(step: Step, state: nemo.State) -> Commit:
-    if state.ready:
-        return _done(state, "", {"as_done": "", "tries": "0"})
+    if state.ready and state.fingerprint != step.job.fact("baseline"):
+        return _done(step, state, "", {"as_done": "", "tries": "0"})
     return step.hold(
         Reason.OUTCOME_UNKNOWN,
-        "The project's present draft has nothing to export.",
+        "The project's present draft has nothing of this job to export.",
         facts={"as_done": ""},
     )
 
