@@ -1,14 +1,17 @@
 """The queue's face: enqueue image jobs and follow them, from Python and from the command line."""
 
-from tasks.api import cancel, get, release, retry, submit, submit_batch, wait
+from tasks.api import cancel, get, release, retry, say, submit, submit_batch, wait
+from tasks.follow_up import Answer, NotSayable
 from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result
 from tasks.producer import KeyConflict, RedisUnavailable, Submission, UnknownId
 
 __all__ = [
+    "Answer",
     "Batch",
     "ImageJob",
     "InvalidPayloadError",
     "KeyConflict",
+    "NotSayable",
     "RedisUnavailable",
     "Result",
     "Submission",
@@ -17,6 +20,7 @@ __all__ = [
     "get",
     "release",
     "retry",
+    "say",
     "submit",
     "submit_batch",
     "wait",

@@ -1,11 +1,12 @@
 """The Python API: one function a wish, on the producer of this process's settings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks import batches
+from tasks import batches, follow_up
 from tasks.batches import BatchSubmission
+from tasks.follow_up import Answer
 from tasks.manifest import Manifest, rows
 from tasks.payload import ImageJob, Result
 from tasks.producer import Change, Submission, default_producer
@@ -63,6 +64,23 @@ def wait(job_id: str, timeout: float | None = None) -> Result:
         RedisUnavailable: Redis does not answer.
     """
     return default_producer().wait(job_id, timeout)
+
+
+def say(
+    job_id: str, text: str, *, attach: Sequence[str] = (), key: str | None = None
+) -> Submission | Answer:
+    """Edit a job's clip further, or ask for its export, its state, credits or an upload.
+
+    An edit is a new job in the same project, and is paid for; all else is answered at once.
+
+    Raises:
+        UnknownId: There is no such job.
+        NotSayable: Nothing can be said about it as it stands.
+        InvalidPayloadError: The text or a file is refused.
+        KeyConflict: The key is known with other words.
+        RedisUnavailable: Redis does not answer.
+    """
+    return follow_up.say(default_producer(), job_id, text, attach=attach, key=key)
 
 
 def cancel(any_id: str) -> Change:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from config.settings import get_settings
+from tasks.balances import read_balances
 from tasks.cli.guard import Exit
 from tasks.cli.output import Json, console, emit, note, table
 from tasks.payload import Batch, ImageJob, Result
@@ -26,7 +27,7 @@ def credits_(
     """Tell the balance of each account, and what of it is reserved."""
     producer = default_producer()
     producer.ping()
-    stale = [] if cached else _read_balances(producer)
+    stale = [] if cached else read_balances(producer)
     accounts = producer.ledger.accounts()
     if as_json:
         for account in accounts:
@@ -65,36 +66,6 @@ def _note_waiting(producer: Producer, accounts: list[Account]) -> None:
 
 def _figure(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _read_balances(producer: Producer) -> list[str]:
-    """Read the balances anew; what could not be read, in words. Asks for no anonymous token."""
-    # The client of the video API is slow to load, and most commands do without it.
-    from worker.accounts import (  # noqa: PLC0415
-        ANONYMOUS,
-        AccountRestingError,
-        TokenPendingError,
-    )
-    from worker.nemo.errors import NemoError  # noqa: PLC0415
-    from worker.runtime import Runtime  # noqa: PLC0415
-
-    runtime, trouble = Runtime.open(producer.settings), []
-    known = {account.name for account in producer.ledger.accounts()}
-    for name in runtime.accounts.names():
-        if name == ANONYMOUS and name not in known:
-            continue
-        try:
-            runtime.treasury.read(runtime.accounts.of(name))
-        except TokenPendingError:
-            trouble.append(f"{name}: a worker is just asking for a token; try again.")
-        except AccountRestingError as error:
-            trouble.append(f"{name}: {error} after a 429; these figures are the last ones read.")
-        except NemoError as error:
-            trouble.append(
-                f"{name}: the balance could not be read ({error.message}). Look at NEMO_API_URL "
-                f"({producer.settings.api_url}) and NEMO_TOKEN."
-            )
-    return trouble
 
 
 def doctor(as_json: Json = False) -> None:
