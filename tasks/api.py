@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import batches, follow_up
-from tasks.batches import BatchSubmission
+from tasks.batches import BatchSubmission, SessionMode
 from tasks.follow_up import Answer
 from tasks.manifest import Manifest, rows
 from tasks.payload import ImageJob, Result
@@ -29,6 +29,7 @@ def submit_batch(
     name: str,
     prompt: str | None = None,
     max_credits: float | None = None,
+    session: str = "own",
 ) -> BatchSubmission:
     """Enqueue many jobs as one batch. The same rows under the same name are paid once.
 
@@ -37,12 +38,15 @@ def submit_batch(
         name: The batch's name.
         prompt: For mappings without a prompt of their own; ``{column}`` is filled in.
         max_credits: The most that the batch may spend.
+        session: ``own``, or ``shared``: one project for all rows, one after another.
 
     Raises:
         RedisUnavailable: Redis does not answer.
     """
     manifest = Manifest(name, Path(), rows(enumerate(jobs, start=1), prompt))
-    return batches.submit_batch(default_producer(), manifest, max_credits=max_credits)
+    return batches.submit_batch(
+        default_producer(), manifest, max_credits=max_credits, session=SessionMode(session)
+    )
 
 
 def get(job_id: str) -> Result:

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
-from tasks.manifest import Manifest, Row, batch_id_for
+from tasks.manifest import Manifest, ManifestError, Row, batch_id_for
 from tasks.media import Keep, keep_in, keep_nothing, with_contents
 from tasks.payload import ImageJob, InvalidPayloadError
 from tasks.producer import KeyConflict, Producer, new_job, refuse_conflict
@@ -16,6 +17,13 @@ from worker.ledger.ledger import NewJob, pages
 
 TYPICAL_SECONDS: Final = 240
 """From a message to a delivered clip: generations take 30 to 300 s, renders 30 to 90 s."""
+
+
+class SessionMode(StrEnum):
+    """How the rows of a batch use sessions."""
+
+    OWN = "own"
+    SHARED = "shared"
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ def submit_batch(
     *,
     name: str | None = None,
     max_credits: float | None = None,
+    session: SessionMode = SessionMode.OWN,
 ) -> BatchSubmission:
     """Enqueue a manifest. Twice the same manifest under one name is one batch, paid once.
 
@@ -76,9 +85,11 @@ def submit_batch(
         manifest: The rows.
         name: The batch's name; the manifest's own if None.
         max_credits: The most that the batch may spend, from now on; None leaves it as it is.
+        session: Whether each row has a project of its own, or all share one, one after another.
 
     Raises:
         ManifestError: The manifest cannot be read to its end. Rows before that may be enqueued.
+            Or the batch is known, and uses sessions otherwise.
         RedisUnavailable: Redis does not answer. Submit again: what was enqueued is known.
     """
     title = name or manifest.name
@@ -87,6 +98,12 @@ def submit_batch(
     pending = _chunks(manifest.rows)
     with producer.reaching():
         ledger.open_batch(done.batch_id, title, ledger.now_ms())
+        mode = ledger.share_sessions(done.batch_id, session)
+        if mode != session:
+            raise ManifestError(
+                f"The batch {title} is known, and its session is {mode}: give --session {mode}, "
+                f"or another --name."
+            )
         if max_credits is not None:
             key = ledger.key("batch", done.batch_id)
             ledger.redis.hset(key, "max_credits", f"{max_credits:g}")

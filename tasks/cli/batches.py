@@ -9,7 +9,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from tasks.batches import submit_batch, try_batch
+from tasks.batches import SessionMode, submit_batch, try_batch
 from tasks.cli.guard import CommandError, Exit
 from tasks.cli.output import Json, console, emit, note, plain, tell_batch
 from tasks.cli.watching import settle, verdict
@@ -39,6 +39,9 @@ def submit(
     max_credits: Annotated[
         float | None, typer.Option(min=0, help="The most that the batch may spend.")
     ] = None,
+    session: Annotated[
+        SessionMode, typer.Option(help="A project for each row, or one for all, in turn.")
+    ] = SessionMode.OWN,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
     as_json: Json = False,
@@ -48,7 +51,7 @@ def submit(
     if dry_run:
         _try(producer, manifest, name, as_json=as_json)
         return
-    done = submit_batch(producer, manifest, name=name, max_credits=max_credits)
+    done = submit_batch(producer, manifest, name=name, max_credits=max_credits, session=session)
     if not as_json or wait:
         _note_rejected(done.rejected)
     if as_json and not wait:

@@ -1,0 +1,106 @@
+"""A batch whose rows share one project: one after another, each with its own clip."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import House
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+from worker.ledger.records import Job
+from worker.ledger.states import Reason, State
+
+pytestmark = pytest.mark.integration
+
+
+def batch(house: House, name: str, rows: int) -> str:
+    """Submit a folder of pictures as a batch with one session; its id."""
+    folder = house.folder / name
+    folder.mkdir()
+    for n in range(rows):
+        house.image(f"{name}/picture{n}.png", colour=n * 45)  # apart in any codec
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.cli", "batch", "submit", str(folder), "--session", "shared",
+         "--prompt", "a 1-second slow push-in", "--json"],
+        cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record: dict[str, Any] = json.loads(done.stdout)
+    assert record["jobs"] == rows
+    return str(record["batch_id"])
+
+
+def jobs(house: House, batch_id: str) -> list[Job]:
+    return [house.job(job_id) for job_id in house.ledger.row_ids(batch_id)]
+
+
+def messages(house: House, session_ids: set[str | None]) -> list[dict[str, Any]]:
+    return [m for m in house.sandbox.ledger()["messages"] if m["session_id"] in session_ids]
+
+
+def test_five_rows_go_through_one_project_each_with_its_own_clip(calm_house: House) -> None:
+    house = calm_house
+    batch_id = batch(house, "five", 5)
+    house.settled()
+    done = jobs(house, batch_id)
+    assert [job.state for job in done] == [State.SUCCEEDED] * 5
+    sessions = {job.fact("session_id") for job in done}
+    assert len(sessions) == 1
+    sent = messages(house, sessions)
+    assert len(sent) == 5
+    assert not any(message["overlapping"] for message in sent)
+    names = [str(m["text"]).partition("Work with ")[2].partition(" only")[0] for m in sent]
+    assert names == [job.fact("picture") for job in done], "in the order of the rows, each its own"
+    assert len(set(names)) == 5
+    uploads = [u["name"] for u in house.sandbox.ledger()["uploads"] if u["session_id"] in sessions]
+    assert uploads == names
+    clips = [json.loads(str(job.fact("clip"))) for job in done]
+    assert len({clip["sha256"] for clip in clips}) == 5
+    assert all((house.folder / "output" / Path(clip["key"])).exists() for clip in clips)
+    pictures = {str(m["image_sha256"]) for m in sent}
+    assert len(pictures) == 5, "each message worked on the picture that it named"
+
+
+def test_an_unknown_outcome_pauses_the_rest_until_it_is_decided(calm_house: House) -> None:
+    house = calm_house
+    house.sandbox.misbehave(
+        {"call": "message", "action": "gui"},
+        {"call": "message", "action": "break", "then": "stay", "at": 0.05},
+    )
+    batch_id = batch(house, "doubt", 3)
+
+    def paused() -> bool:
+        found = house.ledger.batch(batch_id)
+        return found is not None and found.paused
+
+    wait_until(paused, "the batch to be paused")
+    first, second, third = jobs(house, batch_id)
+    assert (second.state, second.reason) == (State.HELD, Reason.OUTCOME_UNKNOWN)
+    assert (third.state, third.paid_messages) == (State.QUEUED, 0)
+    found = house.ledger.batch(batch_id)
+    assert found is not None
+    assert found.blocked_by == second.id
+    assert house.ledger.release(second.id, mode="pay_again", who="tests") == "OK"
+    house.settled()
+    done = jobs(house, batch_id)
+    assert [job.state for job in done] == [State.SUCCEEDED] * 3
+    assert [job.paid_messages for job in done] == [1, 2, 1]
+    assert len({job.fact("session_id") for job in done}) == 1
+    assert first.fact("session_id") is not None
+
+
+def test_a_project_that_is_lost_before_payment_is_replaced_for_the_rest(calm_house: House) -> None:
+    house = calm_house
+    house.sandbox.misbehave({"call": "upload", "action": "refuse", "code": 1002})
+    batch_id = batch(house, "lost", 3)
+    house.settled()
+    done = jobs(house, batch_id)
+    assert [job.state for job in done] == [State.SUCCEEDED] * 3
+    assert [job.paid_messages for job in done] == [1, 1, 1]
+    assert len({job.fact("session_id") for job in done}) == 1
