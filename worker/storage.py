@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -69,10 +70,15 @@ class Store:
     def __init__(self, url: str) -> None:
         self._url = re.sub(r"//[^/@]*@", "//", url).rstrip("/")
         self._folder = _folder_of(url)
+        self._source = str(self._folder) if self._folder else url
+        self._turn = threading.RLock()
+        self._is_broken = False
         with self._trouble("opened"):
-            self._fs, self._root = fsspec.core.url_to_fs(
-                str(self._folder) if self._folder else url, use_listings_cache=False
-            )
+            self._open()
+
+    def _open(self) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(self._source, use_listings_cache=False)
+        self._is_broken = False
 
     def __repr__(self) -> str:
         """The address, without a name or a password."""
@@ -171,6 +177,11 @@ class Store:
                 self._fs.rm_file(path)
             except FileNotFoundError:
                 return
+            except Exception:
+                # Some backends have no word of their own for «not there».
+                with suppress(NotStored):
+                    self._info(key)
+                    raise
 
     def url(self, key: str) -> str:
         """The address of a file for people and programs; no name or password stands in it."""
@@ -246,6 +257,21 @@ class Store:
             self._forget(part)
             raise
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have a backend that lives on one connection to oneself, and anew after a failure.
+
+        Those are the ones that fsspec does not share, such as FTP: a connection carries one
+        request at a time, and the server closes it when it is quiet for long.
+        """
+        if self._folder is not None or getattr(getattr(self, "_fs", None), "cachable", True):
+            yield
+            return
+        with self._turn:
+            if self._is_broken:
+                self._open()
+            yield
+
     def _forget(self, part: str) -> None:
         """Delete what was written of a file that failed; if that fails too, it is only clutter."""
         try:
@@ -257,10 +283,12 @@ class Store:
     def _trouble(self, done: str) -> Iterator[None]:
         """Turn whatever a backend raises into one exception that says what to do."""
         try:
-            yield
+            with self._alone():
+                yield
         except StoreFailed:
             raise
         except Exception as error:
+            self._is_broken = True
             # Backends raise what their own libraries raise; there is no common class.
             raise StoreFailed(
                 f"The store {self._url} cannot be {done}: {_told(error)}.", _remedy(error)
