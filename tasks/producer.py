@@ -24,7 +24,7 @@ from tasks.media import keep_in, with_contents
 from tasks.payload import Batch, ImageJob, Result, job_id_for
 from tasks.results import batch_of, result_of
 from worker.ledger.connection import connect
-from worker.ledger.ledger import Ledger, NewJob, Submitted, pages
+from worker.ledger.ledger import PAGE, Ledger, NewJob, Submitted, pages
 from worker.ledger.states import Reason, State
 from worker.storage import Store
 
@@ -196,16 +196,26 @@ class Producer:
         return batch_of(batch, clip_cost=self.settings.clip_cost)
 
     def jobs_of(self, batch_id: str) -> Iterator[Result]:
-        """The records of a batch's jobs, in the order of its rows."""
-        with self.reaching():
-            job_ids = self.ledger.row_ids(batch_id)
-        return self.get_many(job_ids)
+        """The records of a batch's jobs, in the order of its rows; a page at a time."""
+        return self.get_many(self._listed(self.ledger.key("rows", batch_id), newest_first=False))
 
     def recent(self) -> Iterator[Result]:
         """The records of all jobs, newest first, read as far as they are asked for."""
-        with self.reaching():
-            job_ids = self.ledger.recent_ids(self.ledger.redis.zcard(self.ledger.key("jobs")))
-        return self.get_many(job_ids)
+        return self.get_many(self._listed(self.ledger.key("jobs"), newest_first=True))
+
+    def _listed(self, index: str, *, newest_first: bool) -> Iterator[str]:
+        """The ids in an index, however many; what joins it meanwhile makes none come twice."""
+        last: set[str] = set()
+        start = 0
+        while True:
+            with self.reaching():
+                page = list(
+                    self.ledger.redis.zrange(index, start, start + PAGE - 1, desc=newest_first)
+                )
+            if not page:
+                return
+            yield from (job_id for job_id in page if job_id not in last)
+            last, start = set(page), start + len(page)
 
     def batches(self) -> Iterator[Batch]:
         """The records of all batches, newest first."""

@@ -10,7 +10,7 @@ from config.settings import Settings
 from tasks.batches import submit_batch, try_batch
 from tasks.manifest import Manifest, read, rows
 from tasks.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
-from tasks.producer import KeyConflict, Producer, RedisUnavailable, UnknownId
+from tasks.producer import KeyConflict, Producer, RedisUnavailable, UnknownId, new_job
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import Desk
 from worker.ledger.states import Reason, State
@@ -210,3 +210,19 @@ def test_cancelling_a_batch_ends_what_waits(desk: Desk) -> None:
     assert desk.producer.cancel(batch_id).changed == 2
     assert desk.producer.cancel(batch_id).changed == 0
     assert desk.producer.get_batch(batch_id).cancelled == 2
+
+
+def test_more_jobs_than_a_page_are_listed_once_each_and_in_order(desk: Desk) -> None:
+    ledger = desk.producer.ledger
+    ledger.open_batch("b", "spring", 1)
+    job = ImageJob(image="https://example.org/a.jpg")
+    ledger.submit_many(
+        new_job(job, key=f"k-{number}", batch_id="b", row=number) for number in range(1, 1251)
+    )
+    assert [result.row for result in desk.producer.jobs_of("b")] == list(range(1, 1251))
+    found = []
+    for number, result in enumerate(desk.producer.recent()):
+        found.append(result.job_id)
+        if number % 400 == 0:
+            desk.submit(key=f"late-{number}")
+    assert len(found) == len(set(found)) == 1250
