@@ -55,12 +55,3 @@ def follows(step: Step) -> bool:
 def shares(step: Step) -> bool:
     """Whether the job uses its batch's one session."""
     return step.job.fact("shared") is not None
-
-
-def out_of_reach(step: Step, account: str) -> Commit:
-    """A commit for a follow-up whose project belongs to an account that is not there."""
-    return step.hold(
-        Reason.TOKEN,
-        f"Its project belongs to {account}, whose token is no longer in NEMO_TOKEN.",
-        resume=State.PREPARING,
-    )

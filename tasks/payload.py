@@ -298,13 +298,15 @@ class Batch(_Record):
     """The record of one batch: open = queued + running; total = open and all the rest.
 
     ``credits_spent`` and ``credits_reserved`` add up to the estimated price of all messages that
-    the batch has sent; the share of those that are under way counts as reserved.
+    the batch has sent; the share of those that are under way counts as reserved. ``blocked_by``
+    is the job over whose unknown outcome the rows of a shared session wait.
     """
 
     batch_id: str
     name: str
     sealed: bool
     paused: bool
+    blocked_by: str | None = None
     total: NonNegativeInt
     open: NonNegativeInt
     queued: NonNegativeInt

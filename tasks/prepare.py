@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from tasks.joining import follows, join, out_of_reach, shares
+from tasks.joining import follows, join, shares
 from tasks.material import Material, gather
 from tasks.step import FORGET_SESSION, LeaseLostError, Step, spread
 from worker.accounts import Credential
@@ -30,8 +30,10 @@ def prepare(step: Step) -> Commit:
     known = step.job.fact("account")
     credential = step.credential()
     moved = known is not None and known != credential.name
-    if moved and known and follows(step):
-        return out_of_reach(step, known)
+    if moved and follows(step):
+        # It stays in its session, and is paid from the account that keeps this by now.
+        step.record(account=credential.name)
+        moved = False
     if step.job.fact("uploaded") and not moved:
         return Commit(State.GENERATING, facts={"tries": "0"})
     with runtime.clients.open(credential.token) as client:

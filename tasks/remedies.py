@@ -40,6 +40,11 @@ def remedy_for(reason: Reason, job: Job, settings: Settings, *, bind_id: str = "
                 f"The plan does not allow export. Upgrade it, or set a NEMO_TOKEN whose plan does, "
                 f"then `reelqueue release {job.id}`: the clip is exported, not paid again."
             )
+        case Reason.SESSION_LOST if not job.paid_messages:
+            return (
+                "Nothing was paid for this edit; the project that it was to go on in is gone. "
+                "Submit the image again, with all that is wanted in one prompt."
+            )
         case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST:
             return (
                 f"Look at the project ({job.fact('claim_url') or 'no link'}), then choose: "

@@ -98,6 +98,7 @@ def batch_of(batch: records.Batch, *, clip_cost: float, now: float | None = None
         name=batch.name,
         sealed=batch.sealed,
         paused=batch.paused,
+        blocked_by=batch.blocked_by,
         total=batch.total,
         open=batch.open,
         queued=counts[State.QUEUED],

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from tasks.joining import shares
 from tasks.replies import question_of, reply_of
 from tasks.step import Step
 from worker.ledger.ledger import Commit
@@ -66,7 +67,8 @@ def settle(step: Step) -> Commit:
             return step.hold(
                 Reason.OUTCOME_UNKNOWN,
                 f"The message was sent, its stream {_how(heard)}, and {checks} readings of the "
-                f"project show no finished clip. It may have been charged: {_balances(step)}.",
+                f"project show no finished clip. It may have been charged: {_balances(step)}."
+                + (" Its batch is paused until this is decided." if shares(step) else ""),
                 facts=facts,
             )
 

@@ -153,3 +153,29 @@ def test_an_export_that_was_held_goes_on_when_it_is_asked_for(calm_house: House)
     assert (code, answer["action"]) == (0, "export")
     assert "goes on" in answer["text"]
     assert house.wait_for(job_id, State.SUCCEEDED).paid_messages == 1
+
+
+def test_an_edit_whose_project_is_gone_is_held_and_never_starts_afresh(calm_house: House) -> None:
+    """Given a project that the API no longer knows, no other is opened in its place."""
+    house, job = calm_house, made(calm_house)
+    sessions = len(house.sandbox.ledger()["sessions"])
+    house.sandbox.misbehave(
+        {"call": "state", "action": "refuse", "code": 1002, "session": job.fact("session_id")}
+    )
+    edit = house.wait_for(
+        reelqueue(house, "say", job.id, "pan left")[1][0]["job_id"], State.HELD, State.SUCCEEDED
+    )
+    assert (edit.reason, edit.paid_messages) == (Reason.SESSION_LOST, 0)
+    assert "Submit the image again" in edit.remedy
+    assert len(house.sandbox.ledger()["sessions"]) == sessions
+    code, _, told = reelqueue(house, "say", edit.id, "pan right")
+    assert (code, "is gone" in told) == (2, True)
+
+
+def test_the_reply_speaks_of_no_button(calm_house: House) -> None:
+    house = calm_house
+    house.sandbox.misbehave({"call": "message", "action": "gui"})
+    reply = str(made(house).fact("reply"))
+    assert "Your clip is ready: 1 seconds with Lo-fi music.\n\nTimeline (" in reply
+    assert not {"Click", "panel", "点击"} & set(reply.replace("，", " ").split())
+    assert "Export" not in reply

@@ -254,3 +254,15 @@ def test_a_follow_up_comes_between_two_jobs_of_a_shared_batch(house: House) -> N
     assert verdict(house, "j3", third) == ("SESSION_BUSY", "f")
     settle(house, "f", said)
     assert verdict(house, "j3", third) == ("OK", "")
+
+
+def test_what_is_remembered_of_a_session_goes_with_the_record(house: House) -> None:
+    settle(house, "a", in_session(house, "a"))
+    second = follow(house, "b", "a")
+    assert verdict(house, "b", second) == ("OK", "")
+    assert house.begin("b", second, "c-b") == "OK"
+    house.ledger.commit("b", second, Commit(State.SUCCEEDED, outcome="done"))
+    assert house.redis.exists("session:{t}:s")
+    house.redis.delete("outbox:{t}")
+    assert house.ledger.scripts.run("prune", 10**15, "b") == ["PRUNED"]
+    assert not house.redis.exists("session:{t}:s")

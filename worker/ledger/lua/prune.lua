@@ -20,6 +20,7 @@ local function prune(id)
     redis.call('ZREM', 'rows:{' .. ns .. '}:' .. batch, id)
     redis.call('HINCRBY', batch_key(batch), 'pruned', 1)
   end
+  forget_session(id)
   redis.call('ZREM', JOBS, id)
   redis.call('DEL', job_key(id))
   return 'PRUNED'

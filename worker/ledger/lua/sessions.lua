@@ -59,6 +59,16 @@ local function leave_session(id, job)
   end
 end
 
+-- What is remembered of a job's session goes with its record, unless another has it now.
+local function forget_session(id)
+  redis.call('DEL', waiting_key(id))
+  local session = redis.call('HGET', job_key(id), 'session_id')
+  if not session or session == '' then return end
+  local holder = redis.call('HGET', session_key(session), 'holder')
+  if holder and holder ~= id then return end
+  redis.call('DEL', session_key(session), 'uploaded:{' .. ns .. '}:' .. session)
+end
+
 -- A new follow-up takes its place behind the last one in its session.
 local function line_up(id)
   local follows = redis.call('HGET', job_key(id), 'follows')
