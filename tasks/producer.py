@@ -154,7 +154,7 @@ class Producer:
             answer = self.ledger.submit(new_job(job))
             refuse_conflict(job, answer)
             duplicate = answer.verdict == "DUPLICATE"
-            known = self.ledger.job(answer.job_id) if duplicate else None
+            known = next(self.ledger.jobs([answer.job_id]), None) if duplicate else None
             ended = self.ledger.tombstone(job.key or "") if duplicate and not known else None
         if ended is not None:
             return Submission(answer.job_id, ended, duplicate, pruned=True)
@@ -170,7 +170,7 @@ class Producer:
             RedisUnavailable: Redis does not answer.
         """
         with self.reaching():
-            job = self.ledger.job(job_id)
+            job = next(self.ledger.jobs([job_id]), None)
         if job is None:
             raise UnknownId(f"There is no job {job_id}.")
         return result_of(job, self.output)
@@ -233,7 +233,7 @@ class Producer:
         with self.reaching():
             if self.ledger.batch(any_id) is not None:
                 return True
-            if self.ledger.job(any_id) is not None:
+            if next(self.ledger.jobs([any_id]), None) is not None:
                 return False
         raise UnknownId(f"There is no job and no batch {any_id}.")
 

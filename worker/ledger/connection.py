@@ -10,6 +10,8 @@ def connect(settings: Settings) -> Redis:
     return Redis.from_url(
         settings.redis_url.get_secret_value(),
         decode_responses=True,
+        # Bytes that are no text spoil their own record, not the page of records around it.
+        encoding_errors="replace",
         socket_timeout=10,
         socket_connect_timeout=5,
         socket_keepalive=True,

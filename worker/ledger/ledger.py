@@ -11,16 +11,21 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
+from redis.exceptions import ResponseError
+
 from worker.ledger.records import (
     Account,
     Batch,
     Job,
     Pace,
+    UnreadableRecordError,
     read_account,
     read_batch,
     read_counts,
     read_job,
+    read_or_remains,
     read_pace,
+    remains_of,
 )
 from worker.ledger.scripts import Scripts
 from worker.ledger.states import Reason, State
@@ -339,7 +344,10 @@ class Ledger:
         Raises:
             UnreadableRecordError: The record makes no sense to this version.
         """
-        fields = self.redis.hgetall(self.key("job", job_id))
+        try:
+            fields = self.redis.hgetall(self.key("job", job_id))
+        except ResponseError as error:
+            raise UnreadableRecordError(str(error)) from error
         return read_job(fields) if fields else None
 
     def facts(self, job_id: str, *names: str) -> list[str | None]:
@@ -347,13 +355,21 @@ class Ledger:
         return list(self.redis.hmget(self.key("job", job_id), names))
 
     def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
-        """The records of many jobs, in order; ids that are gone are left out."""
+        """The records of many jobs, in order; ids that are gone are left out.
+
+        A record that cannot be read stops no page of others: what is left of it stands in.
+        """
+        asked = list(job_ids)
         with self.redis.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
+            for job_id in asked:
                 pipe.hgetall(self.key("job", job_id))
-            for fields in pipe.execute():
-                if fields:
-                    yield read_job(fields)
+            for job_id, fields in zip(asked, pipe.execute(raise_on_error=False), strict=True):
+                if isinstance(fields, ResponseError):
+                    yield remains_of(job_id, {}, str(fields))
+                elif isinstance(fields, Exception):
+                    raise fields
+                elif fields:
+                    yield read_or_remains(job_id, fields)
 
     def recent_ids(self, limit: int) -> list[str]:
         """Ids of all jobs, newest first."""

@@ -1,7 +1,7 @@
 """The job record as the service reads it: typed, frozen, refused when it makes no sense."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,11 @@ from worker.ledger.states import RUNNING, Reason, State
 VERSION: Final = 1
 FIRST_WINDOW: Final = 5
 """Messages in flight that an account begins with; the scripts have the same figure."""
+
+
+Fields = Mapping[str, str]
+UPGRADES: Final[dict[int, Callable[[Fields], Fields]]] = {}
+"""From each older version of the record to the one after it. There is no older one yet."""
 
 
 class UnreadableRecordError(Exception):
@@ -119,6 +124,21 @@ _OWN: Final = frozenset(
 )
 
 
+def upgraded(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """The record in the form of this version, an older one brought up step by step.
+
+    Raises:
+        UnreadableRecordError: There is no way from its version to this one.
+    """
+    version = int(fields["v"])
+    while version != VERSION:
+        if version not in UPGRADES:
+            raise UnreadableRecordError(f"record version {fields['v']}, this is {VERSION}")
+        version += 1
+        fields = {**UPGRADES[version - 1](fields), "v": str(version)}
+    return fields
+
+
 def read_job(fields: Mapping[str, str]) -> Job:
     """Read a record.
 
@@ -126,13 +146,15 @@ def read_job(fields: Mapping[str, str]) -> Job:
         UnreadableRecordError: The version is unknown, or a field is missing or malformed.
     """
     try:
-        if int(fields["v"]) != VERSION:
-            raise UnreadableRecordError(f"record version {fields['v']}, this is {VERSION}")
+        fields = upgraded(fields)
+        payload = json.loads(fields["payload"])
+        if not isinstance(payload, dict) or not isinstance(payload.get("image", ""), str):
+            raise UnreadableRecordError("its payload is none")
         state = State(fields["state"])
         return Job(
             id=fields["id"],
             state=state,
-            payload=json.loads(fields["payload"]),
+            payload=payload,
             flow=fields["flow"],
             batch_id=fields.get("batch") or None,
             parent_id=fields.get("parent") or None,
@@ -157,8 +179,37 @@ def read_job(fields: Mapping[str, str]) -> Job:
             revision=_int(fields, "revision"),
             facts={name: value for name, value in fields.items() if name not in _OWN},
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
+
+
+def read_or_remains(job_id: str, fields: Mapping[str, str]) -> Job:
+    """Read a record; of one that cannot be read, what is left."""
+    try:
+        return read_job(fields)
+    except UnreadableRecordError as error:
+        return remains_of(job_id, fields, str(error))
+
+
+def remains_of(job_id: str, fields: Mapping[str, str], why: str) -> Job:
+    """A record that cannot be read, in lists: its id, its state if that is known, the reason."""
+    state = fields.get("state", "")
+    moments = {name: fields.get(name, "") for name in ("created_at", "entered_at")}
+    return read_job(
+        {
+            **{name: value if value.isdecimal() else "0" for name, value in moments.items()},
+            **dict.fromkeys(("fence", "turn"), "0"),
+            "v": str(VERSION),
+            "id": job_id,
+            "state": state if state in set(State) else State.HELD,
+            "payload": '{"image": ""}',
+            "flow": "",
+            "batch": fields.get("batch", ""),
+            "reason": Reason.POISON,
+            "message": f"This job's record cannot be read: {why}",
+            "remedy": "Upgrade reelqueue to the version that wrote it, or restore the record.",
+        }
+    )
 
 
 def _int(fields: Mapping[str, str], name: str) -> int:

@@ -34,8 +34,13 @@ local out = {}
 if n <= 0 then return out end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, n)) do
-  local state, owner = unpack(redis.call('HMGET', job_key(id), 'state', 'owner'))
-  if not state or not RUNNING[state] then
+  local found = redis.pcall('HMGET', job_key(id), 'state', 'owner')
+  local state, owner = found[1], found[2]
+  if found.err then
+    set_aside(id, found.err)
+  elseif not state and redis.call('EXISTS', job_key(id)) == 1 then
+    set_aside(id, 'it has no state')
+  elseif not state or not RUNNING[state] then
     redis.call('ZREM', AGENDA, id)
   elseif owner and owner ~= '' and now < grace_until then
     redis.call('ZADD', AGENDA, grace_until, id)

@@ -29,9 +29,20 @@ local ENDS = {succeeded = true, failed = true, cancelled = true}
 local WEIGHT = {high = 16, normal = 4, low = 1}
 local FIRST_WINDOW = 5  -- messages in flight that an account begins with
 
--- The record as a table of strings; absent fields read as ''.
+-- What no script can read is taken out of everybody's way, and kept by id with the reason.
+local function set_aside(id, why)
+  redis.call('HSET', 'unreadable:{' .. ns .. '}', id, why)
+  redis.call('ZREM', AGENDA, id)
+end
+
+-- The record as a table of strings; absent fields read as ''. A key that holds something else
+-- than a record is set aside, and reads as no job.
 local function load_job(id)
-  local flat = redis.call('HGETALL', job_key(id))
+  local flat = redis.pcall('HGETALL', job_key(id))
+  if flat.err then
+    set_aside(id, flat.err)
+    return nil
+  end
   if #flat == 0 then return nil end
   local job = setmetatable({}, {__index = function() return '' end})
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
