@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench lint types imports check lock up down clean
+.PHONY: help install run test bench streams lint types imports check lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: $(READY) ## Run all tests; ARGS="-k name" chooses among them
 
 bench: $(READY) ## Measure how late polls are while every stream slot is taken; ARGS="--jobs 1000"
 	@exec $(BIN)/python -m tests.bench.polls $(ARGS)
+
+streams: $(READY) ## Hear hostile event streams; ARGS="--count 1000000 --seed 7"
+	@exec $(BIN)/python -m tests.soak.streams $(ARGS)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .
