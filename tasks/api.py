@@ -7,7 +7,7 @@ from typing import Any
 from tasks import batches, follow_up
 from tasks.batches import BatchSubmission, SessionMode
 from tasks.follow_up import Answer
-from tasks.manifest import Manifest, rows
+from tasks.manifest import Manifest, given_rows
 from tasks.payload import ImageJob, Result
 from tasks.producer import Change, Submission, default_producer
 
@@ -30,6 +30,7 @@ def submit_batch(
     prompt: str | None = None,
     max_credits: float | None = None,
     session: str = "own",
+    pilot: int | None = None,
 ) -> BatchSubmission:
     """Enqueue many jobs as one batch. The same rows under the same name are paid once.
 
@@ -39,13 +40,18 @@ def submit_batch(
         prompt: For mappings without a prompt of their own; ``{column}`` is filled in.
         max_credits: The most that the batch may spend.
         session: ``own``, or ``shared``: one project for all rows, one after another.
+        pilot: Run so many, and then pause the batch.
 
     Raises:
         RedisUnavailable: Redis does not answer.
     """
-    manifest = Manifest(name, Path(), rows(enumerate(jobs, start=1), prompt))
+    manifest = Manifest(name, Path(), given_rows(jobs, prompt))
     return batches.submit_batch(
-        default_producer(), manifest, max_credits=max_credits, session=SessionMode(session)
+        default_producer(),
+        manifest,
+        max_credits=max_credits,
+        pilot=pilot,
+        session=SessionMode(session),
     )
 
 

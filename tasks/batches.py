@@ -1,22 +1,19 @@
 """Batches: rows of a manifest on their way into the ledger."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from itertools import chain
-from math import ceil
-from pathlib import Path
-from typing import Any, Final
+from itertools import chain, islice
+from typing import Any
 
-from tasks.manifest import Manifest, ManifestError, Row, batch_id_for
-from tasks.media import Keep, keep_in, keep_nothing, with_contents
+from tasks.lines import ManifestError
+from tasks.manifest import Manifest, Row, batch_id_for
+from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, InvalidPayloadError
-from tasks.producer import KeyConflict, Producer, new_job, refuse_conflict
+from tasks.producer import BatchNameTaken, KeyConflict, Producer, new_job, refuse_conflict
+from tasks.rejects import Rejects
 from worker.ledger.ledger import NewJob, pages
-
-TYPICAL_SECONDS: Final = 240
-"""From a message to a delivered clip: generations take 30 to 300 s, renders 30 to 90 s."""
+from worker.ledger.states import Reason
 
 
 class SessionMode(StrEnum):
@@ -35,39 +32,26 @@ class BatchSubmission:
     duplicates: int = 0
     rejected: list[dict[str, Any]] = field(default_factory=list)
 
-    def reject(self, number: int, reason: str) -> None:
-        """Note a row that is no job."""
-        self.rejected.append({"row": number, "reason": reason})
-
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What submitting a manifest would do. Credits and seconds are estimates."""
-
-    rows: int
-    good: int
-    rejected: list[dict[str, Any]]
-    duplicates: int
-    credits: float
-    seconds: float
-    hints: list[str]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """A good row, and the record that it makes."""
 
     row: Row
     job: ImageJob
     new: NewJob
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that is no job, and why."""
+
+    row: Row
+    reason: str
 
 
 def submit_batch(
@@ -77,6 +61,8 @@ def submit_batch(
     name: str | None = None,
     max_credits: float | None = None,
     session: SessionMode = SessionMode.OWN,
+    pilot: int | None = None,
+    rejects: Rejects | None = None,
 ) -> BatchSubmission:
     """Enqueue a manifest. Twice the same manifest under one name is one batch, paid once.
 
@@ -84,20 +70,30 @@ def submit_batch(
         producer: Where to.
         manifest: The rows.
         name: The batch's name; the manifest's own if None.
-        max_credits: The most that the batch may spend, from now on; None leaves it as it is.
+        max_credits: The most that the batch may spend in all; None leaves it as it is. What is
+            held for the budget and can be paid now goes on.
+        pilot: Let so many more jobs start, and then pause the batch.
+        rejects: Takes the rows that are no jobs.
         session: Whether each row has a project of its own, or all share one, one after another.
 
     Raises:
+        BatchNameTaken: The name was not asked for, and belongs to another manifest's batch.
         ManifestError: The manifest cannot be read to its end. Rows before that may be enqueued.
             Or the batch is known, and uses sessions otherwise.
         RedisUnavailable: Redis does not answer. Submit again: what was enqueued is known.
+        StoreFailed: The media store does not take a file. Submit again, as above.
     """
+    producer.ping()
     title = name or manifest.name
     ledger, done = producer.ledger, BatchSubmission(batch_id_for(title))
     # A manifest that cannot be read at all says so here, before there is a batch.
-    pending = _chunks(manifest.rows)
+    rest = pages(manifest.rows)
+    first = next(rest, [])
+    contents = Contents(keep_in(producer.media), manifest.folder)
+    if name is None:
+        _refuse_a_strangers_batch(producer, manifest, done.batch_id, first, contents)
     with producer.reaching():
-        ledger.open_batch(done.batch_id, title, ledger.now_ms())
+        ledger.open_batch(done.batch_id, title, ledger.now_ms(), manifest.source)
         mode = ledger.share_sessions(done.batch_id, session)
         if mode != session:
             raise ManifestError(
@@ -105,96 +101,94 @@ def submit_batch(
                 f"or another --name."
             )
         if max_credits is not None:
-            key = ledger.key("batch", done.batch_id)
-            ledger.redis.hset(key, "max_credits", f"{max_credits:g}")
-    keep = keep_in(producer.media)
-    for chunk in pending:
-        entries = list(_entries(chunk, done, keep, manifest.folder))
-        with producer.reaching():
-            answers = ledger.submit_many(entry.new for entry in entries)
-        for entry, answer in zip(entries, answers, strict=True):
-            try:
-                refuse_conflict(entry.job, answer)
-            except KeyConflict as error:
-                done.reject(entry.row.number, str(error))
-                continue
-            if answer.verdict == "OK":
-                done.jobs += 1
-            else:
-                done.duplicates += 1
+            ledger.set_budget(done.batch_id, max_credits)
+        if pilot is not None:
+            ledger.set_pilot(done.batch_id, pilot)
+    for page in chain([first], rest):
+        _submit_page(producer, list(judged(page, done.batch_id, contents)), done, rejects)
     with producer.reaching():
         ledger.seal_batch(done.batch_id)
+        if max_credits is not None:
+            _release_affordable(producer, done.batch_id)
     done.rejected.sort(key=lambda rejected: int(rejected["row"]))
     return done
 
 
-def try_batch(producer: Producer, manifest: Manifest, *, name: str | None = None) -> Trial:
-    """Say what ``submit_batch`` would do. Nothing is written and nothing copied.
+def judged(page: list[Row], batch_id: str, contents: Contents) -> Iterator[Entry | Refused]:
+    """The rows as records, with their files as contents; or why they are none."""
+    for row in page:
+        if row.job is None:
+            yield Refused(row, row.reason)
+            continue
+        try:
+            job = contents.of(row.job)
+        except InvalidPayloadError as error:
+            yield Refused(row, str(error))
+            continue
+        # The same picture under the same words is the same row, wherever it stands.
+        key = job.key or f"batch:{batch_id}:{job.fingerprint}"
+        yield Entry(row, job, new_job(job, key=key, batch_id=batch_id, row=row.place))
+
+
+def _submit_page(
+    producer: Producer,
+    page: list[Entry | Refused],
+    done: BatchSubmission,
+    rejects: Rejects | None,
+) -> None:
+    entries = [row for row in page if isinstance(row, Entry)]
+    refused = [row for row in page if isinstance(row, Refused)]
+    with producer.reaching():
+        answers = producer.ledger.submit_many(entry.new for entry in entries)
+    for entry, answer in zip(entries, answers, strict=True):
+        try:
+            refuse_conflict(entry.job, answer)
+        except KeyConflict as error:
+            refused.append(Refused(entry.row, str(error)))
+            continue
+        if answer.verdict == "OK":
+            done.jobs += 1
+        else:
+            done.duplicates += 1
+    for row in sorted(refused, key=lambda found: found.row.number):
+        done.rejected.append({"row": row.row.number, "reason": row.reason})
+        if rejects is not None:
+            rejects.add(row.row.line, row.reason, row.row.place)
+
+
+def _refuse_a_strangers_batch(
+    producer: Producer, manifest: Manifest, batch_id: str, first: list[Row], contents: Contents
+) -> None:
+    """Two folders may both hold a jobs.csv: they are two batches, unless the rows are the same.
 
     Raises:
-        ManifestError: The manifest cannot be read to its end.
-        RedisUnavailable: Redis does not answer.
+        BatchNameTaken: The batch is of another file, and knows none of these rows.
     """
-    found = BatchSubmission(batch_id_for(name or manifest.name))
-    seen: set[str] = set()
-    pictures: Counter[str] = Counter()
-    for chunk in pages(manifest.rows):
-        entries = list(_entries(chunk, found, keep_nothing, manifest.folder))
-        known = _known(producer, [entry.new.id for entry in entries])
-        for entry in entries:
-            if entry.new.id in seen | known:
-                found.duplicates += 1
-                continue
-            seen.add(entry.new.id)
-            found.jobs += 1
-            pictures[entry.job.media or entry.job.image] += 1
-    at_once = producer.settings.account_in_flight * max(1, len(producer.settings.tokens))
-    return Trial(
-        rows=found.jobs + found.duplicates + len(found.rejected),
-        good=found.jobs + found.duplicates,
-        rejected=found.rejected,
-        duplicates=found.duplicates,
-        credits=found.jobs * producer.settings.clip_cost,
-        seconds=ceil(found.jobs / at_once) * TYPICAL_SECONDS,
-        hints=list(_hints(producer, found, pictures)),
+    with producer.reaching():
+        batch = producer.ledger.batch(batch_id)
+        if batch is None or not batch.source or batch.source == manifest.source:
+            return
+        entries = [row for row in judged(first, batch_id, contents) if isinstance(row, Entry)]
+        if any(producer.ledger.known(entry.new.key for entry in entries)):
+            return
+    raise BatchNameTaken(
+        f"There is a batch «{batch.name}» already, of another manifest ({batch.source}), and none "
+        f"of these rows is in it. Give this one a name with --name; --name '{batch.name}' adds "
+        f"its rows to that batch."
     )
 
 
-def _hints(producer: Producer, found: BatchSubmission, pictures: Counter[str]) -> Iterator[str]:
-    if found.jobs > 1 and not producer.settings.tokens:
-        yield "NEMO_TOKEN is not set: an anonymous token has 100 credits, about one clip."
-    again = sum(n - 1 for n in pictures.values())
-    if again:
-        yield f"{again} rows show a picture that another row shows too; each makes a clip."
-
-
-def _known(producer: Producer, job_ids: list[str]) -> set[str]:
-    with producer.reaching(), producer.ledger.redis.pipeline(transaction=False) as pipe:
-        for job_id in job_ids:
-            pipe.exists(producer.ledger.key("job", job_id))
-        return {job_id for job_id, there in zip(job_ids, pipe.execute(), strict=True) if there}
-
-
-def _entries(
-    chunk: list[Row], found: BatchSubmission, keep: Keep, folder: Path
-) -> Iterator[_Entry]:
-    """The good rows, with their files as contents; the others are noted as rejected."""
-    for row in chunk:
-        if row.job is None:
-            found.reject(row.number, row.reason)
-            continue
-        try:
-            job = with_contents(row.job, keep, folder)
-        except InvalidPayloadError as error:
-            found.reject(row.number, str(error))
-            continue
-        key = f"batch:{found.batch_id}:{job.fingerprint}"
-        new = new_job(job, key=key, batch_id=found.batch_id, row=row.number)
-        yield _Entry(row, job, new)
-
-
-def _chunks(found: Iterator[Row]) -> Iterator[list[Row]]:
-    """Rows in chunks, the first of which is read at once."""
-    rest = pages(found)
-    first = next(rest, [])
-    return chain([first], rest)
+def _release_affordable(producer: Producer, batch_id: str) -> None:
+    """Let go on what is held for the budget, as far as the budget now reaches."""
+    ledger = producer.ledger
+    batch = ledger.batch(batch_id)
+    if batch is None or batch.max_credits is None or not batch.held_by.get(Reason.BUDGET):
+        return
+    left = (batch.max_credits - batch.committed) // producer.clip_price()
+    held = (
+        job.job_id
+        for page in ledger.standing(batch_id)
+        for job in page
+        if job.reason == Reason.BUDGET
+    )
+    ledger.release_many(list(islice(held, max(0, int(min(left, batch.total))))))

@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.balances import read_balances
 from tasks.intents import Intent, intent_of
-from tasks.media import keep_in, with_attachments
+from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, Result, job_id_for
 from tasks.producer import Producer, Submission, UnknownId, refuse_conflict
 from worker.ledger.ledger import NewJob
@@ -221,7 +221,7 @@ def _edit(
     # A repetition is answered whatever has become of the job since.
     if known is None:
         _refuse_unfit(job)
-    payload = with_attachments(payload, keep_in(producer.media))
+    payload = Contents(keep_in(producer.media)).of_attachments(payload)
     words = f"{job.id}:{payload.fingerprint}"
     new = NewJob(
         id=new_id,

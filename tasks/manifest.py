@@ -3,16 +3,17 @@
 A row that cannot be used does not stop the others: it is named with its line and the reason.
 """
 
-import csv
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
+from tasks.lines import Header, Line, ManifestError, list_folder, read_csv, read_header, read_jsonl
 from tasks.payload import ImageJob, InvalidPayloadError
+from tasks.rejects import COLUMNS, ROW, CsvRejects, JsonlRejects, Rejects
 
 IMAGE_SUFFIXES: Final = frozenset(
     {
@@ -22,18 +23,9 @@ IMAGE_SUFFIXES: Final = frozenset(
 )
 """What is taken for an image in a folder. What it really is, its content says later."""
 
-_OURS: Final = frozenset(
-    {
-        *("image", "prompt", "key", "aspect", "seconds", "language", "priority"),
-        *("attach", "pass_url"),
-    }
-)
+_NOT_A_COLUMN: Final = frozenset({"version", "media", "data", "attach_names"})
+_OURS: Final = frozenset(ImageJob.model_fields) - _NOT_A_COLUMN
 _PLACE: Final = re.compile(r"\{([^{}]+)\}")
-_DELIMITERS: Final = ",;\t"
-
-
-class ManifestError(ValueError):
-    """A manifest that cannot be read at all. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +33,22 @@ class Row:
     """One row: the job it describes, or why it describes none.
 
     Attributes:
-        number: Its line in the file, from 1; in a folder, its place in the order of names.
+        line: As it stands in the manifest.
         job: The job.
         reason: Why there is none.
+        place: Where its result stands among the batch's: its line, or in a file of rejected rows
+            the line that it had first.
     """
 
-    number: int
+    line: Line
     job: ImageJob | None
     reason: str = ""
+    place: int = 0
+
+    @property
+    def number(self) -> int:
+        """Its line in the file, from 1; in a folder, its place in the order of names."""
+        return self.line.number
 
 
 def batch_id_for(name: str) -> str:
@@ -68,11 +68,15 @@ class Manifest:
         name: The batch's name, unless another is asked for: the manifest's own.
         folder: Where relative paths start, before the working directory is tried.
         rows: Its rows. They can be read once.
+        source: Where it lies; empty if it is no file.
+        rejects: Opens a file for the rows that are refused, in the manifest's own form.
     """
 
     name: str
     folder: Path
     rows: Iterator[Row]
+    source: str = ""
+    rejects: Callable[[Path], Rejects] | None = None
 
 
 def read(source: Path, prompt: str | None = None) -> Manifest:
@@ -86,54 +90,63 @@ def read(source: Path, prompt: str | None = None) -> Manifest:
         ManifestError: There is no such manifest, or it cannot be read. The latter may be
             raised by the rows only.
     """
+    where = str(source.resolve())
     if source.is_dir():
-        return Manifest(source.resolve().name, source, rows(_folder(source), prompt))
+        header = Header(("image",), ",")
+        _check_places(prompt, header)
+        lines = list_folder(source, IMAGE_SUFFIXES)
+        rejects: Callable[[Path], Rejects] = partial(CsvRejects, header=header)
+        return Manifest(source.resolve().name, source, rows(lines, prompt), where, rejects)
     if not source.is_file():
         raise ManifestError(f"There is no manifest {source}: name a folder, a CSV or a JSONL file.")
     match source.suffix.lower():
         case ".csv":
-            found = _csv(source)
+            header = read_header(source)
+            _check_places(prompt, header)
+            lines, rejects = read_csv(source, header), partial(CsvRejects, header=header)
         case ".jsonl" | ".ndjson":
-            found = _jsonl(source)
+            lines, rejects = read_jsonl(source), JsonlRejects
         case _:
             raise ManifestError(f"{source} is neither a folder nor a .csv or .jsonl file.")
-    return Manifest(source.name, source.parent, _decoded(source, rows(found, prompt)))
+    return Manifest(source.name, source.parent, rows(lines, prompt), where, rejects)
 
 
-def rows(found: Iterable[tuple[int, object]], prompt: str | None = None) -> Iterator[Row]:
-    """Rows from what was read: each a mapping, or a sentence on what is wrong with it.
+def given_rows(jobs: Iterable[object], prompt: str | None = None) -> Iterator[Row]:
+    """Rows from image jobs, or from mappings with the columns of a manifest."""
+    for number, job in enumerate(jobs, start=1):
+        if isinstance(job, ImageJob):
+            yield Row(Line(number), job, place=number)
+        elif isinstance(job, Mapping):
+            yield from rows([Line(number, job, job)], prompt)
+        else:
+            yield Row(Line(number), None, "a row must be an object", number)
+
+
+def rows(lines: Iterable[Line], prompt: str | None = None) -> Iterator[Row]:
+    """Rows from lines.
 
     Args:
-        found: Line numbers and what stands there.
+        lines: What stands in the manifest.
         prompt: As in ``read``.
     """
-    for number, fields in found:
-        if isinstance(fields, str):
-            yield Row(number, None, fields)
+    for line in lines:
+        place = _place(line)
+        if line.reason:
+            yield Row(line, None, line.reason, place)
             continue
         try:
-            yield Row(number, _job(fields, prompt))
+            yield Row(line, _job(line.fields, prompt), place=place)
         except InvalidPayloadError as error:
-            yield Row(number, None, str(error))
+            yield Row(line, None, str(error), place)
 
 
-def _job(fields: object, prompt: str | None) -> ImageJob:
-    if isinstance(fields, ImageJob):
-        return fields
-    if not isinstance(fields, Mapping):
-        raise InvalidPayloadError(["a row must be an object"])
-    given = {str(name): value for name, value in fields.items() if value not in (None, "")}
-    payload: dict[str, Any] = {name: given[name] for name in given.keys() & _OURS}
-    payload["data"] = {name: value for name, value in given.items() if name not in _OURS}
-    if isinstance(payload.get("attach"), str):
-        payload["attach"] = [part.strip() for part in payload["attach"].split(";") if part.strip()]
-    if prompt is not None and "prompt" not in payload:
-        payload["prompt"] = _filled(prompt, given)
-    return ImageJob.read(payload)
+def filled(prompt: str, given: Mapping[str, object]) -> str:
+    """A prompt with each ``{column}`` filled in.
 
-
-def _filled(prompt: str, given: Mapping[str, object]) -> str:
-    missing = [name for name in _PLACE.findall(prompt) if name not in given]
+    Raises:
+        InvalidPayloadError: A column is missing or empty.
+    """
+    missing = [name for name in _PLACE.findall(prompt) if given.get(name) in (None, "")]
     if missing:
         raise InvalidPayloadError(
             [f"prompt: the row has no {', '.join('{' + name + '}' for name in missing)}"]
@@ -141,68 +154,42 @@ def _filled(prompt: str, given: Mapping[str, object]) -> str:
     return _PLACE.sub(lambda place: str(given[place[1]]), prompt)
 
 
-def _folder(folder: Path) -> Iterator[tuple[int, object]]:
-    images = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and not path.name.startswith(".")
-    )
-    if not images:
-        raise ManifestError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return iter([(number, {"image": name}) for number, name in enumerate(images, start=1)])
+def _job(fields: Mapping[str, object], prompt: str | None) -> ImageJob:
+    payload: dict[str, Any] = {}
+    data: dict[str, object] = {}
+    problems = []
+    for column, value in fields.items():
+        if value is None or value == "" or column in COLUMNS:
+            continue
+        ours = column if column in _OURS else column.lower()
+        if ours in _OURS:
+            payload[ours] = value
+        elif isinstance(value, (str, int, float)):
+            data[column] = value
+        else:
+            problems.append(f"{column}: must be a text, a number, true, false or null")
+    if problems:
+        raise InvalidPayloadError(problems)
+    if isinstance(payload.get("attach"), str):
+        payload["attach"] = [part.strip() for part in payload["attach"].split(";") if part.strip()]
+    if prompt is not None and "prompt" not in payload:
+        payload["prompt"] = filled(prompt, {**data, **payload})
+    if data:
+        payload["data"] = data
+    return ImageJob.read(payload)
 
 
-def _csv(source: Path) -> Iterator[tuple[int, object]]:
-    with source.open(encoding="utf-8-sig", newline="") as file:
-        head = file.readline()
-        file.seek(0)
-        delimiter = max(_DELIMITERS, key=head.count)
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            names = _columns([name.strip() for name in next(reader, [])])
-            last = reader.line_num
-            for cells in reader:
-                number, last = last + 1, reader.line_num
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) > len(names):
-                    yield number, f"the row has {len(cells)} cells, the header {len(names)}"
-                else:
-                    yield number, dict(zip(names, cells, strict=False))
-        except csv.Error as error:
-            raise ManifestError(f"{source}, line {reader.line_num}: {error}.") from error
+def _place(line: Line) -> int:
+    first = str(line.fields.get(ROW, ""))
+    return int(first) if first.isdecimal() and len(first) < len(str(2**31)) else line.number
 
 
-def _columns(names: list[str]) -> list[str]:
-    if "image" not in names:
-        raise ManifestError("The first line of a CSV manifest must name a column «image».")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+def _check_places(prompt: str | None, header: Header) -> None:
+    """Refuse a template that no row can fill, before each of them is refused for it."""
+    known = set(header.columns) | {column.lower() for column in header.columns} & _OURS
+    missing = [name for name in _PLACE.findall(prompt or "") if name not in known]
+    if missing:
         raise ManifestError(
-            f"The CSV manifest names a column twice: {', '.join(map(repr, twice))}."
+            f"The prompt asks for {', '.join('{' + name + '}' for name in missing)}; the columns "
+            f"are {', '.join('{' + name + '}' for name in header.columns if name)}."
         )
-    return names
-
-
-def _jsonl(source: Path) -> Iterator[tuple[int, object]]:
-    with source.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, _line(line)
-
-
-def _line(line: str) -> object:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"the line is not JSON: {error}"
-    return fields if isinstance(fields, dict) else "the line is not a JSON object"
-
-
-def _decoded(source: Path, found: Iterator[Row]) -> Iterator[Row]:
-    try:
-        yield from found
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{source} is not UTF-8 text: save it again as UTF-8.") from error

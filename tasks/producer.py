@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from config.settings import Settings, get_settings
-from tasks.media import keep_in, with_contents
+from tasks.media import Contents, keep_in
 from tasks.payload import Batch, ImageJob, Result, job_id_for
 from tasks.results import batch_of, result_of
 from worker.ledger.connection import connect
@@ -33,6 +33,10 @@ POLL_SECONDS: Final = 0.5
 
 class KeyConflict(ValueError):  # noqa: N818 - named for what happened
     """The key is known with another payload. Nothing was enqueued."""
+
+
+class BatchNameTaken(ValueError):  # noqa: N818 - as above
+    """Another manifest has a batch of this name. Nothing was enqueued."""
 
 
 class UnknownId(LookupError):  # noqa: N818 - as above
@@ -125,6 +129,14 @@ class Producer:
         with self.reaching():
             self.ledger.redis.ping()
 
+    def clip_price(self) -> float:
+        """The present estimate of a clip's price, in credits."""
+        return float(self.settings.clip_cost)
+
+    def places(self) -> int:
+        """The jobs that would run at once by the settings, while no worker says how many do."""
+        return self.settings.account_in_flight * max(1, len(self.settings.tokens))
+
     # --- submitting ------------------------------------------------------------------------
 
     def submit(self, job: ImageJob | Mapping[str, Any], folder: Path | None = None) -> Submission:
@@ -141,7 +153,7 @@ class Producer:
         """
         self.ping()
         payload = job if isinstance(job, ImageJob) else ImageJob.read(job)
-        return self.enqueue(with_contents(payload, keep_in(self.media), folder))
+        return self.enqueue(Contents(keep_in(self.media), folder).of(payload))
 
     def enqueue(self, job: ImageJob) -> Submission:
         """Enqueue a job as it is; no file is read.
@@ -191,9 +203,10 @@ class Producer:
         """
         with self.reaching():
             batch = self.ledger.batch(batch_id)
+            pace, flows = self.ledger.pace(), self.ledger.flows()
         if batch is None:
             raise UnknownId(f"There is no batch {batch_id}.")
-        return batch_of(batch, clip_cost=self.settings.clip_cost)
+        return batch_of(batch, clip_cost=self.clip_price(), pace=pace, flows=flows)
 
     def jobs_of(self, batch_id: str) -> Iterator[Result]:
         """The records of a batch's jobs, in the order of its rows; a page at a time."""

@@ -2,10 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from tasks.estimates import ahead_of, seconds_for
 from tasks.payload import (
     Batch,
     Decision,
@@ -79,7 +80,9 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
     )
 
 
-def batch_of(batch: records.Batch, *, clip_cost: float, now: float | None = None) -> Batch:
+def batch_of(
+    batch: records.Batch, *, clip_cost: float, pace: records.Pace, flows: Mapping[str, int]
+) -> Batch:
     """The public record of a batch, from its counters alone, however large it is.
 
     The ledger keeps one sum of what the batch's messages cost at the estimate. What of it is
@@ -88,7 +91,8 @@ def batch_of(batch: records.Batch, *, clip_cost: float, now: float | None = None
     Args:
         batch: The batch as the ledger has it.
         clip_cost: The estimated price of a clip, in credits.
-        now: Seconds since the epoch; the present if None.
+        pace: What clips took lately.
+        flows: What waits in each active flow, ours and others'.
     """
     counts = {state: batch.counts.get(state, 0) for state in State}
     under_way = counts[State.GENERATING] + counts[State.SETTLING]
@@ -110,19 +114,20 @@ def batch_of(batch: records.Batch, *, clip_cost: float, now: float | None = None
         held_by=dict(batch.held_by),
         credits_spent=batch.committed - reserved,
         credits_reserved=reserved,
-        eta_seconds=_eta(batch, time.time() if now is None else now),
+        eta_seconds=_eta(batch, pace, flows),
     )
 
 
-def _eta(batch: records.Batch, now: float) -> float | None:
-    """What is open at the pace so far; None while there is no pace, or the batch is paused."""
+def _eta(batch: records.Batch, pace: records.Pace, flows: Mapping[str, int]) -> float | None:
+    """Until all that is open is at an end; None while it is paused, or no worker is there."""
     if not batch.open:
         return 0.0
-    finished = sum(n for state, n in batch.counts.items() if state.is_end)
-    elapsed = now - batch.created_at / 1000
-    if batch.paused or not finished or elapsed <= 0:
+    if batch.paused or not pace.places:
         return None
-    return round(elapsed / finished * batch.open, 1)
+    queued = batch.counts.get(State.QUEUED, 0)
+    ahead = ahead_of(queued, "normal", flows, batch.id)
+    seconds = seconds_for(queued, batch.running, pace, places=pace.places, ahead=ahead)
+    return round(seconds, 1)
 
 
 def _why(job: records.Job) -> Why | None:

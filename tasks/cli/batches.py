@@ -1,5 +1,6 @@
 """Batches: submit, pause and resume them, and take their results."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from tasks.batches import SessionMode, submit_batch, try_batch
+from tasks.batches import BatchSubmission, SessionMode, submit_batch
 from tasks.cli.guard import CommandError, Exit
 from tasks.cli.output import Json, console, emit, note, plain, tell_batch
 from tasks.cli.watching import settle, verdict
@@ -19,6 +20,8 @@ from tasks.manifest import Manifest, read
 from tasks.page import write_page
 from tasks.payload import Batch
 from tasks.producer import Producer, UnknownId, default_producer
+from tasks.rejects import Rejects, place_beside
+from tasks.trial import try_batch
 from worker.storage import StoreFailed
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
@@ -37,7 +40,14 @@ def submit(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the batch.")] = None,
     max_credits: Annotated[
-        float | None, typer.Option(min=0, help="The most that the batch may spend.")
+        float | None, typer.Option(min=0, help="The most that the batch may spend, in all.")
+    ] = None,
+    pilot: Annotated[
+        int | None, typer.Option(min=1, help="Run so many, then pause the batch.")
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where rejected rows go; else beside the manifest."),
     ] = None,
     session: Annotated[
         SessionMode, typer.Option(help="A project for each row, or one for all, in turn.")
@@ -51,9 +61,23 @@ def submit(
     if dry_run:
         _try(producer, manifest, name, as_json=as_json)
         return
-    done = submit_batch(producer, manifest, name=name, max_credits=max_credits, session=session)
+    if max_credits is not None and math.isnan(max_credits):
+        raise CommandError("--max-credits must be a number.")
+    sink = manifest.rejects(rejects or place_beside(source)) if manifest.rejects else None
+    done = submit_batch(
+        producer,
+        manifest,
+        name=name,
+        max_credits=max_credits,
+        pilot=pilot,
+        rejects=sink,
+        session=session,
+    )
+    if not done.jobs + done.duplicates + len(done.rejected):
+        raise CommandError(f"{source} holds no rows.")
     if not as_json or wait:
         _note_rejected(done.rejected)
+    _keep_rejects(sink, done, name or manifest.name)
     if as_json and not wait:
         emit(done.as_dict())
     elif not as_json:
@@ -61,10 +85,31 @@ def submit(
         console().print(f"{done.batch_id}  {counts}, {len(done.rejected)} rejected")
     if done.rejected and not done.jobs + done.duplicates:
         raise typer.Exit(Exit.BAD_INPUT)
+    if pilot is not None:
+        note(
+            f"The batch pauses after {pilot}. `reelqueue batch resume {done.batch_id}` runs the "
+            f"rest; for another prompt, `reelqueue cancel {done.batch_id}` and submit anew under "
+            f"another --name."
+        )
     if wait:
-        _wait(producer, done.batch_id, as_json=as_json)
+        _wait(producer, done.batch_id, as_json=as_json, pilot=pilot is not None)
     elif not as_json:
         note(f"Follow with `reelqueue watch {done.batch_id}`.")
+
+
+def _keep_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
+    """Write the rejected rows, so that they can be mended; the others are in already."""
+    if sink is None or not done.rejected:
+        return
+    try:
+        written = sink.close()
+    except OSError as error:
+        note(f"The rejected rows cannot be written ({error.strerror}): name a place by --rejects.")
+        return
+    note(
+        f"The rejected rows are in {written}. Mend them there, and add them with `reelqueue batch "
+        f"submit '{written}' --name '{plain(name)}'` and the same options."
+    )
 
 
 def _try(producer: Producer, manifest: Manifest, name: str | None, *, as_json: bool) -> None:
@@ -88,14 +133,18 @@ def _note_rejected(rejected: list[dict[str, Any]]) -> None:
         note(f"row {row['row']}: {plain(str(row['reason']))}")
 
 
-def _wait(producer: Producer, batch_id: str, *, as_json: bool) -> None:
+def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> None:
     batch = settle(producer, [batch_id], quiet=as_json)[batch_id]
     assert isinstance(batch, Batch)  # noqa: S101 - a batch was waited for
     if as_json:
         emit(batch)
     else:
         tell_batch(batch)
-    raise typer.Exit(verdict([batch]))
+    code = verdict([batch])
+    if code is Exit.DONE and batch.open and not pilot:
+        note(f"The batch is paused: `reelqueue batch resume {batch_id}` lets it go on.")
+        code = Exit.JOB_HELD
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from typer.core import TyperGroup
 
-from tasks.manifest import ManifestError
+from tasks.lines import ManifestError
 from tasks.payload import InvalidPayloadError
-from tasks.producer import KeyConflict, RedisUnavailable, UnknownId
+from tasks.producer import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from worker.ledger.records import UnreadableRecordError
 from worker.storage import StoreFailed
 
@@ -34,7 +34,7 @@ class CommandError(Exception):
         self.code = code
 
 
-_BAD_INPUT: Final = (ManifestError, KeyConflict, UnknownId)
+_BAD_INPUT: Final = (ManifestError, BatchNameTaken, KeyConflict, UnknownId)
 
 
 class Guarded(TyperGroup):

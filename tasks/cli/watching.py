@@ -83,6 +83,9 @@ def _verdict(record: Result | Batch) -> Exit:
 
 def _moves(record: Result | Batch) -> bool:
     if isinstance(record, Batch):
+        if record.paused and not record.running:
+            # A pilot is over, or a person has paused it: nothing goes on by itself.
+            return not record.sealed
         return record.open > 0 or not record.sealed
     return not record.waits_for_nothing
 

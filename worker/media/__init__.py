@@ -4,7 +4,7 @@ All of it blocks: call it through `worker.offload`.
 """
 
 from worker.media.attachments import check_attachment
-from worker.media.images import prepare_image
+from worker.media.images import contrast_of, prepare_image
 from worker.media.prepared import PreparedFile, PreparedImage
 from worker.media.refusals import MAX_BYTES, MediaRefused
 
@@ -14,5 +14,6 @@ __all__ = [
     "PreparedFile",
     "PreparedImage",
     "check_attachment",
+    "contrast_of",
     "prepare_image",
 ]

@@ -439,3 +439,60 @@ def test_a_table_of_which_records_were_pruned_is_left_as_it_is(ask: Ask, desk: D
     assert len(ask("results", batch_id).records) == 1
     (table,) = (desk.folder / "output").glob("shots-*/manifest.csv")
     assert len(table.read_text().splitlines()) == 3
+
+
+def test_rejected_rows_are_mended_in_their_own_file(ask: Ask, desk: Desk) -> None:
+    desk.picture("good.png")
+    (desk.folder / "jobs.csv").write_text(
+        "image,seconds,sku\ngood.png,5,A\ngood.png,500,B\ngood.png,5,C,more\n"
+    )
+    answer = ask("batch", "submit", "jobs.csv", "--json")
+    assert (answer.code, answer.records[0]["jobs"]) == (0, 1)
+    assert [row["row"] for row in answer.records[0]["rejected"]] == [3, 4]
+    path = desk.folder / "jobs.rejected.csv"
+    bad = path.read_text()
+    header, first, second = csv.reader(io.StringIO(bad))
+    assert header == ["image", "seconds", "sku", "rejected_row", "rejected_reason"]
+    assert first[:4] == ["good.png", "500", "B", "3"]
+    assert second[-1] == "more"
+    # Twice the same makes no second file; another content destroys no mended one.
+    ask("batch", "submit", "jobs.csv")
+    assert sorted(found.name for found in desk.folder.glob("jobs*")) == [
+        *("jobs.csv", "jobs.rejected.csv"),
+    ]
+    path.write_text(bad.replace("500", "6").replace(",more", ""))
+    mended = ask("batch", "submit", path, "--name", "jobs.csv", "--json").records[0]
+    assert (mended["jobs"], mended["duplicates"], mended["rejected"]) == (2, 0, [])
+    assert mended["batch_id"] == answer.records[0]["batch_id"]
+    skus = [result.data["sku"] for result in desk.producer.jobs_of(mended["batch_id"])]
+    assert skus == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("empty.csv", b""),
+        ("header.csv", b"image\n"),
+        ("other.csv", b"picture\na.jpg\n"),
+        ("wide.csv", "image\na.jpg\n".encode("utf-16")),
+        ("empty.jsonl", b""),
+        ("garbage.jsonl", b"{not json\n\xff\n[1]\n"),
+    ],
+)
+def test_manifests_without_a_usable_row_end_with_2(
+    ask: Ask, desk: Desk, name: str, text: bytes
+) -> None:
+    (desk.folder / name).write_bytes(text)
+    answer = ask("batch", "submit", name)
+    assert answer.code == 2
+    assert answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_waiting_for_a_paused_batch_ends_and_says_so(ask: Ask, desk: Desk) -> None:
+    (desk.folder / "jobs.csv").write_text(f"image\n{URL}\n")
+    batch_id = ask("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    ask("batch", "pause", batch_id)
+    answer = ask("batch", "submit", "jobs.csv", "--wait", "--json")
+    assert (answer.code, answer.records[0]["paused"]) == (4, True)
+    assert "batch resume" in answer.err

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.manifest import ManifestError, Row, batch_id_for, read
+from tasks.lines import ManifestError
+from tasks.manifest import Row, batch_id_for, read
 
 
 def csv_rows(folder: Path, text: str | bytes, prompt: str | None = None) -> list[Row]:
@@ -54,9 +55,37 @@ def test_a_column_that_a_row_lacks_rejects_the_row(tmp_path: Path) -> None:
     assert rows[1].job
 
 
-def test_a_template_reaches_no_attributes(tmp_path: Path) -> None:
-    rows = csv_rows(tmp_path, "image\na.jpg\n", "{image.__class__}")
-    assert rows[0].job is None
+def test_a_template_that_no_row_can_fill_is_refused_at_once(tmp_path: Path) -> None:
+    for place in ("nmae", "image.__class__"):
+        with pytest.raises(ManifestError, match=r"columns are \{image\}, \{name\}"):
+            csv_rows(tmp_path, "image,name\na.jpg,b\n", f"Show {{{place}}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"image\n\xff\xfe.jpg\nb.jpg\n", "UTF-8"),
+        (b'image\n"a.jpg"x\nb.jpg\n', "double quotes"),
+    ],
+)
+def test_a_line_that_cannot_be_read_does_no_harm_to_the_next(
+    tmp_path: Path, text: bytes, said: str
+) -> None:
+    bad, good = csv_rows(tmp_path, text)
+    assert said in bad.reason
+    assert good.job is not None
+
+
+def test_a_quote_that_is_never_closed_is_told_with_its_lines(tmp_path: Path) -> None:
+    rows = csv_rows(tmp_path, 'image\na.jpg\n"b.jpg\nc.jpg\n')
+    assert [row.number for row in rows] == [2, 3]
+    assert "lines 3 to 4" in rows[1].reason
+
+
+def test_what_spreadsheets_add_does_no_harm(tmp_path: Path) -> None:
+    (row,) = csv_rows(tmp_path, " Image ,SKU,,\r\n a.jpg ,A-1,,,,\r\n")
+    assert row.job is not None
+    assert (row.job.image, row.job.data) == ("a.jpg", {"SKU": "A-1"})
 
 
 def test_bad_rows_are_named_by_line_and_the_others_go_on(tmp_path: Path) -> None:
@@ -91,8 +120,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
         (b"", "column «image»"),
         (b"picture\na.jpg\n", "column «image»"),
         (b"image,image\na,b\n", "twice"),
-        (b"image\n\xff\xfe.jpg\n", "UTF-8"),
-        (b'image\n"a.jpg\n', "line 2"),
+        ("image\na.jpg".encode("utf-16"), "UTF-8"),
     ],
 )
 def test_a_csv_that_cannot_be_read_at_all(tmp_path: Path, text: bytes, said: str) -> None:

@@ -1,16 +1,27 @@
 """Enqueue, follow and steer jobs and batches, against a real ledger."""
 
+import os
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from tasks.batches import submit_batch, try_batch
-from tasks.manifest import Manifest, read, rows
+from tasks.batches import submit_batch
+from tasks.manifest import Manifest, given_rows, read
+from tasks.media import Contents
 from tasks.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
-from tasks.producer import KeyConflict, Producer, RedisUnavailable, UnknownId, new_job
+from tasks.producer import (
+    BatchNameTaken,
+    KeyConflict,
+    Producer,
+    RedisUnavailable,
+    UnknownId,
+    new_job,
+)
+from tasks.trial import try_batch
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import Desk
 from worker.ledger.states import Reason, State
@@ -100,7 +111,7 @@ def test_unknown_ids(desk: Desk) -> None:
 
 
 def manifest(desk: Desk, *given: Mapping[str, object], name: str = "spring") -> Manifest:
-    return Manifest(name, desk.folder, rows(enumerate(given, start=1)))
+    return Manifest(name, desk.folder, given_rows(given))
 
 
 def test_the_same_manifest_again_is_known_and_another_name_is_new(desk: Desk) -> None:
@@ -170,7 +181,7 @@ def test_a_trial_counts_and_changes_nothing(desk: Desk) -> None:
     assert (trial.rows, trial.good, trial.duplicates, len(trial.rejected)) == (4, 3, 1, 1)
     assert trial.credits == 200
     assert trial.seconds > 0
-    assert any("another row shows too" in hint for hint in trial.hints)
+    assert any("high contrast" in hint for hint in trial.hints), "pictures of one colour"
     assert list(desk.producer.batches()) == []
     assert not list((desk.folder / "media").rglob("*.png"))
     submit_batch(desk.producer, manifest(desk, *given))
@@ -226,3 +237,55 @@ def test_more_jobs_than_a_page_are_listed_once_each_and_in_order(desk: Desk) -> 
         if number % 400 == 0:
             desk.submit(key=f"late-{number}")
     assert len(found) == len(set(found)) == 1250
+
+
+def test_two_manifests_of_one_name_are_two_batches(desk: Desk) -> None:
+    for folder in ("a", "b"):
+        (desk.folder / folder).mkdir()
+        text = f"image\nhttps://example.org/{folder}.jpg\n"
+        (desk.folder / folder / "jobs.csv").write_text(text)
+    submit_batch(desk.producer, read(desk.folder / "a" / "jobs.csv"))
+    other = desk.folder / "b" / "jobs.csv"
+    with pytest.raises(BatchNameTaken, match="--name"):
+        submit_batch(desk.producer, read(other))
+    assert submit_batch(desk.producer, read(other), name="b").jobs == 1
+    # The same rows elsewhere are the same manifest.
+    moved = desk.folder / "jobs.csv"
+    moved.write_text((desk.folder / "a" / "jobs.csv").read_text())
+    assert submit_batch(desk.producer, read(moved)).duplicates == 1
+
+
+def test_a_raised_budget_lets_go_on_what_it_pays(desk: Desk) -> None:
+    urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
+    batch_id = submit_batch(desk.producer, manifest(desk, *urls), max_credits=50).batch_id
+    for result in list(desk.producer.jobs_of(batch_id)):
+        desk.end(result.job_id, State.HELD, reason=Reason.BUDGET, resume=State.PREPARING)
+    assert desk.producer.get_batch(batch_id).held_by == {Reason.BUDGET: 3}
+    submit_batch(desk.producer, manifest(desk, *urls), max_credits=250)
+    batch = desk.producer.get_batch(batch_id)
+    assert (batch.held, batch.queued) == (1, 2)
+
+
+def test_a_picture_that_does_not_change_is_read_once(desk: Desk) -> None:
+    path = desk.picture()
+    kept = []
+
+    def keep(path: Path, name: str) -> str:
+        kept.append(name)
+        return media_key(sha256_of(path), name)
+
+    contents = Contents(keep, desk.folder)
+    job = ImageJob.read({"image": "photo.png"})
+    first = [contents.of(job).media for _ in range(3)]
+    assert (len(set(first)), kept) == (1, ["photo.png"])
+    desk.picture(shade=1)
+    os.utime(path, ns=(1, 1))
+    assert contents.of(job).media != first[0]
+
+
+def test_a_trial_opens_every_picture(desk: Desk) -> None:
+    whole = desk.picture("whole.png").read_bytes()
+    (desk.folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    trial = try_batch(desk.producer, manifest(desk, {"image": "whole.png"}, {"image": "cut.png"}))
+    assert (trial.good, [row["row"] for row in trial.rejected]) == (1, [2])
+    assert "damaged" in trial.rejected[0]["reason"]

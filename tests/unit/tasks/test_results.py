@@ -1,12 +1,14 @@
 """The public records, made from records in a real ledger."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from tasks.payload import Result
 from tasks.results import batch_of, result_of
 from tests.unit.tasks.conftest import Desk
-from worker.ledger.records import Batch, Job
+from worker.ledger.records import Batch, Job, Pace
 from worker.ledger.states import Reason, State
 
 CLIP = {
@@ -111,6 +113,14 @@ def test_a_record_survives_json(desk: Desk) -> None:
     assert Result.model_validate_json(result.model_dump_json()) == result
 
 
+FLOWS = {"b:normal": 100, "other:normal": 10}
+AT_REST: dict[str, Any] = {
+    "clip_cost": 100,
+    "pace": Pace(clips=0, place_seconds=0, clip_seconds=0, places=0),
+    "flows": {},
+}
+
+
 def batch(paused: bool = False, committed: float = 0, **counts: int) -> Batch:
     return Batch(
         id="b",
@@ -128,7 +138,7 @@ def batch(paused: bool = False, committed: float = 0, **counts: int) -> Batch:
 def test_the_counts_of_a_batch_add_up() -> None:
     found = batch_of(
         batch(queued=3, preparing=1, rendering=2, held=1, succeeded=4, failed=1, cancelled=1),
-        clip_cost=100,
+        **AT_REST,
     )
     assert (found.open, found.running, found.total) == (6, 3, 13)
     assert found.open == found.queued + found.running
@@ -137,17 +147,22 @@ def test_the_counts_of_a_batch_add_up() -> None:
 
 
 def test_reserved_and_spent_add_up_to_what_was_committed() -> None:
-    found = batch_of(batch(committed=500, generating=2, succeeded=3), clip_cost=100)
+    found = batch_of(batch(committed=500, generating=2, succeeded=3), **AT_REST)
     assert (found.credits_reserved, found.credits_spent) == (200, 300)
-    found = batch_of(batch(committed=50, generating=2), clip_cost=100)
+    found = batch_of(batch(committed=50, generating=2), **AT_REST)
     assert (found.credits_reserved, found.credits_spent) == (50, 0)
 
 
-def test_the_time_to_go_follows_the_pace_so_far() -> None:
-    def eta(paused: bool = False, **counts: int) -> float | None:
-        return batch_of(batch(paused=paused, **counts), clip_cost=100, now=1060).eta_seconds
+def test_the_time_to_go_follows_the_places_and_what_clips_took_lately() -> None:
+    pace = Pace(clips=9, place_seconds=60, clip_seconds=90, places=10)
 
-    assert eta(queued=10, succeeded=5, failed=1) == 100
-    assert eta(queued=10) is None
+    def eta(paused: bool = False, pace: Pace = pace, **counts: int) -> float | None:
+        found = batch_of(batch(paused=paused, **counts), clip_cost=100, pace=pace, flows=FLOWS)
+        return found.eta_seconds
+
+    assert eta(queued=100) == 9 * 60 + 90 + 60, "and ten of the others come in between"
+    assert eta(rendering=1) == 45
+    assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "as the contract says of most"
+    assert eta(queued=10, pace=replace(pace, places=0)) is None, "no worker is there"
     assert eta(paused=True, queued=10, succeeded=5) is None
     assert eta(succeeded=5, held=2) == 0

@@ -1,0 +1,112 @@
+"""Files of rejected rows: the same columns and the reason, to be mended and submitted again."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import uuid4
+
+from tasks.lines import Header, Line
+
+ROW: Final = "rejected_row"
+REASON: Final = "rejected_reason"
+TEXT: Final = "rejected_text"
+COLUMNS: Final = frozenset({ROW, REASON, TEXT})
+"""Columns of these files that are no part of a job."""
+
+
+class Rejects(Protocol):
+    """Takes rejected rows, one at a time, and writes them when it is closed."""
+
+    def add(self, line: Line, reason: str, place: int) -> None:
+        """Note one row."""
+
+    def close(self) -> Path | None:
+        """Write the file. None: there were no rows, and no file is written."""
+
+
+class _File:
+    """A file that is whole or not there, under a name that destroys nobody's work.
+
+    A file of the same content stays; one of another content, which somebody may be mending,
+    stays too, and a number goes into the new one's name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is written before the first row."""
+        self._path = path
+        self._part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        self._rows = 0
+
+    def _write(self, text: str) -> None:
+        mode = "a" if self._rows else "w"
+        with self._part.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+        self._rows += 1
+
+    def close(self) -> Path | None:
+        """Write the file. None: there were no rows, and no file is written."""
+        if not self._rows:
+            return None
+        written = self._part.read_bytes()
+        for path in _names(self._path):
+            if not path.exists():
+                self._part.replace(path)
+                return path
+            if path.read_bytes() == written:
+                self._part.unlink()
+                return path
+        raise AssertionError("there is always another number")
+
+
+class CsvRejects(_File):
+    """Rejected rows of a CSV file or a folder."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        super().__init__(path)
+        self._header = header
+        self._columns = tuple(c for c in header.columns if c not in COLUMNS)
+
+    def add(self, line: Line, reason: str, place: int) -> None:
+        """Note one row: cells beyond the header stand after the reason, so that none is lost."""
+        cells = (line.raw,) if isinstance(line.raw, str) else tuple(map(str, line.raw))
+        by_column = list(zip(self._header.columns, cells, strict=False))
+        kept = [cell for column, cell in by_column if column in self._columns]
+        kept += [""] * (len(self._columns) - len(kept))
+        if not self._rows:
+            self._write(self._line([*self._columns, ROW, REASON]))
+        more = cells[len(self._header.columns) :]
+        self._write(self._line([*kept, str(place), reason, *more]))
+
+    def _line(self, cells: list[str]) -> str:
+        sink = io.StringIO()
+        csv.writer(sink, delimiter=self._header.delimiter).writerow(cells)
+        return sink.getvalue()
+
+
+class JsonlRejects(_File):
+    """Rejected lines of a JSONL file; a line that is no object stands in one as a text."""
+
+    def add(self, line: Line, reason: str, place: int) -> None:
+        """Note one line."""
+        given = line.raw if isinstance(line.raw, dict) else {TEXT: str(line.raw)}
+        row = {**given, ROW: place, REASON: reason}
+        self._write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def place_beside(source: Path) -> Path:
+    """Where the rejected rows of a manifest go: beside it, or into the folder that it is."""
+    if source.is_dir():
+        return source / "rejected.csv"
+    stem = source.stem.partition(".rejected")[0]
+    return source.with_name(f"{stem}.rejected{source.suffix}")
+
+
+def _names(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
