@@ -10,7 +10,7 @@ from tasks.lines import ManifestError
 from tasks.manifest import Manifest, Row, batch_id_for
 from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, InvalidPayloadError
-from tasks.producer import BatchNameTaken, KeyConflict, Producer, new_job, refuse_conflict
+from tasks.producer import BatchNameTaken, KeyConflict, Producer, new_row, refuse_conflict
 from tasks.rejects import Rejects
 from worker.ledger.ledger import NewJob, pages
 from worker.ledger.states import Reason
@@ -125,9 +125,7 @@ def judged(page: list[Row], batch_id: str, contents: Contents) -> Iterator[Entry
         except InvalidPayloadError as error:
             yield Refused(row, str(error))
             continue
-        # The same picture under the same words is the same row, wherever it stands.
-        key = job.key or f"batch:{batch_id}:{job.fingerprint}"
-        yield Entry(row, job, new_job(job, key=key, batch_id=batch_id, row=row.place))
+        yield Entry(row, job, new_row(job, batch_id=batch_id, row=row.place))
 
 
 def _submit_page(
