@@ -1,0 +1,280 @@
+"""The ledger as a plain model: what the scripts must answer, without Redis and without Lua.
+
+It knows jobs, turns, leases, one account and one batch with a limit. Which queued job is handed
+out is the scripts' choice; the model only says which choices are right.
+"""
+
+from dataclasses import dataclass, field
+
+LEASE, MARGIN = 30_000, 1_000
+COST, CAP, FIRST_WINDOW, BUDGET, CREDITS = 100, 3, 5, 300, 500
+RUNNING = ("preparing", "generating", "settling", "rendering", "delivering")
+ENDS = ("succeeded", "failed", "cancelled")
+UNDECIDED = ("outcome_unknown", "session_lost", "question")
+
+
+@dataclass
+class ModelJob:
+    """One job, as far as its record decides anything."""
+
+    id: str
+    batch: str
+    state: str = "queued"
+    reason: str = ""
+    resume: str = ""
+    owner: str = ""
+    nonce: str = ""
+    committed: str = ""
+    fence: int = 0
+    lease: int = 0
+    not_before: int = 0
+    crashes: int = 0
+    turn: int = 1
+    cancel: bool = False
+    draft: bool = False
+    revision: int = 0
+    calls: dict[int, str] = field(default_factory=dict)
+    outcomes: dict[int, str] = field(default_factory=dict)
+    released: set[str] = field(default_factory=set)
+
+    @property
+    def call(self) -> str | None:
+        """The message of the present turn."""
+        return self.calls.get(self.turn)
+
+    @property
+    def owned(self) -> bool:
+        """Whether a step has it."""
+        return self.owner != ""
+
+
+@dataclass(frozen=True)
+class End:
+    """What a commit says; the delay in ms."""
+
+    state: str
+    reason: str
+    outcome: str
+    delay: int
+
+
+@dataclass
+class Model:
+    """All jobs, the account and the batch."""
+
+    now: int = 1_000_000_000
+    jobs: dict[str, ModelJob] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)
+    reserved: set[str] = field(default_factory=set)
+    ended: dict[str, int] = field(default_factory=dict)
+    charged: set[str] = field(default_factory=set)
+    base: int = CREDITS
+    read_at: int = 1
+    cooling: int = 0
+    refusals: int = 0
+    trying: int = 0
+    window: float = FIRST_WINDOW
+    threshold: float | None = None
+    suspect: str = ""
+    suspect_until: int = 0
+    paused: bool = False
+
+    # --- a step --------------------------------------------------------------------------------
+
+    def claim(self, job: ModelJob, owner: str, nonce: str) -> str:
+        if job.state not in RUNNING:
+            return "GONE"
+        if (job.owner, job.nonce) == (owner, nonce):
+            return "OK"
+        if job.owned and job.lease > self.now:
+            return "BUSY"
+        if job.not_before > self.now:
+            return "EARLY"
+        crashes = job.crashes + job.owned
+        if crashes >= 5:
+            job.crashes, job.owner, job.nonce, job.lease = crashes, "", "", 0
+            job.resume = job.state
+            self.end_call(job.call)
+            self._stand(job, "held", "poison")
+            return "POISON"
+        if crashes >= 2:
+            if self.suspect not in ("", job.id) and self.suspect_until > self.now:
+                job.crashes, job.owner, job.nonce, job.lease = crashes, "", "", 0
+                return "EARLY"
+            self.suspect, self.suspect_until = job.id, self.now + LEASE + MARGIN
+        job.fence += 1
+        job.owner, job.nonce, job.crashes, job.lease = owner, nonce, crashes, self.now + LEASE
+        return "OK"
+
+    def beat(self, job: ModelJob, fence: int) -> bool:
+        if not job.owned or job.fence != fence:
+            return False
+        job.lease = max(job.lease, self.now + LEASE)
+        if job.call in self.slots:
+            until = self.now + LEASE + MARGIN
+            self.slots[job.call] = max(self.slots[job.call], until)
+        if self.suspect == job.id:
+            self.suspect_until = self.now + LEASE + MARGIN
+        return True
+
+    def commit(self, job: ModelJob, fence: int, nonce: str, end: "End") -> bool:
+        state, reason, outcome = end.state, end.reason, end.outcome
+        if job.committed == nonce:
+            return True
+        if not job.owned or job.fence != fence:
+            return False
+        call = job.call
+        if job.cancel and not job.calls and state not in ENDS:
+            state, reason, outcome = "cancelled", "", ""
+        job.resume = job.state if state == "held" else job.resume
+        job.committed, job.owner, job.nonce, job.lease = nonce, "", "", 0
+        job.crashes, job.not_before = 0, self.now + end.delay
+        if self.suspect == job.id:
+            self.suspect = ""
+        if call and state not in ("generating", "settling"):
+            self.end_call(call)
+        if outcome:
+            job.outcomes[job.turn] = outcome
+            if outcome == "question":
+                self.end_call(call)
+                job.turn += 1
+        if state == "held" or state in ENDS:
+            self._stand(job, state, reason)
+        else:
+            job.state, job.reason = state, ""
+        return True
+
+    # --- money ---------------------------------------------------------------------------------
+
+    def begin(self, job: ModelJob, fence: int, turn: int, call: str) -> str:
+        if not job.owned or job.fence != fence:
+            return "LOST"
+        sent = job.calls.get(turn)
+        if sent == call and turn == job.turn:
+            return "OK"
+        if sent:
+            return "ALREADY"
+        if call in job.released:
+            return "LOST"
+        if job.cancel:
+            return "CANCELLED"
+        if turn != job.turn:
+            return "CLOSED"
+        if turn > 1 and job.outcomes.get(turn - 1) not in ("question", "pay_again"):
+            return "CLOSED"
+        if self.cooling > self.now:
+            return "COOLING"
+        if self.base - COST * len(self.reserved) < COST:
+            return "NO_CREDIT"
+        if job.batch and self.committed(job.batch) + COST > BUDGET:
+            return "BUDGET"
+        self.slots = {name: until for name, until in self.slots.items() if until > self.now}
+        if len(self.slots) >= min(CAP, int(self.window)):
+            return "NO_SLOT"
+        if self.refusals:
+            if self.trying > self.now:
+                return "NO_SLOT"
+            self.trying = self.now + LEASE + MARGIN
+        self.slots[call] = self.now + LEASE + MARGIN
+        self.reserved.add(call)
+        job.calls[turn], job.outcomes[turn] = call, "sent"
+        return "OK"
+
+    def committed(self, batch: str) -> int:
+        """What a batch's messages cost at the estimate."""
+        return COST * sum(len(job.calls) for job in self.jobs.values() if job.batch == batch)
+
+    def accepted(self) -> None:
+        if len(self.slots) >= int(self.window):
+            slow = self.threshold is not None and self.window >= self.threshold
+            self.window += 1 / self.window if slow else 1
+        self.refusals = self.trying = 0
+
+    def take_back(self, job: ModelJob, fence: int, call: str) -> bool:
+        if not job.owned or job.fence != fence:
+            return False
+        if job.call != call:
+            return call in job.released
+        self.slots.pop(call, None)
+        self.ended.pop(call, None)
+        self.reserved.discard(call)
+        del job.calls[job.turn], job.outcomes[job.turn]
+        job.released.add(call)
+        return True
+
+    def read_balance(self) -> None:
+        """A reading that begins now: the API has charged whatever had ended."""
+        for call in [call for call, at in self.ended.items() if at < self.now]:
+            if call in self.reserved:
+                self.reserved.discard(call)
+                self.charged.add(call)
+            del self.ended[call]
+        self.base, self.read_at = CREDITS - COST * len(self.charged), self.now
+
+    def rate_limited(self, pause: int) -> None:
+        if self.cooling <= self.now:
+            self.refusals = (0 if self.now - self.cooling > 300_000 else self.refusals) + 1
+            self.trying = 0
+            if self.refusals > 1:
+                self.window = self.threshold = max(1, int(self.window / 2))
+        self.cooling = max(self.cooling, self.now + pause)
+
+    # --- people --------------------------------------------------------------------------------
+
+    def cancel(self, job: ModelJob) -> str:
+        if job.state in ENDS:
+            return "ENDED"
+        job.cancel = True
+        if job.state != "held" and (job.owned or job.calls):
+            return "REQUESTED"
+        self.end_call(job.call)
+        self._stand(job, "cancelled", "")
+        return "CANCELLED"
+
+    def release(self, job: ModelJob, mode: str) -> str:
+        if job.state != "held":
+            return "NOT_HELD"
+        undecided = job.reason in UNDECIDED
+        to = job.resume or "preparing"
+        if mode == "" and undecided and job.call:
+            return "NEEDS_CHOICE"
+        if mode == "as_done":
+            if not undecided or not job.calls:
+                return "REFUSED"
+            to = "settling"
+        if mode == "pay_again":
+            if not undecided:
+                return "REFUSED"
+            if job.call:
+                self.end_call(job.call)
+                job.outcomes[job.turn] = "pay_again"
+                job.turn += 1
+            to, job.draft = "preparing", False
+        self._resume(job, to)
+        return "OK"
+
+    def retry(self, job: ModelJob) -> str:
+        if job.state != "failed":
+            return "NOT_FAILED"
+        to = "preparing" if not job.call else "rendering" if job.draft else "settling"
+        self._resume(job, to)
+        return "OK"
+
+    # --- what they share -----------------------------------------------------------------------
+
+    def _stand(self, job: ModelJob, state: str, reason: str) -> None:
+        job.state, job.reason = state, reason
+        job.revision += 1
+
+    def _resume(self, job: ModelJob, to: str) -> None:
+        job.not_before, job.crashes, job.reason, job.resume = 0, 0, "", ""
+        if job.call and to in ("preparing", "generating"):
+            to = "settling"
+        job.state = "queued" if to in ("preparing", "generating") else to
+
+    def end_call(self, call: str | None) -> None:
+        if call is None:
+            return
+        self.slots.pop(call, None)
+        if call in self.reserved:
+            self.ended.setdefault(call, self.now)
