@@ -8,6 +8,7 @@ import typer
 from tasks.cli.guard import CommandError, Exit
 from tasks.cli.output import Json, console, emit, note
 from tasks.producer import Change, Producer, default_producer
+from tasks.redo import redo as remake
 from worker.ledger.states import Reason, State
 
 AnyId = Annotated[str, typer.Argument(metavar="ID", help="A job or a batch.")]
@@ -39,6 +40,22 @@ def _explain_held(producer: Producer, job_id: str) -> None:
     job = producer.get(job_id)
     if job.state is State.HELD and job.reason is not None:
         raise CommandError(f"It is held, not failed. {job.reason.remedy}")
+
+
+def redo(
+    ids: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs at an end, or held.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="What is asked for this time; {column} is filled in.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make clips anew, as new, newly paid jobs."""
+    for job_id in ids:
+        again = remake(default_producer(), job_id, prompt)
+        if as_json:
+            emit(again.as_dict())
+        else:
+            console().print(f"{again.job_id}  {again.state}  in place of {job_id}")
 
 
 def cancel(any_id: AnyId, as_json: Json = False) -> None:

@@ -496,3 +496,21 @@ def test_waiting_for_a_paused_batch_ends_and_says_so(ask: Ask, desk: Desk) -> No
     answer = ask("batch", "submit", "jobs.csv", "--wait", "--json")
     assert (answer.code, answer.records[0]["paused"]) == (4, True)
     assert "batch resume" in answer.err
+
+
+def test_redo_is_a_new_job_of_the_same_batch(ask: Ask, desk: Desk) -> None:
+    (desk.folder / "jobs.csv").write_text(f"image,sku\n{URL},A-1\n")
+    batch_id = ask("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    (parent,) = desk.producer.jobs_of(batch_id)
+    assert ask("redo", parent.job_id).code == 2, "it is under way"
+    failed(desk, parent.job_id)
+    ask("batch", "pause", batch_id)
+    again = ask("redo", parent.job_id, "--prompt", "Show {sku} slowly", "--json").records[0]
+    record = desk.producer.get(again["job_id"])
+    assert (record.parent_id, record.batch_id, record.prompt) == (
+        *(parent.job_id, batch_id, "Show A-1 slowly"),
+    )
+    assert [job_id for job_id, _ in desk.producer.ledger.due(9, room=9, admit=9)] == [
+        record.job_id
+    ], "a pause of the batch does not hold it back"
+    assert ask("redo", "nope").code == 2
