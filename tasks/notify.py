@@ -6,6 +6,7 @@ from celery.exceptions import TaskRevokedError
 from tasks.inventory import write_at_the_end
 from tasks.producer import Producer
 from tasks.results import result_of
+from worker.faultpoints import around
 from worker.ledger.records import UnreadableRecordError
 from worker.ledger.states import State
 from worker.runtime import get_runtime
@@ -29,18 +30,19 @@ def notify(entry: str) -> str:
         return "gone"
     backend = current_app.backend
     record = result_of(job, runtime.output).model_dump(mode="json")
-    match job.state:
-        case State.SUCCEEDED:
-            backend.store_result(job_id, record, states.SUCCESS)
-        case State.FAILED:
-            error = RuntimeError(f"{job.reason}: {job.message}")
-            backend.store_result(job_id, error, states.FAILURE)
-        case State.CANCELLED:
-            backend.store_result(job_id, TaskRevokedError("cancelled"), states.REVOKED)
-        case State.HELD:
-            backend.store_result(job_id, record, "HELD")
-        case _:
-            backend.store_result(job_id, record["progress"], "PROGRESS")
+    with around("result"):
+        match job.state:
+            case State.SUCCEEDED:
+                backend.store_result(job_id, record, states.SUCCESS)
+            case State.FAILED:
+                error = RuntimeError(f"{job.reason}: {job.message}")
+                backend.store_result(job_id, error, states.FAILURE)
+            case State.CANCELLED:
+                backend.store_result(job_id, TaskRevokedError("cancelled"), states.REVOKED)
+            case State.HELD:
+                backend.store_result(job_id, record, "HELD")
+            case _:
+                backend.store_result(job_id, record["progress"], "PROGRESS")
     runtime.ledger.told(entry, job.revision)
     if job.batch_id:
         write_at_the_end(

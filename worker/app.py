@@ -43,7 +43,12 @@ def _drain(sig: str, **_: Any) -> None:  # noqa: ANN401 - celery's signature
     """Claim nothing from now on; short steps finish, a paid stream is heard to its end."""
     runtime = get_runtime()
     runtime.duty.draining = True
-    log.info("draining: no new work is taken", signal=sig, steps_under_way=len(runtime.leases))
+    log.info(
+        "draining: no new work is taken",
+        signal=sig,
+        steps_under_way=len(runtime.leases),
+        at_most_seconds=round(runtime.leases.longest(), 1),
+    )
 
 
 @signals.worker_shutdown.connect

@@ -76,6 +76,12 @@ class Leases:
                 lease.lost = True
                 log.warning("lease lost", job_id=lease.job_id, fence=lease.fence)
 
+    def longest(self) -> float:
+        """Seconds until the last of the steps under way is given up: the longest a drain takes."""
+        with self._lock:
+            ends = [lease.hard_deadline for lease in self._held if not lease.lost]
+        return max(0.0, max(ends, default=0.0) - time.monotonic())
+
     def __len__(self) -> int:
         """Steps under way."""
         return len(self._held)

@@ -20,6 +20,7 @@ from uuid import uuid4
 import fsspec
 
 from config.observability import redact
+from worker.faultpoints import around
 from worker.media.prepared import sha256_of
 from worker.offload import offload
 
@@ -250,9 +251,11 @@ class Store:
     def _place_remote(self, local: Path, path: str) -> None:
         part = f"{self._root.rstrip('/')}/{_PARTS}/{uuid4().hex}"
         try:
-            self._fs.put_file(str(local), part)
+            with around("store.write"):
+                self._fs.put_file(str(local), part)
             self._fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-            self._fs.mv(part, path)
+            with around("store.rename"):
+                self._fs.mv(part, path)
         except BaseException:
             self._forget(part)
             raise
@@ -308,9 +311,11 @@ def _place_local(local: Path, folder: Path, key: str) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        shutil.copyfile(local, part)
-        _sync(part)
-        part.replace(target)
+        with around("store.write"):
+            shutil.copyfile(local, part)
+            _sync(part)
+        with around("store.rename"):
+            part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     # The names must be on the disk too: that of the file, and those of folders made for it.

@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from config.celery import hint_queue
+from worker.faultpoints import around
 from worker.fleet import fleet
 from worker.ledger.states import State
 from worker.runtime import Runtime
@@ -30,6 +31,9 @@ UNTOLD_PER_TICK: Final = 200
 RETELL_SECONDS: Final = 30.0
 GETTING_READY: Final = 1.25
 LEADER_SECONDS: Final = 5.0
+"""The longest that nobody leads after a leader died."""
+LEADER_SHARE: Final = 3
+"""Of a job's lease at most this part: a dead leader's jobs must find another one."""
 
 
 class Ticker:
@@ -41,6 +45,10 @@ class Ticker:
         self._runtime = runtime
         self._ledger = runtime.ledger
         self._cap = runtime.settings.hint_cap
+        settings = runtime.settings
+        shortest = 3 * settings.tick_seconds
+        wanted = min(LEADER_SECONDS, settings.lease_seconds / LEADER_SHARE)
+        self._lease_ms = int(max(shortest, wanted) * 1000)
         self._queue = hint_queue(runtime.settings.namespace)
 
     def tick(self) -> int:
@@ -57,13 +65,12 @@ class Ticker:
     def lead(self) -> bool:
         """Take or keep the ticker's lease."""
         key, owner = self._ledger.key("ticker"), self._runtime.owner
-        lease_ms = int(LEADER_SECONDS * 1000)
         redis = self._ledger.redis
-        if redis.set(key, owner, nx=True, px=lease_ms):
+        if redis.set(key, owner, nx=True, px=self._lease_ms):
             return True
         if redis.get(key) != owner:
             return False
-        redis.pexpire(key, lease_ms)
+        redis.pexpire(key, self._lease_ms)
         return True
 
     def stand_down(self) -> None:
@@ -98,6 +105,7 @@ class Ticker:
         return int(sum(min(cap, account.window) for account in accounts) * GETTING_READY) + 2
 
     def _hint(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401 - kombu's
-        self._app.send_task(
-            task, args=[argument], queue=self._queue, producer=producer, retry=False
-        )
+        with around("hint"):
+            self._app.send_task(
+                task, args=[argument], queue=self._queue, producer=producer, retry=False
+            )

@@ -1,5 +1,6 @@
 """A real Valkey server of a test's own."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -41,6 +42,16 @@ class Valkey:
     def client(self) -> Redis:
         """A client that decodes to text."""
         return Redis.from_url(self.url, decode_responses=True)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it is there, and answers nothing."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End the server, keeping its data."""

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from redis.exceptions import ResponseError
 
+from worker.faultpoints import around
 from worker.ledger.records import (
     Account,
     Batch,
@@ -177,7 +178,7 @@ class Ledger:
 
     def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
         """Make a batch record, if it is new. ``source`` says where its manifest lies."""
-        with self.redis.pipeline() as pipe:
+        with around("batch.open"), self.redis.pipeline() as pipe:
             pipe.hsetnx(self.key("batch", batch_id), "name", name)
             pipe.hsetnx(self.key("batch", batch_id), "created_at", str(created_at))
             pipe.hsetnx(self.key("batch", batch_id), "source", source)
@@ -195,7 +196,8 @@ class Ledger:
 
     def seal_batch(self, batch_id: str) -> None:
         """Say that the batch's manifest is wholly in."""
-        self.redis.hset(self.key("batch", batch_id), "sealed", "1")
+        with around("batch.seal"):
+            self.redis.hset(self.key("batch", batch_id), "sealed", "1")
 
     def pause(self, batch_id: str) -> bool:
         """Let no further job of the batch start. False: no such batch."""
@@ -246,7 +248,9 @@ class Ledger:
 
     def record(self, job_id: str, fence: int, facts: Mapping[str, str]) -> bool:
         """Write facts in the middle of a step. False: the lease is lost."""
-        return bool(self.scripts.run("record", job_id, fence, *_pairs(facts)) == "OK")
+        point = f"record.{next(iter(facts))}"
+        reply = self.scripts.run("record", job_id, fence, *_pairs(facts), point=point)
+        return bool(reply == "OK")
 
     def commit(self, job_id: str, fence: int, end: Commit, nonce: str | None = None) -> bool:
         """End a step. False: the lease is lost, and with it the say."""
@@ -262,6 +266,7 @@ class Ledger:
             end.resume or "",
             end.outcome,
             *_pairs(facts),
+            point=f"commit.{end.state}",
         )
         return bool(reply == "OK")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from worker.faultpoints import around
 from worker.ledger.ledger import MARGIN_MS, Ledger
 
 FSYNC_WAIT_MS: Final = 3000
@@ -52,7 +53,7 @@ class Payments:
         return Intent(verdict)
 
     def _execute(self, command: str, script: str, arguments: list[Any]) -> tuple[list[Any], bool]:
-        with self._ledger.redis.pipeline(transaction=False) as pipe:
+        with around("begin_paid"), self._ledger.redis.pipeline(transaction=False) as pipe:
             pipe.execute_command(command, script, *arguments)
             pipe.execute_command("WAITAOF", 1, 0, FSYNC_WAIT_MS)
             reply, confirmed = pipe.execute(raise_on_error=False)

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
+from worker.faultpoints import around
+
 _FOLDER: Final = resources.files(__package__) / "lua"
 
 
@@ -41,12 +43,19 @@ class Scripts:
         """Key count, the one key and the arguments of a call, as EVAL and EVALSHA take them."""
         return [1, f"meta:{{{self._namespace}}}", self._namespace, *values]
 
-    def run(self, name: str, *values: object) -> Any:  # noqa: ANN401 - replies differ by script
-        """Run a script; its text travels only when the server does not know it."""
-        try:
-            return self._redis.evalsha(self.sha(name), *self.arguments(*values))
-        except NoScriptError:
-            return self._redis.eval(self.text(name), *self.arguments(*values))
+    def run(self, name: str, *values: object, point: str | None = None) -> Any:  # noqa: ANN401
+        """Run a script; its text travels only when the server does not know it.
+
+        Args:
+            name: The script.
+            values: Its arguments after the namespace.
+            point: The name of its fault points; None: that of the script.
+        """
+        with around(point or name):
+            try:
+                return self._redis.evalsha(self.sha(name), *self.arguments(*values))
+            except NoScriptError:
+                return self._redis.eval(self.text(name), *self.arguments(*values))
 
     def run_many(self, name: str, calls: Iterable[Sequence[object]]) -> list[Any]:
         """Run a script for each list of arguments, in one round trip.
@@ -55,11 +64,12 @@ class Scripts:
         because every script is safe twice.
         """
         prepared = [self.arguments(*call) for call in calls]
-        try:
-            return self._evaluate(name, prepared)
-        except NoScriptError:
-            del self._shas[name]
-            return self._evaluate(name, prepared)
+        with around(name):
+            try:
+                return self._evaluate(name, prepared)
+            except NoScriptError:
+                del self._shas[name]
+                return self._evaluate(name, prepared)
 
     def _evaluate(self, name: str, prepared: Sequence[list[Any]]) -> list[Any]:
         sha = self.sha(name)

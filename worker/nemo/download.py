@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import httpx
 
+from worker.faultpoints import around
 from worker.nemo.envelope import read_envelope
 from worker.nemo.errors import BadAnswer, Call, NoAnswer
 from worker.nemo.outside import Outside
@@ -77,7 +78,12 @@ def fetch(
     """
     deadline = clock() + DOWNLOAD_SECONDS
     for hop in range(MAX_REDIRECTS + 1):
-        with _told_where_forbidden(), outside.client_for(url) as http, failures_of(Call.DOWNLOAD):
+        with (
+            around("api.download"),
+            _told_where_forbidden(),
+            outside.client_for(url) as http,
+            failures_of(Call.DOWNLOAD),
+        ):
             request = http.build_request(
                 "GET", url, headers=headers if hop == 0 else redirect_headers
             )

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 
+from worker.faultpoints import around
 from worker.nemo.envelope import DONE, code_of, read_envelope
 from worker.nemo.errors import BadAnswer, Call, tidy
 from worker.nemo.events import End, Event, EventDecoder
@@ -80,7 +81,7 @@ class MessageStream:
         """
         self._http = self._open_http()
         try:
-            with failures_of(Call.MESSAGE):
+            with around("api.message"), failures_of(Call.MESSAGE):
                 response = self._http.send(self._request(self._http), stream=True)
                 self._events = self._answer(response)
         except BaseException:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from worker.faultpoints import around
 from worker.nemo.envelope import Answer
 from worker.nemo.errors import BadAnswer, Call, NoAnswer, TokenRefused, Unreachable
 
@@ -161,7 +162,7 @@ def exchange(http: httpx.Client, call: Call, request: httpx.Request) -> Answer:
         NoAnswer: No whole answer came.
         BadAnswer: The answer is larger than ``MAX_ANSWER_BYTES``.
     """
-    with failures_of(call):
+    with around(f"api.{call}"), failures_of(call):
         response = http.send(request, stream=True)
         try:
             return read_answer(call, response)

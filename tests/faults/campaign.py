@@ -1,0 +1,387 @@
+"""The fault campaign: ``python -m tests.faults.campaign``.
+
+Real workers, a real Valkey and the stand-in, with a misbehaving network between them. Faults
+strike at random, by a printed seed, while jobs are submitted; when everything has settled, the
+invariants of the design are checked against the ledgers of both sides. Exit status 1: one broke.
+"""
+
+import argparse
+import hashlib
+import heapq
+import itertools
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from PIL import Image
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.faults.evidence import Evidence, Sample, gather, sample
+from tests.faults.invariants import violations
+from tests.faults.proxy import Mood, Proxy
+from tests.faults.report import Run, show
+from tests.support.processes import Process, Sandbox
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
+from worker.faultpoints import VARIABLE
+from worker.ledger.ledger import Ledger, NewJob
+from worker.ledger.states import Reason, State
+
+TOKEN: Final = "nmv_usr_registered_for_the_campaign"
+WORKERS: Final = 3
+LEASE: Final = 6.0
+LOOP_SECONDS: Final = 0.2
+SETTLING_SECONDS: Final = 300
+HINTS: Final = "rq.hints"
+
+SETTINGS: Final = {
+    "REELQUEUE_CONCURRENCY": "24",
+    "REELQUEUE_LEASE_SECONDS": f"{LEASE:g}",
+    "REELQUEUE_TICK_SECONDS": "0.1",
+    "REELQUEUE_BALANCE_SECONDS": "5",
+    "REELQUEUE_RENDER_POLL_SECONDS": "0.5",
+    "REELQUEUE_SETTLE_FIRST_SECONDS": "0.5",
+    "REELQUEUE_SETTLE_SECONDS": "0.5",
+    "REELQUEUE_STREAM_TIMEOUT_SECONDS": "8",
+    "REELQUEUE_STREAM_IDLE_SECONDS": "5",
+    "REELQUEUE_RATE_LIMIT_SECONDS": "0.5",
+}
+SANDBOX: Final = (
+    *("--stream-seconds", "0.2-0.8", "--heartbeat-seconds", "0.1", "--render-seconds", "0.4"),
+    *("--clip-height", "96", "--silent-ratio", "0.3", "--break-ratio", "0.03"),
+)
+UNRULY: Final = (
+    {"call": "message", "action": "question", "ratio": 0.02},
+    {"call": "message", "action": "refuse", "code": 429, "ratio": 0.01},
+    {"call": "session", "action": "refuse", "code": 503, "ratio": 0.02},
+    {"call": "state", "action": "reset", "ratio": 0.02},
+    {"call": "export", "action": "reset", "done": True, "ratio": 0.03},
+    {"call": "download", "action": "cut", "ratio": 0.03},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of everything. ``seconds`` is the time in which jobs come and faults strike."""
+
+    seed: int
+    seconds: float
+    jobs: int
+    kills: int
+    restarts: int
+    doubled: int
+    dropped: int
+    frozen: float
+    """Seconds that Valkey stands still."""
+
+    def deck(self, rng: random.Random) -> Iterator[tuple[float, str]]:
+        """The faults with their moments, in seconds from the start."""
+        some = max(1, self.kills // 10)
+        numbers = {
+            "kill -9 of a worker": self.kills,
+            "SIGTERM of a worker": some,
+            "SIGSTOP of a worker, longer than its lease": some,
+            "Valkey killed and restarted": self.restarts,
+            "Valkey frozen": max(1, self.restarts // 10),
+            "output store failing": some,
+            **{
+                f"{side}: connections {how}": some
+                for side in ("Redis", "API")
+                for how in ("cut", "reset", "slow", "sliced", "half-open")
+            },
+        }
+        for name, number in numbers.items():
+            for slot in range(number):
+                # One in each stretch of the time, so that all of it is hit.
+                yield (slot + rng.random()) * self.seconds / number, name
+
+
+class Campaign:
+    """One run: its servers, its workers, and what was done to them."""
+
+    def __init__(self, plan: Plan, folder: Path, stack: ExitStack) -> None:
+        self.plan = plan
+        self.rng = random.Random(plan.seed)
+        self.folder = folder
+        self.given: Counter[str] = Counter()
+        self.samples: list[Sample] = []
+        self.inputs: dict[str, str] = {}
+        self.broken: list[str] = []
+        self.released = 0
+        self.began = time.monotonic()
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._workers: list[Process] = []
+        self._leaving: list[Process] = []
+        self._all: list[Process] = []
+        self._numbers = itertools.count(1)
+
+        self.valkey = Valkey(folder / "valkey").start()
+        stack.callback(self.valkey.stop)
+        self.redis = Redis.from_url(self.valkey.url, decode_responses=True, socket_timeout=2)
+        stack.callback(self.redis.close)
+        self.ledger = Ledger(self.redis, "rq", lease_seconds=LEASE)
+        self.sandbox = Sandbox(
+            folder / "sandbox",
+            *("--account", f"{TOKEN}=100000000", "--seed", str(plan.seed), *SANDBOX),
+        )
+        stack.callback(self.sandbox.stop)
+        self.sandbox.misbehave(*UNRULY)
+        self.lines = {
+            "Redis": stack.enter_context(Proxy(self.valkey.port)),
+            "API": stack.enter_context(Proxy(int(self.sandbox.url.rpartition(":")[2]))),
+        }
+        self.store, self.output = folder / "store", folder / "output"
+        self.store.mkdir()
+        self._point_output(self.store)
+        self.celery = Celery(broker=self.valkey.url, set_as_current=False)
+        self.celery.conf.broker_transport_options = {"socket_timeout": 2}
+        stack.callback(self.celery.close)
+        self.env = {
+            **SETTINGS,
+            "NEMO_API_URL": f"http://127.0.0.1:{self.lines['API'].port}",
+            "NEMO_TOKEN": TOKEN,
+            "REDIS_URL": f"redis://127.0.0.1:{self.lines['Redis'].port}/0",
+            "REELQUEUE_MEDIA_URL": (folder / "media").as_uri(),
+            "REELQUEUE_OUTPUT_URL": self.output.as_uri(),
+            "REELQUEUE_MEDIA_ROOTS": str(folder),
+        }
+        stack.callback(self._end_workers)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.began
+
+    # --- the run ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Submit and strike until the time is over, then let everything settle."""
+        for at, name in self.plan.deck(self.rng):
+            self._at(at, lambda name=name: self._strike(name))  # type: ignore[misc]
+        while self.elapsed < self.plan.seconds or self._later:
+            self._staff()
+            while self._later and self._later[0][0] <= self.elapsed:
+                heapq.heappop(self._later)[2]()
+            with suppress(RedisError, OperationalError):
+                self._submit()
+                self._double()
+                self._drop()
+                self.samples.append(sample(self.ledger))
+            time.sleep(LOOP_SECONDS)
+        self._settle()
+
+    def _settle(self) -> None:
+        for line in self.lines.values():
+            line.feel(Mood.WELL)
+            line.cut()
+
+        def settled() -> bool:
+            self._staff()
+            try:
+                self._submit()
+                self._release_poisoned()
+                self.samples.append(sample(self.ledger))
+                counts = self.ledger.counts()[0]
+                ended = all(state.is_end or state is State.HELD for state in counts)
+                return ended and not self.redis.zcard(self.ledger.key("outbox"))
+            except RedisError:
+                return False
+
+        try:
+            wait_until(settled, "every job to end", SETTLING_SECONDS)
+        except AssertionError as error:
+            self.broken.append(f"settling: {error}: {self.ledger.counts()[0]}")
+        for worker in self._leaving:
+            code = worker.wait(120)
+            if code:
+                self.broken.append(f"a worker that was told to end gave {code}: {worker.log}")
+        self._end_workers()
+
+    def _release_poisoned(self) -> None:
+        """Innocent jobs may lose five workers in a row here: the way out is taken."""
+        for job_id in self.ledger.held_ids(Reason.POISON):
+            self.released += self.ledger.release(job_id, who="the campaign") == "OK"
+
+    def _submit(self) -> None:
+        """Submit as many as should be in by now; a submission that failed is repeated."""
+        share = min(1.0, self.elapsed / (0.9 * self.plan.seconds))
+        while len(self.inputs) < int(self.plan.jobs * share):
+            number = len(self.inputs)
+            path = self.folder / f"p{number}.png"
+            if not path.exists():
+                shade = (number % 256, number // 256 % 256, 90)
+                Image.new("RGB", (32, 24), shade).save(path)
+            payload = {"image": str(path), "prompt": "a 1-second push-in", "language": "en"}
+            job_id = f"job-{number}"
+            self.ledger.submit(NewJob(id=job_id, payload=payload, fingerprint=job_id))
+            self.inputs[job_id] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def _double(self) -> None:
+        """Deliver hints for jobs on the agenda two to five times."""
+        wanted = int(self.plan.doubled * min(1.0, self.elapsed / self.plan.seconds))
+        while self.given["hints doubled"] < wanted:
+            found = self.redis.zrandmember(self.ledger.key("agenda"))
+            if found is None:
+                return
+            for _ in range(self.rng.randint(2, 5)):
+                self.celery.send_task("tasks.render", args=[found], queue=HINTS, retry=False)
+                self.given["hints doubled"] += 1
+
+    def _drop(self) -> None:
+        """Take hints out of the queue, when there are some."""
+        wanted = int(self.plan.dropped * min(1.0, self.elapsed / self.plan.seconds))
+        while self.given["hints dropped"] < wanted:
+            if self.redis.rpop(HINTS) is None:
+                return
+            self.given["hints dropped"] += 1
+
+    # --- workers ---------------------------------------------------------------------------
+
+    def _staff(self) -> None:
+        """See that nobody ended unasked, and start workers for those that went."""
+        for worker in list(self._workers):
+            if not worker.alive:
+                self.broken.append(f"a worker ended by itself: {worker.log}")
+                self._workers.remove(worker)
+        while len(self._workers) < WORKERS:
+            self._workers.append(self._start_worker())
+
+    def _start_worker(self) -> Process:
+        name = f"w{next(self._numbers)}"
+        env = dict(self.env)
+        if self.rng.random() < 0.2:
+            env[VARIABLE] = f"store.write:before=full@{self.rng.randint(1, 8)}"
+        worker = Process(
+            [
+                *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
+                *("-P", "gevent", "-n", f"{name}@%h"),
+            ],
+            self.folder / f"{name}.log",
+            env,
+        )
+        self._all.append(worker)
+        return worker
+
+    def _end_workers(self) -> None:
+        for worker in self._workers + self._leaving:
+            worker.stop()
+        self._workers.clear()
+
+    # --- faults ----------------------------------------------------------------------------
+
+    def _at(self, moment: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._later, (moment, next(self._order), action))
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._at(self.elapsed + seconds, action)
+
+    def _strike(self, name: str) -> None:
+        self.given[name] += 1
+        side, _, how = name.partition(": connections ")
+        match name:
+            case "kill -9 of a worker":
+                worker = self.rng.choice(self._workers)
+                self._workers.remove(worker)
+                worker.kill()
+            case "SIGTERM of a worker":
+                worker = self.rng.choice(self._workers)
+                self._workers.remove(worker)
+                self._leaving.append(worker)
+                worker.terminate()
+            case "SIGSTOP of a worker, longer than its lease":
+                worker = self.rng.choice(self._workers)
+                worker.freeze()
+                self._after(LEASE * self.rng.uniform(1.2, 2), lambda: self._thaw(worker))
+            case "Valkey killed and restarted":
+                self.valkey.resume()
+                self.valkey.stop()
+                self.valkey.start()
+            case "Valkey frozen":
+                self.valkey.freeze()
+                self._after(self.plan.frozen, self.valkey.resume)
+            case "output store failing":
+                nowhere = self.folder / "nowhere"
+                nowhere.touch()
+                self._point_output(nowhere)
+                self._after(1.5, lambda: self._point_output(self.store))
+            case _:
+                self._disturb(self.lines[side], how)
+
+    def _disturb(self, line: Proxy, how: str) -> None:
+        match how:
+            case "cut" | "reset":
+                line.cut(reset=how == "reset")
+            case "slow" | "sliced":
+                line.feel(Mood(how))
+                self._after(2, lambda: line.feel(Mood.WELL))
+            case "half-open":
+                line.feel(Mood.HALF_OPEN)
+                self._after(2, lambda: line.feel(Mood.WELL))
+                self._after(12, lambda: line.cut(reset=True))
+
+    @staticmethod
+    def _thaw(worker: Process) -> None:
+        if worker.alive:
+            worker.thaw()
+
+    def _point_output(self, target: Path) -> None:
+        """Let the output's name lead elsewhere, at once."""
+        link = self.folder / "output.new"
+        link.symlink_to(target)
+        os.replace(link, self.output)  # noqa: PTH105 - a link is replaced, not what it leads to
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def evidence(self) -> Evidence:
+        """What both sides have noted."""
+        outside = self.sandbox.ledger_without_requests()
+        hits = sum(worker.text().count(": full\n") for worker in self._all)
+        self.given["disk full while a clip or a poster was written"] = hits
+        return gather(self.ledger, outside, self.store, self.inputs, self.samples)
+
+
+def main() -> None:
+    """Run one campaign, print its table, and exit with 1 when an invariant broke."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--seed", type=int, default=None, help="the same seed gives the same faults")
+    add("--seconds", type=float, default=130)
+    add("--jobs", type=int, default=500)
+    add("--kills", type=int, default=50)
+    add("--restarts", type=int, default=10)
+    add("--doubled", type=int, default=1000)
+    add("--dropped", type=int, default=50)
+    add("--frozen", type=float, default=6, help="seconds that Valkey stands still")
+    add("--keep", type=Path, help="a folder that stays, with every log")
+    asked = vars(parser.parse_args())
+    keep: Path | None = asked.pop("keep")
+    if asked["seed"] is None:
+        asked["seed"] = random.SystemRandom().randrange(10**6)
+    plan = Plan(**asked)
+    print(f"seed {plan.seed}", flush=True)  # noqa: T201 - it must be known if all else fails
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        campaign = Campaign(plan, folder, stack)
+        campaign.run()
+        evidence = campaign.evidence()
+        broken = [*campaign.broken, *violations(evidence)]
+        run = Run(plan.seed, campaign.elapsed, LEASE, campaign.given, campaign.released)
+        show(run, evidence, broken)
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()

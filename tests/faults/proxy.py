@@ -1,0 +1,141 @@
+"""A small TCP proxy that misbehaves on request: what networks do between two healthy servers."""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final, Self
+
+CHUNK: Final = 65536
+SLICE: Final = 700
+SLICE_SECONDS: Final = 0.001
+SLOW_SECONDS: Final = 0.05
+
+
+class Mood(StrEnum):
+    """How bytes travel."""
+
+    WELL = "well"
+    SLOW = "slow"  # each piece is late
+    SLICED = "sliced"  # in small pieces, so that no read finds a whole reply
+    HALF_OPEN = "half-open"  # nothing travels, and nobody is told
+
+
+class _Link:
+    """One client's connection and ours to the server behind."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self._writers = (client, server)
+        self.deaf = False
+
+    def cut(self, *, reset: bool) -> None:
+        for writer in self._writers:
+            if reset:
+                sock = writer.get_extra_info("socket")
+                with suppress(OSError):
+                    # Close with a reset instead of a farewell.
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+            else:
+                writer.close()
+
+
+class Proxy:
+    """Listens on a loopback port and passes on to another, from a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        """Start at once. ``port`` is the server's; it may be away for a time."""
+        self._target = port
+        self._mood = Mood.WELL
+        self._links: set[_Link] = set()
+        self._loop = asyncio.new_event_loop()
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def feel(self, mood: Mood) -> None:
+        """Treat all bytes so from now on. Connections that were half-open stay so until cut."""
+        self._do(lambda: self._set(mood))
+
+    def cut(self, *, reset: bool = False) -> None:
+        """End all connections, by a farewell or by a reset."""
+
+        def cut_all() -> None:
+            for link in list(self._links):
+                link.cut(reset=reset)
+
+        self._do(cut_all)
+
+    def _set(self, mood: Mood) -> None:
+        self._mood = mood
+        if mood is Mood.HALF_OPEN:
+            for link in self._links:
+                link.deaf = True
+
+    def _do(self, action: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(action)
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = int(server.sockets[0].getsockname()[1])
+        ready.set()
+        self._loop.run_forever()
+        server.close()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+
+    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        try:
+            behind, server = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            client.transport.abort()
+            return
+        link = _Link(client, server)
+        link.deaf = self._mood is Mood.HALF_OPEN
+        self._links.add(link)
+        try:
+            await asyncio.gather(self._pump(reader, server, link), self._pump(behind, client, link))
+        finally:
+            self._links.discard(link)
+            link.cut(reset=False)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if link.deaf:
+                    continue
+                await self._pass(data, writer)
+        # What one side has ended, the other side sees ended; but not through a dead line.
+        if not link.deaf:
+            writer.close()
+
+    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        match self._mood:
+            case Mood.SLOW:
+                await asyncio.sleep(SLOW_SECONDS)
+                writer.write(data)
+            case Mood.SLICED:
+                for start in range(0, len(data), SLICE):
+                    writer.write(data[start : start + SLICE])
+                    await writer.drain()
+                    await asyncio.sleep(SLICE_SECONDS)
+            case _:
+                writer.write(data)
+        await writer.drain()

@@ -1,0 +1,131 @@
+"""The checker can fail: each invariant is shown what breaks it."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.faults import invariants
+from tests.faults.evidence import Evidence, Sample
+from tests.faults.invariants import INVARIANTS, violations
+
+CALL = "a:1:1"
+
+
+def job(**changes: str) -> dict[str, str]:
+    """A job that ended well."""
+    clip = json.dumps({"key": "single/a.mp4", "sha256": "c1"})
+    fields = {"state": "succeeded", "turn": "1", "paid": "1", "call:1": CALL, "outcome:1": "done"}
+    return {**fields, "session_id": "s1", "owner": "", "clip": clip, **changes}
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    """Its message, as the stand-in saw it."""
+    fields = {"session_id": "s1", "image_sha256": "p1", "outcome": "clean", "overlapping": False}
+    return {**fields, **changes}
+
+
+def render(**changes: Any) -> dict[str, Any]:
+    """Its render."""
+    return {"id": "r1", "session_id": "s1", "status": "completed", "downloads": 1, **changes}
+
+
+GOOD = Evidence(
+    inputs={"a": "p1"},
+    jobs={"a": job()},
+    counts={"n:succeeded": 1, "n:queued": 0},
+    reserved={"account-1": (100.0, {"b": 100.0})},
+    results={"a": "SUCCESS"},
+    messages=[message()],
+    sessions={"s1": "p1"},
+    renders=[render()],
+    clips={"single/a.mp4": "c1"},
+    samples=[Sample(1, {"n:queued": 1}, {"account-1": 0.0})],
+)
+
+
+def held(reason: str = "outcome_unknown", **changes: str) -> dict[str, Any]:
+    """What differs when the job is held instead."""
+    said = {"message": "It may have been charged.", "remedy": "Look at the project."}
+    record = job(state="held", reason=reason, **{**said, **changes})
+    return {
+        "jobs": {"a": record},
+        "counts": {"n:held": 1, f"h:{reason}": 1},
+        "held": {"held:{rq}:account-1:x": ["a"]},
+        "results": {"a": "HELD"},
+        "clips": {},
+        "renders": [],
+    }
+
+
+def test_a_run_in_which_all_is_well_breaks_nothing() -> None:
+    assert violations(GOOD) == []
+
+
+def test_an_unknown_outcome_of_a_message_that_was_cut_breaks_nothing() -> None:
+    evidence = replace(GOOD, **held(), messages=[message(outcome="cancelled")])
+    assert violations(evidence) == []
+
+
+def test_an_answered_question_and_a_refused_message_break_nothing() -> None:
+    two = job(turn="2", paid="2", **{"outcome:1": "question", "call:2": "a:2:2"})
+    sent = [message(outcome="refused"), message(outcome="question"), message()]
+    assert violations(replace(GOOD, jobs={"a": two}, messages=sent)) == []
+
+
+BREAKING: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
+    (invariants.paid_once_a_turn, {"messages": [message(), message()]}),
+    (invariants.paid_once_a_turn, {"messages": [message(), message(session_id="s2")]}),
+    (invariants.paid_once_a_turn, {"messages": [message(), message(image_sha256="other")]}),
+    (invariants.turns_open_as_said, {"jobs": {"a": job(turn="2", paid="2", **{"call:2": "x"})}}),
+    (invariants.turns_open_as_said, {"jobs": {"a": job(paid="2")}}),
+    (invariants.messages_never_overlap, {"messages": [message(overlapping=True)]}),
+    (invariants.every_job_is_there, {"inputs": {"a": "p1", "b": "p2"}}),
+    (invariants.every_job_is_there, {"inputs": {}}),
+    (invariants.every_job_stands_in_one_place, {"agenda": ["a"]}),
+    (invariants.every_job_stands_in_one_place, {"flows": {"flow": ["a"]}}),
+    (invariants.every_job_stands_in_one_place, {"agenda": ["nobody"]}),
+    (invariants.every_job_stands_in_one_place, {**held(), "held": {}}),
+    (invariants.nothing_is_left_running, {"jobs": {"a": job(state="rendering")}}),
+    (invariants.nothing_is_left_running, {"jobs": {"a": job(owner="somebody")}}),
+    (invariants.nothing_is_left_running, held(remedy="")),
+    (invariants.counters_add_up, {"counts": {"n:succeeded": 2}}),
+    (invariants.counters_add_up, {"counts": {"n:succeeded": 1, "h:credits": 1}}),
+    (invariants.counters_add_up, {"samples": [Sample(2, {"n:queued": 1}, {})]}),
+    (invariants.counters_add_up, {"samples": [Sample(0, {"n:queued": -1, "n:held": 1}, {})]}),
+    (invariants.money_is_given_back, {"slots": [CALL]}),
+    (invariants.money_is_given_back, {"reserved": {"account-1": (200.0, {"b": 100.0})}}),
+    (invariants.money_is_given_back, {"samples": [Sample(0, {}, {"account-1": -1.0})]}),
+    (invariants.finished_work_is_found, held()),
+    (invariants.finished_work_is_found, held("session_lost")),
+    (invariants.finished_renders_are_delivered, {"renders": [render(downloads=0)]}),
+    (invariants.finished_renders_are_delivered, {**held(), "renders": [render()]}),
+    (invariants.clips_are_whole, {"clips": {}}),
+    (invariants.clips_are_whole, {"clips": {"single/a.mp4": "half"}}),
+    (invariants.clips_are_whole, {"clips": {**GOOD.clips, "single/b.mp4": "c2"}}),
+    (invariants.clips_are_whole, {"jobs": {"a": job(clip="")}}),
+    (invariants.the_world_was_told, {"outbox": ["job:a"]}),
+    (invariants.the_world_was_told, {"results": {}}),
+    (invariants.the_world_was_told, {"results": {"a": "FAILURE"}}),
+    (invariants.tokens_stay_home, {"tokens_on_links": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("invariant", "changes"),
+    BREAKING,
+    ids=[f"{invariant.__name__}-{n}" for n, (invariant, _) in enumerate(BREAKING)],
+)
+def test_each_violation_is_found(
+    invariant: Callable[..., object], changes: Mapping[str, Any]
+) -> None:
+    found = violations(replace(GOOD, **changes))
+    assert any(line.startswith(f"{invariant.__name__}: ") for line in found), found
+
+
+def test_each_invariant_is_shown_a_violation() -> None:
+    assert {invariant.__name__ for invariant, _ in BREAKING} == {
+        invariant.__name__ for invariant in INVARIANTS
+    }

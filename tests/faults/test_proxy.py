@@ -1,0 +1,96 @@
+"""The proxy does what it is told: bytes arrive whole, late, in pieces, or not at all."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.proxy import SLICE, Mood, Proxy
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that sends back what it gets."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer(client: socket.socket) -> None:
+        with client:
+            try:
+                while data := client.recv(65536):
+                    client.sendall(data)
+            except OSError:
+                return
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield int(listener.getsockname()[1])
+    listener.close()
+
+
+@pytest.fixture
+def line(echo: int) -> Iterator[Proxy]:
+    with Proxy(echo) as proxy:
+        yield proxy
+
+
+def connected(line: Proxy) -> socket.socket:
+    """A connection that has been used."""
+    client = socket.create_connection(("127.0.0.1", line.port), timeout=5)
+    assert there_and_back(client, b"first") == b"first"
+    return client
+
+
+def there_and_back(client: socket.socket, data: bytes) -> bytes:
+    client.sendall(data)
+    back = b""
+    while len(back) < len(data):
+        back += client.recv(65536)
+    return back
+
+
+@pytest.mark.parametrize("mood", [Mood.WELL, Mood.SLOW, Mood.SLICED])
+def test_bytes_arrive_whole(line: Proxy, mood: Mood) -> None:
+    data = bytes(range(256)) * 20
+    assert len(data) > 3 * SLICE
+    with connected(line) as client:
+        line.feel(mood)
+        assert there_and_back(client, data) == data
+
+
+def test_a_half_open_connection_stays_silent_and_a_new_one_works(line: Proxy) -> None:
+    with connected(line) as client:
+        line.feel(Mood.HALF_OPEN)
+        line.feel(Mood.WELL)
+        with connected(line):
+            client.sendall(b"hello?")
+            client.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+
+
+def test_a_cut_is_an_end_and_a_reset_is_an_error(line: Proxy) -> None:
+    with connected(line) as client:
+        line.cut()
+        assert client.recv(1) == b""
+    with connected(line) as client:
+        line.cut(reset=True)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_nobody_behind_ends_the_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = int(closed.getsockname()[1])
+    with (
+        Proxy(port) as line,
+        socket.create_connection(("127.0.0.1", line.port), timeout=5) as client,
+    ):
+        assert client.recv(1) == b""
