@@ -30,6 +30,13 @@ bench: $(READY) ## Measure polls under full streams; WHAT=submit measures a batc
 streams: $(READY) ## Hear hostile event streams; ARGS="--count 1000000 --seed 7"
 	@exec $(BIN)/python -m tests.soak.streams $(ARGS)
 
+faults: $(READY) ## Kill, freeze and cut everything under 500 jobs, and check both ledgers; ARGS="--seed 1"
+	@exec $(BIN)/python -m tests.faults.campaign $(ARGS)
+
+soak: $(READY) ## The same for half an hour over 5,000 jobs; ARGS="--seconds 7200"
+	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
+		--restarts 50 --doubled 20000 --dropped 500 --frozen 20 $(ARGS)
+
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ import heapq
 import itertools
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -205,7 +206,8 @@ class Campaign:
             self.broken.append(f"settling: {error}: {self.ledger.counts()[0]}")
         for worker in self._leaving:
             code = worker.wait(120)
-            if code:
+            # One that was told before it listened for the word has had no work yet.
+            if code and not (code == -signal.SIGTERM and " ready." not in worker.text()):
                 self.broken.append(f"a worker that was told to end gave {code}: {worker.log}")
         self._end_workers()
 
