@@ -14,7 +14,7 @@ from config.settings import Settings
 SUBMIT_QUEUE: Final = "celery"
 """Where other services send ``tasks.submit``: Celery's own default."""
 
-STAGES: Final = ("prepare", "generate", "settle", "render", "deliver", "notify")
+STAGES: Final = ("prepare", "generate", "settle", "render", "deliver", "notify", "hooks")
 
 
 def hint_queue(namespace: str) -> str:

@@ -4,6 +4,7 @@ All durations are seconds and take fractions. A ``.env`` file in the working dir
 too; the environment wins over it.
 """
 
+import base64
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_KEY: Final = 24
+MAX_KEY: Final = 64
+"""Bytes of a key for webhooks, as the Standard Webhooks specification has it."""
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -106,7 +111,13 @@ class Settings(BaseSettings):
         (), description="Folders from which other services may name files by path."
     )
     private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Hosts in private ranges that image and clip URLs may reach."
+        (), description="Hosts in private ranges that images, clips and webhooks may reach."
+    )
+
+    # --- webhooks ----------------------------------------------------------------------------
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="Secret that webhooks are signed with, whsec_…; none: no webhooks are sent.",
     )
 
     # --- work --------------------------------------------------------------------------------
@@ -152,6 +163,19 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signing_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            try:
+                key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if not text.startswith("whsec_") or not MIN_KEY <= len(key) <= MAX_KEY:
+                raise ValueError("must be whsec_ and the base64 of 24 to 64 random bytes")
+        return value
 
     @field_validator("clip_name")
     @classmethod

@@ -31,6 +31,7 @@ def submit_batch(
     max_credits: float | None = None,
     session: str = "own",
     pilot: int | None = None,
+    webhook: str | None = None,
 ) -> BatchSubmission:
     """Enqueue many jobs as one batch. The same rows under the same name are paid once.
 
@@ -41,6 +42,7 @@ def submit_batch(
         max_credits: The most that the batch may spend.
         session: ``own``, or ``shared``: one project for all rows, one after another.
         pilot: Run so many, and then pause the batch.
+        webhook: Who is told of the batch's end, and of the ends of rows without a webhook.
 
     Raises:
         RedisUnavailable: Redis does not answer.
@@ -52,6 +54,7 @@ def submit_batch(
         max_credits=max_credits,
         pilot=pilot,
         session=SessionMode(session),
+        webhook=webhook,
     )
 
 

@@ -1,7 +1,7 @@
 """Batches: rows of a manifest on their way into the ledger."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, islice
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from tasks.lines import ManifestError
 from tasks.manifest import Manifest, Row, batch_id_for
 from tasks.media import Contents, keep_in
-from tasks.payload import ImageJob, InvalidPayloadError
+from tasks.payload import ImageJob, InvalidPayloadError, webhook_address
 from tasks.producer import BatchNameTaken, KeyConflict, Producer, new_row, refuse_conflict
 from tasks.rejects import Rejects
 from worker.ledger.ledger import NewJob, pages
@@ -63,6 +63,7 @@ def submit_batch(
     session: SessionMode = SessionMode.OWN,
     pilot: int | None = None,
     rejects: Rejects | None = None,
+    webhook: str | None = None,
 ) -> BatchSubmission:
     """Enqueue a manifest. Twice the same manifest under one name is one batch, paid once.
 
@@ -75,15 +76,19 @@ def submit_batch(
         pilot: Let so many more jobs start, and then pause the batch.
         rejects: Takes the rows that are no jobs.
         session: Whether each row has a project of its own, or all share one, one after another.
+        webhook: Who is told of the batch's end, and of the ends of rows without a webhook.
 
     Raises:
         BatchNameTaken: The name was not asked for, and belongs to another manifest's batch.
+        InvalidPayloadError: The webhook is refused.
         ManifestError: The manifest cannot be read to its end. Rows before that may be enqueued.
             Or the batch is known, and uses sessions otherwise.
         RedisUnavailable: Redis does not answer. Submit again: what was enqueued is known.
         StoreFailed: The media store does not take a file. Submit again, as above.
     """
     producer.ping()
+    if webhook is not None:
+        producer.refuse_webhook(webhook_address(webhook))
     title = name or manifest.name
     ledger, done = producer.ledger, BatchSubmission(batch_id_for(title))
     # A manifest that cannot be read at all says so here, before there is a batch.
@@ -104,14 +109,29 @@ def submit_batch(
             ledger.set_budget(done.batch_id, max_credits)
         if pilot is not None:
             ledger.set_pilot(done.batch_id, pilot)
+        ledger.unseal_batch(done.batch_id, webhook)
     for page in chain([first], rest):
-        _submit_page(producer, list(judged(page, done.batch_id, contents)), done, rejects)
+        told = [_telling(row, producer, webhook) for row in page]
+        _submit_page(producer, list(judged(told, done.batch_id, contents)), done, rejects)
     with producer.reaching():
         ledger.seal_batch(done.batch_id)
         if max_credits is not None:
             _release_affordable(producer, done.batch_id)
     done.rejected.sort(key=lambda rejected: int(rejected["row"]))
     return done
+
+
+def _telling(row: Row, producer: Producer, webhook: str | None) -> Row:
+    """The row with the batch's webhook where it has none; refused if its own cannot be signed."""
+    if row.job is None:
+        return row
+    if row.job.webhook is None:
+        return replace(row, job=row.job.model_copy(update={"webhook": webhook}))
+    try:
+        producer.refuse_webhook(row.job.webhook)
+    except InvalidPayloadError as error:
+        return replace(row, job=None, reason=str(error))
+    return row
 
 
 def judged(page: list[Row], batch_id: str, contents: Contents) -> Iterator[Entry | Refused]:

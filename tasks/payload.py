@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
+import httpx
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,6 +30,8 @@ from worker.ledger.states import Reason, State
 DEFAULT_PROMPT: Final = "extend this image into a 10-second video with smooth motion"
 MEDIA_KEY: Final = r"^[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,5}$"
 """The form of a key in our media store: content by its SHA-256."""
+
+MAX_PORT: Final = 2**16
 
 Priority = Literal["high", "normal", "low"]
 Aspect = Literal["16:9", "9:16", "1:1"]
@@ -72,6 +75,20 @@ def _web_address(text: str) -> str:
     return text
 
 
+def _callable(text: str) -> str:
+    """An address that a webhook can be sent to, as the library reads it that will send it."""
+    try:
+        url = httpx.URL(_printable(_web_address(text)))
+        good = url.scheme in {"http", "https"} and bool(url.host) and (url.port or 1) < MAX_PORT
+    except (httpx.InvalidURL, ValueError):
+        good = False
+    if not good or " " in text:
+        raise ValueError("must be an address such as https://example.org/…")
+    if url.userinfo:
+        raise ValueError("must not hold a name or a password: messages are signed instead")
+    return text
+
+
 def _says_something(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
@@ -98,6 +115,7 @@ class ImageJob(BaseModel):
         attach: Music, logo or further clips: paths, or keys in our media store.
         attach_names: What attached contents of our media store were called.
         pass_url: Hand the image's address to the video API instead of fetching it here.
+        webhook: Address that is told of the job's end, or hold.
         key: Idempotency key: the same key is the same job.
         data: Anything of the caller's; it comes back in the result.
     """
@@ -119,6 +137,7 @@ class ImageJob(BaseModel):
     attach: Annotated[tuple[Source, ...], Field(max_length=20)] = ()
     attach_names: Annotated[dict[MediaKey, Name], Field(max_length=20)] = {}
     pass_url: bool = False
+    webhook: Annotated[str, Field(max_length=2048), AfterValidator(_callable)] | None = None
     key: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)] | None = (
         None
     )
@@ -145,11 +164,14 @@ class ImageJob(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """What tells whether a known key means the same job: everything but the key, hashed.
+        """What tells whether a known key means the same job: what is asked for, hashed.
+
+        Neither the key nor who is told counts: rows that are submitted again with a webhook are
+        the same jobs, and are not paid again.
 
         Defaults are left out, so that a field which a later version adds changes no fingerprint.
         """
-        wanted = self.model_dump(mode="json", exclude={"key"}, exclude_defaults=True)
+        wanted = self.model_dump(mode="json", exclude={"key", "webhook"}, exclude_defaults=True)
         text = json.dumps(wanted, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -162,6 +184,18 @@ class ImageJob(BaseModel):
 def job_id_for(key: str | None) -> str:
     """The id of a job: a function of its key, or a new one."""
     return str(uuid5(NAMESPACE_URL, f"reelqueue:job:{key}") if key else uuid4())
+
+
+def webhook_address(text: str) -> str:
+    """An address for webhooks that came from elsewhere than a payload.
+
+    Raises:
+        InvalidPayloadError: It is refused.
+    """
+    try:
+        return _callable(text)
+    except ValueError as error:
+        raise InvalidPayloadError([f"webhook: {error}"]) from None
 
 
 def content_suffix(name: str) -> str:
@@ -255,7 +289,8 @@ class Decision(_Record):
 class Result(_Record):
     """The record of one job. Times are UTC, durations are seconds.
 
-    ``row`` is its place in its batch's manifest.
+    ``row`` is its place in its batch's manifest; ``webhook_error`` says why a message of its end
+    was given up, after a day.
     ``credits_spent`` is what its messages cost, ``credits_estimated`` says whether that is the
     estimate of a clip's price instead of a charge that was read.
     """
@@ -287,6 +322,7 @@ class Result(_Record):
     decisions: tuple[Decision, ...]
     changes: tuple[str, ...]
     data: Mapping[str, Any]
+    webhook_error: str | None = None
 
     @property
     def waits_for_nothing(self) -> bool:
@@ -319,3 +355,4 @@ class Batch(_Record):
     credits_spent: NonNegativeFloat
     credits_reserved: NonNegativeFloat
     eta_seconds: NonNegativeFloat | None
+    webhook_error: str | None = None

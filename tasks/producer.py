@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as NoAnswer
 
 from config.settings import Settings, get_settings
 from tasks.media import Contents, keep_in
-from tasks.payload import Batch, ImageJob, Result, job_id_for
+from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result, job_id_for
 from tasks.results import batch_of, result_of
 from worker.ledger.connection import connect
 from worker.ledger.ledger import PAGE, Ledger, NewJob, Submitted, pages
@@ -153,15 +153,18 @@ class Producer:
         """
         self.ping()
         payload = job if isinstance(job, ImageJob) else ImageJob.read(job)
+        self.refuse_webhook(payload.webhook)
         return self.enqueue(Contents(keep_in(self.media), folder).of(payload))
 
     def enqueue(self, job: ImageJob) -> Submission:
         """Enqueue a job as it is; no file is read.
 
         Raises:
+            InvalidPayloadError: It asks for a webhook, and none can be signed.
             KeyConflict: The key is known with another payload.
             RedisUnavailable: Redis does not answer.
         """
+        self.refuse_webhook(job.webhook)
         with self.reaching():
             answer = self.ledger.submit(new_job(job))
             refuse_conflict(job, answer)
@@ -171,6 +174,17 @@ class Producer:
         if ended is not None:
             return Submission(answer.job_id, ended, duplicate, pruned=True)
         return Submission(answer.job_id, known.state if known else State.QUEUED, duplicate)
+
+    def refuse_webhook(self, webhook: str | None) -> None:
+        """Refuse a webhook that nobody could sign.
+
+        Raises:
+            InvalidPayloadError: There is one, and there is no secret.
+        """
+        if webhook and self.settings.webhook_secret is None:
+            raise InvalidPayloadError(
+                ["webhook: cannot be signed; set REELQUEUE_WEBHOOK_SECRET here and at the workers"]
+            )
 
     # --- reading -----------------------------------------------------------------------------
 

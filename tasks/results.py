@@ -77,6 +77,7 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
         decisions=tuple(_decisions(job)),
         changes=tuple(json.loads(job.fact("changes") or "[]")),
         data=payload.get("data", {}),
+        webhook_error=job.fact("webhook_error"),
     )
 
 
@@ -115,6 +116,7 @@ def batch_of(
         credits_spent=batch.committed - reserved,
         credits_reserved=reserved,
         eta_seconds=_eta(batch, pace, flows),
+        webhook_error=batch.webhook_error,
     )
 
 

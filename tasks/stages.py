@@ -8,7 +8,7 @@ from typing import Final
 
 from celery import shared_task
 
-from tasks import deliver, generate, notify, prepare, render, settle
+from tasks import deliver, generate, hooks, notify, prepare, render, settle
 from tasks.step import JobFailedError, run
 from worker.ledger.states import State
 
@@ -57,3 +57,9 @@ def deliver_task(job_id: str) -> str:
 def notify_task(entry: str) -> str:
     """Tell the world what became of a job."""
     return notify.notify(entry)
+
+
+@shared_task(name="tasks.hooks")
+def hooks_task(receiver: str) -> str:
+    """Send one receiver the webhooks that it is owed."""
+    return hooks.send_to(receiver)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from config.celery import hint_queue
 from worker.faultpoints import around
 from worker.fleet import fleet
+from worker.ledger.hooks import Hooks
 from worker.ledger.states import State
 from worker.runtime import Runtime
 
@@ -27,6 +28,7 @@ STAGE_OF: Final = {
     State.DELIVERING: "tasks.deliver",
 }
 NOTIFY: Final = "tasks.notify"
+HOOKS: Final = "tasks.hooks"
 UNTOLD_PER_TICK: Final = 200
 RETELL_SECONDS: Final = 30.0
 GETTING_READY: Final = 1.25
@@ -44,6 +46,7 @@ class Ticker:
         self._app = app
         self._runtime = runtime
         self._ledger = runtime.ledger
+        self._hooks = Hooks(runtime.ledger)
         self._cap = runtime.settings.hint_cap
         settings = runtime.settings
         shortest = 3 * settings.tick_seconds
@@ -96,7 +99,11 @@ class Ticker:
             for entry in untold:
                 self._ledger.tell_later(entry, RETELL_SECONDS)
                 self._hint(NOTIFY, entry, producer)
-        return len(due) + len(untold)
+            # They come last and are few: no job waits for somebody else's server.
+            receivers = self._hooks.ring() if room > len(due) + len(untold) else []
+            for receiver in receivers:
+                self._hint(HOOKS, receiver, producer)
+        return len(due) + len(untold) + len(receivers)
 
     def _in_flight(self) -> int:
         """The jobs that the accounts bear at once, and a few that get ready meanwhile."""

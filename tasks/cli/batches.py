@@ -52,6 +52,10 @@ def submit(
     session: Annotated[
         SessionMode, typer.Option(help="A project for each row, or one for all, in turn.")
     ] = SessionMode.OWN,
+    webhook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Who is told of the end, of the batch and of each row."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
     as_json: Json = False,
@@ -72,6 +76,7 @@ def submit(
         pilot=pilot,
         rejects=sink,
         session=session,
+        webhook=webhook,
     )
     if not done.jobs + done.duplicates + len(done.rejected):
         raise CommandError(f"{source} holds no rows.")

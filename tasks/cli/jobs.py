@@ -43,6 +43,9 @@ def submit(
     pass_url: Annotated[
         bool, typer.Option("--pass-url", help="Let the video API fetch the address itself.")
     ] = False,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Who is told of the end.")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key; for one image.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
     as_json: Json = False,
@@ -58,6 +61,7 @@ def submit(
         "priority": priority,
         "attach": attach or [],
         "pass_url": pass_url,
+        "webhook": webhook,
         "key": key,
     }
     jobs = [ImageJob.read({"image": image, **options}) for image in images]

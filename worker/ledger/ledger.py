@@ -196,8 +196,17 @@ class Ledger:
 
     def seal_batch(self, batch_id: str) -> None:
         """Say that the batch's manifest is wholly in."""
-        with around("batch.seal"):
-            self.redis.hset(self.key("batch", batch_id), "sealed", "1")
+        self.scripts.run("seal", batch_id, point="batch.seal")
+
+    def unseal_batch(self, batch_id: str, webhook: str | None = None) -> None:
+        """Say that rows of a manifest come: the batch does not end before it is sealed.
+
+        Args:
+            batch_id: The batch.
+            webhook: Who is told of its end, from now on; None leaves it as it is.
+        """
+        fields = {"sealed": "0", **({"webhook": webhook} if webhook else {})}
+        self.redis.hset(self.key("batch", batch_id), mapping=fields)
 
     def pause(self, batch_id: str) -> bool:
         """Let no further job of the batch start. False: no such batch."""
@@ -479,6 +488,7 @@ def _submit_arguments(job: NewJob) -> list[object]:
     fields = (
         *("payload", payload, "parent", job.parent_id),
         *(("follows", job.follows) if job.follows else ()),
+        *(("webhook", job.payload["webhook"]) if job.payload.get("webhook") else ()),
     )
     own = (job.id, job.key, job.fingerprint, job.flow, job.batch_id, job.row)
     return [*own, len(fields), *fields]

@@ -366,6 +366,8 @@ class Batch:
     max_credits: float | None = None
     source: str = ""
     """Where its manifest lies; empty where that is not known."""
+    webhook_error: str | None = None
+    """Why a message of its end was given up."""
     blocked_by: str | None = None
     """The job over whose unknown outcome a shared session, and so the batch, stands still."""
 
@@ -419,4 +421,5 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         committed=float(fields.get("committed") or 0),
         max_credits=_float_or_none(fields.get("max_credits")),
         source=fields.get("source", ""),
+        webhook_error=fields.get("webhook_error") or None,
     )

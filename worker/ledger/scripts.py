@@ -37,7 +37,8 @@ class Scripts:
 
     def text(self, name: str) -> str:
         """The whole script as the server runs it."""
-        return "\n".join((self._clock, source("prelude"), source("sessions"), source(name)))
+        shared = (source(part) for part in ("prelude", "hooks", "sessions"))
+        return "\n".join((self._clock, *shared, source(name)))
 
     def arguments(self, *values: object) -> list[Any]:
         """Key count, the one key and the arguments of a call, as EVAL and EVALSHA take them."""

@@ -13,6 +13,7 @@ from tasks.payload import (
     InvalidPayloadError,
     job_id_for,
     media_key,
+    webhook_address,
 )
 
 URL = "https://example.org/a.jpg"
@@ -42,6 +43,7 @@ def test_everything_that_can_be_said() -> None:
         "attach": ["music.mp3", KEY],
         "attach_names": {KEY: "logo.png"},
         "pass_url": True,
+        "webhook": "https://example.org/told?x=1",
         "key": "order 7",
         "data": {"sku": "A-1", "n": 3, "gone": None},
     }
@@ -109,3 +111,24 @@ def test_media_keys_have_one_form_whatever_the_name() -> None:
     for name in ("a.JPG", "a", "a.verylong", "a.tar.gz", "a.ünï", ".jpg"):
         assert re.fullmatch(MEDIA_KEY, media_key(sha, name)), name
     assert media_key(sha, "a.JPG") == f"0f/{sha}.jpg"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("example.org/told", "ftp://example.org/", "https://", "https:///told", "http://a b/"),
+        *("https://user:secret@example.org/", "https://example.org:99999/", "https://e.org/\n"),
+    ],
+)
+def test_a_webhook_that_cannot_be_called_is_refused_by_its_field(address: str) -> None:
+    (problem,) = problems({"image": URL, "webhook": address})
+    assert problem.startswith("webhook: must")
+    assert "secret" not in problem
+    with pytest.raises(InvalidPayloadError, match="webhook"):
+        webhook_address(address)
+
+
+def test_who_is_told_makes_no_other_job() -> None:
+    silent = ImageJob.read({"image": URL})
+    told = ImageJob.read({"image": URL, "webhook": "https://example.org/told"})
+    assert silent.fingerprint == told.fingerprint

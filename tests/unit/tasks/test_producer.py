@@ -68,6 +68,15 @@ def test_enqueue_reads_no_file(desk: Desk) -> None:
     assert "media" not in job.payload
 
 
+def test_a_webhook_that_nobody_could_sign_is_refused(desk: Desk) -> None:
+    payload = {"image": "https://example.org/a.jpg", "webhook": "https://example.org/told"}
+    with pytest.raises(InvalidPayloadError, match="REELQUEUE_WEBHOOK_SECRET"):
+        desk.producer.submit(payload)
+    with pytest.raises(InvalidPayloadError, match="REELQUEUE_WEBHOOK_SECRET"):
+        desk.producer.enqueue(ImageJob.read(payload))
+    assert desk.producer.ledger.counts()[0] == {}
+
+
 def test_files_that_cannot_be_used_are_all_named(desk: Desk) -> None:
     (desk.folder / "empty.jpg").touch()
     (desk.folder / "text.jpg").write_text("no picture")

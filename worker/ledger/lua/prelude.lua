@@ -58,6 +58,8 @@ end
 
 -- What follows from a move for sessions that several jobs use; see sessions.lua.
 local after_move
+-- What an end or a hold means for webhooks; see hooks.lua.
+local after_tell
 
 -- Moves the state, the counters and the clock of the state in one go. A held job is counted
 -- under its reason too.
@@ -77,6 +79,9 @@ local function move(id, job, to, reason)
     count(job, 'n:' .. to, 1)
     redis.call('HINCRBY', job_key(id), 'ms:' .. from, now - number(job.entered_at))
     redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
+    if job.batch ~= '' and (to == 'queued' or RUNNING[to]) then
+      redis.call('HDEL', batch_key(job.batch), 'ended')
+    end
     job.state = to
     job.entered_at = now
   end
@@ -87,8 +92,9 @@ end
 
 -- An end or a hold must be told to the world: the entry is filled in the same step.
 local function tell(id)
-  redis.call('HINCRBY', job_key(id), 'revision', 1)
+  local revision = redis.call('HINCRBY', job_key(id), 'revision', 1)
   redis.call('ZADD', OUTBOX, now, 'job:' .. id)
+  after_tell(id, revision)
 end
 
 local function virtual_time()

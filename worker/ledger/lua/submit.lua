@@ -23,7 +23,10 @@ local function write(id, key, fingerprint, flow, batch, row, first, last)
     unpack(ARGV, first, last))
   line_up(id)
   redis.call('ZADD', JOBS, now, id)
-  if batch ~= '' then redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, row, id) end
+  if batch ~= '' then
+    redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, row, id)
+    redis.call('HDEL', batch_key(batch), 'ended')
+  end
   count({batch = batch}, 'n:queued', 1)
   enqueue(id, {batch = batch, flow = flow})
   return 'OK', id

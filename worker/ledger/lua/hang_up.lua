@@ -1,0 +1,12 @@
+-- hang_up(receiver, rest) -> OK
+-- A worker is done with a receiver, which is left alone for rest ms at least, and looked at again
+-- when its next message is due. Safe twice.
+local receiver, rest = ARGV[2], number(ARGV[3])
+redis.call('ZREM', RINGING, receiver)
+local next_one = redis.call('ZRANGE', hooks_key(receiver), 0, 0, 'WITHSCORES')
+if #next_one == 0 then
+  redis.call('ZREM', RECEIVERS, receiver)
+else
+  redis.call('ZADD', RECEIVERS, math.max(now + rest, number(next_one[2])), receiver)
+end
+return 'OK'

@@ -1,0 +1,19 @@
+-- hook_sent(name, delay, why) -> OK | GONE
+-- A message was received (delay < 0, no why), is tried again after delay ms, or is given up
+-- (delay < 0), which its job or batch then remembers with the reason. Safe twice.
+local name, delay, why = ARGV[2], number(ARGV[3]), ARGV[4]
+local kind, about, receiver =
+  unpack(redis.call('HMGET', hook_key(name), 'kind', 'about', 'receiver'))
+if not receiver then return 'GONE' end
+if delay >= 0 then
+  redis.call('HINCRBY', hook_key(name), 'tries', 1)
+  redis.call('ZADD', hooks_key(receiver), 'XX', now + delay, name)
+  return 'OK'
+end
+local record = kind == 'batch' and batch_key(about) or job_key(about)
+if why ~= '' and redis.call('EXISTS', record) == 1 then
+  redis.call('HSET', record, 'webhook_error', why)
+end
+redis.call('ZREM', hooks_key(receiver), name)
+redis.call('DEL', hook_key(name))
+return 'OK'
