@@ -1,0 +1,166 @@
+"""Webhooks in a whole house: signed, tried again, and nobody waits for a receiver that is dead."""
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.integration.conftest import House
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+from worker.ledger.states import State
+
+pytestmark = pytest.mark.integration
+
+KEY = b"a key of thirty-two random bytes"
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+
+
+class Receiver:
+    """A server that believes only what is signed, and takes down what it was sent."""
+
+    def __init__(self, fails: int = 0) -> None:
+        self.got: list[tuple[str, int, dict[str, Any]]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                signed = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}."
+                digest = hmac.digest(KEY, signed.encode() + body, hashlib.sha256)
+                genuine = self.headers["webhook-signature"] == (
+                    f"v1,{base64.b64encode(digest).decode()}"
+                )
+                status = 401 if not genuine else 500 if len(receiver.got) < fails else 204
+                receiver.got.append((self.headers["webhook-id"], status, json.loads(body)))
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/told"
+
+    def of(self, event: str) -> list[tuple[str, int, dict[str, Any]]]:
+        """What was sent of one kind."""
+        return [sent for sent in self.got if sent[2]["type"] == event]
+
+
+@contextmanager
+def receiving(fails: int = 0) -> Iterator[Receiver]:
+    receiver = Receiver(fails)
+    thread = Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.server.shutdown()
+        receiver.server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def told_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house with a secret, whose worker may call receivers on loopback."""
+    with ExitStack() as stack:
+        house = House(tmp_path_factory.mktemp("house"), stack)
+        house.open_sandbox()
+        house.env |= {
+            "REELQUEUE_WEBHOOK_SECRET": SECRET,
+            "REELQUEUE_PRIVATE_HOSTS": "127.0.0.1",
+        }
+        house.start_worker()
+        yield house
+
+
+def owed(house: House, url: str) -> list[str]:
+    """The messages that an address is still owed."""
+    hooks = list(house.redis.scan_iter("hook:{rq}:*"))
+    return [hook for hook in hooks if house.redis.hget(hook, "url") == url]
+
+
+def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(told_house: House) -> None:
+    house = told_house
+    # It takes connections and never answers: the worst that a receiver can do.
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=64) as dead,
+        receiving() as good,
+        receiving(fails=1) as shaky,
+    ):
+        dead_url = f"http://127.0.0.1:{dead.getsockname()[1]}/"
+        stuck = [house.submit(house.image(), webhook=dead_url) for _ in range(3)]
+        first = house.submit(house.image(), webhook=shaky.url)
+        text = house.folder / "text.png"
+        text.write_text("words")
+        failed = house.submit(text, webhook=good.url)
+        done = house.submit(house.image(), webhook=good.url)
+        for job_id in (*stuck, first, done):
+            house.wait_for(job_id, State.SUCCEEDED)
+        wait_until(lambda: len(good.got) == 2, "the good receiver to be told of both")
+        found = {sent["data"]["job_id"]: (sent["type"], status) for _, status, sent in good.got}
+        assert found == {done: ("job.succeeded", 204), failed: ("job.failed", 204)}
+        (success,) = good.of("job.succeeded")
+        assert success[2]["data"]["video"]["codec"] == "h264"
+        assert "nmv_usr_" not in json.dumps(success[2])
+        assert house.redis.hget(f"job:{{rq}}:{done}", "webhook_error") is None
+        wait_until(lambda: len(shaky.got) == 2, "the shaky receiver to be told again")
+        (one, failure, said), (two, success_status, again) = shaky.got
+        assert (one, said) == (two, again), "the same message under the same id"
+        assert (failure, success_status) == (500, 204)
+        # Celery's results were told long ago, though the dead receiver is still owed everything.
+        wait_until(lambda: not house.redis.exists("outbox:{rq}"), "every result to be stored")
+        assert len(owed(house, dead_url)) == len(stuck)
+
+
+def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for n in range(2):
+        Image.new("RGB", (64, 48), (n, 200, 9)).save(photos / f"{n}.png")
+    with receiving() as receiver:
+        command = [
+            *(sys.executable, "-m", "tasks.cli", "batch", "submit", str(photos), "--json"),
+            *("--webhook", receiver.url, "--prompt", "a 1-second pan"),
+        ]
+        for _ in range(2):
+            answer = subprocess.run(
+                command, cwd=ROOT, env=told_house.env, capture_output=True, check=True
+            )
+            wait_until(lambda: len(receiver.of("batch.ended")) == 1, "the end of the batch")
+        assert json.loads(answer.stdout)["duplicates"] == 2
+        wait_until(lambda: len(receiver.of("job.succeeded")) == 2, "the ends of its jobs")
+        wait_until(lambda: not owed(told_house, receiver.url), "nothing to be owed")
+        ((_, _, ended),) = receiver.of("batch.ended")
+        assert (ended["data"]["total"], ended["data"]["succeeded"]) == (2, 2)
+
+
+def test_without_a_secret_it_is_refused_before_anything_is_enqueued(told_house: House) -> None:
+    env = {**told_house.env}
+    del env["REELQUEUE_WEBHOOK_SECRET"]
+    jobs = told_house.redis.zcard("jobs:{rq}")
+    image = str(told_house.image())
+    for command in (("submit", image), ("batch", "submit", str(told_house.folder))):
+        answer = subprocess.run(
+            [sys.executable, "-m", "tasks.cli", *command, "--webhook", "https://example.org/"],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 2
+        assert "REELQUEUE_WEBHOOK_SECRET" in answer.stderr
+    assert told_house.redis.zcard("jobs:{rq}") == jobs
