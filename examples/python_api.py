@@ -1,0 +1,16 @@
+"""Submit a picture with our own package, and follow it to its record.
+
+    python examples/python_api.py samples/cat.jpg cat-1
+
+Needs the settings of the workers in the environment, or in ``.env``.
+"""
+
+import json
+import sys
+
+from tasks import submit, wait
+
+image, key = sys.argv[1:]
+job = submit({"image": image, "key": key, "prompt": "a 1-second slow push-in"})
+record = wait(job.job_id)
+print(json.dumps(record.model_dump(mode="json")))
