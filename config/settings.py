@@ -174,7 +174,9 @@ class Settings(BaseSettings):
             except ValueError:
                 key = b""
             if not text.startswith("whsec_") or not MIN_KEY <= len(key) <= MAX_KEY:
-                raise ValueError("must be whsec_ and the base64 of 24 to 64 random bytes")
+                raise ValueError(
+                    "REELQUEUE_WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes"
+                )
         return value
 
     @field_validator("clip_name")

@@ -24,6 +24,7 @@ VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 WORKER: Final = (
     *("due", "told", "claim", "beat", "begin_paid", "paid_fact", "release_paid"),
     *("balance", "refused", "rate_limited", "token_refused"),
+    *("ring", "hook_due", "hook_sent", "hang_up"),
     *(
         "record.account",
         "record.token_id",

@@ -18,7 +18,7 @@ from tasks.export import write_csv, write_jsonl
 from tasks.inventory import write_inventory
 from tasks.manifest import Manifest, read
 from tasks.page import write_page
-from tasks.payload import Batch
+from tasks.payload import Batch, webhook_address
 from tasks.producer import Producer, UnknownId, default_producer
 from tasks.rejects import Rejects, place_beside
 from tasks.trial import try_batch
@@ -62,6 +62,8 @@ def submit(
 ) -> None:
     """Enqueue a manifest as one batch. The same one under the same name is paid once."""
     producer, manifest = default_producer(), read(source, prompt)
+    if webhook is not None:
+        producer.refuse_webhook(webhook_address(webhook))
     if dry_run:
         _try(producer, manifest, name, as_json=as_json)
         return
