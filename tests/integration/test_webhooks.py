@@ -21,6 +21,7 @@ from tests.integration.conftest import House
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from worker.ledger.states import State
+from worker.webhooks import WAITS
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +32,7 @@ SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
 class Receiver:
     """A server that believes only what is signed, and takes down what it was sent."""
 
-    def __init__(self, fails: int = 0) -> None:
+    def __init__(self, fails: int, failure: int) -> None:
         self.got: list[tuple[str, int, dict[str, Any]]] = []
         receiver = self
 
@@ -43,7 +44,8 @@ class Receiver:
                 genuine = self.headers["webhook-signature"] == (
                     f"v1,{base64.b64encode(digest).decode()}"
                 )
-                status = 401 if not genuine else 500 if len(receiver.got) < fails else 204
+                status = failure if len(receiver.got) < fails else 204
+                status = status if genuine else 401
                 receiver.got.append((self.headers["webhook-id"], status, json.loads(body)))
                 self.send_response(status)
                 self.end_headers()
@@ -60,8 +62,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving(fails: int = 0) -> Iterator[Receiver]:
-    receiver = Receiver(fails)
+def receiving(fails: int = 0, failure: int = 500) -> Iterator[Receiver]:
+    receiver = Receiver(fails, failure)
     thread = Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -123,6 +125,29 @@ def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(told_house: House) ->
         # Celery's results were told long ago, though the dead receiver is still owed everything.
         wait_until(lambda: not house.redis.exists("outbox:{rq}"), "every result to be stored")
         assert len(owed(house, dead_url)) == len(stuck)
+
+
+def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
+    house = told_house
+    text = house.folder / "no-picture.png"
+    text.write_text("words")
+    worn = house.folder / "worn.png"
+    worn.write_text("words")
+    with receiving(fails=9, failure=410) as gone, receiving(fails=9) as broken:
+        refused = house.submit(text, webhook=gone.url)
+        house.wait_for(refused, State.FAILED)
+        wait_until(lambda: house.job(refused).fact("webhook_error"), "the first to be given up")
+        failed = house.submit(worn, webhook=broken.url)
+        wait_until(lambda: broken.got, "a first try")
+        # As if a day had gone by in vain; the wait is over, and the next try is the last.
+        ((hook, _, _),) = broken.got
+        wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
+        house.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(WAITS))
+        wait_until(lambda: house.job(failed).fact("webhook_error"), "the second to be given up")
+        assert not owed(house, gone.url) + owed(house, broken.url)
+        assert (len(gone.got), len(broken.got)) == (1, 2)
+    assert "410" in str(house.job(refused).fact("webhook_error"))
+    assert "500" in str(house.job(failed).fact("webhook_error"))
 
 
 def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_path: Path) -> None:
