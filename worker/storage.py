@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -180,8 +180,7 @@ class Store:
                 return
             except Exception:
                 # Some backends have no word of their own for «not there».
-                with suppress(NotStored):
-                    self._info(key)
+                if self._fs.exists(path):
                     raise
 
     def url(self, key: str) -> str:
