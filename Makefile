@@ -33,6 +33,9 @@ streams: $(READY) ## Hear hostile event streams; ARGS="--count 1000000 --seed 7"
 faults: $(READY) ## Kill, freeze and cut everything under 500 jobs, and check both ledgers; ARGS="--seed 1"
 	@exec $(BIN)/python -m tests.faults.campaign $(ARGS)
 
+points: $(READY) ## Kill a worker at every named point, twice each; ARGS="begin_paid" chooses among them
+	@exec $(BIN)/python -m tests.faults.points $(ARGS)
+
 soak: $(READY) ## The same for half an hour over 5,000 jobs; ARGS="--seconds 7200"
 	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
 		--restarts 50 --doubled 20000 --dropped 500 --frozen 20 $(ARGS)

@@ -1,5 +1,6 @@
 """Many jobs, misbehaviour, and a worker that dies in the middle."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -99,3 +100,24 @@ def slots(house: House) -> str:
 def times(found: object) -> list[float]:
     assert isinstance(found, list)
     return found
+
+
+def test_a_rolling_restart_of_all_workers_loses_no_lease(house: House) -> None:
+    """A deploy: each worker is told to end under load, and says how long that may take."""
+    house.open_sandbox("--stream-seconds", "1-2")
+    old = [house.start_worker("-c", "12") for _ in range(2)]
+    job_ids = [house.submit(house.image(f"p{n}.png", n)) for n in range(30)]
+    wait_until(lambda: house.redis.zcard(slots(house)) >= 3, "some streams to run")
+    for worker in old:
+        house.start_worker("-c", "12")
+        worker.terminate()
+        assert worker.wait(60) == 0
+        assert re.search(r"draining.*at_most_seconds=\d", worker.text())
+    assert house.settled() == {State.SUCCEEDED: 30}
+    taken_over = [
+        job.id
+        for job in house.ledger.jobs(job_ids)
+        if any(name.startswith("late:") for name in job.facts)
+    ]
+    assert taken_over == [], "nobody's lease ran out"
+    check_promises(house)
