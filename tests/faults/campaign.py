@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -121,6 +122,7 @@ class Campaign:
         self.broken: list[str] = []
         self.released = 0
         self.began = time.monotonic()
+        self._pause = threading.Event()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._workers: list[Process] = []
@@ -180,7 +182,7 @@ class Campaign:
                 self._double()
                 self._drop()
                 self.samples.append(sample(self.ledger))
-            time.sleep(LOOP_SECONDS)
+            self._pause.wait(LOOP_SECONDS)
         self._settle()
 
     def _settle(self) -> None:
