@@ -292,15 +292,20 @@ class Campaign:
         self._at(self.elapsed + seconds, action)
 
     def _strike(self, name: str) -> None:
+        ready = [worker for worker in self._workers if " ready." in worker.text()]
+        if name.endswith("of a worker") and not ready:
+            # A worker that is only starting has nothing to lose: wait for one that has.
+            self._after(LOOP_SECONDS, lambda: self._strike(name))
+            return
         self.given[name] += 1
         side, _, how = name.partition(": connections ")
         match name:
             case "kill -9 of a worker":
-                worker = self.rng.choice(self._workers)
+                worker = self.rng.choice(ready)
                 self._workers.remove(worker)
                 worker.kill()
             case "SIGTERM of a worker":
-                worker = self.rng.choice(self._workers)
+                worker = self.rng.choice(ready)
                 self._workers.remove(worker)
                 self._leaving.append(worker)
                 worker.terminate()
