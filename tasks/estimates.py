@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Final
 
-from worker.ledger.records import Pace
+from worker.ledger.batches import Pace
 
 TYPICAL_PLACE_SECONDS: Final = 180.0
 """From admission to a settled draft, before any clip was made: generations take 30 to 300 s."""

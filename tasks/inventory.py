@@ -13,7 +13,7 @@ import structlog
 from tasks.export import write_csv
 from tasks.names import folder_of
 from tasks.producer import Producer
-from worker.ledger.records import Batch
+from worker.ledger.batches import Batch
 from worker.storage import StoreFailed
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 from config.settings import CLIP_NAME_PLACE
 from tasks.payload import is_url
 from worker.ledger import names
-from worker.ledger.records import Batch, Job
+from worker.ledger.batches import Batch
+from worker.ledger.records import Job
 from worker.runtime import Runtime
 
 SINGLE: Final = "single"

@@ -7,7 +7,8 @@ paid message, so it is left to a person.
 
 from typing import Final
 
-from worker.ledger.records import Account, Job
+from worker.ledger.accounts import Account
+from worker.ledger.records import Job
 from worker.nemo.speech import Implied, translate
 
 SILENT_EDIT: Final = "Done without a word. {timeline}"

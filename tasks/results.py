@@ -18,7 +18,7 @@ from tasks.payload import (
     Video,
     Why,
 )
-from worker.ledger import records
+from worker.ledger import batches, records
 from worker.ledger.states import State
 from worker.storage import Store
 
@@ -82,7 +82,7 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
 
 
 def batch_of(
-    batch: records.Batch, *, clip_cost: float, pace: records.Pace, flows: Mapping[str, int]
+    batch: batches.Batch, *, clip_cost: float, pace: batches.Pace, flows: Mapping[str, int]
 ) -> Batch:
     """The public record of a batch, from its counters alone, however large it is.
 
@@ -120,7 +120,7 @@ def batch_of(
     )
 
 
-def _eta(batch: records.Batch, pace: records.Pace, flows: Mapping[str, int]) -> float | None:
+def _eta(batch: batches.Batch, pace: batches.Pace, flows: Mapping[str, int]) -> float | None:
     """Until all that is open is at an end; None while it is paused, or no worker is there."""
     if not batch.open:
         return 0.0

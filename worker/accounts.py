@@ -16,8 +16,8 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from config.settings import Settings
+from worker.ledger.accounts import Account
 from worker.ledger.ledger import Ledger
-from worker.ledger.records import Account
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, SessionNotFound, TokenRefused
 

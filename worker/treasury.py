@@ -14,9 +14,9 @@ from worker.accounts import (
     Credential,
     TokenPendingError,
 )
+from worker.ledger.accounts import Account
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
-from worker.ledger.records import Account
 from worker.ledger.states import Reason, State
 from worker.nemo.errors import NemoError, RateLimited, TokenRefused
 

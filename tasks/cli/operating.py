@@ -12,7 +12,7 @@ from tasks.cli.guard import Exit
 from tasks.cli.output import Json, console, emit, note, table
 from tasks.payload import Batch, ImageJob, Result
 from tasks.producer import Producer, default_producer
-from worker.ledger.records import Account
+from worker.ledger.accounts import Account
 from worker.retention import Pruned, due, moment_before
 from worker.retention import prune as forget
 from worker.shortage import shortage

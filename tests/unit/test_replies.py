@@ -3,7 +3,8 @@
 import pytest
 
 from tasks.replies import question_of, reply_of
-from worker.ledger.records import read_account, read_job
+from worker.ledger.accounts import read_account
+from worker.ledger.records import read_job
 
 JOB = read_job(
     {

@@ -14,20 +14,9 @@ from uuid import uuid4
 from redis.exceptions import ResponseError
 
 from worker.faultpoints import around
-from worker.ledger.records import (
-    Account,
-    Batch,
-    Job,
-    Pace,
-    UnreadableRecordError,
-    read_account,
-    read_batch,
-    read_counts,
-    read_job,
-    read_or_remains,
-    read_pace,
-    remains_of,
-)
+from worker.ledger.accounts import Account, read_account
+from worker.ledger.batches import Batch, Pace, read_batch, read_counts, read_pace
+from worker.ledger.records import Job, UnreadableRecordError, read_job, read_or_remains, remains_of
 from worker.ledger.scripts import Scripts
 from worker.ledger.states import Reason, State
 

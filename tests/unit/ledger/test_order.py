@@ -3,8 +3,8 @@
 import pytest
 
 from tests.unit.ledger.conftest import House
+from worker.ledger.batches import read_pace
 from worker.ledger.ledger import PAGE, Commit, NewJob
-from worker.ledger.records import read_pace
 from worker.ledger.states import State
 
 

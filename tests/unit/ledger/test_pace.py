@@ -1,8 +1,8 @@
 """How many messages an account has in flight: slow start, pauses, halving, growth again."""
 
 from tests.unit.ledger.conftest import LEASE, House
+from worker.ledger.accounts import FIRST_WINDOW, Account
 from worker.ledger.ledger import Commit
-from worker.ledger.records import FIRST_WINDOW, Account
 from worker.ledger.states import State
 
 CAP = 50

@@ -1,8 +1,9 @@
 """What clips cost: told by the balance, kept in the record, and expected of the next."""
 
 from tests.unit.ledger.conftest import House
+from worker.ledger.accounts import Account
 from worker.ledger.ledger import Commit
-from worker.ledger.records import Account, Turn
+from worker.ledger.records import Turn
 from worker.ledger.states import State
 
 

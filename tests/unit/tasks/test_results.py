@@ -8,7 +8,8 @@ from typing import Any
 from tasks.payload import Result
 from tasks.results import batch_of, result_of
 from tests.unit.tasks.conftest import Desk
-from worker.ledger.records import Batch, Job, Pace
+from worker.ledger.batches import Batch, Pace
+from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
 
 CLIP = {
