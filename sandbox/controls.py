@@ -27,7 +27,7 @@ it stops.</p>
 <p>All of it as JSON: <a href="/sandbox/ledger">/sandbox/ledger</a> (<code>?requests=0</code> leaves
 out the list of calls). Faults: <a href="/sandbox/faults">/sandbox/faults</a> (GET, POST a list,
 DELETE). Accounts: <code>POST /sandbox/accounts/&lt;name&gt;/credits {{"add": 100}}</code>,
-<code>…/expire</code>, <code>…/revive</code>, <code>…/tokens {{"token": "nmv_usr_…"}}</code>,
+<code>…/expire</code>, <code>…/revive</code>, <code>…/tokens {{"token": "…"}}</code>,
 <code>…/scopes {{"render": true}}</code>.</p>
 </html>
 """
