@@ -466,6 +466,10 @@ def test_any_history_keeps_the_promises(redis: Redis) -> None:
     )
 
 
+SEEN = {"OK", "ALREADY", "CLOSED", "COOLING", "NO_SLOT", "NO_CREDIT", "BUDGET"}
+"""What begin_paid must have answered, or the walks led nowhere."""
+
+
 def walk(machine: Machine, chance: random.Random) -> None:
     """One long life of a busy house: deeper than what is shrunk can be."""
     machine.begin_empty()
@@ -503,22 +507,16 @@ def walk(machine: Machine, chance: random.Random) -> None:
 
 
 def test_long_histories_keep_the_promises(redis: Redis) -> None:
-    """20 walks of 150 steps; the seed is printed, and REELQUEUE_TEST_SEED sets it."""
+    """20 walks of 150 steps, and more until all was met; REELQUEUE_TEST_SEED repeats one."""
     seed = int(os.environ.get("REELQUEUE_TEST_SEED") or random.randrange(2**32))
     print(f"REELQUEUE_TEST_SEED={seed}")  # noqa: T201 - shown where the test fails
     Machine.redis = redis
     chance = random.Random(seed)
     verdicts: Counter[str] = Counter()
-    for _ in range(20):
+    for number in range(100):
         machine = Machine()
         walk(machine, chance)
         verdicts += machine.verdicts
-    assert verdicts.keys() >= {
-        "OK",
-        "ALREADY",
-        "CLOSED",
-        "COOLING",
-        "NO_SLOT",
-        "NO_CREDIT",
-        "BUDGET",
-    }
+        if number >= 19 and verdicts.keys() >= SEEN:
+            return
+    pytest.fail(f"never met: {SEEN - verdicts.keys()}")
