@@ -165,7 +165,8 @@ class Treasury:
         counts = self._ledger.counts()[0]
         in_flight = sum(self._payments.slots_taken(name) for name in names)
         unpaid = max(0, counts.get(State.GENERATING, 0) - in_flight)
-        return self._ledger.backlog() + counts.get(State.PREPARING, 0) + unpaid
+        waiting = sum(self._ledger.flows().values())
+        return waiting + counts.get(State.PREPARING, 0) + unpaid
 
     def _unbound(self, job_ids: list[str]) -> list[str]:
         """Those whose money lies in no session: they may go to any account."""

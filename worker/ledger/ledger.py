@@ -411,14 +411,6 @@ class Ledger:
         """How many jobs are held for a reason."""
         return self.counts()[1].get(reason, 0)
 
-    def backlog(self) -> int:
-        """Jobs that wait in the flows that are not paused."""
-        flows = self.redis.zrange(self.key("flows"), 0, -1)
-        with self.redis.pipeline(transaction=False) as pipe:
-            for flow in flows:
-                pipe.llen(self.key("flow", flow))
-            return sum(pipe.execute())
-
     def holding_accounts(self, reason: Reason) -> set[str]:
         """The accounts on which jobs are held for a reason."""
         keys = self.redis.smembers(self.key("holds"))
