@@ -11,6 +11,7 @@ from tasks.step import Step
 from worker.clips import BadClip, Clip, Finding, check, inspect, make_poster, probe
 from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
+from worker.media.prepared import sha256_of
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (
     NemoError,
@@ -22,6 +23,7 @@ from worker.nemo.errors import (
 )
 from worker.offload import offload
 from worker.policy import growing_wait
+from worker.storage import NotStored
 
 MAX_CLIP_BYTES = 2 * 10**9
 FETCH_TRIES = 5
@@ -34,7 +36,9 @@ def deliver(step: Step) -> Commit:
     with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
         film, still = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
         try:
-            _fetch(step, film)
+            is_stored = _find_stored(step, film)
+            if not is_stored:
+                _fetch(step, film)
             clip = offload(probe, film)
         except BadClip as error:
             return _retry_or_fail(step, Reason.BAD_CLIP, str(error))
@@ -43,8 +47,9 @@ def deliver(step: Step) -> Commit:
                 raise
             return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
         findings = _look(step, film, clip)
-        name = _name(step)
-        output.put_file(film, f"{name}.mp4")
+        name = _name(step, clip)
+        if not is_stored:
+            output.put_file(film, f"{name}.mp4")
         poster = None
         # A clip that was paid for is delivered, with or without a still of it.
         with suppress(BadClip):
@@ -65,14 +70,33 @@ def _look(step: Step, film: Path, clip: Clip) -> tuple[Finding, ...]:
         return (*findings, Finding("damaged", f"Not all of it can be read: {error}."))
 
 
-def _name(step: Step) -> str:
+def _name(step: Step, clip: Clip) -> str:
     """The key of the job's clip without its ending, the same at each try."""
-    name = step.job.fact("clip_name")
-    if name is None:
-        name = clip_name(step.runtime, step.job)
-        # Recorded before anything is written there: what is found there later is its own.
-        step.record(clip_name=name)
+    name = step.job.fact("clip_name") or clip_name(step.runtime, step.job)
+    # Recorded before anything is written there: what is found there later is its own, and by its
+    # digest known to be whole.
+    step.record(clip_name=name, stored=_stored(step, clip.sha256))
     return name
+
+
+def _find_stored(step: Step, film: Path) -> bool:
+    """Take the clip from the store, if an earlier try has put it there.
+
+    Whoever did so may have died before it was told, and the link may have ended since then.
+    """
+    stored = step.job.fact("stored")
+    if stored is None:
+        return False
+    try:
+        step.runtime.output.fetch(f"{step.job.facts['clip_name']}.mp4", film)
+    except NotStored:
+        return False
+    return stored == _stored(step, offload(sha256_of, film))
+
+
+def _stored(step: Step, sha256: str) -> str:
+    """Which render a stored clip is of, and its content."""
+    return f"{step.job.facts['render_id']} {sha256}"
 
 
 def _fetch(step: Step, film: Path) -> None:

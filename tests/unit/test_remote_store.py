@@ -9,27 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import free_port, listens, wait_until
+from tests.support.ftp import ftp_server
 from worker.storage import NotStored, Store, StoreFailed
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The server's address, and the folder that it serves."""
-    folder, port = tmp_path_factory.mktemp("ftp"), free_port()
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "pyftpdlib", "--interface=127.0.0.1", f"--port={port}"),
-            *("--username=me", "--password=hunter2", "--write", f"--directory={folder}"),
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: listens(port), "the FTP server")
-        yield f"ftp://me:hunter2@127.0.0.1:{port}/shop/clips", folder / "shop" / "clips"
-    finally:
-        server.kill()
-        server.wait()
+    """The address of a store on the server, and the folder that it is."""
+    folder = tmp_path_factory.mktemp("ftp")
+    with ftp_server(folder) as url:
+        yield f"{url}/shop/clips", folder / "shop" / "clips"
 
 
 @pytest.fixture

@@ -67,7 +67,8 @@ end
 local function keep_small()
   redis.call('HDEL', job_key(id), 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
     'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
-    'polls', 'render_tries', 'render_submitted', 'progress', 'progress_at', 'message', 'remedy')
+    'polls', 'render_tries', 'render_submitted', 'stored', 'progress', 'progress_at', 'message',
+    'remedy')
 end
 
 if ENDS[state] then

@@ -1,0 +1,56 @@
+"""A clip that is in the store is delivered, whoever died over it and whatever its link became."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import House
+from tests.support.ftp import ftp_server
+from tests.support.waiting import wait_until
+from worker.faultpoints import VARIABLE
+from worker.ledger.states import State
+
+pytestmark = pytest.mark.integration
+
+NO_WAY_TO_IT = {"call": "download", "action": "gone", "times": 1000}
+
+
+@pytest.fixture(params=["file", "ftp"])
+def output(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """A store of each kind, in ``clips``, and after how many files in it the worker dies.
+
+    The first is the clip, the second its poster.
+    """
+    if request.param == "file":
+        yield (tmp_path / "clips").as_uri(), 1
+        return
+    with ftp_server(tmp_path) as url:
+        yield f"{url}/clips", 2
+
+
+def test_a_clip_outlives_its_link_where_its_worker_died_before_it_was_told(
+    house: House, output: tuple[str, int]
+) -> None:
+    url, files = output
+    house.open_sandbox()
+    env = {"REELQUEUE_OUTPUT_URL": url}
+    trap = {VARIABLE: f"store.rename:after=kill@{files}"}
+    victim = house.start_worker(**env, **trap)
+    job_id = house.submit(house.image())
+    wait_until(lambda: not victim.alive, "the worker to die")
+    assert house.job(job_id).state is State.DELIVERING
+    clips = house.folder / "clips" / "single"
+    before = {path.name: path.read_bytes() for path in clips.iterdir()}
+    assert len(before) == files
+    house.sandbox.misbehave(NO_WAY_TO_IT)
+    house.start_worker(**env)
+    job = house.wait_for(job_id, State.SUCCEEDED, State.FAILED)
+    assert (job.state, job.fact("stored")) == (State.SUCCEEDED, None)
+    after = {path.name: path.read_bytes() for path in clips.iterdir()}
+    assert sorted(after) == ["photo1.jpg", "photo1.mp4"]
+    assert before.items() <= after.items()
+    assert hashlib.sha256(after["photo1.mp4"]).hexdigest() in job.facts["clip"]
+    (render,) = house.renders_of(job)
+    assert render["downloads"] == 1
