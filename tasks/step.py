@@ -269,6 +269,7 @@ def run(job_id: str, stages: Mapping[State, Stage]) -> str:
     """
     runtime = get_runtime()
     if runtime.duty.draining or runtime.duty.lagging:
+        runtime.ledger.hand_back(job_id)
         return "left to another worker"
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
     if claim.verdict != "OK":

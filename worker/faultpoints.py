@@ -22,7 +22,7 @@ from typing import Final
 VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 
 WORKER: Final = (
-    *("due", "told", "claim", "beat", "begin_paid", "paid_fact", "release_paid"),
+    *("due", "told", "hand_back", "claim", "beat", "begin_paid", "paid_fact", "release_paid"),
     *("balance", "refused", "rate_limited", "token_refused"),
     *("ring", "hook_due", "hook_sent", "hang_up"),
     *(

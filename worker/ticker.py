@@ -15,6 +15,7 @@ from config.celery import hint_queue
 from worker.faultpoints import around
 from worker.fleet import fleet
 from worker.ledger.hooks import Hooks
+from worker.ledger.ledger import HINTS_A_LEASE
 from worker.ledger.states import State
 from worker.runtime import Runtime
 
@@ -91,7 +92,7 @@ class Ticker:
     def _hand_out(self) -> int:
         room = self.room()
         admit = min(fleet(self._ledger).stream_slots, self._in_flight())
-        due = self._ledger.due(self._cap, room=room, admit=admit)
+        due = self._ledger.due(self._cap, room=room, admit=admit, grace=self._grace(room))
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
             for job_id, state in due:
                 self._hint(STAGE_OF[state], job_id, producer)
@@ -104,6 +105,15 @@ class Ticker:
             for receiver in receivers:
                 self._hint(HOOKS, receiver, producer)
         return len(due) + len(untold) + len(receivers)
+
+    def _grace(self, room: int) -> float:
+        """Seconds until a hint that led to no claim counts as lost.
+
+        The longer the queue, the longer a hint may wait in it without being lost.
+        """
+        lease = self._runtime.settings.lease_seconds
+        waiting = min(1.0, (self._cap - room) / self._cap)
+        return lease / HINTS_A_LEASE * (1 - waiting) + lease * waiting
 
     def _in_flight(self) -> int:
         """The jobs that the accounts bear at once, and a few that get ready meanwhile."""

@@ -41,7 +41,10 @@ from worker.ledger.ledger import Ledger, NewJob
 from worker.ledger.states import Reason, State
 
 TOKEN: Final = "nmv_usr_registered_for_the_campaign"
-WORKERS: Final = 3
+WORKERS: Final = 6
+STANDING: Final = 3
+"""No fault ends or freezes a worker while only so many are ready: somebody must be there to
+take over, or it is the start of Celery that is measured."""
 LEASE: Final = 6.0
 LOOP_SECONDS: Final = 0.2
 SETTLING_SECONDS: Final = 300
@@ -60,7 +63,7 @@ SETTINGS: Final = {
     "REELQUEUE_RATE_LIMIT_SECONDS": "0.5",
 }
 SANDBOX: Final = (
-    *("--stream-seconds", "0.2-0.8", "--heartbeat-seconds", "0.1", "--render-seconds", "0.4"),
+    *("--stream-seconds", "0.5-2", "--heartbeat-seconds", "0.1", "--render-seconds", "0.4"),
     *("--clip-height", "96", "--silent-ratio", "0.3", "--break-ratio", "0.03"),
 )
 UNRULY: Final = (
@@ -171,6 +174,9 @@ class Campaign:
 
     def run(self) -> None:
         """Submit and strike until the time is over, then let everything settle."""
+        self._staff()
+        wait_until(lambda: len(self._ready()) == WORKERS, "the first workers", 120)
+        self.began = time.monotonic()
         for at, name in self.plan.deck(self.rng):
             self._at(at, lambda name=name: self._strike(name))  # type: ignore[misc]
         while self.elapsed < self.plan.seconds or self._later:
@@ -278,6 +284,10 @@ class Campaign:
         self._all.append(worker)
         return worker
 
+    def _ready(self) -> list[Process]:
+        """Those that have got so far as to take work: one that only starts has nothing to lose."""
+        return [worker for worker in self._workers if " ready." in worker.text()]
+
     def _end_workers(self) -> None:
         for worker in self._workers + self._leaving:
             worker.stop()
@@ -292,9 +302,8 @@ class Campaign:
         self._at(self.elapsed + seconds, action)
 
     def _strike(self, name: str) -> None:
-        ready = [worker for worker in self._workers if " ready." in worker.text()]
-        if name.endswith("of a worker") and not ready:
-            # A worker that is only starting has nothing to lose: wait for one that has.
+        ready = self._ready()
+        if "of a worker" in name and len(ready) <= STANDING:
             self._after(LOOP_SECONDS, lambda: self._strike(name))
             return
         self.given[name] += 1
@@ -310,7 +319,7 @@ class Campaign:
                 self._leaving.append(worker)
                 worker.terminate()
             case "SIGSTOP of a worker, longer than its lease":
-                worker = self.rng.choice(self._workers)
+                worker = self.rng.choice(ready)
                 worker.freeze()
                 self._after(LEASE * self.rng.uniform(1.2, 2), lambda: self._thaw(worker))
             case "Valkey killed and restarted":

@@ -34,7 +34,7 @@ def lateness(evidence: Evidence) -> tuple[list[float], list[float]]:
     for job in evidence.jobs.values():
         for name, value in job.items():
             if name.startswith("late:"):
-                since_lease, since_grace = value.split()
+                since_lease, since_grace = value.split()[:2]
                 raw.append(int(since_lease) / 1000)
                 owed.append(int(since_grace) / 1000)
     return sorted(raw), sorted(owed)

@@ -25,6 +25,10 @@ T = TypeVar("T")
 PRIORITIES: Final = ("high", "normal", "low")
 MARGIN_MS: Final = 1000
 """From the end of a lease to the first look at the job by somebody else."""
+HINTS_A_LEASE: Final = 4
+"""How often in a lease a job that nobody takes is handed out, while few hints wait."""
+HAND_BACKS_A_LEASE: Final = 16
+"""How often in a lease a job may come back from workers that take nothing now."""
 PAGE: Final = 500
 """Jobs that one script looks at or changes: some milliseconds of the server's time."""
 
@@ -207,9 +211,19 @@ class Ledger:
 
     # --- the ticker --------------------------------------------------------------------------
 
-    def due(self, n: int, *, room: int, admit: int) -> list[tuple[str, State]]:
-        """What to hand out now: ids and their states, the agenda before the flows."""
-        flat = self.scripts.run("due", n, self.lease_ms, room, admit, self.lease_ms)
+    def due(
+        self, n: int, *, room: int, admit: int, grace: float | None = None
+    ) -> list[tuple[str, State]]:
+        """What to hand out now: ids and their states, the agenda before the flows.
+
+        Args:
+            n: The most of them.
+            room: Free places in the Celery queue.
+            admit: The most jobs from prepare to settle.
+            grace: Seconds until a job that nobody took comes up again; None: a lease.
+        """
+        grace_ms = self.lease_ms if grace is None else int(grace * 1000)
+        flat = self.scripts.run("due", n, grace_ms, room, admit, self.lease_ms)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
     def untold(self, n: int) -> list[str]:
@@ -233,11 +247,14 @@ class Ledger:
 
     def claim(self, job_id: str, owner: str, nonce: str) -> Claim:
         """Ask for the ownership of a job for one lease."""
-        reply = self.scripts.run(
-            "claim", job_id, owner, nonce, self.lease_ms, MARGIN_MS, self.lease_ms
-        )
+        put_off = self.lease_ms // HINTS_A_LEASE
+        reply = self.scripts.run("claim", job_id, owner, nonce, self.lease_ms, MARGIN_MS, put_off)
         flat = reply[1] if len(reply) > 1 else []
         return Claim(reply[0], dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    def hand_back(self, job_id: str) -> str:
+        """Let a job that was handed to a worker in vain come up again soon: OK, GONE or BUSY."""
+        return str(self.scripts.run("hand_back", job_id, self.lease_ms // HAND_BACKS_A_LEASE))
 
     def beat(self, leases: Iterable[tuple[str, int]]) -> list[bool]:
         """Push the leases of (job id, fence) on; False for each that is lost."""
