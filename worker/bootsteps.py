@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from worker.durability import why_not_pay
 from worker.fleet import announce, leave
-from worker.retention import moment_before, prune
+from worker.retention import moment_before, prune, sweep
 from worker.runtime import Runtime, get_runtime
 from worker.ticker import Ticker
 
@@ -123,6 +123,7 @@ class AgendaStep(bootsteps.StartStopStep):
                 gone = prune(runtime.ledger, before, go_on=lambda: not runtime.duty.draining)
                 if gone.jobs or gone.batches:
                     log.info("old records were pruned", jobs=gone.jobs, batches=gone.batches)
+                sweep(runtime.media, runtime.output)
 
         settings = runtime.settings
         forgets_every = min(FORGETS_EVERY, settings.result_days * DAY_SECONDS / 10)

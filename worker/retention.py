@@ -1,6 +1,7 @@
 """Retention: records at an end go after a while; their keys stay.
 
-The files go only when that is asked for: clips were paid for.
+Clips go only when that is asked for: they were paid for. What a process that was killed left half
+written in a store goes after a day.
 """
 
 import json
@@ -8,10 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
 from worker.ledger.ledger import PAGE, Ledger
 from worker.ledger.names import folded
 from worker.ledger.states import State
-from worker.storage import Store
+from worker.storage import Store, StoreFailed
+
+log = structlog.get_logger(__name__)
 
 DAY_MS: Final = 86_400_000
 _FIELDS: Final = ("state", "finished_at", "clip_name", "clip")
@@ -76,6 +81,21 @@ def prune(
         jobs += gone
         kept += len(page) - gone
     return Pruned(jobs, sum(_forget_batches(ledger, before)), files)
+
+
+def sweep(*stores: Store) -> None:
+    """Delete what killed processes left half written in stores, when it cannot be theirs any more.
+
+    Nothing is written for longer than a step may take. A store that fails is swept another time.
+    """
+    for store in stores:
+        try:
+            gone = store.sweep(DAY_MS / 1000)
+        except StoreFailed as error:
+            log.warning("a store could not be swept", error=error.message)
+            continue
+        if gone:
+            log.info("half-written files were deleted", store=repr(store), files=gone)
 
 
 def _page(ledger: Ledger, before: int, start: int) -> list[str]:

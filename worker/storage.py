@@ -5,11 +5,13 @@ before it is moved, so that a power cut leaves the old state or the new one.
 """
 
 import errno
+import math
 import os
 import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -183,6 +185,27 @@ class Store:
                 if self._fs.exists(path):
                     raise
 
+    def sweep(self, seconds: float) -> int:
+        """Delete what killed processes left half written, begun longer ago than so many seconds.
+
+        Returns:
+            How many files went.
+
+        Raises:
+            StoreFailed: The store cannot be asked, or does not let one go.
+        """
+        before = time.time() - seconds
+        with self._trouble("swept"):
+            try:
+                found = self._fs.ls(self._parts, detail=True)
+            except FileNotFoundError:
+                return 0
+            parts = [entry["name"] for entry in found if entry["type"] == "file"]
+            old = [part for part in parts if _begun(part) < before]
+            for part in old:
+                self._fs.rm_file(part)
+        return len(old)
+
     def url(self, key: str) -> str:
         """The address of a file for people and programs; no name or password stands in it."""
         self._path(key)
@@ -247,8 +270,12 @@ class Store:
             "Submit the file again, or restore it there.",
         )
 
+    @property
+    def _parts(self) -> str:
+        return f"{self._root.rstrip('/')}/{_PARTS}"
+
     def _place_remote(self, local: Path, path: str) -> None:
-        part = f"{self._root.rstrip('/')}/{_PARTS}/{uuid4().hex}"
+        part = f"{self._parts}/{_part_name()}"
         try:
             with around("store.write"):
                 self._fs.put_file(str(local), part)
@@ -306,7 +333,7 @@ def _folder_of(url: str) -> Path | None:
 
 
 def _place_local(local: Path, folder: Path, key: str) -> None:
-    target, part = folder / key, folder / _PARTS / uuid4().hex
+    target, part = folder / key, folder / _PARTS / _part_name()
     part.parent.mkdir(parents=True, exist_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -322,6 +349,17 @@ def _place_local(local: Path, folder: Path, key: str) -> None:
         _sync(parent)
         if parent == folder:
             break
+
+
+def _part_name() -> str:
+    """A name of nobody else's. It tells when it was begun: not every backend keeps times."""
+    return f"{int(time.time())}-{uuid4().hex}"
+
+
+def _begun(part: str) -> float:
+    """When a part was begun, in seconds since the epoch; what is no part was never."""
+    moment = PurePosixPath(part).name.partition("-")[0]
+    return float(moment) if moment.isdecimal() else math.inf
 
 
 def _sync(path: Path) -> None:

@@ -35,6 +35,9 @@ def test_a_clip_outlives_its_link_where_its_worker_died_before_it_was_told(
 ) -> None:
     url, files = output
     house.open_sandbox()
+    left_over = house.folder / "clips" / ".parts" / "1-of-a-killed-process"
+    left_over.parent.mkdir(parents=True)
+    left_over.touch()
     env = {"REELQUEUE_OUTPUT_URL": url}
     trap = {VARIABLE: f"store.rename:after=kill@{files}"}
     victim = house.start_worker(**env, **trap)
@@ -44,6 +47,7 @@ def test_a_clip_outlives_its_link_where_its_worker_died_before_it_was_told(
     clips = house.folder / "clips" / "single"
     before = {path.name: path.read_bytes() for path in clips.iterdir()}
     assert len(before) == files
+    assert not left_over.exists(), "a worker sweeps when it starts to lead"
     house.sandbox.misbehave(NO_WAY_TO_IT)
     house.start_worker(**env)
     job = house.wait_for(job_id, State.SUCCEEDED, State.FAILED)

@@ -1,5 +1,7 @@
 """A store that is no folder of this machine: a real FTP server, reached from several processes."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.ftp import ftp_server
+from worker.faultpoints import VARIABLE
 from worker.storage import NotStored, Store, StoreFailed
+
+DAY = 86_400
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +109,26 @@ def test_a_connection_that_was_lost_is_made_anew(place: tuple[str, Path], local:
         store.put_file(local, "d/a.mp4")
     store.put_file(local, "d/a.mp4")
     assert store.size("d/a.mp4") == 400_000
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day(
+    place: tuple[str, Path], local: Path
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from worker.storage import Store;"
+        "Store(sys.argv[1]).put_file(Path(sys.argv[2]), 'e/a.mp4')"
+    )
+    trap = {VARIABLE: "store.write:after=kill@1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, place[0], str(local)],
+        env={**os.environ, **trap},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    store = Store(place[0])
+    (part,) = (place[1] / ".parts").iterdir()
+    assert store.sweep(DAY) == 0, "somebody may still write it"
+    moment, _, rest = part.name.partition("-")
+    part.rename(part.with_name(f"{int(moment) - DAY - 1}-{rest}"))
+    assert store.sweep(DAY) == 1
+    assert list((place[1] / ".parts").iterdir()) == []

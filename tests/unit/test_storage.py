@@ -5,13 +5,18 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
+from worker.retention import sweep
 from worker.storage import NotStored, Store, StoreFailed
+
+DAY = 86_400
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -129,6 +134,33 @@ def test_check_leaves_nothing_behind(store: Store) -> None:
     store.check()
     assert [path for path in store._fs.find(store._root) if ".parts" not in path] == []
     assert list(store._fs.find(f"{store._root}/.parts")) == []
+
+
+def test_what_was_left_half_written_is_swept_when_it_is_old(store: Store, local: Path) -> None:
+    store.put_file(local, "a.mp4")
+    assert store.sweep(DAY) == 0
+    begun = {"old": time.time() - DAY - 1, "fresh": time.time() - DAY + 60}
+    for name, moment in begun.items():
+        store._fs.pipe_file(f"{store._parts}/{int(moment)}-{name}", b"half")
+    store._fs.pipe_file(f"{store._parts}/nobody-knows-when", b"half")
+    assert store.sweep(DAY) == 1
+    left = sorted(path.rpartition("-")[2] for path in store._fs.find(store._parts))
+    assert left == ["fresh", "when"]
+    assert store.exists("a.mp4")
+
+
+def test_an_empty_store_has_nothing_to_sweep(store: Store) -> None:
+    assert store.sweep(0) == 0
+
+
+def test_a_store_that_cannot_be_swept_stops_no_other(blocked: str, url: str) -> None:
+    store = Store(url)
+    store._fs.makedirs(store._parts)
+    store._fs.pipe_file(f"{store._parts}/1-old", b"half")
+    with capture_logs() as logs:
+        sweep(Store(blocked), store)
+    assert store._fs.find(store._parts) == []
+    assert ["Not a directory" in str(log.get("error")) for log in logs] == [True, False]
 
 
 def test_addresses(local: Path, tmp_path: Path) -> None:
