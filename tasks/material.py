@@ -10,7 +10,7 @@ from typing import Final
 from tasks.joining import follows, shares
 from tasks.payload import is_media_key, is_url
 from tasks.step import Step
-from worker.media import MAX_BYTES, PreparedFile, check_attachment, prepare_image
+from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, prepare_image
 from worker.offload import offload
 from worker.sources import fetch_image, resolve_path
 
@@ -118,7 +118,7 @@ def _fetch(step: Step, given: str, place: Path) -> Path:
             raw,
             private_hosts=settings.private_hosts,
             api_host=settings.api_url,
-            max_bytes=MAX_BYTES,
+            max_bytes=MAX_SOURCE_BYTES,
         )
         return raw
     return resolve_path(given, settings.media_roots)

@@ -5,15 +5,17 @@ All of it blocks: call it through `worker.offload`.
 
 from worker.media.attachments import check_attachment
 from worker.media.images import contrast_of, prepare_image
+from worker.media.looks import memory_for
 from worker.media.prepared import PreparedFile, PreparedImage
-from worker.media.refusals import MAX_BYTES, MediaRefused
+from worker.media.refusals import MAX_SOURCE_BYTES, MediaRefused
 
 __all__ = [
-    "MAX_BYTES",
+    "MAX_SOURCE_BYTES",
     "MediaRefused",
     "PreparedFile",
     "PreparedImage",
     "check_attachment",
     "contrast_of",
+    "memory_for",
     "prepare_image",
 ]

@@ -8,7 +8,13 @@ import av
 from worker.media.images import prepare_image
 from worker.media.kinds import AAC, AVI, M4A, MKV, MOV, MP3, MP4, WAV, WEBM, recognise
 from worker.media.prepared import PreparedFile, fitting_name, sha256_of
-from worker.media.refusals import admit, content_at_fault, unsupported_attachment
+from worker.media.refusals import (
+    MAX_BYTES,
+    admit,
+    content_at_fault,
+    too_large,
+    unsupported_attachment,
+)
 
 # Named, so that a file which passes for a film cannot be read as a list of other files.
 _DEMUXERS: Final = {
@@ -41,10 +47,12 @@ def check_attachment(source: Path, name: str, workdir: Path) -> PreparedFile:
     """
     size = admit(source, name)
     kind = recognise(source)
+    if kind is not None and kind.family == "picture":
+        return prepare_image(source, name, workdir)
+    if size > MAX_BYTES:
+        raise too_large(name, size, MAX_BYTES)
     if kind is None:
         raise unsupported_attachment(name, "is no file that can be read")
-    if kind.family == "picture":
-        return prepare_image(source, name, workdir)
     damaged = unsupported_attachment(name, f"is a damaged {kind.name} file")
     with content_at_fault(damaged):
         streams = _streams(source, _DEMUXERS[kind])

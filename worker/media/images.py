@@ -1,83 +1,44 @@
 """Prepare a picture: check it, turn it upright, take its metadata out, convert what must be."""
 
 import io
-import warnings
-from dataclasses import dataclass
+import math
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from PIL import ExifTags, Image, ImageCms, ImageOps
-from pillow_heif import register_heif_opener
+from PIL import Image, ImageCms, ImageOps
 
-from worker.media.kinds import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, WEBP, Kind, recognise
+from worker.media.kinds import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, Kind
+from worker.media.looks import MAX_SIDE, Facts, look, opened, picture_of, size_of
 from worker.media.metadata import MalformedError, strip_metadata
 from worker.media.prepared import PreparedImage, fitting_name, sha256_of
-from worker.media.refusals import (
-    MAX_BYTES,
-    MediaRefused,
-    admit,
-    bad_picture,
-    content_at_fault,
-    unsupported_picture,
-)
-
-MAX_PIXELS: Final = 100 * 10**6
-"""The most pixels of a picture that is decoded: about 400 MB of memory at four bytes each."""
-MAX_SIDE: Final = 8192
-"""The longest side of a picture that is sent, in pixels."""
+from worker.media.refusals import MAX_BYTES, megabytes, too_large
 
 _CONVERTED: Final = frozenset({HEIC, AVIF, TIFF, BMP})
-# Only the decoder that the content asks for is let near it.
-_DECODERS: Final = {
-    JPEG: ("JPEG", "MPO"),
-    PNG: ("PNG",),
-    WEBP: ("WEBP",),
-    GIF: ("GIF",),
-    HEIC: ("HEIF",),
-    AVIF: ("AVIF",),
-    TIFF: ("TIFF",),
-    BMP: ("BMP", "DIB"),
-}
 _QUALITY: Final = 95
-_SHRINK: Final = 0.7
+_SPARE: Final = 0.95
+_LEAST_SHRINK: Final = 0.9
 _THUMBNAIL: Final = (128, 128)
 _CLEANED: Final = "metadata such as location and camera data taken out"
 
-register_heif_opener()
-# Our own limit is checked right after opening: Pillow's would hide the size that it refuses.
-Image.MAX_IMAGE_PIXELS = None
 
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What is known of a picture before its pixels are decoded."""
-
-    kind: Kind
-    width: int
-    height: int
-    frames: int
-    turned: bool
-    alpha: bool
-    metadata: bool
-
-    @property
-    def oversized(self) -> bool:
-        return max(self.width, self.height) > MAX_SIDE
-
-
-def prepare_image(source: Path, name: str, workdir: Path) -> PreparedImage:
+def prepare_image(
+    source: Path, name: str, workdir: Path, *, max_bytes: int = MAX_BYTES
+) -> PreparedImage:
     """Make a picture fit for upload; content decides what it is, not its name.
 
     JPEG, PNG, WEBP and GIF keep their pixels unless they must be turned or scaled; HEIC, AVIF,
     TIFF and BMP become JPEG, or PNG where something is transparent. Metadata is always taken out,
-    colour profiles are kept. Blocks while it decodes: call it through `worker.offload`.
+    colour profiles are kept. What is too large to be sent is scaled down until it is not.
+    Blocks while it decodes: call it through `worker.offload`, in the memory that
+    `worker.media.memory_for` tells.
 
     Args:
         source: The picture. It is never changed.
         name: What people call it, for messages and for the upload's name.
         workdir: An existing folder for a changed copy; on a refusal, what is in it is worth
             nothing.
+        max_bytes: The largest file that can be sent.
 
     Returns:
         The picture to send: ``source`` itself if nothing had to be changed.
@@ -86,15 +47,8 @@ def prepare_image(source: Path, name: str, workdir: Path) -> PreparedImage:
         MediaRefused: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
         OSError: The disk failed; nothing is said about the picture.
     """
-    admit(source, name)
-    kind = recognise(source)
-    if kind is None:
-        raise unsupported_picture(name, "is not a picture that can be read")
-    if kind.family != "picture":
-        raise unsupported_picture(name, f"is a {kind.name} file, not a picture")
-    _silence_pillow()
-    with content_at_fault(bad_picture(name, f"is a damaged {kind.name} picture")):
-        return _prepared(source, name, _look(source, name, kind), workdir)
+    with picture_of(source, name) as kind:
+        return _prepared(look(source, name, kind), workdir, max_bytes)
 
 
 def contrast_of(source: Path, name: str) -> float:
@@ -106,88 +60,62 @@ def contrast_of(source: Path, name: str) -> float:
         MediaRefused: It is no picture, or a damaged one.
         OSError: The disk failed.
     """
-    admit(source, name)
-    kind = recognise(source)
-    if kind is None or kind.family != "picture":
-        raise unsupported_picture(name, "is no picture")
-    _silence_pillow()
-    with content_at_fault(bad_picture(name, f"is a damaged {kind.name} picture")):
-        _look(source, name, kind)
-        with Image.open(source, formats=_DECODERS[kind]) as image:
-            image.draft("L", _THUMBNAIL)
-            image.thumbnail(_THUMBNAIL)
-            shades = sorted(_eight_bits(image)[0].convert("L").tobytes())
+    with picture_of(source, name) as kind, opened(source, name, kind) as image:
+        image.draft("L", _THUMBNAIL)
+        image.thumbnail(_THUMBNAIL)
+        shades = sorted(_eight_bits(image)[0].convert("L").tobytes())
     edge = len(shades) // 20
     return float(shades[-1 - edge] - shades[edge])
 
 
-def _look(source: Path, name: str, kind: Kind) -> _Facts:
-    with Image.open(source, formats=_DECODERS[kind]) as image:
-        # Before anything else: reading the orientation of a PNG decodes all of it.
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_many_pixels(name, image)
-        exif = image.getexif()
-        return _Facts(
-            kind=kind,
-            width=image.width,
-            height=image.height,
-            # Further pictures in a JPEG belong to the camera, not to an animation.
-            frames=1 if kind is JPEG else getattr(image, "n_frames", 1),
-            turned=exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
-            alpha=image.has_transparency_data,
-            metadata=bool(exif) or "xmp" in image.info,
-        )
-
-
-def _too_many_pixels(name: str, image: Image.Image) -> MediaRefused:
-    return MediaRefused(
-        "bad_image",
-        f"{name} has {image.width} by {image.height} pixels; a picture may have at most "
-        f"{MAX_PIXELS // 10**6} million.",
-        f"Scale it down, best to at most {MAX_SIDE} pixels on the longer side, and send it again.",
-    )
-
-
-def _goal(facts: _Facts) -> Kind | None:
+def _goal(facts: Facts) -> Kind | None:
     """Decide what to encode the picture as; None: its pixels stay as they are."""
     if facts.kind in _CONVERTED:
         return PNG if facts.alpha else JPEG
     if facts.frames > 1 or not (facts.turned or facts.oversized):
         return None
-    return PNG if facts.kind is GIF else facts.kind
+    return _anew(facts.kind)
 
 
-def _prepared(source: Path, name: str, facts: _Facts, workdir: Path) -> PreparedImage:
+def _anew(kind: Kind) -> Kind:
+    """What a picture that could be sent as it was is encoded as, if it must be."""
+    return PNG if kind is GIF else kind
+
+
+def _prepared(facts: Facts, workdir: Path, max_bytes: int) -> PreparedImage:
     goal = _goal(facts)
     if goal is None:
-        _decode(source, facts.kind)
+        _decode(facts)
         try:
-            return _stripped(source, name, facts, workdir)
+            kept = _stripped(facts, workdir)
         except MalformedError:
             if facts.frames > 1:
                 raise
             # The pixels are sound, only the container is odd: a new one is made around them.
-            goal = PNG if facts.kind is GIF else facts.kind
+        else:
+            if kept.bytes <= max_bytes:
+                return kept
+            if facts.frames > 1:
+                # It is left as it is, and cannot be sent as it is.
+                raise too_large(f"The animation {facts.name}", kept.bytes, max_bytes)
+        goal = _anew(facts.kind)
     copy = workdir / f"{uuid4().hex}{goal.suffix}"
-    return _described(copy, name, facts, goal, _encode(source, facts, goal, copy))
+    return _described(copy, facts, goal, _encode(facts, goal, copy, max_bytes))
 
 
-def _stripped(source: Path, name: str, facts: _Facts, workdir: Path) -> PreparedImage:
+def _stripped(facts: Facts, workdir: Path) -> PreparedImage:
     copy = workdir / f"{uuid4().hex}{facts.kind.suffix}"
-    if strip_metadata(source, facts.kind, copy):
-        return _described(copy, name, facts, facts.kind, (_CLEANED,))
+    if strip_metadata(facts.path, facts.kind, copy):
+        return _described(copy, facts, facts.kind, (_CLEANED,))
     copy.unlink()
-    return _described(source, name, facts, facts.kind, ())
+    return _described(facts.path, facts, facts.kind, ())
 
 
-def _described(
-    path: Path, name: str, facts: _Facts, kind: Kind, changes: tuple[str, ...]
-) -> PreparedImage:
-    fitting = fitting_name(name, kind)
-    if kind is facts.kind and Path(fitting).suffix != Path(name).suffix:
+def _described(path: Path, facts: Facts, kind: Kind, changes: tuple[str, ...]) -> PreparedImage:
+    fitting = fitting_name(facts.name, kind)
+    if kind is facts.kind and Path(fitting).suffix != Path(facts.name).suffix:
         changes = (*changes, f"named {fitting}, because it is a {kind.name} picture")
-    with Image.open(path, formats=_DECODERS[kind]) as image:
-        width, height = image.size
+    width, height = size_of(path, kind)
     return PreparedImage(
         path=path,
         name=fitting,
@@ -200,32 +128,35 @@ def _described(
     )
 
 
-def _decode(source: Path, kind: Kind) -> None:
+def _decode(facts: Facts) -> None:
     """Read all of the (first) picture once, so that a damaged one is found here."""
-    with Image.open(source, formats=_DECODERS[kind]) as image:
+    with opened(facts.path, facts.name, facts.kind) as image:
         # A JPEG read at an eighth of its size is read to its end all the same.
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
 
 
-def _encode(source: Path, facts: _Facts, goal: Kind, target: Path) -> tuple[str, ...]:
+def _encode(facts: Facts, goal: Kind, target: Path, max_bytes: int) -> tuple[str, ...]:
     """Write the picture anew, upright, without metadata; tell what was changed."""
     changes = []
     if goal is not facts.kind:
         changes.append(f"converted from {facts.kind.name} to {goal.name}")
-    with Image.open(source, formats=_DECODERS[facts.kind]) as opened:
+    with opened(facts.path, facts.name, facts.kind) as image:
         if facts.oversized:
-            opened.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-        upright = ImageOps.exif_transpose(opened)
-        image, profile = _eight_bits(upright)
-    before = (facts.height, facts.width) if _lies(facts, image) else (facts.width, facts.height)
-    image = _write(image, goal, profile, target)
+            image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+        # In place: a copy of a large picture takes as much memory once more.
+        ImageOps.exif_transpose(image, in_place=True)
+        size = _write(*_eight_bits(image), goal, target, max_bytes)
+    before = (facts.height, facts.width) if _lies(facts, size) else (facts.width, facts.height)
     if facts.turned:
         changes.append("turned upright")
-    if image.size != before:
+    if size != before:
         changes.append(
-            f"scaled down from {before[0]} by {before[1]} to {image.width} by {image.height} pixels"
+            f"scaled down from {before[0]} by {before[1]} to {size[0]} by {size[1]} pixels"
         )
+    if facts.bytes > max_bytes:
+        now = target.stat().st_size
+        changes.append(f"made smaller, from {megabytes(facts.bytes)} to {megabytes(now)} MB")
     if facts.frames > 1:
         changes.append(f"the first of {facts.frames} pictures taken")
     if facts.metadata:
@@ -233,8 +164,10 @@ def _encode(source: Path, facts: _Facts, goal: Kind, target: Path) -> tuple[str,
     return tuple(changes)
 
 
-def _write(image: Image.Image, goal: Kind, profile: bytes | None, target: Path) -> Image.Image:
-    """Encode under the size limit, scaling down as often as that takes."""
+def _write(
+    image: Image.Image, profile: bytes | None, goal: Kind, target: Path, max_bytes: int
+) -> tuple[int, int]:
+    """Encode under the size limit, scaling down as often as that takes; return the sides."""
     # Encoders write comments and more from here by themselves.
     image.info = {}
     while True:
@@ -245,9 +178,11 @@ def _write(image: Image.Image, goal: Kind, profile: bytes | None, target: Path) 
                 image.save(target, "WEBP", quality=_QUALITY, icc_profile=profile or b"")
             case _:
                 image.save(target, "JPEG", quality=_QUALITY, icc_profile=profile)
-        if target.stat().st_size <= MAX_BYTES:
-            return image
-        smaller = (int(image.width * _SHRINK), int(image.height * _SHRINK))
+        size = target.stat().st_size
+        if size <= max_bytes or image.size == (1, 1):
+            return image.size
+        by = min(_LEAST_SHRINK, _SPARE * math.sqrt(max_bytes / size))
+        smaller = (max(1, int(image.width * by)), max(1, int(image.height * by)))
         image = image.resize(smaller, Image.Resampling.LANCZOS)
 
 
@@ -263,7 +198,8 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, bytes | None]:
         return _stretched(image, float(str(low)), float(str(high))), profile
     if image.mode == "CMYK":
         return _from_cmyk(image, profile), None
-    return image.convert("RGBA" if image.has_transparency_data else "RGB"), profile
+    goal = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == goal else image.convert(goal), profile
 
 
 def _stretched(image: Image.Image, low: float, high: float) -> Image.Image:
@@ -286,12 +222,6 @@ def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _lies(facts: _Facts, image: Image.Image) -> bool:
+def _lies(facts: Facts, size: tuple[int, int]) -> bool:
     """Whether turning the picture upright exchanged its sides."""
-    return facts.turned and (facts.width > facts.height) != (image.width > image.height)
-
-
-def _silence_pillow() -> None:
-    """Pillow warns of odd files; what matters in them ends as an error, which is told."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    warnings.filterwarnings("ignore", module=r"pillow_heif\b")
+    return facts.turned and (facts.width > facts.height) != (size[0] > size[1])

@@ -12,6 +12,8 @@ RefusalCode = Literal["unsupported_file", "file_too_large", "bad_image"]
 
 MAX_BYTES: Final = 200 * 10**6
 """The largest file that the video API takes, in bytes. «200 MB», read the stricter way."""
+MAX_SOURCE_BYTES: Final = 500 * 10**6
+"""The largest file that is looked at: a picture in it can be scaled down to what may be sent."""
 
 _OF_THE_DISK: Final = frozenset(
     {
@@ -77,8 +79,17 @@ def bad_picture(name: str, found: str) -> MediaRefused:
     )
 
 
+def too_large(name: str, size: int, most: int) -> MediaRefused:
+    """Refuse what has more bytes than it may have."""
+    return MediaRefused(
+        "file_too_large",
+        f"{name} has {megabytes(size)} MB; such a file may have at most {megabytes(most)} MB.",
+        "Compress or scale down the picture, or trim the clip or the music, and send it again.",
+    )
+
+
 def admit(source: Path, name: str) -> int:
-    """Refuse what is empty or too large before it is opened.
+    """Refuse what is empty or far too large before it is opened.
 
     Returns:
         The size in bytes.
@@ -90,12 +101,8 @@ def admit(source: Path, name: str) -> int:
     size = source.stat().st_size
     if not source.is_file():
         raise unsupported_picture(name, "is not a file")
-    if size > MAX_BYTES:
-        raise MediaRefused(
-            "file_too_large",
-            f"{name} has {_megabytes(size)} MB, at most {_megabytes(MAX_BYTES)} MB can be sent.",
-            "Compress or scale down the picture, or trim the clip or the music, and send it again.",
-        )
+    if size > MAX_SOURCE_BYTES:
+        raise too_large(name, size, MAX_SOURCE_BYTES)
     if size == 0:
         raise bad_picture(name, "is empty (0 bytes)")
     return size
@@ -118,5 +125,6 @@ def content_at_fault(refusal: MediaRefused) -> Iterator[None]:
         raise refusal from error
 
 
-def _megabytes(size: int) -> str:
+def megabytes(size: int) -> str:
+    """A size in MB, for people."""
     return f"{size / 10**6:.1f}".removesuffix(".0")

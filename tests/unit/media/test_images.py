@@ -6,9 +6,19 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from tests.unit.media.pictures import CANARY, LEFT, RIGHT, SRGB, camera_data, picture, save
-from worker.media import PreparedImage, prepare_image
-from worker.media.images import MAX_SIDE
+from tests.unit.media.pictures import (
+    CANARY,
+    LEFT,
+    RIGHT,
+    SRGB,
+    camera_data,
+    picture,
+    prepared_within,
+    save,
+    vast_jpeg,
+)
+from worker.media import MediaRefused, PreparedImage, prepare_image
+from worker.media.looks import MAX_SIDE
 
 
 def near(found: object, wanted: tuple[int, int, int]) -> bool:
@@ -221,6 +231,50 @@ def test_a_long_picture_that_lies_is_scaled_down_and_turned(given: Path, workdir
     found = prepare_image(given, "a.jpg", workdir)
     assert (found.width, found.height) == (91, MAX_SIDE)
     assert "scaled down from 100 by 9000 to 91 by 8192 pixels" in found.changes
+
+
+def test_a_vast_jpeg_is_scaled_down_in_little_memory(given: Path, workdir: Path) -> None:
+    """In a process that may have 500 MB: the picture has 600 million pixels, 2,400 MB."""
+    vast_jpeg(given, 1875, 1256)
+    told = prepared_within(5 * 10**8, given, workdir)
+    assert "scaled down from 30000 by 20096 to 7500 by 5024 pixels" in told
+    (made,) = workdir.iterdir()
+    with Image.open(made) as image:
+        assert image.size == (7500, 5024)
+        assert near(image.getpixel((0, 0)), LEFT)
+        assert near(image.getpixel((7499, 5023)), RIGHT)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_a_file_that_is_too_large_is_made_smaller(given: Path, workdir: Path, form: str) -> None:
+    options: dict[str, object] = {"lossless": True} if form == "WEBP" else {}
+    noise = Image.effect_noise((400, 300), 80).convert("RGB")
+    save(noise, given, form, **({"quality": 100} if form == "JPEG" else options))
+    most = 50_000
+    assert given.stat().st_size > most
+    found = prepare_image(given, "a", workdir, max_bytes=most)
+    assert found.bytes == found.path.stat().st_size <= most
+    assert 100 < found.width < 400
+    assert f"scaled down from 400 by 300 to {found.width} by {found.height} pixels" in found.changes
+    assert any(change.startswith("made smaller, from 0.") for change in found.changes)
+
+
+def test_a_file_that_is_too_large_by_its_metadata_keeps_its_pixels(
+    given: Path, workdir: Path
+) -> None:
+    save(picture(), given, "JPEG", comment=bytes(60_000))
+    found = prepare_image(given, "a.jpg", workdir, max_bytes=10_000)
+    assert found.bytes <= 10_000
+    assert pixels(found.path) == pixels(given)
+
+
+def test_an_animation_that_is_too_large_is_refused(given: Path, workdir: Path) -> None:
+    frames = [Image.effect_noise((64, 64), 80) for _ in range(4)]
+    save(frames[0], given, "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(MediaRefused) as caught:
+        prepare_image(given, "a.gif", workdir, max_bytes=10_000)
+    assert caught.value.code == "file_too_large"
+    assert "animat" in caught.value.message
 
 
 def test_content_decides_the_type_and_the_name_follows(given: Path, workdir: Path) -> None:
