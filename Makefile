@@ -24,8 +24,8 @@ run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.
 test: $(READY) ## Run all tests; ARGS="-k name" chooses among them
 	@exec $(BIN)/python -m pytest $(ARGS)
 
-bench: $(READY) ## Measure polls under full streams; WHAT=submit measures a batch of 100,000 rows
-	@exec $(BIN)/python -m tests.bench.$(WHAT) $(ARGS)
+bench: $(READY) ## Measure polls under full streams; WHAT=list names the other measurements
+	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)
 
 streams: $(READY) ## Hear hostile event streams; ARGS="--count 1000000 --seed 7"
 	@exec $(BIN)/python -m tests.soak.streams $(ARGS)

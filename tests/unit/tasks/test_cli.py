@@ -4,17 +4,13 @@ import csv
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
-from typer.testing import CliRunner
 
-from config.settings import Settings, get_settings
-from tasks.cli import app
+from config.settings import Settings
 from tasks.payload import DEFAULT_PROMPT
-from tasks.producer import default_producer
+from tests.support.commands import Answer, reelqueue
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import Desk
 from worker.fleet import announce
@@ -24,27 +20,11 @@ from worker.ledger.states import Reason, State
 URL = "https://example.org/a.jpg"
 
 
-@dataclass
-class Answer:
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """Standard output, each line of which must be a JSON object."""
-        found = [json.loads(line) for line in self.out.splitlines()]
-        assert all(isinstance(record, dict) for record in found)
-        return found
-
-
 Ask = Callable[..., Answer]
 
 
 @pytest.fixture
-def ask(desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+def ask(desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Run a command on the desk's Valkey, in its folder."""
     monkeypatch.chdir(desk.folder)
     monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
@@ -52,23 +32,7 @@ def ask(desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.output_url)
     monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{free_port()}")
 
-    def run(*arguments: object) -> Answer:
-        forget()
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Answer(result.exit_code, result.stdout, result.stderr)
-
-    yield run
-    forget()
-
-
-def forget() -> None:
-    """Let the next command read its settings anew, as a process of its own does."""
-    if default_producer.cache_info().currsize:
-        default_producer().ledger.redis.close()
-    default_producer.cache_clear()
-    get_settings.cache_clear()
+    return reelqueue
 
 
 def failed(desk: Desk, job_id: str) -> None:
