@@ -25,13 +25,16 @@ def hint_queue(namespace: str) -> str:
 def celery_config(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the Celery app."""
     hints = hint_queue(settings.namespace)
-    # Without time-outs and health checks a half-open connection stops a worker for good.
+    # Without time-outs and health checks a half-open connection stops a worker for good. Kombu
+    # looks for one at every interval of the health check, and gives it up after another.
+    patience = settings.redis_patience
+    connecting = min(5, patience)
     transport = {
         "ack_emulation": False,
-        "socket_timeout": 10,
-        "socket_connect_timeout": 5,
+        "socket_timeout": patience,
+        "socket_connect_timeout": connecting,
         "socket_keepalive": True,
-        "health_check_interval": 15,
+        "health_check_interval": patience / 3,
         "queue_order_strategy": "round_robin",
     }
     return {
@@ -42,10 +45,10 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_pool_acquire_timeout": 5,
         "broker_pool_limit": 20,
-        "redis_socket_timeout": 10,
-        "redis_socket_connect_timeout": 5,
+        "redis_socket_timeout": patience,
+        "redis_socket_connect_timeout": connecting,
         "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": 15,
+        "redis_backend_health_check_interval": patience,
         "result_expires": timedelta(days=settings.result_days),
         "task_serializer": "json",
         "result_serializer": "json",

@@ -32,6 +32,11 @@ def _words(value: object) -> object:
     return value
 
 
+SHORTEST_PATIENCE: Final = 3.0
+LONGEST_PATIENCE: Final = 10.0
+"""Bounds of the wait for an answer of Redis, in seconds."""
+
+
 class Settings(BaseSettings):
     """The settings of one process. Immutable; tokens and secrets are never shown by ``repr``."""
 
@@ -203,6 +208,14 @@ class Settings(BaseSettings):
     def broker(self) -> SecretStr:
         """The broker's URL: ``BROKER_URL``, else ``REDIS_URL``."""
         return self.broker_url or self.redis_url
+
+    @property
+    def redis_patience(self) -> float:
+        """Seconds of silence after which a connection to Redis counts as dead.
+
+        A third of a lease: a beat that met a dead connection can go out anew before the lease ends.
+        """
+        return min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, self.lease_seconds / 3))
 
 
 @lru_cache(maxsize=1)

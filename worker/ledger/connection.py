@@ -12,8 +12,8 @@ def connect(settings: Settings) -> Redis:
         decode_responses=True,
         # Bytes that are no text spoil their own record, not the page of records around it.
         encoding_errors="replace",
-        socket_timeout=10,
-        socket_connect_timeout=5,
+        socket_timeout=settings.redis_patience,
+        socket_connect_timeout=min(5, settings.redis_patience),
         socket_keepalive=True,
-        health_check_interval=15,
+        health_check_interval=settings.redis_patience,
     )

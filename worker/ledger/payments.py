@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from worker.faultpoints import around
 from worker.ledger.ledger import MARGIN_MS, Ledger
 
-FSYNC_WAIT_MS: Final = 3000
+FSYNC_WAIT_MS: Final = 2000
 """How long one local fsync may take to be confirmed; below the client's socket time-out."""
 
 
