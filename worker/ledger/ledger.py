@@ -32,6 +32,8 @@ HAND_BACKS_A_LEASE: Final = 16
 PAGE: Final = 500
 """Jobs that one script looks at or changes: some milliseconds of the server's time."""
 
+_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
@@ -143,15 +145,14 @@ class Ledger:
 
     def submit(self, job: NewJob) -> Submitted:
         """Write one job as queued, or find the one that its key names."""
-        verdict, job_id = self.scripts.run("submit", *_submit_arguments(job))
+        verdict, job_id = self.scripts.run("submit", _as_argument(job))
         return Submitted(verdict, job_id)
 
     def submit_many(self, jobs: Iterable[NewJob]) -> list[Submitted]:
         """Write many jobs, a page in one run of the script."""
         done: list[Submitted] = []
         for page in pages(jobs):
-            values = [value for job in page for value in _submit_arguments(job)]
-            flat = self.scripts.run("submit", *values)
+            flat = self.scripts.run("submit", *map(_as_argument, page))
             done += [Submitted(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
         return done
 
@@ -481,15 +482,23 @@ def pages(values: Iterable[T]) -> Iterator[list[T]]:
         yield page
 
 
-def _submit_arguments(job: NewJob) -> list[object]:
-    payload = json.dumps(job.payload, ensure_ascii=False, separators=(",", ":"))
-    fields = (
-        *("payload", payload, "parent", job.parent_id),
-        *(("follows", job.follows) if job.follows else ()),
-        *(("webhook", job.payload["webhook"]) if job.payload.get("webhook") else ()),
+def _as_argument(job: NewJob) -> str:
+    fields = {"payload": _json(job.payload), "parent": job.parent_id}
+    if job.follows:
+        fields["follows"] = job.follows
+    if webhook := job.payload.get("webhook"):
+        fields["webhook"] = webhook
+    return _json(
+        {
+            "id": job.id,
+            "key": job.key,
+            "fingerprint": job.fingerprint,
+            "flow": job.flow,
+            "batch": job.batch_id,
+            "row": job.row,
+            "fields": fields,
+        }
     )
-    own = (job.id, job.key, job.fingerprint, job.flow, job.batch_id, job.row)
-    return [*own, len(fields), *fields]
 
 
 def _pairs(facts: Mapping[str, str]) -> list[str]:

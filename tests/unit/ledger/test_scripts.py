@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+from redis.exceptions import ResponseError
+
 from tests.unit.ledger.conftest import LEASE, House
 from worker.ledger.ledger import Commit, NewJob
 from worker.ledger.states import Reason, State
@@ -34,6 +37,56 @@ def test_a_lost_reply_to_a_keyless_submit_makes_no_second_job(house: House) -> N
     house.submit("j")
     house.submit("j")
     assert house.redis.lrange("flow:{t}:single:normal", 0, -1) == ["j"]
+
+
+def test_many_jobs_of_many_batches_are_each_in_their_place(house: House) -> None:
+    house.ledger.open_batch("paused", "name", 1)
+    house.ledger.pause("paused")
+    batches = ("", "open", "paused")
+    jobs = [
+        NewJob(
+            id=f"j{n}",
+            payload={"prompt": "Über «alles», 慢"},
+            fingerprint=str(n),
+            key=f"k{n}",
+            priority=("low", "high")[n % 2],
+            batch_id=batches[n % 3],
+            row=1000 - n,
+            lane="single" if n % 5 == 0 else "",
+        )
+        for n in range(600)
+    ]
+    done = house.ledger.submit_many([*jobs[:300], *jobs[100:200], *jobs[300:]])
+    verdicts = ["OK"] * 300 + ["DUPLICATE"] * 100 + ["OK"] * 300
+    assert [answer.verdict for answer in done] == verdicts
+    assert house.ledger.counts()[0] == {State.QUEUED: 600}
+    for name in batches[1:]:
+        mine = [job for job in jobs if job.batch_id == name]
+        batch = house.ledger.batch(name)
+        assert batch is not None
+        assert (batch.total, batch.counts[State.QUEUED]) == (200, 200)
+        assert house.ledger.row_ids(name) == [job.id for job in reversed(mine)]
+    flows = {flow for job in jobs if (flow := job.flow)}
+    assert set(house.ledger.flows()) == {flow for flow in flows if not flow.startswith("paused")}
+    for flow in flows:
+        waiting = house.redis.lrange(f"flow:{{t}}:{flow}", 0, -1)
+        assert waiting == [job.id for job in jobs if job.flow == flow]
+    record = house.ledger.job("j7")
+    assert record is not None
+    assert record.payload == jobs[7].payload
+
+
+def test_jobs_before_one_that_cannot_be_written_are_in_their_places(house: House) -> None:
+    house.redis.rpush("idem:{t}:k1", "not a text")
+    jobs = [NewJob(id=f"j{n}", payload={}, fingerprint="f", key=f"k{n}") for n in range(3)]
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        house.ledger.submit_many(jobs)
+    assert house.places("j0") == ["flow"]
+    assert house.ledger.counts()[0] == {State.QUEUED: 1}
+    house.redis.delete("idem:{t}:k1")
+    again = [answer.verdict for answer in house.ledger.submit_many(jobs)]
+    assert again == ["DUPLICATE", "OK", "OK"]
+    assert house.admit() == ["j0", "j1", "j2"]
 
 
 # --- due

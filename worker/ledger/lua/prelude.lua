@@ -110,13 +110,13 @@ local function is_shut(batch)
   return paused == '1' or (admitted and admitted ~= '')
 end
 
--- Puts a job at the end of its flow. A new or reawakened flow starts at the present virtual
+-- Puts jobs at the end of their flow. A new or reawakened flow starts at the present virtual
 -- time, so that it neither owes nor is owed anything for the time it slept. A batch's pause does
 -- not hold back what waits among the single jobs.
-local function enqueue(id, job)
-  redis.call('RPUSH', flow_key(job.flow), id)
-  if is_single(job.flow) or not is_shut(job.batch) then
-    redis.call('ZADD', FLOWS, 'NX', virtual_time(), job.flow)
+local function enqueue(ids, flow, batch)
+  redis.call('RPUSH', flow_key(flow), unpack(ids))
+  if is_single(flow) or not is_shut(batch) then
+    redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
   end
 end
 
@@ -219,7 +219,7 @@ end
 local function resume(id, job, to)
   if to == 'preparing' or to == 'generating' then
     move(id, job, 'queued')
-    enqueue(id, job)
+    enqueue({id}, job.flow, job.batch)
   else
     move(id, job, to)
     redis.call('ZADD', AGENDA, now, id)

@@ -1,42 +1,70 @@
 -- submit(job, job, ...) -> {verdict, id, verdict, id, ...}
--- Writes new jobs as queued and puts each into its flow. A job is so many values:
---   id, key, fingerprint, flow, batch, row, count of what follows, field, value, ...
+-- Writes new jobs as queued and puts each into its flow. A job is a JSON object:
+--   id, key, fingerprint, flow, batch, row, fields (what else its record says: names and texts)
 -- OK | DUPLICATE | CONFLICT        (a key that is known with another payload)
 -- The key of a job that was pruned is known for good: a tombstone, `id|fingerprint|state`.
 -- Safe twice: the second run finds the key, or the id, and answers DUPLICATE.
-local function write(id, key, fingerprint, flow, batch, row, first, last)
-  if key ~= '' then
-    local idem = 'idem:{' .. ns .. '}:' .. key
-    local known = redis.call('GET', idem)
+-- Indexes, counters and flows are written once for all jobs of the call, not once for each.
+-- A job over which the script stumbles does not keep the ones before it from their places.
+local index, batches, flows = {}, {}, {}
+
+local function group(groups, name)
+  groups[name] = groups[name] or {}
+  return groups[name]
+end
+
+local function write(job)
+  local id = job.id
+  if job.key ~= '' then
+    local known = redis.call('SET', 'idem:{' .. ns .. '}:' .. job.key,
+      id .. '|' .. job.fingerprint, 'NX', 'GET')
     if known then
       local old_id, old_print = string.match(known, '^([^|]*)|([^|]*)')
-      if old_print ~= fingerprint then return 'CONFLICT', old_id end
+      if old_print ~= job.fingerprint then return 'CONFLICT', old_id end
       return 'DUPLICATE', old_id
     end
-    redis.call('SET', idem, id .. '|' .. fingerprint)
   end
   if redis.call('EXISTS', job_key(id)) == 1 then return 'DUPLICATE', id end
 
-  redis.call('HSET', job_key(id), 'v', 1, 'id', id, 'key', key, 'fingerprint', fingerprint,
-    'flow', flow, 'batch', batch, 'state', 'queued', 'turn', 1, 'paid', 0, 'fence', 0,
-    'created_at', now, 'entered_at', now, 'row', row,
-    unpack(ARGV, first, last))
-  line_up(id)
-  redis.call('ZADD', JOBS, now, id)
-  if batch ~= '' then
-    redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, row, id)
-    redis.call('HDEL', batch_key(batch), 'ended')
+  local fields = {}
+  for name, value in pairs(job.fields) do
+    fields[#fields + 1], fields[#fields + 2] = name, value
   end
-  count({batch = batch}, 'n:queued', 1)
-  enqueue(id, {batch = batch, flow = flow})
+  redis.call('HSET', job_key(id), 'v', 1, 'id', id, 'key', job.key,
+    'fingerprint', job.fingerprint, 'flow', job.flow, 'batch', job.batch, 'state', 'queued',
+    'turn', 1, 'paid', 0, 'fence', 0, 'created_at', now, 'entered_at', now, 'row', job.row,
+    unpack(fields))
+
+  index[#index + 1], index[#index + 2] = now, id
+  local rows = group(batches, job.batch)
+  rows[#rows + 1], rows[#rows + 2] = job.row, id
+  local flow = group(flows, job.flow)
+  flow.batch = job.batch
+  flow[#flow + 1] = id
+  if job.fields.follows then line_up(id) end
   return 'OK', id
 end
 
-local out, at = {}, 2
-while at <= #ARGV do
-  local last = at + 6 + tonumber(ARGV[at + 6])
-  out[#out + 1], out[#out + 2] = write(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3],
-    ARGV[at + 4], ARGV[at + 5], at + 7, last)
-  at = last + 1
+local function put_in_place()
+  if #index > 0 then redis.call('ZADD', JOBS, unpack(index)) end
+  for batch, rows in pairs(batches) do
+    if batch ~= '' then
+      redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, unpack(rows))
+      redis.call('HDEL', batch_key(batch), 'ended')
+    end
+    count({batch = batch}, 'n:queued', #rows / 2)
+  end
+  for flow, ids in pairs(flows) do enqueue(ids, flow, ids.batch) end
 end
+
+local out = {}
+for at = 2, #ARGV do
+  local fine, verdict, id = pcall(write, cjson.decode(ARGV[at]))
+  if not fine then
+    put_in_place()
+    error(verdict)
+  end
+  out[#out + 1], out[#out + 2] = verdict, id
+end
+put_in_place()
 return out
