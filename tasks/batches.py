@@ -1,6 +1,7 @@
 """Batches: rows of a manifest on their way into the ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, islice
@@ -12,7 +13,7 @@ from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, InvalidPayloadError, webhook_address
 from tasks.producer import BatchNameTaken, KeyConflict, Producer, new_row, refuse_conflict
 from tasks.rejects import Rejects
-from worker.ledger.ledger import NewJob, pages
+from worker.ledger.ledger import NewJob, Submitted, pages
 from worker.ledger.states import Reason
 
 
@@ -110,9 +111,12 @@ def submit_batch(
         if pilot is not None:
             ledger.set_pilot(done.batch_id, pilot)
         ledger.unseal_batch(done.batch_id, webhook)
-    for page in chain([first], rest):
-        told = [_telling(row, producer, webhook) for row in page]
-        _submit_page(producer, list(judged(told, done.batch_id, contents)), done, rejects)
+    made = (
+        list(judged((_telling(row, producer, webhook) for row in page), done.batch_id, contents))
+        for page in chain([first], rest)
+    )
+    for page, answers in _enqueued(producer, made):
+        _settle(page, answers, done, rejects)
     with producer.reaching():
         ledger.seal_batch(done.batch_id)
         if max_credits is not None:
@@ -123,7 +127,7 @@ def submit_batch(
 
 def _telling(row: Row, producer: Producer, webhook: str | None) -> Row:
     """The row with the batch's webhook where it has none; refused if its own cannot be signed."""
-    if row.job is None:
+    if row.job is None or webhook == row.job.webhook:
         return row
     if row.job.webhook is None:
         return replace(row, job=row.job.model_copy(update={"webhook": webhook}))
@@ -134,7 +138,7 @@ def _telling(row: Row, producer: Producer, webhook: str | None) -> Row:
     return row
 
 
-def judged(page: list[Row], batch_id: str, contents: Contents) -> Iterator[Entry | Refused]:
+def judged(page: Iterable[Row], batch_id: str, contents: Contents) -> Iterator[Entry | Refused]:
     """The rows as records, with their files as contents; or why they are none."""
     for row in page:
         if row.job is None:
@@ -148,16 +152,31 @@ def judged(page: list[Row], batch_id: str, contents: Contents) -> Iterator[Entry
         yield Entry(row, job, new_row(job, batch_id=batch_id, row=row.place))
 
 
-def _submit_page(
-    producer: Producer,
+def _enqueued(
+    producer: Producer, made: Iterable[list[Entry | Refused]]
+) -> Iterator[tuple[list[Entry | Refused], list[Submitted]]]:
+    """Each page with its answers. While Redis writes one, the next is made."""
+    # A thread of one: pages are written in the order of their rows.
+    with producer.reaching(), ThreadPoolExecutor(max_workers=1) as writer:
+        before: tuple[list[Entry | Refused], Future[list[Submitted]]] | None = None
+        for page in made:
+            news = [row.new for row in page if isinstance(row, Entry)]
+            answered = before and (before[0], before[1].result())
+            before = page, writer.submit(producer.ledger.submit_many, news)
+            if answered:
+                yield answered
+        if before:
+            yield before[0], before[1].result()
+
+
+def _settle(
     page: list[Entry | Refused],
+    answers: list[Submitted],
     done: BatchSubmission,
     rejects: Rejects | None,
 ) -> None:
     entries = [row for row in page if isinstance(row, Entry)]
     refused = [row for row in page if isinstance(row, Refused)]
-    with producer.reaching():
-        answers = producer.ledger.submit_many(entry.new for entry in entries)
     for entry, answer in zip(entries, answers, strict=True):
         try:
             refuse_conflict(entry.job, answer)

@@ -33,6 +33,10 @@ MEDIA_KEY: Final = r"^[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,5}$"
 
 MAX_PORT: Final = 2**16
 
+_in_order: Final = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":")
+).encode
+
 Priority = Literal["high", "normal", "low"]
 Aspect = Literal["16:9", "9:16", "1:1"]
 Scalar = str | int | float | bool | None
@@ -172,8 +176,7 @@ class ImageJob(BaseModel):
         Defaults are left out, so that a field which a later version adds changes no fingerprint.
         """
         wanted = self.model_dump(mode="json", exclude={"key", "webhook"}, exclude_defaults=True)
-        text = json.dumps(wanted, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(_in_order(wanted).encode()).hexdigest()
 
     @property
     def job_id(self) -> str:
