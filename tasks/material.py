@@ -2,18 +2,22 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tasks.joining import follows, shares
 from tasks.payload import is_media_key, is_url
 from tasks.step import Step
-from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, prepare_image
+from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, memory_for, prepare_image
+from worker.memory import Memory
 from worker.offload import offload
 from worker.sources import fetch_image, resolve_path
 
+F = TypeVar("F", bound=PreparedFile)
+
+_MEMORY_SECONDS: Final = 60.0
 _USES: Final = {"audio": "as the music", "video": "as a further clip", "image": "as a picture"}
 _LOGO: Final = re.compile(r"(?<![a-z])logo(?![a-z])|标志|徽标", re.IGNORECASE)
 
@@ -48,13 +52,14 @@ def gather(step: Step, folder: Path) -> Material:
         MediaRefused: A file cannot be used.
         SourceRefused: A file may not, or could not, be fetched.
         StoreFailed: The media store failed.
+        MemoryTakenError: Other pictures take all the memory there is for them.
     """
     payload, image = step.job.payload, None
     if not payload.get("pass_url") and not follows(step):
         place = _place(folder, 0)
         given = str(payload["image"])
         raw = _fetch(step, str(payload.get("media") or given), place)
-        image = offload(prepare_image, raw, _name_of(given, "image"), place)
+        image = within(step.runtime.pictures, prepare_image, raw, _name_of(given, "image"), place)
     material = Material(image, tuple(_attached(step, folder)))
     return told_apart(material, step.job.id if shares(step) or follows(step) else "")
 
@@ -91,7 +96,27 @@ def _attached(step: Step, folder: Path) -> Iterator[PreparedFile]:
         name = (
             names.get(given) or f"{default}{Path(given).suffix}" if is_media_key(given) else given
         )
-        yield offload(check_attachment, raw, _name_of(name, default), place)
+        yield within(step.runtime.pictures, check_attachment, raw, _name_of(name, default), place)
+
+
+def within(
+    memory: Memory, look: Callable[[Path, str, Path], F], raw: Path, name: str, place: Path
+) -> F:
+    """Look at a file in a thread, once there is memory for the pixels in it.
+
+    Args:
+        memory: What all looks share.
+        look: `prepare_image` or `check_attachment`.
+        raw: The file.
+        name: What people call it.
+        place: A folder for changed copies.
+
+    Raises:
+        MemoryTakenError: Other pictures took it all for a minute.
+    """
+    needed = offload(memory_for, raw, name)
+    with memory.share(needed, _MEMORY_SECONDS):
+        return offload(look, raw, name, place)
 
 
 def _use(file: PreparedFile) -> str:

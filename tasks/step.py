@@ -21,6 +21,7 @@ from worker.ledger.ledger import Commit
 from worker.ledger.records import Job, UnreadableRecordError, read_job
 from worker.ledger.states import Reason, State
 from worker.media import MediaRefused
+from worker.memory import MemoryTakenError
 from worker.nemo.errors import (
     Call,
     NemoError,
@@ -318,7 +319,7 @@ def _work(step: Step, stage: Stage) -> Commit:
         return stage(step)
     except LeaseLostError:
         raise
-    except TokenPendingError:
+    except (TokenPendingError, MemoryTakenError):
         return step.again(spread(PENDING_SECONDS))
     except AccountRestingError as error:
         return step.rested(error)

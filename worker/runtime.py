@@ -15,6 +15,8 @@ from worker.leases import Leases
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
+from worker.media import MOST_MEMORY
+from worker.memory import Memory
 from worker.nemo.client import NemoClient
 from worker.nemo.transport import Identity, detect_platform, open_http
 from worker.storage import Store
@@ -69,6 +71,8 @@ class Runtime:
     clients: Clients
     owner: str
     duty: Duty = field(default_factory=Duty)
+    pictures: Memory = field(default_factory=lambda: Memory(MOST_MEMORY))
+    """What all pictures that are decoded at one time may take."""
 
     @classmethod
     def open(cls, settings: Settings) -> "Runtime":

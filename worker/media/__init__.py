@@ -5,12 +5,13 @@ All of it blocks: call it through `worker.offload`.
 
 from worker.media.attachments import check_attachment
 from worker.media.images import contrast_of, prepare_image
-from worker.media.looks import memory_for
+from worker.media.looks import MOST_MEMORY, memory_for
 from worker.media.prepared import PreparedFile, PreparedImage
 from worker.media.refusals import MAX_SOURCE_BYTES, MediaRefused
 
 __all__ = [
     "MAX_SOURCE_BYTES",
+    "MOST_MEMORY",
     "MediaRefused",
     "PreparedFile",
     "PreparedImage",

@@ -88,12 +88,12 @@ def picture_of(source: Path, name: str) -> Iterator[Kind]:
     """
     size = admit(source, name)
     kind = recognise(source)
+    if size > MAX_BYTES and kind not in _SCALED_AT_ANY_LENGTH:
+        raise too_large(name, size, MAX_BYTES)
     if kind is None:
         raise unsupported_picture(name, "is not a picture that can be read")
     if kind.family != "picture":
         raise unsupported_picture(name, f"is a {kind.name} file, not a picture")
-    if size > MAX_BYTES and kind not in _SCALED_AT_ANY_LENGTH:
-        raise too_large(name, size, MAX_BYTES)
     # Pillow warns of odd files; what matters in them ends as an error, which is told.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", module=r"pillow_heif\b")
@@ -102,12 +102,17 @@ def picture_of(source: Path, name: str) -> Iterator[Kind]:
 
 
 def memory_for(source: Path, name: str) -> int:
-    """Bytes that preparing a picture will take at most. Blocks for as long as a header takes.
+    """Bytes that preparing a file will take at most, if it is a picture; else 0.
+
+    Blocks for as long as it takes to read a header.
 
     Raises:
-        MediaRefused: It cannot be used.
+        MediaRefused: It is a picture that cannot be used.
         OSError: The disk failed.
     """
+    found = recognise(source)
+    if found is None or found.family != "picture":
+        return 0
     with picture_of(source, name) as kind, opened(source, name, kind) as image:
         decoded = image.width * image.height * _BYTES_A_PIXEL.get(kind, _BYTES_A_PIXEL_ELSE)
         if kind is JPEG and not comes_in_rows(source):

@@ -96,7 +96,8 @@ def test_hostile_bytes_give_a_picture_or_a_refusal_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("head", "size", "most"), [(b"", 501, 500), (b"RIFF\0\0\0\0WEBP", 201, 200)]
+    ("head", "size", "most"),
+    [(b"\xff\xd8\xff", 501, 500), (b"", 201, 200), (b"RIFF\0\0\0\0WEBP", 201, 200)],
 )
 def test_a_file_that_is_far_too_large_is_refused_before_it_is_decoded(
     given: Path, workdir: Path, head: bytes, size: int, most: int
