@@ -33,7 +33,7 @@ from tests.faults.evidence import Evidence, Sample, gather, sample
 from tests.faults.invariants import violations
 from tests.faults.proxy import Mood, Proxy
 from tests.faults.report import Run, show
-from tests.support.processes import Process, Sandbox
+from tests.support.processes import Process, Sandbox, Worker
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
@@ -273,14 +273,7 @@ class Campaign:
         env = dict(self.env)
         if self.rng.random() < 0.2:
             env[VARIABLE] = f"store.write:before=full@{self.rng.randint(1, 8)}"
-        worker = Process(
-            [
-                *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
-                *("-P", "gevent", "-n", f"{name}@%h"),
-            ],
-            self.folder / f"{name}.log",
-            env,
-        )
+        worker = Worker(name, self.folder / f"{name}.log", env)
         self._all.append(worker)
         return worker
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from tests.faults.evidence import gather
 from tests.faults.invariants import INVARIANTS, violations
 from tests.integration.conftest import House
-from tests.support.processes import Process
+from tests.support.processes import Process, Worker
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE, WORKER
 from worker.ledger.ledger import NewJob
@@ -100,14 +100,8 @@ class Round:
 
     def _start(self, point: str, passage: int) -> Victim:
         number = len(self.house.workers)
-        process = Process(
-            [
-                *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
-                *("-P", "gevent", "-n", f"victim{number}@%h"),
-            ],
-            self.house.folder / f"victim{number}.log",
-            {**self.house.env, **self.env, VARIABLE: f"{point}=kill@{passage}"},
-        )
+        env = {**self.house.env, **self.env, VARIABLE: f"{point}=kill@{passage}"}
+        process = Worker(f"victim{number}", self.house.folder / f"victim{number}.log", env)
         self.house.workers.append(process)
         return Victim(point, passage, process)
 

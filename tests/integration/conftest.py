@@ -1,7 +1,6 @@
 """A whole house on loopback: Valkey, the stand-in, and as many workers as a test wants."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from tests.support.processes import Process, Sandbox
+from tests.support.processes import Process, Sandbox, Worker
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.ledger.ledger import Ledger, NewJob
@@ -79,14 +78,7 @@ class House:
     def start_worker(self, *flags: str, **env: str) -> Process:
         """Start one more worker, and wait until it has announced itself."""
         name = f"w{len(self.workers)}"
-        worker = Process(
-            [
-                *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
-                *("-P", "gevent", "-n", f"{name}@%h", *flags),
-            ],
-            self.folder / f"{name}.log",
-            {**self.env, **env},
-        )
+        worker = Worker(name, self.folder / f"{name}.log", {**self.env, **env}, *flags)
         self._stack.callback(worker.stop)
         self.workers.append(worker)
 

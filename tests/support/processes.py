@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.nursery import Child, nursery
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,12 +21,16 @@ class Process:
 
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
         """Start it at once."""
-        self.log = log
         with log.open("ab") as sink:
-            self._child = subprocess.Popen(
+            child = subprocess.Popen(
                 command, cwd=ROOT, stdout=sink, stderr=sink, env={**os.environ, **env}
             )
-        self.pid = self._child.pid
+        self._adopt(child, log)
+
+    def _adopt(self, child: subprocess.Popen[bytes] | Child, log: Path) -> None:
+        self._child = child
+        self.log = log
+        self.pid = child.pid
 
     def kill(self) -> None:
         """``kill -9``: no chance to clean up."""
@@ -63,6 +68,16 @@ class Process:
     def text(self) -> str:
         """What it has written."""
         return self.log.read_text(errors="replace")
+
+
+class Worker(Process):
+    """``celery -A worker.app worker -P gevent``, without the seconds of importing libraries."""
+
+    def __init__(self, name: str, log: Path, env: Mapping[str, str], *flags: str) -> None:
+        """Start it at once, under a name of its own."""
+        log.touch()
+        arguments = ["-A", "worker.app", "worker", "-P", "gevent", "-n", f"{name}@%h", *flags]
+        self._adopt(nursery().start(arguments, log, {**os.environ, **env}), log)
 
 
 class Sandbox:
