@@ -1,6 +1,6 @@
 """The queue's face: enqueue image jobs and follow them, from Python and from the command line."""
 
-from tasks.api import cancel, get, release, retry, say, submit, submit_batch, wait
+from tasks.api import cancel, get, redo, release, retry, say, submit, submit_batch, wait
 from tasks.follow_up import Answer, NotSayable
 from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result
 from tasks.producer import KeyConflict, RedisUnavailable, Submission, UnknownId
@@ -18,6 +18,7 @@ __all__ = [
     "UnknownId",
     "cancel",
     "get",
+    "redo",
     "release",
     "retry",
     "say",

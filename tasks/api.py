@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks import batches, follow_up
+from tasks import batches, follow_up, remake
 from tasks.batches import BatchSubmission, SessionMode
 from tasks.follow_up import Answer
 from tasks.manifest import Manifest, given_rows
@@ -94,6 +94,21 @@ def say(
         RedisUnavailable: Redis does not answer.
     """
     return follow_up.say(default_producer(), job_id, text, attach=attach, key=key)
+
+
+def redo(job_id: str, prompt: str | None = None, *, key: str | None = None) -> Submission:
+    """Make a job's clip anew, with a better prompt if need be, as a new, newly paid job.
+
+    The same asked for again before it is at an end is the same job; so is the same ``key``, for
+    good.
+
+    Raises:
+        UnknownId: There is no such job.
+        InvalidPayloadError: It is under way still, or the prompt cannot be filled in.
+        KeyConflict: The key is known with something else.
+        RedisUnavailable: Redis does not answer.
+    """
+    return remake.redo(default_producer(), job_id, prompt, key=key)
 
 
 def cancel(any_id: str) -> Change:

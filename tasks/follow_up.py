@@ -235,9 +235,9 @@ def _edit(
     with producer.reaching():
         answer = producer.ledger.submit(new)
         refuse_conflict(payload, answer)
-        found = producer.ledger.job(answer.job_id)
-    state = found.state if found else State.QUEUED
-    return Submission(answer.job_id, state, answer.verdict == "DUPLICATE")
+        if answer.verdict == "DUPLICATE":
+            return producer.known(answer.job_id, new.key)
+    return Submission(answer.job_id, State.QUEUED, duplicate=False)
 
 
 def _refuse_unfit(job: Job) -> None:

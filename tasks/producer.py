@@ -168,12 +168,17 @@ class Producer:
         with self.reaching():
             answer = self.ledger.submit(new_job(job))
             refuse_conflict(job, answer)
-            duplicate = answer.verdict == "DUPLICATE"
-            known = next(self.ledger.jobs([answer.job_id]), None) if duplicate else None
-            ended = self.ledger.tombstone(job.key or "") if duplicate and not known else None
+            if answer.verdict == "DUPLICATE":
+                return self.known(answer.job_id, job.key or "")
+        return Submission(answer.job_id, State.QUEUED, duplicate=False)
+
+    def known(self, job_id: str, key: str) -> Submission:
+        """What is told of a job that its key has named before."""
+        job = next(self.ledger.jobs([job_id]), None)
+        ended = self.ledger.tombstone(key) if job is None else None
         if ended is not None:
-            return Submission(answer.job_id, ended, duplicate, pruned=True)
-        return Submission(answer.job_id, known.state if known else State.QUEUED, duplicate)
+            return Submission(job_id, ended, duplicate=True, pruned=True)
+        return Submission(job_id, job.state if job else State.QUEUED, duplicate=True)
 
     def refuse_webhook(self, webhook: str | None) -> None:
         """Refuse a webhook that nobody could sign.

@@ -19,7 +19,7 @@ from tasks.cli.output import (
     tell_batch,
     tell_result,
 )
-from tasks.cli.watching import settle, verdict
+from tasks.cli.watching import tell_ends
 from tasks.media import problems_of
 from tasks.payload import DEFAULT_PROMPT, Batch, ImageJob, InvalidPayloadError, Result
 from tasks.producer import Producer, UnknownId, default_producer
@@ -73,8 +73,7 @@ def submit(
     submissions = [producer.submit(job) for job in jobs]
     job_ids = [submission.job_id for submission in submissions]
     if wait:
-        _wait(producer, job_ids, as_json=as_json)
-        return
+        tell_ends(producer, job_ids, as_json=as_json)
     for submission, job in zip(submissions, jobs, strict=True):
         if as_json:
             emit(submission.as_dict())
@@ -83,18 +82,6 @@ def submit(
             console().print(f"{submission.job_id}  {submission.state}  {plain(job.image)}{known}")
     if not as_json:
         note(f"Follow with `reelqueue watch {' '.join(job_ids[:3])}`.")
-
-
-def _wait(producer: Producer, job_ids: list[str], *, as_json: bool) -> None:
-    found = settle(producer, job_ids, quiet=as_json)
-    for job_id in job_ids:
-        result = found[job_id]
-        assert isinstance(result, Result)  # noqa: S101 - only jobs were waited for
-        if as_json:
-            emit(result)
-        else:
-            tell_result(result)
-    raise typer.Exit(verdict(found.values()))
 
 
 def status(

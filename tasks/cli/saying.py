@@ -5,12 +5,11 @@ from typing import Annotated
 import typer
 
 from tasks.cli.guard import CommandError
-from tasks.cli.output import Json, console, emit, note, plain, tell_result
-from tasks.cli.watching import settle, verdict
+from tasks.cli.output import Json, console, emit, note, plain
+from tasks.cli.watching import tell_ends
 from tasks.follow_up import Answer, NotSayable
 from tasks.follow_up import say as say_to
-from tasks.payload import Result
-from tasks.producer import Producer, default_producer
+from tasks.producer import default_producer
 
 
 def say(
@@ -43,21 +42,10 @@ def say(
             console().print(plain(done.text))
         return
     if wait:
-        _wait(producer, done.job_id, as_json=as_json)
+        tell_ends(producer, [done.job_id], as_json=as_json)
     elif as_json:
         emit(done.as_dict())
     else:
         known = "  (known already)" if done.duplicate else ""
         console().print(f"{done.job_id}  {done.state}{known}")
         note(f"Follow with `reelqueue watch {done.job_id}`.")
-
-
-def _wait(producer: Producer, job_id: str, *, as_json: bool) -> None:
-    found = settle(producer, [job_id], quiet=as_json)
-    result = found[job_id]
-    assert isinstance(result, Result)  # noqa: S101 - a job was waited for
-    if as_json:
-        emit(result)
-    else:
-        tell_result(result)
-    raise typer.Exit(verdict([result]))

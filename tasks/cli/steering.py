@@ -7,8 +7,9 @@ import typer
 
 from tasks.cli.guard import CommandError, Exit
 from tasks.cli.output import Json, console, emit, note
+from tasks.cli.watching import tell_ends
 from tasks.producer import Change, Producer, default_producer
-from tasks.redo import redo as remake
+from tasks.remake import redo as remake
 from worker.ledger.states import Reason, State
 
 AnyId = Annotated[str, typer.Argument(metavar="ID", help="A job or a batch.")]
@@ -44,18 +45,34 @@ def _explain_held(producer: Producer, job_id: str) -> None:
 
 def redo(
     ids: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs at an end, or held.")],
+    *,
     prompt: Annotated[
         str | None, typer.Option(help="What is asked for this time; {column} is filled in.")
     ] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key; for one job.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the new clips.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make clips anew, as new, newly paid jobs."""
+    """Make clips anew, as new, newly paid jobs.
+
+    The same asked for again before it is done is the same job; --key makes it another.
+    """
+    if key is not None and len(ids) > 1:
+        raise CommandError("--key names one job: give one job with it.")
+    producer = default_producer()
+    made = []
     for job_id in ids:
-        again = remake(default_producer(), job_id, prompt)
+        again = remake(producer, job_id, prompt, key=key)
+        made.append(again.job_id)
+        if wait:
+            continue
         if as_json:
             emit(again.as_dict())
         else:
-            console().print(f"{again.job_id}  {again.state}  in place of {job_id}")
+            known = "  (known already)" if again.duplicate else ""
+            console().print(f"{again.job_id}  {again.state}  in place of {job_id}{known}")
+    if wait:
+        tell_ends(producer, made, as_json=as_json)
 
 
 def cancel(any_id: AnyId, as_json: Json = False) -> None:

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.guard import Exit
-from tasks.cli.output import STYLES, Json, console, emit, note, plain, short, summary
+from tasks.cli.output import STYLES, Json, console, emit, note, plain, short, summary, tell_result
 from tasks.payload import Batch, Result
 from tasks.producer import POLL_SECONDS, Producer, RedisUnavailable, default_producer
 
@@ -60,6 +60,19 @@ def settle(producer: Producer, ids: Iterable[str], *, quiet: bool) -> dict[str, 
             found |= {id_: producer.get_batch(id_) for id_ in moving if kinds[id_]}
             show({any_id: found[any_id] for any_id in kinds})
     return found
+
+
+def tell_ends(producer: Producer, job_ids: Sequence[str], *, as_json: bool) -> NoReturn:
+    """Wait for jobs, print what became of them in the order asked, and end the command."""
+    found = settle(producer, job_ids, quiet=as_json)
+    for job_id in job_ids:
+        result = found[job_id]
+        assert isinstance(result, Result)  # noqa: S101 - only jobs were waited for
+        if as_json:
+            emit(result)
+        else:
+            tell_result(result)
+    raise typer.Exit(verdict(found.values()))
 
 
 def verdict(found: Iterable[Result | Batch]) -> Exit:

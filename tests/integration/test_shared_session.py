@@ -1,16 +1,13 @@
 """A batch whose rows share one project: one after another, each with its own clip."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.conftest import House
-from tests.support.processes import ROOT
+from tests.support.commands import reelqueue
 from tests.support.waiting import wait_until
 from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
@@ -18,20 +15,17 @@ from worker.ledger.states import Reason, State
 pytestmark = pytest.mark.integration
 
 
-def batch(house: House, name: str, rows: int) -> str:
+def batch(house: House, name: str, rows: int, *options: str) -> str:
     """Submit a folder of pictures as a batch with one session; its id."""
     folder = house.folder / name
     folder.mkdir()
     for n in range(rows):
         house.image(f"{name}/picture{n}.png", colour=n * 45)  # apart in any codec
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks.cli", "batch", "submit", str(folder), "--session", "shared",
-         "--prompt", "a 1-second slow push-in", "--json"],
-        cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False,
-        timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    record: dict[str, Any] = json.loads(done.stdout)
+    command = ("batch", "submit", folder, "--session", "shared", *options, "--json")
+    prompt = ("--prompt", "a 1-second slow push-in")
+    answer = reelqueue(*command, *prompt, env=house.env)
+    assert answer.code == 0, answer.err
+    (record,) = answer.records
     assert record["jobs"] == rows
     return str(record["batch_id"])
 
@@ -104,3 +98,40 @@ def test_a_project_that_is_lost_before_payment_is_replaced_for_the_rest(calm_hou
     assert [job.state for job in done] == [State.SUCCEEDED] * 3
     assert [job.paid_messages for job in done] == [1, 1, 1]
     assert len({job.fact("session_id") for job in done}) == 1
+
+
+def test_a_pilot_can_be_made_anew_before_the_rest_goes_through_the_same_project(
+    calm_house: House,
+) -> None:
+    house = calm_house
+    batch_id = batch(house, "trial", 3, "--pilot", "1")
+    wait_until(lambda: jobs(house, batch_id)[0].state is State.SUCCEEDED, "the pilot to end")
+    found = house.ledger.batch(batch_id)
+    assert found is not None
+    assert (found.paused, found.open) == (True, 2)
+    first = jobs(house, batch_id)[0]
+
+    answer = reelqueue(
+        "redo", first.id, "--prompt", "a 1-second pan left", "--wait", "--json", env=house.env
+    )
+    assert answer.code == 0, answer.err
+    (made,) = answer.records
+    assert made["state"] == "succeeded"
+    assert made["session"]["session_id"] == first.fact("session_id")
+    found = house.ledger.batch(batch_id)
+    assert found is not None
+    assert (found.paused, found.open) == (True, 2), "the rest waits for a person"
+
+    assert reelqueue("batch", "resume", batch_id, env=house.env).code == 0
+    house.settled()
+    done = jobs(house, batch_id)
+    assert [job.state for job in done] == [State.SUCCEEDED] * 4
+    sessions = {job.fact("session_id") for job in done}
+    assert len(sessions) == 1
+    sent = messages(house, sessions)
+    assert not any(message["overlapping"] for message in sent)
+    pictures = [message["image_sha256"] for message in sent]
+    assert pictures[0] == pictures[1], "the same picture again"
+    assert len(set(pictures)) == 3
+    clips = [json.loads(str(job.fact("clip"))) for job in done]
+    assert len({clip["key"] for clip in clips}) == len({clip["sha256"] for clip in clips}) == 4

@@ -256,6 +256,26 @@ def test_a_follow_up_comes_between_two_jobs_of_a_shared_batch(house: House) -> N
     assert verdict(house, "j3", third) == ("OK", "")
 
 
+def test_a_job_made_anew_comes_between_two_jobs_of_a_shared_batch(house: House) -> None:
+    shared(house, "j1", "j2", "j3")
+    settle(house, "j1", open_session(house, "j1", "s"))
+    second = open_session(house, "j2", "s")
+    again = NewJob(
+        id="again", payload={}, fingerprint="f", batch_id="b", parent_id="j1", lane="single"
+    )
+    assert house.ledger.submit(again).verdict == "OK"
+    made = start(house, "again")
+    assert verdict(house, "again", made) == ("SESSION_BUSY", "j2")
+    settle(house, "j2", second)
+    third = start(house, "j3")
+    assert verdict(house, "j3", third) == ("SESSION_BUSY", "again")
+    assert verdict(house, "again", made) == ("OK", "")
+    assert verdict(house, "again", made) == ("OK", ""), "safe twice"
+    assert house.begin("again", made, "c-again") == "OK"
+    settle(house, "again", made)
+    assert verdict(house, "j3", third) == ("OK", "")
+
+
 def test_what_is_remembered_of_a_session_goes_with_the_record(house: House) -> None:
     settle(house, "a", in_session(house, "a"))
     second = follow(house, "b", "a")

@@ -478,3 +478,22 @@ def test_redo_is_a_new_job_of_the_same_batch(ask: Ask, desk: Desk) -> None:
         record.job_id
     ], "a pause of the batch does not hold it back"
     assert ask("redo", "nope").code == 2
+
+
+def test_redo_with_a_key_is_one_new_job_for_good(ask: Ask, desk: Desk) -> None:
+    parent = desk.submit()
+    failed(desk, parent)
+    first = ask("redo", parent, "--key", "k", "--json").records[0]
+    again = ask("redo", parent, "--key", "k", "--json").records[0]
+    assert (first["duplicate"], again) == (False, {**first, "duplicate": True})
+    assert ask("redo", parent, "--key", "k", "--prompt", "Pan left").code == 2, "other words"
+    assert ask("redo", parent, parent, "--key", "k").code == 2, "one key, two jobs"
+
+
+def test_redo_waits_and_ends_as_its_jobs_do(ask: Ask, desk: Desk) -> None:
+    parent = desk.submit()
+    failed(desk, parent)
+    made = ask("redo", parent, "--json").records[0]["job_id"]
+    held(desk, made)
+    answer = ask("redo", parent, "--wait", "--json")
+    assert (answer.code, answer.records[0]["job_id"]) == (4, made), "asked for again: the same job"

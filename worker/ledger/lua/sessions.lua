@@ -2,8 +2,8 @@
 -- the prelude in every script. Two kinds of jobs meet in a session:
 --   a follow-up goes on in the session of the job that it follows
 --   the jobs of a shared batch go through one session, admitted one at a time
--- session:{ns}:<session> holds who has it (holder), the last message in it (last), and which
--- follow-up asked for it in vain and when (wanted, wanted_at).
+-- session:{ns}:<session> holds who has it (holder), the last message in it (last), and who asked
+-- for it in vain without being the batch's next, and when (wanted, wanted_at).
 local function session_key(session) return 'session:{' .. ns .. '}:' .. session end
 local function waiting_key(id) return 'waiting:{' .. ns .. '}:' .. id end
 
@@ -21,6 +21,11 @@ local function has_session(job, session)
     and job.reason ~= 'question' and job.reason ~= 'session_lost'
 end
 
+-- A follow-up, or a job that is made anew in a shared batch: neither is admitted as its next.
+local function comes_between(job)
+  return job.follows ~= '' or is_single(job.flow)
+end
+
 -- Takes the job's session for it -> nil, or SESSION_BUSY | SESSION_BLOCKED and who has it.
 -- The holder is judged by its record, so that a job which left without a word holds up nobody.
 local function take_session(id, job)
@@ -31,11 +36,11 @@ local function take_session(id, job)
   if holder == id then return nil end
   local other = holder and load_job(holder)
   if other and has_session(other, job.session_id) then
-    if job.follows ~= '' then redis.call('HSET', key, 'wanted', id, 'wanted_at', now) end
+    if comes_between(job) then redis.call('HSET', key, 'wanted', id, 'wanted_at', now) end
     return other.state == 'held' and 'SESSION_BLOCKED' or 'SESSION_BUSY', holder
   end
-  -- A batch whose next job is always ready would never let a follow-up in.
-  if job.shared ~= '' and wanted and now - number(wanted_at) < WANTED_MS then
+  -- A batch whose next job is always ready would never let anybody in between.
+  if job.shared ~= '' and wanted and wanted ~= id and now - number(wanted_at) < WANTED_MS then
     return 'SESSION_BUSY', wanted
   end
   redis.call('HSET', key, 'holder', id)
