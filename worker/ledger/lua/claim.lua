@@ -50,11 +50,11 @@ local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HINCRBY', job_key(id), 'attempts', 1)
 redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'crashes', crashes,
   'lease', now + lease)
--- How long the job lay with nobody: since the lease's end, and since nobody owed it a grace.
+-- How long the job lay with nobody: since the lease's end, and beyond the grace of an outage.
 if job.owner ~= '' then
-  local free = number(redis.call('HGET', META, 'grace_until'))
-  if free > now or free < number(job.lease) then free = number(job.lease) end
-  redis.call('HSET', job_key(id), 'late:' .. fence, (now - number(job.lease)) .. ' ' .. (now - free))
+  local owed = math.max(number(job.lease), number(redis.call('HGET', META, 'grace_until')))
+  redis.call('HSET', job_key(id), 'late:' .. fence,
+    (now - number(job.lease)) .. ' ' .. math.max(0, now - owed))
 end
 redis.call('HSETNX', job_key(id), 'started_at', now)
 redis.call('ZADD', AGENDA, now + lease + margin, id)
