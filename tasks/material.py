@@ -13,7 +13,8 @@ from tasks.step import Step
 from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, memory_for, prepare_image
 from worker.memory import Memory
 from worker.offload import offload
-from worker.sources import fetch_image, resolve_path
+from worker.roots import copy_file
+from worker.sources import fetch_image
 
 F = TypeVar("F", bound=PreparedFile)
 
@@ -146,7 +147,8 @@ def _fetch(step: Step, given: str, place: Path) -> Path:
             max_bytes=MAX_SOURCE_BYTES,
         )
         return raw
-    return resolve_path(given, settings.media_roots)
+    offload(copy_file, given, settings.media_roots, raw, max_bytes=MAX_SOURCE_BYTES)
+    return raw
 
 
 def _name_of(given: str, default: str) -> str:

@@ -1,4 +1,4 @@
-"""Where pictures come from when somebody else names the place: URLs and paths that may be traps."""
+"""Where pictures come from when somebody else names the place: URLs that may be traps."""
 
 import ssl
 import time
@@ -97,34 +97,6 @@ def fetch_image(
     )
 
 
-def resolve_path(text: str, roots: Iterable[Path]) -> Path:
-    """The file that another service names by its path, if it lies where such files may lie.
-
-    Args:
-        text: An absolute path.
-        roots: The folders that files may be named from; symbolic links out of them do not count.
-
-    Raises:
-        SourceRefused: ``forbidden_source`` outside of the roots, ``bad_request`` if it is not
-            there or no file.
-    """
-    remedy = "Name a file in a folder of REELQUEUE_MEDIA_ROOTS, or send it with the command line."
-    try:
-        path = Path(text)
-        real = path.resolve()
-        inside = path.is_absolute() and any(real.is_relative_to(root.resolve()) for root in roots)
-    except (OSError, RuntimeError, ValueError) as error:
-        # A null byte, a name that is too long, links in a circle.
-        raise SourceRefused("bad_request", f"{text!r} is no path of a file.", remedy) from error
-    if not inside:
-        raise SourceRefused(
-            "forbidden_source", f"{text} does not lie in a folder that is open for jobs.", remedy
-        )
-    if not real.is_file():
-        raise SourceRefused("bad_request", f"There is no file {text}.", remedy)
-    return real
-
-
 def _fetch_once(url: str, to: Path, max_bytes: int, backend: PinnedBackend) -> str | None:
     """Ask once; return where it redirects to, None when the file is there."""
     target = _parsed(url)
@@ -154,7 +126,7 @@ def _fetch_once(url: str, to: Path, max_bytes: int, backend: PinnedBackend) -> s
         if response.status != _OK:
             raise _refused_status(url, response.status)
         if int(_header(response, b"content-length") or 0) > max_bytes:
-            raise _too_large(url, max_bytes)
+            raise too_large(url, max_bytes)
         _save(response, url, to, max_bytes)
     return None
 
@@ -174,7 +146,7 @@ def _at_most(pieces: Iterable[bytes], url: str, max_bytes: int) -> Iterator[byte
     for piece in pieces:
         taken += len(piece)
         if taken > max_bytes:
-            raise _too_large(url, max_bytes)
+            raise too_large(url, max_bytes)
         yield piece
 
 
@@ -233,10 +205,11 @@ def _refused_status(url: str, status: int) -> SourceRefused:
     )
 
 
-def _too_large(url: str, max_bytes: int) -> SourceRefused:
+def too_large(place: str, max_bytes: int) -> SourceRefused:
+    """Refuse what a URL or a path names, because it has more bytes than are taken."""
     return SourceRefused(
         "file_too_large",
-        f"{_shown(url)} is larger than {max_bytes / 10**6:g} MB.",
+        f"{_shown(place)} is larger than {max_bytes / 10**6:g} MB.",
         "Compress or scale down the picture, or trim the clip, and send it again.",
     )
 
