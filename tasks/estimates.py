@@ -35,6 +35,27 @@ def seconds_for(queued: int, running: int, pace: Pace, *, places: int, ahead: in
     return clip * running / (running + 1)
 
 
+def ahead_of_last(waiting: Mapping[str, int], flows: Mapping[str, int], mine: str) -> int:
+    """How many jobs of other flows come to their turn before the last of ours of any priority.
+
+    Args:
+        waiting: How many of ours wait, by priority.
+        flows: What waits in each active flow.
+        mine: The batch's id: its own flows are not others.
+    """
+    return max(
+        (ahead_of(jobs, priority, flows, mine) for priority, jobs in waiting.items()), default=0
+    )
+
+
+def waiting_of(queued: int, flows: Mapping[str, int], mine: str) -> dict[str, int]:
+    """How many jobs of a batch wait, by priority, as its flows have it; else as normal ones."""
+    own = (flow.rpartition(":") for flow in flows)
+    known = {priority: flows[f"{mine}:{priority}"] for batch, _, priority in own if batch == mine}
+    rest = max(0, queued - sum(known.values()))
+    return {**known, "normal": known.get("normal", 0) + rest} if rest else known
+
+
 def ahead_of(jobs: int, priority: str, flows: Mapping[str, int], mine: str) -> int:
     """How many jobs of other flows come to their turn before the last of ours.
 

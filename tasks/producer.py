@@ -130,8 +130,15 @@ class Producer:
             self.ledger.redis.ping()
 
     def clip_price(self) -> float:
-        """The present estimate of a clip's price, in credits."""
-        return float(self.settings.clip_cost)
+        """What a clip is expected to cost, in credits: as on the account where it costs most.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with self.reaching():
+            accounts = self.ledger.accounts()
+        at_least = float(self.settings.clip_cost)
+        return max((account.price(at_least) for account in accounts), default=at_least)
 
     def places(self) -> int:
         """The jobs that would run at once by the settings, while no worker says how many do."""

@@ -29,7 +29,10 @@ def remedy_for(reason: Reason, job: Job, settings: Settings, *, bind_id: str = "
                 f"credits."
             )
         case Reason.BUDGET:
-            return f"Raise the batch's --max-credits, then `reelqueue release {job.id}`."
+            return (
+                "Submit the batch again with a higher --max-credits: what that pays for goes on by "
+                "itself."
+            )
         case Reason.TOKEN:
             return (
                 f"Set a valid NEMO_TOKEN and restart the workers; what has not paid goes on by "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tasks.estimates import ahead_of, seconds_for
+from tasks.estimates import ahead_of_last, seconds_for, waiting_of
 from tasks.payload import (
     Batch,
     Decision,
@@ -127,7 +127,9 @@ def _eta(batch: batches.Batch, pace: batches.Pace, flows: Mapping[str, int]) -> 
     if batch.paused or not pace.places:
         return None
     queued = batch.counts.get(State.QUEUED, 0)
-    ahead = ahead_of(queued, "normal", flows, batch.id)
+    if batch.shared:
+        return round(seconds_for(queued, batch.running, pace, places=1), 1)
+    ahead = ahead_of_last(waiting_of(queued, flows, batch.id), flows, batch.id)
     seconds = seconds_for(queued, batch.running, pace, places=pace.places, ahead=ahead)
     return round(seconds, 1)
 

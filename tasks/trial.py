@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tasks.batches import Entry, Refused, judged
-from tasks.estimates import ahead_of, seconds_for
+from tasks.batches import Entry, Refused, SessionMode, judged
+from tasks.estimates import ahead_of_last, seconds_for
 from tasks.hints import LOW_CONTRAST, Observations, is_vague
 from tasks.manifest import Manifest, batch_id_for
 from tasks.media import Contents, keep_nothing
@@ -49,7 +49,13 @@ class _Tally:
         self.rejected.append({"row": number, "reason": reason})
 
 
-def try_batch(producer: Producer, manifest: Manifest, *, name: str | None = None) -> Trial:
+def try_batch(
+    producer: Producer,
+    manifest: Manifest,
+    *,
+    name: str | None = None,
+    session: SessionMode = SessionMode.OWN,
+) -> Trial:
     """Say what ``submit_batch`` would do. Nothing is written and nothing copied.
 
     It looks closer than a submission: every picture is opened, so that a damaged one is told
@@ -72,7 +78,7 @@ def try_batch(producer: Producer, manifest: Manifest, *, name: str | None = None
         rejected=sorted(tally.rejected, key=lambda row: int(row["row"])),
         duplicates=tally.duplicates,
         credits=jobs * producer.clip_price(),
-        seconds=_seconds(producer, tally.new, batch_id),
+        seconds=_seconds(producer, tally.new, batch_id, session),
         hints=list(_hints(producer, jobs, tally)),
     )
 
@@ -129,12 +135,14 @@ def _look(entry: Entry, tally: _Tally) -> float | str:
     return found
 
 
-def _seconds(producer: Producer, new: Counter[str], batch_id: str) -> float:
+def _seconds(producer: Producer, new: Counter[str], batch_id: str, session: SessionMode) -> float:
     if not new:
         return 0.0
     with producer.reaching():
         pace, flows = producer.ledger.pace(), producer.ledger.flows()
-    ahead = max(ahead_of(jobs, priority, flows, batch_id) for priority, jobs in new.items())
+    if session is SessionMode.SHARED:
+        return round(seconds_for(new.total(), 0, pace, places=1), 1)
+    ahead = ahead_of_last(new, flows, batch_id)
     places = pace.places or producer.places()
     return round(seconds_for(new.total(), 0, pace, places=places, ahead=ahead), 1)
 

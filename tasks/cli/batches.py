@@ -65,7 +65,7 @@ def submit(
     if webhook is not None:
         producer.refuse_webhook(webhook_address(webhook))
     if dry_run:
-        _try(producer, manifest, name, as_json=as_json)
+        _try(producer, manifest, name, session, as_json=as_json)
         return
     if max_credits is not None and math.isnan(max_credits):
         raise CommandError("--max-credits must be a number.")
@@ -119,8 +119,15 @@ def _keep_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> Non
     )
 
 
-def _try(producer: Producer, manifest: Manifest, name: str | None, *, as_json: bool) -> None:
-    trial = try_batch(producer, manifest, name=name)
+def _try(
+    producer: Producer,
+    manifest: Manifest,
+    name: str | None,
+    session: SessionMode,
+    *,
+    as_json: bool,
+) -> None:
+    trial = try_batch(producer, manifest, name=name, session=session)
     if as_json:
         emit(trial.as_dict())
         return

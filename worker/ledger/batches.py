@@ -59,6 +59,8 @@ class Batch:
     """Where its manifest lies; empty where that is not known."""
     webhook_error: str | None = None
     """Why a message of its end was given up."""
+    shared: bool = False
+    """Whether its jobs go through one session, one after another."""
     blocked_by: str | None = None
     """The job over whose unknown outcome a shared session, and so the batch, stands still."""
 
@@ -108,6 +110,7 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         created_at=int_of(fields, "created_at"),
         counts=counts,
         held_by=held_by,
+        shared=fields.get("session") == "shared",
         blocked_by=fields.get("blocked_by") or None,
         committed=float(fields.get("committed") or 0),
         max_credits=float_or_none(fields.get("max_credits")),

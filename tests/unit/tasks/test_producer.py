@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from tasks.batches import submit_batch
+from tasks.batches import SessionMode, submit_batch
 from tasks.manifest import Manifest, given_rows, read
 from tasks.media import Contents
 from tasks.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
@@ -24,6 +24,8 @@ from tasks.producer import (
 from tasks.trial import try_batch
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import Desk
+from worker.ledger.ledger import Commit
+from worker.ledger.payments import Payments
 from worker.ledger.states import Reason, State
 from worker.media.prepared import sha256_of
 
@@ -169,6 +171,34 @@ def test_the_budget_of_a_batch_is_kept_and_can_be_raised(desk: Desk) -> None:
     submit_batch(desk.producer, manifest(desk, row))
     ledger = desk.producer.ledger
     assert ledger.redis.hget(ledger.key("batch", done.batch_id), "max_credits") == "350"
+
+
+def test_estimates_follow_what_clips_were_seen_to_cost(desk: Desk) -> None:
+    assert desk.producer.clip_price() == 100
+    urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
+    batch_id = submit_batch(desk.producer, manifest(desk, *urls)).batch_id
+    first = next(desk.producer.jobs_of(batch_id)).job_id
+    ledger, payments = desk.producer.ledger, Payments(desk.producer.ledger)
+    fence = desk.take(first)
+    ledger.record(first, fence, {"account": "a"})
+    payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
+    call = f"{first}:1:1"
+    assert payments.begin(first, fence, turn=1, call=call, cost=100, cap=9).verdict == "OK"
+    ledger.commit(first, fence, Commit(State.GENERATING))
+    now = ledger.now_ms()
+    payments.read_balance("a", read_at=now, available=850, frozen=0, total=850)
+    assert desk.producer.clip_price() == 150
+    batch = desk.producer.get_batch(batch_id)
+    assert (batch.credits_reserved, batch.credits_spent) == (100, 0), "no more than was committed"
+    new = {"image": "https://example.org/new.jpg"}
+    assert try_batch(desk.producer, manifest(desk, *urls, new)).credits == 150
+
+
+def test_a_shared_session_takes_its_rows_one_after_another(desk: Desk) -> None:
+    urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(10)]
+    own = try_batch(desk.producer, manifest(desk, *urls)).seconds
+    shared = try_batch(desk.producer, manifest(desk, *urls), session=SessionMode.SHARED).seconds
+    assert shared > 5 * own
 
 
 def test_a_manifest_that_cannot_be_read_makes_no_batch(desk: Desk) -> None:

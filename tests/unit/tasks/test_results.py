@@ -114,7 +114,6 @@ def test_a_record_survives_json(desk: Desk) -> None:
     assert Result.model_validate_json(result.model_dump_json()) == result
 
 
-FLOWS = {"b:normal": 100, "other:normal": 10}
 AT_REST: dict[str, Any] = {
     "clip_cost": 100,
     "pace": Pace(clips=0, place_seconds=0, clip_seconds=0, places=0),
@@ -158,11 +157,18 @@ def test_the_time_to_go_follows_the_places_and_what_clips_took_lately() -> None:
     pace = Pace(clips=9, place_seconds=60, clip_seconds=90, places=10)
 
     def eta(paused: bool = False, pace: Pace = pace, **counts: int) -> float | None:
-        found = batch_of(batch(paused=paused, **counts), clip_cost=100, pace=pace, flows=FLOWS)
+        flows = {"b:normal": counts.get("queued", 0), "other:normal": 10}
+        found = batch_of(batch(paused=paused, **counts), clip_cost=100, pace=pace, flows=flows)
         return found.eta_seconds
 
     assert eta(queued=100) == 9 * 60 + 90 + 60, "and ten of the others come in between"
     assert eta(rendering=1) == 45
+    mixed = {"b:high": 8, "b:low": 2, "other:normal": 50}
+    found = batch_of(batch(queued=10), clip_cost=100, pace=pace, flows=mixed)
+    assert found.eta_seconds == 60 + 90, "the two low ones see eight of each pass"
+    alone = replace(batch(queued=10), shared=True)
+    found = batch_of(alone, clip_cost=100, pace=pace, flows=mixed)
+    assert found.eta_seconds == 9 * 60 + 90, "one after another, whoever else waits"
     assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "as the contract says of most"
     assert eta(queued=10, pace=replace(pace, places=0)) is None, "no worker is there"
     assert eta(paused=True, queued=10, succeeded=5) is None
