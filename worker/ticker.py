@@ -35,7 +35,7 @@ RETELL_SECONDS: Final = 30.0
 GETTING_READY: Final = 1.25
 LEADER_SECONDS: Final = 5.0
 """The longest that nobody leads after a leader died."""
-LEADER_SHARE: Final = 3
+LEADER_SHARE: Final = 6
 """Of a job's lease at most this part: a dead leader's jobs must find another one."""
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 PRIORITIES: Final = ("high", "normal", "low")
 MARGIN_MS: Final = 1000
 """From the end of a lease to the first look at the job by somebody else."""
-HINTS_A_LEASE: Final = 4
+HINTS_A_LEASE: Final = 8
 """How often in a lease a job that nobody takes is handed out, while few hints wait."""
 HAND_BACKS_A_LEASE: Final = 16
 """How often in a lease a job may come back from workers that take nothing now."""
