@@ -7,6 +7,7 @@ from enum import StrEnum
 from itertools import chain, islice
 from typing import Any
 
+from tasks.inventory import write_at_the_end
 from tasks.lines import ManifestError
 from tasks.manifest import Manifest, Row, batch_id_for
 from tasks.media import Contents, keep_in
@@ -121,6 +122,8 @@ def submit_batch(
         ledger.seal_batch(done.batch_id)
         if max_credits is not None:
             _release_affordable(producer, done.batch_id)
+        # Its jobs may all have ended before their manifest was in.
+        write_at_the_end(producer, done.batch_id)
     done.rejected.sort(key=lambda rejected: int(rejected["row"]))
     return done
 

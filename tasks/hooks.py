@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import sentry_sdk
 import structlog
 
 from tasks.producer import Producer, UnknownId
@@ -54,16 +55,28 @@ def _send(runtime: Runtime, hooks: Hooks, hook: Hook) -> bool:
     try:
         _post(runtime, hook, body.encode())
     except NotReceivedError as error:
-        wait = None if error.final else wait_after(hook.tries + 1)
-        if wait is None:
-            log.warning("a webhook is given up", webhook_id=hook.name, why=str(error))
-            hooks.give_up(hook, str(error))
-        else:
-            log.info("a webhook is tried again", webhook_id=hook.name, why=str(error), wait=wait)
-            hooks.later(hook, wait)
+        _try_again(hooks, hook, error)
+        return False
+    except Exception as error:
+        # Whatever it is: the receiver's other messages go on, and this one has an end.
+        log.exception("sending a webhook met a fault of ours", webhook_id=hook.name)
+        sentry_sdk.capture_exception(error)
+        fault = NotReceivedError(f"A fault of this service: {type(error).__name__}")
+        _try_again(hooks, hook, fault)
         return False
     hooks.received(hook)
     return True
+
+
+def _try_again(hooks: Hooks, hook: Hook, error: NotReceivedError) -> None:
+    """Put a message off that was not received, or give it up."""
+    wait = None if error.final else wait_after(hook.tries + 1)
+    if wait is None:
+        log.warning("a webhook is given up", webhook_id=hook.name, why=str(error))
+        hooks.give_up(hook, str(error))
+    else:
+        log.info("a webhook is tried again", webhook_id=hook.name, why=str(error), wait=wait)
+        hooks.later(hook, wait)
 
 
 def _post(runtime: Runtime, hook: Hook, body: bytes) -> None:

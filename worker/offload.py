@@ -6,13 +6,18 @@ every open stream of the process, heartbeats and leases with them.
 
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import ParamSpec, TypeVar, cast
+from functools import lru_cache
+from typing import Final, ParamSpec, TypeVar, cast
 
 import gevent
 from gevent import monkey
+from gevent.threadpool import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_STRANGERS: Final = 50
+"""Threads for what waits for others. They cost little: each only waits."""
 
 
 def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -33,3 +38,31 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     context = copy_context()
     pool = gevent.get_hub().threadpool
     return cast("T", pool.apply(context.run, (function, *args), kwargs))
+
+
+def offload_wait(seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that waits for somebody else's server, such as one that knows names.
+
+    It has threads of its own under gevent: however many of them wait, work of our own goes on.
+    Elsewhere it is called right here, and no time is kept.
+
+    Args:
+        seconds: The longest that it is waited for, a free thread included. What is given up runs
+            on to its end.
+        function: As for `offload`.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+
+    Raises:
+        TimeoutError: It took longer.
+        BaseException: Whatever the function raises.
+    """
+    if not monkey.is_module_patched("threading"):
+        return function(*args, **kwargs)
+    with gevent.Timeout(seconds, TimeoutError("it took too long")):
+        return cast("T", _pool_of_strangers().apply(function, args, kwargs))
+
+
+@lru_cache(maxsize=1)
+def _pool_of_strangers() -> ThreadPool:
+    return ThreadPool(_STRANGERS)

@@ -14,11 +14,22 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import httpcore
+from gevent.monkey import get_original
+
+from worker.offload import offload_wait
 
 Resolver = Callable[[str, int], Sequence[str]]
 
 _ADDRESSES_TRIED: Final = 3
+_LOOKUP_SECONDS: Final = 5.0
+# Gevent's own would take the threads in which pictures are decoded, and name servers may be slow.
+_getaddrinfo = get_original("socket", "getaddrinfo")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+# Python's list is not complete: an old relay's address, and what answers inside a cloud or network.
+_NOT_PUBLIC: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20")
+)
 # RFC 6052 and RFC 8215: an IPv4 address in the last four bytes, reached through a translator.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _NETWORKS_OF_TUNNELS: Final = tuple(
@@ -36,8 +47,12 @@ class ForbiddenHostError(Exception):
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """All addresses of a host, in the order in which the system prefers them."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """All addresses of a host, in the order in which the system prefers them.
+
+    Raises:
+        OSError: It has none, or nobody said so in time.
+    """
+    found = offload_wait(_LOOKUP_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -168,7 +183,8 @@ def is_public(address: str) -> bool:
     if isinstance(ip, IPv6Address) and ip not in _GLOBAL_UNICAST:
         return False
     return ip.is_global and not (
-        ip.is_private
+        any(ip in network for network in _NOT_PUBLIC)
+        or ip.is_private
         or ip.is_loopback
         or ip.is_link_local
         or ip.is_multicast

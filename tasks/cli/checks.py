@@ -15,6 +15,8 @@ from worker.storage import StoreFailed
 
 API_SECONDS: Final = 5.0
 OUTBOX_LATE_SECONDS: Final = 120
+SUBMISSION_SECONDS: Final = 900
+MOST_NAMED: Final = 5
 
 
 def examine(producer: Producer) -> Iterator[Finding]:
@@ -31,6 +33,7 @@ def examine(producer: Producer) -> Iterator[Finding]:
         with producer.reaching():
             yield _workers(producer)
             yield _outbox(producer)
+            yield _manifests(producer)
     yield _api(producer.settings)
     yield _token(producer.settings)
 
@@ -82,6 +85,18 @@ def _outbox(producer: Producer) -> Finding:
         ok=late < OUTBOX_LATE_SECONDS,
         found=f"{waiting} waiting, the oldest {late:.0f} s overdue" if waiting else "empty",
         remedy="Ends are not told: see that a worker is alive, and look at its log.",
+    )
+
+
+def _manifests(producer: Producer) -> Finding:
+    """A submission that died half-way: its jobs run, but the batch has no end to be told of."""
+    unsealed, now = producer.ledger.unsealed(), producer.ledger.now_ms()
+    names = ", ".join(list(unsealed)[:MOST_NAMED])
+    return Finding(
+        "manifests",
+        ok=all(now - since < SUBMISSION_SECONDS * 1000 for since in unsealed.values()),
+        found=f"{len(unsealed)} not wholly in: {names}" if unsealed else "wholly in",
+        remedy="Submit the same manifest again under the same name: what is in is not paid again.",
     )
 
 

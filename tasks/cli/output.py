@@ -111,6 +111,8 @@ def tell_batch(batch: Batch) -> None:
     flags = [word for word, on in (("paused", batch.paused), ("unsealed", not batch.sealed)) if on]
     out.print(f"{batch.batch_id}  {plain(batch.name)}  {' '.join(flags)}".rstrip(), style="bold")
     out.print(f"  {summary(batch)}")
+    if not batch.sealed:
+        out.print("  its manifest is not wholly in: submit it again, unless that is still going on")
     if batch.blocked_by:
         out.print(f"  waits for the decision about {batch.blocked_by}: its outcome is unknown")
     for reason, n in batch.held_by.items():

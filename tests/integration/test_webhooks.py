@@ -133,7 +133,13 @@ def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
     text.write_text("words")
     worn = house.folder / "worn.png"
     worn.write_text("words")
-    with receiving(fails=9, failure=410) as gone, receiving(fails=9) as broken:
+    odd = house.folder / "odd.png"
+    odd.write_text("words")
+    with (
+        receiving(fails=9, failure=410) as gone,
+        receiving(fails=9) as broken,
+        receiving(fails=9) as misread,
+    ):
         refused = house.submit(text, webhook=gone.url)
         house.wait_for(refused, State.FAILED)
         wait_until(lambda: house.job(refused).fact("webhook_error"), "the first to be given up")
@@ -145,9 +151,18 @@ def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
         house.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(WAITS))
         wait_until(lambda: house.job(failed).fact("webhook_error"), "the second to be given up")
         assert not owed(house, gone.url) + owed(house, broken.url)
+
+        # What nobody thought of is tried again too, and has an end.
+        puzzling = house.submit(odd, webhook=misread.url)
+        wait_until(lambda: misread.got, "a first try")
+        ((hook, _, _),) = misread.got
+        wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
+        house.redis.hset(f"hook:{{rq}}:{hook}", mapping={"url": "http://[::1", "tries": len(WAITS)})
+        wait_until(lambda: house.job(puzzling).fact("webhook_error"), "the third to be given up")
         assert (len(gone.got), len(broken.got)) == (1, 2)
     assert "410" in str(house.job(refused).fact("webhook_error"))
     assert "500" in str(house.job(failed).fact("webhook_error"))
+    assert "fault of this service" in str(house.job(puzzling).fact("webhook_error"))
 
 
 def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from worker.offload import offload
+from worker.offload import offload, offload_wait
 
 
 def run_patched(program: str) -> str:
@@ -88,3 +88,34 @@ def test_under_gevent_an_exception_comes_through_with_its_own_type() -> None:
         """
     )
     assert printed == "Odd text"
+
+
+def test_however_many_wait_for_strangers_our_own_work_goes_on() -> None:
+    """A hundred look-ups that nobody answers; then a name is asked for, and work offloaded."""
+    printed = run_patched(
+        """
+        import gevent, os
+        from gevent.monkey import get_original
+        from worker.offload import offload, offload_wait
+
+        reader, writer = os.pipe()
+        blocking_read = get_original("os", "read")
+        def ask():
+            try:
+                return offload_wait(1, blocking_read, reader, 1)
+            except TimeoutError:
+                return "too long"
+        asking = [gevent.spawn(ask) for _ in range(100)]
+        gevent.sleep(0)
+        with gevent.Timeout(30):
+            print(offload(len, "work"))
+            print({greenlet.get() for greenlet in asking})
+            os.write(writer, bytes(100))
+            print(offload_wait(10, len, "name"))
+        """
+    )
+    assert printed.splitlines() == ["4", "{'too long'}", "4"]
+
+
+def test_without_gevent_a_wait_is_a_plain_call() -> None:
+    assert offload_wait(1, threading.get_ident) == threading.get_ident()

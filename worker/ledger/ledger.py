@@ -199,7 +199,9 @@ class Ledger:
             batch_id: The batch.
             webhook: Who is told of its end, from now on; None leaves it as it is.
         """
-        fields = {"sealed": "0", **({"webhook": webhook} if webhook else {})}
+        fields = {"sealed": "0", "unsealed_at": str(self.now_ms())}
+        if webhook:
+            fields["webhook"] = webhook
         self.redis.hset(self.key("batch", batch_id), mapping=fields)
 
     def pause(self, batch_id: str) -> bool:
@@ -399,6 +401,22 @@ class Ledger:
     def batch_ids(self) -> list[str]:
         """Ids of all batches, newest first."""
         return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
+
+    def unsealed(self) -> dict[str, int]:
+        """Batches whose manifest is not wholly in, and since when, in ms.
+
+        It comes in right now, or whoever submitted it died over it.
+        """
+        ids = self.batch_ids()
+        with self.redis.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hmget(self.key("batch", batch_id), "sealed", "unsealed_at", "created_at")
+            found = pipe.execute()
+        return {
+            batch_id: int(since or created or 0)
+            for batch_id, (sealed, since, created) in zip(ids, found, strict=True)
+            if sealed != "1"
+        }
 
     def row_ids(self, batch_id: str) -> list[str]:
         """Ids of a batch's jobs, in the order of its rows."""

@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.support.commands import Answer, reelqueue
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import Desk
 from worker.fleet import announce
-from worker.ledger.ledger import Commit
+from worker.ledger.ledger import PAGE, Commit
 from worker.ledger.states import Reason, State
 
 URL = "https://example.org/a.jpg"
@@ -356,6 +357,47 @@ def test_doctor_checks_every_part(ask: Ask, desk: Desk) -> None:
     announce(desk.producer.ledger, "w", 10, 60)
     found = {record["check"]: record for record in ask("doctor", "--json").records}
     assert found["workers"]["ok"]
+
+
+def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
+    ask: Ask, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first page is in and ends; the disk of the media store is full at the second."""
+    monkeypatch.setenv("REELQUEUE_WEBHOOK_SECRET", f"whsec_{'a2V5' * 8}")
+    rows = [*(json.dumps({"image": f"{URL}?{n}"}) for n in range(PAGE)), '{"image": "a.png"}']
+    (desk.folder / "spring.jsonl").write_text("\n".join(rows))
+    desk.picture("a.png")
+    submit = ("batch", "submit", "spring.jsonl", "--webhook", "https://example.org/told", "--json")
+    (desk.folder / "media").write_text("no folder")
+    assert ask(*submit).code != 0
+    ledger = desk.producer.ledger
+    (batch_id,) = ledger.batch_ids()
+    ledger.cancel_many(ledger.row_ids(batch_id))
+
+    def owed() -> list[str]:
+        hooks = ledger.redis.scan_iter(ledger.key("hook", "batch_*"))
+        return [str(ledger.redis.hget(key, "event")) for key in hooks]
+
+    def doctor() -> Mapping[str, Any]:
+        records = {record["check"]: record for record in ask("doctor", "--json").records}
+        return records["manifests"]
+
+    assert owed() == []
+    assert "its manifest is not wholly in: submit it again" in ask("status", batch_id).out
+    assert doctor()["ok"], "it may still be going on"
+    assert batch_id in doctor()["found"]
+    ledger.redis.hincrby(ledger.key("batch", batch_id), "unsealed_at", -3_600_000)
+    assert not doctor()["ok"]
+    assert "Submit the same manifest again" in doctor()["remedy"]
+
+    (desk.folder / "media").unlink()
+    (record,) = ask(*submit).records
+    assert (record["batch_id"], record["jobs"], record["duplicates"]) == (batch_id, 1, PAGE)
+    assert (doctor()["ok"], doctor()["found"]) == (True, "wholly in")
+    assert "not wholly in" not in ask("status", batch_id).out
+    assert owed() == []
+    ledger.cancel_many(ledger.row_ids(batch_id)[PAGE:])
+    assert owed() == ["batch.ended"]
 
 
 def test_doctor_without_redis_goes_on(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

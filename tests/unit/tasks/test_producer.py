@@ -142,6 +142,18 @@ def test_the_same_manifest_again_is_known_and_another_name_is_new(desk: Desk) ->
     assert images == ["0.png", "1.png", "2.png"]
 
 
+def test_a_batch_that_ended_before_it_was_sealed_leaves_its_table(desk: Desk) -> None:
+    """Its jobs had all ended when its submission died; nobody else writes the table then."""
+    rows = ({"image": f"https://example.org/{n}.jpg"} for n in range(2))
+    manifest_ = manifest(desk, *rows)
+    done = submit_batch(desk.producer, manifest_)
+    ledger = desk.producer.ledger
+    ledger.cancel_many(ledger.row_ids(done.batch_id))
+    ledger.unseal_batch(done.batch_id)
+    submit_batch(desk.producer, manifest(desk, {"image": "https://example.org/0.jpg"}))
+    assert list((desk.folder / "output").rglob("manifest.csv"))
+
+
 def test_a_picture_that_changed_under_its_name_is_a_new_job(desk: Desk) -> None:
     desk.picture("a.png", 1)
     submit_batch(desk.producer, read(desk.folder), name="n")
