@@ -10,7 +10,7 @@ COLUMNS: Final = (
     *("row", "job_id", "state", "reason", "message", "remedy", "image", "prompt", "url", "path"),
     *("bytes", "sha256", "width", "height", "seconds", "codec", "quality", "findings"),
     *("credits_spent", "credits_estimated", "paid_messages"),
-    *("reply", "timeline", "created_at", "finished_at"),
+    *("reply", "timeline", "created_at", "finished_at", "changes"),
 )
 """Columns of every CSV; the caller's own columns follow."""
 
@@ -54,6 +54,7 @@ def _fields(result: Result) -> dict[str, object]:
         "height": video.height if video else None,
         "seconds": video.seconds if video else None,
         "codec": video.codec if video else None,
+        "changes": "; ".join(result.changes),
         **_quality(video.quality if video else None),
     }
 

@@ -94,7 +94,8 @@ def probe(path: Path) -> Clip:
         if _frame_at(container, stream, Fraction(0)) is None:
             raise BadClip("no frame of the clip can be decoded")
         context = stream.codec_context
-        width, height, codec = context.width, context.height, context.name
+        # Not its own name: that is the decoder's, which for some codecs is a library.
+        width, height, codec = context.width, context.height, context.codec.canonical_name
     return Clip(
         width=width,
         height=height,

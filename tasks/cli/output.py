@@ -79,6 +79,8 @@ def tell_result(result: Result) -> None:
 
 def _lines(result: Result) -> Iterable[tuple[str, str]]:
     yield "image", result.image
+    if result.changes:
+        yield "changed", "; ".join(result.changes)
     yield "prompt", result.prompt
     if result.batch_id:
         yield "batch", result.batch_id
@@ -94,6 +96,8 @@ def _lines(result: Result) -> Iterable[tuple[str, str]]:
             "film",
             f"{video.width}x{video.height}, {video.seconds:.1f} s, {video.bytes / 1e6:.1f} MB",
         )
+        for finding in video.quality.findings if video.quality else ():
+            yield "marked", finding.message
     if result.timeline:
         yield "timeline", result.timeline
     if result.reply:

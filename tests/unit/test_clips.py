@@ -223,6 +223,10 @@ def test_another_codec_is_found(path: Path) -> None:
     assert found == (Finding("codec", "The codec is mpeg4, not H.264."),)
 
 
+def test_a_codec_is_told_by_its_own_name_not_its_decoders(path: Path) -> None:
+    assert probe(clip(path, codec="libsvtav1", frames=5)).codec == "av1"
+
+
 def test_a_poster_is_a_small_jpeg_from_a_little_into_the_clip(path: Path, tmp_path: Path) -> None:
     def large(number: int) -> Image.Image:
         return moving(number * 2).resize((1280, 720))

@@ -102,6 +102,19 @@ def test_status_of_unknown_ids_still_prints_the_known_ones(ask: Ask, desk: Desk)
     assert "nope" in answer.err
 
 
+def test_status_for_people_shows_what_was_changed_and_what_is_marked(ask: Ask, desk: Desk) -> None:
+    job_id = desk.submit()
+    frozen = {"code": "frozen", "message": "Nothing moves in it."}
+    sizes = {"bytes": 1, "width": 640, "height": 360, "seconds": 1.0}
+    clip = {**sizes, "sha256": "0", "codec": "h264", "key": "a.mp4", "findings": [frozen]}
+    changes = ["scaled down from 9000 by 9 to 8192 by 8 pixels"]
+    facts = {"clip": json.dumps(clip), "changes": json.dumps(changes)}
+    desk.end(job_id, State.SUCCEEDED, facts=facts)
+    out = ask("status", job_id).out
+    assert f"changed   {changes[0]}" in out
+    assert f"marked    {frozen['message']}" in out
+
+
 def test_status_for_people_shows_reason_and_remedy(ask: Ask, desk: Desk) -> None:
     job_id = desk.submit(prompt="Pan \x1b[31mleft")
     held(desk, job_id)

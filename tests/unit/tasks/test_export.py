@@ -29,6 +29,12 @@ def test_a_clip_from_before_there_was_a_look_is_not_judged() -> None:
     assert (old["quality"], old["findings"], old["codec"]) == ("", "", "h264")
 
 
+def test_what_was_done_to_a_picture_stands_in_the_table() -> None:
+    changes = ("converted from TIFF to JPEG", "scaled down from 9000 by 9 to 8192 by 8 pixels")
+    done, untouched = table(result(1, changes=changes), result(2))
+    assert (done["changes"], untouched["changes"]) == ("; ".join(changes), "")
+
+
 def test_the_callers_columns_follow_ours() -> None:
     sink = io.StringIO()
     write_csv(lambda: [result(1, data={"sku": "=1+1"}), result(2, data={"name": "mug"})], sink)
