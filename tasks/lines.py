@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 
 _DELIMITERS: Final = ",;\t"
 _NOT_UTF8: Final = "the line is not UTF-8 text: save the file again as UTF-8"
+_LONGEST_CELL: Final = csv.field_size_limit()
 
 
 class ManifestError(ValueError):
@@ -52,14 +53,14 @@ def read_header(source: Path) -> Header:
     """
     with _opened(source) as file:
         head = file.readline()
-        if not head.isprintable() and "\0" in head:
+        if "\0" in head or not is_text(head):
             raise ManifestError(f"{source} is not UTF-8 text: save it again as «CSV UTF-8».")
         file.seek(0)
         delimiter = max(_DELIMITERS, key=head.count)
         try:
             cells = next(csv.reader(file, delimiter=delimiter, strict=True), [])
         except csv.Error as error:
-            raise ManifestError(f"{source}, line 1: {error}.") from error
+            raise ManifestError(f"{source}, line 1: {_trouble(head, error)}.") from error
     columns = tuple(cell.strip() for cell in cells)
     named = [column.lower() for column in columns if column]
     if "image" not in named:
@@ -85,7 +86,7 @@ def read_csv(source: Path, header: Header) -> Iterator[Line]:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield Line(number, raw=str(text).rstrip(), reason=_quotes(number, text, error))
+                yield Line(number, raw=str(text).rstrip(), reason=_unread(number, text, error))
                 continue
             if cells is None:
                 return
@@ -102,7 +103,9 @@ def read_jsonl(source: Path) -> Iterator[Line]:
 
 
 def list_folder(folder: Path, suffixes: frozenset[str]) -> Iterator[Line]:
-    """The files of a folder, by name; those that are hidden or end otherwise are left out.
+    """What a folder holds by name; what is hidden or ends otherwise, and folders, are left out.
+
+    A link that leads nowhere, or a pipe, is there: it is refused with its name, not passed over.
 
     Raises:
         ManifestError: There are none, or the folder cannot be read.
@@ -111,7 +114,9 @@ def list_folder(folder: Path, suffixes: frozenset[str]) -> Iterator[Line]:
         names = sorted(
             path.name
             for path in folder.iterdir()
-            if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+            if path.suffix.lower() in suffixes
+            and not path.is_dir()
+            and not path.name.startswith(".")
         )
     except OSError as error:
         raise ManifestError(f"{folder} cannot be read: {error.strerror}.") from error
@@ -155,7 +160,7 @@ def _row(number: int, cells: list[str], header: Header, text: _Record) -> Line:
     while len(cells) > width and not cells[-1].strip():
         cells.pop()
     raw = tuple(cells)
-    if not _is_text(str(text)):
+    if not is_text(str(text)):
         return Line(number, raw=raw, reason=_NOT_UTF8)
     if len(cells) > width:
         reason = (
@@ -169,10 +174,10 @@ def _row(number: int, cells: list[str], header: Header, text: _Record) -> Line:
 
 def _object(number: int, text: str) -> Line:
     raw = text.strip()
-    if not _is_text(raw):
+    if not is_text(raw):
         return Line(number, raw=raw, reason=_NOT_UTF8)
     try:
-        fields: Any = json.loads(raw)
+        fields: Any = json.loads(raw, object_pairs_hook=_named_once)
     except (ValueError, RecursionError) as error:
         return Line(number, raw=raw, reason=f"the line is not JSON: {error}")
     if not isinstance(fields, dict):
@@ -180,7 +185,8 @@ def _object(number: int, text: str) -> Line:
     return Line(number, fields, fields)
 
 
-def _is_text(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether a text can be written as UTF-8: all that was read as such can."""
     if text.isascii():
         return True
     try:
@@ -190,7 +196,23 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _quotes(number: int, text: _Record, error: csv.Error) -> str:
+def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"it names a field twice: {', '.join(map(repr, twice))}")
+    return fields
+
+
+def _unread(number: int, text: _Record, error: csv.Error) -> str:
     last = number + len(text.lines) - 1
     where = f" (lines {number} to {last} were read as one row)" if last > number else ""
-    return f"the row's double quotes do not match: {error}{where}"
+    return f"the row cannot be read: {_trouble(str(text), error)}{where}"
+
+
+def _trouble(text: str, error: csv.Error) -> str:
+    if len(text) <= _LONGEST_CELL:
+        return f"its double quotes do not match: {error}"
+    quotes = "; is a double quote not closed?" if '"' in text else ""
+    return f"it has a cell of more than {_LONGEST_CELL:,} characters{quotes}"

@@ -90,13 +90,15 @@ def read(source: Path, prompt: str | None = None) -> Manifest:
         ManifestError: There is no such manifest, or it cannot be read. The latter may be
             raised by the rows only.
     """
-    where = str(source.resolve())
+    where = _written(source.resolve())
     if source.is_dir():
         header = Header(("image",), ",")
         _check_places(prompt, header)
         lines = list_folder(source, IMAGE_SUFFIXES)
         rejects: Callable[[Path], Rejects] = partial(CsvRejects, header=header)
-        return Manifest(source.resolve().name, source, rows(lines, prompt), where, rejects)
+        return Manifest(
+            _written(source.resolve().name), source, rows(lines, prompt), where, rejects
+        )
     if not source.is_file():
         raise ManifestError(f"There is no manifest {source}: name a folder, a CSV or a JSONL file.")
     match source.suffix.lower():
@@ -108,7 +110,7 @@ def read(source: Path, prompt: str | None = None) -> Manifest:
             lines, rejects = read_jsonl(source), JsonlRejects
         case _:
             raise ManifestError(f"{source} is neither a folder nor a .csv or .jsonl file.")
-    return Manifest(source.name, source.parent, rows(lines, prompt), where, rejects)
+    return Manifest(_written(source.name), source.parent, rows(lines, prompt), where, rejects)
 
 
 def given_rows(jobs: Iterable[object], prompt: str | None = None) -> Iterator[Row]:
@@ -177,6 +179,11 @@ def _job(fields: Mapping[str, object], prompt: str | None) -> ImageJob:
     if data:
         payload["data"] = data
     return ImageJob.read(payload)
+
+
+def _written(name: object) -> str:
+    """A name as text, though the file system may call it by bytes that are none."""
+    return str(name).encode(errors="backslashreplace").decode()
 
 
 def _place(line: Line) -> int:

@@ -96,6 +96,8 @@ def _callable(text: str) -> str:
 def _says_something(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
+    if "\0" in text:
+        raise ValueError("must not hold a NUL")
     return text
 
 
@@ -214,12 +216,16 @@ def media_key(sha256: str, name: str) -> str:
 
 def _problems(error: ValidationError) -> list[str]:
     return [
-        ": ".join(filter(None, [".".join(map(str, found["loc"])), _plain(found["msg"])]))
+        ": ".join(
+            filter(None, [".".join(map(str, found["loc"])), _plain(found["type"], found["msg"])])
+        )
         for found in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 
 
-def _plain(message: str) -> str:
+def _plain(kind: str, message: str) -> str:
+    if kind == "string_unicode":
+        return "is not UTF-8 text"
     return message.removeprefix("Value error, ")
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final, Protocol
 from uuid import uuid4
 
-from tasks.lines import Header, Line
+from tasks.lines import Header, Line, ManifestError, is_text
 
 ROW: Final = "rejected_row"
 REASON: Final = "rejected_reason"
 TEXT: Final = "rejected_text"
+_BYTES: Final = "surrogateescape"
+"""What was no text comes back as the bytes that it was."""
 COLUMNS: Final = frozenset({ROW, REASON, TEXT})
 """Columns of these files that are no part of a job."""
 
@@ -35,19 +37,44 @@ class _File:
     """
 
     def __init__(self, path: Path) -> None:
-        """Nothing is written before the first row."""
+        """Nothing is written before the first row.
+
+        Raises:
+            ManifestError: There is something else than a file.
+        """
+        if path.exists() and not path.is_file():
+            raise ManifestError(f"{path} is no file: name another place for rejected rows.")
         self._path = path
+        self._trouble: OSError | None = None
         self._part = path.with_name(f".{path.name}.{uuid4().hex}.part")
         self._rows = 0
 
     def _write(self, text: str) -> None:
+        """Add to the file; the good rows do not wait for a place where the bad ones can go."""
+        if self._trouble is not None:
+            return
         mode = "a" if self._rows else "w"
-        with self._part.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
+        try:
+            with self._part.open(mode, encoding="utf-8", errors=_BYTES, newline="") as file:
+                file.write(text)
+        except OSError as error:
+            self._trouble = error
         self._rows += 1
 
     def close(self) -> Path | None:
-        """Write the file. None: there were no rows, and no file is written."""
+        """Write the file. None: there were no rows, and no file is written.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        try:
+            return self._keep()
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _keep(self) -> Path | None:
+        if self._trouble is not None:
+            raise self._trouble
         if not self._rows:
             return None
         written = self._part.read_bytes()
@@ -55,8 +82,7 @@ class _File:
             if not path.exists():
                 self._part.replace(path)
                 return path
-            if path.read_bytes() == written:
-                self._part.unlink()
+            if path.is_file() and path.read_bytes() == written:
                 return path
         raise AssertionError("there is always another number")
 
@@ -93,7 +119,11 @@ class JsonlRejects(_File):
         """Note one line."""
         given = line.raw if isinstance(line.raw, dict) else {TEXT: str(line.raw)}
         row = {**given, ROW: place, REASON: reason}
-        self._write(json.dumps(row, ensure_ascii=False) + "\n")
+        text = json.dumps(row, ensure_ascii=False)
+        if isinstance(line.raw, dict) and not is_text(text):
+            # Half a sign, as JSON can spell it, cannot be written otherwise.
+            text = json.dumps(row)
+        self._write(text + "\n")
 
 
 def place_beside(source: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Final, TextIO
 
 import typer
 
@@ -26,13 +26,30 @@ from worker.storage import StoreFailed
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
 
+SHOWN: Final = 100
+"""Rejected rows that a person is told of, one by one."""
+
 BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch.")]
+
+
+def named_path(text: str | Path) -> Path:
+    """A path that somebody named: a variable that is empty does not mean this folder.
+
+    Raises:
+        typer.BadParameter: It is empty.
+    """
+    if not str(text):
+        raise typer.BadParameter("it is empty; «.» is this folder.")
+    return Path(text)
 
 
 @app.command()
 def submit(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE.csv|FILE.jsonl|FOLDER", help="The manifest.")
+        Path,
+        typer.Argument(
+            metavar="FILE.csv|FILE.jsonl|FOLDER", help="The manifest.", parser=named_path
+        ),
     ],
     *,
     prompt: Annotated[
@@ -137,14 +154,21 @@ def _try(
         f"{trial.rows} rows: {trial.good} good, of them {trial.duplicates} known already; "
         f"{len(trial.rejected)} rejected."
     )
-    out.print(f"About {trial.credits:g} credits and {trial.seconds / 60:.0f} minutes.")
+    out.print(f"About {trial.credits:g} credits and {_minutes(trial.seconds)}.")
     for hint in trial.hints:
         out.print(hint)
 
 
+def _minutes(seconds: float) -> str:
+    minutes = math.ceil(seconds / 60)
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
 def _note_rejected(rejected: list[dict[str, Any]]) -> None:
-    for row in rejected:
+    for row in rejected[:SHOWN]:
         note(f"row {row['row']}: {plain(str(row['reason']))}")
+    if len(rejected) > SHOWN:
+        note(f"… and {len(rejected) - SHOWN:,} more rows; --json names them all.")
 
 
 def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> None:

@@ -58,6 +58,10 @@ class Guarded(TyperGroup):
             end(f"{error.message} {error.remedy}", Exit.UNAVAILABLE)
         except UnreadableRecordError as error:
             end(f"A record cannot be read: {error}. Upgrade reelqueue.", Exit.UNAVAILABLE)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            end(f"{error.filename or 'A file'}: {error.strerror or error}.", Exit.UNAVAILABLE)
         except ValidationError as error:
             end(f"The settings are wrong. {_settings(error)}", Exit.BAD_INPUT)
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -552,3 +553,46 @@ def test_redo_waits_and_ends_as_its_jobs_do(ask: Ask, desk: Desk) -> None:
     held(desk, made)
     answer = ask("redo", parent, "--wait", "--json")
     assert (answer.code, answer.records[0]["job_id"]) == (4, made), "asked for again: the same job"
+
+
+@pytest.mark.parametrize("name", ["gone.jpg", "pipe.jpg", "x.jpg", "empty.jpg"])
+def test_what_is_no_picture_is_told_and_holds_up_nothing(ask: Ask, desk: Desk, name: str) -> None:
+    (desk.folder / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(desk.folder / "pipe.jpg")
+    (desk.folder / "x.jpg").mkdir()
+    (desk.folder / "empty.jpg").touch()
+    desk.picture("good.png")
+    (desk.folder / "jobs.csv").write_text(f"image\ngood.png\n{name}\n")
+    answer = ask("batch", "submit", "jobs.csv", "--json").records[0]
+    assert (answer["jobs"], [row["row"] for row in answer["rejected"]]) == (1, [3])
+    for command in (("submit", name), ("submit", "good.png", "--attach", name)):
+        refused = ask(*command)
+        assert (refused.code, name in refused.err) == (2, True)
+
+
+def test_rejected_rows_that_cannot_be_kept_stop_no_batch(ask: Ask, desk: Desk) -> None:
+    (desk.folder / "jobs.csv").write_text(f"image\nnope.jpg\n{URL}\n")
+    answer = ask("batch", "submit", "jobs.csv", "--json", "--rejects", "nowhere/rejected.csv")
+    assert answer.records[0]["jobs"] == 1
+    assert "name a place by --rejects" in answer.err
+    assert desk.producer.get_batch(answer.records[0]["batch_id"]).sealed
+
+
+def test_a_name_that_is_empty_is_not_the_working_directory(ask: Ask, desk: Desk) -> None:
+    desk.picture("a.png")
+    assert ask("batch", "submit", "").code == 2
+    assert list(desk.producer.batches()) == []
+
+
+def test_so_many_rejected_rows_are_told_in_part(ask: Ask, desk: Desk) -> None:
+    (desk.folder / "jobs.csv").write_text("image\n" + "nope.jpg\n" * 250)
+    answer = ask("batch", "submit", "jobs.csv", "--dry-run")
+    assert answer.err.count("nope.jpg") == 100
+    assert "150 more" in answer.err
+
+
+def test_a_disk_that_fails_is_told_in_words(ask: Ask, desk: Desk) -> None:
+    (desk.folder / "jobs.csv").write_text("image\n")
+    answer = ask("batch", "submit", "jobs.csv", "--rejects", f"{'n' * 300}/x.csv")
+    assert answer.code == 3
+    assert "File name too long" in answer.err

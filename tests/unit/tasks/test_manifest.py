@@ -1,6 +1,7 @@
 """Folders, CSV and JSONL files as rows; bad rows are named and do no harm to the others."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,26 @@ def test_a_folder_gives_its_images_by_name_and_nothing_else(tmp_path: Path) -> N
     found = [(row.number, row.job.image) for row in manifest.rows if row.job]
     assert found == [(1, "a.heic"), (2, "b.JPG"), (3, "c.tiff")]
     assert manifest.name == tmp_path.name
+
+
+def test_what_is_named_as_an_image_and_is_none_is_a_row_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    rows = list(read(tmp_path).rows)
+    assert [row.job.image for row in rows if row.job] == ["gone.jpg", "loop.jpg", "pipe.jpg"]
+
+
+def test_names_that_are_no_text_are_spelt(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"gr\xf6n")
+    folder.mkdir()
+    (folder / "a.png").touch()
+    (folder / os.fsdecode(b"\xf6.png")).touch()
+    manifest = read(folder)
+    assert manifest.name == r"gr\udcf6n"
+    good, bad = manifest.rows
+    assert good.job
+    assert bad.reason == "image: is not UTF-8 text"
 
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
@@ -65,7 +86,9 @@ def test_a_template_that_no_row_can_fill_is_refused_at_once(tmp_path: Path) -> N
     ("text", "said"),
     [
         (b"image\n\xff\xfe.jpg\nb.jpg\n", "UTF-8"),
-        (b'image\n"a.jpg"x\nb.jpg\n', "double quotes"),
+        (b'image\n"a.jpg"x\nb.jpg\n', "double quotes do not match"),
+        (b"image\n" + b"x" * 200_000 + b"\nb.jpg\n", "131,072 characters"),
+        (b"image,prompt\na.jpg,Pan\0left\nb.jpg,Pan\n", "NUL"),
     ],
 )
 def test_a_line_that_cannot_be_read_does_no_harm_to_the_next(
@@ -121,6 +144,8 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
         (b"picture\na.jpg\n", "column «image»"),
         (b"image,image\na,b\n", "twice"),
         ("image\na.jpg".encode("utf-16"), "UTF-8"),
+        ("image,größe\na.jpg,5".encode("latin-1"), "UTF-8"),
+        (b"x" * 200_000, "131,072 characters"),
     ],
 )
 def test_a_csv_that_cannot_be_read_at_all(tmp_path: Path, text: bytes, said: str) -> None:
@@ -137,12 +162,17 @@ def test_jsonl_lines(tmp_path: Path) -> None:
         "[1]",
         json.dumps({"image": "b.jpg", "sku": {"deep": 1}}),
         "[" * 100_000,
+        '{"image": "a.jpg", "image": "b.jpg"}',
+        r'{"image": "a.jpg", "\ud800": "half a sign"}',
     ]
     path.write_text("\n".join(lines))
     rows = list(read(path).rows)
     assert [(row.number, bool(row.job)) for row in rows] == [
-        *((1, True), (3, False), (4, False), (5, False), (6, False)),
+        (1, True),
+        *((line, False) for line in range(3, 9)),
     ]
+    assert "twice: 'image'" in rows[5].reason
+    assert rows[6].reason.encode(), "it can be printed"
     assert rows[0].job is not None
     assert rows[0].job.data == {"n": 3}
 
