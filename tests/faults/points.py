@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tests.faults.evidence import gather
 from tests.faults.invariants import INVARIANTS, violations
 from tests.integration.conftest import House
 from tests.support.processes import Process, Worker
+from tests.support.receiver import SECRET, Receiver, receiving
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE, WORKER
 from worker.ledger.ledger import NewJob
@@ -31,13 +33,25 @@ WAITING: Final = 4
 
 ANONYMOUS: Final = ("api.token",)
 """Points that only a house without registered tokens passes."""
+TELLING: Final = ("ring", "hook_due", "hook_sent", "hang_up")
+"""Points that only a house with webhooks passes."""
+RECEIVERS: Final = 8
+"""So many that one is free while others wait for the end of a dead worker's turn."""
+NAP_SECONDS: Final = 2.0
+"""So long that a worker is behind with its beats, and so short that it keeps most of its leases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provocation:
-    """What makes a house pass a point that good days do not lead to."""
+    """What makes a house pass a point that good days do not lead to.
+
+    Attributes:
+        faults: Of the stand-in.
+        naps: The victim is frozen now and then, so that it is overloaded as it wakes.
+    """
 
     faults: Sequence[Mapping[str, object]] = ()
+    naps: bool = False
 
 
 def refuse(call: str, code: int) -> Provocation:
@@ -46,6 +60,7 @@ def refuse(call: str, code: int) -> Provocation:
 
 
 PROVOKED: Final[Mapping[str, Provocation]] = {
+    "hand_back": Provocation(naps=True),
     "release_paid": refuse("message", 429),
     "rate_limited": refuse("message", 429),
     "refused": refuse("message", 2001),
@@ -70,6 +85,22 @@ class Victim:
     point: str
     passage: int
     process: Process
+    wakes_at: float = 0.0
+
+    @property
+    def provocation(self) -> Provocation:
+        """What leads it to its point."""
+        return PROVOKED.get(self.point.partition(":")[0], Provocation())
+
+    def doze(self) -> None:
+        """Let it sleep as long as a nap, be awake as long, and so on."""
+        now = time.monotonic()
+        if now < self.wakes_at + NAP_SECONDS or " ready." not in self.process.text():
+            if now >= self.wakes_at:
+                self.process.thaw()
+            return
+        self.process.freeze()
+        self.wakes_at = now + NAP_SECONDS
 
 
 @dataclass(slots=True)
@@ -78,6 +109,7 @@ class Round:
 
     house: House
     env: Mapping[str, str]
+    receivers: Sequence[Receiver] = ()
     inputs: dict[str, str] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
     killed: int = 0
@@ -96,7 +128,18 @@ class Round:
             self.inputs,
             [],
         )
-        return [f"{point}: never reached" for point in self.missed] + violations(evidence)
+        return [
+            *(f"{point}: never reached" for point in self.missed),
+            *violations(evidence),
+            *self._untold(),
+        ]
+
+    def _untold(self) -> list[str]:
+        """Ends that no receiver heard of."""
+        if not self.receivers:
+            return []
+        heard = {said["data"]["job_id"] for by in self.receivers for _, _, said in by.got}
+        return [f"{job_id}: its receiver was never told" for job_id in set(self.inputs) - heard]
 
     def _start(self, point: str, passage: int) -> Victim:
         number = len(self.house.workers)
@@ -108,9 +151,8 @@ class Round:
     def _kill(self, victims: list[Victim]) -> None:
         """Keep the house busy until each of them has died."""
         for victim in victims:
-            wanted = PROVOKED.get(victim.point.partition(":")[0], Provocation())
-            if wanted.faults:
-                self.house.sandbox.misbehave(*wanted.faults)
+            if victim.provocation.faults:
+                self.house.sandbox.misbehave(*victim.provocation.faults)
             for _ in range(WAITING):
                 self._submit()
         cancels = any(victim.point.startswith("commit.cancelled") for victim in victims)
@@ -124,6 +166,9 @@ class Round:
             if cancels:
                 self._cancel_before_the_message()
             self._mend()
+            for victim in victims:
+                if victim.provocation.naps and victim.process.alive:
+                    victim.doze()
             return not any(victim.process.alive for victim in victims)
 
         try:
@@ -155,6 +200,8 @@ class Round:
         path = self.house.image(f"p{number}.png", number)
         job_id = f"job-{number}"
         payload = {"image": str(path), "prompt": "a 1-second push-in", "language": "en"}
+        if self.receivers:
+            payload["webhook"] = self.receivers[number % len(self.receivers)].url
         self.house.ledger.submit(NewJob(id=job_id, payload=payload, fingerprint=job_id))
         self.inputs[job_id] = hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -168,7 +215,7 @@ class Round:
                 for job_id in self.house.ledger.held_ids(reason):
                     self.house.ledger.release(job_id, who="the test")
             counts = self.house.ledger.counts()[0]
-            told = not self.house.redis.zcard("outbox:{rq}")
+            told = not self.house.redis.exists("outbox:{rq}", "receivers:{rq}")
             return told and all(state.is_end or state is State.HELD for state in counts)
 
         wait_until(settled, "every job to end", 180)
@@ -182,13 +229,38 @@ def passages(names: Sequence[str]) -> Iterator[tuple[str, int]]:
                 yield f"{name}:{side}", passage
 
 
-def kill_at(names: Sequence[str], folder: Path, *flags: str, **env: str) -> tuple[Round, list[str]]:
-    """One house, and a kill at each of some points."""
-    with ExitStack() as stack:
-        house = House(folder, stack)
-        house.open_sandbox(*flags)
-        done = Round(house, env)
-        return done, done.run(list(passages(names)))
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a house is like in which some of the points are passed."""
+
+    points: Sequence[str]
+    flags: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    receivers: int = 0
+
+    def kill(self, names: Sequence[str], folder: Path) -> tuple[Round, list[str]]:
+        """Kill at each of some points, and say what broke."""
+        with ExitStack() as stack:
+            house = House(folder, stack)
+            house.open_sandbox(*self.flags)
+            receivers = [stack.enter_context(receiving()) for _ in range(self.receivers)]
+            done = Round(house, self.env, receivers)
+            return done, done.run(list(passages(names)))
+
+
+SETTINGS: Final = (
+    Setting([name for name in WORKER if name not in ANONYMOUS + TELLING]),
+    Setting(
+        ANONYMOUS,
+        ("--anonymous-may-render", "--anonymous-credits", "100000", "--token-seconds", "2"),
+        {"NEMO_TOKEN": ""},
+    ),
+    Setting(
+        TELLING,
+        env={"REELQUEUE_WEBHOOK_SECRET": SECRET, "REELQUEUE_PRIVATE_HOSTS": "127.0.0.1"},
+        receivers=RECEIVERS,
+    ),
+)
 
 
 def main() -> None:
@@ -198,22 +270,13 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder that stays, with every log")
     asked: Any = parser.parse_args()
     wanted = asked.names or WORKER
-    common = [name for name in wanted if name not in ANONYMOUS]
-    nameless = [name for name in wanted if name in ANONYMOUS]
     broken, killed, jobs = [], 0, 0
     with tempfile.TemporaryDirectory(prefix="points-") as scratch:
         folder = asked.keep or Path(scratch)
-        houses: list[tuple[list[str], tuple[str, ...], dict[str, str]]] = [
-            (common, (), {}),
-            (
-                nameless,
-                ("--anonymous-may-render", "--anonymous-credits", "100000", "--token-seconds", "2"),
-                {"NEMO_TOKEN": ""},
-            ),
-        ]
-        for number, (names, flags, env) in enumerate(houses):
+        for number, setting in enumerate(SETTINGS):
+            names = [name for name in wanted if name in setting.points]
             if names:
-                done, found = kill_at(names, folder / str(number), *flags, **env)
+                done, found = setting.kill(names, folder / str(number))
                 broken += found
                 killed += done.killed
                 jobs += len(done.inputs)

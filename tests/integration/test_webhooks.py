@@ -1,77 +1,24 @@
 """Webhooks in a whole house: signed, tried again, and nobody waits for a receiver that is dead."""
 
-import base64
-import hashlib
-import hmac
 import json
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from tests.integration.conftest import House
 from tests.support.processes import ROOT
+from tests.support.receiver import SECRET, receiving
 from tests.support.waiting import wait_until
 from worker.ledger.states import State
 from worker.webhooks import WAITS
 
 pytestmark = pytest.mark.integration
-
-KEY = b"a key of thirty-two random bytes"
-SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
-
-
-class Receiver:
-    """A server that believes only what is signed, and takes down what it was sent."""
-
-    def __init__(self, fails: int, failure: int) -> None:
-        self.got: list[tuple[str, int, dict[str, Any]]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                signed = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}."
-                digest = hmac.digest(KEY, signed.encode() + body, hashlib.sha256)
-                genuine = self.headers["webhook-signature"] == (
-                    f"v1,{base64.b64encode(digest).decode()}"
-                )
-                status = failure if len(receiver.got) < fails else 204
-                status = status if genuine else 401
-                receiver.got.append((self.headers["webhook-id"], status, json.loads(body)))
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/told"
-
-    def of(self, event: str) -> list[tuple[str, int, dict[str, Any]]]:
-        """What was sent of one kind."""
-        return [sent for sent in self.got if sent[2]["type"] == event]
-
-
-@contextmanager
-def receiving(fails: int = 0, failure: int = 500) -> Iterator[Receiver]:
-    receiver = Receiver(fails, failure)
-    thread = Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.server.shutdown()
-        receiver.server.server_close()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
