@@ -6,7 +6,7 @@ every open stream of the process, heartbeats and leases with them.
 
 from collections.abc import Callable
 from contextvars import copy_context
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, ParamSpec, TypeVar, cast
 
 import gevent
@@ -15,6 +15,7 @@ from gevent.threadpool import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Outcome = tuple[T | None, BaseException | None]
 
 _STRANGERS: Final = 50
 """Threads for what waits for others. They cost little: each only waits."""
@@ -36,8 +37,9 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if not monkey.is_module_patched("threading"):
         return function(*args, **kwargs)
     context = copy_context()
-    pool = gevent.get_hub().threadpool
-    return cast("T", pool.apply(context.run, (function, *args), kwargs))
+    work = partial(context.run, function, *args, **kwargs)
+    outcome: Outcome[T] = gevent.get_hub().threadpool.apply(_outcome, (work,))
+    return _result(outcome)
 
 
 def offload_wait(seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,7 +62,24 @@ def offload_wait(seconds: float, function: Callable[P, T], *args: P.args, **kwar
     if not monkey.is_module_patched("threading"):
         return function(*args, **kwargs)
     with gevent.Timeout(seconds, TimeoutError("it took too long")):
-        return cast("T", _pool_of_strangers().apply(function, args, kwargs))
+        work = partial(function, *args, **kwargs)
+        outcome: Outcome[T] = _pool_of_strangers().apply(_outcome, (work,))
+    return _result(outcome)
+
+
+def _outcome(work: Callable[[], T]) -> Outcome[T]:
+    """What came of it. Gevent prints what is raised in a pool; here it is somebody's answer."""
+    try:
+        return work(), None
+    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        return None, error
+
+
+def _result(outcome: Outcome[T]) -> T:
+    value, error = outcome
+    if error is not None:
+        raise error
+    return cast("T", value)
 
 
 @lru_cache(maxsize=1)

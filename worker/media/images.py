@@ -72,7 +72,7 @@ def _goal(facts: Facts) -> Kind | None:
     """Decide what to encode the picture as; None: its pixels stay as they are."""
     if facts.kind in _CONVERTED:
         return PNG if facts.alpha else JPEG
-    if facts.frames > 1 or not (facts.turned or facts.oversized):
+    if facts.frames > 1 or not (facts.turned or facts.oversized or facts.wide):
         return None
     return _anew(facts.kind)
 
@@ -148,6 +148,8 @@ def _encode(facts: Facts, goal: Kind, target: Path, max_bytes: int) -> tuple[str
         ImageOps.exif_transpose(image, in_place=True)
         size = _write(*_eight_bits(image), goal, target, max_bytes)
     before = (facts.height, facts.width) if _lies(facts, size) else (facts.width, facts.height)
+    if facts.wide:
+        changes.append("brought to eight bits a pixel")
     if facts.turned:
         changes.append("turned upright")
     if size != before:

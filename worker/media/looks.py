@@ -70,6 +70,8 @@ class Facts:
     frames: int
     turned: bool
     alpha: bool
+    wide: bool
+    """Grey of more than eight bits, which many programs take for all white."""
     metadata: bool
 
     @property
@@ -140,6 +142,7 @@ def look(source: Path, name: str, kind: Kind) -> Facts:
             frames=1 if kind is JPEG else getattr(image, "n_frames", 1),
             turned=exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
             alpha=image.has_transparency_data,
+            wide=image.mode.startswith("I"),
             metadata=bool(exif) or "xmp" in image.info,
         )
 

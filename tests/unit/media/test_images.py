@@ -201,6 +201,17 @@ def test_unusual_colours_become_usual_ones(given: Path, workdir: Path, mode: str
     assert bottom > 215
 
 
+def test_a_grey_png_of_sixteen_bits_is_brought_to_eight(given: Path, workdir: Path) -> None:
+    """Much of what reads pictures takes it for all white."""
+    ramp = Image.linear_gradient("L").convert("I").point(lambda value: value * 257)
+    found = prepare_image(save(ramp.convert("I;16"), given, "PNG"), "scan.png", workdir)
+    assert found.changes == ("brought to eight bits a pixel",)
+    with Image.open(found.path) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        shades = [image.getpixel((9, y)) for y in (0, 128, 255)]
+    assert shades == [0, 128, 255]
+
+
 def test_printing_colours_are_converted_by_their_profile_or_plainly(
     given: Path, workdir: Path
 ) -> None:
