@@ -1,37 +1,21 @@
-"""Logs and Sentry, with every secret taken out by value before a line or an event leaves.
-
-Two kinds of secrets are known: those with a form of their own (access and claim tokens, bearer
-headers, passwords in URLs) and those that were configured, which may have any form.
-"""
+"""Logs and Sentry, with every secret taken out by value before a line or an event leaves."""
 
 import logging
-import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, cast
-from urllib.parse import quote, unquote, urlsplit
 
 import sentry_sdk
 import structlog
-from pydantic import SecretStr
 from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.transport import Transport
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from config.redaction import learn, redact, redact_value
 from config.settings import Settings
-
-REDACTED: Final = "[redacted]"
-
-_PASSWORD: Final = rf"\1{REDACTED}@"
-_FORMS: Final = (
-    (re.compile(r"""nmv_usr_[^\s"'\\]+""", re.IGNORECASE), REDACTED),
-    (re.compile(r"""clm_[^\s"'\\]+""", re.IGNORECASE), REDACTED),
-    (re.compile(r"""\b(bearer)(\s+|%20)[^\s"'\\]+""", re.IGNORECASE), rf"\1 {REDACTED}"),
-    (re.compile(r"""(://[^\s:/@"']*:)[^\s/"']*@"""), _PASSWORD),
-)
 
 _QUIET: Final = ("httpx", "httpcore", "PIL", "fsspec", "kombu", "amqp", "asyncio")
 """Libraries whose lines below a warning tell an operator nothing. httpx logs every request."""
@@ -39,31 +23,13 @@ _QUIET: Final = ("httpx", "httpcore", "PIL", "fsspec", "kombu", "amqp", "asyncio
 _CALL_ARGUMENTS: Final = frozenset({"args", "kwargs", "vars"})
 """What a report of a task or a stack frame calls the values that it was called with."""
 
-_SHORTEST_PASSWORD: Final = 6
-
-_configured: dict[str, re.Pattern[str] | None] = {"pattern": None}
-
-
-def redact(text: str) -> str:
-    """Return the text without access tokens, claim tokens, bearer headers and passwords in URLs.
-
-    Settings given to `configure_logging` or `init_sentry` are known too: their tokens and
-    passwords are found wherever they stand, whatever their form.
-    """
-    pattern = _configured["pattern"]
-    if pattern is not None:
-        text = pattern.sub(REDACTED, text)
-    for form, replacement in _FORMS:
-        text = form.sub(replacement, text)
-    return text
-
 
 def configure_logging(settings: Settings) -> None:
     """Send all logs of this process, ours and the libraries', to standard error as one stream.
 
     Celery must be told to leave the loggers alone: connect its ``setup_logging`` signal here.
     """
-    _learn(settings)
+    learn(settings)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -104,7 +70,7 @@ def configure_logging(settings: Settings) -> None:
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor: redact every value of an event, exception texts included."""
-    return cast("EventDict", _redact_value(event))
+    return cast("EventDict", redact_value(event))
 
 
 def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
@@ -119,7 +85,7 @@ def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
     """
     if settings.sentry_dsn is None:
         return False
-    _learn(settings)
+    learn(settings)
     sentry_sdk.init(
         dsn=settings.sentry_dsn.get_secret_value(),
         transport=transport,
@@ -159,11 +125,11 @@ def _renderer(log_format: str) -> Processor:
 
 
 def _before_send(event: Event, _hint: Hint) -> Event | None:
-    return cast("Event", _redact_value(_without_arguments(event)))
+    return cast("Event", redact_value(_without_arguments(event)))
 
 
 def _before_breadcrumb(crumb: Breadcrumb, _hint: BreadcrumbHint) -> Breadcrumb | None:
-    return cast("Breadcrumb", _redact_value(_without_arguments(crumb)))
+    return cast("Breadcrumb", redact_value(_without_arguments(crumb)))
 
 
 def _without_arguments(value: object) -> object:
@@ -177,52 +143,3 @@ def _without_arguments(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_without_arguments(inner) for inner in value]
     return value
-
-
-def _redact_value(value: object) -> object:
-    """Copy a structure with every text in it redacted; other objects become redacted text."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, bytes):
-        return redact(value.decode(errors="replace"))
-    if isinstance(value, Mapping):
-        return {
-            redact(key) if isinstance(key, str) else key: _redact_value(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_redact_value(inner) for inner in value]
-    return redact(str(value))
-
-
-def _learn(settings: Settings) -> None:
-    """Remember the configured secrets, the longest first so that none hides a part of another."""
-    texts = sorted(_spellings(_secrets(settings)), key=len, reverse=True)
-    _configured["pattern"] = re.compile("|".join(map(re.escape, texts))) if texts else None
-
-
-def _secrets(settings: Settings) -> Iterable[str]:
-    for secret in settings.tokens:
-        yield secret.get_secret_value()
-    for url in (settings.redis_url, settings.broker):
-        password = _password(url)
-        # A shorter one would blot out ordinary words; inside its URL it is found by form.
-        if len(password) >= _SHORTEST_PASSWORD:
-            yield password
-
-
-def _password(url: SecretStr) -> str:
-    try:
-        return urlsplit(url.get_secret_value()).password or ""
-    except ValueError:
-        return ""
-
-
-def _spellings(secrets: Iterable[str]) -> set[str]:
-    """Each secret as it is, as it stands in a URL, and as it was before it stood there."""
-    found: set[str] = set()
-    for secret in secrets:
-        found |= {secret, quote(secret, safe=""), unquote(secret)}
-    return found - {""}

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import fsspec
 
-from config.observability import redact
+from config.redaction import redact
 from worker.faultpoints import around
 from worker.media.prepared import sha256_of
 from worker.offload import offload

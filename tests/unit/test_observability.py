@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from config import observability
-from config.observability import configure_logging, init_sentry, redact
+from config import redaction
+from config.observability import configure_logging, init_sentry
+from config.redaction import redact
 from config.settings import Settings
 
 ACCESS = "nmv_usr_0123456789abcdef"
@@ -48,7 +49,7 @@ def _fresh() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
-    observability._configured["pattern"] = None
+    redaction._configured["pattern"] = None
 
 
 class Lines:
