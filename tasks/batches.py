@@ -1,7 +1,7 @@
 """Batches: rows of a manifest on their way into the ledger."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, islice
@@ -112,13 +112,17 @@ def submit_batch(
         if pilot is not None:
             ledger.set_pilot(done.batch_id, pilot)
         ledger.unseal_batch(done.batch_id, webhook)
-    made = (
-        list(judged((_telling(row, producer, webhook) for row in page), done.batch_id, contents))
-        for page in chain([first], rest)
-    )
-    for page, answers in _enqueued(producer, made):
-        _settle(page, answers, done, rejects)
+    on_the_way: deque[list[Entry | Refused]] = deque()
+
+    def made() -> Iterator[list[NewJob]]:
+        for page in chain([first], rest):
+            told = (_telling(row, producer, webhook) for row in page)
+            on_the_way.append(judged(told, done.batch_id, contents))
+            yield [row.new for row in on_the_way[-1] if isinstance(row, Entry)]
+
     with producer.reaching():
+        for answers in ledger.submit_pages(made()):
+            _settle(on_the_way.popleft(), answers, done, rejects)
         ledger.seal_batch(done.batch_id)
         if max_credits is not None:
             _release_affordable(producer, done.batch_id)
@@ -141,35 +145,20 @@ def _telling(row: Row, producer: Producer, webhook: str | None) -> Row:
     return row
 
 
-def judged(page: Iterable[Row], batch_id: str, contents: Contents) -> Iterator[Entry | Refused]:
+def judged(page: Iterable[Row], batch_id: str, contents: Contents) -> list[Entry | Refused]:
     """The rows as records, with their files as contents; or why they are none."""
-    for row in page:
-        if row.job is None:
-            yield Refused(row, row.reason)
-            continue
-        try:
-            job = contents.of(row.job)
-        except InvalidPayloadError as error:
-            yield Refused(row, str(error))
-            continue
-        yield Entry(row, job, new_row(job, batch_id=batch_id, row=row.place))
+    rows = list(page)
+    found = iter(contents.of_all([row.job for row in rows if row.job is not None]))
+    return [
+        Refused(row, row.reason) if row.job is None else _judged(row, next(found), batch_id)
+        for row in rows
+    ]
 
 
-def _enqueued(
-    producer: Producer, made: Iterable[list[Entry | Refused]]
-) -> Iterator[tuple[list[Entry | Refused], list[Submitted]]]:
-    """Each page with its answers. While Redis writes one, the next is made."""
-    # A thread of one: pages are written in the order of their rows.
-    with producer.reaching(), ThreadPoolExecutor(max_workers=1) as writer:
-        before: tuple[list[Entry | Refused], Future[list[Submitted]]] | None = None
-        for page in made:
-            news = [row.new for row in page if isinstance(row, Entry)]
-            answered = before and (before[0], before[1].result())
-            before = page, writer.submit(producer.ledger.submit_many, news)
-            if answered:
-                yield answered
-        if before:
-            yield before[0], before[1].result()
+def _judged(row: Row, job: ImageJob | InvalidPayloadError, batch_id: str) -> Entry | Refused:
+    if isinstance(job, InvalidPayloadError):
+        return Refused(row, str(job))
+    return Entry(row, job, new_row(job, batch_id=batch_id, row=row.place))
 
 
 def _settle(

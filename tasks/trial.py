@@ -69,7 +69,7 @@ def try_batch(
     batch_id = batch_id_for(name or manifest.name)
     tally = _Tally(Contents(keep_nothing, manifest.folder))
     for page in pages(manifest.rows):
-        _count(producer, list(judged(page, batch_id, tally.contents)), tally)
+        _count(producer, judged(page, batch_id, tally.contents), tally)
     jobs = tally.new.total()
     good = jobs + tally.duplicates
     return Trial(

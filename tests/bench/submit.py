@@ -1,75 +1,103 @@
-"""How long a large manifest takes to submit, and how much memory: ``python -m tests.bench.submit``.
+"""What a large manifest costs on the command line: ``python -m tests.bench.submit``.
 
-Starts a Valkey, writes a CSV whose rows show one picture file under prompts of their own, submits
-it, pauses, cancels, and prints what each took, and the largest size that this process reached.
+Starts a Valkey, writes a manifest whose rows show one picture file under prompts of their own, and
+runs ``reelqueue`` on it as a user does: each line of the table is a process of its own, with its
+start in the seconds, and the largest size that it reached. ``--pictures`` parts the rows among so
+many different files, each of which must be read, and copied into the media store at first.
 """
 
 import argparse
-import resource
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, Final
 
 from PIL import Image
-from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import Settings
-from tasks.batches import submit_batch
-from tasks.manifest import read
-from tasks.producer import Producer
+from tests.support.processes import ROOT
 from tests.support.valkey import Valkey
+
+PROMPT: Final = "Slow push-in on {name}, 6 seconds"
+BYTES_OF_MAXRSS: Final = 1 if sys.platform == "darwin" else 1024
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--pictures", type=int, default=1)
+    parser.add_argument("--form", choices=("csv", "jsonl"), default="csv")
     asked = parser.parse_args()
-    table = Table("what", "figure")
+    table = Table("command", "rows", "seconds", "MB at most")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-")))
         valkey = Valkey(folder / "valkey").start()
         stack.callback(valkey.stop)
-        producer = Producer.open(
-            Settings(redis_url=SecretStr(valkey.url), media_url=(folder / "media").as_uri())
-        )
-        stack.callback(producer.ledger.redis.close)
-        manifest = folder / "jobs.csv"
-        write(manifest, asked.rows)
+        env = {"REDIS_URL": valkey.url, "REELQUEUE_MEDIA_URL": (folder / "media").as_uri()}
+        manifest = folder / f"jobs.{asked.form}"
+        write(manifest, asked.rows, asked.pictures)
 
-        def timed(what: str, began: float) -> None:
-            table.add_row(what, f"{time.monotonic() - began:.1f} s")
+        def run(what: str, counted: str, *command: object) -> dict[str, Any]:
+            said, seconds, size = measure([*map(str, command), "--json"], env)
+            rows = f"{said[counted]:,}" if counted else ""
+            table.add_row(what, rows, f"{seconds:.1f}", f"{size / 1e6:.0f}")
+            return said
 
-        began = time.monotonic()
-        done = submit_batch(producer, read(manifest, "Slow push-in on {name}, 6 seconds"))
-        timed(f"{done.jobs} rows submitted", began)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        table.add_row("largest size of this process", f"{peak:.0f} MB")
-        began = time.monotonic()
-        again = submit_batch(producer, read(manifest, "Slow push-in on {name}, 6 seconds"))
-        timed(f"{again.duplicates} rows submitted again, {again.jobs} new", began)
-        began = time.monotonic()
-        producer.pause(done.batch_id)
-        producer.resume(done.batch_id)
-        timed("paused and resumed", began)
-        began = time.monotonic()
-        change = producer.cancel(done.batch_id)
-        timed(f"{change.changed} jobs cancelled", began)
-        used = producer.ledger.redis.info("memory")
-        assert isinstance(used, dict)
-        table.add_row("Valkey's memory", f"{used['used_memory'] / 1e6:.0f} MB")
-    Console().print(table)
+        submit = ("batch", "submit", manifest, "--prompt", PROMPT)
+        run("batch submit --dry-run", "good", *submit, "--dry-run")
+        batch = run("batch submit", "jobs", *submit)["batch_id"]
+        with valkey.client() as redis:
+            memory: Any = redis.info("memory")
+            disk: Any = redis.info("persistence")
+        run("batch submit, again", "duplicates", *submit)
+        run("batch pause", "", "batch", "pause", batch)
+        run("batch resume", "", "batch", "resume", batch)
+        run("cancel", "changed", "cancel", batch)
+    console = Console()
+    console.print(table)
+    for what, size in (("memory", memory["used_memory"]), ("file", disk["aof_current_size"])):
+        console.print(f"Valkey's {what}: {size / 1e6:.0f} MB, {size / asked.rows:,.0f} bytes a row")
 
 
-def write(manifest: Path, rows: int) -> None:
-    """A CSV of so many rows beside one picture."""
-    Image.new("RGB", (64, 48), (200, 80, 20)).save(manifest.parent / "photo.png")
+def measure(command: list[str], env: dict[str, str]) -> tuple[dict[str, Any], float, int]:
+    """Run a command: what it said, the seconds from its start to its end, its largest size."""
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tasks.cli", *command],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    with process.stdout as output:
+        said = output.read()
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"reelqueue {' '.join(command)} ended with {process.returncode}")
+    return json.loads(said), seconds, used.ru_maxrss * BYTES_OF_MAXRSS
+
+
+def write(manifest: Path, rows: int, pictures: int = 1) -> None:
+    """A CSV or JSONL of so many rows beside so many different pictures."""
+    for number in range(pictures):
+        colour = (number >> 16, number >> 8 & 255, number & 255)
+        Image.new("RGB", (64, 48), colour).save(manifest.parent / f"photo-{number}.png")
+    shown = ((f"photo-{row % pictures}.png", f"product {row}") for row in range(rows))
     with manifest.open("w", encoding="utf-8") as file:
-        file.write("image,name\n")
-        file.writelines(f"photo.png,product {row}\n" for row in range(rows))
+        if manifest.suffix == ".csv":
+            file.write("image,name\n")
+            file.writelines(f"{image},{name}\n" for image, name in shown)
+        else:
+            file.writelines(f'{{"image":"{image}","name":"{name}"}}\n' for image, name in shown)
 
 
 if __name__ == "__main__":

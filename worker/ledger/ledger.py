@@ -5,9 +5,9 @@ script, safe to run twice, because a lost reply makes the client run it again.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
@@ -145,16 +145,21 @@ class Ledger:
 
     def submit(self, job: NewJob) -> Submitted:
         """Write one job as queued, or find the one that its key names."""
-        verdict, job_id = self.scripts.run("submit", _as_argument(job))
+        verdict, job_id = self.scripts.run("submit", _as_argument([job]))
         return Submitted(verdict, job_id)
 
     def submit_many(self, jobs: Iterable[NewJob]) -> list[Submitted]:
         """Write many jobs, a page in one run of the script."""
-        done: list[Submitted] = []
-        for page in pages(jobs):
-            flat = self.scripts.run("submit", *map(_as_argument, page))
-            done += [Submitted(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
-        return done
+        return list(chain.from_iterable(self.submit_pages(pages(jobs))))
+
+    def submit_pages(self, jobs: Iterable[Sequence[NewJob]]) -> Iterator[list[Submitted]]:
+        """Write pages of at most ``PAGE`` jobs, each in one run of the script.
+
+        A page is asked for before the answers to the one before are there, so that it is made
+        while the server writes.
+        """
+        for flat in self.scripts.run_ahead("submit", ([_as_argument(page)] for page in jobs)):
+            yield [Submitted(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
 
     def known(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
         """What keys are taken: the job's id and fingerprint of each, or None."""
@@ -500,23 +505,25 @@ def pages(values: Iterable[T]) -> Iterator[list[T]]:
         yield page
 
 
-def _as_argument(job: NewJob) -> str:
+def _as_argument(jobs: Iterable[NewJob]) -> str:
+    return _json([_as_object(job) for job in jobs])
+
+
+def _as_object(job: NewJob) -> dict[str, Any]:
     fields = {"payload": _json(job.payload), "parent": job.parent_id}
     if job.follows:
         fields["follows"] = job.follows
     if webhook := job.payload.get("webhook"):
         fields["webhook"] = webhook
-    return _json(
-        {
-            "id": job.id,
-            "key": job.key,
-            "fingerprint": job.fingerprint,
-            "flow": job.flow,
-            "batch": job.batch_id,
-            "row": job.row,
-            "fields": fields,
-        }
-    )
+    return {
+        "id": job.id,
+        "key": job.key,
+        "fingerprint": job.fingerprint,
+        "flow": job.flow,
+        "batch": job.batch_id,
+        "row": job.row,
+        "fields": fields,
+    }
 
 
 def _pairs(facts: Mapping[str, str]) -> list[str]:

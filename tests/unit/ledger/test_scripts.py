@@ -1,6 +1,7 @@
 """The scripts, one after another: what each does, and that each is safe twice."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from redis.exceptions import ResponseError
@@ -87,6 +88,49 @@ def test_jobs_before_one_that_cannot_be_written_are_in_their_places(house: House
     again = [answer.verdict for answer in house.ledger.submit_many(jobs)]
     assert again == ["DUPLICATE", "OK", "OK"]
     assert house.admit() == ["j0", "j1", "j2"]
+
+
+@pytest.mark.parametrize("broken", [1, 2, 5])
+def test_a_line_that_breaks_under_way_loses_no_job_and_doubles_none(
+    house: House, broken: int
+) -> None:
+    def made() -> Iterator[list[NewJob]]:
+        for page in range(6):
+            if page == broken:
+                house.redis.script_flush()
+                house.redis.client_kill_filter(_type="normal")
+            yield [new(f"j{page}-{row}", page * 10 + row) for row in range(10)]
+
+    def new(job_id: str, row: int) -> NewJob:
+        return NewJob(job_id, {}, fingerprint="f", key=job_id, batch_id="b", row=row)
+
+    answers = [answer for page in house.ledger.submit_pages(made()) for answer in page]
+    assert {answer.verdict for answer in answers} <= {"OK", "DUPLICATE"}
+    ids = [answer.job_id for answer in answers]
+    assert ids == [job.id for page in made() for job in page]
+    assert house.ledger.counts()[0] == {State.QUEUED: 60}
+    assert house.redis.lrange("flow:{t}:b:normal", 0, -1) == ids
+
+
+def test_a_page_is_asked_for_while_the_one_before_is_written(house: House) -> None:
+    seen = []
+
+    def made() -> Iterator[list[NewJob]]:
+        for page in range(3):
+            seen.append(f"made {page}")
+            yield [NewJob(id=f"j{page}", payload={}, fingerprint="f")]
+
+    for page, _ in enumerate(house.ledger.submit_pages(made())):
+        seen.append(f"written {page}")
+    assert seen == ["made 0", "made 1", "written 0", "made 2", "written 1", "written 2"]
+
+
+def test_a_server_that_refuses_a_page_is_heard(house: House) -> None:
+    house.redis.rpush("idem:{t}:k", "not a text")
+    pages = [[NewJob(id=key, payload={}, fingerprint="f", key=key)] for key in ("j", "k", "l")]
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        list(house.ledger.submit_pages(pages))
+    assert house.ledger.submit(pages[0][0]).verdict == "DUPLICATE"
 
 
 # --- due

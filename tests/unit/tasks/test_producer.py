@@ -334,6 +334,24 @@ def test_a_picture_that_does_not_change_is_read_once(desk: Desk) -> None:
     assert contents.of(job).media != first[0]
 
 
+def test_of_many_jobs_each_content_is_kept_once_and_none_of_a_refused_one(desk: Desk) -> None:
+    names = [desk.picture(f"{shade}.png", shade).name for shade in range(40)]
+    (desk.folder / "text.png").write_text("no picture")
+    kept = []
+
+    def keep(path: Path, name: str) -> str:
+        kept.append(name)
+        return media_key(sha256_of(path), name)
+
+    jobs = [ImageJob.read({"image": name}) for name in names * 2]
+    refused = ImageJob.read({"image": desk.picture("own.png", 50).name, "attach": ["text.png"]})
+    *good, bad = Contents(keep, desk.folder).of_all([*jobs, refused])
+    assert sorted(kept) == sorted(names)
+    assert isinstance(bad, InvalidPayloadError)
+    keys = [media_key(sha256_of(desk.folder / name), name) for name in names * 2]
+    assert [job.media for job in good if isinstance(job, ImageJob)] == keys
+
+
 def test_a_trial_opens_every_picture(desk: Desk) -> None:
     whole = desk.picture("whole.png").read_bytes()
     (desk.folder / "cut.png").write_bytes(whole[: len(whole) // 2])

@@ -1,5 +1,5 @@
--- submit(job, job, ...) -> {verdict, id, verdict, id, ...}
--- Writes new jobs as queued and puts each into its flow. A job is a JSON object:
+-- submit(jobs) -> {verdict, id, verdict, id, ...}
+-- Writes new jobs as queued and puts each into its flow. They are a JSON list of objects:
 --   id, key, fingerprint, flow, batch, row, fields (what else its record says: names and texts)
 -- OK | DUPLICATE | CONFLICT        (a key that is known with another payload)
 -- The key of a job that was pruned is known for good: a tombstone, `id|fingerprint|state`.
@@ -58,8 +58,8 @@ local function put_in_place()
 end
 
 local out = {}
-for at = 2, #ARGV do
-  local fine, verdict, id = pcall(write, cjson.decode(ARGV[at]))
+for _, job in ipairs(cjson.decode(ARGV[2])) do
+  local fine, verdict, id = pcall(write, job)
   if not fine then
     put_in_place()
     error(verdict)
