@@ -18,6 +18,7 @@ _CONVERTED: Final = frozenset({HEIC, AVIF, TIFF, BMP})
 _QUALITY: Final = 95
 _SPARE: Final = 0.95
 _LEAST_SHRINK: Final = 0.9
+_LARGEST: Final = (MAX_SIDE, MAX_SIDE)
 _THUMBNAIL: Final = (128, 128)
 _CLEANED: Final = "metadata such as location and camera data taken out"
 
@@ -62,8 +63,9 @@ def contrast_of(source: Path, name: str) -> float:
     """
     with picture_of(source, name) as kind, opened(source, name, kind) as image:
         image.draft("L", _THUMBNAIL)
-        image.thumbnail(_THUMBNAIL)
-        shades = sorted(_eight_bits(image)[0].convert("L").tobytes())
+        small = _eight_bits(image)[0]
+        small.thumbnail(_THUMBNAIL)
+        shades = sorted(small.convert("L").tobytes())
     edge = len(shades) // 20
     return float(shades[-1 - edge] - shades[edge])
 
@@ -142,11 +144,13 @@ def _encode(facts: Facts, goal: Kind, target: Path, max_bytes: int) -> tuple[str
     if goal is not facts.kind:
         changes.append(f"converted from {facts.kind.name} to {goal.name}")
     with opened(facts.path, facts.name, facts.kind) as image:
-        if facts.oversized:
-            image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-        # In place: a copy of a large picture takes as much memory once more.
+        # Before it is turned, which takes as much memory once more; Pillow scales no wide greys.
+        if not facts.wide:
+            image.thumbnail(_LARGEST, Image.Resampling.LANCZOS)
         ImageOps.exif_transpose(image, in_place=True)
-        size = _write(*_eight_bits(image), goal, target, max_bytes)
+        upright, profile = _eight_bits(image)
+        upright.thumbnail(_LARGEST, Image.Resampling.LANCZOS)
+        size = _write(upright, profile, goal, target, max_bytes)
     before = (facts.height, facts.width) if _lies(facts, size) else (facts.width, facts.height)
     if facts.wide:
         changes.append("brought to eight bits a pixel")

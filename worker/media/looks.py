@@ -154,7 +154,7 @@ def opened(source: Path, name: str, kind: Kind) -> Iterator[Image.Image]:
     Raises:
         MediaRefused: It has, or claims, too many pixels.
     """
-    with Image.open(source, formats=_DECODERS[kind]) as image:
+    with _open(source, kind) as image:
         pixels = image.width * image.height
         # Before anything else: reading the orientation of a PNG decodes all of it.
         if pixels > MAX_PIXELS:
@@ -169,8 +169,16 @@ def opened(source: Path, name: str, kind: Kind) -> Iterator[Image.Image]:
 
 def size_of(source: Path, kind: Kind) -> tuple[int, int]:
     """Width and height as the header says, whatever they are."""
-    with Image.open(source, formats=_DECODERS[kind]) as image:
+    with _open(source, kind) as image:
         return image.size
+
+
+@contextmanager
+def _open(source: Path, kind: Kind) -> Iterator[Image.Image]:
+    # By its content, not its name: what Pillow maps into memory by name, it maps with the sides
+    # of the turned picture where a TIFF lies on its side, and scrambles it.
+    with source.open("rb") as file, Image.open(file, formats=_DECODERS[kind]) as image:
+        yield image
 
 
 def _too_many_pixels(name: str, image: Image.Image, kind: Kind) -> MediaRefused:

@@ -17,7 +17,7 @@ from tests.unit.media.pictures import (
     save,
     vast_jpeg,
 )
-from worker.media import MediaRefused, PreparedImage, prepare_image
+from worker.media import MediaRefused, PreparedImage, contrast_of, prepare_image
 from worker.media.looks import MAX_SIDE
 
 
@@ -153,6 +153,22 @@ def test_orientation_is_applied(given: Path, workdir: Path, form: str, orientati
         assert near(seen.getpixel((8, 8)), wanted)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "I;16"])
+def test_a_tiff_of_any_colours_that_lies_is_turned(given: Path, workdir: Path, mode: str) -> None:
+    """Half black, half white; Pillow scrambles some of them when it opens them by their name."""
+    lying = Image.new("L", (60, 20))
+    lying.paste(255, (30, 0, 60, 20))
+    if mode == "I;16":
+        image = lying.convert("I").point(lambda value: value * 257).convert(mode)
+    else:
+        image = lying.convert("RGB").convert(mode)
+    found = prepare_image(save(image, given, "TIFF", exif=camera_data(6)), "a.tif", workdir)
+    with Image.open(found.path) as seen:
+        assert seen.size == (20, 60)
+        grey = seen.convert("RGB").convert("L")
+        assert [grey.getpixel((10, y)) for y in (2, 57)] == [0, 255]
+
+
 @pytest.mark.parametrize("form", ["HEIF", "AVIF", "TIFF", "BMP"])
 def test_other_forms_become_jpeg(given: Path, workdir: Path, form: str) -> None:
     options = {} if form == "BMP" else {"exif": camera_data(), "icc_profile": SRGB}
@@ -210,6 +226,7 @@ def test_a_grey_png_of_sixteen_bits_is_brought_to_eight(given: Path, workdir: Pa
         assert (image.format, image.mode) == ("PNG", "L")
         shades = [image.getpixel((9, y)) for y in (0, 128, 255)]
     assert shades == [0, 128, 255]
+    assert contrast_of(given, "scan.png") > 200
 
 
 def test_printing_colours_are_converted_by_their_profile_or_plainly(
@@ -235,6 +252,17 @@ def test_a_long_picture_is_scaled_down(given: Path, workdir: Path, form: str) ->
     found = prepare_image(save(picture((MAX_SIDE + 808, 100)), given, form), "a", workdir)
     assert (found.width, found.height) == (MAX_SIDE, 91)
     assert "scaled down from 9000 by 100 to 8192 by 91 pixels" in found.changes
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_a_long_grey_picture_of_sixteen_bits_is_scaled_down_too(
+    given: Path, workdir: Path, form: str
+) -> None:
+    wide = Image.linear_gradient("L").convert("I").point(lambda value: value * 257)
+    save(wide.resize((9000, 100)).convert("I;16"), given, form, exif=camera_data(6))
+    found = prepare_image(given, "a", workdir)
+    assert (found.width, found.height) == (91, MAX_SIDE)
+    assert "brought to eight bits a pixel" in found.changes
 
 
 def test_a_long_picture_that_lies_is_scaled_down_and_turned(given: Path, workdir: Path) -> None:
