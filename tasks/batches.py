@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, islice
+from shlex import quote
 from typing import Any
 
 from tasks.inventory import write_at_the_end
@@ -202,8 +203,8 @@ def _refuse_a_strangers_batch(
             return
     raise BatchNameTaken(
         f"There is a batch «{batch.name}» already, of another manifest ({batch.source}), and none "
-        f"of these rows is in it. Give this one a name with --name; --name '{batch.name}' adds "
-        f"its rows to that batch."
+        f"of these rows is in it. Give this one a name with --name; --name {quote(batch.name)} "
+        f"adds its rows to that batch."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Final, TextIO
 
 import typer
@@ -132,7 +133,7 @@ def _keep_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> Non
         return
     note(
         f"The rejected rows are in {written}. Mend them there, and add them with `reelqueue batch "
-        f"submit '{written}' --name '{plain(name)}'` and the same options."
+        f"submit {quote(str(written))} --name {quote(plain(name))}` and the same options."
     )
 
 

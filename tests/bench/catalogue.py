@@ -10,11 +10,10 @@ import argparse
 import csv
 import json
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.integration.conftest import House
+from tests.integration.conftest import House, passing_house
 from tests.support.catalogue import Catalogue, Mix, mend, write_catalogue
 from tests.support.commands import reelqueue
 from tests.support.waiting import wait_until
@@ -180,14 +179,12 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     mix = Mix(asked.rows, asked.bad, asked.again, asked.converted, side=480)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-")))
-        house = House(folder, stack)
+    with passing_house() as house:
         house.open_sandbox("--clip-height", str(asked.clip_height), "--stream-seconds", "1-3")
         house.start_worker("-c", str(SLOTS), REELQUEUE_ACCOUNT_IN_FLIGHT=str(SLOTS))
         went = walk(house, mix, asked.seed)
         if asked.keep:
-            shutil.copytree(folder / "output", asked.keep, dirs_exist_ok=True)
+            shutil.copytree(house.folder / "output", asked.keep, dirs_exist_ok=True)
     table = Table("what", "came of it", "seconds")
     for what, said, seconds in went.seen:
         table.add_row(what, said, f"{seconds:.1f}" if seconds else "")

@@ -7,16 +7,13 @@ is left of the large one is then cancelled.
 
 import argparse
 import json
-import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.bench.submit import write
-from tests.integration.conftest import House
+from tests.integration.conftest import House, passing_house
 from tests.support.commands import reelqueue
 from tests.support.waiting import wait_until
 from worker.ledger.records import Job
@@ -103,9 +100,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=50)
     parser.add_argument("--stream-seconds", type=float, default=0.2)
     asked = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-")))
-        house = House(folder, stack)
+    with passing_house() as house:
         house.open_sandbox("--stream-seconds", f"{asked.stream_seconds:g}", "--clip-height", "64")
         house.start_worker("-c", str(asked.slots), REELQUEUE_ACCOUNT_IN_FLIGHT=str(asked.slots))
         ran = race(house, asked.large, asked.small)

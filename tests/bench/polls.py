@@ -6,17 +6,14 @@ own ledger, the distance between two polls of a render as a multiple of the inte
 
 import argparse
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.integration.conftest import House
+from tests.integration.conftest import passing_house
 
 SLOT_LIMIT = 0.8
 
@@ -29,9 +26,7 @@ def main() -> None:
     parser.add_argument("--stream-seconds", type=float, default=30)
     parser.add_argument("--interval", type=float, default=3)
     asked = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-")))
-        house = House(folder, stack)
+    with passing_house() as house:
         house.open_sandbox(
             *("--stream-seconds", f"{asked.stream_seconds:g}", "--heartbeat-seconds", "5"),
             *("--render-seconds", f"{4 * asked.interval:g}"),

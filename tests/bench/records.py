@@ -6,9 +6,6 @@ name, and its places in the indexes. Celery's own results expire by themselves a
 """
 
 import argparse
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +13,7 @@ from rich.table import Table
 
 from tasks.payload import ImageJob
 from tasks.producer import new_job
-from tests.integration.conftest import House
+from tests.integration.conftest import House, passing_house
 from tests.support.waiting import wait_until
 from worker.retention import prune
 
@@ -29,9 +26,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100)
     jobs: int = parser.parse_args().jobs
     table = Table("bytes of a job", *KINDS, "in all")
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-")))
-        house = House(folder, stack)
+    with passing_house() as house:
         house.open_sandbox()
         redis: Any = house.redis
         house.ledger.open_batch("b", "bench", house.ledger.now_ms())

@@ -1,8 +1,9 @@
 """A whole house on loopback: Valkey, the stand-in, and as many workers as a test wants."""
 
 import json
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,14 @@ class House:
                 sha = str(content[message["session_id"]])
                 paid[sha] = paid.get(sha, 0) + 1
         return paid
+
+
+@contextmanager
+def passing_house() -> Iterator[House]:
+    """A house in a folder that goes with it, for a measurement."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-"))
+        yield House(Path(folder), stack)
 
 
 def describe(house: House) -> str:

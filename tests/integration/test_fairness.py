@@ -7,7 +7,7 @@ from tests.integration.conftest import House
 
 pytestmark = pytest.mark.integration
 
-LARGE, SMALL = 150, 5
+LARGE, SMALL = 100, 5
 SLOTS = 20
 
 

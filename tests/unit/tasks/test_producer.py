@@ -21,6 +21,7 @@ from tasks.producer import (
     UnknownId,
     new_job,
 )
+from tasks.remedies import remedy_for
 from tasks.trial import try_batch
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import Desk
@@ -315,6 +316,11 @@ def test_a_raised_budget_lets_go_on_what_it_pays(desk: Desk) -> None:
     submit_batch(desk.producer, manifest(desk, *urls), max_credits=250)
     batch = desk.producer.get_batch(batch_id)
     assert (batch.held, batch.queued) == (1, 2)
+    ids = desk.producer.ledger.row_ids(batch_id)
+    held = next(job for job in desk.producer.ledger.jobs(ids) if job.reason)
+    told = remedy_for(Reason.BUDGET, held, desk.producer.settings)
+    assert "--max-credits" in told
+    assert "release" not in told, "it goes on by itself"
 
 
 def test_a_picture_that_does_not_change_is_read_once(desk: Desk) -> None:
