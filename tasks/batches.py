@@ -15,8 +15,9 @@ from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, InvalidPayloadError, webhook_address
 from tasks.producer import BatchNameTaken, KeyConflict, Producer, new_row, refuse_conflict
 from tasks.rejects import Rejects
-from worker.ledger.ledger import NewJob, Submitted, pages
+from worker.ledger.pages import pages
 from worker.ledger.states import Reason
+from worker.ledger.submissions import NewJob, Submitted
 
 
 class SessionMode(StrEnum):

@@ -16,9 +16,9 @@ from tasks.intents import Intent, intent_of
 from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, Result, job_id_for
 from tasks.producer import Producer, Submission, UnknownId, refuse_conflict
-from worker.ledger.ledger import NewJob
 from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,10 @@ from tasks.media import Contents, keep_in
 from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result, job_id_for
 from tasks.results import batch_of, result_of
 from worker.ledger.connection import connect
-from worker.ledger.ledger import PAGE, Ledger, NewJob, Submitted, pages
+from worker.ledger.ledger import Ledger
+from worker.ledger.pages import PAGE, pages
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob, Submitted
 from worker.storage import Store
 
 POLL_SECONDS: Final = 0.5

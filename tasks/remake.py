@@ -11,9 +11,9 @@ from itertools import count
 from tasks.manifest import filled
 from tasks.payload import ImageJob, InvalidPayloadError, job_id_for
 from tasks.producer import Producer, Submission, UnknownId, new_job, refuse_conflict
-from worker.ledger.ledger import SINGLE, NewJob
 from worker.ledger.records import Job
 from worker.ledger.states import State
+from worker.ledger.submissions import SINGLE, NewJob
 
 
 def redo(

@@ -11,7 +11,7 @@ from tasks.hints import LOW_CONTRAST, Observations, is_vague
 from tasks.manifest import Manifest, batch_id_for
 from tasks.media import Contents, keep_nothing
 from tasks.producer import Producer
-from worker.ledger.ledger import pages
+from worker.ledger.pages import pages
 from worker.media import MediaRefused, contrast_of
 
 

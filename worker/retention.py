@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import structlog
 
-from worker.ledger.ledger import PAGE, Ledger
+from worker.ledger.ledger import Ledger
 from worker.ledger.names import folded
+from worker.ledger.pages import PAGE
 from worker.ledger.states import State
 from worker.storage import Store, StoreFailed
 

@@ -37,8 +37,9 @@ from tests.support.processes import Process, Sandbox, Worker
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
-from worker.ledger.ledger import Ledger, NewJob
+from worker.ledger.ledger import Ledger
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob
 
 TOKEN: Final = "nmv_usr_registered_for_the_campaign"
 WORKERS: Final = 6

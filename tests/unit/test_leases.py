@@ -6,7 +6,8 @@ import pytest
 from redis import Redis
 
 from worker.leases import Leases
-from worker.ledger.ledger import Ledger, NewJob
+from worker.ledger.ledger import Ledger
+from worker.ledger.submissions import NewJob
 
 
 @pytest.fixture

@@ -1,26 +1,20 @@
-"""The ledger: every read and write of the job records, by way of the scripts.
+"""The ledger: every write of the job records, by way of the scripts.
 
 The record in Redis is the only truth about a job. Each method that changes something is one
 script, safe to run twice, because a lost reply makes the client run it again.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
-from typing import Any, Final, TypeVar
+from itertools import chain
+from typing import Final
 from uuid import uuid4
 
-from redis.exceptions import ResponseError
-
 from worker.faultpoints import around
-from worker.ledger.accounts import Account, read_account
-from worker.ledger.batches import Batch, Pace, read_batch, read_counts, read_pace
-from worker.ledger.records import Job, UnreadableRecordError, read_job, read_or_remains, remains_of
-from worker.ledger.scripts import Scripts
+from worker.ledger.pages import PAGE, pages
+from worker.ledger.reading import Reader
 from worker.ledger.states import Reason, State
-
-T = TypeVar("T")
+from worker.ledger.submissions import NewJob, Submitted, as_argument
 
 PRIORITIES: Final = ("high", "normal", "low")
 MARGIN_MS: Final = 1000
@@ -29,57 +23,6 @@ HINTS_A_LEASE: Final = 8
 """How often in a lease a job that nobody takes is handed out, while few hints wait."""
 HAND_BACKS_A_LEASE: Final = 16
 """How often in a lease a job may come back from workers that take nothing now."""
-PAGE: Final = 500
-"""Jobs that one script looks at or changes: some milliseconds of the server's time."""
-
-_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job to be written. ``fingerprint`` tells whether a known key means the same job.
-
-    ``lane`` is where it waits, if not in its batch's own flow: a job of a batch that waits among
-    the single ones (``single``) is held back by no pause of the batch.
-    """
-
-    id: str
-    payload: Mapping[str, Any]
-    fingerprint: str
-    priority: str = "normal"
-    key: str = ""
-    batch_id: str = ""
-    row: int = 0
-    parent_id: str = ""
-    lane: str = ""
-    follows: str = ""
-    """The job in whose session this one goes on, as a further edit."""
-
-    @property
-    def flow(self) -> str:
-        """The flow the job waits in: its lane, its batch, or the single jobs, by priority."""
-        return f"{self.lane or self.batch_id or SINGLE}:{self.priority}"
-
-
-SINGLE: Final = "single"
-"""The lane of the jobs that belong to no batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The answer to a submission: ``verdict`` is OK, DUPLICATE or CONFLICT."""
-
-    verdict: str
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where one job of a batch stands; ``reason`` is why, if held or failed, else empty."""
-
-    job_id: str
-    state: State
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,39 +56,14 @@ class Commit:
     facts: Mapping[str, str] | None = None
 
 
-class Ledger:
-    """Job, batch and account records of one namespace."""
-
-    # The client's own annotations say «str or bytes» of every reply, however it decodes: Any.
-    def __init__(
-        self,
-        redis: Any,  # noqa: ANN401
-        namespace: str,
-        *,
-        lease_seconds: float,
-        clock: str | None = None,
-    ) -> None:
-        """Bind to a client with ``decode_responses=True``. Nothing is sent yet."""
-        self.redis = redis
-        self.namespace = namespace
-        self.lease_ms = int(lease_seconds * 1000)
-        self.scripts = Scripts(redis, namespace, clock)
-
-    def key(self, kind: str, name: str | None = None) -> str:
-        """The Redis key of a record or a set."""
-        tail = "" if name is None else f":{name}"
-        return f"{kind}:{{{self.namespace}}}{tail}"
-
-    def now_ms(self) -> int:
-        """The Redis server's time, in ms: the one clock of all records."""
-        seconds, micros = self.redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+class Ledger(Reader):
+    """Job, batch and account records of one namespace: read by its base, written here."""
 
     # --- submitting ------------------------------------------------------------------------
 
     def submit(self, job: NewJob) -> Submitted:
         """Write one job as queued, or find the one that its key names."""
-        verdict, job_id = self.scripts.run("submit", _as_argument([job]))
+        verdict, job_id = self.scripts.run("submit", as_argument([job]))
         return Submitted(verdict, job_id)
 
     def submit_many(self, jobs: Iterable[NewJob]) -> list[Submitted]:
@@ -158,22 +76,8 @@ class Ledger:
         A page is asked for before the answers to the one before are there, so that it is made
         while the server writes.
         """
-        for flat in self.scripts.run_ahead("submit", ([_as_argument(page)] for page in jobs)):
+        for flat in self.scripts.run_ahead("submit", ([as_argument(page)] for page in jobs)):
             yield [Submitted(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
-
-    def known(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
-        """What keys are taken: the job's id and fingerprint of each, or None."""
-        found: list[tuple[str, str] | None] = []
-        for page in pages(keys):
-            for value in self.redis.mget([self.key("idem", key) for key in page]):
-                job_id, fingerprint = value.split("|")[:2] if value else ("", "")
-                found.append((job_id, fingerprint) if value else None)
-        return found
-
-    def tombstone(self, key: str) -> State | None:
-        """How the job of a key ended whose record was pruned; None: it was not."""
-        parts = (self.redis.get(self.key("idem", key)) or "").split("|")
-        return State(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - id, fingerprint, state
 
     def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
         """Make a batch record, if it is new. ``source`` says where its manifest lies."""
@@ -233,11 +137,6 @@ class Ledger:
         grace_ms = self.lease_ms if grace is None else int(grace * 1000)
         flat = self.scripts.run("due", n, grace_ms, room, admit, self.lease_ms)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
-
-    def untold(self, n: int) -> list[str]:
-        """Outbox entries that are due, oldest first."""
-        due = self.redis.zrangebyscore(self.key("outbox"), "-inf", self.now_ms(), start=0, num=n)
-        return list(due)
 
     def told(self, entry: str, revision: int) -> None:
         """Take an entry out of the outbox, unless its job has moved on since."""
@@ -311,11 +210,6 @@ class Ledger:
         """Make the job's session its batch's. False: the lease is lost."""
         return bool(self.scripts.run("share_session", job_id, fence) == "OK")
 
-    def last_message(self, session_id: str) -> str | None:
-        """The call of the last message in a session that several jobs use, or None."""
-        found = self.redis.hget(self.key("session", session_id), "last")
-        return str(found) if found else None
-
     # --- people ------------------------------------------------------------------------------
 
     def cancel(self, job_id: str) -> str:
@@ -364,166 +258,9 @@ class Ledger:
             for verdict in self.scripts.run_many("retry", [(job_id,) for job_id in page])
         ]
 
-    # --- reading -----------------------------------------------------------------------------
-
-    def job(self, job_id: str) -> Job | None:
-        """A job's record, or None.
-
-        Raises:
-            UnreadableRecordError: The record makes no sense to this version.
-        """
-        try:
-            fields = self.redis.hgetall(self.key("job", job_id))
-        except ResponseError as error:
-            raise UnreadableRecordError(str(error)) from error
-        return read_job(fields) if fields else None
-
-    def facts(self, job_id: str, *names: str) -> list[str | None]:
-        """Some fields of a job's record as they stand now."""
-        return list(self.redis.hmget(self.key("job", job_id), names))
-
-    def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
-        """The records of many jobs, in order; ids that are gone are left out.
-
-        A record that cannot be read stops no page of others: what is left of it stands in.
-        """
-        asked = list(job_ids)
-        with self.redis.pipeline(transaction=False) as pipe:
-            for job_id in asked:
-                pipe.hgetall(self.key("job", job_id))
-            for job_id, fields in zip(asked, pipe.execute(raise_on_error=False), strict=True):
-                if isinstance(fields, ResponseError):
-                    yield remains_of(job_id, {}, str(fields))
-                elif isinstance(fields, Exception):
-                    raise fields
-                elif fields:
-                    yield read_or_remains(job_id, fields)
-
-    def recent_ids(self, limit: int) -> list[str]:
-        """Ids of all jobs, newest first."""
-        return list(self.redis.zrange(self.key("jobs"), 0, limit - 1, desc=True))
-
-    def batch_ids(self) -> list[str]:
-        """Ids of all batches, newest first."""
-        return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
-
-    def unsealed(self) -> dict[str, int]:
-        """Batches whose manifest is not wholly in, and since when, in ms.
-
-        It comes in right now, or whoever submitted it died over it.
-        """
-        ids = self.batch_ids()
-        with self.redis.pipeline(transaction=False) as pipe:
-            for batch_id in ids:
-                pipe.hmget(self.key("batch", batch_id), "sealed", "unsealed_at", "created_at")
-            found = pipe.execute()
-        return {
-            batch_id: int(since or created or 0)
-            for batch_id, (sealed, since, created) in zip(ids, found, strict=True)
-            if sealed != "1"
-        }
-
-    def row_ids(self, batch_id: str) -> list[str]:
-        """Ids of a batch's jobs, in the order of its rows."""
-        return list(self.redis.zrange(self.key("rows", batch_id), 0, -1))
-
-    def standing(self, batch_id: str) -> Iterator[list[Standing]]:
-        """Where a batch's jobs stand, a page at a time, in the order of its rows."""
-        rows, start = self.key("rows", batch_id), 0
-        while page := self.redis.zrange(rows, start, start + PAGE - 1):
-            flat = self.scripts.run("standing", *page)
-            yield [
-                Standing(job_id, State(flat[2 * at]), flat[2 * at + 1])
-                for at, job_id in enumerate(page)
-                if flat[2 * at]
-            ]
-            start += PAGE
-
-    def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
-        """Ids of the jobs that are held for a reason."""
-        keys = [
-            key
-            for key in self.redis.smembers(self.key("holds"))
-            if key.endswith(f":{reason}") and account in (None, key.rsplit(":", 2)[1])
-        ]
-        return sorted(self.redis.sunion(keys)) if keys else []
-
-    def held_count(self, reason: Reason) -> int:
-        """How many jobs are held for a reason."""
-        return self.counts()[1].get(reason, 0)
-
-    def holding_accounts(self, reason: Reason) -> set[str]:
-        """The accounts on which jobs are held for a reason."""
-        keys = self.redis.smembers(self.key("holds"))
-        return {
-            key.rsplit(":", 2)[1]
-            for key in keys
-            if key.endswith(f":{reason}") and self.redis.exists(key)
-        }
-
-    def batch(self, batch_id: str) -> Batch | None:
-        """A batch's record, or None."""
-        fields = self.redis.hgetall(self.key("batch", batch_id))
-        return read_batch(batch_id, fields) if fields else None
-
-    def pace(self) -> Pace:
-        """What clips took lately, and how many jobs the ticker admits at once."""
-        meta, now = self.key("meta"), self.now_ms()
-        admit, last_tick = self.redis.hmget(meta, "admit", "last_tick")
-        return read_pace(self.redis.hgetall(self.key("pace")), admit, last_tick, now)
-
-    def flows(self) -> dict[str, int]:
-        """The active flows, and how many jobs wait in each."""
-        flows = self.redis.zrange(self.key("flows"), 0, -1)
-        with self.redis.pipeline(transaction=False) as pipe:
-            for flow in flows:
-                pipe.llen(self.key("flow", flow))
-            return dict(zip(flows, pipe.execute(), strict=True))
-
-    def counts(self) -> tuple[dict[State, int], dict[Reason, int]]:
-        """All jobs by state, and the held ones by reason."""
-        return read_counts(self.redis.hgetall(self.key("counts")))
-
-    def account(self, name: str) -> Account:
-        """What is known of an account."""
-        return read_account(name, self.redis.hgetall(self.key("account", name)))
-
-    def accounts(self) -> list[Account]:
-        """All accounts whose balance was read."""
-        names = sorted(self.redis.smembers(self.key("accounts")))
-        return [self.account(name) for name in names]
-
     def note_bind_id(self, account: str, bind_id: str) -> None:
         """Keep what binds an anonymous account to a registered one: the first word stands."""
         self.redis.hsetnx(self.key("account", account), "bind_id", bind_id)
-
-
-def pages(values: Iterable[T]) -> Iterator[list[T]]:
-    """Values in lists of the size that one script or one round trip carries well."""
-    iterator = iter(values)
-    while page := list(islice(iterator, PAGE)):
-        yield page
-
-
-def _as_argument(jobs: Iterable[NewJob]) -> str:
-    return _json([_as_object(job) for job in jobs])
-
-
-def _as_object(job: NewJob) -> dict[str, Any]:
-    fields = {"payload": _json(job.payload), "parent": job.parent_id}
-    if job.follows:
-        fields["follows"] = job.follows
-    if webhook := job.payload.get("webhook"):
-        fields["webhook"] = webhook
-    return {
-        "id": job.id,
-        "key": job.key,
-        "fingerprint": job.fingerprint,
-        "flow": job.flow,
-        "batch": job.batch_id,
-        "row": job.row,
-        "fields": fields,
-    }
 
 
 def _pairs(facts: Mapping[str, str]) -> list[str]:

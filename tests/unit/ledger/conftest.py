@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
-from worker.ledger.ledger import Ledger, NewJob
+from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
+from worker.ledger.submissions import NewJob
 
 LEASE = 30.0
 CLOCK = "local function clock() return tonumber(redis.call('GET', 'test:clock')) end"

@@ -4,8 +4,9 @@ import pytest
 
 from tests.unit.ledger.conftest import House
 from worker.ledger.hooks import AT_ONCE, LEASE_SECONDS, Hook, Hooks
-from worker.ledger.ledger import Commit, NewJob
+from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob
 
 URL = "https://one.example/told"
 OTHER = "https://two.example:8443/told?x=1"

@@ -37,9 +37,10 @@ from tests.unit.ledger.model import (
     Model,
     ModelJob,
 )
-from worker.ledger.ledger import Commit, Ledger, NewJob
+from worker.ledger.ledger import Commit, Ledger
 from worker.ledger.payments import Payments
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob
 
 DUMP = """
 local out = {}

@@ -4,8 +4,10 @@ import pytest
 
 from tests.unit.ledger.conftest import House
 from worker.ledger.batches import read_pace
-from worker.ledger.ledger import PAGE, Commit, NewJob
+from worker.ledger.ledger import Commit
+from worker.ledger.pages import PAGE
 from worker.ledger.states import State
+from worker.ledger.submissions import NewJob
 
 
 def fill(house: House, batch_id: str, jobs: int, priority: str = "normal") -> None:

@@ -9,8 +9,9 @@ import pytest
 from tests.support.valkey import Valkey
 from tests.unit.ledger.conftest import CLOCK, LEASE, House
 from worker import durability
-from worker.ledger.ledger import Ledger, NewJob
+from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
+from worker.ledger.submissions import NewJob
 
 
 @contextmanager

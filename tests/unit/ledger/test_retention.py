@@ -6,9 +6,10 @@ from uuid import uuid4
 import pytest
 
 from tests.unit.ledger.conftest import House
-from worker.ledger.ledger import Commit, NewJob
+from worker.ledger.ledger import Commit
 from worker.ledger.names import take
 from worker.ledger.states import State
+from worker.ledger.submissions import NewJob
 from worker.retention import due, prune
 from worker.storage import Store, StoreFailed
 

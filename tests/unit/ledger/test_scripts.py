@@ -7,8 +7,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from tests.unit.ledger.conftest import LEASE, House
-from worker.ledger.ledger import Commit, NewJob
+from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob
 
 
 def state(house: House, job_id: str = "j") -> State:

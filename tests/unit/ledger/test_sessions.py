@@ -1,9 +1,10 @@
 """One message at a time in a session, whoever sends it, and shared batches one job at a time."""
 
 from tests.unit.ledger.conftest import House
-from worker.ledger.ledger import Commit, NewJob
+from worker.ledger.ledger import Commit
 from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob
 
 
 def job(house: House, job_id: str) -> Job:

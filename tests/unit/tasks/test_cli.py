@@ -16,7 +16,8 @@ from tests.support.commands import Answer, reelqueue
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import Desk
 from worker.fleet import announce
-from worker.ledger.ledger import PAGE, Commit
+from worker.ledger.ledger import Commit
+from worker.ledger.pages import PAGE
 from worker.ledger.states import Reason, State
 
 URL = "https://example.org/a.jpg"

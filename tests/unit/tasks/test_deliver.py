@@ -13,8 +13,9 @@ from tasks.step import Step
 from tests.support.waiting import free_port
 from tests.unit.test_clips import clip
 from worker.leases import Lease
-from worker.ledger.ledger import Commit, NewJob
+from worker.ledger.ledger import Commit
 from worker.ledger.states import State
+from worker.ledger.submissions import NewJob
 from worker.media.prepared import sha256_of
 from worker.nemo.errors import Unreachable
 from worker.runtime import Runtime

@@ -10,7 +10,7 @@ from tasks.manifest import read
 from tests.bench.submit import PROMPT, measure, write
 from tests.support.valkey import Valkey
 from tests.unit.tasks.conftest import Desk
-from worker.ledger.ledger import PAGE
+from worker.ledger.pages import PAGE
 
 
 def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_path: Path) -> None:
