@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     balance_seconds: Seconds = Field(60, description="How often the balance is read.")
     hint_cap: int = Field(500, ge=1, description="The most hints waiting in the Celery queue.")
     result_days: float = Field(30, gt=0, description="How long finished records are kept, in days.")
+    tombstone_days: float | None = Field(
+        None, gt=0, description="How long a pruned job's key stays known, in days; none: for good."
+    )
 
     # --- timing --------------------------------------------------------------------------------
     render_poll_seconds: Seconds = Field(30, description="Between two looks at a render.")

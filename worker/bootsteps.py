@@ -120,7 +120,12 @@ class AgendaStep(bootsteps.StartStopStep):
         def forget() -> None:
             if not runtime.duty.draining and ticker.lead():
                 before = moment_before(runtime.ledger, runtime.settings.result_days)
-                gone = prune(runtime.ledger, before, go_on=lambda: not runtime.duty.draining)
+                gone = prune(
+                    runtime.ledger,
+                    before,
+                    tombstone_days=runtime.settings.tombstone_days,
+                    go_on=lambda: not runtime.duty.draining,
+                )
                 if gone.jobs or gone.batches:
                     log.info("old records were pruned", jobs=gone.jobs, batches=gone.batches)
                 sweep(runtime.media, runtime.output)

@@ -59,6 +59,7 @@ def prune(
     ledger: Ledger,
     before: int,
     *,
+    tombstone_days: float | None = None,
     clips: Store | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Pruned:
@@ -67,6 +68,7 @@ def prune(
     Args:
         ledger: Whose.
         before: The moment, in ms.
+        tombstone_days: How long their keys stay known; None: for good.
         clips: The store from which their files go too, before their record; None: they stay.
         go_on: Asked before each page of jobs.
 
@@ -78,7 +80,7 @@ def prune(
         old = _old_ones(ledger, page, before)
         if clips is not None:
             files += _delete(old, clips)
-        gone = _forget(ledger, old, before)
+        gone = _forget(ledger, old, before, int((tombstone_days or 0) * DAY_MS))
         jobs += gone
         kept += len(page) - gone
     return Pruned(jobs, sum(_forget_batches(ledger, before)), files)
@@ -130,11 +132,11 @@ def _delete(old: list[_Old], clips: Store) -> int:
     return sum(bool(job.files) for job in old)
 
 
-def _forget(ledger: Ledger, old: list[_Old], before: int) -> int:
+def _forget(ledger: Ledger, old: list[_Old], before: int, keep: int) -> int:
     """Run the script, and let go of the names of what it took. Returns how many went."""
     if not old:
         return 0
-    verdicts = ledger.scripts.run("prune", before, *(job.id for job in old))
+    verdicts = ledger.scripts.run("prune", before, keep, *(job.id for job in old))
     gone = [job for job, verdict in zip(old, verdicts, strict=True) if verdict != "KEPT"]
     with ledger.redis.pipeline(transaction=False) as pipe:
         for job in gone:

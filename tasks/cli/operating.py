@@ -113,12 +113,17 @@ def prune(
     """
     producer = default_producer()
     producer.ping()
-    ledger = producer.ledger
-    before = moment_before(ledger, producer.settings.result_days if days is None else days)
+    ledger, settings = producer.ledger, producer.settings
+    before = moment_before(ledger, settings.result_days if days is None else days)
     if dry_run:
         found = Pruned(due(ledger, before), 0, 0)
     else:
-        found = forget(ledger, before, clips=producer.output if clips else None)
+        found = forget(
+            ledger,
+            before,
+            tombstone_days=settings.tombstone_days,
+            clips=producer.output if clips else None,
+        )
     if as_json:
         moment = datetime.fromtimestamp(before / 1000, UTC).isoformat()
         emit({**asdict(found), "before": moment, "dry_run": dry_run})

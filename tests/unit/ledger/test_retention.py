@@ -86,6 +86,20 @@ def test_a_late_repeat_finds_the_tombstone(house: House, state: State) -> None:
     assert house.admit() == []
 
 
+def test_a_tombstone_lasts_for_good_or_as_long_as_is_said(house: House) -> None:
+    ended(house, "one")
+    house.later(31 * DAY)
+    pruned(house)
+    assert house.redis.ttl("idem:{t}:key of one") == -1
+    ended(house, "two")
+    house.later(31 * DAY)
+    prune(house.ledger, ago(house), tombstone_days=90)
+    prune(house.ledger, ago(house), tombstone_days=90)
+    assert 89 * DAY < house.redis.ttl("idem:{t}:key of two") <= 90 * DAY
+    assert house.redis.ttl("idem:{t}:key of one") == -1
+    assert house.ledger.tombstone("key of two") is State.SUCCEEDED
+
+
 def test_what_is_not_at_an_end_or_not_told_stays(house: House) -> None:
     house.submit("waits")
     house.submit("held")

@@ -285,5 +285,5 @@ def test_what_is_remembered_of_a_session_goes_with_the_record(house: House) -> N
     house.ledger.commit("b", second, Commit(State.SUCCEEDED, outcome="done"))
     assert house.redis.exists("session:{t}:s")
     house.redis.delete("outbox:{t}")
-    assert house.ledger.scripts.run("prune", 10**15, "b") == ["PRUNED"]
+    assert house.ledger.scripts.run("prune", 10**15, 0, "b") == ["PRUNED"]
     assert not house.redis.exists("session:{t}:s")

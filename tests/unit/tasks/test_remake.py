@@ -54,7 +54,7 @@ def test_what_was_pruned_is_at_its_end(desk: Desk) -> None:
     made = redo(desk.producer, parent)
     desk.end(made.job_id, State.SUCCEEDED)
     desk.producer.ledger.redis.delete("outbox:{rq}")
-    assert desk.producer.ledger.scripts.run("prune", 10**15, made.job_id) == ["PRUNED"]
+    assert desk.producer.ledger.scripts.run("prune", 10**15, 0, made.job_id) == ["PRUNED"]
     assert not redo(desk.producer, parent).duplicate
 
 

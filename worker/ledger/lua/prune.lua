@@ -1,7 +1,8 @@
--- prune(before, id, ...) -> {PRUNED | KEPT | GONE, ...}
+-- prune(before, keep, id, ...) -> {PRUNED | KEPT | GONE, ...}
 -- Forgets jobs that reached an end before a moment and have been told. Of each its key is left, as
--- a tombstone with the job's end, so that a late repeat of it pays nothing. Safe twice.
-local before = number(ARGV[2])
+-- a tombstone with the job's end, so that a late repeat of it pays nothing: for keep ms, or for
+-- good (0). Safe twice.
+local before, keep = number(ARGV[2]), number(ARGV[3])
 
 local function prune(id)
   local state, finished, key, fingerprint, batch = unpack(redis.call('HMGET', job_key(id), 'state',
@@ -13,7 +14,9 @@ local function prune(id)
   if not ENDS[state] or number(finished) >= before
     or redis.call('ZSCORE', OUTBOX, 'job:' .. id) then return 'KEPT' end
   if key and key ~= '' then
-    redis.call('SET', 'idem:{' .. ns .. '}:' .. key, id .. '|' .. fingerprint .. '|' .. state)
+    local idem = 'idem:{' .. ns .. '}:' .. key
+    redis.call('SET', idem, id .. '|' .. fingerprint .. '|' .. state)
+    if keep > 0 then redis.call('PEXPIRE', idem, keep) end
   end
   count({batch = batch or ''}, 'n:' .. state, -1)
   if batch and batch ~= '' then
@@ -27,5 +30,5 @@ local function prune(id)
 end
 
 local out = {}
-for at = 3, #ARGV do out[#out + 1] = prune(ARGV[at]) end
+for at = 4, #ARGV do out[#out + 1] = prune(ARGV[at]) end
 return out
