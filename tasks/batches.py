@@ -8,12 +8,14 @@ from itertools import chain, islice
 from shlex import quote
 from typing import Any
 
+from tasks.entries import new_row, refuse_conflict
+from tasks.errors import BatchNameTaken, KeyConflict
 from tasks.inventory import write_at_the_end
 from tasks.lines import ManifestError
 from tasks.manifest import Manifest, Row, batch_id_for
 from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, InvalidPayloadError, webhook_address
-from tasks.producer import BatchNameTaken, KeyConflict, Producer, new_row, refuse_conflict
+from tasks.producer import Producer
 from tasks.rejects import Rejects
 from worker.ledger.pages import pages
 from worker.ledger.states import Reason

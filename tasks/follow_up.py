@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tasks.balances import read_balances
+from tasks.entries import refuse_conflict
+from tasks.errors import UnknownId
 from tasks.intents import Intent, intent_of
 from tasks.media import Contents, keep_in
 from tasks.payload import ImageJob, Result, job_id_for
-from tasks.producer import Producer, Submission, UnknownId, refuse_conflict
+from tasks.producer import Producer, Submission
 from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
 from worker.ledger.submissions import NewJob

@@ -12,7 +12,8 @@ from typing import Any, Final
 import sentry_sdk
 import structlog
 
-from tasks.producer import Producer, UnknownId
+from tasks.errors import UnknownId
+from tasks.producer import Producer
 from worker.ledger.hooks import Hook, Hooks
 from worker.ledger.records import UnreadableRecordError
 from worker.runtime import Runtime, get_runtime

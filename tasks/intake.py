@@ -4,8 +4,9 @@ from typing import Any
 
 from celery import Task, shared_task
 
+from tasks.errors import RedisUnavailable
 from tasks.payload import ImageJob
-from tasks.producer import Producer, RedisUnavailable
+from tasks.producer import Producer
 from worker.runtime import get_runtime
 
 

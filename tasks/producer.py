@@ -20,33 +20,18 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from config.settings import Settings, get_settings
+from tasks.entries import new_job, refuse_conflict
+from tasks.errors import RedisUnavailable, UnknownId
 from tasks.media import Contents, keep_in
-from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result, job_id_for
+from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result
 from tasks.results import batch_of, result_of
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.pages import PAGE, pages
 from worker.ledger.states import Reason, State
-from worker.ledger.submissions import NewJob, Submitted
 from worker.storage import Store
 
 POLL_SECONDS: Final = 0.5
-
-
-class KeyConflict(ValueError):  # noqa: N818 - named for what happened
-    """The key is known with another payload. Nothing was enqueued."""
-
-
-class BatchNameTaken(ValueError):  # noqa: N818 - as above
-    """Another manifest has a batch of this name. Nothing was enqueued."""
-
-
-class UnknownId(LookupError):  # noqa: N818 - as above
-    """There is no job and no batch of that id."""
-
-
-class RedisUnavailable(ConnectionError):  # noqa: N818 - as above
-    """Redis does not answer. The text says what to do; no address in it holds a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,43 +379,6 @@ def _summed(any_id: str, verdicts: Counter[str]) -> Change:
         changed=sum(n for verdict, n in verdicts.items() if verdict in CHANGED),
         skipped={verdict.lower(): n for verdict, n in verdicts.items() if verdict not in CHANGED},
     )
-
-
-def new_job(job: ImageJob, *, key: str | None = None, batch_id: str = "", row: int = 0) -> NewJob:
-    """The ledger's record of a job; ``key`` stands in where it has none of its own."""
-    return _record(job, job.fingerprint, key=key, batch_id=batch_id, row=row)
-
-
-def new_row(job: ImageJob, *, batch_id: str, row: int) -> NewJob:
-    """The record of a batch's row: the same picture under the same words is the same row."""
-    fingerprint = job.fingerprint
-    key = f"batch:{batch_id}:{fingerprint}"
-    return _record(job, fingerprint, key=key, batch_id=batch_id, row=row)
-
-
-def _record(job: ImageJob, fingerprint: str, *, key: str | None, batch_id: str, row: int) -> NewJob:
-    return NewJob(
-        id=job_id_for(job.key or key),
-        payload=job.model_dump(mode="json", exclude_none=True),
-        fingerprint=fingerprint,
-        priority=job.priority,
-        key=job.key or key or "",
-        batch_id=batch_id,
-        row=row,
-    )
-
-
-def refuse_conflict(job: ImageJob, answer: Submitted) -> None:
-    """Refuse a key that is known with another payload.
-
-    Raises:
-        KeyConflict: It is.
-    """
-    if answer.verdict == "CONFLICT":
-        raise KeyConflict(
-            f"key: {job.key!r} is known with another payload (job {answer.job_id}). Use another "
-            f"key for another job."
-        )
 
 
 @lru_cache(maxsize=1)

@@ -8,9 +8,11 @@ import hashlib
 from dataclasses import replace
 from itertools import count
 
+from tasks.entries import new_job, refuse_conflict
+from tasks.errors import UnknownId
 from tasks.manifest import filled
 from tasks.payload import ImageJob, InvalidPayloadError, job_id_for
-from tasks.producer import Producer, Submission, UnknownId, new_job, refuse_conflict
+from tasks.producer import Producer, Submission
 from worker.ledger.records import Job
 from worker.ledger.states import State
 from worker.ledger.submissions import SINGLE, NewJob

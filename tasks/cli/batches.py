@@ -15,12 +15,13 @@ from tasks.batches import BatchSubmission, SessionMode, submit_batch
 from tasks.cli.guard import CommandError, Exit
 from tasks.cli.output import Json, console, emit, note, plain, tell_batch
 from tasks.cli.watching import settle, verdict
+from tasks.errors import UnknownId
 from tasks.export import write_csv, write_jsonl
 from tasks.inventory import write_inventory
 from tasks.manifest import Manifest, read
 from tasks.page import write_page
 from tasks.payload import Batch, webhook_address
-from tasks.producer import Producer, UnknownId, default_producer
+from tasks.producer import Producer, default_producer
 from tasks.rejects import Rejects, place_beside
 from tasks.trial import try_batch
 from worker.storage import StoreFailed

@@ -8,7 +8,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from config.settings import Settings
-from tasks.producer import Producer, RedisUnavailable
+from tasks.errors import RedisUnavailable
+from tasks.producer import Producer
 from worker.durability import Finding, inspect
 from worker.fleet import fleet
 from worker.storage import StoreFailed

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from typer.core import TyperGroup
 
+from tasks.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.lines import ManifestError
 from tasks.payload import InvalidPayloadError
-from tasks.producer import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from worker.ledger.records import UnreadableRecordError
 from worker.storage import StoreFailed
 

@@ -20,9 +20,10 @@ from tasks.cli.output import (
     tell_result,
 )
 from tasks.cli.watching import tell_ends
+from tasks.errors import UnknownId
 from tasks.media import problems_of
 from tasks.payload import DEFAULT_PROMPT, Batch, ImageJob, InvalidPayloadError, Result
-from tasks.producer import Producer, UnknownId, default_producer
+from tasks.producer import Producer, default_producer
 from worker.ledger.states import Reason, State
 
 

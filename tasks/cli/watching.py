@@ -15,8 +15,9 @@ from rich.text import Text
 
 from tasks.cli.guard import Exit
 from tasks.cli.output import STYLES, Json, console, emit, note, plain, short, summary, tell_result
+from tasks.errors import RedisUnavailable
 from tasks.payload import Batch, Result
-from tasks.producer import POLL_SECONDS, Producer, RedisUnavailable, default_producer
+from tasks.producer import POLL_SECONDS, Producer, default_producer
 
 OUTAGE_SECONDS: Final = 60.0
 """How long Redis may be away before a watcher gives up. The jobs do not."""

@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tasks.entries import new_job
 from tasks.payload import ImageJob
-from tasks.producer import new_job
 from tests.integration.conftest import House, passing_house
 from tests.support.waiting import wait_until
 from worker.retention import prune

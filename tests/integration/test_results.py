@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.entries import new_job
 from tasks.payload import ImageJob
-from tasks.producer import new_job
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
 from worker.clips import inspect, probe

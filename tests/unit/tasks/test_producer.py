@@ -10,17 +10,12 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from tasks.batches import SessionMode, submit_batch
+from tasks.entries import new_job
+from tasks.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.manifest import Manifest, given_rows, read
 from tasks.media import Contents
 from tasks.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
-from tasks.producer import (
-    BatchNameTaken,
-    KeyConflict,
-    Producer,
-    RedisUnavailable,
-    UnknownId,
-    new_job,
-)
+from tasks.producer import Producer
 from tasks.remedies import remedy_for
 from tasks.trial import try_batch
 from tests.support.waiting import free_port

@@ -4,7 +4,8 @@ import pytest
 
 import tasks
 from config.settings import get_settings
-from tasks.producer import KeyConflict, Submission, UnknownId
+from tasks.errors import KeyConflict, UnknownId
+from tasks.producer import Submission
 from tasks.remake import redo
 from tests.support.commands import forget
 from tests.unit.tasks.conftest import Desk
