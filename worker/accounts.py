@@ -22,8 +22,6 @@ from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, SessionNotFound, TokenRefused
 
 ANONYMOUS: Final = "anonymous"
-ASKING_SECONDS: Final = 60
-"""How long one worker may take to ask for a token before another tries."""
 RENEW_EARLY_MS: Final = 3_600_000
 """An hour: no job should meet the token's end in its middle."""
 
@@ -165,7 +163,8 @@ class Accounts:
             return stored
         redis, lock = self._ledger.redis, self._ledger.key("token_lock")
         mine = uuid4().hex
-        if not redis.set(lock, mine, nx=True, ex=ASKING_SECONDS):
+        # A lease: a worker that died while it asked keeps nobody longer than its jobs.
+        if not redis.set(lock, mine, nx=True, px=self._ledger.lease_ms):
             raise TokenPendingError
         try:
             return self._stored() or self._ask()

@@ -55,8 +55,8 @@ class Provocation:
 
 
 def refuse(call: str, code: int) -> Provocation:
-    """A call that is refused, often enough for every victim at once."""
-    return Provocation(({"call": call, "action": "refuse", "code": code, "times": 3},))
+    """A call that is refused now and then, as long as somebody is to die of it."""
+    return Provocation(({"call": call, "action": "refuse", "code": code, "ratio": 0.4},))
 
 
 PROVOKED: Final[Mapping[str, Provocation]] = {
@@ -73,7 +73,7 @@ PROVOKED: Final[Mapping[str, Provocation]] = {
         ({"call": "state", "action": "slow", "seconds": 1.0, "times": 20},)
     ),
     "record.render_submitted": Provocation(
-        ({"call": "export", "action": "reset", "done": True, "times": 3},)
+        ({"call": "export", "action": "reset", "done": True, "ratio": 0.4},)
     ),
 }
 
