@@ -3,6 +3,7 @@
 Nothing is decoded before that: a file of a few bytes may claim a picture that fills all memory.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from pillow_heif import register_heif_opener
 
 from worker.media.kinds import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, WEBP, Kind, recognise
@@ -116,7 +118,10 @@ def memory_for(source: Path, name: str) -> int:
     if found is None or found.family != "picture":
         return 0
     with picture_of(source, name) as kind, opened(source, name, kind) as image:
-        decoded = image.width * image.height * _BYTES_A_PIXEL.get(kind, _BYTES_A_PIXEL_ELSE)
+        if kind is AVIF:
+            # Its decoder follows the stream, whatever size the header says. One at a time, then.
+            return MOST_MEMORY
+        decoded = _pixels_of(image) * _BYTES_A_PIXEL.get(kind, _BYTES_A_PIXEL_ELSE)
         if kind is JPEG and not comes_in_rows(source):
             decoded += image.width * image.height * len(image.getbands()) * _BYTES_A_COEFFICIENT
         return decoded
@@ -155,9 +160,11 @@ def opened(source: Path, name: str, kind: Kind) -> Iterator[Image.Image]:
         MediaRefused: It has, or claims, too many pixels.
     """
     with _open(source, kind) as image:
-        pixels = image.width * image.height
+        pixels = _pixels_of(image)
         # Before anything else: reading the orientation of a PNG decodes all of it.
         if pixels > MAX_PIXELS:
+            if image.width * image.height <= MAX_PIXELS:
+                raise bad_picture(name, "is stored in tiles of more pixels than can be decoded")
             if kind is not JPEG or not comes_in_rows(source):
                 raise _too_many_pixels(name, image, kind)
             if pixels > source.stat().st_size * MOST_PIXELS_A_BYTE:
@@ -179,6 +186,15 @@ def _open(source: Path, kind: Kind) -> Iterator[Image.Image]:
     # of the turned picture where a TIFF lies on its side, and scrambles it.
     with source.open("rb") as file, Image.open(file, formats=_DECODERS[kind]) as image:
         yield image
+
+
+def _pixels_of(image: Image.Image) -> int:
+    """How many pixels are decoded at once: a tile of a TIFF may be larger than the picture."""
+    pixels = image.width * image.height
+    if isinstance(image, TiffImageFile):
+        tile = (int(image.tag_v2.get(tag, 1)) for tag in (TILEWIDTH, TILELENGTH))
+        pixels = max(pixels, math.prod(tile))
+    return pixels
 
 
 def _too_many_pixels(name: str, image: Image.Image, kind: Kind) -> MediaRefused:

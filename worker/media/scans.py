@@ -7,6 +7,7 @@ from typing import Final
 _SOS: Final = 0xDA
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
+_WITHOUT_LENGTH: Final = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 
 MOST_PIXELS_A_BYTE: Final = 256
 """A block of 64 pixels takes a code for its mean and one for its end, of a bit each at least."""
@@ -35,6 +36,9 @@ def _first_scan_holds_all(data: mmap.mmap) -> bool:
         while data[at + 1] == 0xFF:  # noqa: PLR2004 - as above: fill bytes before a marker
             at += 1
         marker = data[at + 1]
+        if marker in _WITHOUT_LENGTH:
+            # None belongs here. Whoever reads a length behind it is led past the real frame.
+            return False
         if marker == _SOS:
             return 0 < colours == data[at + 4]
         if marker in _FRAMES:

@@ -159,6 +159,28 @@ def test_a_vast_jpeg_that_must_be_held_whole_is_refused(
     assert "plain JPEG" in error.remedy
 
 
+def tiled(side: int, tile: int) -> bytes:
+    """A grey TIFF of that side in one tile, of which most lies outside, all zeros and packed."""
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(bytes(tile)) for _ in range(tile)) + packer.flush()
+    packed += bytes(len(packed) % 2)
+    tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 284: 1}
+    tags |= {322: tile, 323: tile, 324: 8, 325: len(packed)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\x00" + struct.pack("<I", 8 + len(packed))
+    return head + packed + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_a_small_picture_in_a_vast_tile_is_refused(given: Path, workdir: Path) -> None:
+    given.write_bytes(tiled(64, 64))
+    assert prepare_image(given, "a.tif", workdir).width == 64
+    given.write_bytes(tiled(64, 10_240))
+    assert given.stat().st_size < 10**6
+    error = refused(given, "tile.tif", workdir)
+    assert error.code == "bad_image"
+    assert "tiles" in error.message
+
+
 @pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP", "JPEG"])
 def test_a_claimed_size_beyond_the_limit_is_refused(given: Path, workdir: Path, form: str) -> None:
     """The header alone says so; there are no such pixels behind it."""
