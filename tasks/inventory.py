@@ -31,7 +31,7 @@ def write_inventory(producer: Producer, batch_id: str) -> bool:
     with producer.reaching():
         batch = producer.ledger.batch(batch_id)
         pruned = producer.ledger.redis.hget(producer.ledger.key("batch", batch_id), "pruned")
-    if batch is None or not batch.total or int(pruned or 0):
+    if batch is None or not batch.total or pruned:
         return False
     with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
         path = Path(folder) / NAME

@@ -1,5 +1,7 @@
 """Notify: tell the world what became of a job, from the outbox that its last commit filled."""
 
+from contextlib import suppress
+
 from celery import current_app, states
 from celery.exceptions import TaskRevokedError
 
@@ -45,7 +47,7 @@ def notify(entry: str) -> str:
                 backend.store_result(job_id, record["progress"], "PROGRESS")
     runtime.ledger.told(entry, job.revision)
     if job.batch_id:
-        write_at_the_end(
-            Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output), job.batch_id
-        )
+        producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
+        with suppress(UnreadableRecordError):
+            write_at_the_end(producer, job.batch_id)
     return job.state.value

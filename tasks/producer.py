@@ -25,9 +25,11 @@ from tasks.errors import RedisUnavailable, UnknownId
 from tasks.media import Contents, keep_in
 from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result
 from tasks.results import batch_of, result_of
+from worker.ledger.batches import remains_of_batch
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.pages import PAGE, pages
+from worker.ledger.records import UnreadableRecordError
 from worker.ledger.states import Reason, State
 from worker.storage import Store
 
@@ -247,7 +249,14 @@ class Producer:
         """The records of all batches, newest first."""
         with self.reaching():
             batch_ids = self.ledger.batch_ids()
-        return (self.get_batch(batch_id) for batch_id in batch_ids)
+        return map(self._listed_batch, batch_ids)
+
+    def _listed_batch(self, batch_id: str) -> Batch:
+        try:
+            return self.get_batch(batch_id)
+        except UnreadableRecordError as error:
+            remains = remains_of_batch(batch_id, str(error))
+            return batch_of(remains, clip_cost=0, pace=self.ledger.pace(), flows={})
 
     def is_batch(self, any_id: str) -> bool:
         """Whether an id is a batch's, not a job's.

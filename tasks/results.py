@@ -37,13 +37,28 @@ SENTENCES: Final = {
 
 
 def result_of(job: records.Job, output: Store, *, now: float | None = None) -> Result:
-    """The public record of a job.
+    """The public record of a job; of one whose facts make no sense, what is left.
 
     Args:
         job: The job as the ledger has it.
         output: The store of the finished clips, which knows their addresses.
         now: Seconds since the epoch; the present if None.
     """
+    try:
+        return _result(job, output, now)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # They are JSON that this service wrote, and nobody checks again before it is shown.
+        return _result(records.remains_of_job(job, f"{type(error).__name__}: {error}"), output, now)
+
+
+def _result(job: records.Job, output: Store, now: float | None) -> Result:
     payload = job.payload
     return Result(
         job_id=job.id,

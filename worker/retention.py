@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from redis.exceptions import ResponseError
 
+from worker.ledger.connection import answers
 from worker.ledger.ledger import Ledger
 from worker.ledger.names import folded
 from worker.ledger.pages import PAGE
@@ -112,17 +114,27 @@ def _old_ones(ledger: Ledger, job_ids: list[str], before: int) -> list[_Old]:
     with ledger.redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hmget(ledger.key("job", job_id), _FIELDS)
-        found = pipe.execute()
-    return [
-        _Old(job_id, name or "", _files(clip))
-        for job_id, (state, finished, name, clip) in zip(job_ids, found, strict=True)
-        if state is None or (State(state).is_end and int(finished or 0) < before)
-    ]
+        found = answers(pipe)
+    old = (_old(*job, before) for job in zip(job_ids, found, strict=True))
+    return [job for job in old if job is not None]
+
+
+def _old(job_id: str, found: Any, before: int) -> _Old | None:  # noqa: ANN401 - a reply
+    """A job whose time is over. What cannot be read stays, for whoever restores it."""
+    if isinstance(found, ResponseError):
+        return None
+    state, finished, name, clip = found
+    try:
+        if state is not None and (not State(state).is_end or int(finished or 0) >= before):
+            return None
+        return _Old(job_id, name or "", _files(clip))
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def _files(clip: str | None) -> tuple[str, ...]:
     found: dict[str, Any] = json.loads(clip) if clip else {}
-    return tuple(found[name] for name in ("key", "poster") if found.get(name))
+    return tuple(str(found[name]) for name in ("key", "poster") if found.get(name))
 
 
 def _delete(old: list[_Old], clips: Store) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from worker.ledger.fields import int_of
+from worker.ledger.fields import float_or_zero, int_or_zero
 
 FIRST_WINDOW: Final = 5
 """Messages in flight that an account begins with; the scripts have the same figure."""
@@ -68,10 +68,13 @@ class Account:
 
 
 def read_account(name: str, fields: Mapping[str, str]) -> Account:
-    """Read an account's record; of one that has none, nothing is held against it."""
+    """Read an account's record; of one that has none, nothing is held against it.
+
+    A figure that is no number counts as not known: the next reading of the balance writes it anew.
+    """
 
     def number(field: str) -> float:
-        return float(fields.get(field) or 0)
+        return float_or_zero(fields.get(field))
 
     return Account(
         name=name,
@@ -82,10 +85,10 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         reserved=number("reserved"),
         spent=number("spent"),
         estimate=number("estimate"),
-        read_at=int_of(fields, "read_at"),
-        cooling_until=int_of(fields, "cooling_until"),
+        read_at=int_or_zero(fields.get("read_at")),
+        cooling_until=int_or_zero(fields.get("cooling_until")),
         window=number("window") or FIRST_WINDOW,
-        refusals=int_of(fields, "refusals"),
+        refusals=int_or_zero(fields.get("refusals")),
         refused=bool(fields.get("refused_at_base")),
         distrust=fields.get("distrust", ""),
         bind_id=fields.get("bind_id", ""),

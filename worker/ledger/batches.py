@@ -1,10 +1,11 @@
 """Batches with their counters, and the pace at which clips come."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from worker.ledger.fields import float_or_none, int_of
+from worker.ledger.fields import float_or_none, int_of, int_or_zero, moment_of
+from worker.ledger.records import UnreadableRecordError
 from worker.ledger.states import RUNNING, Reason, State
 
 
@@ -85,34 +86,49 @@ class Batch:
 
 
 def read_counts(fields: Mapping[str, str]) -> tuple[dict[State, int], dict[Reason, int]]:
-    """The counters by state, and those of the held by reason; zeroes left out."""
-    states = {
-        State(name.removeprefix("n:")): int(value)
-        for name, value in fields.items()
-        if name.startswith("n:") and int(value)
-    }
-    reasons = {
-        Reason(name.removeprefix("h:")): int(value)
-        for name, value in fields.items()
-        if name.startswith("h:") and int(value)
-    }
-    return states, reasons
+    """The counters by state, and those of the held by reason; zeroes left out.
+
+    So is a counter that is no number: the scripts set it aside when they come to it.
+    """
+    states = {state: int_or_zero(fields.get(f"n:{state}")) for state in State}
+    reasons = {reason: int_or_zero(fields.get(f"h:{reason}")) for reason in Reason}
+    return (
+        {state: n for state, n in states.items() if n},
+        {reason: n for reason, n in reasons.items() if n},
+    )
 
 
 def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
-    """Read a batch record."""
+    """Read a batch record.
+
+    Raises:
+        UnreadableRecordError: Its money or its time makes no sense.
+    """
+    try:
+        return _batch(batch_id, fields)
+    except ValueError as error:
+        raise UnreadableRecordError(f"batch {batch_id}: {error}") from error
+
+
+def remains_of_batch(batch_id: str, why: str) -> Batch:
+    """A batch whose record cannot be read, in lists: its id and the reason."""
+    return replace(_batch(batch_id, {}), name=f"It cannot be read: {why}", sealed=True)
+
+
+def _batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
     counts, held_by = read_counts(fields)
     return Batch(
         id=batch_id,
         name=fields.get("name", ""),
         sealed=fields.get("sealed") == "1",
         paused=fields.get("paused") == "1",
-        created_at=int_of(fields, "created_at"),
-        counts=counts,
-        held_by=held_by,
+        created_at=moment_of(fields, "created_at"),
+        # A record that was made anew counts below zero: what is known of it is nothing.
+        counts={state: n for state, n in counts.items() if n > 0},
+        held_by={reason: n for reason, n in held_by.items() if n > 0},
         shared=fields.get("session") == "shared",
         blocked_by=fields.get("blocked_by") or None,
-        committed=float(fields.get("committed") or 0),
+        committed=max(0.0, float_or_none(fields.get("committed")) or 0.0),
         max_credits=float_or_none(fields.get("max_credits")),
         source=fields.get("source", ""),
         webhook_error=fields.get("webhook_error") or None,

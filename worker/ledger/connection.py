@@ -6,9 +6,23 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from config.settings import Settings
+
+
+def answers(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fit no pipeline
+    """The replies of a pipeline: where a key holds something of another kind, the refusal itself.
+
+    Raises:
+        RedisError: The server could not be asked.
+    """
+    found: list[Any] = pipe.execute(raise_on_error=False)
+    for reply in found:
+        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+            raise reply
+    return found
 
 
 def connect(settings: Settings) -> Redis:

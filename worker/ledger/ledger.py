@@ -29,7 +29,7 @@ HAND_BACKS_A_LEASE: Final = 16
 class Claim:
     """The answer to a claim: OK with the record, or why not."""
 
-    verdict: str  # OK, BUSY, EARLY, GONE, POISON
+    verdict: str  # OK, BUSY, EARLY, GONE, POISON, UNREADABLE
     record: Mapping[str, str]
 
 
@@ -213,7 +213,7 @@ class Ledger(Reader):
     # --- people ------------------------------------------------------------------------------
 
     def cancel(self, job_id: str) -> str:
-        """Ask for the end of a job: CANCELLED, REQUESTED, ENDED or GONE."""
+        """Ask for the end of a job: CANCELLED, REQUESTED, ENDED, GONE or UNREADABLE."""
         return self.cancel_many([job_id])[0]
 
     def cancel_many(self, job_ids: Iterable[str]) -> list[str]:
@@ -235,7 +235,11 @@ class Ledger(Reader):
                 yield from verdicts
 
     def release(self, job_id: str, *, mode: str = "", who: str = "") -> str:
-        """Let a held job go on: OK, NOT_HELD, NEEDS_CHOICE, REFUSED or GONE."""
+        """Let a held job go on, or one that had been set aside and can be read now.
+
+        Returns:
+            OK, NOT_HELD, NEEDS_CHOICE, REFUSED, GONE or UNREADABLE.
+        """
         return str(self.scripts.run("release", job_id, mode, who))
 
     def release_many(self, job_ids: Iterable[str], *, mode: str = "", who: str = "") -> list[str]:
@@ -247,7 +251,7 @@ class Ledger(Reader):
         ]
 
     def retry(self, job_id: str) -> str:
-        """Let a failed job go on: OK, NOT_FAILED or GONE."""
+        """Let a failed job go on: OK, NOT_FAILED, GONE or UNREADABLE."""
         return str(self.scripts.run("retry", job_id))
 
     def retry_many(self, job_ids: Iterable[str]) -> list[str]:

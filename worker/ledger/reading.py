@@ -2,16 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from worker.ledger.accounts import Account, read_account
 from worker.ledger.batches import Batch, Pace, read_batch, read_counts, read_pace
+from worker.ledger.connection import answers
+from worker.ledger.fields import int_or_zero
 from worker.ledger.pages import PAGE, pages
 from worker.ledger.records import Job, UnreadableRecordError, read_job, read_or_remains, remains_of
 from worker.ledger.scripts import Scripts
 from worker.ledger.states import Reason, State
+
+_STATES: Final = frozenset(State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +104,12 @@ class Reader:
         with self.redis.pipeline(transaction=False) as pipe:
             for job_id in asked:
                 pipe.hgetall(self.key("job", job_id))
-            for job_id, fields in zip(asked, pipe.execute(raise_on_error=False), strict=True):
-                if isinstance(fields, ResponseError):
-                    yield remains_of(job_id, {}, str(fields))
-                elif isinstance(fields, Exception):
-                    raise fields
-                elif fields:
-                    yield read_or_remains(job_id, fields)
+            found = answers(pipe)
+        for job_id, fields in zip(asked, found, strict=True):
+            if isinstance(fields, ResponseError):
+                yield remains_of(job_id, {}, str(fields))
+            elif fields:
+                yield read_or_remains(job_id, fields)
 
     def recent_ids(self, limit: int) -> list[str]:
         """Ids of all jobs, newest first."""
@@ -125,11 +128,11 @@ class Reader:
         with self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hmget(self.key("batch", batch_id), "sealed", "unsealed_at", "created_at")
-            found = pipe.execute()
+            found = answers(pipe)
         return {
-            batch_id: int(since or created or 0)
-            for batch_id, (sealed, since, created) in zip(ids, found, strict=True)
-            if sealed != "1"
+            batch_id: int_or_zero(fields[1] or fields[2])
+            for batch_id, fields in zip(ids, found, strict=True)
+            if not isinstance(fields, ResponseError) and fields[0] != "1"
         }
 
     def row_ids(self, batch_id: str) -> list[str]:
@@ -137,14 +140,17 @@ class Reader:
         return list(self.redis.zrange(self.key("rows", batch_id), 0, -1))
 
     def standing(self, batch_id: str) -> Iterator[list[Standing]]:
-        """Where a batch's jobs stand, a page at a time, in the order of its rows."""
+        """Where a batch's jobs stand, a page at a time, in the order of its rows.
+
+        What is gone, or stands nowhere that this version knows, is left out.
+        """
         rows, start = self.key("rows", batch_id), 0
         while page := self.redis.zrange(rows, start, start + PAGE - 1):
             flat = self.scripts.run("standing", *page)
             yield [
                 Standing(job_id, State(flat[2 * at]), flat[2 * at + 1])
                 for at, job_id in enumerate(page)
-                if flat[2 * at]
+                if flat[2 * at] in _STATES
             ]
             start += PAGE
 
@@ -171,8 +177,15 @@ class Reader:
         }
 
     def batch(self, batch_id: str) -> Batch | None:
-        """A batch's record, or None."""
-        fields = self.redis.hgetall(self.key("batch", batch_id))
+        """A batch's record, or None.
+
+        Raises:
+            UnreadableRecordError: The record makes no sense to this version.
+        """
+        try:
+            fields = self.redis.hgetall(self.key("batch", batch_id))
+        except ResponseError as error:
+            raise UnreadableRecordError(f"batch {batch_id}: {error}") from error
         return read_batch(batch_id, fields) if fields else None
 
     def pace(self) -> Pace:
@@ -187,15 +200,20 @@ class Reader:
         with self.redis.pipeline(transaction=False) as pipe:
             for flow in flows:
                 pipe.llen(self.key("flow", flow))
-            return dict(zip(flows, pipe.execute(), strict=True))
+            lengths = zip(flows, answers(pipe), strict=True)
+        return {flow: length for flow, length in lengths if isinstance(length, int)}
 
     def counts(self) -> tuple[dict[State, int], dict[Reason, int]]:
         """All jobs by state, and the held ones by reason."""
         return read_counts(self.redis.hgetall(self.key("counts")))
 
     def account(self, name: str) -> Account:
-        """What is known of an account."""
-        return read_account(name, self.redis.hgetall(self.key("account", name)))
+        """What is known of an account; nothing where its record is none."""
+        try:
+            fields = self.redis.hgetall(self.key("account", name))
+        except ResponseError:
+            fields = {}
+        return read_account(name, fields)
 
     def accounts(self) -> list[Account]:
         """All accounts whose balance was read."""

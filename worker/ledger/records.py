@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.ledger.fields import float_or_none, int_of
+from worker.ledger.fields import float_or_none, int_of, int_or_zero, moment_of
 from worker.ledger.states import Reason, State
 
 VERSION: Final = 1
-
+MOST_TURNS: Final = 1000
+"""As the scripts have it."""
 
 Fields = Mapping[str, str]
 UPGRADES: Final[dict[int, Callable[[Fields], Fields]]] = {}
@@ -96,8 +97,8 @@ class Job:
         return self.facts.get(name) or None
 
     def number(self, name: str) -> int:
-        """A fact that counts; 0 where it is missing."""
-        return int(self.facts.get(name) or 0)
+        """A fact that counts; 0 where it is missing, or no number."""
+        return int_or_zero(self.facts.get(name))
 
     def call_fact(self, name: str) -> str | None:
         """What is known of the present turn's message."""
@@ -167,14 +168,14 @@ def read_job(fields: Mapping[str, str]) -> Job:
             not_before=int_of(fields, "not_before"),
             crashes=int_of(fields, "crashes"),
             attempts=int_of(fields, "attempts"),
-            turn=int(fields["turn"]),
+            turn=_turn(fields),
             turns=_turns(fields),
             sent_at=int_of(fields, "sent_at"),
             cancel_requested=fields.get("cancel_requested") == "1",
-            created_at=int(fields["created_at"]),
-            started_at=int_of(fields, "started_at"),
-            finished_at=int_of(fields, "finished_at"),
-            entered_at=int(fields["entered_at"]),
+            created_at=moment_of(fields, "created_at"),
+            started_at=moment_of(fields, "started_at"),
+            finished_at=moment_of(fields, "finished_at"),
+            entered_at=moment_of(fields, "entered_at"),
             revision=int_of(fields, "revision"),
             facts={name: value for name, value in fields.items() if name not in _OWN},
         )
@@ -193,11 +194,11 @@ def read_or_remains(job_id: str, fields: Mapping[str, str]) -> Job:
 def remains_of(job_id: str, fields: Mapping[str, str], why: str) -> Job:
     """A record that cannot be read, in lists: its id, its state if that is known, the reason."""
     state = fields.get("state", "")
-    moments = {name: fields.get(name, "") for name in ("created_at", "entered_at")}
     return read_job(
         {
-            **{name: value if value.isdecimal() else "0" for name, value in moments.items()},
-            **dict.fromkeys(("fence", "turn"), "0"),
+            **{name: _moment_or_zero(fields, name) for name in ("created_at", "entered_at")},
+            "fence": "0",
+            "turn": "1",
             "v": str(VERSION),
             "id": job_id,
             "state": state if state in set(State) else State.HELD,
@@ -211,16 +212,36 @@ def remains_of(job_id: str, fields: Mapping[str, str], why: str) -> Job:
     )
 
 
+def remains_of_job(job: Job, why: str) -> Job:
+    """As ``remains_of``, of a record that was read, but whose facts make no sense."""
+    moments = {"created_at": str(job.created_at), "entered_at": str(job.entered_at)}
+    return remains_of(job.id, {"state": job.state, "batch": job.batch_id or "", **moments}, why)
+
+
+def _moment_or_zero(fields: Fields, name: str) -> str:
+    try:
+        return str(moment_of(fields, name))
+    except ValueError:
+        return "0"
+
+
+def _turn(fields: Fields) -> int:
+    turn = int(fields["turn"])
+    if not 1 <= turn <= MOST_TURNS:
+        raise ValueError(f"turn is {turn}")
+    return turn
+
+
 def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
     return tuple(
         Turn(
             number=number,
             call=fields[f"call:{number}"],
             outcome=fields.get(f"outcome:{number}", "sent"),
-            cost=float(fields.get(f"cost:{number}") or 0),
+            cost=float_or_none(fields.get(f"cost:{number}")) or 0.0,
             charged=fields.get(f"charged:{number}") == "1",
             before=float_or_none(fields.get(f"before:{number}")),
         )
-        for number in range(1, int(fields["turn"]) + 1)
+        for number in range(1, _turn(fields) + 1)
         if fields.get(f"call:{number}")
     )

@@ -1,11 +1,11 @@
--- cancel(id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | ENDED | GONE
+-- cancel(id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | ENDED | GONE | UNREADABLE
 -- A job that nobody works on and that has not paid ends at once, and so does a held one: a
 -- person has decided. For the rest a request is noted: begin_paid then refuses; what is paid
 -- goes on to its clip. Safe twice.
 local out = {}
 for at = 2, #ARGV do
-  local job = load_job(ARGV[at])
-  local verdict = job and wish_end(ARGV[at], job) or 'GONE'
+  local job, why = load_job(ARGV[at])
+  local verdict = job and wish_end(ARGV[at], job) or why and 'UNREADABLE' or 'GONE'
   if verdict == 'CANCELLED' and job.was == 'queued' then
     redis.call('LREM', flow_key(job.flow), 1, ARGV[at])
   end

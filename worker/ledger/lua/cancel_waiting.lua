@@ -3,8 +3,8 @@
 -- behind. What may not end yet goes to the flow's end. A second run takes the next ones.
 local flow, out = ARGV[2], {}
 for _, id in ipairs(redis.call('LPOP', flow_key(flow), ARGV[3]) or {}) do
-  local job = load_job(id)
-  local verdict = job and wish_end(id, job) or 'GONE'
+  local job, why = load_job(id)
+  local verdict = job and wish_end(id, job) or why and 'UNREADABLE' or 'GONE'
   if verdict == 'REQUESTED' then redis.call('RPUSH', flow_key(flow), id) end
   out[#out + 1] = verdict
 end

@@ -1,12 +1,13 @@
 -- claim(id, owner, nonce, lease, margin, grace)
 -- Makes a worker the owner of a job for one lease, under a new fence. What may run is decided
 -- from the record alone, never from the hint that led here or from the agenda's score.
--- -> OK {record} | BUSY | EARLY | GONE | POISON
+-- -> OK {record} | BUSY | EARLY | GONE | POISON | UNREADABLE
 -- Safe twice: the same owner and nonce get the same fence again.
 local id, owner, nonce, lease, margin, grace =
   ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7])
 
-local job = load_job(id)
+local job, why = load_job(id)
+if why then return {'UNREADABLE'} end
 if not job or not RUNNING[job.state] then
   redis.call('ZREM', AGENDA, id)
   return {'GONE'}

@@ -20,7 +20,7 @@ local grace_until = number(redis.call('HGET', META, 'grace_until'))
 -- A batch on trial pauses when the last of its first jobs is handed out, if others wait.
 local function count_pilot(batch)
   if redis.call('HEXISTS', batch_key(batch), 'pilot') == 0 then return end
-  if redis.call('HINCRBY', batch_key(batch), 'pilot', -1) > 0 then return end
+  if add(batch_key(batch), 'pilot', -1) > 0 then return end
   redis.call('HDEL', batch_key(batch), 'pilot')
   local waiting = redis.call('HGET', batch_key(batch), 'sealed') ~= '1'
   for priority, _ in pairs(WEIGHT) do
@@ -36,10 +36,9 @@ if n <= 0 then return out end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, n)) do
   local found = redis.pcall('HMGET', job_key(id), 'state', 'owner')
   local state, owner = found[1], found[2]
-  if found.err then
-    set_aside(id, found.err)
-  elseif not state and redis.call('EXISTS', job_key(id)) == 1 then
-    set_aside(id, 'it has no state')
+  if found.err or state and not STATES[state]
+    or not state and redis.call('EXISTS', job_key(id)) == 1 then
+    load_job(id)
   elseif not state or not RUNNING[state] then
     redis.call('ZREM', AGENDA, id)
   elseif owner and owner ~= '' and now < grace_until then
@@ -57,7 +56,11 @@ while #out / 2 < n and admitted < admit do
   local head = redis.call('ZRANGE', FLOWS, 0, 0, 'WITHSCORES')
   if #head == 0 then break end
   local flow, at = head[1], number(head[2])
-  local id = redis.call('LPOP', flow_key(flow))
+  local id = redis.pcall('LPOP', flow_key(flow))
+  if type(id) == 'table' then
+    set_aside(flow_key(flow), 'it is no flow')
+    id = nil
+  end
   if not id then
     redis.call('ZREM', FLOWS, flow)
   else

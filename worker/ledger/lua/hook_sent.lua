@@ -12,7 +12,7 @@ if delay >= 0 then
 end
 local record = kind == 'batch' and batch_key(about) or job_key(about)
 if why ~= '' and redis.call('EXISTS', record) == 1 then
-  redis.call('HSET', record, 'webhook_error', why)
+  redis.pcall('HSET', record, 'webhook_error', why)
 end
 redis.call('ZREM', hooks_key(receiver), name)
 redis.call('DEL', hook_key(name))

@@ -27,13 +27,13 @@ local OPEN = {'n:queued', 'n:preparing', 'n:generating', 'n:settling', 'n:render
               'n:delivering'}
 local function end_batch(batch)
   local key = batch_key(batch)
-  local sealed, ended, url = unpack(redis.call('HMGET', key, 'sealed', 'ended', 'webhook'))
+  local sealed, ended, url = unpack(redis.pcall('HMGET', key, 'sealed', 'ended', 'webhook'))
   if sealed ~= '1' or ended == '1' then return end
   for _, jobs in ipairs(redis.call('HMGET', key, unpack(OPEN))) do
     if number(jobs) > 0 then return end
   end
   redis.call('HSET', key, 'ended', 1)
-  local generation = redis.call('HINCRBY', key, 'generation', 1)
+  local generation = add(key, 'generation', 1)
   if url and url ~= '' then owe_hook('batch', batch, generation, 'batch.ended', url) end
 end
 

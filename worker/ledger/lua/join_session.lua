@@ -16,11 +16,13 @@ local function adopt(found)
 end
 
 if job.follows ~= '' then
-  local before = load_job(job.after)
+  local before, why = load_job(job.after)
+  if why then return {'SESSION_BUSY', job.after} end
   if before and (before.state == 'queued' or AT_WORK[before.state]) then
     return {stands_still(job.after) and 'SESSION_BLOCKED' or 'SESSION_BUSY', job.after}
   end
-  local origin = load_job(job.follows)
+  local origin, unread = load_job(job.follows)
+  if unread then return {'SESSION_BUSY', job.follows} end
   if not origin then return {'NO_PROJECT', job.follows} end
   if origin.session_id == '' then
     if ENDS[origin.state] then return {'NO_PROJECT', job.follows} end

@@ -10,6 +10,7 @@ local OUTBOX = 'outbox:{' .. ns .. '}'
 local COUNTS = 'counts:{' .. ns .. '}'
 local JOBS = 'jobs:{' .. ns .. '}'
 local PACE = 'pace:{' .. ns .. '}'
+local UNREADABLE = 'unreadable:{' .. ns .. '}'
 
 local function job_key(id) return 'job:{' .. ns .. '}:' .. id end
 local function flow_key(flow) return 'flow:{' .. ns .. '}:' .. flow end
@@ -26,34 +27,77 @@ end
 local RUNNING = {preparing = true, generating = true, settling = true, rendering = true,
                  delivering = true}
 local ENDS = {succeeded = true, failed = true, cancelled = true}
+local STATES = {queued = true, held = true}
+for _, some in ipairs({RUNNING, ENDS}) do
+  for state, _ in pairs(some) do STATES[state] = true end
+end
 local WEIGHT = {high = 16, normal = 4, low = 1}
 local FIRST_WINDOW = 5  -- messages in flight that an account begins with
 
--- What no script can read is taken out of everybody's way, and kept by id with the reason.
+local function number(text) return tonumber(text) or 0 end
+
+-- What no script can read is taken out of everybody's way, and kept by id with the reason. What is
+-- no job is kept by its key.
 local function set_aside(id, why)
-  redis.call('HSET', 'unreadable:{' .. ns .. '}', id, why)
+  redis.call('HSET', UNREADABLE, id, why)
   redis.call('ZREM', AGENDA, id)
 end
 
--- The record as a table of strings; absent fields read as ''. A key that holds something else
--- than a record is set aside, and reads as no job.
-local function load_job(id)
-  local flat = redis.pcall('HGETALL', job_key(id))
-  if flat.err then
-    set_aside(id, flat.err)
-    return nil
-  end
-  if #flat == 0 then return nil end
-  local job = setmetatable({}, {__index = function() return '' end})
-  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
-  return job
+local WHOLE = {turn = true, fence = true, entered_at = true, paid = true, intents = true,
+               attempts = true, crashes = true, revision = true, lease = true, not_before = true}
+local NEEDED = {'turn', 'fence', 'entered_at', 'flow'}
+local MOST_TURNS = 1000
+
+local function is_whole(text)
+  return #text < 16 and (text == '0' or string.find(text, '^%-?[1-9]%d*$') ~= nil)
 end
 
-local function number(text) return tonumber(text) or 0 end
+-- Why the scripts cannot go by a record, or nil: what they reckon with is none, or its batch's
+-- money cannot be told.
+local function why_unreadable(job)
+  if not STATES[job.state] then return "its state is '" .. job.state .. "'" end
+  for _, name in ipairs(NEEDED) do
+    if job[name] == '' then return 'it has no ' .. name end
+  end
+  for name, value in pairs(job) do
+    if (WHOLE[name] or string.sub(name, 1, 3) == 'ms:') and not is_whole(value) then
+      return name .. " is '" .. string.sub(value, 1, 50) .. "', no number"
+    end
+  end
+  if number(job.turn) < 1 or number(job.turn) > MOST_TURNS then return 'turn is ' .. job.turn end
+  if job.batch == '' then return nil end
+  local committed = redis.pcall('HGET', batch_key(job.batch), 'committed')
+  if type(committed) == 'table' then return 'its batch is no record' end
+  if committed and not string.find(committed, '^%-?%d+%.?%d*$') then
+    return "its batch has spent '" .. string.sub(committed, 1, 50) .. "', no number"
+  end
+end
+
+-- The record as a table of strings; absent fields read as ''. -> job | nil | nil, why
+-- A record that makes no sense is set aside, and reads as no job.
+local function load_job(id)
+  local flat = redis.pcall('HGETALL', job_key(id))
+  if not flat.err and #flat == 0 then return nil end
+  local job = setmetatable({}, {__index = function() return '' end})
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  local why = flat.err and 'its key holds no record' or why_unreadable(job)
+  if not why then return job end
+  set_aside(id, why)
+  return nil, why
+end
+
+-- Adds to a counter -> its sum. One that is no number stays as it is, is set aside by its key, and
+-- stops nobody.
+local function add(key, field, by)
+  local sum = redis.pcall('HINCRBY', key, field, by)
+  if type(sum) == 'number' then return sum end
+  set_aside(key, field .. ' cannot be counted')
+  return 0
+end
 
 local function count(job, field, by)
-  redis.call('HINCRBY', COUNTS, field, by)
-  if job.batch ~= '' then redis.call('HINCRBY', batch_key(job.batch), field, by) end
+  add(COUNTS, field, by)
+  if job.batch ~= '' then add(batch_key(job.batch), field, by) end
 end
 
 -- What follows from a move for sessions that several jobs use; see sessions.lua.
@@ -106,7 +150,7 @@ local function is_single(flow) return string.sub(flow, 1, 7) == 'single:' end
 -- Whether no job of a batch may start: it is paused, or its one session is taken.
 local function is_shut(batch)
   if batch == '' then return false end
-  local paused, admitted = unpack(redis.call('HMGET', batch_key(batch), 'paused', 'admitted'))
+  local paused, admitted = unpack(redis.pcall('HMGET', batch_key(batch), 'paused', 'admitted'))
   return paused == '1' or (admitted and admitted ~= '')
 end
 
@@ -170,14 +214,14 @@ end
 -- What a message really cost, told by the balance: in the record, its batch and the sums.
 local function charge(account, call, estimated, charged)
   local id, turn = string.match(call, '^(.*):(%d+):%d+$')
-  if not id or redis.call('HGET', job_key(id), 'call:' .. turn) ~= call then return end
+  local job = id and load_job(id)
+  if not job or job['call:' .. turn] ~= call then return end
   redis.call('HSET', job_key(id), 'cost:' .. turn, charged, 'charged:' .. turn, 1)
   redis.call('HINCRBYFLOAT', account_key(account), 'spent', charged - estimated)
-  local batch, state = unpack(redis.call('HMGET', job_key(id), 'batch', 'state'))
-  if batch and batch ~= '' then
-    redis.call('HINCRBYFLOAT', batch_key(batch), 'committed', charged - estimated)
+  if job.batch ~= '' then
+    redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', charged - estimated)
   end
-  if ENDS[state] then
+  if ENDS[job.state] then
     redis.call('HINCRBY', job_key(id), 'revision', 1)
     redis.call('ZADD', OUTBOX, now, 'job:' .. id)
   end
@@ -196,6 +240,21 @@ end
 -- Takes a finished, held or cancelled job out of every queue it may stand in.
 local function unschedule(id)
   redis.call('ZREM', AGENDA, id)
+  redis.call('HDEL', UNREADABLE, id)
+end
+
+-- Puts a job that had been set aside, and can be read now, back where its state says. Who owned it
+-- was told then that it is lost. -> whether it had been
+local function put_back(id, job)
+  if redis.call('HDEL', UNREADABLE, id) == 0 then return false end
+  if job.state == 'queued' then
+    redis.call('LREM', flow_key(job.flow), 0, id)
+    enqueue({id}, job.flow, job.batch)
+  elseif RUNNING[job.state] then
+    redis.call('HSET', job_key(id), 'owner', '', 'nonce', '', 'lease', 0)
+    redis.call('ZADD', AGENDA, now, id)
+  end
+  return true
 end
 
 -- A person wants a job to end; see cancel.lua for what becomes of it. The caller takes a job that

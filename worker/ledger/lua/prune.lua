@@ -5,8 +5,10 @@
 local before, keep = number(ARGV[2]), number(ARGV[3])
 
 local function prune(id)
-  local state, finished, key, fingerprint, batch = unpack(redis.call('HMGET', job_key(id), 'state',
-    'finished_at', 'key', 'fingerprint', 'batch'))
+  local found = redis.pcall('HMGET', job_key(id), 'state', 'finished_at', 'key', 'fingerprint',
+    'batch')
+  if found.err then return 'KEPT' end
+  local state, finished, key, fingerprint, batch = unpack(found)
   if not state then
     redis.call('ZREM', JOBS, id)
     return 'GONE'
@@ -21,7 +23,7 @@ local function prune(id)
   count({batch = batch or ''}, 'n:' .. state, -1)
   if batch and batch ~= '' then
     redis.call('ZREM', 'rows:{' .. ns .. '}:' .. batch, id)
-    redis.call('HINCRBY', batch_key(batch), 'pruned', 1)
+    add(batch_key(batch), 'pruned', 1)
   end
   forget_session(id)
   redis.call('ZREM', JOBS, id)

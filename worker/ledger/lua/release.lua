@@ -1,14 +1,25 @@
--- release(id, mode, who) -> OK | NOT_HELD | NEEDS_CHOICE | REFUSED | GONE
+-- release(id, mode, who) -> OK | NOT_HELD | NEEDS_CHOICE | REFUSED | GONE | UNREADABLE
 -- A held job goes on at the first thing that is missing. By itself this never opens a paid turn.
 --   mode ''        go on            mode 'pay_again'  archive the turn's message, open the next
 --   mode 'as_done' take the session's present draft as the result of the unknown message
+-- A job that was set aside goes on where it stood, if it can be read now.
 -- Safe twice: the second run finds a job that is not held.
 local id, mode, who = ARGV[2], ARGV[3], ARGV[4]
-local job = load_job(id)
-if not job then return 'GONE' end
+local job, why = load_job(id)
+if why then return 'UNREADABLE' end
+if not job then
+  redis.call('HDEL', UNREADABLE, id)
+  return 'GONE'
+end
+if put_back(id, job) and job.state ~= 'held' then return 'OK' end
 if job.state ~= 'held' then return 'NOT_HELD' end
 local undecided = job.reason == 'outcome_unknown' or job.reason == 'session_lost'
   or job.reason == 'question'
+local is_list, decisions = pcall(cjson.decode, job.decisions ~= '' and job.decisions or '[]')
+if mode ~= '' and not (is_list and type(decisions) == 'table') then
+  set_aside(id, 'its decisions are no list')
+  return 'UNREADABLE'
+end
 local to = job.resume
 if to == '' then to = 'preparing' end
 
@@ -34,7 +45,6 @@ elseif mode == 'pay_again' then
   end
 end
 if mode ~= '' then
-  local decisions = cjson.decode(job.decisions ~= '' and job.decisions or '[]')
   decisions[#decisions + 1] = {choice = mode, by = who, at = now}
   redis.call('HSET', job_key(id), 'decisions', cjson.encode(decisions))
 end

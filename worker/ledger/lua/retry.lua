@@ -1,8 +1,9 @@
--- retry(id) -> OK | NOT_FAILED | GONE
+-- retry(id) -> OK | NOT_FAILED | GONE | UNREADABLE
 -- A failed job goes on at the first thing that is missing, and pays nothing twice: a turn that
 -- has a message resumes behind it. Safe twice: the second run finds a job that has not failed.
 local id = ARGV[2]
-local job = load_job(id)
+local job, why = load_job(id)
+if why then return 'UNREADABLE' end
 if not job then return 'GONE' end
 if job.state ~= 'failed' then return 'NOT_FAILED' end
 local to = 'preparing'

@@ -34,7 +34,10 @@ local function take_session(id, job)
   local holder, wanted, wanted_at =
     unpack(redis.call('HMGET', key, 'holder', 'wanted', 'wanted_at'))
   if holder == id then return nil end
-  local other = holder and load_job(holder)
+  local other, why
+  if holder then other, why = load_job(holder) end
+  -- What cannot be read may have a message under way here: it comes first, until it is decided.
+  if why then return 'SESSION_BUSY', holder end
   if other and has_session(other, job.session_id) then
     if comes_between(job) then redis.call('HSET', key, 'wanted', id, 'wanted_at', now) end
     return other.state == 'held' and 'SESSION_BLOCKED' or 'SESSION_BUSY', holder
@@ -77,10 +80,12 @@ end
 -- A new follow-up takes its place behind the last one in its session.
 local function line_up(id)
   local follows = redis.call('HGET', job_key(id), 'follows')
-  if not follows or redis.call('EXISTS', job_key(follows)) == 0 then return end
-  local first = redis.call('HGET', job_key(follows), 'root') or follows
-  if redis.call('EXISTS', job_key(first)) == 0 then first = follows end
-  local after = redis.call('HGET', job_key(first), 'last_said') or follows
+  local origin = follows and load_job(follows)
+  if not origin then return end
+  local first = origin.root ~= '' and origin.root or follows
+  local root = load_job(first)
+  if not root then first, root = follows, origin end
+  local after = root.last_said ~= '' and root.last_said or follows
   redis.call('HSET', job_key(id), 'root', first, 'after', after)
   redis.call('HSET', job_key(first), 'last_said', id)
 end
@@ -88,7 +93,7 @@ end
 -- Whether whoever holds a job up stands still itself: the job is then parked behind it, instead of
 -- taking one of the slots that the other may need.
 local function stands_still(id)
-  local state = redis.call('HGET', job_key(id), 'state')
+  local state = redis.pcall('HGET', job_key(id), 'state')
   return state == 'held' or state == 'queued'
 end
 

@@ -1,9 +1,9 @@
 -- standing(id, ...) -> {state, reason, state, reason, ...}
 -- Where jobs stand, a page of a batch at a time, without their whole records. '' for one that is
--- gone. Reads only.
+-- gone or no record. Reads only.
 local out = {}
 for at = 2, #ARGV do
-  local found = redis.call('HMGET', job_key(ARGV[at]), 'state', 'reason')
+  local found = redis.pcall('HMGET', job_key(ARGV[at]), 'state', 'reason')
   out[#out + 1] = found[1] or ''
   out[#out + 1] = found[2] or ''
 end

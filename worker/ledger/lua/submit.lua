@@ -50,7 +50,7 @@ local function put_in_place()
   for batch, rows in pairs(batches) do
     if batch ~= '' then
       redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, unpack(rows))
-      redis.call('HDEL', batch_key(batch), 'ended')
+      redis.pcall('HDEL', batch_key(batch), 'ended')
     end
     count({batch = batch}, 'n:queued', #rows / 2)
   end

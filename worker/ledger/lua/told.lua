@@ -3,11 +3,11 @@
 -- job has moved on since stays, so that its newest end is told too. Safe twice.
 local entry, revision, delay = ARGV[2], ARGV[3], number(ARGV[4])
 local id = string.match(entry, '^job:(.*)$')
-local current = redis.call('HGET', job_key(id), 'revision')
 if delay >= 0 then
   redis.call('ZADD', OUTBOX, 'XX', now + delay, entry)
   return 'OK'
 end
-if current and current ~= revision then return 'NEWER' end
+local current = redis.pcall('HGET', job_key(id), 'revision')
+if type(current) == 'string' and current ~= revision then return 'NEWER' end
 redis.call('ZREM', OUTBOX, entry)
 return 'OK'
