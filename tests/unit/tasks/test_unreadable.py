@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from tasks.errors import UnknownId
 from tasks.export import write_csv, write_jsonl
-from tasks.producer import Producer, UnknownId
+from tasks.producer import Producer
 from tasks.step import Step, run
 from tests.unit.tasks.conftest import Desk
 from worker.ledger.ledger import Commit
