@@ -18,7 +18,8 @@ from worker.sources import fetch_image
 
 F = TypeVar("F", bound=PreparedFile)
 
-_MEMORY_SECONDS: Final = 60.0
+_MEMORY_SECONDS: Final = 300.0
+"""Half of what a step may take. Who gives up fetches its file anew, so it is long."""
 _USES: Final = {"audio": "as the music", "video": "as a further clip", "image": "as a picture"}
 _LOGO: Final = re.compile(r"(?<![a-z])logo(?![a-z])|标志|徽标", re.IGNORECASE)
 
@@ -113,7 +114,7 @@ def within(
         place: A folder for changed copies.
 
     Raises:
-        MemoryTakenError: Other pictures took it all for a minute.
+        MemoryTakenError: Other pictures took it all for five minutes.
     """
     needed = offload(memory_for, raw, name)
     with memory.share(needed, _MEMORY_SECONDS):
