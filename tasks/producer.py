@@ -354,6 +354,16 @@ class Producer:
             verdicts = Counter(self.ledger.release_many(held, mode=mode, who=who))
         return _summed(reason.value, verdicts)
 
+    def release_set_aside(self) -> Change:
+        """Let all jobs go on that were set aside and can be read now.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with self.reaching():
+            verdicts = Counter(self.ledger.release_many(self.ledger.set_aside()))
+        return _summed("set-aside", verdicts)
+
     def pause(self, batch_id: str) -> bool:
         """Let no further job of a batch start. False: there is no such batch."""
         with self.reaching():

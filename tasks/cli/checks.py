@@ -1,6 +1,7 @@
 """The checks of ``doctor``: each a finding, with what to do where it is wrong."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
 import httpx
@@ -35,6 +36,7 @@ def examine(producer: Producer) -> Iterator[Finding]:
             yield _workers(producer)
             yield _outbox(producer)
             yield _manifests(producer)
+            yield _records(producer)
     yield _api(producer.settings)
     yield _token(producer.settings)
 
@@ -98,6 +100,19 @@ def _manifests(producer: Producer) -> Finding:
         ok=all(now - since < SUBMISSION_SECONDS * 1000 for since in unsealed.values()),
         found=f"{len(unsealed)} not wholly in: {names}" if unsealed else "wholly in",
         remedy="Submit the same manifest again under the same name: what is in is not paid again.",
+    )
+
+
+def _records(producer: Producer) -> Finding:
+    """What nobody could read waits for somebody who looks here."""
+    found = producer.ledger.set_aside()
+    told = "; ".join(f"{name}: {why}" for name, why in islice(found.items(), MOST_NAMED))
+    return Finding(
+        "records",
+        ok=not found,
+        found=f"{len(found)} set aside ({told})" if found else "none set aside",
+        remedy="Upgrade reelqueue to the version that wrote them, or restore them, then "
+        "`reelqueue release --set-aside`.",
     )
 
 

@@ -25,6 +25,7 @@ WHY: Final = {
     "not_failed": "not failed",
     "needs_choice": "of unknown outcome",
     "refused": "not a matter of that choice",
+    "unreadable": "still not to be read (`reelqueue doctor` tells why)",
 }
 
 
@@ -84,6 +85,7 @@ def release(
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="ID…", help="Held jobs, or batches.")
     ] = None,
+    *,
     reason: Annotated[Reason | None, typer.Option(help="All that are held for it.")] = None,
     pay_again: Annotated[
         bool, typer.Option("--pay-again", help="Unknown outcome: pay for a new generation.")
@@ -91,11 +93,14 @@ def release(
     as_done: Annotated[
         bool, typer.Option("--as-done", help="Unknown outcome: take the present draft.")
     ] = False,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="All that could not be read, and can be now.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Let held jobs go on, at the first thing that is missing."""
-    if bool(ids) == bool(reason):
-        raise CommandError("Name jobs or batches, or give --reason; not both.")
+    if [bool(ids), bool(reason), set_aside].count(True) != 1:
+        raise CommandError("Name jobs or batches, or give --reason or --set-aside: one of them.")
     if pay_again and as_done:
         raise CommandError("Choose one of --pay-again and --as-done.")
     mode = "pay_again" if pay_again else "as_done" if as_done else ""
@@ -103,6 +108,8 @@ def release(
     producer = default_producer()
     if reason is not None:
         changes = [producer.release_reason(reason, mode=mode, who=who)]
+    elif set_aside:
+        changes = [producer.release_set_aside()]
     else:
         changes = [producer.release(any_id, mode=mode, who=who) for any_id in ids or []]
     for change in changes:
@@ -110,7 +117,7 @@ def release(
     undecided = any(change.skipped.get("needs_choice") for change in changes)
     if undecided:
         note(CHOICE)
-    refused = any(change.skipped.get("refused") for change in changes)
+    refused = any(change.skipped.keys() & {"refused", "unreadable"} for change in changes)
     if (undecided or refused) and not any(change.changed for change in changes):
         raise typer.Exit(Exit.BAD_INPUT)
 

@@ -188,6 +188,13 @@ class Reader:
             raise UnreadableRecordError(f"batch {batch_id}: {error}") from error
         return read_batch(batch_id, fields) if fields else None
 
+    def set_aside(self) -> dict[str, str]:
+        """What could not be read and was taken out of everybody's way, each with the reason.
+
+        Jobs by their id, anything else by its key.
+        """
+        return dict(self.redis.hgetall(self.key("unreadable")))
+
     def pace(self) -> Pace:
         """What clips took lately, and how many jobs the ticker admits at once."""
         meta, now = self.key("meta"), self.now_ms()

@@ -207,7 +207,8 @@ def remains_of(job_id: str, fields: Mapping[str, str], why: str) -> Job:
             "batch": fields.get("batch", ""),
             "reason": Reason.POISON,
             "message": f"This job's record cannot be read: {why}",
-            "remedy": "Upgrade reelqueue to the version that wrote it, or restore the record.",
+            "remedy": "Upgrade reelqueue to the version that wrote it, or restore the record, then "
+            f"`reelqueue release {job_id}`.",
         }
     )
 

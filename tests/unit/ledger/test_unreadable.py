@@ -1,13 +1,16 @@
 """A record that cannot be read is set aside with its reason, and stops nobody."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from redis import Redis
 
 from tests.unit.ledger.conftest import LEASE, House
 from worker.ledger import records
+from worker.ledger.ledger import Commit
 from worker.ledger.states import Reason, State
+from worker.ledger.submissions import NewJob
 
 KEY = "job:{t}:bad"
 
@@ -89,3 +92,75 @@ def test_a_record_of_the_version_before_is_read(
     job = house.ledger.job("old")
     assert job is not None
     assert (job.payload, job.state) == ({"image": "cat.jpg"}, State.QUEUED)
+
+
+def mended(house: House, value: str | None) -> None:
+    """The record as it was before its fence was damaged."""
+    house.redis.hset(KEY, "fence", value or "0")
+
+
+def damaged(house: House) -> str | None:
+    """Damage the record; what stood there."""
+    before = house.redis.hget(KEY, "fence")
+    house.redis.hset(KEY, "fence", "seven")
+    return str(before) if before else None
+
+
+@pytest.mark.parametrize("stands", ["queued", "waiting still", "running", "owned", "held", "ended"])
+def test_what_was_set_aside_goes_back_where_it_stood_when_it_can_be_read(
+    house: House, stands: str
+) -> None:
+    house.submit("bad")
+    place = "flow"
+    if stands not in ("queued", "waiting still"):
+        house.admit()
+        place = "agenda"
+    if stands in ("owned", "held", "ended"):
+        fence = house.claim("bad")
+        ends = {
+            "held": (Commit(State.HELD, reason=Reason.PLAN), "agenda"),
+            "ended": (Commit(State.FAILED, reason=Reason.BAD_CLIP), "end"),
+        }
+        if stands in ends:
+            end, place = ends[stands]
+            assert house.ledger.commit("bad", fence, replace(end, resume=State.RENDERING))
+    before = damaged(house)
+    if stands == "queued":
+        assert house.admit() == []
+    assert house.ledger.cancel("bad") == house.ledger.release("bad") == "UNREADABLE"
+    assert house.ledger.retry("bad") == house.ledger.claim("bad", "w", "n").verdict == "UNREADABLE"
+    assert house.ledger.set_aside() == {"bad": "fence is 'seven', no number"}
+    mended(house, before)
+    assert house.ledger.release("bad") == "OK"
+    assert house.ledger.release("bad") == "NOT_HELD"
+    assert house.ledger.set_aside() == {}
+    assert house.places("bad") == [place]
+    assert house.redis.llen("flow:{t}:single:normal") == (place == "flow")
+    if place == "flow":
+        assert house.admit() == ["bad"]
+    if place in ("flow", "agenda"):
+        assert house.ledger.claim("bad", "w2", "n2").record["crashes"] == "0"
+
+
+def test_what_is_gone_or_ends_otherwise_is_forgotten(house: House) -> None:
+    for name in ("bad", "other"):
+        house.submit(name)
+        house.redis.hset(f"job:{{t}}:{name}", "state", "?")
+        assert house.ledger.retry(name) == "UNREADABLE"
+    house.redis.delete(KEY)
+    house.redis.hset("job:{t}:other", "state", "queued")
+    assert house.ledger.release_many(["bad"]) == ["GONE"]
+    assert house.ledger.cancel("other") == "CANCELLED"
+    assert house.ledger.set_aside() == {}
+
+
+def test_a_follow_up_waits_for_the_one_before_it_that_cannot_be_read(house: House) -> None:
+    """What that one may have said in the session is not known."""
+    fence = house.running("bad")
+    house.ledger.record("bad", fence, {"session_id": "s"})
+    house.ledger.submit(NewJob(id="next", payload={}, fingerprint="n", follows="bad"))
+    house.admit()
+    next_fence = house.claim("next")
+    damaged(house)
+    answer = house.ledger.join_session("next", next_fence)
+    assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")

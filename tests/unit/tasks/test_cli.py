@@ -374,6 +374,33 @@ def test_doctor_checks_every_part(ask: Ask, desk: Desk) -> None:
     assert found["workers"]["ok"]
 
 
+def test_what_was_set_aside_is_seen_and_put_back(ask: Ask, desk: Desk) -> None:
+    job_id, other = desk.submit(key="a"), desk.submit(key="b")
+    ledger = desk.producer.ledger
+    for name in (job_id, other):
+        ledger.redis.hset(ledger.key("job", name), "turn", "many")
+    assert ledger.due(10, room=10, admit=10) == []
+
+    def doctor() -> Mapping[str, Any]:
+        records = {record["check"]: record for record in ask("doctor", "--json").records}
+        return records["records"]
+
+    assert not doctor()["ok"]
+    assert "2 set aside" in doctor()["found"]
+    assert f"{job_id}: turn is 'many', no number" in doctor()["found"]
+    assert "`reelqueue release --set-aside`" in doctor()["remedy"]
+    (shown,) = ask("status", job_id, "--json").records
+    assert f"`reelqueue release {job_id}`" in shown["reason"]["remedy"]
+    answer = ask("release", job_id)
+    assert (answer.code, "still not to be read" in answer.out) == (2, True)
+    assert ask("release", "--set-aside", "--reason", "plan").code == 2
+    ledger.redis.hset(ledger.key("job", job_id), "turn", "1")
+    (change,) = ask("release", "--set-aside", "--json").records
+    assert (change["changed"], change["skipped"]) == (1, {"unreadable": 1})
+    assert "1 set aside" in doctor()["found"]
+    assert [found for found, _ in ledger.due(10, room=10, admit=10)] == [job_id]
+
+
 def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
     ask: Ask, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
