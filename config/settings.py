@@ -165,6 +165,11 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return _words(value)
 
+    @field_validator("tombstone_days", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("api_url", "web_url")
     @classmethod
     def _no_trailing_slash(cls, value: str) -> str:
