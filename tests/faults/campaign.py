@@ -46,7 +46,9 @@ WORKERS: Final = 6
 STANDING: Final = 3
 """No fault ends or freezes a worker while only so many are ready: somebody must be there to
 take over, or it is the start of Celery that is measured."""
-LEASE: Final = 6.0
+LEASE: Final = 9.0
+"""The shortest whose third is still a patience with Redis that settings allow: all waits stand to
+each other as they do by default."""
 LOOP_SECONDS: Final = 0.2
 SETTLING_SECONDS: Final = 300
 HINTS: Final = "rq.hints"
@@ -130,6 +132,7 @@ class Campaign:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._workers: list[Process] = []
+        self._frozen: list[Process] = []
         self._leaving: list[Process] = []
         self._all: list[Process] = []
         self._numbers = itertools.count(1)
@@ -280,7 +283,8 @@ class Campaign:
 
     def _ready(self) -> list[Process]:
         """Those that have got so far as to take work: one that only starts has nothing to lose."""
-        return [worker for worker in self._workers if " ready." in worker.text()]
+        awake = [worker for worker in self._workers if worker not in self._frozen]
+        return [worker for worker in awake if " ready." in worker.text()]
 
     def _end_workers(self) -> None:
         for worker in self._workers + self._leaving:
@@ -315,6 +319,7 @@ class Campaign:
             case "SIGSTOP of a worker, longer than its lease":
                 worker = self.rng.choice(ready)
                 worker.freeze()
+                self._frozen.append(worker)
                 self._after(LEASE * self.rng.uniform(1.2, 2), lambda: self._thaw(worker))
             case "Valkey killed and restarted":
                 self.valkey.resume()
@@ -343,8 +348,8 @@ class Campaign:
                 self._after(2, lambda: line.feel(Mood.WELL))
                 self._after(12, lambda: line.cut(reset=True))
 
-    @staticmethod
-    def _thaw(worker: Process) -> None:
+    def _thaw(self, worker: Process) -> None:
+        self._frozen.remove(worker)
         if worker.alive:
             worker.thaw()
 
