@@ -290,6 +290,7 @@ def run(job_id: str, stages: Mapping[State, Stage]) -> str:
                 end = _work(Step(runtime, job, lease), stages[job.state])
             except LeaseLostError:
                 return "lost"
+        lease.is_ending = True
         committed = runtime.ledger.commit(job_id, fence, end)
     if not committed:
         return "lost"

@@ -28,6 +28,8 @@ class Lease:
     deadline: float
     hard_deadline: float
     lost: bool = False
+    is_ending: bool = False
+    """Its own commit is under way, or done: that the record has no owner is no loss then."""
     abort: Callable[[], None] | None = field(default=None, repr=False)
     """Called once when the deadline is over, to end a call that blocks."""
 
@@ -71,8 +73,7 @@ class Leases:
             log.warning("leases could not be pushed on", error=str(error), held=len(alive))
             return
         for lease, is_kept in zip(alive, kept, strict=True):
-            # A step that has just committed is no loser: it only left between list and beat.
-            if not is_kept and lease in self._held:
+            if not is_kept and lease in self._held and not lease.is_ending:
                 lease.lost = True
                 log.warning("lease lost", job_id=lease.job_id, fence=lease.fence)
 

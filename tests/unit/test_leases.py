@@ -4,9 +4,11 @@ import time
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from worker.leases import Leases
-from worker.ledger.ledger import Ledger
+from worker.ledger.ledger import Commit, Ledger
+from worker.ledger.states import State
 from worker.ledger.submissions import NewJob
 
 
@@ -60,6 +62,39 @@ def test_a_lease_that_somebody_else_took_is_marked_lost(ledger: Ledger) -> None:
         assert ledger.claim("j", "w2", "n2").verdict == "OK"
         leases.beat()
         assert lease.lost
+
+
+def test_a_step_that_is_just_being_committed_is_no_loser(ledger: Ledger) -> None:
+    """The commit is in the record, and its reply on the way, when the beat comes."""
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60) as lease, capture_logs() as logs:
+        lease.is_ending = True
+        assert ledger.commit("j", lease.fence, Commit(State.RENDERING))
+        leases.beat()
+    assert (lease.lost, logs) == (False, [])
+
+
+def test_a_loss_is_told_once(ledger: Ledger) -> None:
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60), capture_logs() as logs:
+        ledger.redis.hset(ledger.key("job", "j"), "owner", "")
+        leases.beat()
+        leases.beat()
+    assert [log["event"] for log in logs] == ["lease lost"]
+
+
+def test_a_drain_takes_as_long_as_the_longest_step_may(ledger: Ledger) -> None:
+    leases = Leases(ledger)
+    assert leases.longest() == 0
+    with leases.hold("a", 1, limit=60) as short, leases.hold("b", 1, limit=600) as long:
+        long.progress(idle_limit=5)
+        assert 60 < leases.longest() <= 600, "what is heard may make it as long as it can be"
+        long.lost = True
+        assert 0 < leases.longest() <= 60
+        short.lost = True
+        assert leases.longest() == 0
+    with leases.hold("c", 1, limit=-1):
+        assert leases.longest() == 0
 
 
 def test_progress_never_goes_past_the_hard_deadline(ledger: Ledger) -> None:
