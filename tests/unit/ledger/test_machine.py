@@ -5,7 +5,6 @@ same and leave the records as they were. After every step the invariants of the 
 """
 
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -507,10 +506,8 @@ def walk(machine: Machine, chance: random.Random) -> None:
         machine.promises()
 
 
-def test_long_histories_keep_the_promises(redis: Redis) -> None:
-    """20 walks of 150 steps, and more until all was met; REELQUEUE_TEST_SEED repeats one."""
-    seed = int(os.environ.get("REELQUEUE_TEST_SEED") or random.randrange(2**32))
-    print(f"REELQUEUE_TEST_SEED={seed}")  # noqa: T201 - shown where the test fails
+def test_long_histories_keep_the_promises(redis: Redis, seed: int) -> None:
+    """20 walks of 150 steps, and more until all was met."""
     Machine.redis = redis
     chance = random.Random(seed)
     verdicts: Counter[str] = Counter()
