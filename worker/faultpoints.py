@@ -53,7 +53,7 @@ POINTS: Final = tuple(
     f"{name}:{side}" for name in WORKER + PRODUCER for side in ("before", "after")
 )
 
-_SPEC: Final = re.compile(r"(?P<point>[^=]+)=(?P<action>kill|full)@(?P<number>\d+)(?P<on>\+?)")
+_SPEC: Final = re.compile(r"(?P<point>[^=]+)=(?P<action>kill|full)@(?P<number>[1-9]\d*)(?P<on>\+?)")
 _NOTHING: Final = nullcontext()
 
 
@@ -79,7 +79,10 @@ def read(text: str) -> dict[str, _Trap]:
     for spec in filter(None, text.split(",")):
         found = _SPEC.fullmatch(spec)
         if found is None or found["point"] not in POINTS:
-            raise ValueError(f"{VARIABLE}: {spec!r} is no fault point with an action")
+            raise ValueError(
+                f"{VARIABLE}: {spec!r} is no fault point with an action, "
+                "such as commit.held:after=kill@1"
+            )
         traps[found["point"]] = _Trap(found["action"], int(found["number"]), bool(found["on"]))
     return traps
 
