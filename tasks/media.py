@@ -38,6 +38,8 @@ def keep_nothing(path: Path, name: str) -> str:
     return media_key(sha256_of(path), name)
 
 
+KNOWN_AT_MOST: Final = 20_000
+"""Files that are remembered: some ten megabytes. More than a page of rows can name."""
 KEPT_AT_ONCE: Final = 16
 """Files on their way into the store: each waits for the disk several times."""
 
@@ -64,11 +66,15 @@ class Contents:
     Args:
         keep: What is done with each file.
         folder: Where relative paths start, before the working directory is tried.
+        known_at_most: How many are remembered; what was forgotten is only read again.
     """
 
-    def __init__(self, keep: Keep, folder: Path | None = None) -> None:
+    def __init__(
+        self, keep: Keep, folder: Path | None = None, known_at_most: int = KNOWN_AT_MOST
+    ) -> None:
         self._keep = keep
         self._folder = folder
+        self._known_at_most = known_at_most
         self._known: dict[_File, _Known] = {}
 
     def of(self, job: ImageJob) -> ImageJob:
@@ -108,6 +114,8 @@ class Contents:
     def _replaced(
         self, jobs: Sequence[ImageJob], files: Sequence[list[_File]]
     ) -> list[ImageJob | InvalidPayloadError]:
+        if len(self._known) > self._known_at_most:
+            self._known.clear()
         problems = [list(self._problems(named)) for named in files]
         self._keep_all(
             file

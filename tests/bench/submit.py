@@ -2,8 +2,9 @@
 
 Starts a Valkey, writes a manifest whose rows show one picture file under prompts of their own, and
 runs ``reelqueue`` on it as a user does: each line of the table is a process of its own, with its
-start in the seconds, and the largest size that it reached. ``--pictures`` parts the rows among so
-many different files, each of which must be read, and copied into the media store at first.
+start in the seconds, what it and the server worked of them, and the largest size that it reached.
+``--pictures`` parts the rows among so many different files, each of which must be read, and copied
+into the media store at first.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,19 @@ PROMPT: Final = "Slow push-in on {name}, 6 seconds"
 BYTES_OF_MAXRSS: Final = 1 if sys.platform == "darwin" else 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a command said; its seconds from start to end, and those of its CPU; its largest size.
+
+    The size is in bytes.
+    """
+
+    said: dict[str, Any]
+    seconds: float
+    cpu: float
+    size: int
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -35,7 +50,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=1)
     parser.add_argument("--form", choices=("csv", "jsonl"), default="csv")
     asked = parser.parse_args()
-    table = Table("command", "rows", "seconds", "MB at most")
+    table = Table("command", "rows", "seconds", "its CPU", "Valkey's CPU", "MB at most")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-")))
         valkey = Valkey(folder / "valkey").start()
@@ -45,10 +60,12 @@ def main() -> None:
         write(manifest, asked.rows, asked.pictures)
 
         def run(what: str, counted: str, *command: object) -> dict[str, Any]:
-            said, seconds, size = measure([*map(str, command), "--json"], env)
-            rows = f"{said[counted]:,}" if counted else ""
-            table.add_row(what, rows, f"{seconds:.1f}", f"{size / 1e6:.0f}")
-            return said
+            before = seconds_of(valkey)
+            cost = measure([*map(str, command), "--json"], env)
+            rows = f"{cost.said[counted]:,}" if counted else ""
+            times = (cost.seconds, cost.cpu, seconds_of(valkey) - before)
+            table.add_row(what, rows, *(f"{time:.1f}" for time in times), f"{cost.size / 1e6:.0f}")
+            return cost.said
 
         submit = ("batch", "submit", manifest, "--prompt", PROMPT)
         run("batch submit --dry-run", "good", *submit, "--dry-run")
@@ -60,14 +77,21 @@ def main() -> None:
         run("batch pause", "", "batch", "pause", batch)
         run("batch resume", "", "batch", "resume", batch)
         run("cancel", "changed", "cancel", batch)
-    console = Console()
+    console = Console(width=100)
     console.print(table)
     for what, size in (("memory", memory["used_memory"]), ("file", disk["aof_current_size"])):
         console.print(f"Valkey's {what}: {size / 1e6:.0f} MB, {size / asked.rows:,.0f} bytes a row")
 
 
-def measure(command: list[str], env: dict[str, str]) -> tuple[dict[str, Any], float, int]:
-    """Run a command: what it said, the seconds from its start to its end, its largest size."""
+def seconds_of(valkey: Valkey) -> float:
+    """The CPU seconds that a server has worked."""
+    with valkey.client() as redis:
+        used: Any = redis.info("cpu")
+    return float(used["used_cpu_user"] + used["used_cpu_sys"])
+
+
+def measure(command: list[str], env: dict[str, str]) -> Cost:
+    """Run a command of ``reelqueue`` as a process of its own."""
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "tasks.cli", *command],
@@ -83,7 +107,8 @@ def measure(command: list[str], env: dict[str, str]) -> tuple[dict[str, Any], fl
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"reelqueue {' '.join(command)} ended with {process.returncode}")
-    return json.loads(said), seconds, used.ru_maxrss * BYTES_OF_MAXRSS
+    cpu = used.ru_utime + used.ru_stime
+    return Cost(json.loads(said), seconds, cpu, used.ru_maxrss * BYTES_OF_MAXRSS)
 
 
 def write(manifest: Path, rows: int, pictures: int = 1) -> None:

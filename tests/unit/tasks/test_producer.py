@@ -353,6 +353,21 @@ def test_of_many_jobs_each_content_is_kept_once_and_none_of_a_refused_one(desk: 
     assert [job.media for job in good if isinstance(job, ImageJob)] == keys
 
 
+def test_files_are_remembered_up_to_a_number_and_then_read_again(desk: Desk) -> None:
+    jobs = [ImageJob.read({"image": desk.picture(f"{n}.png", n).name}) for n in range(4)]
+    read: list[str] = []
+
+    def keep(path: Path, name: str) -> str:
+        read.append(name)
+        return media_key(sha256_of(path), name)
+
+    contents = Contents(keep, desk.folder, known_at_most=3)
+    first = contents.of_all(jobs)
+    assert contents.of_all(jobs[:1]) == first[:1]
+    assert contents.of_all(jobs[:1]) == first[:1]
+    assert read.count("0.png") == 2
+
+
 def test_a_trial_opens_every_picture(desk: Desk) -> None:
     whole = desk.picture("whole.png").read_bytes()
     (desk.folder / "cut.png").write_bytes(whole[: len(whole) // 2])

@@ -22,9 +22,9 @@ def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_pa
         manifest = tmp_path / f"{rows}.{form}"
         write(manifest, rows)
         command = ["batch", "submit", str(manifest), "--prompt", PROMPT, "--json"]
-        said, _, size = measure(command, env)
-        assert said["jobs"] == rows
-        sizes.append(size)
+        cost = measure(command, env)
+        assert cost.said["jobs"] == rows
+        sizes.append(cost.size)
     assert sizes[1] < 1.1 * sizes[0], sizes
 
 
