@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 from celery import bootsteps
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from worker.durability import why_not_pay
@@ -36,6 +37,7 @@ class Rounds:
         self._pause = pause
         self._work = work
         self._stop = threading.Event()
+        self._redis_is_away = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -50,9 +52,18 @@ class Rounds:
         while not self._stop.is_set():
             try:
                 self._work()
+            except (RedisError, OperationalError) as error:
+                # The agenda is the retry. An outage is told once, not twice a second.
+                if not self._redis_is_away:
+                    log.warning("Redis does not answer", rounds=self._name, error=str(error))
+                self._redis_is_away = True
             except Exception:
                 # A round that fails must not end the worker's pulse; the next one tries again.
                 log.exception("a round failed", rounds=self._name)
+            else:
+                if self._redis_is_away:
+                    log.info("Redis answers again", rounds=self._name)
+                self._redis_is_away = False
             self._stop.wait(self._pause)
 
 

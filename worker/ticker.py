@@ -6,10 +6,7 @@ and lets the treasury make its round.
 
 from typing import Any, Final
 
-import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from config.celery import hint_queue
 from worker.faultpoints import around
@@ -18,8 +15,6 @@ from worker.ledger.hooks import Hooks
 from worker.ledger.ledger import HINTS_A_LEASE
 from worker.ledger.states import State
 from worker.runtime import Runtime
-
-log = structlog.get_logger(__name__)
 
 STAGE_OF: Final = {
     State.PREPARING: "tasks.prepare",
@@ -56,15 +51,17 @@ class Ticker:
         self._queue = hint_queue(runtime.settings.namespace)
 
     def tick(self) -> int:
-        """Make one round, if this worker leads. Returns the number of hints that were sent."""
-        try:
-            if not self.lead():
-                return 0
-            return self._hand_out()
-        except (RedisError, OperationalError) as error:
-            # The agenda is the retry: what was not sent comes up again after its grace.
-            log.warning("the ticker could not finish its round", error=str(error))
-            return 0
+        """Make one round, if this worker leads.
+
+        Returns:
+            The number of hints that were sent.
+
+        Raises:
+            RedisError: The records cannot be reached.
+            OperationalError: The queue cannot be reached. What was not sent comes up again after
+                its grace.
+        """
+        return self._hand_out() if self.lead() else 0
 
     def lead(self) -> bool:
         """Take or keep the ticker's lease."""
