@@ -15,7 +15,7 @@ from celery import bootsteps
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker.durability import why_not_pay
+from worker.durability import against_paying, sentence
 from worker.fleet import announce, leave
 from worker.retention import moment_before, prune, sweep
 from worker.runtime import Runtime, get_runtime
@@ -97,10 +97,10 @@ class Pulse:
 
     def _look_at_redis(self) -> None:
         duty = self._runtime.duty
-        why = why_not_pay(self._runtime.ledger)
-        if why != duty.why_not_pay:
-            log.warning("paying stops" if why else "paying goes on", why=why)
-        duty.may_pay, duty.why_not_pay = not why, why
+        found = against_paying(self._runtime.ledger)
+        if found != duty.against_paying:
+            log.warning("paying stops" if found else "paying goes on", why=sentence(found))
+        duty.against_paying = found
 
 
 class AgendaStep(bootsteps.StartStopStep):

@@ -1,5 +1,6 @@
 """Whether the Redis server keeps what it is told: the condition for paying at all."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -7,6 +8,8 @@ from redis.exceptions import RedisError
 
 from worker.ledger.ledger import Ledger
 
+CHECKS: Final = ("Redis", "append-only file", "appendfsync", "eviction", "memory")
+"""Everything that may speak against paying, by the names of the findings."""
 HIGH_WATER: Final = 0.9
 """The share of Redis's memory limit from which nothing is paid: a full server loses writes."""
 
@@ -61,13 +64,20 @@ def inspect(ledger: Ledger) -> list[Finding]:
     ]
 
 
-def why_not_pay(ledger: Ledger) -> str:
-    """What speaks against paying, as a sentence; empty when nothing does."""
+def against_paying(ledger: Ledger) -> tuple[Finding, ...]:
+    """What speaks against paying; empty when nothing does."""
     try:
-        wrong = [finding for finding in inspect(ledger) if not finding.ok]
+        return tuple(finding for finding in inspect(ledger) if not finding.ok)
     except RedisError as error:
-        return f"Redis does not answer: {error}"
-    return "; ".join(f"{finding.check} is {finding.found}: {finding.remedy}" for finding in wrong)
+        found = f"not answering ({error})"
+        return (Finding("Redis", ok=False, found=found, remedy="see that it runs"),)
+
+
+def sentence(findings: Iterable[Finding]) -> str:
+    """Findings as people read them; empty for none."""
+    return "; ".join(
+        f"{finding.check} is {finding.found}: {finding.remedy}" for finding in findings
+    )
 
 
 def _config(redis: Any, name: str) -> str:  # noqa: ANN401 - see Ledger

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings, get_settings
 from worker.accounts import Accounts
+from worker.durability import Finding, sentence
 from worker.leases import Leases
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
@@ -52,8 +53,17 @@ class Duty:
 
     draining: bool = False
     lagging: bool = False
-    may_pay: bool = True
-    why_not_pay: str = ""
+    against_paying: tuple[Finding, ...] = ()
+
+    @property
+    def may_pay(self) -> bool:
+        """Whether nothing speaks against paying."""
+        return not self.against_paying
+
+    @property
+    def why_not_pay(self) -> str:
+        """What speaks against paying, as a sentence; empty when nothing does."""
+        return sentence(self.against_paying)
 
 
 @dataclass(frozen=True, slots=True)
