@@ -1,10 +1,10 @@
 -- hook_due(receiver) -> {} | {name, field, value, ...}
 -- The oldest message that a receiver is to be sent now. Changes nothing but what has no message.
-local waiting = hooks_key(ARGV[2])
+local receiver = ARGV[2]
 while true do
-  local name = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, 1)[1]
+  local name = redis.call('ZRANGEBYSCORE', hooks_key(receiver), '-inf', now, 'LIMIT', 0, 1)[1]
   if not name then return {} end
   local fields = redis.call('HGETALL', hook_key(name))
   if #fields > 0 then return {name, unpack(fields)} end
-  redis.call('ZREM', waiting, name)
+  drop_hook(receiver, name)
 end

@@ -14,6 +14,5 @@ local record = kind == 'batch' and batch_key(about) or job_key(about)
 if why ~= '' and redis.call('EXISTS', record) == 1 then
   redis.pcall('HSET', record, 'webhook_error', why)
 end
-redis.call('ZREM', hooks_key(receiver), name)
-redis.call('DEL', hook_key(name))
+drop_hook(receiver, name)
 return 'OK'
