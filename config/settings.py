@@ -159,13 +159,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe line that is written."
     )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of a worker's metrics; none: they are not served."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="Address that the metrics are served on: no login."
+    )
 
     @field_validator("tokens", "media_roots", "private_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _words(value)
 
-    @field_validator("tombstone_days", mode="before")
+    @field_validator("tombstone_days", "metrics_port", mode="before")
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
         return None if value == "" else value

@@ -22,6 +22,7 @@ from worker.ledger.records import Job, UnreadableRecordError, read_job
 from worker.ledger.states import Reason, State
 from worker.media import MediaRefused
 from worker.memory import MemoryTakenError
+from worker.metrics import LOST, STEPS
 from worker.nemo.errors import (
     Call,
     NemoError,
@@ -281,6 +282,7 @@ def run(job_id: str, stages: Mapping[State, Stage]) -> str:
         structlog.contextvars.bound_contextvars(job_id=job_id),
         runtime.leases.hold(job_id, fence, limit) as lease,
     ):
+        end: Commit | None
         try:
             job = read_job(claim.record)
         except UnreadableRecordError as error:
@@ -289,11 +291,13 @@ def run(job_id: str, stages: Mapping[State, Stage]) -> str:
             try:
                 end = _work(Step(runtime, job, lease), stages[job.state])
             except LeaseLostError:
-                return "lost"
+                end = None
         lease.is_ending = True
-        committed = runtime.ledger.commit(job_id, fence, end)
-    if not committed:
-        return "lost"
+        if end is not None and not runtime.ledger.commit(job_id, fence, end):
+            end = None
+    STEPS.labels(claim.record["state"], end.state.value if end else LOST).inc()
+    if end is None:
+        return LOST
     log.info("step done", state=end.state.value, reason=end.reason, delay=end.delay)
     if end.state is State.FAILED:
         _raise_failed(end)

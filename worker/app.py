@@ -9,6 +9,7 @@ from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
 from worker.bootsteps import AgendaStep, Rounds
+from worker.exporter import MetricsStep
 from worker.fleet import leave
 from worker.runtime import get_runtime
 
@@ -16,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 app = Celery("reelqueue")
 app.config_from_object(celery_config(get_settings()))
-app.steps["worker"].add(AgendaStep)
+app.steps["worker"].update((AgendaStep, MetricsStep))
 
 
 @signals.setup_logging.connect

@@ -83,6 +83,11 @@ class Leases:
             ends = [lease.hard_deadline for lease in self._held if not lease.lost]
         return max(0.0, max(ends, default=0.0) - time.monotonic())
 
+    def streams(self) -> int:
+        """Steps that follow a paid stream: the only ones with a call to end."""
+        with self._lock:
+            return sum(lease.abort is not None for lease in self._held)
+
     def __len__(self) -> int:
         """Steps under way."""
         return len(self._held)

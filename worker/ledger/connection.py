@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import SecretStr
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
+from redis.retry import Retry
 
 from config.settings import Settings
 
@@ -36,6 +39,18 @@ def connect(settings: Settings) -> Redis:
         socket_connect_timeout=min(5, settings.redis_patience),
         socket_keepalive=True,
         health_check_interval=settings.redis_patience,
+    )
+
+
+def connect_for_a_look(url: SecretStr, seconds: float) -> Redis:
+    """A client that waits so many seconds for an answer, and asks once. Nothing is sent yet."""
+    return Redis.from_url(
+        url.get_secret_value(),
+        decode_responses=True,
+        encoding_errors="replace",
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        retry=Retry(NoBackoff(), 0),
     )
 
 
