@@ -251,4 +251,4 @@ def test_client_stays_to_the_end_of_the_stream(client: NemoClient, server: Serve
         assert next(events) == Text("hello")
         go_on.set()
         assert list(events) == [Text("hello"), End(clean=True)]
-    assert finished.is_set()
+    assert finished.wait(PATIENCE)
