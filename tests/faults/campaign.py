@@ -50,7 +50,7 @@ LEASE: Final = 9.0
 """The shortest whose third is still a patience with Redis that settings allow: all waits stand to
 each other as they do by default."""
 LOOP_SECONDS: Final = 0.2
-SETTLING_SECONDS: Final = 300
+SETTLING_SECONDS: Final = 900
 HINTS: Final = "rq.hints"
 
 SETTINGS: Final = {
