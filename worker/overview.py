@@ -66,7 +66,7 @@ def look(reader: Reader, accounts: Sequence[str]) -> Overview:
     with reader.redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(key("counts"))
         pipe.hget(key("pace"), "clips")
-        pipe.hget(key("meta"), "last_tick")
+        pipe.hmget(key("meta"), "last_tick", "hooks")
         pipe.hlen(key("unreadable"))
         pipe.zrangebyscore(key("workers"), now, "+inf")
         pipe.hgetall(key("concurrency"))
@@ -77,7 +77,7 @@ def look(reader: Reader, accounts: Sequence[str]) -> Overview:
         for name in accounts:
             pipe.hgetall(key("account", name))
             pipe.zcount(key("slots", name), now, "+inf")
-        counts, clips, last_tick, set_aside, alive, slots, *rest = pipe.execute()
+        counts, clips, (last_tick, hooks), set_aside, alive, slots, *rest = pipe.execute()
     states, held = read_counts(counts)
     purses = rest[6:]
     return Overview(
@@ -87,7 +87,7 @@ def look(reader: Reader, accounts: Sequence[str]) -> Overview:
         agenda=_dates(rest[:3], now),
         outbox=_dates(rest[3:6], now),
         # Messages from before the counter was kept are owed without it.
-        webhooks=max(0, int_or_zero(counts.get("hooks"))),
+        webhooks=max(0, int_or_zero(hooks)),
         set_aside=set_aside,
         ticker_silence=max(0, now - int_or_zero(last_tick)) / 1000 if last_tick else None,
         fleet=Fleet(len(alive), sum(int_or_zero(slots.get(worker)) for worker in alive)),

@@ -5,7 +5,7 @@
 --   hooks:{ns}:<receiver>  zset of what one receiver is owed, score = when it is tried next
 --   receivers:{ns}         zset of the receivers that are owed anything, score = when to look next
 --   ringing:{ns}           zset of the receivers that a worker talks to, score = until when at most
--- How many messages are owed in all is a counter beside those of the states.
+--   meta:{ns}              hooks: how many messages are owed in all
 local RECEIVERS = 'receivers:{' .. ns .. '}'
 local RINGING = 'ringing:{' .. ns .. '}'
 
@@ -18,12 +18,12 @@ local function owe_hook(kind, about, number_of, event, url)
   local receiver = redis.sha1hex(string.lower(origin))
   redis.call('HSET', hook_key(name), 'event', event, 'kind', kind, 'about', about, 'url', url,
     'at', now, 'tries', 0, 'receiver', receiver)
-  add(COUNTS, 'hooks', redis.call('ZADD', hooks_key(receiver), now, name))
+  add(META, 'hooks', redis.call('ZADD', hooks_key(receiver), now, name))
   redis.call('ZADD', RECEIVERS, 'NX', now, receiver)
 end
 
 local function drop_hook(receiver, name)
-  add(COUNTS, 'hooks', -redis.call('ZREM', hooks_key(receiver), name))
+  add(META, 'hooks', -redis.call('ZREM', hooks_key(receiver), name))
   redis.call('DEL', hook_key(name))
 end
 
