@@ -17,9 +17,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +30,10 @@ from redis.exceptions import RedisError
 
 from tests.faults.evidence import Evidence, Sample, gather, sample
 from tests.faults.invariants import violations
+from tests.faults.plan import Plan
 from tests.faults.proxy import Mood, Proxy
 from tests.faults.report import Run, show
+from tests.faults.takeovers import Outage
 from tests.support.processes import Process, Sandbox, Worker
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
@@ -50,6 +51,10 @@ LEASE: Final = 9.0
 """The shortest whose third is still a patience with Redis that settings allow: all waits stand to
 each other as they do by default."""
 LOOP_SECONDS: Final = 0.2
+DISTURBED_SECONDS: Final = 2.0
+HALF_OPEN_SECONDS: Final = 12.0
+RECONNECT_SECONDS: Final = LEASE / 3
+"""The patience with a silent Redis, after which a worker connects anew."""
 SETTLING_SECONDS: Final = 900
 HINTS: Final = "rq.hints"
 
@@ -79,42 +84,6 @@ UNRULY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much of everything. ``seconds`` is the time in which jobs come and faults strike."""
-
-    seed: int
-    seconds: float
-    jobs: int
-    kills: int
-    restarts: int
-    doubled: int
-    dropped: int
-    frozen: float
-    """Seconds that Valkey stands still."""
-
-    def deck(self, rng: random.Random) -> Iterator[tuple[float, str]]:
-        """The faults with their moments, in seconds from the start."""
-        some = max(1, self.kills // 10)
-        numbers = {
-            "kill -9 of a worker": self.kills,
-            "SIGTERM of a worker": some,
-            "SIGSTOP of a worker, longer than its lease": some,
-            "Valkey killed and restarted": self.restarts,
-            "Valkey frozen": max(1, self.restarts // 10),
-            "output store failing": some,
-            **{
-                f"{side}: connections {how}": some
-                for side in ("Redis", "API")
-                for how in ("cut", "reset", "slow", "sliced", "half-open")
-            },
-        }
-        for name, number in numbers.items():
-            for slot in range(number):
-                # One in each stretch of the time, so that all of it is hit.
-                yield (slot + rng.random()) * self.seconds / number, name
-
-
 class Campaign:
     """One run: its servers, its workers, and what was done to them."""
 
@@ -125,6 +94,7 @@ class Campaign:
         self.given: Counter[str] = Counter()
         self.samples: list[Sample] = []
         self.inputs: dict[str, str] = {}
+        self.outages: list[Outage] = []
         self.broken: list[str] = []
         self.released = 0
         self.began = time.monotonic()
@@ -305,6 +275,7 @@ class Campaign:
             self._after(LOOP_SECONDS, lambda: self._strike(name))
             return
         self.given[name] += 1
+        self._note_outage(name)
         side, _, how = name.partition(": connections ")
         match name:
             case "kill -9 of a worker":
@@ -336,17 +307,32 @@ class Campaign:
             case _:
                 self._disturb(self.lines[side], how)
 
+    def _note_outage(self, name: str) -> None:
+        """Note how long a fault keeps workers from Redis: till they have connected anew."""
+        lasts = {
+            "Redis: connections cut": 0.0,
+            "Redis: connections reset": 0.0,
+            "Redis: connections slow": DISTURBED_SECONDS,
+            "Redis: connections sliced": DISTURBED_SECONDS,
+            "Redis: connections half-open": HALF_OPEN_SECONDS,
+            "Valkey killed and restarted": 0.0,
+            "Valkey frozen": self.plan.frozen,
+        }
+        if name in lasts:
+            now = time.time()
+            self.outages.append(Outage(now, now + lasts[name] + RECONNECT_SECONDS))
+
     def _disturb(self, line: Proxy, how: str) -> None:
         match how:
             case "cut" | "reset":
                 line.cut(reset=how == "reset")
             case "slow" | "sliced":
                 line.feel(Mood(how))
-                self._after(2, lambda: line.feel(Mood.WELL))
+                self._after(DISTURBED_SECONDS, lambda: line.feel(Mood.WELL))
             case "half-open":
                 line.feel(Mood.HALF_OPEN)
-                self._after(2, lambda: line.feel(Mood.WELL))
-                self._after(12, lambda: line.cut(reset=True))
+                self._after(DISTURBED_SECONDS, lambda: line.feel(Mood.WELL))
+                self._after(HALF_OPEN_SECONDS, lambda: line.cut(reset=True))
 
     def _thaw(self, worker: Process) -> None:
         self._frozen.remove(worker)
@@ -395,7 +381,9 @@ def main() -> None:
         campaign.run()
         evidence = campaign.evidence()
         broken = [*campaign.broken, *violations(evidence)]
-        run = Run(plan.seed, campaign.elapsed, LEASE, campaign.given, campaign.released)
+        run = Run(
+            plan.seed, campaign.elapsed, LEASE, campaign.given, campaign.released, campaign.outages
+        )
         show(run, evidence, broken)
     sys.exit(1 if broken else 0)
 

@@ -27,7 +27,7 @@ from worker.ledger.states import Reason, State
 from worker.ledger.submissions import NewJob
 
 AT_ONCE: Final = 4
-LIMIT_SECONDS: Final = 60
+LIMIT_SECONDS: Final = 120
 WAITING: Final = 4
 """Jobs that are kept on their way for each worker that is to die."""
 

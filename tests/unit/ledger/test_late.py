@@ -3,10 +3,14 @@
 from tests.unit.ledger.conftest import LEASE, House
 
 
-def late(house: House) -> dict[str, str | None]:
+def late(house: House) -> dict[str, str]:
     job = house.ledger.job("j")
     assert job is not None
-    return {name: job.fact(name) for name in job.facts if name.startswith("late:")}
+    return {
+        name: value.rpartition(" ")[0]
+        for name, value in job.facts.items()
+        if name.startswith("late:")
+    }
 
 
 def test_a_job_that_nobody_lost_was_never_late(house: House) -> None:
@@ -43,3 +47,12 @@ def test_a_claim_within_the_grace_owes_nothing(house: House) -> None:
     house.later(1)
     house.claim("j", "w2", "n2")
     assert late(house) == {"late:2": "3000 0"}
+
+
+def test_the_moment_of_the_claim_is_kept(house: House) -> None:
+    house.running("j")
+    house.later(LEASE + 1)
+    house.claim("j", "w2", "n2")
+    job = house.ledger.job("j")
+    assert job is not None
+    assert job.facts["late:2"].split()[2] == house.redis.get("test:clock")

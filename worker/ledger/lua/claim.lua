@@ -51,11 +51,12 @@ local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HINCRBY', job_key(id), 'attempts', 1)
 redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'crashes', crashes,
   'lease', now + lease)
--- How long the job lay with nobody: since the lease's end, and beyond the grace of an outage.
+-- How long the job lay with nobody: since the lease's end, and beyond the grace of an outage; and
+-- when that was.
 if job.owner ~= '' then
   local owed = math.max(number(job.lease), number(redis.call('HGET', META, 'grace_until')))
   redis.call('HSET', job_key(id), 'late:' .. fence,
-    (now - number(job.lease)) .. ' ' .. math.max(0, now - owed))
+    (now - number(job.lease)) .. ' ' .. math.max(0, now - owed) .. ' ' .. now)
 end
 redis.call('HSETNX', job_key(id), 'started_at', now)
 redis.call('ZADD', AGENDA, now + lease + margin, id)

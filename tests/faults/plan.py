@@ -1,0 +1,41 @@
+"""What a campaign does to the service, and when."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of everything. ``seconds`` is the time in which jobs come and faults strike."""
+
+    seed: int
+    seconds: float
+    jobs: int
+    kills: int
+    restarts: int
+    doubled: int
+    dropped: int
+    frozen: float
+    """Seconds that Valkey stands still."""
+
+    def deck(self, rng: random.Random) -> Iterator[tuple[float, str]]:
+        """The faults with their moments, in seconds from the start."""
+        some = max(1, self.kills // 10)
+        numbers = {
+            "kill -9 of a worker": self.kills,
+            "SIGTERM of a worker": some,
+            "SIGSTOP of a worker, longer than its lease": some,
+            "Valkey killed and restarted": self.restarts,
+            "Valkey frozen": max(1, self.restarts // 10),
+            "output store failing": some,
+            **{
+                f"{side}: connections {how}": some
+                for side in ("Redis", "API")
+                for how in ("cut", "reset", "slow", "sliced", "half-open")
+            },
+        }
+        for name, number in numbers.items():
+            for slot in range(number):
+                # One in each stretch of the time, so that all of it is hit.
+                yield (slot + rng.random()) * self.seconds / number, name
