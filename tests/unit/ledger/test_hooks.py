@@ -219,3 +219,22 @@ def test_a_manifest_that_comes_again_is_told_of_only_if_it_brings_something(hous
     assert owed(house) == ["batch_b_1"], "more rows may come"
     house.ledger.seal_batch("b")
     assert owed(house) == ["batch_b_1", "batch_b_2"]
+
+
+@pytest.mark.parametrize("field", ["event", "kind", "about", "url", "at", "tries", ""])
+def test_a_message_that_makes_no_sense_stops_no_other(
+    house: House, hooks: Hooks, field: str
+) -> None:
+    """One of its fields is gone; '': its key holds something else."""
+    for name in ("a", "b"):
+        submit(house, name)
+        end(house, name, State.SUCCEEDED)
+        house.later(1)
+    key = "hook:{t}:job_a_1"
+    if field:
+        house.redis.hdel(key, field)
+    else:
+        house.redis.set(key, "text")
+    assert ring_one(hooks)[1].about == "b"
+    assert house.ledger.set_aside() == {key: "it is no message"}
+    assert house.redis.hget("counts:{t}", "hooks") == "1"

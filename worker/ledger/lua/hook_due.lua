@@ -1,10 +1,22 @@
 -- hook_due(receiver) -> {} | {name, field, value, ...}
--- The oldest message that a receiver is to be sent now. Changes nothing but what has no message.
+-- The oldest message that a receiver is to be sent now. Changes nothing but what has no message; one
+-- that makes no sense is set aside.
 local receiver = ARGV[2]
+
+local function makes_sense(name)
+  local event, kind, about, url, at, tries =
+    unpack(redis.pcall('HMGET', hook_key(name), 'event', 'kind', 'about', 'url', 'at', 'tries'))
+  return event and kind and about and url and is_whole(at or '') and is_whole(tries or '')
+end
+
 while true do
   local name = redis.call('ZRANGEBYSCORE', hooks_key(receiver), '-inf', now, 'LIMIT', 0, 1)[1]
   if not name then return {} end
-  local fields = redis.call('HGETALL', hook_key(name))
-  if #fields > 0 then return {name, unpack(fields)} end
-  drop_hook(receiver, name)
+  if makes_sense(name) then return {name, unpack(redis.call('HGETALL', hook_key(name)))} end
+  if redis.call('EXISTS', hook_key(name)) == 1 then
+    set_aside(hook_key(name), 'it is no message')
+    add(COUNTS, 'hooks', -redis.call('ZREM', hooks_key(receiver), name))
+  else
+    drop_hook(receiver, name)
+  end
 end
