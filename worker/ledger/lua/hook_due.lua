@@ -15,7 +15,7 @@ while true do
   if makes_sense(name) then return {name, unpack(redis.call('HGETALL', hook_key(name)))} end
   if redis.call('EXISTS', hook_key(name)) == 1 then
     set_aside(hook_key(name), 'it is no message')
-    add(COUNTS, 'hooks', -redis.call('ZREM', hooks_key(receiver), name))
+    owe_no_more(receiver, name)
   else
     drop_hook(receiver, name)
   end

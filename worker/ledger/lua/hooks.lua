@@ -22,8 +22,12 @@ local function owe_hook(kind, about, number_of, event, url)
   redis.call('ZADD', RECEIVERS, 'NX', now, receiver)
 end
 
-local function drop_hook(receiver, name)
+local function owe_no_more(receiver, name)
   add(META, 'hooks', -redis.call('ZREM', hooks_key(receiver), name))
+end
+
+local function drop_hook(receiver, name)
+  owe_no_more(receiver, name)
   redis.call('DEL', hook_key(name))
 end
 
