@@ -144,6 +144,11 @@ class Campaign:
         """Seconds since the start."""
         return time.monotonic() - self.began
 
+    @property
+    def _share(self) -> float:
+        """The part of the jobs and of the hints' faults that is due by now; the end is for work."""
+        return min(1.0, self.elapsed / (0.85 * self.plan.seconds))
+
     # --- the run ---------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -200,8 +205,7 @@ class Campaign:
 
     def _submit(self) -> None:
         """Submit as many as should be in by now; a submission that failed is repeated."""
-        share = min(1.0, self.elapsed / (0.9 * self.plan.seconds))
-        while len(self.inputs) < int(self.plan.jobs * share):
+        while len(self.inputs) < int(self.plan.jobs * self._share):
             number = len(self.inputs)
             path = self.folder / f"p{number}.png"
             if not path.exists():
@@ -214,7 +218,7 @@ class Campaign:
 
     def _double(self) -> None:
         """Deliver hints for jobs on the agenda two to five times."""
-        wanted = int(self.plan.doubled * min(1.0, self.elapsed / self.plan.seconds))
+        wanted = int(self.plan.doubled * self._share)
         while self.given["hints doubled"] < wanted:
             found = self.redis.zrandmember(self.ledger.key("agenda"))
             if found is None:
@@ -225,7 +229,7 @@ class Campaign:
 
     def _drop(self) -> None:
         """Take hints out of the queue, when there are some."""
-        wanted = int(self.plan.dropped * min(1.0, self.elapsed / self.plan.seconds))
+        wanted = int(self.plan.dropped * self._share)
         while self.given["hints dropped"] < wanted:
             if self.redis.rpop(HINTS) is None:
                 return
