@@ -142,6 +142,21 @@ def test_what_was_set_aside_goes_back_where_it_stood_when_it_can_be_read(
         assert house.ledger.claim("bad", "w2", "n2").record["crashes"] == "0"
 
 
+def test_nobody_loses_a_job_that_has_gone_on_before_it_was_put_back(house: House) -> None:
+    """It was mended while its step ran; the next one hears a paid stream by now."""
+    fence = house.running("bad")
+    before = damaged(house)
+    assert house.ledger.beat([("bad", fence)]) == [False]
+    mended(house, before)
+    assert house.ledger.commit("bad", fence, Commit(State.GENERATING))
+    fence = house.claim("bad", nonce="n2")
+    assert house.begin("bad", fence) == "OK"
+    assert house.ledger.release("bad") == "OK"
+    assert house.ledger.set_aside() == {}
+    assert house.ledger.beat([("bad", fence)]) == [True]
+    assert house.places("bad") == ["agenda"]
+
+
 def test_what_is_gone_or_ends_otherwise_is_forgotten(house: House) -> None:
     for name in ("bad", "other"):
         house.submit(name)

@@ -244,13 +244,14 @@ local function unschedule(id)
 end
 
 -- Puts a job that had been set aside, and can be read now, back where its state says. Who owned it
--- was told then that it is lost. -> whether it had been
+-- was told then that it is lost; who owns it since its step went on, and put it back on the agenda,
+-- was not. -> whether it had been set aside
 local function put_back(id, job)
   if redis.call('HDEL', UNREADABLE, id) == 0 then return false end
   if job.state == 'queued' then
     redis.call('LREM', flow_key(job.flow), 0, id)
     enqueue({id}, job.flow, job.batch)
-  elseif RUNNING[job.state] then
+  elseif RUNNING[job.state] and not redis.call('ZSCORE', AGENDA, id) then
     redis.call('HSET', job_key(id), 'owner', '', 'nonce', '', 'lease', 0)
     redis.call('ZADD', AGENDA, now, id)
   end
