@@ -13,7 +13,9 @@ from typing import Any, Final
 import structlog
 from celery import bootsteps
 from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as NoAnswer
 
 from worker.durability import against_paying, sentence
 from worker.fleet import announce, leave
@@ -27,6 +29,7 @@ DAY_SECONDS: Final = 86_400
 FORGETS_EVERY: Final = 600.0
 """The most seconds between two rounds of pruning; a tenth of what records are kept, if that is
 less."""
+_AWAY: Final = "it does not answer"
 
 
 class Rounds:
@@ -37,7 +40,7 @@ class Rounds:
         self._pause = pause
         self._work = work
         self._stop = threading.Event()
-        self._redis_is_away = False
+        self._trouble = ""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -52,18 +55,24 @@ class Rounds:
         while not self._stop.is_set():
             try:
                 self._work()
-            except (RedisError, OperationalError) as error:
+            except (NoConnection, NoAnswer, OperationalError) as error:
                 # The agenda is the retry. An outage is told once, not twice a second.
-                if not self._redis_is_away:
+                if self._trouble != _AWAY:
                     log.warning("Redis does not answer", rounds=self._name, error=str(error))
-                self._redis_is_away = True
+                self._trouble = _AWAY
+            except RedisError as error:
+                # It answers, and refuses: no memory, a full disk, or a script of ours at fault.
+                # That may never end by itself: it is told as a fault, once for each text.
+                if self._trouble != str(error):
+                    log.exception("Redis refuses a round", rounds=self._name)
+                self._trouble = str(error)
             except Exception:
                 # A round that fails must not end the worker's pulse; the next one tries again.
                 log.exception("a round failed", rounds=self._name)
             else:
-                if self._redis_is_away:
+                if self._trouble:
                     log.info("Redis answers again", rounds=self._name)
-                self._redis_is_away = False
+                self._trouble = ""
             self._stop.wait(self._pause)
 
 
