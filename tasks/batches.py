@@ -1,5 +1,6 @@
 """Batches: rows of a manifest on their way into the ledger."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -86,12 +87,14 @@ def submit_batch(
 
     Raises:
         BatchNameTaken: The name was not asked for, and belongs to another manifest's batch.
-        InvalidPayloadError: The webhook is refused.
+        InvalidPayloadError: The webhook is refused, or the most to spend is no number of credits.
         ManifestError: The manifest cannot be read to its end. Rows before that may be enqueued.
             Or the batch is known, and uses sessions otherwise.
         RedisUnavailable: Redis does not answer. Submit again: what was enqueued is known.
         StoreFailed: The media store does not take a file. Submit again, as above.
     """
+    if max_credits is not None and not (math.isfinite(max_credits) and max_credits >= 0):
+        raise InvalidPayloadError(["max_credits: must be a number of credits, 0 or more"])
     producer.ping()
     if webhook is not None:
         producer.refuse_webhook(webhook_address(webhook))

@@ -86,8 +86,6 @@ def submit(
     if dry_run:
         _try(producer, manifest, name, session, as_json=as_json)
         return
-    if max_credits is not None and math.isnan(max_credits):
-        raise CommandError("--max-credits must be a number.")
     sink = manifest.rejects(rejects or place_beside(source)) if manifest.rejects else None
     done = submit_batch(
         producer,

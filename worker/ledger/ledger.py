@@ -90,7 +90,7 @@ class Ledger(Reader):
 
     def set_budget(self, batch_id: str, max_credits: float) -> None:
         """Set the most that a batch may spend, in all."""
-        self.redis.hset(self.key("batch", batch_id), "max_credits", f"{max_credits:g}")
+        self.redis.hset(self.key("batch", batch_id), "max_credits", str(max_credits))
 
     def set_pilot(self, batch_id: str, rows: int) -> None:
         """Let so many more jobs of a batch start, and then pause it."""

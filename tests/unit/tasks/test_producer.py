@@ -181,6 +181,23 @@ def test_the_budget_of_a_batch_is_kept_and_can_be_raised(desk: Desk) -> None:
     assert ledger.redis.hget(ledger.key("batch", done.batch_id), "max_credits") == "350"
 
 
+def test_the_budget_of_a_batch_is_kept_to_the_credit(desk: Desk) -> None:
+    row = {"image": "https://example.org/a.jpg"}
+    done = submit_batch(desk.producer, manifest(desk, row), max_credits=12_345_678)
+    batch = desk.producer.ledger.batch(done.batch_id)
+    assert batch is not None
+    assert batch.max_credits == 12_345_678
+
+
+@pytest.mark.parametrize("budget", [float("inf"), float("nan"), -1])
+def test_a_budget_that_is_no_number_of_credits_is_refused(desk: Desk, budget: float) -> None:
+    """A batch that had one could not be read, and its jobs would all be held."""
+    row = {"image": "https://example.org/a.jpg"}
+    with pytest.raises(InvalidPayloadError, match="max_credits"):
+        submit_batch(desk.producer, manifest(desk, row), max_credits=budget)
+    assert list(desk.producer.batches()) == []
+
+
 def test_estimates_follow_what_clips_were_seen_to_cost(desk: Desk) -> None:
     assert desk.producer.clip_price() == 100
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
