@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 from worker.nemo.errors import (
     BadAnswer,
@@ -28,6 +28,9 @@ from worker.nemo.errors import (
     SessionNotFound,
     TokenRefused,
 )
+
+LONGEST_REST: Final = 7 * 86_400
+"""Seconds that the API may ask to wait: its own longest limit lasts seven days."""
 
 DONE = 0
 """The ``code`` of an envelope whose call succeeded."""
@@ -131,6 +134,8 @@ def read_envelope(call: Call, answer: Answer, *, clock: Callable[[], float]) -> 
 def retry_after(value: str | None, *, now: float) -> float | None:
     """Read ``Retry-After``, seconds or an HTTP date, as seconds from now; None if unreadable.
 
+    Longer than any limit lasts is no answer either: an account would rest for good.
+
     Args:
         value: The header's value, if it was sent.
         now: Seconds since the epoch.
@@ -141,7 +146,7 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         seconds = float(value)
     except ValueError:
         seconds = _until(value, now)
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return max(0.0, seconds) if math.isfinite(seconds) and seconds <= LONGEST_REST else None
 
 
 def _until(date: str, now: float) -> float:
