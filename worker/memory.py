@@ -47,6 +47,10 @@ class Memory:
         Raises:
             MemoryTakenError: It was not free in time.
         """
+        if not size:
+            # Music and films are not decoded: they need not stand behind pictures.
+            yield
+            return
         wish = _Wish(min(size, self._size))
         with self._lock:
             self._waiting.append(wish)

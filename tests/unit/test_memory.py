@@ -73,6 +73,22 @@ def test_who_waits_in_vain_leaves_nothing_taken() -> None:
         pass
 
 
+def test_who_needs_none_waits_for_nobody() -> None:
+    memory = Memory(10)
+
+    def hold() -> None:
+        with memory.share(10, 60):
+            pass
+
+    with memory.share(10, 0):
+        large = threading.Thread(target=hold)
+        large.start()
+        wait_until(lambda: len(memory._waiting) == 1, "a large one to wait")
+        with memory.share(0, 0):
+            pass
+    large.join()
+
+
 def test_it_is_given_back_when_the_work_fails() -> None:
     memory = Memory(10)
     with pytest.raises(ZeroDivisionError), memory.share(10, 0):
