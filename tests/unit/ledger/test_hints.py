@@ -24,6 +24,17 @@ def test_what_an_overloaded_worker_hands_back_comes_up_again_soon(house: House) 
     assert house.admit() == ["j"]
 
 
+def test_a_second_hand_back_puts_nothing_off(house: House) -> None:
+    """Two overloaded workers that hand it back by turns would keep it from a third for good."""
+    house.submit("j")
+    house.admit()
+    house.ledger.hand_back("j")
+    house.later(LEASE / HAND_BACKS_A_LEASE / 2)
+    house.ledger.hand_back("j")
+    house.later(LEASE / HAND_BACKS_A_LEASE / 2 + 0.01)
+    assert house.admit() == ["j"]
+
+
 def test_nothing_is_handed_back_from_under_its_owner(house: House) -> None:
     house.running("j")
     before = house.redis.zscore("agenda:{t}", "j")

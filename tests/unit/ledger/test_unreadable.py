@@ -179,3 +179,37 @@ def test_a_follow_up_waits_for_the_one_before_it_that_cannot_be_read(house: Hous
     damaged(house)
     answer = house.ledger.join_session("next", next_fence)
     assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
+
+
+def test_nobody_speaks_in_a_session_whose_holder_cannot_be_read(house: House) -> None:
+    """Its message may be under way there, though nobody follows it."""
+    fence = house.running("first")
+    house.ledger.record("first", fence, {"session_id": "s"})
+    assert house.ledger.commit("first", fence, Commit(State.SUCCEEDED))
+    fence = house.running("bad")
+    house.ledger.record("bad", fence, {"session_id": "s"})
+    assert house.begin("bad", fence) == "OK"
+    house.ledger.submit(NewJob(id="next", payload={}, fingerprint="n", follows="first"))
+    house.admit()
+    next_fence = house.claim("next")
+    before = damaged(house)
+    answer = house.ledger.join_session("next", next_fence)
+    assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
+    house.ledger.record("next", next_fence, {"session_id": "s", "account": "a"})
+    assert house.begin("next", next_fence, call="c2") == "SESSION_BUSY"
+    mended(house, before)
+    assert house.ledger.commit("bad", fence, Commit(State.RENDERING, outcome="done"))
+    assert house.begin("next", next_fence, call="c2") == "OK"
+
+
+def test_a_follow_up_does_not_fail_over_an_origin_that_cannot_be_read(house: House) -> None:
+    """It has a project, which is known again when its record is mended."""
+    house.running("bad")
+    for name in ("one", "two"):
+        house.ledger.submit(NewJob(id=name, payload={}, fingerprint=name, follows="bad"))
+    house.ledger.cancel("one")
+    house.admit()
+    fence = house.claim("two")
+    damaged(house)
+    answer = house.ledger.join_session("two", fence)
+    assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
