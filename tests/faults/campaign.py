@@ -371,12 +371,13 @@ def main() -> None:
     add("--doubled", type=int, default=1000)
     add("--dropped", type=int, default=50)
     add("--frozen", type=float, default=6, help="seconds that Valkey stands still")
+    add("--spare", action="append", default=[], metavar="WORD", help="give no faults named so")
     add("--keep", type=Path, help="a folder that stays, with every log")
     asked = vars(parser.parse_args())
     keep: Path | None = asked.pop("keep")
     if asked["seed"] is None:
         asked["seed"] = random.SystemRandom().randrange(10**6)
-    plan = Plan(**asked)
+    plan = Plan(spared=tuple(asked.pop("spare")), **asked)
     print(f"seed {plan.seed}", flush=True)  # noqa: T201 - it must be known if all else fails
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))

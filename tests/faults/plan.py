@@ -18,6 +18,8 @@ class Plan:
     dropped: int
     frozen: float
     """Seconds that Valkey stands still."""
+    spared: tuple[str, ...] = ()
+    """Words: faults with one of them in their names are not given."""
 
     def deck(self, rng: random.Random) -> Iterator[tuple[float, str]]:
         """The faults with their moments, in seconds from the start."""
@@ -35,7 +37,12 @@ class Plan:
                 for how in ("cut", "reset", "slow", "sliced", "half-open")
             },
         }
-        for name, number in numbers.items():
+        given = {
+            name: number
+            for name, number in numbers.items()
+            if not any(word in name for word in self.spared)
+        }
+        for name, number in given.items():
             for slot in range(number):
                 # One in each stretch of the time, so that all of it is hit.
                 yield (slot + rng.random()) * self.seconds / number, name
