@@ -68,7 +68,7 @@ def say(
         case Intent.EXPORT:
             return _export(producer, job)
         case Intent.CREDITS:
-            return _credits(producer)
+            return balance(producer)
         case Intent.STATE:
             return Answer(Intent.STATE, _standing(producer, job))
         case Intent.UPLOAD:
@@ -128,7 +128,8 @@ def _standing(producer: Producer, job: Job) -> str:
     return " ".join(filter(None, [f"{result.state}: {told}", result.timeline]))
 
 
-def _credits(producer: Producer) -> Answer:
+def balance(producer: Producer) -> Answer:
+    """What is left on each account, read anew."""
     stale = read_balances(producer)
     accounts = [account for account in producer.ledger.accounts() if account.is_read]
     told = [

@@ -2,7 +2,7 @@
 
 import typer
 
-from tasks.cli import batches, jobs, operating, saying, starting, steering, watching
+from tasks.cli import batches, chatting, jobs, operating, saying, starting, steering, watching
 from tasks.cli.guard import Guarded
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(jobs.status)
 app.command()(watching.watch)
 app.command()(batches.results)
 app.command()(saying.say)
+app.command()(chatting.chat)
 app.command()(steering.retry)
 app.command()(steering.release)
 app.command()(steering.cancel)

@@ -1,6 +1,6 @@
 """Jobs: submit, list, status."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any
 
@@ -65,11 +65,7 @@ def submit(
         "webhook": webhook,
         "key": key,
     }
-    jobs = [ImageJob.read({"image": image, **options}) for image in images]
-    # Nothing is enqueued, and later paid, while something is wrong with one of them.
-    problems = dict.fromkeys(problem for job in jobs for problem in problems_of(job))
-    if problems:
-        raise InvalidPayloadError(list(problems))
+    jobs = good_jobs(images, options)
     producer = default_producer()
     submissions = [producer.submit(job) for job in jobs]
     job_ids = [submission.job_id for submission in submissions]
@@ -83,6 +79,19 @@ def submit(
             console().print(f"{submission.job_id}  {submission.state}  {plain(job.image)}{known}")
     if not as_json:
         note(f"Follow with `reelqueue watch {' '.join(job_ids[:3])}`.")
+
+
+def good_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[ImageJob]:
+    """One payload for each image. None is enqueued, and later paid, while one is at fault.
+
+    Raises:
+        InvalidPayloadError: A payload or a file is refused; all such files are named.
+    """
+    jobs = [ImageJob.read({"image": image, **options}) for image in images]
+    problems = dict.fromkeys(problem for job in jobs for problem in problems_of(job))
+    if problems:
+        raise InvalidPayloadError(list(problems))
+    return jobs
 
 
 def status(

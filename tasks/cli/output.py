@@ -73,11 +73,12 @@ def tell_result(result: Result) -> None:
     """Print all that a person wants to know of a job."""
     out = console()
     out.print(f"{result.job_id}  {result.state}", style=STYLES.get(result.state, "bold"))
-    for name, value in _lines(result):
+    for name, value in lines_of(result):
         out.print(f"  {name:<9} {plain(value)}")
 
 
-def _lines(result: Result) -> Iterable[tuple[str, str]]:
+def lines_of(result: Result) -> Iterable[tuple[str, str]]:
+    """What there is to say of a job, each with its name; from outside, and not yet plain."""
     yield "image", result.image
     if result.changes:
         yield "changed", "; ".join(result.changes)

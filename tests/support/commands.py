@@ -28,11 +28,14 @@ class Answer:
         return found
 
 
-def reelqueue(*arguments: object, env: Mapping[str, str] | None = None) -> Answer:
+def reelqueue(
+    *arguments: object, env: Mapping[str, str] | None = None, typed: str | bytes = ""
+) -> Answer:
     """Run a command; it reads its settings anew, as a process of its own does."""
     forget()
+    words = [str(argument) for argument in arguments]
     try:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=env)
+        result = CliRunner().invoke(app, words, env=env, input=typed)
     finally:
         forget()
     if result.exception and not isinstance(result.exception, SystemExit):

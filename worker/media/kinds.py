@@ -40,8 +40,11 @@ WAV: Final = Kind("WAV", "sound", "audio/wav", (".wav",))
 M4A: Final = Kind("M4A", "sound", "audio/mp4", (".m4a", ".m4b"))
 AAC: Final = Kind("AAC", "sound", "audio/aac", (".aac",))
 
-PICTURES_LISTED: Final = "JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP"
-ATTACHMENTS_LISTED: Final = f"{PICTURES_LISTED}, MP4, MOV, AVI, WEBM, MKV, MP3, WAV, M4A, AAC"
+PICTURES: Final = (JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP)
+KINDS: Final = (*PICTURES, MP4, MOV, AVI, WEBM, MKV, MP3, WAV, M4A, AAC)
+
+PICTURES_LISTED: Final = ", ".join(kind.name for kind in PICTURES)
+ATTACHMENTS_LISTED: Final = ", ".join(kind.name for kind in KINDS)
 
 _AT_THE_START: Final = (
     (b"\xff\xd8\xff", JPEG),

@@ -1,8 +1,9 @@
 """A producer on an empty namespace, and records to look at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from PIL import Image
@@ -11,9 +12,13 @@ from redis import Redis
 
 from config.settings import Settings
 from tasks.producer import Producer
+from tests.support.commands import Answer, reelqueue
 from tests.support.valkey import Valkey
+from tests.support.waiting import free_port, wait_until
 from worker.ledger.ledger import Commit
 from worker.ledger.states import State
+
+Ask = Callable[..., Answer]
 
 
 @dataclass
@@ -48,6 +53,14 @@ class Desk:
         end = Commit(state, **commit)  # type: ignore[arg-type]
         assert self.producer.ledger.commit(job_id, fence, end)
 
+    def end_next(self, end: Commit) -> str:
+        """Take the next job as soon as there is one, and end its step; its id."""
+        ledger = self.producer.ledger
+        ((job_id, _),) = wait_until(lambda: ledger.due(1, room=1, admit=1), "a job to be due")
+        fence = int(ledger.claim(job_id, "w", uuid4().hex).record["fence"])
+        assert ledger.commit(job_id, fence, end)
+        return job_id
+
     def pay(self, job_id: str, cost: float = 100) -> None:
         """Take a job, and let it send its message and lose the outcome."""
         ledger = self.producer.ledger
@@ -75,3 +88,15 @@ def desk(redis: Redis, settings: Settings, tmp_path: Path) -> Iterator[Desk]:
     producer = Producer.open(settings)
     yield Desk(producer, tmp_path)
     producer.ledger.redis.close()
+
+
+@pytest.fixture
+def ask(desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Run a command on the desk's Valkey, in its folder."""
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
+    monkeypatch.setenv("REELQUEUE_MEDIA_URL", settings.media_url)
+    monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.output_url)
+    monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{free_port()}")
+
+    return reelqueue

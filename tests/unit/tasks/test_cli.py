@@ -5,37 +5,20 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from config.settings import Settings
 from tasks.payload import DEFAULT_PROMPT
-from tests.support.commands import Answer, reelqueue
-from tests.support.waiting import free_port, wait_until
-from tests.unit.tasks.conftest import Desk
+from tests.support.waiting import free_port
+from tests.unit.tasks.conftest import Ask, Desk
 from worker.fleet import announce
 from worker.ledger.ledger import Commit
 from worker.ledger.pages import PAGE
 from worker.ledger.states import Reason, State
 
 URL = "https://example.org/a.jpg"
-
-
-Ask = Callable[..., Answer]
-
-
-@pytest.fixture
-def ask(desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Run a command on the desk's Valkey, in its folder."""
-    monkeypatch.chdir(desk.folder)
-    monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
-    monkeypatch.setenv("REELQUEUE_MEDIA_URL", settings.media_url)
-    monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.output_url)
-    monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{free_port()}")
-
-    return reelqueue
 
 
 def failed(desk: Desk, job_id: str) -> None:
@@ -172,12 +155,9 @@ def test_wait_prints_the_results_in_order_and_tells_by_its_code(
 
 def end_all(desk: Desk, ends: Sequence[State]) -> None:
     """Do a worker's part: one end after the other, each for the next job."""
-    ledger = desk.producer.ledger
-    for number, state in enumerate(ends):
-        ((job_id, _),) = wait_until(lambda: ledger.due(1, room=1, admit=1), "a job to be due")
-        fence = int(ledger.claim(job_id, "w", f"n{number}").record["fence"])
+    for state in ends:
         reason = {State.HELD: Reason.CREDITS, State.FAILED: Reason.BAD_CLIP}.get(state)
-        ledger.commit(job_id, fence, Commit(state, reason=reason))
+        desk.end_next(Commit(state, reason=reason))
 
 
 def test_watch_tells_each_change_once_and_ends_with_the_jobs(ask: Ask, desk: Desk) -> None:
