@@ -23,7 +23,7 @@ from worker.fleet import fleet
 from worker.ledger.states import Reason, State
 
 GREETING: Final = (
-    "Name a picture, by its path or its https address, and say what is to become of it. "
+    "Name a picture, by its path or its https address, and say what is to become of it.\n"
     "`exit` ends."
 )
 LEAVE: Final = frozenset({"exit", "quit"})
@@ -144,8 +144,8 @@ class Conversation:
 
     def _ask(self) -> None:
         _tell(
-            f"What is to become of {', '.join(self.pictures)}? An empty line takes "
-            f"«{DEFAULT_PROMPT}». {self._price(len(self.pictures))}"
+            f"What is to become of {', '.join(self.pictures)}? {self._price(len(self.pictures))}\n"
+            f"An empty line takes «{DEFAULT_PROMPT}»."
         )
 
     def _make(self, prompt: str) -> None:

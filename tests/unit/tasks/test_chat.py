@@ -87,15 +87,15 @@ def test_without_a_picture_it_greets_and_takes_one(ask: Ask, desk: Desk, left: s
     answer = ask("chat", typed=typed)
     assert (answer.code, jobs(desk)) == (0, [])
     assert answer.err == "Nothing was submitted.\n"
-    told = answer.out.splitlines()
-    assert [line.split()[0] for line in told] == ["Name", "Name", "Name", "There", "What", "There"]
+    told = [line.split()[0] for line in answer.out.splitlines()]
+    assert told == ["Name", "`exit`", "Name", "Name", "There", "What", "An", "There"]
 
 
 def test_a_picture_and_its_words_may_come_in_one_line(ask: Ask, desk: Desk) -> None:
     with worker(desk, DONE):
         answer = ask("chat", typed=f"animate {URL} slowly\n")
     assert prompts(desk) == ["animate a.jpg slowly"]
-    assert answer.out.splitlines()[1] == "It costs about 100 credits."
+    assert answer.out.splitlines()[2] == "It costs about 100 credits."
 
 
 def test_bad_pictures_end_it_before_anything_is_asked(ask: Ask, desk: Desk) -> None:
