@@ -1,10 +1,11 @@
 """Chatting: a picture, its clip, and further words about it, a line at a time."""
 
 import sys
+import termios
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -26,6 +27,8 @@ GREETING: Final = (
     "Name a picture, by its path or its https address, and say what is to become of it.\n"
     "`exit` ends."
 )
+_LOCAL_MODES: Final = 3
+"""Where they stand in what termios tells of a terminal."""
 LEAVE: Final = frozenset({"exit", "quit"})
 _TOLD: Final = frozenset({"reason", "remedy", "clip", "film", "marked", "credits"})
 """What of a job's lines is told when it is done; its reply comes before them."""
@@ -72,6 +75,26 @@ def _typed() -> Iterator[str]:
         if typed.strip().casefold() in LEAVE:
             return
         yield typed
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Drop what is typed meanwhile, unseen: a line that nobody asked for would be paid for.
+
+    Only at a terminal: what comes through a pipe was written on purpose.
+    """
+    if not sys.stdin.isatty():
+        yield
+        return
+    terminal = sys.stdin.fileno()
+    heard = termios.tcgetattr(terminal)
+    modes: list[Any] = [*heard]
+    modes[_LOCAL_MODES] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, heard)
 
 
 @dataclass(slots=True)
@@ -181,7 +204,8 @@ class Conversation:
         """
         try:
             self._see_that_a_worker_runs()
-            found = settle(self.producer, job_ids, quiet=False)
+            with _unheard():
+                found = settle(self.producer, job_ids, quiet=False)
         except KeyboardInterrupt:
             _tell(f"Not waiting any more; it goes on: `reelqueue watch {' '.join(job_ids)}`.")
             return

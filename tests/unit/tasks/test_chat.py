@@ -2,13 +2,17 @@
 
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from tests.support.processes import ROOT
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import Ask, Desk
 from worker.fleet import announce
@@ -186,6 +190,44 @@ def test_ctrl_c_stops_the_wait_and_not_the_job(ask: Ask, desk: Desk) -> None:
     assert f"it goes on: `reelqueue watch {job_id}`" in answer.out
     assert "rendering: The clip is being rendered." in answer.out
     assert "No worker runs" in answer.out
+
+
+def test_what_is_typed_at_a_terminal_while_it_waits_is_not_heard(ask: Ask, desk: Desk) -> None:
+    """Nobody asked for it, and it would be paid for; what is typed at the next prompt is heard."""
+    assert ask("chat", typed="").code == 0, "the environment is the desk's"
+    ours, theirs = pty.openpty()
+    seen = ""
+
+    def read_until(part: str) -> None:
+        nonlocal seen
+        while part not in seen:
+            seen += os.read(ours, 4096).decode()
+        seen = seen.partition(part)[2]
+
+    talk = subprocess.Popen(
+        [sys.executable, "-m", "tasks.cli", "chat", URL],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        read_until("> ")
+        os.write(ours, b"zoom in\n")
+        desk.end_next(Commit(State.RENDERING))
+        read_until("rendering")
+        os.write(ours, b"pan left\n")
+        desk.end_next(DONE)
+        read_until("film")
+        read_until("> ")
+        os.write(ours, b"quit\n")
+        assert talk.wait(20) == 0
+    finally:
+        talk.kill()
+        talk.wait()
+        os.close(ours)
+    assert prompts(desk) == ["zoom in"]
 
 
 def test_what_is_not_there_is_told_by_code_and_words(
