@@ -22,7 +22,7 @@ run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.
 	@exec $(BIN)/python -m tasks.demo --backend $(BACKEND) $(IMAGES)
 
 test: $(READY) ## Run all tests; ARGS="-k name" chooses among them
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 bench: $(READY) ## Measure polls under full streams; WHAT=list names the other measurements
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)

@@ -45,9 +45,10 @@ def notify(entry: str) -> str:
                 backend.store_result(job_id, record, "HELD")
             case _:
                 backend.store_result(job_id, record["progress"], "PROGRESS")
-    runtime.ledger.told(entry, job.revision)
     if job.batch_id:
         producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
+        # Before the entry goes: what is still to be told is not pruned, and its batch stays whole.
         with suppress(UnreadableRecordError):
             write_at_the_end(producer, job.batch_id)
+    runtime.ledger.told(entry, job.revision)
     return job.state.value

@@ -17,6 +17,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed: REELQUEUE_TEST_SEED, or any. Hypothesis draws from it too."""
     seed = int(os.environ.get("REELQUEUE_TEST_SEED") or random.SystemRandom().randrange(2**32))
     config.stash[SEED] = seed
+    # The processes that share the tests draw from the same.
+    os.environ["REELQUEUE_TEST_SEED"] = str(seed)
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(seed)
 

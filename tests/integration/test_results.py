@@ -56,7 +56,7 @@ def test_clips_have_names_a_table_and_a_verdict(house: House) -> None:
 
 def test_workers_prune_by_themselves(house: House) -> None:
     house.open_sandbox()
-    house.start_worker(REELQUEUE_RESULT_DAYS="0.00003")
+    house.start_worker(REELQUEUE_RESULT_DAYS="0.0001")
     submit(house, "batch-0001")
     wait_until(lambda: house.ledger.known(["batch-0001:1"])[0], "the first job")
     wait_until(lambda: house.ledger.batch("batch-0001") is None, "the batch to go")
