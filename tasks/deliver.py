@@ -1,7 +1,6 @@
 """Deliver: fetch the clip, look into it, and put it where people find it."""
 
 import json
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from worker.nemo.errors import (
 )
 from worker.offload import offload
 from worker.policy import growing_wait
+from worker.scratch import scratch
 from worker.storage import NotStored
 
 MAX_CLIP_BYTES = 2 * 10**9
@@ -33,7 +33,7 @@ LEFT_TO_THE_POLICY = (TokenRefused, RateLimited, PlanRefused, Unreachable, Serve
 def deliver(step: Step) -> Commit:
     """Nothing is visible under its final name before it is whole and was opened."""
     output = step.runtime.output
-    with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
+    with scratch() as folder:
         film, still = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
         try:
             is_stored = _find_stored(step, film)

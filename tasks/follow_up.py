@@ -5,7 +5,6 @@ else is answered at once and is free. Source: the contract, Â«What a message isÂ
 """
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tasks.producer import Producer, Submission
 from worker.ledger.records import Job
 from worker.ledger.states import Reason, State
 from worker.ledger.submissions import NewJob
+from worker.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _upload_one(producer: Producer, job: Job, session_id: str, path: Path) -> No
     if "://" in str(path) or not path.is_file():
         raise NotSayable(f"{path} is no file on this machine.")
     runtime = Runtime.open(producer.settings)
-    with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
+    with scratch() as folder:
         try:
             file = check_attachment(path, path.name, Path(folder))
         except MediaRefused as error:

@@ -4,7 +4,6 @@ It is written when the batch ends and whenever its results are taken, and outliv
 once some of them were pruned, it is left as it is.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from tasks.export import write_csv
 from tasks.names import folder_of
 from tasks.producer import Producer
 from worker.ledger.batches import Batch
+from worker.scratch import scratch
 from worker.storage import StoreFailed
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ def write_inventory(producer: Producer, batch_id: str) -> bool:
         pruned = producer.ledger.redis.hget(producer.ledger.key("batch", batch_id), "pruned")
     if batch is None or not batch.total or pruned:
         return False
-    with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
+    with scratch() as folder:
         path = Path(folder) / NAME
         with path.open("w", encoding="utf-8", newline="") as sink:
             write_csv(lambda: producer.jobs_of(batch_id), sink)

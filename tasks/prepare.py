@@ -1,7 +1,6 @@
 """Prepare: the files, the account, the money gate, the session, the upload."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from worker.media import PreparedFile
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, RateLimited
 from worker.policy import growing_wait
+from worker.scratch import scratch
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ def prepare(step: Step) -> Commit:
         short = _gate(step, client, credential, may_reuse=not moved)
         if short is not None:
             return short
-        with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
+        with scratch() as folder:
             material = gather(step, Path(folder))
             _note(step, material)
             # A session belongs to the account that opened it.

@@ -21,6 +21,7 @@ from worker.durability import against_paying, sentence
 from worker.fleet import announce, leave
 from worker.retention import moment_before, prune, sweep
 from worker.runtime import Runtime, get_runtime
+from worker.scratch import sweep_scratch
 from worker.ticker import Ticker
 
 log = structlog.get_logger(__name__)
@@ -138,6 +139,7 @@ class AgendaStep(bootsteps.StartStopStep):
                 ticker.tick()
 
         def forget() -> None:
+            sweep_scratch()
             if not runtime.duty.draining and ticker.lead():
                 before = moment_before(runtime.ledger, runtime.settings.result_days)
                 gone = prune(

@@ -9,7 +9,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from config.redaction import redact
 from worker.faultpoints import around
 from worker.media.prepared import sha256_of
 from worker.offload import offload
+from worker.scratch import scratch
 
 _PARTS: Final = ".parts"
 _PROBE: Final = b"reelqueue was here\n"
@@ -229,7 +229,7 @@ class Store:
             StoreFailed: With what to do about it.
         """
         key = f"probe-{uuid4().hex}"
-        with tempfile.TemporaryDirectory(prefix="reelqueue-") as folder:
+        with scratch() as folder:
             sent, back = Path(folder) / "sent", Path(folder) / "back"
             sent.write_bytes(_PROBE)
             self.put_file(sent, key)
