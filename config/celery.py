@@ -28,7 +28,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     # Without time-outs and health checks a half-open connection stops a worker for good. Kombu
     # looks for one at every interval of the health check, and gives it up after another.
     patience = settings.redis_patience
-    connecting = min(5, patience)
+    connecting = settings.redis_connect_patience
     transport = {
         "ack_emulation": False,
         "socket_timeout": patience,

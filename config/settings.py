@@ -35,6 +35,8 @@ def _words(value: object) -> object:
 SHORTEST_PATIENCE: Final = 3.0
 LONGEST_PATIENCE: Final = 10.0
 """Bounds of the wait for an answer of Redis, in seconds."""
+LONGEST_CONNECTING: Final = 5.0
+"""The longest wait for a connection to it, in seconds."""
 
 
 class Settings(BaseSettings):
@@ -230,6 +232,11 @@ class Settings(BaseSettings):
         A third of a lease: a beat that met a dead connection can go out anew before the lease ends.
         """
         return min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, self.lease_seconds / 3))
+
+    @property
+    def redis_connect_patience(self) -> float:
+        """Seconds that a connection to Redis may take to be made."""
+        return min(LONGEST_CONNECTING, self.redis_patience)
 
 
 @lru_cache(maxsize=1)

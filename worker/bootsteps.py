@@ -139,7 +139,8 @@ class AgendaStep(bootsteps.StartStopStep):
                 ticker.tick()
 
         def forget() -> None:
-            sweep_scratch()
+            # No step takes a day: nobody works any more in what is older.
+            sweep_scratch(DAY_SECONDS)
             if not runtime.duty.draining and ticker.lead():
                 before = moment_before(runtime.ledger, runtime.settings.result_days)
                 gone = prune(

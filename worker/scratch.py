@@ -1,6 +1,6 @@
 """Scratch folders: where files lie while they are worked on, on the local disk.
 
-A process that is killed leaves its own behind; a day later nobody works in it any more.
+A process that is killed leaves its own behind.
 """
 
 import os
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = "reelqueue-"
-DAY_SECONDS: Final = 86_400.0
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
@@ -20,7 +19,7 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix=_PREFIX)
 
 
-def sweep_scratch(seconds: float = DAY_SECONDS) -> int:
+def sweep_scratch(seconds: float) -> int:
     """Remove this user's folders in which nothing was made for so long. Their number."""
     before, swept = time.time() - seconds, 0
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.scratch import DAY_SECONDS, scratch, sweep_scratch
+from worker.bootsteps import DAY_SECONDS
+from worker.scratch import scratch, sweep_scratch
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def test_what_a_killed_process_left_is_swept_after_a_day(temp: Path) -> None:
         long_ago = time.time() - DAY_SECONDS - 60
         os.utime(folder, (long_ago, long_ago))
     with scratch() as used:
-        assert sweep_scratch() == 1
+        assert sweep_scratch(DAY_SECONDS) == 1
         assert Path(used).parent == temp
         assert Path(used).is_dir()
     assert not left.exists()

@@ -36,7 +36,7 @@ def connect(settings: Settings) -> Redis:
         # Bytes that are no text spoil their own record, not the page of records around it.
         encoding_errors="replace",
         socket_timeout=settings.redis_patience,
-        socket_connect_timeout=min(5, settings.redis_patience),
+        socket_connect_timeout=settings.redis_connect_patience,
         socket_keepalive=True,
         health_check_interval=settings.redis_patience,
     )
