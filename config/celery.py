@@ -67,7 +67,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_default_queue": SUBMIT_QUEUE,
         "task_queues": [Queue(SUBMIT_QUEUE), Queue(hints)],
         "task_routes": {f"tasks.{stage}": {"queue": hints} for stage in STAGES},
-        "imports": ["tasks.intake", "tasks.stages"],
+        "imports": ["tasks.intake", "tasks.stages.celery_tasks"],
         "timezone": "UTC",
         "enable_utc": True,
     }

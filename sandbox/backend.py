@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.accounts import Accounts
+from sandbox.agent.streams import Streams
 from sandbox.clock import Clock
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
 from sandbox.options import Options
-from sandbox.projects import Projects
-from sandbox.renders import Renders
-from sandbox.streams import Streams
-from sandbox.uploads import Store
+from sandbox.state.accounts import Accounts
+from sandbox.state.call_log import Ledger
+from sandbox.state.projects import Projects
+from sandbox.state.renders import Renders
+from sandbox.state.uploads import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from sandbox.chance import draw
+from sandbox.seeded_random import draw
 
 
 class Call(StrEnum):

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sandbox.api.controls import control_routes, refusals
+from sandbox.api.downloads import download_routes
+from sandbox.api.middleware import BACKEND
+from sandbox.api.routes import api_routes
 from sandbox.backend import Backend, make_backend
-from sandbox.controls import control_routes, refusals
-from sandbox.downloads import download_routes
-from sandbox.gate import BACKEND
 from sandbox.options import Options, parse
-from sandbox.routes import api_routes
 
 _BACKLOG = 4096
 _SHUTDOWN_SECONDS = 0.5

@@ -1,10 +1,10 @@
 """The queue's face: enqueue image jobs and follow them, from Python and from the command line."""
 
 from tasks.api import cancel, get, redo, release, retry, say, submit, submit_batch, wait
-from tasks.errors import KeyConflict, RedisUnavailable, UnknownId
-from tasks.follow_up import Answer, NotSayable
-from tasks.payload import Batch, ImageJob, InvalidPayloadError, Result
-from tasks.producer import Submission
+from tasks.producer.edits import Answer, NotSayable
+from tasks.producer.producer import Submission
+from tasks.schema.errors import KeyConflict, RedisUnavailable, UnknownId
+from tasks.schema.payload import Batch, ImageJob, InvalidPayloadError, Result
 
 __all__ = [
     "Answer",

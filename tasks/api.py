@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks import batches, follow_up, remake
-from tasks.batches import BatchSubmission, SessionMode
-from tasks.follow_up import Answer
-from tasks.manifest import Manifest, given_rows
-from tasks.payload import ImageJob, Result
-from tasks.producer import Change, Submission, default_producer
+from tasks.manifests import batch_submission as batches
+from tasks.manifests.batch_submission import BatchSubmission, SessionMode
+from tasks.manifests.manifest import Manifest, given_rows
+from tasks.producer import edits as follow_up
+from tasks.producer import redo as remake
+from tasks.producer.edits import Answer
+from tasks.producer.producer import Change, Submission, default_producer
+from tasks.schema.payload import ImageJob, Result
 
 
 def submit(job: ImageJob | Mapping[str, Any]) -> Submission:

@@ -4,10 +4,10 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from tasks.errors import RedisUnavailable
-from tasks.payload import ImageJob
-from tasks.producer import Producer
-from worker.runtime import get_runtime
+from tasks.producer.producer import Producer
+from tasks.schema.errors import RedisUnavailable
+from tasks.schema.payload import ImageJob
+from worker.runtime.runtime import get_runtime
 
 
 # Other services read the answer and the refusals, so they are stored, unlike those of a stage.

@@ -8,10 +8,10 @@ from celery import Celery, signals
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
-from worker.bootsteps import AgendaStep, Rounds
-from worker.exporter import MetricsStep
-from worker.fleet import leave
-from worker.runtime import get_runtime
+from worker.runtime.bootsteps import AgendaStep, Rounds
+from worker.runtime.runtime import get_runtime
+from worker.runtime.worker_registry import leave
+from worker.telemetry.metrics_server import MetricsStep
 
 log = structlog.get_logger(__name__)
 

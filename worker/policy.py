@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from worker.ledger.states import Reason
+from worker.ledger.model.states import Reason
 from worker.nemo.errors import (
     BadAnswer,
     Call,

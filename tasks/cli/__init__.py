@@ -2,8 +2,14 @@
 
 import typer
 
-from tasks.cli import batches, chatting, jobs, operating, saying, starting, steering, watching
-from tasks.cli.guard import Guarded
+from tasks.cli.commands import batches, jobs
+from tasks.cli.commands import chat as chatting
+from tasks.cli.commands import decisions as steering
+from tasks.cli.commands import operations as operating
+from tasks.cli.commands import say as saying
+from tasks.cli.commands import starters as starting
+from tasks.cli.commands import watch as watching
+from tasks.cli.error_handling import Guarded
 
 app = typer.Typer(
     cls=Guarded,

@@ -16,8 +16,8 @@ from tests.bench.submit import write
 from tests.integration.conftest import House, passing_house
 from tests.support.commands import reelqueue
 from tests.support.waiting import wait_until
-from worker.ledger.records import Job
-from worker.ledger.states import State
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import State
 
 UNDER_WAY = 20
 """The small batch comes when one in so many jobs of the large one is done."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tasks.page import write_page
+from tasks.reports.gallery import write_page
 from tests.support.chromium import Tab, chromium
 from tests.support.results import result
 

@@ -17,8 +17,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tests.unit.test_clips import clip
-from worker import clips
+from tests.unit.worker.media.test_clips import clip
+from worker.media import clips
 
 FRAMES = 250
 SIZE = (1280, 720)

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tasks.entries import new_job
-from tasks.payload import ImageJob
+from tasks.producer.job_factory import new_job
+from tasks.schema.payload import ImageJob
 from tests.integration.conftest import House, passing_house
 from tests.support.waiting import wait_until
-from worker.retention import prune
+from worker.runtime.retention import prune
 
 KINDS = ("job", "idem", "names", "jobs", "rows")
 

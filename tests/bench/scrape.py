@@ -17,9 +17,9 @@ from rich.table import Table
 
 from config.settings import Settings
 from tests.support.valkey import Valkey
-from worker.exporter import metrics_registry
-from worker.ledger.submissions import NewJob
-from worker.runtime import Runtime
+from worker.ledger.model.submissions import NewJob
+from worker.runtime.runtime import Runtime
+from worker.telemetry.metrics_server import metrics_registry
 
 FEW = 10
 SCRAPES = 200

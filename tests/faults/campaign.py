@@ -39,8 +39,8 @@ from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
 from worker.ledger.ledger import Ledger
-from worker.ledger.states import Reason, State
-from worker.ledger.submissions import NewJob
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.submissions import NewJob
 
 TOKEN: Final = "nmv_usr_registered_for_the_campaign"
 WORKERS: Final = 6

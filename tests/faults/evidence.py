@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.ledger.ledger import Ledger
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 Fields = Mapping[str, str]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from tests.faults.evidence import Evidence, Fields
-from worker.ledger.states import ENDS, RUNNING, Reason, State
+from worker.ledger.model.states import ENDS, RUNNING, Reason, State
 
 Invariant = Callable[[Evidence], Iterator[str]]
 

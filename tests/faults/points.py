@@ -23,8 +23,8 @@ from tests.support.processes import Process, Worker
 from tests.support.receiver import SECRET, Receiver, receiving
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE, WORKER
-from worker.ledger.states import Reason, State
-from worker.ledger.submissions import NewJob
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.submissions import NewJob
 
 AT_ONCE: Final = 4
 LIMIT_SECONDS: Final = 120

@@ -10,7 +10,7 @@ from rich.table import Table
 from tests.faults.evidence import Evidence
 from tests.faults.invariants import INVARIANTS
 from tests.faults.takeovers import Outage, median_and_p99, takeovers, undisturbed
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 
 @dataclass(frozen=True, slots=True)

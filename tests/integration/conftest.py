@@ -15,9 +15,9 @@ from tests.support.processes import Process, Sandbox, Worker
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.ledger.ledger import Ledger
-from worker.ledger.records import Job
-from worker.ledger.states import State
-from worker.ledger.submissions import NewJob
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import State
+from worker.ledger.model.submissions import NewJob
 
 TOKEN = "nmv_usr_registered_for_tests"
 

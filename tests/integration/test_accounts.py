@@ -8,11 +8,11 @@ from redis import Redis
 from config.settings import Settings
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
-from worker.accounts import ANONYMOUS, Accounts, Credential, TokenPendingError
+from worker.accounts.credentials import ANONYMOUS, Accounts, Credential, TokenPendingError
 from worker.ledger.ledger import Ledger
-from worker.ledger.states import Reason, State
-from worker.nemo.transport import Identity
-from worker.runtime import Clients
+from worker.ledger.model.states import Reason, State
+from worker.nemo.http.transport import Identity
+from worker.runtime.runtime import Clients
 
 pytestmark = pytest.mark.integration
 

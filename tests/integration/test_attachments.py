@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.conftest import House
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 

@@ -12,8 +12,8 @@ from itertools import product
 import pytest
 
 from tests.integration.conftest import House
-from worker.ledger.records import Job
-from worker.ledger.states import Reason, State
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import Reason, State
 
 pytestmark = pytest.mark.integration
 

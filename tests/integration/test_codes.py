@@ -6,8 +6,8 @@ Every code at the message and after it stands in ``test_code_table``.
 import pytest
 
 from tests.integration.conftest import House
-from worker.ledger.records import Job
-from worker.ledger.states import Reason, State
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import Reason, State
 
 pytestmark = pytest.mark.integration
 

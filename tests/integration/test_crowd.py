@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
-from worker.ledger.states import Reason, State
+from worker.ledger.model.states import Reason, State
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from tests.integration.conftest import House
 from tests.support.ftp import ftp_server
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from tasks.page import write_page
+from tasks.reports.gallery import write_page
 from tests.support.chromium import PROGRAM, Tab, chromium
 from tests.support.results import result, video
 from tests.support.waiting import wait_until
-from tests.unit.test_clips import clip
+from tests.unit.worker.media.test_clips import clip
 
 pytestmark = [
     pytest.mark.integration,

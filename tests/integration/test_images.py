@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.integration.conftest import House
-from worker.ledger.states import Reason, State
+from worker.ledger.model.states import Reason, State
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from celery.exceptions import TaskRevokedError
 
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 

@@ -6,7 +6,7 @@ import pytest
 from tests.integration.conftest import TOKEN, House
 from tests.support.scrapes import Scrape, parsed
 from tests.support.waiting import free_port, listens, wait_until
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.integration.conftest import TOKEN, House
 from tests.support.waiting import wait_until
-from worker.ledger.states import Reason, State
-from worker.ledger.submissions import NewJob
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.submissions import NewJob
 
 pytestmark = pytest.mark.integration
 

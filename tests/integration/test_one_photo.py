@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from tests.integration.conftest import TOKEN, House
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.entries import new_job
-from tasks.payload import ImageJob
+from tasks.producer.job_factory import new_job
+from tasks.schema.payload import ImageJob
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
-from worker.clips import inspect, probe
+from worker.media.clips import inspect, probe
 
 pytestmark = pytest.mark.integration
 

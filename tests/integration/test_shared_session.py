@@ -9,8 +9,8 @@ import pytest
 from tests.integration.conftest import House
 from tests.support.commands import reelqueue
 from tests.support.waiting import wait_until
-from worker.ledger.records import Job
-from worker.ledger.states import Reason, State
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import Reason, State
 
 pytestmark = pytest.mark.integration
 

@@ -15,8 +15,8 @@ from tests.integration.conftest import House
 from tests.support.processes import ROOT
 from tests.support.receiver import SECRET, receiving
 from tests.support.waiting import wait_until
-from worker.ledger.states import State
-from worker.webhooks import WAITS
+from worker.egress.webhook_request import WAITS
+from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 

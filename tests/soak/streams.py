@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from worker.nemo.events import MAX_HELD_CHARACTERS, End, EventDecoder
-from worker.nemo.sse import SseDecoder
-from worker.nemo.transcript import MAX_CHARACTERS, Transcript
-from worker.settlement import Evidence, Reading, Verdict, judge
+from worker.nemo.streaming.events import MAX_HELD_CHARACTERS, End, EventDecoder
+from worker.nemo.streaming.sse import SseDecoder
+from worker.nemo.streaming.transcript import MAX_CHARACTERS, Transcript
+from worker.outcome import Evidence, Reading, Verdict, judge
 
 RECORDINGS = [
     path.read_bytes()

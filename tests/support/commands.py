@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from config.settings import get_settings
 from tasks.cli import app
-from tasks.producer import default_producer
+from tasks.producer.producer import default_producer
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.payload import Result
-from tasks.results import result_of
-from worker.ledger.records import read_job
-from worker.ledger.states import State
-from worker.storage import Store
+from tasks.schema.payload import Result
+from tasks.schema.records import result_of
+from worker.ledger.model.jobs import read_job
+from worker.ledger.model.states import State
+from worker.storage.store import Store
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = ("succeeded",) * 7 + ("held", "failed", "rendering")

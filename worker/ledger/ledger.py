@@ -11,10 +11,10 @@ from typing import Final
 from uuid import uuid4
 
 from worker.faultpoints import around
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.submissions import NewJob, Submitted, as_argument
 from worker.ledger.pages import PAGE, pages
-from worker.ledger.reading import Reader
-from worker.ledger.states import Reason, State
-from worker.ledger.submissions import NewJob, Submitted, as_argument
+from worker.ledger.reader import Reader
 
 PRIORITIES: Final = ("high", "normal", "low")
 MARGIN_MS: Final = 1000

@@ -5,8 +5,8 @@ from typing import Final
 
 import av
 
+from worker.media.file_types import AAC, AVI, M4A, MKV, MOV, MP3, MP4, WAV, WEBM, recognise
 from worker.media.images import prepare_image
-from worker.media.kinds import AAC, AVI, M4A, MKV, MOV, MP3, MP4, WAV, WEBM, recognise
 from worker.media.prepared import PreparedFile, fitting_name, sha256_of
 from worker.media.refusals import (
     MAX_BYTES,
@@ -34,7 +34,7 @@ def check_attachment(source: Path, name: str, workdir: Path) -> PreparedFile:
     """Check a file that a job attaches; content decides what it is, not its name.
 
     Pictures are prepared as a job's own picture is. Films and sounds are opened, not changed.
-    Blocks while it reads: call it through `worker.offload`.
+    Blocks while it reads: call it through `worker.resources.offload`.
 
     Args:
         source: The file. It is never changed.

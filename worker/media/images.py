@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from PIL import Image, ImageCms, ImageOps
 
-from worker.media.kinds import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, Kind
-from worker.media.looks import MAX_SIDE, Facts, look, opened, picture_of, size_of
+from worker.media.file_types import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, Kind
+from worker.media.image_headers import MAX_SIDE, Facts, look, opened, picture_of, size_of
 from worker.media.metadata import MalformedError, strip_metadata
 from worker.media.prepared import PreparedImage, fitting_name, sha256_of
 from worker.media.refusals import MAX_BYTES, megabytes, too_large
@@ -31,7 +31,7 @@ def prepare_image(
     JPEG, PNG, WEBP and GIF keep their pixels unless they must be turned or scaled; HEIC, AVIF,
     TIFF and BMP become JPEG, or PNG where something is transparent. Metadata is always taken out,
     colour profiles are kept. What is too large to be sent is scaled down until it is not.
-    Blocks while it decodes: call it through `worker.offload`, in the memory that
+    Blocks while it decodes: call it through `worker.resources.offload`, in the memory that
     `worker.media.memory_for` tells.
 
     Args:

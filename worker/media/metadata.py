@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from worker.media.kinds import GIF, JPEG, PNG, WEBP, Kind
+from worker.media.file_types import GIF, JPEG, PNG, WEBP, Kind
 
 _NEXT_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SOS, _EOI, _COM = 0xDA, 0xD9, 0xFE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from worker.media.kinds import Kind
+from worker.media.file_types import Kind
 
 _LONGEST_STEM: Final = 100
 

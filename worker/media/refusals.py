@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from worker.media.kinds import ATTACHMENTS_LISTED, PICTURES_LISTED
+from worker.media.file_types import ATTACHMENTS_LISTED, PICTURES_LISTED
 
 RefusalCode = Literal["unsupported_file", "file_too_large", "bad_image"]
 

@@ -9,12 +9,13 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from worker.nemo.download import DOWNLOAD_SECONDS, Download, Source, clip_url, fetch
 from worker.nemo.draft import Draft
 from worker.nemo.envelope import DONE, code_of, read_envelope
 from worker.nemo.errors import BadAnswer, Call, NemoError, TokenRefused
-from worker.nemo.outside import Outside
-from worker.nemo.replies import (
+from worker.nemo.http.download import DOWNLOAD_SECONDS, Download, Source, clip_url, fetch
+from worker.nemo.http.download_hosts import Outside
+from worker.nemo.http.transport import Identity, bearer, exchange, open_http
+from worker.nemo.responses import (
     Balance,
     RenderState,
     RenderStatus,
@@ -28,8 +29,7 @@ from worker.nemo.replies import (
     read_state,
     read_token,
 )
-from worker.nemo.stream import MessageStream
-from worker.nemo.transport import Identity, bearer, exchange, open_http
+from worker.nemo.streaming.message_stream import MessageStream
 
 __all__ = [
     "Balance",

@@ -8,10 +8,10 @@ import av
 import pytest
 from PIL import Image, ImageDraw
 
-from sandbox.caption import can_draw, make_caption, opacity_at
-from sandbox.film import FilmStoppedError, Shot, frame_size, make_film
-from sandbox.motion import Aspect, Motion
-from sandbox.picture import fit, leaning, open_picture
+from sandbox.video.caption import can_draw, make_caption, opacity_at
+from sandbox.video.clip import FilmStoppedError, Shot, frame_size, make_film
+from sandbox.video.motion import Aspect, Motion
+from sandbox.video.picture import fit, leaning, open_picture
 
 DARK = 40
 

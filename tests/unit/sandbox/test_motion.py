@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from sandbox.motion import Aspect, Motion, Wishes, read_wishes, window_at
+from sandbox.video.motion import Aspect, Motion, Wishes, read_wishes, window_at
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import aiohttp
 import httpx
 import pytest
 
+from sandbox.agent.script import HEARTBEATS
 from sandbox.options import Span
-from sandbox.script import HEARTBEATS
 from tests.unit.sandbox.api import Api, events, said
 from tests.unit.sandbox.conftest import QUICK, Start
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox.uploads import sniff
+from sandbox.state.uploads import sniff
 from tests.unit.sandbox.api import Api, picture
 from tests.unit.sandbox.conftest import QUICK, Start
 

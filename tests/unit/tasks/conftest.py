@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import Settings
-from tasks.producer import Producer
+from tasks.producer.producer import Producer
 from tests.support.commands import Answer, reelqueue
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port, wait_until
 from worker.ledger.ledger import Commit
-from worker.ledger.states import State
+from worker.ledger.model.states import State
 
 Ask = Callable[..., Answer]
 

@@ -8,9 +8,9 @@ import pytest
 
 from config.settings import Settings, get_settings
 from tasks import intake
-from tasks.payload import job_id_for
+from tasks.schema.payload import job_id_for
 from tests.unit.tasks.conftest import Desk
-from worker.runtime import get_runtime
+from worker.runtime.runtime import get_runtime
 
 URL = "https://example.org/a.jpg"
 

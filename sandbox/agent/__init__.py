@@ -1,0 +1,1 @@
+"""The agent: running messages and what their streams say."""

@@ -1,0 +1,171 @@
+"""What happens to every call before and after its own work: the ledger, tokens, faults."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from json import JSONDecodeError
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from sandbox.api.responses import RefusalError
+from sandbox.backend import Backend
+from sandbox.faults import Call, Fault, Hit
+from sandbox.state.accounts import Account
+from sandbox.state.call_log import RequestEntry
+
+BACKEND = web.AppKey("backend", Backend)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ATTRIBUTION = ("X-Skill-Source", "X-Skill-Version", "X-Skill-Platform")
+_SOURCE = "ai-image-to-video-extender"
+_FAULT = web.RequestKey("fault", Fault)
+_BODY = web.RequestKey("body", dict)
+# Downloads by link go to a file server, which knows neither tokens nor attribution.
+_NAMELESS = "link"
+
+
+def on(call: Call, handler: Handler, *, via: str | None = None) -> Handler:
+    """A handler for a call of the API, with everything that all calls have in common.
+
+    Args:
+        call: Which call it is.
+        handler: Its own work.
+        via: For a download: `link` or `proxy`.
+
+    Returns:
+        The handler to route to.
+    """
+
+    async def gated(request: web.Request) -> web.StreamResponse:
+        backend = request.app[BACKEND]
+        entry = RequestEntry(
+            at=backend.clock.now(),
+            call=call.value,
+            headers_ok=via == _NAMELESS or is_attributed(request),
+        )
+        backend.ledger.request(entry)
+        try:
+            response = await _answer(backend, request, call, handler, via)
+        except RefusalError as refusal:
+            entry.code = refusal.code
+            response = refusal.reply(backend.options.error_style)
+        except asyncio.CancelledError:
+            entry.status = 0
+            raise
+        except web.HTTPException as error:
+            entry.status = entry.code = error.status
+            raise
+        else:
+            entry.code = 0 if response.status < web.HTTPBadRequest.status_code else response.status
+        entry.status = response.status if _is_connected(request) else 0
+        return response
+
+    return gated
+
+
+def fault_of(request: web.Request) -> Fault | None:
+    """The fault that hits this call, for a handler that acts on it itself."""
+    return request.get(_FAULT)
+
+
+def is_attributed(request: web.Request) -> bool:
+    """Whether the three attribution headers are there."""
+    there = all(request.headers.get(name) for name in _ATTRIBUTION)
+    return there and request.headers["X-Skill-Source"] == _SOURCE
+
+
+def account_of(request: web.Request) -> Account:
+    """The account that pays for this call.
+
+    Raises:
+        RefusalError: 1001, no valid token.
+    """
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    account = request.app[BACKEND].accounts.find(token.strip())
+    if scheme.lower() != "bearer" or account is None:
+        raise RefusalError(1001)
+    if not is_attributed(request):
+        account.unattributed = True
+    return account
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """The JSON object that was sent.
+
+    Raises:
+        RefusalError: 422, it is none.
+    """
+    if _BODY in request:
+        held: dict[str, Any] = request[_BODY]
+        return held
+    try:
+        body = await request.json()
+    except (JSONDecodeError, UnicodeDecodeError):
+        body = None
+    if not isinstance(body, dict):
+        raise RefusalError(422, "a JSON object is needed")
+    request[_BODY] = body
+    return body
+
+
+def drop(request: web.Request) -> None:
+    """Cut the connection with no answer."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def hang_up(request: web.Request) -> None:
+    """Close the connection after what was written so far."""
+    if request.transport is not None:
+        request.transport.close()
+
+
+async def _answer(
+    backend: Backend, request: web.Request, call: Call, handler: Handler, via: str | None
+) -> web.StreamResponse:
+    session = await _session_of(backend, request, call)
+    project = backend.projects.of(session) if session else None
+    picture, spoken = (project.picture, project.spoken) if project else (None, False)
+    fault = backend.faults.take(
+        Hit(call, session, picture.name if picture else None, spoken=spoken, via=via)
+    )
+    if fault is None:
+        return await handler(request)
+    request[_FAULT] = fault
+    match fault.action:
+        case "slow":
+            await asyncio.sleep(fault.seconds or 0.0)
+        case "refuse":
+            raise _refusal(fault)
+        case "reset" if not fault.done:
+            drop(request)
+            return web.Response(status=503)
+    response = await handler(request)
+    if fault.action == "reset":
+        drop(request)
+    return response
+
+
+def _refusal(fault: Fault) -> RefusalError:
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    return RefusalError(fault.code, style=fault.style, headers=headers)
+
+
+async def _session_of(backend: Backend, request: web.Request, call: Call) -> str | None:
+    """The session that a call is about, as far as it says so."""
+    if call in {Call.UPLOAD, Call.STATE}:
+        return request.match_info["session"]
+    if call in {Call.MESSAGE, Call.CLAIM, Call.EXPORT}:
+        body = await body_of(request)
+        named = body.get("sessionId") if call is Call.EXPORT else body.get("session_id")
+        return named if isinstance(named, str) else None
+    if call in {Call.POLL, Call.DOWNLOAD}:
+        named = request.match_info["render"]
+        render = backend.renders.find(named) or backend.renders.linked(named)
+        return render.entry.session_id if render else None
+    return None
+
+
+def _is_connected(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()

@@ -1,0 +1,1 @@
+"""Accounts, projects, uploads and renders, held in memory."""

@@ -1,0 +1,166 @@
+"""Sessions: what was uploaded, what was generated, and the draft as it stands."""
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox.state.accounts import Account
+from sandbox.video.clip import TITLE_SECONDS, frame_size
+from sandbox.video.motion import DEFAULT_SECONDS, Aspect, Wishes, read_wishes
+
+Json = dict[str, Any]
+
+PICTURES = frozenset({"jpg", "png", "gif", "webp"})
+MUSIC = "Lo-fi"
+_TRACK_VIDEO, _TRACK_AUDIO, _TRACK_TITLE = 0, 1, 7
+# Names that cameras and programs give say nothing about the picture.
+_DULL = {"photo", "image", "img", "picture", "pic", "upload", "file", "input", "source", "tmp"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A stored file."""
+
+    name: str
+    size: int
+    sha256: str
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A generated clip: the picture and the wishes that it is made from."""
+
+    id: str
+    name: str
+    picture: Upload | None
+    wishes: Wishes
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.wishes.seconds or DEFAULT_SECONDS
+
+
+@dataclass(slots=True, kw_only=True)
+class Project:
+    """One session."""
+
+    session_id: str
+    task_id: str
+    account: Account
+    uploads: list[Upload] = field(default_factory=list)
+    clips: dict[str, Clip] = field(default_factory=dict)
+    draft: Json = field(default_factory=dict)
+    busy: bool = False
+    spoken: bool = False
+
+    @property
+    def picture(self) -> Upload | None:
+        """The last picture that was uploaded."""
+        return next((upload for upload in reversed(self.uploads) if upload.kind in PICTURES), None)
+
+    @property
+    def clip(self) -> Clip | None:
+        """The last clip that was generated."""
+        return next(reversed(self.clips.values()), None)
+
+    def plan(self, text: str) -> Clip:
+        """The clip that a message asks for; what it leaves open stays as in the last one."""
+        wishes = read_wishes(text)
+        if self.clip is not None:
+            wishes = wishes.over(self.clip.wishes)
+        picture = self.picture
+        subject = _subject(picture.name) if picture else None
+        wishes = wishes.over(Wishes(title=subject.title() if subject else None))
+        name = subject or (Path(picture.name).stem if picture else "clip")
+        return Clip(id=f"gm_{secrets.token_hex(4)}", name=name, picture=picture, wishes=wishes)
+
+    def show_raw(self, clip: Clip) -> None:
+        """First stage of a generation: the clip alone, beside what other tracks there were."""
+        self.clips[clip.id] = clip
+        others = [track for track in self.draft.get("t", []) if track["tt"] != _TRACK_VIDEO]
+        self.draft = {
+            "t": [_track(_TRACK_VIDEO, clip.seconds, name=clip.name, id=clip.id), *others]
+        }
+
+    def show_finished(self, clip: Clip) -> None:
+        """Second stage: music, and a title where there is one."""
+        tracks = [
+            _track(_TRACK_VIDEO, clip.seconds, name=clip.name, id=clip.id),
+            _track(_TRACK_AUDIO, clip.seconds, name=MUSIC, volume=0.35),
+        ]
+        if clip.wishes.title:
+            shown = min(TITLE_SECONDS, clip.seconds)
+            tracks.append(_track(_TRACK_TITLE, shown, text=clip.wishes.title))
+        self.draft = {"t": tracks}
+
+    def clip_of(self, draft: Json) -> Clip | None:
+        """The clip that a draft shows, whatever the session has made since."""
+        for track in draft.get("t", []):
+            for segment in track.get("sg", []):
+                clip = self.clips.get(segment.get("m", {}).get("id", ""))
+                if clip is not None:
+                    return clip
+        return self.clip
+
+    def state(self) -> Json:
+        """The session as the state call tells it."""
+        aspect = self.clip.wishes.aspect if self.clip else None
+        width, height = frame_size(aspect or Aspect.LANDSCAPE, 1080)
+        return {
+            "draft": self.draft,
+            "video_infos": [{"name": upload.name} for upload in self.uploads],
+            "canvas_config": {"width": width, "height": height},
+            "generated_media": [{"id": clip.id, "name": clip.name} for clip in self.clips.values()],
+        }
+
+
+class Projects:
+    """Every session by its id."""
+
+    def __init__(self) -> None:
+        self._by_session: dict[str, Project] = {}
+
+    def open(self, account: Account) -> Project:
+        """Start an empty session."""
+        project = Project(
+            session_id=f"ses_{secrets.token_hex(8)}",
+            task_id=f"tsk_{secrets.token_hex(8)}",
+            account=account,
+        )
+        self._by_session[project.session_id] = project
+        return project
+
+    def of(self, session_id: str) -> Project | None:
+        """A session, whoever asks."""
+        return self._by_session.get(session_id)
+
+    def find(self, session_id: str, account: Account) -> Project | None:
+        """An account's own session; another's does not exist for it."""
+        project = self._by_session.get(session_id)
+        return project if project is not None and project.account is account else None
+
+
+def ready_for_export(draft: object) -> bool:
+    """Whether at least one track has a segment."""
+    tracks = draft.get("t") if isinstance(draft, dict) else None
+    if not isinstance(tracks, list):
+        return False
+    return any(isinstance(track, dict) and track.get("sg") for track in tracks)
+
+
+def _track(kind: int, seconds: float, **told: object) -> Json:
+    return {"tt": kind, "sg": [{"d": round(seconds * 1000), "m": told}]}
+
+
+def _subject(file_name: str) -> str | None:
+    words = re.findall(r"[^\W\d_]+", Path(file_name).stem)
+    telling = [word for word in words if word.lower() not in _DULL and len(word) > 1]
+    # A name with digits in it is a number or a hash, not a subject.
+    if not telling or re.search(r"\d", Path(file_name).stem):
+        return None
+    return " ".join(word.lower() for word in telling)

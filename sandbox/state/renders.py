@@ -1,0 +1,193 @@
+"""Exports: from a draft to an MP4 file on disk, and the links to it."""
+
+import asyncio
+import functools
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from sandbox.api.responses import RefusalError
+from sandbox.clock import Clock
+from sandbox.faults import Fault
+from sandbox.options import Options
+from sandbox.seeded_random import draw
+from sandbox.state.call_log import Ledger, RenderEntry
+from sandbox.state.projects import Clip, Json, Project
+from sandbox.video.clip import FilmStoppedError, Shot, make_film
+from sandbox.video.motion import Motion
+
+_FILM_THREADS = 2
+# It is «processing» after this share of its time.
+_PENDING_SHARE = 0.3
+
+
+@dataclass(slots=True, kw_only=True)
+class Render:
+    """An export.
+
+    Attributes:
+        entry: Its line in the ledger; it holds the status.
+        project: Its session.
+        draft: The draft as it was sent, in canonical JSON.
+        clip: What the draft shows.
+        fate: `fail`, `stuck` or nothing.
+        file: The finished MP4.
+        link: The name of its latest download link.
+        task: The work.
+    """
+
+    entry: RenderEntry
+    project: Project
+    draft: str
+    clip: Clip
+    fate: str | None = None
+    file: Path | None = None
+    link: str | None = None
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address that anyone may download from, until it ends (Unix seconds)."""
+
+    render: Render
+    expires_at: float
+
+
+class Renders:
+    """Every export by its id."""
+
+    def __init__(self, options: Options, folder: Path, clock: Clock, ledger: Ledger) -> None:
+        self._options = options
+        self._folder = folder
+        self._clock = clock
+        self._ledger = ledger
+        self._by_id: dict[str, Render] = {}
+        self._links: dict[str, Link] = {}
+        self._films: dict[str, asyncio.Future[Path]] = {}
+        self._threads = ThreadPoolExecutor(_FILM_THREADS, thread_name_prefix="film")
+        self._stop = Event()
+
+    def submit(self, identifier: str, project: Project, draft: Json, fault: Fault | None) -> Render:
+        """Start an export, or find the one that this id already names.
+
+        Raises:
+            RefusalError: 409, the id names an export of something else; 422, the draft shows
+                nothing that this session has made.
+        """
+        told = json.dumps(draft, sort_keys=True)
+        known = self._by_id.get(identifier)
+        if known is not None:
+            if known.project is project and known.draft == told:
+                return known
+            raise RefusalError(409, "this render id is taken")
+        clip = project.clip_of(draft)
+        if clip is None:
+            raise RefusalError(422, "the draft has no clip")
+        entry = RenderEntry(
+            id=identifier, session_id=project.session_id, submitted_at=self._clock.now()
+        )
+        self._ledger.renders.append(entry)
+        render = Render(entry=entry, project=project, draft=told, clip=clip)
+        render.fate = self._fate(fault)
+        self._by_id[identifier] = render
+        render.task = asyncio.create_task(self._work(render))
+        return render
+
+    def find(self, identifier: str) -> Render | None:
+        """The export of that id."""
+        return self._by_id.get(identifier)
+
+    def doom(self, render: Render, fate: str) -> None:
+        """Make an export fail, or never complete, from now on."""
+        if render.task is not None:
+            render.task.cancel()
+        render.fate = fate
+        render.file = None
+        render.entry.completed_at = None
+        render.entry.status = "failed" if fate == "fail" else "processing"
+
+    def link(self, render: Render) -> str:
+        """A name under which the file can be downloaded without a token."""
+        if render.link is not None and self.linked(render.link) is render:
+            return render.link
+        name = f"{render.entry.id}-{secrets.token_hex(8)}.mp4"
+        life = self._options.link_seconds
+        self._links[name] = Link(render, self._clock.now() + (life or float("inf")))
+        render.link = name
+        return name
+
+    def linked(self, name: str) -> Render | None:
+        """The export behind a link; None for an unknown or ended one."""
+        link = self._links.get(name)
+        return link.render if link is not None and link.expires_at > self._clock.now() else None
+
+    async def stop(self) -> None:
+        """Give up what is not finished."""
+        self._stop.set()
+        tasks = [render.task for render in self._by_id.values() if render.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        films = list(self._films.values())
+        await asyncio.gather(*films, return_exceptions=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def _work(self, render: Render) -> None:
+        pending = self._options.render_seconds * _PENDING_SHARE
+        await asyncio.sleep(pending)
+        render.entry.status = "processing"
+        if render.fate == "stuck":
+            return
+        rest = asyncio.sleep(self._options.render_seconds - pending)
+        if render.fate == "fail":
+            await rest
+            render.entry.status = "failed"
+            return
+        try:
+            _, file = await asyncio.gather(rest, asyncio.shield(self._film(render.clip)))
+        except (OSError, ValueError, FilmStoppedError):
+            # A picture with the right first bytes may still not decode.
+            render.entry.status = "failed"
+            return
+        render.file = file
+        render.entry.completed_at = self._clock.now()
+        render.entry.status = "completed"
+
+    def _film(self, clip: Clip) -> asyncio.Future[Path]:
+        """The clip's file; equal shots are made once."""
+        shot = self._shot(clip)
+        film = self._films.get(shot.key)
+        if film is None or (film.done() and film.exception() is not None):
+            film = asyncio.get_running_loop().run_in_executor(
+                self._threads, functools.partial(self._make, shot)
+            )
+            self._films[shot.key] = film
+        return film
+
+    def _make(self, shot: Shot) -> Path:
+        target = self._folder / f"{shot.key}.mp4"
+        if not target.exists():
+            make_film(shot, target, self._stop)
+        return target
+
+    def _shot(self, clip: Clip) -> Shot:
+        return Shot(
+            picture=clip.picture.path if clip.picture else None,
+            picture_sha256=clip.picture.sha256 if clip.picture else "",
+            seconds=clip.seconds,
+            aspect=clip.wishes.aspect,
+            motion=clip.wishes.motion or Motion.PUSH_IN,
+            title=clip.wishes.title,
+            short_side=self._options.clip_height,
+        )
+
+    def _fate(self, fault: Fault | None) -> str | None:
+        if fault is not None and fault.action in {"fail", "stuck"}:
+            return fault.action
+        number = len(self._ledger.renders)
+        unlucky = draw(self._options.seed, "render", number) < self._options.fail_render_ratio
+        return "fail" if unlucky else None

@@ -1,0 +1,121 @@
+"""Files that come in: what they are by their first bytes, and where they are kept."""
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from sandbox.api.responses import RefusalError
+from sandbox.state.projects import Upload
+
+CHUNK = 64 * 1024
+_HEAD = 64
+
+_STILL_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
+_BOX_KINDS = {b"ftyp": "mp4", b"moov": "mov", b"mdat": "mov", b"wide": "mov", b"free": "mov"}
+_RIFF_KINDS = {b"WAVE": "wav", b"WEBP": "webp", b"AVI ": "avi"}
+
+
+def sniff(head: bytes) -> str | None:
+    """What a file is, by its first bytes and never by its name.
+
+    Args:
+        head: At least the first 64 bytes, if there are so many.
+
+    Returns:
+        One of the accepted kinds, or None.
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    if head.startswith(b"RIFF"):
+        return _RIFF_KINDS.get(head[8:12])
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "webm" if b"webm" in head else "mkv"
+    return _sniff_boxes(head) or _sniff_sound(head)
+
+
+def _sniff_boxes(head: bytes) -> str | None:
+    kind = _BOX_KINDS.get(head[4:8])
+    if head[4:8] != b"ftyp":
+        return kind
+    brand = head[8:12]
+    if brand in _STILL_BRANDS:
+        return None
+    if brand == b"qt  ":
+        return "mov"
+    return "m4a" if brand.startswith(b"M4A") else "mp4"
+
+
+def _sniff_sound(head: bytes) -> str | None:
+    if head[:2] in (b"\xff\xf1", b"\xff\xf9"):
+        return "aac"
+    if head.startswith(b"ID3") or head[:2] in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa"):
+        return "mp3"
+    return None
+
+
+class _Incoming:
+    """A file that is being received. Its size and kind are judged as it comes."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._target = tempfile.NamedTemporaryFile(dir=folder, delete=False)  # noqa: SIM115 - closed by keep or discard
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._head = b""
+
+    def add(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise RefusalError(4002)
+        self._head = (self._head + chunk[:_HEAD])[:_HEAD]
+        self._digest.update(chunk)
+        self._target.write(chunk)
+
+    def keep(self, name: str) -> Upload:
+        kind = sniff(self._head)
+        if kind is None:
+            raise RefusalError(4001)
+        self._target.close()
+        sha256 = self._digest.hexdigest()
+        path = Path(self._target.name).replace(self._folder / sha256)
+        return Upload(name=name, size=self._size, sha256=sha256, kind=kind, path=path)
+
+    def discard(self) -> None:
+        """Remove what was not kept."""
+        self._target.close()
+        Path(self._target.name).unlink(missing_ok=True)
+
+
+class Store:
+    """A folder of uploads, each under its own SHA-256."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+
+    async def keep(self, name: str, chunks: AsyncIterator[bytes]) -> Upload:
+        """Write a file to disk as it comes in.
+
+        Args:
+            name: The name that the client gave.
+            chunks: Its content.
+
+        Returns:
+            The stored file.
+
+        Raises:
+            RefusalError: 4001, not an accepted kind; 4002, too large.
+        """
+        incoming = _Incoming(self._folder, self._limit)
+        try:
+            async for chunk in chunks:
+                incoming.add(chunk)
+            return incoming.keep(name)
+        finally:
+            incoming.discard()

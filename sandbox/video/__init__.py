@@ -1,0 +1,1 @@
+"""The clip: an H.264 file made from one picture."""

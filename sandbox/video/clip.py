@@ -1,0 +1,191 @@
+"""The real clip: an H.264 MP4 file made from one picture, with a moving camera."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import av
+from av.video.stream import VideoStream
+from PIL import Image
+
+from sandbox.video.caption import Caption, can_draw, make_caption, opacity_at
+from sandbox.video.motion import TRAVEL, Aspect, Motion, Window, window_at
+from sandbox.video.picture import blank_picture, fit, leaning, open_picture
+
+FRAMES_A_SECOND = 30
+TITLE_SECONDS = 3.0
+# The picture is prepared at the middle of a zoom: each frame is resampled near one to one.
+_OVERSIZE = TRAVEL**0.5
+_SHAPES = {Aspect.LANDSCAPE: (16, 9), Aspect.PORTRAIT: (9, 16), Aspect.SQUARE: (1, 1)}
+# Planes of a 4:2:0 frame: luma in full, the two chroma planes at half the size.
+_LUMA_FILTER = Image.Resampling.BICUBIC
+_CHROMA_FILTER = Image.Resampling.BILINEAR
+
+
+class FilmStoppedError(Exception):
+    """The clip was given up because the process is ending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """Everything that decides the bytes of a clip.
+
+    Attributes:
+        picture: The uploaded file; None makes a plain gradient.
+        picture_sha256: Its content, so that a copy under another path is the same shot.
+        seconds: Length of the clip.
+        aspect: Shape of the frame; None follows the picture.
+        motion: The camera's movement.
+        title: Text of the title; None shows none.
+        short_side: Pixels of the frame's short side (1080 makes 1920x1080, 1080x1920, 1080x1080).
+    """
+
+    picture: Path | None
+    picture_sha256: str
+    seconds: float
+    aspect: Aspect | None
+    motion: Motion
+    title: str | None
+    short_side: int
+
+    @property
+    def key(self) -> str:
+        """A name for the finished clip: equal shots have equal keys."""
+        told = (
+            self.picture_sha256,
+            self.seconds,
+            self.aspect,
+            self.motion,
+            self.title,
+            self.short_side,
+        )
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+
+
+def frame_size(aspect: Aspect, short_side: int) -> tuple[int, int]:
+    """Width and height of a frame in pixels, both even as 4:2:0 needs them."""
+    across, down = _SHAPES[aspect]
+    unit = short_side / min(across, down)
+    return _even(across * unit), _even(down * unit)
+
+
+def make_film(shot: Shot, target: Path, stop: Event) -> None:
+    """Render a clip. Blocking; meant for a thread of its own.
+
+    Args:
+        shot: What to show.
+        target: Where the MP4 goes. It appears whole, by a rename.
+        stop: Gives up within a frame's time when set.
+
+    Raises:
+        FilmStoppedError: `stop` was set.
+        OSError: The picture cannot be decoded, or the disk is full.
+    """
+    unfinished = target.with_name(f"{target.name}.part")
+    try:
+        _encode(shot, unfinished, stop)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _encode(shot: Shot, target: Path, stop: Event) -> None:
+    picture, width, height = _prepare(shot)
+    source = _split(picture)
+    count = round(shot.seconds * FRAMES_A_SECOND)
+    caption = (
+        make_caption(shot.title, width, height) if shot.title and can_draw(shot.title) else None
+    )
+    with av.open(target, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = _add_stream(container, width, height)
+        for number, frame in enumerate(
+            _frames(source, shot.motion, count, (width, height), caption)
+        ):
+            if stop.is_set():
+                raise FilmStoppedError
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _prepare(shot: Shot) -> tuple[Image.Image, int, int]:
+    if shot.picture is None:
+        width, height = frame_size(shot.aspect or Aspect.LANDSCAPE, shot.short_side)
+        picture = blank_picture(width, height)
+    else:
+        picture = open_picture(shot.picture, shot.short_side * 2)
+        aspect = shot.aspect or leaning(picture.width, picture.height)
+        width, height = frame_size(aspect, shot.short_side)
+    fitted = fit(picture, _even(width * _OVERSIZE), _even(height * _OVERSIZE))
+    return fitted, width, height
+
+
+def _add_stream(container: av.container.OutputContainer, width: int, height: int) -> VideoStream:
+    stream = container.add_stream(
+        "libx264", rate=FRAMES_A_SECOND, options={"preset": "superfast", "crf": "21"}
+    )
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    context = stream.codec_context
+    context.thread_count = 1
+    context.colorspace = av.video.reformatter.Colorspace.ITU709
+    context.color_range = av.video.reformatter.ColorRange.MPEG
+    return stream
+
+
+def _split(picture: Image.Image) -> tuple[Image.Image, ...]:
+    """The picture as video planes. Done once: a frame is then only resampled."""
+    whole = av.VideoFrame.from_image(picture).reformat(  # type: ignore[no-untyped-call]
+        format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+    )
+    return tuple(
+        Image.frombytes("L", (plane.width, plane.height), bytes(plane), "raw", "L", plane.line_size)
+        for plane in whole.planes
+    )
+
+
+def _frames(
+    source: tuple[Image.Image, ...],
+    motion: Motion,
+    count: int,
+    size: tuple[int, int],
+    caption: Caption | None,
+) -> Iterator[av.VideoFrame]:
+    # One frame serves all: the encoder copies what it keeps, and fresh pages cost more than a copy.
+    frame = av.VideoFrame(*size, "yuv420p")
+    shown = min(TITLE_SECONDS, count / FRAMES_A_SECOND)
+    for number in range(count):
+        window = window_at(motion, number / max(1, count - 1))
+        planes = _look(source, window, size)
+        opacity = opacity_at(number / FRAMES_A_SECOND, shown)
+        if caption is not None and opacity > 0:
+            caption.draw_on(planes, opacity)
+        for plane, content in zip(frame.planes, planes, strict=True):
+            plane.update(content.tobytes("raw", "L", plane.line_size, 1))
+        yield frame
+
+
+def _look(
+    source: tuple[Image.Image, ...], window: Window, size: tuple[int, int]
+) -> tuple[Image.Image, ...]:
+    width, height = size
+    sizes = (size, (width // 2, height // 2), (width // 2, height // 2))
+    filters = (_LUMA_FILTER, _CHROMA_FILTER, _CHROMA_FILTER)
+    return tuple(
+        plane.resize(
+            plane_size,
+            resampling,
+            box=(
+                window.left * plane.width,
+                window.top * plane.height,
+                min(plane.width, (window.left + window.width) * plane.width),
+                min(plane.height, (window.top + window.height) * plane.height),
+            ),
+        )
+        for plane, plane_size, resampling in zip(source, sizes, filters, strict=True)
+    )
+
+
+def _even(length: float) -> int:
+    return max(2, round(length / 2) * 2)

@@ -1,0 +1,1 @@
+"""The commands of `reelqueue`, grouped by what people do."""

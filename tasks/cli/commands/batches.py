@@ -1,0 +1,257 @@
+"""Batches: submit, pause and resume them, and take their results."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any, Final, TextIO
+
+import typer
+
+from tasks.cli.commands.watch import settle, verdict
+from tasks.cli.error_handling import CommandError, Exit
+from tasks.cli.output import Json, console, emit, note, plain, tell_batch
+from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_batch
+from tasks.manifests.dry_run import try_batch
+from tasks.manifests.manifest import Manifest, read
+from tasks.manifests.rejects import Rejects, place_beside
+from tasks.producer.producer import Producer, default_producer
+from tasks.reports.batch_index import write_inventory
+from tasks.reports.export import write_csv, write_jsonl
+from tasks.reports.gallery import write_page
+from tasks.schema.errors import UnknownId
+from tasks.schema.payload import Batch, webhook_address
+from worker.storage.store import StoreFailed
+
+app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
+
+SHOWN: Final = 100
+"""Rejected rows that a person is told of, one by one."""
+
+BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch.")]
+
+
+def named_path(text: str | Path) -> Path:
+    """A path that somebody named: a variable that is empty does not mean this folder.
+
+    Raises:
+        typer.BadParameter: It is empty.
+    """
+    if not str(text):
+        raise typer.BadParameter("it is empty; «.» is this folder.")
+    return Path(text)
+
+
+@app.command()
+def submit(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.csv|FILE.jsonl|FOLDER", help="The manifest.", parser=named_path
+        ),
+    ],
+    *,
+    prompt: Annotated[
+        str | None, typer.Option(help="For rows without one; {column} is filled in.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the batch.")] = None,
+    max_credits: Annotated[
+        float | None, typer.Option(min=0, help="The most that the batch may spend, in all.")
+    ] = None,
+    pilot: Annotated[
+        int | None, typer.Option(min=1, help="Run so many, then pause the batch.")
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where rejected rows go; else beside the manifest."),
+    ] = None,
+    session: Annotated[
+        SessionMode, typer.Option(help="A project for each row, or one for all, in turn.")
+    ] = SessionMode.OWN,
+    webhook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Who is told of the end, of the batch and of each row."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Enqueue a manifest as one batch. The same one under the same name is paid once."""
+    producer, manifest = default_producer(), read(source, prompt)
+    if webhook is not None:
+        producer.refuse_webhook(webhook_address(webhook))
+    if dry_run:
+        _try(producer, manifest, name, session, as_json=as_json)
+        return
+    sink = manifest.rejects(rejects or place_beside(source)) if manifest.rejects else None
+    done = submit_batch(
+        producer,
+        manifest,
+        name=name,
+        max_credits=max_credits,
+        pilot=pilot,
+        rejects=sink,
+        session=session,
+        webhook=webhook,
+    )
+    if not done.jobs + done.duplicates + len(done.rejected):
+        raise CommandError(f"{source} holds no rows.")
+    if not as_json or wait:
+        _note_rejected(done.rejected)
+    _keep_rejects(sink, done, name or manifest.name)
+    if as_json and not wait:
+        emit(done.as_dict())
+    elif not as_json:
+        counts = f"{done.jobs} new jobs, {done.duplicates} known already"
+        console().print(f"{done.batch_id}  {counts}, {len(done.rejected)} rejected")
+    if done.rejected and not done.jobs + done.duplicates:
+        raise typer.Exit(Exit.BAD_INPUT)
+    if pilot is not None:
+        note(
+            f"The batch pauses after {pilot}. `reelqueue batch resume {done.batch_id}` runs the "
+            f"rest; for another prompt, `reelqueue cancel {done.batch_id}` and submit anew under "
+            f"another --name."
+        )
+    if wait:
+        _wait(producer, done.batch_id, as_json=as_json, pilot=pilot is not None)
+    elif not as_json:
+        note(f"Follow with `reelqueue watch {done.batch_id}`.")
+
+
+def _keep_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
+    """Write the rejected rows, so that they can be mended; the others are in already."""
+    if sink is None or not done.rejected:
+        return
+    try:
+        written = sink.close()
+    except OSError as error:
+        note(f"The rejected rows cannot be written ({error.strerror}): name a place by --rejects.")
+        return
+    note(
+        f"The rejected rows are in {written}. Mend them there, and add them with `reelqueue batch "
+        f"submit {quote(str(written))} --name {quote(plain(name))}` and the same options."
+    )
+
+
+def _try(
+    producer: Producer,
+    manifest: Manifest,
+    name: str | None,
+    session: SessionMode,
+    *,
+    as_json: bool,
+) -> None:
+    trial = try_batch(producer, manifest, name=name, session=session)
+    if as_json:
+        emit(trial.as_dict())
+        return
+    _note_rejected(trial.rejected)
+    out = console()
+    out.print(
+        f"{trial.rows} rows: {trial.good} good, of them {trial.duplicates} known already; "
+        f"{len(trial.rejected)} rejected."
+    )
+    out.print(f"About {trial.credits:g} credits and {_minutes(trial.seconds)}.")
+    for hint in trial.hints:
+        out.print(hint)
+
+
+def _minutes(seconds: float) -> str:
+    minutes = math.ceil(seconds / 60)
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
+def _note_rejected(rejected: list[dict[str, Any]]) -> None:
+    for row in rejected[:SHOWN]:
+        note(f"row {row['row']}: {plain(str(row['reason']))}")
+    if len(rejected) > SHOWN:
+        note(f"… and {len(rejected) - SHOWN:,} more rows; --json names them all.")
+
+
+def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> None:
+    batch = settle(producer, [batch_id], quiet=as_json)[batch_id]
+    assert isinstance(batch, Batch)  # noqa: S101 - a batch was waited for
+    if as_json:
+        emit(batch)
+    else:
+        tell_batch(batch)
+    code = verdict([batch])
+    if code is Exit.DONE and batch.open and not pilot:
+        note(f"The batch is paused: `reelqueue batch resume {batch_id}` lets it go on.")
+        code = Exit.JOB_HELD
+    raise typer.Exit(code)
+
+
+@app.command()
+def pause(batch_id: BatchId, as_json: Json = False) -> None:
+    """Let no further job of a batch start."""
+    _gate(batch_id, default_producer().pause, as_json=as_json)
+
+
+@app.command()
+def resume(batch_id: BatchId, as_json: Json = False) -> None:
+    """Let the jobs of a paused batch start again."""
+    _gate(batch_id, default_producer().resume, as_json=as_json)
+
+
+def _gate(batch_id: str, turn: Callable[[str], bool], *, as_json: bool) -> None:
+    if not turn(batch_id):
+        raise UnknownId(f"There is no batch {batch_id}.")
+    batch = default_producer().get_batch(batch_id)
+    if as_json:
+        emit(batch)
+    else:
+        tell_batch(batch)
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    HTML = "html"
+
+
+def results(
+    batch_id: Annotated[str, typer.Argument(metavar="BATCH", help="The batch.")],
+    form: Annotated[Format, typer.Option("--format", help="One of them.")] = Format.JSONL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")
+    ] = None,
+) -> None:
+    """Write the records of a batch's jobs, in the order of its rows."""
+    producer = default_producer()
+    batch = producer.get_batch(batch_id)
+    with _sink(output) as sink:
+        match form:
+            case Format.JSONL:
+                write_jsonl(producer.jobs_of(batch_id), sink)
+            case Format.CSV:
+                write_csv(lambda: producer.jobs_of(batch_id), sink)
+            case Format.HTML:
+                folder = output.absolute().parent if output else None
+                write_page(batch.name, producer.jobs_of(batch_id), sink, folder)
+    try:
+        write_inventory(producer, batch_id)
+    except StoreFailed as error:
+        note(f"The table beside the clips is not up to date. {error.message} {error.remedy}")
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that is whole or not there."""
+    if output is None:
+        yield sys.stdout
+        return
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as sink:
+            yield sink
+        part.replace(output)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,270 @@
+"""Chatting: a picture, its clip, and further words about it, a line at a time."""
+
+import sys
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+import typer
+
+from tasks.cli.commands.jobs import good_jobs
+from tasks.cli.commands.watch import settle
+from tasks.cli.error_handling import CommandError
+from tasks.cli.file_mentions import Line, read_line
+from tasks.cli.output import console, lines_of, note, plain
+from tasks.producer.edits import Answer, NotSayable, balance
+from tasks.producer.edits import say as say_to
+from tasks.producer.producer import Producer, default_producer
+from tasks.producer.text_routing import Intent
+from tasks.schema.errors import UnknownId
+from tasks.schema.payload import DEFAULT_PROMPT, InvalidPayloadError, Result
+from worker.ledger.model.states import Reason, State
+from worker.runtime.worker_registry import fleet
+
+GREETING: Final = (
+    "Name a picture, by its path or its https address, and say what is to become of it.\n"
+    "`exit` ends."
+)
+_LOCAL_MODES: Final = 3
+"""Where they stand in what termios tells of a terminal."""
+LEAVE: Final = frozenset({"exit", "quit"})
+_TOLD: Final = frozenset({"reason", "remedy", "clip", "film", "marked", "credits"})
+"""What of a job's lines is told when it is done; its reply comes before them."""
+
+
+def chat(
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE…", help="Paths or https addresses.")
+    ] = None,
+) -> None:
+    """Make a clip of a picture and talk about it: a line is an edit, or a question that is free.
+
+    An edit is paid for, and what it costs is said before. Exports, credits, the status and uploads
+    are free. `exit` or Ctrl-D ends; Ctrl-C stops waiting, and the job goes on.
+    """
+    good_jobs(images or [], {})
+    producer = default_producer()
+    producer.ping()
+    talk = Conversation(producer, list(images or []))
+    try:
+        talk.open()
+        for typed in _typed():
+            talk.hear(typed)
+    finally:
+        talk.close()
+
+
+def _typed() -> Iterator[str]:
+    """Lines, until somebody wants to leave."""
+    prompt = ""
+    if sys.stdin.isatty() and console().is_terminal:
+        prompt = "> "
+        with suppress(ImportError):
+            import readline  # noqa: F401, PLC0415 - gives lines that can be edited and recalled
+    while True:
+        try:
+            typed = input(prompt)
+        except (EOFError, KeyboardInterrupt):
+            if prompt:
+                console().print()
+            return
+        except UnicodeDecodeError:
+            raise CommandError("What was typed is not UTF-8 text.") from None
+        if typed.strip().casefold() in LEAVE:
+            return
+        yield typed
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Drop what is typed meanwhile, unseen: a line that nobody asked for would be paid for.
+
+    Only at a terminal: what comes through a pipe was written on purpose.
+    """
+    if not sys.stdin.isatty():
+        yield
+        return
+    terminal = sys.stdin.fileno()
+    heard = termios.tcgetattr(terminal)
+    modes: list[Any] = [*heard]
+    modes[_LOCAL_MODES] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, heard)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A talk about one clip: first its pictures, then the job that was last made."""
+
+    producer: Producer
+    pictures: list[str] = field(default_factory=list)
+    job_id: str | None = None
+
+    def open(self) -> None:
+        """Greet, or ask what is to become of the pictures."""
+        if self.pictures:
+            self._ask()
+        else:
+            _tell(GREETING)
+
+    def close(self) -> None:
+        """Say how it can be gone on with."""
+        if self.job_id is not None:
+            note(f'To go on later: `reelqueue say {self.job_id} "…"`.')
+        elif self.pictures:
+            note("Nothing was submitted.")
+
+    def hear(self, typed: str) -> None:
+        """Do what a line asks for; what is refused is told, and the talk goes on.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        line = read_line(typed)
+        if line.missing and line.intent in (Intent.UPLOAD, Intent.MESSAGE):
+            _tell(f"There is no file {', '.join(line.missing)}. Nothing was sent.")
+            return
+        try:
+            if self.job_id is None:
+                self._begin(line, empty=not typed.strip())
+            elif typed.strip():
+                self._go_on(self.job_id, line)
+        except (NotSayable, UnknownId) as error:
+            _tell(str(error))
+        except InvalidPayloadError as error:
+            _tell("\n".join(error.problems))
+
+    # --- before there is a job ---------------------------------------------------------------
+
+    def _begin(self, line: Line, *, empty: bool) -> None:
+        if empty:
+            if self.pictures:
+                self._make(DEFAULT_PROMPT)
+        elif line.intent is Intent.CREDITS:
+            _tell(balance(self.producer).text)
+        elif line.intent in (Intent.EXPORT, Intent.STATE):
+            _tell("There is no clip yet.")
+        else:
+            good_jobs(line.files, {})
+            self.pictures += line.files
+            self._hear_of_pictures(line)
+
+    def _hear_of_pictures(self, line: Line) -> None:
+        if not self.pictures:
+            _tell("Name a picture first, as in «animate photo.jpg with a slow push-in».")
+        elif line.intent is Intent.MESSAGE and not line.files:
+            self._make(line.text)
+        elif line.intent is Intent.MESSAGE and len(self.pictures) == 1:
+            _tell(self._price(1))
+            self._make(line.text)
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        _tell(
+            f"What is to become of {', '.join(self.pictures)}? {self._price(len(self.pictures))}\n"
+            f"An empty line takes «{DEFAULT_PROMPT}»."
+        )
+
+    def _make(self, prompt: str) -> None:
+        jobs = good_jobs(self.pictures, {"prompt": prompt})
+        made = [self.producer.submit(job).job_id for job in jobs]
+        self.job_id, self.pictures = made[-1], []
+        self._follow(made)
+
+    # --- about a job -------------------------------------------------------------------------
+
+    def _go_on(self, job_id: str, line: Line) -> None:
+        if line.intent is Intent.MESSAGE:
+            _tell(self._price(1))
+        elif line.intent is Intent.UPLOAD and not line.files:
+            raise NotSayable("Name the file to upload, as in «upload logo.png».")
+        done = say_to(self.producer, job_id, line.text, attach=line.files)
+        if not isinstance(done, Answer):
+            self.job_id = done.job_id
+            self._follow([done.job_id], before=job_id)
+            return
+        _tell(done.text)
+        if done.action is Intent.EXPORT and not self.producer.get(job_id).waits_for_nothing:
+            self._follow([job_id], before=job_id)
+
+    # --- waiting -----------------------------------------------------------------------------
+
+    def _follow(self, job_ids: Sequence[str], before: str | None = None) -> None:
+        """Show jobs until they stand still, and go on with the last of them that has a clip.
+
+        Args:
+            job_ids: The jobs.
+            before: What the talk is about if nothing came of them.
+        """
+        try:
+            self._see_that_a_worker_runs()
+            with _unheard():
+                found = settle(self.producer, job_ids, quiet=False)
+        except KeyboardInterrupt:
+            _tell(f"Not waiting any more; it goes on: `reelqueue watch {' '.join(job_ids)}`.")
+            return
+        results = [result for result in found.values() if isinstance(result, Result)]
+        for result in results:
+            _tell_result(result, named=len(results) > 1)
+        self._choose(results, before)
+
+    def _see_that_a_worker_runs(self) -> None:
+        with self.producer.reaching():
+            alive = fleet(self.producer.ledger).workers
+        if not alive:
+            _tell("No worker runs, so nothing moves until one does: `reelqueue worker`.")
+
+    def _choose(self, results: Sequence[Result], before: str | None) -> None:
+        """What the talk is about now: what has a clip, else what can be spoken of at all."""
+        fit = [result for result in results if _can_be_spoken_of(result)]
+        made = [result for result in fit if result.video is not None]
+        if not fit:
+            self.job_id = before
+            _tell(GREETING if before is None else "What is said now is about the clip before it.")
+            return
+        chosen = (made or fit)[-1]
+        self.job_id = chosen.job_id
+        if len(results) > 1:
+            _tell(
+                f'What is said now is about {chosen.image}. About another: `reelqueue say JOB "…"`.'
+            )
+        if _asks(chosen):
+            _tell(f"Answer it here. {self._price(1)}")
+
+    def _price(self, messages: int) -> str:
+        return f"It costs about {messages * self.producer.clip_price():g} credits."
+
+
+def _can_be_spoken_of(result: Result) -> bool:
+    if result.state is State.FAILED:
+        return result.paid_messages > 0
+    return result.state is not State.CANCELLED
+
+
+def _asks(result: Result) -> bool:
+    return result.reason is not None and result.reason.code is Reason.QUESTION
+
+
+def _tell_result(result: Result, *, named: bool) -> None:
+    if named:
+        _tell(f"{result.job_id}  {result.state}  {result.image}")
+    if _asks(result) and result.reason:
+        _tell(result.reason.message)
+        return
+    if result.reply:
+        _tell(result.reply)
+    for name, value in lines_of(result):
+        if name in _TOLD:
+            console().print(f"  {name:<9} {plain(value)}")
+
+
+def _tell(text: str) -> None:
+    """Print a text from anywhere, of one or more lines."""
+    for line in text.splitlines():
+        console().print(plain(line))

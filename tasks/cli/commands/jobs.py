@@ -1,0 +1,181 @@
+"""Jobs: submit, list, status."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from tasks.cli.commands.watch import tell_ends
+from tasks.cli.error_handling import CommandError, Exit
+from tasks.cli.output import (
+    STYLES,
+    Json,
+    console,
+    emit,
+    note,
+    plain,
+    short,
+    table,
+    tell_batch,
+    tell_result,
+)
+from tasks.producer.producer import Producer, default_producer
+from tasks.producer.uploads import problems_of
+from tasks.schema.errors import UnknownId
+from tasks.schema.payload import DEFAULT_PROMPT, Batch, ImageJob, InvalidPayloadError, Result
+from worker.ledger.model.states import Reason, State
+
+
+def submit(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE…", help="Paths or https addresses.")
+    ],
+    *,
+    prompt: Annotated[str, typer.Option(help="What is asked for.")] = DEFAULT_PROMPT,
+    aspect: Annotated[str | None, typer.Option(help="16:9, 9:16 or 1:1.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of the clip, 1 to 60.")] = None,
+    language: Annotated[str, typer.Option(help="Language of the session.")] = "en",
+    priority: Annotated[str, typer.Option(help="high, normal or low.")] = "normal",
+    attach: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Music, logo or clip to use; repeatable."),
+    ] = None,
+    pass_url: Annotated[
+        bool, typer.Option("--pass-url", help="Let the video API fetch the address itself.")
+    ] = False,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Who is told of the end.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key; for one image.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Enqueue images, one job each."""
+    if key is not None and len(images) > 1:
+        raise CommandError("--key names one job: give one image with it.")
+    options: dict[str, Any] = {
+        "prompt": prompt,
+        "aspect": aspect,
+        "seconds": seconds,
+        "language": language,
+        "priority": priority,
+        "attach": attach or [],
+        "pass_url": pass_url,
+        "webhook": webhook,
+        "key": key,
+    }
+    jobs = good_jobs(images, options)
+    producer = default_producer()
+    submissions = [producer.submit(job) for job in jobs]
+    job_ids = [submission.job_id for submission in submissions]
+    if wait:
+        tell_ends(producer, job_ids, as_json=as_json)
+    for submission, job in zip(submissions, jobs, strict=True):
+        if as_json:
+            emit(submission.as_dict())
+        else:
+            known = "  (known already)" if submission.duplicate else ""
+            console().print(f"{submission.job_id}  {submission.state}  {plain(job.image)}{known}")
+    if not as_json:
+        note(f"Follow with `reelqueue watch {' '.join(job_ids[:3])}`.")
+
+
+def good_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[ImageJob]:
+    """One payload for each image. None is enqueued, and later paid, while one is at fault.
+
+    Raises:
+        InvalidPayloadError: A payload or a file is refused; all such files are named.
+    """
+    jobs = [ImageJob.read({"image": image, **options}) for image in images]
+    problems = dict.fromkeys(problem for job in jobs for problem in problems_of(job))
+    if problems:
+        raise InvalidPayloadError(list(problems))
+    return jobs
+
+
+def status(
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs or batches.")],
+    as_json: Json = False,
+) -> None:
+    """Tell how jobs or batches stand, in the order asked."""
+    producer = default_producer()
+    unknown = False
+    for any_id in ids:
+        try:
+            record = read(producer, any_id)
+        except UnknownId as error:
+            note(str(error))
+            unknown = True
+            continue
+        if as_json:
+            emit(record)
+        elif isinstance(record, Batch):
+            tell_batch(record)
+        else:
+            tell_result(record)
+    raise typer.Exit(Exit.BAD_INPUT if unknown else Exit.DONE)
+
+
+def read(producer: Producer, any_id: str) -> Result | Batch:
+    """The record of a job or a batch.
+
+    Raises:
+        UnknownId: It is neither's.
+    """
+    if producer.is_batch(any_id):
+        return producer.get_batch(any_id)
+    return producer.get(any_id)
+
+
+def list_(
+    *,
+    batches: Annotated[bool, typer.Option("--batches", help="Batches instead of jobs.")] = False,
+    batch: Annotated[str | None, typer.Option(metavar="ID", help="Jobs of this batch.")] = None,
+    state: Annotated[list[State] | None, typer.Option(help="In this state; repeatable.")] = None,
+    reason: Annotated[Reason | None, typer.Option(help="Held or failed for this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List jobs, or batches, newest first; the jobs of a batch in the order of its rows."""
+    producer = default_producer()
+    if batches:
+        _list_batches(producer, limit, as_json=as_json)
+        return
+    found = islice(_matching(_candidates(producer, batch), state or [], reason), limit)
+    if as_json:
+        for result in found:
+            emit(result)
+        return
+    grid = table("job", "state", "reason", "image", "prompt")
+    for result in found:
+        why = result.reason.code.value if result.reason else ""
+        cells = (result.job_id, result.state.value, why, short(result.image), short(result.prompt))
+        grid.add_row(*cells, style=STYLES.get(result.state))
+    console().print(grid)
+
+
+def _candidates(producer: Producer, batch_id: str | None) -> Iterator[Result]:
+    if batch_id is not None:
+        producer.get_batch(batch_id)
+        return producer.jobs_of(batch_id)
+    return producer.recent()
+
+
+def _matching(
+    found: Iterable[Result], states: list[State], reason: Reason | None
+) -> Iterator[Result]:
+    for result in found:
+        if states and result.state not in states:
+            continue
+        if reason is not None and (result.reason is None or result.reason.code != reason):
+            continue
+        yield result
+
+
+def _list_batches(producer: Producer, limit: int, *, as_json: bool) -> None:
+    for batch in islice(producer.batches(), limit):
+        if as_json:
+            emit(batch)
+        else:
+            tell_batch(batch)

@@ -1,0 +1,144 @@
+"""Operating: balances, the check of every part, and the schemas."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from config.settings import get_settings
+from tasks.cli.error_handling import Exit
+from tasks.cli.output import Json, console, emit, note, table
+from tasks.producer.balances import read_balances
+from tasks.producer.producer import Producer, default_producer
+from tasks.schema.payload import Batch, ImageJob, Result
+from worker.accounts.credit_shortfall import shortage
+from worker.ledger.model.accounts import Account
+from worker.runtime.retention import Pruned, due, moment_before
+from worker.runtime.retention import prune as forget
+
+
+def credits_(
+    cached: Annotated[
+        bool, typer.Option("--cached", help="As last read; ask the API nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell the balance of each account, and what of it is reserved."""
+    producer = default_producer()
+    producer.ping()
+    stale = [] if cached else read_balances(producer)
+    accounts = producer.ledger.accounts()
+    if as_json:
+        for account in accounts:
+            emit(_record(account))
+    elif accounts:
+        grid = table(*_record(accounts[0]))
+        for account in accounts:
+            grid.add_row(*(_figure(value) for value in _record(account).values()))
+        console().print(grid)
+        _note_waiting(producer, accounts)
+    elif not stale:
+        note("No account yet: set NEMO_TOKEN, or submit a job and get an anonymous token.")
+    for trouble in stale:
+        note(trouble)
+    raise typer.Exit(Exit.UNAVAILABLE if stale else Exit.DONE)
+
+
+def _record(account: Account) -> dict[str, Any]:
+    return {
+        "account": account.name,
+        "available": account.available,
+        "frozen": account.frozen,
+        "total": account.total,
+        "reserved": account.reserved,
+        "spent": account.spent,
+        "estimate": account.estimate,
+    }
+
+
+def _note_waiting(producer: Producer, accounts: list[Account]) -> None:
+    names = [account.name for account in accounts]
+    short = shortage(producer.ledger, names, producer.settings.clip_cost)
+    if short.waiting:
+        note(str(short))
+
+
+def _figure(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check every part, and say what to do where one is wrong."""
+    from tasks.cli.doctor_checks import examine  # noqa: PLC0415 - as above
+
+    wrong = False
+    for finding in examine(Producer.open(get_settings())):
+        wrong = wrong or not finding.ok
+        remedy = "" if finding.ok else finding.remedy
+        if as_json:
+            emit(
+                {
+                    "check": finding.check,
+                    "ok": finding.ok,
+                    "found": finding.found,
+                    "remedy": remedy or None,
+                }
+            )
+            continue
+        sign, style = ("✓", "green") if finding.ok else ("✗", "red")
+        out = console()
+        out.print(f"{sign} {finding.check}: {finding.found}", style=style)
+        if remedy:
+            out.print(f"  {remedy}")
+    raise typer.Exit(Exit.UNAVAILABLE if wrong else Exit.DONE)
+
+
+def prune(
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, help="At an end for so long; REELQUEUE_RESULT_DAYS if not given."),
+    ] = None,
+    *,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Delete their clips from the output store too.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget jobs that are at an end for long, and batches of which none is left.
+
+    Their keys stay known, so that a late repeat pays nothing. The workers do the same by
+    themselves, and never touch a clip.
+    """
+    producer = default_producer()
+    producer.ping()
+    ledger, settings = producer.ledger, producer.settings
+    before = moment_before(ledger, settings.result_days if days is None else days)
+    if dry_run:
+        found = Pruned(due(ledger, before), 0, 0)
+    else:
+        found = forget(
+            ledger,
+            before,
+            tombstone_days=settings.tombstone_days,
+            clips=producer.output if clips else None,
+        )
+    if as_json:
+        moment = datetime.fromtimestamp(before / 1000, UTC).isoformat()
+        emit({**asdict(found), "before": moment, "dry_run": dry_run})
+    elif dry_run:
+        console().print(f"{found.jobs} jobs would go.")
+    else:
+        console().print(f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips gone.")
+
+
+def schema() -> None:
+    """Print the JSON Schema of payload, result and batch."""
+    emit(
+        {
+            "payload": ImageJob.model_json_schema(),
+            "result": Result.model_json_schema(mode="serialization"),
+            "batch": Batch.model_json_schema(mode="serialization"),
+        }
+    )

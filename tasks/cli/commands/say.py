@@ -1,0 +1,51 @@
+"""Saying: further words about a job."""
+
+from typing import Annotated
+
+import typer
+
+from tasks.cli.commands.watch import tell_ends
+from tasks.cli.error_handling import CommandError
+from tasks.cli.output import Json, console, emit, note, plain
+from tasks.producer.edits import Answer, NotSayable
+from tasks.producer.edits import say as say_to
+from tasks.producer.producer import default_producer
+
+
+def say(
+    job_id: Annotated[str, typer.Argument(metavar="JOB", help="The job that it is about.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is wanted.")] = "",
+    *,
+    attach: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Music, logo or picture for its project; repeatable."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key of an edit.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the new clip.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Edit a job's clip further, or ask for its export, its state, credits or an upload.
+
+    An edit is a new job in the same project, and is paid for. All else is free.
+    """
+    if not text.strip() and not attach:
+        raise CommandError("Say something, or give --attach FILE.")
+    producer = default_producer()
+    try:
+        done = say_to(producer, job_id, text, attach=attach or [], key=key)
+    except NotSayable as error:
+        raise CommandError(str(error)) from None
+    if isinstance(done, Answer):
+        if as_json:
+            emit(done.as_dict())
+        else:
+            console().print(plain(done.text))
+        return
+    if wait:
+        tell_ends(producer, [done.job_id], as_json=as_json)
+    elif as_json:
+        emit(done.as_dict())
+    else:
+        known = "  (known already)" if done.duplicate else ""
+        console().print(f"{done.job_id}  {done.state}{known}")
+        note(f"Follow with `reelqueue watch {done.job_id}`.")

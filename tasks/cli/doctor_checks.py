@@ -1,0 +1,142 @@
+"""The checks of ``doctor``: each a finding, with what to do where it is wrong."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+import httpx
+from redis import Redis
+from redis.exceptions import RedisError
+
+from config.settings import Settings
+from tasks.producer.producer import Producer
+from tasks.schema.errors import RedisUnavailable
+from worker.runtime.durability import Finding, inspect
+from worker.runtime.worker_registry import fleet
+from worker.storage.store import StoreFailed
+
+API_SECONDS: Final = 5.0
+OUTBOX_LATE_SECONDS: Final = 120
+SUBMISSION_SECONDS: Final = 900
+MOST_NAMED: Final = 5
+
+
+def examine(producer: Producer) -> Iterator[Finding]:
+    """Check every part, the ones that others need first."""
+    redis = _redis(producer)
+    yield redis
+    if redis.ok:
+        with producer.reaching():
+            yield from inspect(producer.ledger)
+    yield _broker(producer.settings)
+    yield _store("media store", producer.settings.media_url, producer.media.check)
+    yield _store("output store", producer.settings.output_url, producer.output.check)
+    if redis.ok:
+        with producer.reaching():
+            yield _workers(producer)
+            yield _outbox(producer)
+            yield _manifests(producer)
+            yield _records(producer)
+    yield _api(producer.settings)
+    yield _token(producer.settings)
+
+
+def _redis(producer: Producer) -> Finding:
+    try:
+        producer.ping()
+    except RedisUnavailable as error:
+        return Finding("redis", ok=False, found="no answer", remedy=str(error))
+    return Finding("redis", ok=True, found="answers")
+
+
+def _broker(settings: Settings) -> Finding:
+    url = settings.broker.get_secret_value()
+    remedy = "Start the broker (`reelqueue valkey`), or set BROKER_URL."
+    try:
+        with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as broker:
+            broker.ping()
+    except (RedisError, ValueError) as error:
+        return Finding("broker", ok=False, found=type(error).__name__, remedy=remedy)
+    return Finding("broker", ok=True, found="answers")
+
+
+def _store(name: str, url: str, check: Callable[[], object]) -> Finding:
+    try:
+        check()
+    except StoreFailed as error:
+        return Finding(name, ok=False, found=error.message, remedy=error.remedy)
+    return Finding(name, ok=True, found=f"{url.split('://', 1)[0]}: writable")
+
+
+def _workers(producer: Producer) -> Finding:
+    alive = fleet(producer.ledger)
+    return Finding(
+        "workers",
+        ok=alive.workers > 0,
+        found=f"{alive.workers} alive, {alive.slots} slots",
+        remedy="Start one: `reelqueue worker`.",
+    )
+
+
+def _outbox(producer: Producer) -> Finding:
+    ledger = producer.ledger
+    oldest = ledger.redis.zrange(ledger.key("outbox"), 0, 0, withscores=True)
+    late = max(0.0, (ledger.now_ms() - oldest[0][1]) / 1000) if oldest else 0.0
+    waiting = int(ledger.redis.zcard(ledger.key("outbox")))
+    return Finding(
+        "outbox",
+        ok=late < OUTBOX_LATE_SECONDS,
+        found=f"{waiting} waiting, the oldest {late:.0f} s overdue" if waiting else "empty",
+        remedy="Ends are not told: see that a worker is alive, and look at its log.",
+    )
+
+
+def _manifests(producer: Producer) -> Finding:
+    """A submission that died half-way: its jobs run, but the batch has no end to be told of."""
+    unsealed, now = producer.ledger.unsealed(), producer.ledger.now_ms()
+    names = ", ".join(list(unsealed)[:MOST_NAMED])
+    return Finding(
+        "manifests",
+        ok=all(now - since < SUBMISSION_SECONDS * 1000 for since in unsealed.values()),
+        found=f"{len(unsealed)} not wholly in: {names}" if unsealed else "wholly in",
+        remedy="Submit the same manifest again under the same name: what is in is not paid again.",
+    )
+
+
+def _records(producer: Producer) -> Finding:
+    """What nobody could read waits for somebody who looks here."""
+    found = producer.ledger.set_aside()
+    told = "; ".join(f"{name}: {why}" for name, why in islice(found.items(), MOST_NAMED))
+    return Finding(
+        "records",
+        ok=not found,
+        found=f"{len(found)} set aside ({told})" if found else "none set aside",
+        remedy="Upgrade reelqueue to the version that wrote them, or restore them, then "
+        "`reelqueue release --set-aside`.",
+    )
+
+
+def _api(settings: Settings) -> Finding:
+    """Any answer will do, a refusal included: the question is only who answers."""
+    try:
+        status = httpx.get(settings.api_url, timeout=API_SECONDS).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Finding(
+            "video API",
+            ok=False,
+            found=f"{settings.api_url} does not answer ({type(error).__name__})",
+            remedy="See that this machine reaches it, or set NEMO_API_URL (`reelqueue sandbox` "
+            "starts a local stand-in).",
+        )
+    return Finding("video API", ok=True, found=f"{settings.api_url} answers (HTTP {status})")
+
+
+def _token(settings: Settings) -> Finding:
+    """Not having one is no fault, but its limits are good to know."""
+    if settings.tokens:
+        return Finding("token", ok=True, found=f"{len(settings.tokens)} configured")
+    return Finding(
+        "token",
+        ok=True,
+        found="anonymous: 100 credits, about one clip, and no export; NEMO_TOKEN sets another",
+    )

@@ -1,0 +1,1 @@
+"""Manifests: rows that are read, checked and submitted as a batch."""

@@ -1,0 +1,153 @@
+"""A trial run of a manifest: what submitting it would do, and nothing written."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tasks.manifests.batch_submission import Entry, Refused, SessionMode, judged
+from tasks.manifests.manifest import Manifest, batch_id_for
+from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
+from tasks.producer.producer import Producer
+from tasks.producer.uploads import Contents, keep_nothing
+from tasks.schema.estimates import ahead_of_last, seconds_for
+from worker.ledger.pages import pages
+from worker.media import MediaRefused, contrast_of
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What submitting a manifest would do. Credits and seconds are estimates."""
+
+    rows: int
+    good: int
+    rejected: list[dict[str, Any]]
+    duplicates: int
+    credits: float
+    seconds: float
+    hints: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was counted so far. Keys are kept by their hashes, to stay small."""
+
+    contents: Contents
+    new: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    seen: Observations = field(default_factory=Observations)
+    prints: dict[int, int] = field(default_factory=dict)
+    counted: set[int] = field(default_factory=set)
+    pictures: dict[str, float | str] = field(default_factory=dict)
+
+    def reject(self, number: int, reason: str) -> None:
+        self.rejected.append({"row": number, "reason": reason})
+
+
+def try_batch(
+    producer: Producer,
+    manifest: Manifest,
+    *,
+    name: str | None = None,
+    session: SessionMode = SessionMode.OWN,
+) -> Trial:
+    """Say what ``submit_batch`` would do. Nothing is written and nothing copied.
+
+    It looks closer than a submission: every picture is opened, so that a damaged one is told
+    now and not when its job fails.
+
+    Raises:
+        ManifestError: The manifest cannot be read to its end.
+        RedisUnavailable: Redis does not answer.
+    """
+    producer.ping()
+    batch_id = batch_id_for(name or manifest.name)
+    tally = _Tally(Contents(keep_nothing, manifest.folder))
+    for page in pages(manifest.rows):
+        _count(producer, judged(page, batch_id, tally.contents), tally)
+    jobs = tally.new.total()
+    good = jobs + tally.duplicates
+    return Trial(
+        rows=good + len(tally.rejected),
+        good=good,
+        rejected=sorted(tally.rejected, key=lambda row: int(row["row"])),
+        duplicates=tally.duplicates,
+        credits=jobs * producer.clip_price(),
+        seconds=_seconds(producer, tally.new, batch_id, session),
+        hints=list(_hints(producer, jobs, tally)),
+    )
+
+
+def _count(producer: Producer, page: list[Entry | Refused], tally: _Tally) -> None:
+    entries = [row for row in page if isinstance(row, Entry)]
+    with producer.reaching():
+        known = producer.ledger.known(entry.new.key for entry in entries)
+    taken = {entry.new.key: at[1] for entry, at in zip(entries, known, strict=True) if at}
+    for row in page:
+        if isinstance(row, Refused):
+            tally.reject(row.row.number, row.reason)
+        else:
+            _count_entry(row, taken.get(row.new.key), tally)
+
+
+def _count_entry(entry: Entry, taken: str | None, tally: _Tally) -> None:
+    number, mine = entry.row.number, hash(entry.new.fingerprint)
+    before = tally.prints.setdefault(hash(entry.new.key), mine) if taken is None else hash(taken)
+    if before != mine:
+        tally.reject(number, f"key: {entry.job.key!r} is known with another payload.")
+        return
+    again = taken is not None or hash(entry.new.key) in tally.counted
+    tally.counted.add(hash(entry.new.key))
+    picture = _look(entry, tally)
+    if isinstance(picture, str):
+        tally.reject(number, picture)
+    elif again:
+        tally.duplicates += 1
+    else:
+        tally.new[entry.job.priority] += 1
+        if picture < LOW_CONTRAST:
+            tally.seen.pale.add(number)
+        if is_vague(entry.job.prompt):
+            tally.seen.vague.add(number)
+
+
+def _look(entry: Entry, tally: _Tally) -> float | str:
+    """A picture's contrast, or what is wrong with it; each is opened once."""
+    job = entry.job
+    name = job.media or job.image
+    if name in tally.pictures:
+        return tally.pictures[name]
+    if job.media is None:
+        tally.seen.by_address.add(entry.row.number)
+        return LOW_CONTRAST
+    try:
+        found: float | str = contrast_of(tally.contents.path_of(job.image), job.image)
+    except MediaRefused as error:
+        found = f"image: {error.message} {error.remedy}"
+    except OSError as error:
+        found = f"image: {job.image} cannot be read: {error.strerror}"
+    tally.pictures[name] = found
+    return found
+
+
+def _seconds(producer: Producer, new: Counter[str], batch_id: str, session: SessionMode) -> float:
+    if not new:
+        return 0.0
+    with producer.reaching():
+        pace, flows = producer.ledger.pace(), producer.ledger.flows()
+    if session is SessionMode.SHARED:
+        return round(seconds_for(new.total(), 0, pace, places=1), 1)
+    ahead = ahead_of_last(new, flows, batch_id)
+    places = pace.places or producer.places()
+    return round(seconds_for(new.total(), 0, pace, places=places, ahead=ahead), 1)
+
+
+def _hints(producer: Producer, jobs: int, tally: _Tally) -> Iterator[str]:
+    if jobs > 1 and not producer.settings.tokens:
+        yield "NEMO_TOKEN is not set: an anonymous token has 100 credits, about one clip."
+    yield from tally.seen.hints()

@@ -1,0 +1,1 @@
+"""Notifications from the outbox: Celery results, batch files, webhooks."""

@@ -1,0 +1,107 @@
+"""Hooks: send one receiver the webhooks that it is owed, one after another.
+
+A receiver has one worker at most, and rests after each failure, so that one which is slow or dead
+costs a single slot now and then, and no job and no other receiver waits for it.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sentry_sdk
+import structlog
+
+from tasks.producer.producer import Producer
+from tasks.schema.errors import UnknownId
+from worker.egress.webhook_request import NotReceivedError, send, signed, wait_after
+from worker.ledger.model.jobs import UnreadableRecordError
+from worker.ledger.webhooks import Hook, Hooks
+from worker.runtime.runtime import Runtime, get_runtime
+
+log = structlog.get_logger(__name__)
+
+TURN_SECONDS: Final = 10.0
+"""After so long a receiver's next message waits for the receiver's next turn."""
+REST_SECONDS: Final = 5.0
+
+
+def send_to(receiver: str) -> str:
+    """Send what is due, until nothing is left, a message fails or the turn is over."""
+    runtime = get_runtime()
+    hooks = Hooks(runtime.ledger)
+    end = time.monotonic() + TURN_SECONDS
+    sent, rest = 0, 0.0
+    while not rest and not runtime.duty.draining and time.monotonic() < end:
+        hook = hooks.due(receiver)
+        if hook is None:
+            break
+        if _send(runtime, hooks, hook):
+            sent += 1
+        else:
+            rest = REST_SECONDS
+    hooks.hang_up(receiver, rest)
+    return f"{sent} sent"
+
+
+def _send(runtime: Runtime, hooks: Hooks, hook: Hook) -> bool:
+    """Send one message, and note what became of it. Whether the receiver is well."""
+    body = hook.body or _body(runtime, hook)
+    if body is None:
+        log.warning("a webhook is dropped: its record is gone", webhook_id=hook.name)
+        hooks.give_up(hook, "its record is gone")
+        return True
+    if not hook.body:
+        hooks.keep_body(hook, body)
+    try:
+        _post(runtime, hook, body.encode())
+    except NotReceivedError as error:
+        _try_again(hooks, hook, error)
+        return False
+    except Exception as error:
+        # Whatever it is: the receiver's other messages go on, and this one has an end.
+        log.exception("sending a webhook met a fault of ours", webhook_id=hook.name)
+        sentry_sdk.capture_exception(error)
+        fault = NotReceivedError(f"A fault of this service: {type(error).__name__}")
+        _try_again(hooks, hook, fault)
+        return False
+    hooks.received(hook)
+    return True
+
+
+def _try_again(hooks: Hooks, hook: Hook, error: NotReceivedError) -> None:
+    """Put a message off that was not received, or give it up."""
+    wait = None if error.final else wait_after(hook.tries + 1)
+    if wait is None:
+        log.warning("a webhook is given up", webhook_id=hook.name, why=str(error))
+        hooks.give_up(hook, str(error))
+    else:
+        log.info("a webhook is tried again", webhook_id=hook.name, why=str(error), wait=wait)
+        hooks.later(hook, wait)
+
+
+def _post(runtime: Runtime, hook: Hook, body: bytes) -> None:
+    secret = runtime.settings.webhook_secret
+    if secret is None:
+        raise NotReceivedError("the workers have no REELQUEUE_WEBHOOK_SECRET to sign it with")
+    headers = signed(secret, hook.name, int(time.time()), body)
+    send(hook.url, headers, body, private_hosts=runtime.settings.private_hosts)
+
+
+def _body(runtime: Runtime, hook: Hook) -> str | None:
+    """What is said, with the record as it stands now; None: there is none."""
+    data = _record(runtime, hook)
+    if data is None:
+        return None
+    happened = datetime.fromtimestamp(hook.at / 1000, UTC).isoformat().replace("+00:00", "Z")
+    said = {"type": hook.event, "timestamp": happened, "data": data}
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+
+def _record(runtime: Runtime, hook: Hook) -> dict[str, Any] | None:
+    producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
+    try:
+        found = producer.get_batch(hook.about) if hook.kind == "batch" else producer.get(hook.about)
+    except (UnknownId, UnreadableRecordError):
+        return None
+    return found.model_dump(mode="json")

@@ -1,0 +1,63 @@
+"""The table beside a batch's clips in the output store: `manifest.csv`, whole or not there.
+
+It is written when the batch ends and whenever its results are taken, and outlives the records:
+once some of them were pruned, it is left as it is.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from tasks.producer.producer import Producer
+from tasks.reports.export import write_csv
+from tasks.schema.clip_names import folder_of
+from worker.ledger.model.batches import Batch
+from worker.resources.scratch import scratch
+from worker.storage.store import StoreFailed
+
+log = structlog.get_logger(__name__)
+
+NAME: Final = "manifest.csv"
+
+
+def write_inventory(producer: Producer, batch_id: str) -> bool:
+    """Write the table of a batch. False: there is no such batch, or not all of it any more.
+
+    Raises:
+        StoreFailed: It could not be stored; what was there before is still there.
+        RedisUnavailable: Redis does not answer.
+    """
+    with producer.reaching():
+        batch = producer.ledger.batch(batch_id)
+        pruned = producer.ledger.redis.hget(producer.ledger.key("batch", batch_id), "pruned")
+    if batch is None or not batch.total or pruned:
+        return False
+    with scratch() as folder:
+        path = Path(folder) / NAME
+        with path.open("w", encoding="utf-8", newline="") as sink:
+            write_csv(lambda: producer.jobs_of(batch_id), sink)
+        producer.output.put_file(path, f"{folder_of(batch)}/{NAME}")
+    return True
+
+
+def write_at_the_end(producer: Producer, batch_id: str) -> None:
+    """Write the table if the batch has ended, once for each time it ends otherwise than before.
+
+    A store that fails is only told: the next end, or `reelqueue results`, writes it.
+    """
+    batch = producer.ledger.batch(batch_id)
+    if batch is None or batch.open or not batch.sealed:
+        return
+    key, standing = producer.ledger.key("batch", batch_id), _standing(batch)
+    if producer.ledger.redis.hget(key, "inventory") == standing:
+        return
+    producer.ledger.redis.hset(key, "inventory", standing)
+    try:
+        write_inventory(producer, batch_id)
+    except StoreFailed as error:
+        log.warning("the table of a batch could not be written", error=error.message)
+
+
+def _standing(batch: Batch) -> str:
+    return " ".join(f"{state}={n}" for state, n in sorted(batch.counts.items()))

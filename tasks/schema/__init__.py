@@ -1,0 +1,1 @@
+"""The public records: payloads, results and batches, their names, estimates and errors."""

@@ -1,0 +1,156 @@
+"""What a job brings: its image and what is attached, fetched, checked and cleaned."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tasks.schema.payload import is_media_key, is_url
+from tasks.step.session_acquire import follows, shares
+from tasks.step.step import Step
+from worker.egress.sources import fetch_image
+from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, memory_for, prepare_image
+from worker.resources.memory_shares import Memory
+from worker.resources.offload import offload
+from worker.storage.allowed_paths import copy_file
+
+F = TypeVar("F", bound=PreparedFile)
+
+_MEMORY_SECONDS: Final = 300.0
+"""Half of what a step may take. Who gives up fetches its file anew, so it is long."""
+_USES: Final = {"audio": "as the music", "video": "as a further clip", "image": "as a picture"}
+_LOGO: Final = re.compile(r"(?<![a-z])logo(?![a-z])|标志|徽标", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is uploaded for a job.
+
+    Attributes:
+        image: The picture; None when its address is passed on, or when the session has it.
+        attached: Music, logo, further pictures and clips.
+    """
+
+    image: PreparedFile | None
+    attached: tuple[PreparedFile, ...]
+
+    @property
+    def files(self) -> tuple[PreparedFile, ...]:
+        """All of it, the image first."""
+        return (self.image, *self.attached) if self.image else self.attached
+
+    @property
+    def purposes(self) -> str:
+        """What each attached file is for, as the message says it."""
+        return ", ".join(f"{file.name} {_use(file)}" for file in self.attached)
+
+
+def gather(step: Step, folder: Path) -> Material:
+    """The files to upload.
+
+    Raises:
+        MediaRefused: A file cannot be used.
+        SourceRefused: A file may not, or could not, be fetched.
+        StoreFailed: The media store failed.
+        MemoryTakenError: Other pictures take all the memory there is for them.
+    """
+    payload, image = step.job.payload, None
+    if not payload.get("pass_url") and not follows(step):
+        place = _place(folder, 0)
+        given = str(payload["image"])
+        raw = _fetch(step, str(payload.get("media") or given), place)
+        image = within(step.runtime.pictures, prepare_image, raw, _name_of(given, "image"), place)
+    material = Material(image, tuple(_attached(step, folder)))
+    return told_apart(material, step.job.id if shares(step) or follows(step) else "")
+
+
+def told_apart(material: Material, owner: str = "") -> Material:
+    """The same files under names of which each is used once in its session.
+
+    Args:
+        material: The files.
+        owner: The id of the job that brings them, where other jobs bring files too.
+    """
+    tag = f"-{hashlib.sha256(owner.encode()).hexdigest()[:6]}" if owner else ""
+    taken: set[str] = set()
+    named = []
+    for file in material.files:
+        path = Path(file.name)
+        name, n = f"{path.stem}{tag}{path.suffix}", 1
+        while name.lower() in taken:
+            n += 1
+            name = f"{path.stem}{tag}-{n}{path.suffix}"
+        taken.add(name.lower())
+        named.append(replace(file, name=name))
+    if material.image is None:
+        return Material(None, tuple(named))
+    return Material(named[0], tuple(named[1:]))
+
+
+def _attached(step: Step, folder: Path) -> Iterator[PreparedFile]:
+    names: dict[str, str] = step.job.payload.get("attach_names") or {}
+    for number, given in enumerate(step.job.payload.get("attach") or (), start=1):
+        place = _place(folder, number)
+        raw = _fetch(step, given, place)
+        default = f"attachment-{number}"
+        name = (
+            names.get(given) or f"{default}{Path(given).suffix}" if is_media_key(given) else given
+        )
+        yield within(step.runtime.pictures, check_attachment, raw, _name_of(name, default), place)
+
+
+def within(
+    memory: Memory, look: Callable[[Path, str, Path], F], raw: Path, name: str, place: Path
+) -> F:
+    """Look at a file in a thread, once there is memory for the pixels in it.
+
+    Args:
+        memory: What all looks share.
+        look: `prepare_image` or `check_attachment`.
+        raw: The file.
+        name: What people call it.
+        place: A folder for changed copies.
+
+    Raises:
+        MemoryTakenError: Other pictures took it all for five minutes.
+    """
+    needed = offload(memory_for, raw, name)
+    with memory.share(needed, _MEMORY_SECONDS):
+        return offload(look, raw, name, place)
+
+
+def _use(file: PreparedFile) -> str:
+    family = file.content_type.partition("/")[0]
+    if family == "image" and _LOGO.search(file.name):
+        return "as the logo"
+    return _USES.get(family, "as material")
+
+
+def _place(folder: Path, number: int) -> Path:
+    place = folder / str(number)
+    place.mkdir()
+    return place
+
+
+def _fetch(step: Step, given: str, place: Path) -> Path:
+    settings, raw = step.runtime.settings, place / "given"
+    if is_media_key(given):
+        step.runtime.media.fetch(given, raw)
+        return raw
+    if is_url(given):
+        fetch_image(
+            given,
+            raw,
+            private_hosts=settings.private_hosts,
+            api_host=settings.api_url,
+            max_bytes=MAX_SOURCE_BYTES,
+        )
+        return raw
+    offload(copy_file, given, settings.media_roots, raw, max_bytes=MAX_SOURCE_BYTES)
+    return raw
+
+
+def _name_of(given: str, default: str) -> str:
+    return Path(given.split("?", 1)[0]).name or default

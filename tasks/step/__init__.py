@@ -1,0 +1,1 @@
+"""One step of one job: claim, work, commit."""

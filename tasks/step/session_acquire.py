@@ -1,0 +1,57 @@
+"""Joining a session that several jobs use: a follow-up its predecessor's, a row its shared batch's.
+
+Source: the agenda protocol («One message at a time in a session»); the decisions are the ledger's.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from tasks.step.step import LeaseLostError, Step, spread
+from worker.ledger.ledger import Commit
+from worker.ledger.model.jobs import read_job
+from worker.ledger.model.states import Reason, State
+
+TURN_WAIT: Final = 1.0
+"""Seconds between two looks at a session that another job is at work in."""
+
+
+def join(step: Step) -> Step | Commit:
+    """The step with its job in the session that it is to use, or what must happen before.
+
+    Raises:
+        LeaseLostError: The job is no longer ours.
+    """
+    job, ledger = step.job, step.runtime.ledger
+    if not (follows(step) or shares(step) or job.turn > 1):
+        return step
+    joining = ledger.join_session(job.id, step.lease.fence)
+    match joining.verdict:
+        case "OK":
+            return replace(step, job=read_job(joining.record))
+        case "LOST":
+            raise LeaseLostError
+        case "SESSION_BUSY":
+            return step.again(spread(TURN_WAIT))
+        case "NO_PROJECT":
+            return step.fail(
+                Reason.BAD_REQUEST,
+                f"The job that it follows, {joining.other}, ended without a project to go on in.",
+                "Submit the image again, with all that is wanted in one prompt.",
+            )
+        case _:
+            return step.hold(
+                Reason.BLOCKED,
+                f"Its session waits for job {joining.other}.",
+                resume=State.PREPARING,
+                facts={"blocked_by": joining.other},
+            )
+
+
+def follows(step: Step) -> bool:
+    """Whether the job goes on in the session of another."""
+    return step.job.fact("follows") is not None
+
+
+def shares(step: Step) -> bool:
+    """Whether the job uses its batch's one session."""
+    return step.job.fact("shared") is not None

@@ -1,0 +1,73 @@
+"""Typed lines: which files they mention, what they ask for, and what of them is said."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.cli.file_mentions import read_line
+from tasks.producer.text_routing import Intent
+
+UPLOAD, MESSAGE = Intent.UPLOAD, Intent.MESSAGE
+URL = "https://example.org/shots/a.jpg?size=2"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory with some files in it, one of them called like a word."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "sub").mkdir()
+    for name in ("cat.jpg", "logo.png", "my photo.jpg", "notes.txt", "sub/song.mp3", "slow"):
+        (tmp_path / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("typed", "intent", "text", "files"),
+    [
+        ("cat.jpg", UPLOAD, "", ["cat.jpg"]),
+        ("  my photo.jpg ", UPLOAD, "", ["my photo.jpg"]),
+        ("'my photo.jpg'", UPLOAD, "", ["my photo.jpg"]),
+        (r"my\ photo.jpg logo.png", UPLOAD, "", ["my photo.jpg", "logo.png"]),
+        ("~/cat.jpg", UPLOAD, "", ["HOME/cat.jpg"]),
+        (URL, UPLOAD, "", [URL]),
+        ("https://example.org/a", UPLOAD, "", ["https://example.org/a"]),
+        (f"{URL} {URL}", UPLOAD, "", [URL]),
+        ("upload logo.png, please", UPLOAD, "upload please", ["logo.png"]),
+        ("upload notes.txt", UPLOAD, "upload", ["notes.txt"]),
+        ("上传 logo.png", UPLOAD, "上传", ["logo.png"]),
+        ("add sub/song.mp3, softly.", MESSAGE, "add song.mp3 softly.", ["sub/song.mp3"]),
+        (f"animate {URL} slowly", MESSAGE, "animate a.jpg slowly", [URL]),
+        ("pan left, slow", MESSAGE, "pan left, slow", []),
+        ("slow", MESSAGE, "slow", []),
+        ("don't pan; keep the cats' eyes", MESSAGE, "don't pan; keep the cats' eyes", []),
+        ('add the title "gone.mp4"', MESSAGE, 'add the title "gone.mp4"', []),
+        ("at https://[ and ~nobody", MESSAGE, "at https://[ and ~nobody", []),
+        ("export as final.mp4", Intent.EXPORT, "export as", []),
+        ("how many credits?", Intent.CREDITS, "how many credits?", []),
+    ],
+)
+def test_what_a_line_asks_for(typed: str, intent: Intent, text: str, files: list[str]) -> None:
+    line = read_line(typed)
+    named = [path.replace(str(Path.home()), "HOME") for path in line.files]
+    assert (line.intent, line.text, named) == (intent, text, files)
+
+
+@pytest.mark.parametrize(
+    ("typed", "intent", "missing"),
+    [
+        ("gone.jpg", UPLOAD, ["gone.jpg"]),
+        ("upload gone.jpg", UPLOAD, ["gone.jpg"]),
+        ("上传gone.png", UPLOAD, ["上传gone.png"]),
+        ("put gone.png in the corner", MESSAGE, ["gone.png"]),
+        ("animate cat.jpg to gone.MP3!", MESSAGE, ["gone.MP3"]),
+    ],
+)
+def test_a_file_that_is_not_there_is_missed(typed: str, intent: Intent, missing: list[str]) -> None:
+    line = read_line(typed)
+    assert (line.intent, list(line.missing)) == (intent, missing)
+
+
+@pytest.mark.parametrize("typed", ["upload my holiday", "please upload it all", "上传那个东西"])
+def test_an_upload_of_no_file_is_never_a_message(typed: str) -> None:
+    line = read_line(typed)
+    assert (line.intent, line.files) == (UPLOAD, ())

@@ -1,0 +1,61 @@
+"""Files of rejected rows: nothing of them is lost, and nothing else waits for them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.manifests.manifest import read
+from tasks.manifests.reader import Line, ManifestError
+from tasks.manifests.rejects import JsonlRejects
+
+
+def reject_all(source: Path, to: Path) -> Path | None:
+    """Read a manifest, and put every row into its file of rejected ones."""
+    manifest = read(source)
+    assert manifest.rejects
+    sink = manifest.rejects(to)
+    for row in manifest.rows:
+        sink.add(row.line, "no", row.place)
+    return sink.close()
+
+
+def test_what_json_can_spell_and_no_text_can_hold_stays_spelt(tmp_path: Path) -> None:
+    source = tmp_path / "jobs.jsonl"
+    source.write_text(r'{"image": "a.jpg", "note": "\ud800"}')
+    written = reject_all(source, tmp_path / "rejected.jsonl")
+    assert written
+    assert json.loads(written.read_text())["note"] == "\ud800"
+
+
+def test_bytes_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
+    source = tmp_path / "jobs.jsonl"
+    source.write_bytes('{"image": "grün.jpg"}'.encode("latin-1"))
+    written = reject_all(source, tmp_path / "rejected.jsonl")
+    assert written
+    assert "grün.jpg".encode("latin-1") in written.read_bytes()
+
+
+def test_a_place_that_takes_no_file_stops_no_row(tmp_path: Path) -> None:
+    sink = JsonlRejects(tmp_path / "nowhere" / "rejected.jsonl")
+    for number in range(3):
+        sink.add(Line(number), "no", number)
+    with pytest.raises(FileNotFoundError):
+        sink.close()
+
+
+def test_a_pipe_is_no_place(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ManifestError, match="is no file"):
+        JsonlRejects(tmp_path / "pipe")
+
+
+def test_a_folder_that_came_meanwhile_is_passed_over_and_no_part_stays(tmp_path: Path) -> None:
+    sink = JsonlRejects(tmp_path / "rejected.jsonl")
+    sink.add(Line(1), "no", 1)
+    (tmp_path / "rejected.jsonl").mkdir()
+    assert sink.close() == tmp_path / "rejected-2.jsonl"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("rejected-2.jsonl", "rejected.jsonl"),
+    ]

@@ -1,0 +1,45 @@
+"""What a large manifest costs: no memory for its rows, and few commands of the server for each."""
+
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from tasks.manifests.batch_submission import submit_batch
+from tasks.manifests.manifest import read
+from tests.bench.submit import PROMPT, measure, write
+from tests.support.valkey import Valkey
+from tests.unit.tasks.conftest import Desk
+from worker.ledger.pages import PAGE
+
+
+def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_path: Path) -> None:
+    """As a user submits: a process of its own for each size, and once more what is known."""
+    redis.ping()
+    env = {"REDIS_URL": valkey.url, "REELQUEUE_MEDIA_URL": (tmp_path / "media").as_uri()}
+    sizes = []
+    for rows, form in (2 * PAGE, "csv"), (20 * PAGE, "jsonl"):
+        manifest = tmp_path / f"{rows}.{form}"
+        write(manifest, rows)
+        command = ["batch", "submit", str(manifest), "--prompt", PROMPT, "--json"]
+        cost = measure(command, env)
+        assert cost.said["jobs"] == rows
+        sizes.append(cost.size)
+    assert sizes[1] < 1.1 * sizes[0], sizes
+
+
+def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(desk: Desk) -> None:
+    rows = 4 * PAGE
+    write(desk.folder / "jobs.csv", rows)
+    before = _calls(desk)
+    submit_batch(desk.producer, read(desk.folder / "jobs.csv", PROMPT))
+    after = _calls(desk)
+    made = {name: calls - before.get(name, 0) for name, calls in after.items()}
+    assert made["evalsha"] + made.get("eval", 0) <= rows // PAGE + 2, made
+    assert sum(made.values()) < 3.1 * rows, made
+
+
+def _calls(desk: Desk) -> dict[str, int]:
+    """The commands that the server was given, those of scripts included."""
+    found: Any = desk.producer.ledger.redis.info("commandstats")
+    return {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in found.items()}

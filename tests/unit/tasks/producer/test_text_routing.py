@@ -1,0 +1,103 @@
+"""What a text asks for, in two languages; whole words only."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.producer.text_routing import Intent, intent_of
+
+TABLE = {
+    Intent.EXPORT: (
+        *("export", "Export!", "EXPORT", "please export the video", "can you export it?"),
+        *("export it as mp4", "download", "download my video please", "Could you download it"),
+        *("send me the video", "Send me the video!", "please send me the final clip"),
+        *("give me the mp4", "I want to download the clip", "I'd like to export this"),
+        *("export the project in 4k", "where can I download it?", "how do I export?"),
+        *("get me the download link", "I need the video", "save the video", "export now, thanks"),
+        *(
+            "导出",
+            "导出视频",
+            "请导出",
+            "帮我导出一下",
+            "请帮我把视频导出",
+            "可以导出吗？",
+            "下载",
+            "下载视频",
+        ),
+        *("我想下载这个视频", "把视频发给我", "导出 mp4", "怎么导出？", "Export 导出"),
+    ),
+    Intent.CREDITS: (
+        *("credits", "Credits?", "balance", "my balance", "what's my balance?", "check balance"),
+        *("how many credits do I have left?", "how many credits are left", "show credits"),
+        *("check my account balance", "do I still have credits?", "credits left"),
+        *(
+            "积分",
+            "余额",
+            "查询余额",
+            "我的积分还有多少？",
+            "还剩多少积分",
+            "看一下余额",
+            "账户余额",
+            "积分够不够",
+        ),
+    ),
+    Intent.STATE: (
+        *("status", "status?", "what's the status", "Status of my video", "show tracks"),
+        *("show me the tracks", "show the timeline", "what is the status of the export?"),
+        *("list tracks", "is it ready yet?", "is the video done?", "how's it going?"),
+        *(
+            "状态",
+            "现在状态怎么样",
+            "查看状态",
+            "看看进度",
+            "显示轨道",
+            "任务状态",
+            "做好了吗？",
+            "导出状态",
+        ),
+    ),
+    Intent.UPLOAD: (
+        *("upload", "upload this file", "please upload a logo", "upload my new picture"),
+        *("I want to upload an image", "上传", "上传图片", "我要上传一张照片", "请上传文件"),
+    ),
+    Intent.MESSAGE: (
+        *("", "   ", "?", "exporting nations", "a film about exporting nations", "exported goods"),
+        *("make it brighter", "add music", "credit card close-up", "downloads of coffee beans"),
+        *("make the status symbol shine", "add end credits", "roll the credits over black"),
+        *("balance the colours", "balance the music and the voice", "keep the balance board still"),
+        *("add a status bar at the top", "a statusquo title", "let the tracks of the train glow"),
+        *("show the train tracks from above", "upload speed as a rising graph", "uploading hearts"),
+        *("the export crates on the ship sway", "export a ship full of bananas to China"),
+        *("make a download icon bounce", "slow down, load the truck", "give the cat a hat"),
+        *("send the balloon up", "show the video wall in the background", "creditsworthy"),
+        *("make it brighter and then export", "add a title and download", "start over"),
+        *(
+            "导出国的港口",
+            "关于出口国家的视频",
+            "把画面的状态改成夜晚",
+            "积分榜滚动出现",
+            "给余额宝做一个广告",
+        ),
+        *(
+            "上传者站在舞台上",
+            "加一段音乐",
+            "让画面更亮",
+            "添加字幕“导出”",
+            "下载图标跳动",
+            "时间线艺术展的海报",
+        ),
+        *("stay as it is", "state of the art kitchen", "a state fair at dusk", "progress bar, red"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"), [(text, intent) for intent, texts in TABLE.items() for text in texts]
+)
+def test_intent(text: str, intent: Intent) -> None:
+    assert intent_of(text) is intent
+
+
+@given(st.text(alphabet="export dwnlacis导出积分状态上传余额 .,!?'’", max_size=60))
+def test_any_text_is_one_of_them(text: str) -> None:
+    assert intent_of(text) in Intent

@@ -1,0 +1,136 @@
+"""The page as a file: what it holds, how it links, and that nothing in it is taken for markup.
+
+What it looks like and how it is used, a browser says: ``tests/integration/test_gallery.py``.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.reports.gallery import write_page
+from tasks.schema.payload import Result
+from tests.support.results import result, video
+
+ATTACK = """</title></p>"'><script>alert(1)</script><img src=x onerror=alert(1)>$title&amp;<!--"""
+
+
+class Reader(HTMLParser):
+    """Collects elements, text and the jobs."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.source = page
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._data = ""
+        self._in_jobs = False
+        self.feed(page)
+        self.jobs: list[dict[str, Any]] = json.loads(self._data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._in_jobs = ("id", "jobs") in attrs
+
+    def handle_data(self, data: str) -> None:
+        if self._in_jobs:
+            self._data += data
+        else:
+            self.text += data
+
+
+def page(results: Iterable[Result], folder: Path | None = None, title: str = "spring") -> Reader:
+    sink = io.StringIO()
+    write_page(title, results, sink, folder)
+    return Reader(sink.getvalue())
+
+
+def links(url: str, folder: Path | None) -> tuple[str | None, str | None]:
+    """Clip and poster as they are linked."""
+    shown = video(1, url=f"{url}.mp4", poster=f"{url}.jpg")
+    (job,) = page([result(1, video=shown)], folder).jobs
+    return job["clip"].get("src"), job["clip"].get("poster")
+
+
+@pytest.mark.parametrize(
+    ("folder", "link"),
+    [
+        ("/data", "out/b%201/a%231"),
+        ("/data/out/b 1", "a%231"),
+        ("/data/pages/june", "../../out/b%201/a%231"),
+        ("/data/pages/june/1", "file:///data/out/b%201/a%231"),
+        (None, "file:///data/out/b%201/a%231"),
+    ],
+)
+def test_local_clips_near_the_page_are_linked_from_it(folder: str | None, link: str) -> None:
+    found = links("file:///data/out/b%201/a%231", Path(folder) if folder else None)
+    assert found == (f"{link}.mp4", f"{link}.jpg")
+
+
+def test_clips_of_a_web_store_are_linked_and_odd_addresses_are_not() -> None:
+    assert links("https://cdn.example.org/a", Path("/")) == (
+        *("https://cdn.example.org/a.mp4", "https://cdn.example.org/a.jpg"),
+    )
+    for odd in ("javascript:alert(1)//", "s3://bucket/a", "data:text/html,"):
+        assert links(odd, Path("/")) == ("", "")
+    (job,) = page([result(1, video=video(1, url="s3://bucket/a.mp4"))]).jobs
+    assert job["clip"]["address"] == "s3://bucket/a.mp4"
+
+
+def test_reason_remedy_and_marks_are_there() -> None:
+    done, held, running = page([result(0), result(7), result(9)]).jobs
+    assert done["marks"] == ["Nothing moves in it: it is one still picture."]
+    assert held["why"]["code"] == "plan"
+    assert held["why"]["remedy"].startswith("Upgrade it, then `reelqueue release")
+    assert running["progress"] == "The clip is being rendered."
+    assert "progress" not in held
+
+
+def test_nothing_that_comes_from_outside_is_markup() -> None:
+    plain = page([result(7)])
+    why = {"code": "plan", "message": ATTACK, "remedy": ATTACK}
+    attacked = result(7, prompt=ATTACK, image=ATTACK, data={ATTACK: ATTACK}, reason=why)
+    found = page([attacked], title=ATTACK)
+    assert [tag for tag, _ in found.elements] == [tag for tag, _ in plain.elements]
+    assert found.text.count(ATTACK) == 2, "title and heading"
+    (job,) = found.jobs
+    assert (job["prompt"], job["image"], job["data"]) == (ATTACK, ATTACK, [[ATTACK, ATTACK]])
+    assert "<script>alert" not in found.source
+
+
+def test_only_the_pages_own_script_may_run() -> None:
+    found = page([])
+    (policy,) = [
+        attributes["content"] or ""
+        for tag, attributes in found.elements
+        if tag == "meta" and "http-equiv" in attributes
+    ]
+    assert "unsafe" not in policy
+    assert "script-src 'sha256-" in policy
+    assert "http" not in found.source.replace(policy, "").replace("http-equiv", "")
+
+
+def test_claim_tokens_stay_off_the_page() -> None:
+    assert "clm_" not in page([result(n) for n in range(10)]).source
+
+
+def test_jobs_are_written_as_they_are_read() -> None:
+    """However many there are, one at a time is in memory."""
+    sink = io.StringIO()
+    sizes = []
+
+    def read() -> Iterator[Result]:
+        for number in range(20):
+            sizes.append(sink.tell())
+            yield result(number)
+
+    write_page("spring", read(), sink, None)
+    assert sizes == sorted(set(sizes))
+
+
+def test_an_empty_batch_has_a_page_too() -> None:
+    assert page([]).jobs == []

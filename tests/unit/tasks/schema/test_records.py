@@ -1,0 +1,175 @@
+"""The public records, made from records in a real ledger."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.schema.payload import Result
+from tasks.schema.records import batch_of, result_of
+from tests.unit.tasks.conftest import Desk
+from worker.ledger.model.batches import Batch, Pace
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import Reason, State
+
+CLIP = {
+    "key": "single/a b-1234.mp4",
+    "bytes": 10,
+    "sha256": "00",
+    "width": 1920,
+    "height": 1080,
+    "seconds": 9.5,
+    "codec": "h264",
+    "poster": "single/a b-1234.jpg",
+}
+
+
+def job_of(desk: Desk, job_id: str) -> Job:
+    job = desk.producer.ledger.job(job_id)
+    assert job is not None
+    return job
+
+
+def test_a_queued_job(desk: Desk) -> None:
+    job_id = desk.submit(prompt="Pan left", priority="high", data={"sku": "A-1"})
+    job = job_of(desk, job_id)
+    result = result_of(job, desk.producer.output, now=job.created_at / 1000 + 5)
+    assert (result.state, result.priority, result.prompt) == (State.QUEUED, "high", "Pan left")
+    assert (result.reason, result.video, result.finished_at) == (None, None, None)
+    assert result.seconds_in == {State.QUEUED: 5}
+    assert result.created_at == datetime.fromtimestamp(job.created_at / 1000, UTC)
+    assert result.data == {"sku": "A-1"}
+
+
+def test_a_clip_has_addresses_of_the_output_store(desk: Desk) -> None:
+    job_id = desk.submit()
+    desk.end(
+        job_id,
+        State.SUCCEEDED,
+        facts={
+            "clip": json.dumps(CLIP),
+            "reply": "Done.",
+            "session_id": "s",
+            "claim_url": "https://example.org/claim?ct=clm_x",
+            "call:1": "c",
+            "cost:1": "80",
+            "charged:1": "1",
+            "changes": json.dumps(["Turned upright."]),
+        },
+    )
+    result = desk.producer.get(job_id)
+    assert result.video is not None
+    assert result.video.url.startswith("file://")
+    assert result.video.url.endswith("a%20b-1234.mp4")
+    assert result.video.path == str(desk.folder / "output" / str(CLIP["key"]))
+    assert result.video.poster is not None
+    assert result.video.poster.endswith(".jpg")
+    assert (result.reply, result.session.session_id, result.changes) == (
+        *("Done.", "s"),
+        ("Turned upright.",),
+    )
+    assert (result.credits_spent, result.credits_estimated) == (80, False)
+    assert result.waits_for_nothing
+    assert State.SUCCEEDED not in result.seconds_in
+    assert {State.QUEUED, State.PREPARING} <= result.seconds_in.keys()
+
+
+def test_a_held_job_says_why_and_what_to_do(desk: Desk) -> None:
+    job_id = desk.submit()
+    desk.end(
+        job_id,
+        State.HELD,
+        reason=Reason.CREDITS,
+        message="No credits.",
+        remedy="Top up.",
+        resume=State.PREPARING,
+    )
+    result = desk.producer.get(job_id)
+    assert result.reason is not None
+    assert result.reason.model_dump() == {
+        "code": Reason.CREDITS,
+        "message": "No credits.",
+        "remedy": "Top up.",
+    }
+    assert result.progress.message == "No credits."
+    assert result.waits_for_nothing
+
+
+def test_trouble_shows_while_a_step_is_tried_again(desk: Desk) -> None:
+    job_id = desk.submit()
+    facts = {"tries": "2", "trouble": "no connection"}
+    desk.end(job_id, State.PREPARING, delay=60, facts=facts)
+    assert desk.producer.get(job_id).progress.message == "Tries again: no connection"
+
+
+def test_a_message_on_its_way_costs_the_estimate(desk: Desk) -> None:
+    job_id = desk.submit()
+    desk.pay(job_id, cost=100)
+    result = desk.producer.get(job_id)
+    assert (result.paid_messages, result.credits_spent, result.credits_estimated) == (1, 100, True)
+
+
+def test_a_record_survives_json(desk: Desk) -> None:
+    result = desk.producer.get(desk.submit())
+    assert Result.model_validate_json(result.model_dump_json()) == result
+
+
+AT_REST: dict[str, Any] = {
+    "clip_cost": 100,
+    "pace": Pace(clips=0, place_seconds=0, clip_seconds=0, places=0),
+    "flows": {},
+}
+
+
+def batch(paused: bool = False, committed: float = 0, **counts: int) -> Batch:
+    return Batch(
+        id="b",
+        name="spring",
+        sealed=True,
+        paused=paused,
+        created_at=1_000_000,
+        counts={State(state): n for state, n in counts.items()},
+        held_by={},
+        committed=committed,
+        max_credits=None,
+    )
+
+
+def test_the_counts_of_a_batch_add_up() -> None:
+    found = batch_of(
+        batch(queued=3, preparing=1, rendering=2, held=1, succeeded=4, failed=1, cancelled=1),
+        **AT_REST,
+    )
+    assert (found.open, found.running, found.total) == (6, 3, 13)
+    assert found.open == found.queued + found.running
+    ends = found.succeeded + found.failed + found.cancelled
+    assert found.total == found.open + found.held + ends
+
+
+def test_reserved_and_spent_add_up_to_what_was_committed() -> None:
+    found = batch_of(batch(committed=500, generating=2, succeeded=3), **AT_REST)
+    assert (found.credits_reserved, found.credits_spent) == (200, 300)
+    found = batch_of(batch(committed=50, generating=2), **AT_REST)
+    assert (found.credits_reserved, found.credits_spent) == (50, 0)
+
+
+def test_the_time_to_go_follows_the_places_and_what_clips_took_lately() -> None:
+    pace = Pace(clips=9, place_seconds=60, clip_seconds=90, places=10)
+
+    def eta(paused: bool = False, pace: Pace = pace, **counts: int) -> float | None:
+        flows = {"b:normal": counts.get("queued", 0), "other:normal": 10}
+        found = batch_of(batch(paused=paused, **counts), clip_cost=100, pace=pace, flows=flows)
+        return found.eta_seconds
+
+    assert eta(queued=100) == 9 * 60 + 90 + 60, "and ten of the others come in between"
+    assert eta(rendering=1) == 45
+    mixed = {"b:high": 8, "b:low": 2, "other:normal": 50}
+    found = batch_of(batch(queued=10), clip_cost=100, pace=pace, flows=mixed)
+    assert found.eta_seconds == 60 + 90, "the two low ones see eight of each pass"
+    alone = replace(batch(queued=10), shared=True)
+    found = batch_of(alone, clip_cost=100, pace=pace, flows=mixed)
+    assert found.eta_seconds == 9 * 60 + 90, "one after another, whoever else waits"
+    assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "as the contract says of most"
+    assert eta(queued=10, pace=replace(pace, places=0)) is None, "no worker is there"
+    assert eta(paused=True, queued=10, succeeded=5) is None
+    assert eta(succeeded=5, held=2) == 0

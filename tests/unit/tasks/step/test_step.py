@@ -1,0 +1,32 @@
+"""What a step tells its lease."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tasks.step.step import run
+from tests.unit.tasks.conftest import Desk
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.states import State
+from worker.runtime.runtime import Runtime
+
+
+def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime.open(desk.producer.settings)
+    monkeypatch.setattr("tasks.step.step.get_runtime", lambda: runtime)
+    job_id = desk.submit()
+    runtime.ledger.due(1, room=1, admit=1)
+    commit = Ledger.commit
+
+    def committed(ledger: Ledger, *told: Any) -> bool:
+        done = commit(ledger, *told)
+        runtime.leases.beat()
+        return done
+
+    monkeypatch.setattr(Ledger, "commit", committed)
+    with capture_logs() as logs:
+        assert run(job_id, {State.PREPARING: lambda step: step.again(0)}) == "preparing"
+    assert [log["event"] for log in logs] == ["step done"]

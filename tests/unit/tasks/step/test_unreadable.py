@@ -1,0 +1,257 @@
+"""Whatever stands in a record: nobody stops over it, and it is set aside or held, with reason."""
+
+import io
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from redis import Redis
+
+from tasks.producer.producer import Producer
+from tasks.reports.export import write_csv, write_jsonl
+from tasks.schema.errors import UnknownId
+from tasks.step.step import Step, run
+from tests.unit.tasks.conftest import Desk
+from worker.ledger.ledger import Commit
+from worker.ledger.model.jobs import UnreadableRecordError
+from worker.ledger.model.states import RUNNING, Reason, State
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.payments import Payments
+from worker.runtime.retention import prune
+from worker.runtime.runtime import Runtime
+
+JOB, BATCH = "job:{rq}:bad", "batch:{rq}:b"
+CLIP = (
+    '{"key": "b/a.mp4", "poster": null, "findings": [], "bytes": 1, "sha256": "0", "width": 1,'
+    ' "height": 1, "seconds": 1, "codec": "h264"}'
+)
+FACTS: Final = {
+    "clip": CLIP,
+    "clip_name": "b/a",
+    "decisions": '[{"choice": "as_done", "by": "me", "at": 1}]',
+    "changes": "[]",
+    "session_id": "s",
+    "webhook": "https://example.org",
+    "progress_at": "1",
+    "progress": "Half of it.",
+    "tries": "1",
+    "tries_of": "fault",
+    "follows": "",
+    "shared": "",
+}
+"""What a job may have besides what the scripts write."""
+
+FIELDS: Final = (
+    *("v", "id", "payload", "flow", "batch", "parent", "state", "entered_at", "created_at"),
+    *("started_at", "finished_at", "revision", "reason", "resume", "owner", "nonce", "fence"),
+    *("lease", "not_before", "crashes", "attempts", "turn", "paid", "intents", "sent_at"),
+    *("cancel_requested", "account", "row", "key", "call:1", "cost:1", "outcome:1", "before:1"),
+    *("ms:queued", "ms:preparing", "committed", *FACTS),
+)
+VALUES: Final = (
+    *("", "x", "-1", "0", "1", "1.5", "nan", "inf", "1e400", "0x10", "007", "9" * 14, "9" * 20),
+    *("null", "[1]", "[" * 3000, '{"image": ', '{"image": 1}', '{"image": "a", "data": 1}'),
+    *('{"key": 1}', '"text"', "held", "bad", "\x00\x1b", "ü" * 99, None),
+)
+"""None: the field is not there."""
+FOREIGN: Final[Mapping[str, Callable[[Redis, str], object]]] = {
+    "text": lambda redis, key: redis.set(key, "text"),
+    "list": lambda redis, key: redis.rpush(key, "text"),
+    "zset": lambda redis, key: redis.zadd(key, {"text": 1}),
+    "cut short": lambda redis, key: redis.hset(key, "payload", "{}"),
+}
+BATCH_FIELDS: Final = ("n:queued", "n:preparing", "n:held", "h:plan", "committed", "max_credits")
+MORE_BATCH_FIELDS: Final = ("created_at", "pilot", "generation", "sealed", "paused", "session")
+
+Damage = tuple[str, str, str | None]
+damages = st.one_of(
+    st.tuples(st.just(JOB), st.sampled_from(FIELDS), st.sampled_from(VALUES)),
+    st.tuples(
+        st.just(BATCH),
+        st.sampled_from(BATCH_FIELDS + MORE_BATCH_FIELDS),
+        st.sampled_from(VALUES),
+    ),
+    st.tuples(st.sampled_from((JOB, BATCH)), st.just("its type"), st.sampled_from(sorted(FOREIGN))),
+)
+stories = st.sampled_from(
+    ["queued", "preparing", "owned", "paid", "held", "question", "failed", "succeeded"]
+)
+
+
+class Workshop:
+    """A producer, and one worker that does a step of a job in no time."""
+
+    def __init__(self, producer: Producer) -> None:
+        self.producer = producer
+        self.ledger = producer.ledger
+        self.redis: Redis = producer.ledger.redis
+        self.payments = Payments(self.ledger)
+        self.runtime = Runtime.open(producer.settings)
+
+    def begin(self, story: str) -> int:
+        """A job that has come so far, in a batch, and two neighbours; the fence of its owner."""
+        ledger = self.ledger
+        self.redis.flushdb()
+        self.payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
+        ledger.open_batch("b", "spring", 1)
+        for name, batch in (("busy", ""), ("bad", "b")):
+            self._submit(name, batch)
+        if story == "queued":
+            self._submit("good", "")
+            return 0
+        ledger.due(2, room=2, admit=2)
+        self._submit("good", "")
+        self.busy = self._claim("busy")
+        if story == "preparing":
+            return 0
+        fence = self._claim("bad")
+        ledger.record("bad", fence, {**FACTS, "account": "a"})
+        if story == "owned":
+            return fence
+        call = f"bad:1:{fence}"
+        self.payments.begin("bad", fence, turn=1, call=call, cost=100, cap=10)
+        ends = {
+            "held": Commit(State.HELD, reason=Reason.PLAN, resume=State.RENDERING),
+            "question": Commit(State.HELD, reason=Reason.QUESTION, resume=State.GENERATING),
+            "failed": Commit(State.FAILED, reason=Reason.BAD_CLIP),
+            "succeeded": Commit(State.SUCCEEDED),
+        }
+        if story in ends:
+            assert ledger.commit("bad", fence, ends[story])
+        return fence
+
+    def _submit(self, name: str, batch: str) -> None:
+        payload = {"image": "cat.jpg", "prompt": "pan"}
+        self.ledger.submit(NewJob(id=name, payload=payload, fingerprint=name, batch_id=batch))
+
+    def _claim(self, name: str) -> int:
+        claim = self.ledger.claim(name, "w", uuid4().hex)
+        assert claim.verdict == "OK"
+        return int(claim.record["fence"])
+
+    def damage(self, damage: Damage) -> None:
+        key, field, value = damage
+        if field == "its type":
+            assert value is not None
+            self.redis.delete(key)
+            FOREIGN[value](self.redis, key)
+        elif value is None:
+            self.redis.hdel(key, field)
+        else:
+            self.redis.hset(key, field, value)
+
+    def do(self, operation: str, fence: int) -> None:
+        """One thing that workers or people do, about all of them where it can be."""
+        ledger, producer = self.ledger, self.producer
+        match operation:
+            case "due":
+                ledger.due(100, room=100, admit=100)
+                ledger.untold(100)
+                ledger.tell_later("job:bad", 1)
+            case "beat":
+                assert ledger.beat([("bad", fence), ("busy", self.busy)])[1]
+            case "step":
+                self.step("bad")
+            case "record":
+                ledger.record("bad", fence, {"draft": "{}"})
+                self.payments.fact("bad", f"bad:1:{fence}", "ended", "1")
+            case "commit":
+                ledger.commit("bad", fence, Commit(State.RENDERING))
+            case "cancel":
+                producer.cancel("bad")
+            case "release":
+                producer.release("bad")
+            case "as_done" | "pay_again":
+                producer.release("bad", mode=operation, who="me")
+            case "retry":
+                producer.retry("bad")
+            case "told":
+                ledger.told("job:bad", 1)
+                ledger.hand_back("bad")
+            case "balance":
+                now = ledger.now_ms()
+                self.payments.read_balance("a", read_at=now, available=900, frozen=0, total=900)
+            case "prune":
+                prune(ledger, ledger.now_ms() + 1)
+            case "list":
+                assert {job.job_id for job in producer.recent()} >= {"busy", "good"}
+                assert {batch.batch_id for batch in producer.batches()} <= {"b"}
+                for result in producer.recent():
+                    assert result.model_dump_json()
+            case "results":
+                list(producer.ledger.standing("b"))
+                write_csv(lambda: producer.jobs_of("b"), io.StringIO())
+                write_jsonl(producer.jobs_of("b"), io.StringIO())
+
+    def step(self, name: str) -> str:
+        """What a worker does that was handed a job."""
+        return run(name, dict.fromkeys(RUNNING, _nothing_to_do))
+
+    def is_cared_for(self) -> bool:
+        """Whether the job can be read, or is set aside or held with its reason."""
+        try:
+            self.ledger.job("bad")
+        except UnreadableRecordError:
+            if self.redis.hget("unreadable:{rq}", "bad"):
+                return True
+            return self.redis.hget(JOB, "state") not in {State.QUEUED, *RUNNING}
+        return True
+
+
+def _nothing_to_do(step: Step) -> Commit:
+    step.record(clip_name="b/a")
+    return step.again(0, **step.trouble("nothing to do", kind="fault"))
+
+
+OPERATIONS: Final = (
+    *("due", "beat", "step", "record", "commit", "cancel", "release", "as_done", "pay_again"),
+    *("retry", "told", "balance", "prune", "list", "results"),
+)
+
+
+@pytest.fixture
+def workshop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """A house whose one worker runs in this process."""
+    workshop = Workshop(desk.producer)
+    monkeypatch.setattr("tasks.step.step.get_runtime", lambda: workshop.runtime)
+    return workshop
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    story=stories,
+    damage=damages,
+    operations=st.lists(st.sampled_from(OPERATIONS), min_size=1, max_size=6, unique=True),
+)
+@example("preparing", (JOB, "fence", "x"), ["step"])
+@example("preparing", (JOB, "turn", "9" * 14), ["step", "record"])
+@example("queued", (BATCH, "its type", "text"), ["due", "list", "results"])
+@example("owned", (BATCH, "n:preparing", "x"), ["commit", "list"])
+@example("succeeded", (JOB, "clip", '{"key": '), ["list", "prune"])
+@example("question", (JOB, "decisions", "{"), ["pay_again"])
+@example("owned", (JOB, "tries", "x"), ["step"])
+def test_nobody_stops_over_a_record_and_it_is_cared_for(
+    workshop: Workshop, story: str, damage: Damage, operations: list[str]
+) -> None:
+    fence = workshop.begin(story)
+    if story == "queued":
+        operations = [name for name in operations if name != "beat"]
+    workshop.damage(damage)
+    for operation in operations:
+        with suppress(UnknownId):  # where it has been pruned
+            workshop.do(operation, fence)
+    # The others go on, and whoever is handed the bad one finds its reason.
+    workshop.ledger.due(100, room=100, admit=100)
+    assert workshop.step("good") == "preparing"
+    if workshop.redis.type(JOB) == "hash":
+        workshop.redis.hset(JOB, mapping={"lease": "1", "not_before": "0"})
+    workshop.step("bad")
+    assert workshop.is_cared_for()
+    counts: Any = workshop.ledger.counts()[0]
+    assert all(n > 0 for n in counts.values()), counts

@@ -1,0 +1,273 @@
+"""A URL is fetched only from where it may be, by the address that was checked, within limits."""
+
+import itertools
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.worker.egress.web import (
+    LOOPBACK,
+    PICTURE,
+    Site,
+    listener,
+    picture,
+    redirect,
+    running_site,
+    status,
+)
+from worker.egress.sources import SourceRefused, fetch_image
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A running web site, ended after the test."""
+    with running_site() as found:
+        yield found
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    """Where the download goes."""
+    return tmp_path / "given"
+
+
+def at(*addresses: str) -> Callable[[str, int], Sequence[str]]:
+    """A resolver that knows every name, always at the same addresses."""
+    return lambda _host, _port: addresses
+
+
+def refused(url: str, to: Path, **options: Any) -> SourceRefused:
+    """The refusal of a URL; nothing may be left where the file would be."""
+    with pytest.raises(SourceRefused) as caught:
+        fetch_image(url, to, **{"max_bytes": 10**6, **options})
+    assert not to.exists()
+    assert caught.value.remedy
+    return caught.value
+
+
+@pytest.mark.parametrize("allowed", ["host", "host and port", "api url"])
+def test_a_configured_private_host_may_be_reached(site: Site, to: Path, allowed: str) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "host": {"private_hosts": (LOOPBACK,)},
+        "host and port": {"private_hosts": ("other.test", site.netloc)},
+        "api url": {"api_host": site.url("")},
+    }
+    fetch_image(site.url("/a.png?x=1#top"), to, max_bytes=10**6, **options[allowed])
+    assert to.read_bytes() == PICTURE
+
+
+def test_a_host_configured_with_another_port_may_not(site: Site, to: Path) -> None:
+    error = refused(site.url("/a.png"), to, private_hosts=(f"{LOOPBACK}:1",))
+    assert error.code == "forbidden_source"
+    assert site.hosts == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/a.png",
+        "http://localhost:{port}/a.png",
+        "http://2130706433:{port}/a.png",
+        "http://0x7f.1:{port}/a.png",
+        "http://[::ffff:127.0.0.1]:{port}/a.png",
+        "http://0.0.0.0:{port}/a.png",
+        "http://LOCALHOST:{port}/a.png",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::1]:{port}/",
+        "http://10.0.0.1/",
+    ],
+)
+def test_addresses_inside_are_forbidden_however_they_are_spelled(
+    site: Site, to: Path, url: str
+) -> None:
+    error = refused(url.format(port=site.port), to, seconds=10)
+    assert error.code == "forbidden_source"
+    assert not error.repeatable
+    assert "REELQUEUE_PRIVATE_HOSTS" in error.remedy
+    assert site.hosts == []
+
+
+def test_one_address_inside_among_public_ones_is_enough(site: Site, to: Path) -> None:
+    error = refused(site.url("/a.png", "mixed.test"), to, resolver=at("93.184.215.14", LOOPBACK))
+    assert error.code == "forbidden_source"
+    assert LOOPBACK in error.message
+
+
+def test_the_checked_address_is_the_one_that_is_connected_to(site: Site, to: Path) -> None:
+    """The name has no address that the system knows: only the pinned one can have been used."""
+    fetch_image(
+        site.url("/a.png", "photos.test"),
+        to,
+        private_hosts=("photos.test",),
+        max_bytes=10**6,
+        resolver=at(LOOPBACK),
+    )
+    assert to.read_bytes() == PICTURE
+    assert site.hosts == [f"photos.test:{site.port}"]
+
+
+def test_a_name_is_resolved_once_for_a_connection(site: Site, to: Path) -> None:
+    """A name that answers differently the second time gets no second time."""
+    asked = []
+
+    def rebinding(host: str, _port: int) -> Sequence[str]:
+        asked.append(host)
+        return [LOOPBACK] if len(asked) == 1 else ["169.254.169.254"]
+
+    url = site.url("/a.png", "rebinding.test")
+    fetch_image(url, to, private_hosts=("rebinding.test",), max_bytes=10**6, resolver=rebinding)
+    assert asked == ["rebinding.test"]
+
+
+def test_the_next_address_is_tried_when_the_first_does_not_answer(site: Site, to: Path) -> None:
+    fetch_image(
+        site.url("/a.png", "two.test"),
+        to,
+        private_hosts=("two.test",),
+        max_bytes=10**6,
+        resolver=at("::1", LOOPBACK),
+    )
+    assert to.read_bytes() == PICTURE
+
+
+def test_tls_asks_for_the_name_at_the_checked_address(to: Path) -> None:
+    """The first TLS message names the host; without a certificate it ends there."""
+    with listener() as (port, heard):
+        error = refused(
+            f"https://secure.test:{port}/a.png",
+            to,
+            private_hosts=("secure.test",),
+            resolver=at(LOOPBACK),
+        )
+    assert error.code == "source_unreachable"
+    assert heard[0][0] == 0x16, "a TLS handshake"
+    assert b"secure.test" in heard[0]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::ffff:10.0.0.1]/",
+        "//192.168.1.1/a.png",
+        "file:///etc/passwd",
+        "gopher://x.test/",
+        "http://me:secret@x.test/",
+    ],
+)
+def test_redirects_are_checked_again(site: Site, to: Path, location: str) -> None:
+    site.answers["/r"] = redirect(location)
+    error = refused(site.url("/r"), to, private_hosts=(LOOPBACK,))
+    assert error.code == "forbidden_source"
+    assert "secret" not in error.message
+
+
+def test_redirects_are_followed_up_to_a_limit(site: Site, to: Path) -> None:
+    for number in range(5):
+        site.answers[f"/r{number}"] = redirect(f"/r{number + 1}")
+    site.answers["/r5"] = picture
+    fetch_image(site.url("/r0"), to, private_hosts=(LOOPBACK,), max_bytes=10**6)
+    assert to.read_bytes() == PICTURE
+    to.unlink()
+    site.answers["/r5"] = redirect("/r6")
+    error = refused(site.url("/r0"), to, private_hosts=(LOOPBACK,))
+    assert error.code == "source_unreachable"
+    assert not error.repeatable
+    assert len(site.hosts) == 12
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("file:///etc/passwd", "forbidden_source"),
+        ("ftp://x.test/a.png", "forbidden_source"),
+        ("//x.test/a.png", "forbidden_source"),
+        ("just text", "forbidden_source"),
+        ("https://", "forbidden_source"),
+        ("http://me:hunter2@x.test/a.png", "forbidden_source"),
+        ("http://hunter2@x.test/a.png", "forbidden_source"),
+        ("http://x.test:99999/", "bad_request"),
+        ("http://[::1/", "bad_request"),
+        ("http://x.test/\x00", "bad_request"),
+    ],
+)
+def test_addresses_that_are_none_of_the_web(to: Path, url: str, code: str) -> None:
+    error = refused(url, to, resolver=at("93.184.215.14"))
+    assert error.code == code
+    assert not error.repeatable
+    assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize("path", ["/endless", "/huge", "/a.png"])
+def test_the_size_is_capped(site: Site, to: Path, path: str) -> None:
+    error = refused(site.url(path), to, private_hosts=(LOOPBACK,), max_bytes=len(PICTURE) - 1)
+    assert error.code == "file_too_large"
+    assert not error.repeatable
+
+
+def test_exactly_the_limit_is_taken(site: Site, to: Path) -> None:
+    fetch_image(site.url("/a.png"), to, private_hosts=(LOOPBACK,), max_bytes=len(PICTURE))
+    assert to.stat().st_size == len(PICTURE)
+
+
+def test_the_time_is_capped_however_busy_the_line_is(site: Site, to: Path) -> None:
+    """Every look at the clock moves it on by a second; the site never stops sending."""
+    ticks = itertools.count()
+    error = refused(
+        site.url("/endless"),
+        to,
+        private_hosts=(LOOPBACK,),
+        max_bytes=10**12,
+        seconds=60,
+        clock=lambda: float(next(ticks)),
+    )
+    assert error.code == "source_unreachable"
+    assert error.repeatable
+    assert "time for the whole download" in error.message
+
+
+def test_a_site_that_says_nothing_is_given_up(to: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        url = f"http://{LOOPBACK}:{server.getsockname()[1]}/a.png"
+        error = refused(url, to, private_hosts=(LOOPBACK,), seconds=0.2)
+    assert error.code == "source_unreachable"
+    assert error.repeatable
+
+
+@pytest.mark.parametrize(
+    ("number", "repeatable"), [(404, False), (403, False), (204, False), (503, True), (429, True)]
+)
+def test_other_answers(site: Site, to: Path, number: int, repeatable: bool) -> None:
+    site.answers["/s"] = status(number)
+    error = refused(site.url("/s?signature=abc"), to, private_hosts=(LOOPBACK,))
+    assert (error.code, error.repeatable) == ("source_unreachable", repeatable)
+    assert str(number) in error.message
+    assert "signature" not in error.message
+
+
+def test_a_line_that_breaks_leaves_no_half_file(site: Site, to: Path) -> None:
+    error = refused(site.url("/half"), to, private_hosts=(LOOPBACK,))
+    assert (error.code, error.repeatable) == ("source_unreachable", True)
+
+
+def test_an_answer_that_is_no_http(to: Path) -> None:
+    with listener(b"SSH-2.0-OpenSSH_9.9\r\n") as (port, _):
+        error = refused(f"http://{LOOPBACK}:{port}/", to, private_hosts=(LOOPBACK,))
+    assert (error.code, error.repeatable) == ("source_unreachable", True)
+
+
+def test_nobody_listening_and_no_such_name(to: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port = server.getsockname()[1]
+    error = refused(f"http://{LOOPBACK}:{port}/", to, private_hosts=(LOOPBACK,))
+    assert (error.code, error.repeatable) == ("source_unreachable", True)
+
+    def unknown(host: str, _port: int) -> Sequence[str]:
+        raise socket.gaierror(socket.EAI_NONAME, f"no {host}")
+
+    error = refused("http://nowhere.test/", to, resolver=unknown)
+    assert (error.code, error.repeatable) == ("source_unreachable", True)
+    assert refused("http://empty.test/", to, resolver=at()).code == "source_unreachable"

@@ -1,0 +1,79 @@
+"""A ledger whose clock stands still until a test moves it."""
+
+from dataclasses import dataclass
+
+import pytest
+from redis import Redis
+
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.payments import Payments
+
+LEASE = 30.0
+CLOCK = "local function clock() return tonumber(redis.call('GET', 'test:clock')) end"
+
+
+@dataclass
+class House:
+    """A ledger, its payments, and the hands of its clock."""
+
+    redis: Redis
+    ledger: Ledger
+    payments: Payments
+
+    def later(self, seconds: float) -> None:
+        """Move the clock on."""
+        self.redis.incrby("test:clock", int(seconds * 1000))
+
+    def submit(self, job_id: str, priority: str = "normal", batch_id: str = "") -> str:
+        """A queued job."""
+        return self.ledger.submit(
+            NewJob(id=job_id, payload={}, fingerprint="f", priority=priority, batch_id=batch_id)
+        ).job_id
+
+    def admit(self, n: int = 100) -> list[str]:
+        """Hand out what is due, with room for everything."""
+        return [job_id for job_id, _ in self.ledger.due(n, room=n, admit=n)]
+
+    def claim(self, job_id: str, owner: str = "w1", nonce: str = "n1") -> int:
+        """Claim a job that must be free, and return the fence."""
+        claim = self.ledger.claim(job_id, owner, nonce)
+        assert claim.verdict == "OK"
+        return int(claim.record["fence"])
+
+    def running(self, job_id: str = "j", balance: float = 1000) -> int:
+        """A job that is claimed, on an account with a balance; the fence."""
+        self.submit(job_id)
+        self.admit()
+        fence = self.claim(job_id)
+        self.ledger.record(job_id, fence, {"account": "a"})
+        self.payments.read_balance("a", read_at=1, available=balance, frozen=0, total=balance)
+        return fence
+
+    def begin(self, job_id: str, fence: int, call: str = "c1", turn: int = 1) -> str:
+        """An intent to pay 100, with at most 10 in flight."""
+        return self.payments.begin(job_id, fence, turn=turn, call=call, cost=100, cap=10).verdict
+
+    def places(self, job_id: str) -> list[str]:
+        """Every place a job stands in: there must be exactly one."""
+        found = []
+        for key in self.redis.scan_iter("*"):
+            if key.startswith("flow:") and job_id in self.redis.lrange(key, 0, -1):
+                found.append("flow")
+            if key.startswith("held:") and self.redis.sismember(key, job_id):
+                found.append(key)
+        if self.redis.zscore("agenda:{t}", job_id) is not None:
+            found.append("agenda")
+        job = self.ledger.job(job_id)
+        assert job is not None
+        if job.state.is_end:
+            found.append("end")
+        return found
+
+
+@pytest.fixture
+def house(redis: Redis) -> House:
+    """An empty ledger at a round time."""
+    redis.set("test:clock", 1_000_000_000)
+    ledger = Ledger(redis, "t", lease_seconds=LEASE, clock=CLOCK)
+    return House(redis, ledger, Payments(ledger))

@@ -1,0 +1,107 @@
+"""The intent to pay counts only once it is on disk."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.valkey import Valkey
+from tests.unit.worker.ledger.conftest import CLOCK, LEASE, House
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.payments import Payments
+from worker.runtime import durability
+
+
+@contextmanager
+def house_on(folder: Path, *flags: str) -> Iterator[House]:
+    """A ledger on a server of its own."""
+    server = Valkey(folder, *flags).start()
+    try:
+        with server.client() as client:
+            client.set("test:clock", 1_000_000_000)
+            ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
+            yield House(client, ledger, Payments(ledger))
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("flags", "verdict"),
+    [
+        (("--appendfsync", "always"), "OK"),
+        (("--appendfsync", "everysec"), "OK"),
+        (("--appendfsync", "no"), "NOT_DURABLE"),
+        (("--appendonly", "no"), "NOT_DURABLE"),
+    ],
+)
+def test_an_intent_is_good_only_where_it_is_on_disk(
+    tmp_path: Path, flags: tuple[str, ...], verdict: str
+) -> None:
+    with house_on(tmp_path, *flags) as house:
+        fence = house.running()
+        assert house.begin("j", fence) == verdict
+        assert house.begin("j", fence) == verdict, "a repeated call confirms a write of its own"
+
+
+def test_leases_and_batches_go_on_after_the_server_was_restarted(tmp_path: Path) -> None:
+    """A restarted server knows no scripts."""
+    server = Valkey(tmp_path).start()
+    with server.client() as client:
+        client.set("test:clock", 1_000_000_000)
+        ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
+        house = House(client, ledger, Payments(ledger))
+        fence = house.running()
+        assert ledger.beat([("j", fence)]) == [True]
+        many = [NewJob(id="k", payload={}, fingerprint="f")]
+        assert [answer.verdict for answer in ledger.submit_many(many)] == ["OK"]
+        server.stop()
+        server.start()
+        assert ledger.beat([("j", fence)]) == [True]
+        server.stop()
+        server.start()
+        assert [answer.verdict for answer in ledger.submit_many(many)] == ["DUPLICATE"]
+        assert house.begin("j", fence) == "OK"
+    server.stop()
+
+
+def test_an_intent_survives_the_death_of_the_server(tmp_path: Path) -> None:
+    server = Valkey(tmp_path).start()
+    with server.client() as client:
+        client.set("test:clock", 1_000_000_000)
+        ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
+        house = House(client, ledger, Payments(ledger))
+        fence = house.running()
+        assert house.begin("j", fence) == "OK"
+        server.stop()
+        server.start()
+        assert house.begin("j", fence, call="c2") == "ALREADY"
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrong"),
+    [
+        ((), ""),
+        (("--appendonly", "no"), "append-only file is off"),
+        (("--appendfsync", "no"), "appendfsync is no"),
+        (("--maxmemory-policy", "allkeys-lru"), "eviction is allkeys-lru"),
+    ],
+)
+def test_a_server_that_forgets_stops_the_paying(
+    tmp_path: Path, flags: tuple[str, ...], wrong: str
+) -> None:
+    with house_on(tmp_path, *flags) as house:
+        why = durability.sentence(durability.against_paying(house.ledger))
+    assert why.startswith(wrong)
+    assert bool(why) == bool(wrong)
+
+
+def test_a_server_that_is_nearly_full_stops_the_paying(tmp_path: Path) -> None:
+    with house_on(tmp_path) as house:
+        memory = house.redis.info("memory")
+        assert isinstance(memory, dict)
+        house.redis.config_set("maxmemory", int(memory["used_memory"] * 1.05))
+        (found,) = durability.against_paying(house.ledger)
+        assert found.check == "memory"

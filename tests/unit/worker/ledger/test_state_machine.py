@@ -1,0 +1,520 @@
+"""The scripts against a plain model: random histories, each script also run twice.
+
+A reply may be lost, and the client then runs the script again: whatever ran twice must answer the
+same and leave the records as they were. After every step the invariants of the protocol hold.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from tests.unit.worker.ledger.conftest import CLOCK
+from tests.unit.worker.ledger.model import (
+    BUDGET,
+    CAP,
+    COST,
+    CREDITS,
+    ENDS,
+    LEASE,
+    RUNNING,
+    End,
+    Model,
+    ModelJob,
+)
+from worker.ledger.ledger import Commit, Ledger
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.payments import Payments
+
+DUMP = """
+local out = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local kind, found = redis.call('TYPE', key).ok, nil
+  if kind == 'hash' then found = redis.call('HGETALL', key)
+  elseif kind == 'zset' then found = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  elseif kind == 'list' then found = redis.call('LRANGE', key, 0, -1)
+  elseif kind == 'set' then found = redis.call('SMEMBERS', key)
+  else found = {redis.call('GET', key)} end
+  out[#out + 1] = {key, kind, found}
+end
+return cjson.encode(out)
+"""
+COUNTED_TWICE = ("intents",)
+"""Fields that tell how often a script ran, and nothing else."""
+
+jobs = st.integers(0, 5)
+flag = st.booleans()
+workers = st.sampled_from(["w1", "w2"])
+stale = st.sampled_from([0, 0, 0, 1])
+AFTER: dict[str, tuple[str, ...]] = {
+    "preparing": ("preparing", "generating", "held", "failed", "cancelled"),
+    "generating": ("generating", "settling", "preparing", "held", "failed"),
+    "settling": ("settling", "rendering", "generating", "held"),
+    "rendering": ("rendering", "delivering", "held", "failed"),
+    "delivering": ("delivering", "succeeded", "failed"),
+}
+
+
+class Machine(RuleBasedStateMachine):
+    """Histories of one account, one batch with a limit, and up to six jobs."""
+
+    redis: ClassVar[Any]
+
+    @initialize()
+    def begin_empty(self) -> None:
+        self.redis.flushdb()
+        self.model = Model()
+        self.redis.set("test:clock", self.model.now)
+        self.ledger = Ledger(self.redis, "t", lease_seconds=LEASE / 1000, clock=CLOCK)
+        self.payments = Payments(self.ledger)
+        self.ledger.open_batch("b", "spring", 1)
+        self.ledger.set_budget("b", BUDGET)
+        self.payments.read_balance("a", read_at=1, available=CREDITS, frozen=0, total=CREDITS)
+        self.nonces = 0
+        self.verdicts: Counter[str] = Counter()
+        self.ever_called: dict[str, str] = {}
+
+    # --- running a script, and again ---------------------------------------------------------
+
+    def run(self, script: Callable[[], Any], *, twice: bool, second: Any = None) -> Any:
+        """Run a script, and where asked once more, as after a lost reply."""
+        answer = script()
+        if twice:
+            before = self.dump()
+            again = script()
+            assert again == (answer if second is None else second.get(answer, answer))
+            assert self.dump() == before
+        return answer
+
+    def dump(self) -> dict[str, Any]:
+        """Every record, as Python values."""
+        found: dict[str, Any] = {}
+        for key, kind, values in json.loads(self.redis.eval(DUMP, 0)):
+            if kind in ("hash", "zset"):
+                pairs = dict(zip(values[::2], values[1::2], strict=True)) if values else {}
+                found[key] = {k: v for k, v in pairs.items() if k not in COUNTED_TWICE}
+            else:
+                found[key] = sorted(values) if kind == "set" else values
+        return found
+
+    def job(self, number: int) -> ModelJob:
+        """A job that exists, chosen by a number."""
+        names = sorted(self.model.jobs)
+        return self.model.jobs[names[number % len(names)]]
+
+    def busy(self, number: int) -> ModelJob:
+        """A job that a step has, if there is one; else any."""
+        owned = [job for _, job in sorted(self.model.jobs.items()) if job.owned]
+        return owned[number % len(owned)] if owned else self.job(number)
+
+    def nonce(self) -> str:
+        self.nonces += 1
+        return f"n{self.nonces}"
+
+    def have_jobs(self) -> bool:
+        return bool(self.model.jobs)
+
+    # --- the steps of a history --------------------------------------------------------------
+
+    @precondition(have_jobs)
+    @rule(seconds=st.sampled_from([0.001, 1, 10, 31, 62, 400]))
+    def later(self, seconds: float) -> None:
+        self.model.now += int(seconds * 1000)
+        self.redis.set("test:clock", self.model.now)
+
+    @precondition(lambda self: len(self.model.jobs) < 6)
+    @rule(in_batch=flag, priority=st.sampled_from(["high", "normal", "low"]), twice=flag)
+    def submit(self, in_batch: bool, priority: str, twice: bool) -> None:
+        name, batch = f"j{len(self.model.jobs)}", "b" if in_batch else ""
+        new = NewJob(
+            id=name, payload={}, fingerprint="f", priority=priority, key=name, batch_id=batch
+        )
+        answer = self.run(
+            lambda: self.ledger.submit(new).verdict, twice=twice, second={"OK": "DUPLICATE"}
+        )
+        assert answer == "OK"
+        self.model.jobs[name] = ModelJob(name, batch)
+
+    @rule(admit=st.integers(0, 4), room=st.integers(0, 3))
+    def due(self, admit: int, room: int) -> None:
+        before = {name: job.state for name, job in self.model.jobs.items()}
+        at_work = sum(state in ("preparing", "generating", "settling") for state in before.values())
+        found = self.ledger.due(10, room=room, admit=admit)
+        assert len(found) <= room
+        for name, state in found:
+            job = self.model.jobs[name]
+            if before[name] == "queued":
+                assert not (job.batch and self.model.paused)
+                at_work += 1
+                assert at_work <= admit
+                job.state = "preparing"
+            assert state == job.state
+
+    @precondition(have_jobs)
+    @rule(which=jobs, owner=workers, twice=flag)
+    def claim(self, which: int, owner: str, twice: bool) -> None:
+        job, nonce = self.job(which), self.nonce()
+
+        def script() -> tuple[str, str | None]:
+            claim = self.ledger.claim(job.id, owner, nonce)
+            return claim.verdict, claim.record.get("fence")
+
+        # The second run of a poisoned or put-off claim meets what the first one left.
+        second = {("POISON", None): ("GONE", None)}
+        verdict, fence = self.run(script, twice=twice, second=second)
+        assert verdict == self.model.claim(job, owner, nonce)
+        if verdict == "OK":
+            assert fence == str(job.fence)
+            assert self.ledger.record(job.id, job.fence, {"account": "a"})
+
+    @precondition(have_jobs)
+    @rule(which=jobs, back=stale, step=st.sampled_from([0, 0, 0, 1, -1]), other=flag, twice=flag)
+    def begin_paid(self, which: int, back: int, step: int, other: bool, twice: bool) -> None:
+        job = self.busy(which)
+        fence, turn = job.fence - back, max(1, job.turn + step)
+        call = f"{job.id}:{turn}:{job.fence}" + ("x" if other else "")
+        self.pay(job, fence, turn, call, twice)
+
+    def pay(self, job: ModelJob, fence: int, turn: int, call: str, twice: bool) -> None:
+        """Ask for the right to send a message."""
+        verdict = self.run(
+            lambda: (
+                self.payments.begin(job.id, fence, turn=turn, call=call, cost=COST, cap=CAP).verdict
+            ),
+            twice=twice,
+        )
+        self.verdicts[verdict] += 1
+        expected = self.model.begin(job, fence, turn, call)
+        assert verdict == expected
+        if verdict == "OK":
+            assert self.ever_called.setdefault(f"{job.id}:{turn}", call) == call
+
+    @precondition(have_jobs)
+    @rule(
+        which=jobs,
+        what=st.sampled_from(["beat", "accepted", "ended", "take_back"]),
+        back=stale,
+        twice=flag,
+    )
+    def at_work(self, which: int, what: str, back: int, twice: bool) -> None:
+        """What a step tells in its middle."""
+        job = self.busy(which)
+        fence = job.fence - back
+        match what:
+            case "beat":
+                kept = self.run(lambda: self.ledger.beat([(job.id, fence)]), twice=twice)
+                assert kept == [self.model.beat(job, fence)]
+            case "take_back":
+                call = job.call or next(iter(job.released), "none")
+                done = self.run(
+                    lambda: self.payments.take_back(job.id, fence, call, "rate_limited"),
+                    twice=twice,
+                )
+                assert done == self.model.take_back(job, fence, call)
+                if done:
+                    self.ever_called.pop(f"{job.id}:{job.turn}", None)
+            case _:
+                self.fact(job, what, twice)
+
+    def fact(self, job: ModelJob, name: str, twice: bool) -> None:
+        """A result of the newest message, which needs no fence."""
+        turn = max(job.calls, default=0)
+        call = job.calls.get(turn, f"{job.id}:foreign")
+        known = self.redis.hexists(f"job:{{t}}:{job.id}", f"fact:{call}:{name}")
+        mine = self.run(lambda: self.payments.fact(job.id, call, name, "1"), twice=twice)
+        assert mine == (turn > 0)
+        if mine and name == "ended":
+            self.model.end_call(call)
+        if mine and name == "accepted" and not known:
+            self.model.accepted()
+
+    @precondition(have_jobs)
+    @rule(
+        which=jobs,
+        back=stale,
+        to=st.integers(0, 4),
+        reason=st.sampled_from(["credits", "outcome_unknown", "question", "plan", "session_lost"]),
+        asks=flag,
+        delay=st.sampled_from([0, 0, 5]),
+        twice=flag,
+    )
+    def commit(  # noqa: PLR0917 - hypothesis passes by name
+        self, which: int, back: int, to: int, reason: str, asks: bool, delay: int, twice: bool
+    ) -> None:
+        job = self.busy(which)
+        self.end(job, job.fence - back, to, reason, asks=asks, delay=delay, twice=twice)
+
+    def end(
+        self,
+        job: ModelJob,
+        fence: int,
+        to: int,
+        reason: str,
+        *,
+        asks: bool,
+        delay: int,
+        twice: bool,
+    ) -> None:
+        """End a step."""
+        after = AFTER.get(job.state, ("rendering",))
+        state, nonce = State(after[to % len(after)]), self.nonce()
+        if state is State.PREPARING and job.call:
+            state = State.SETTLING
+        outcome = "question" if asks and job.call and state is State.GENERATING else ""
+        facts = {"draft": "{}"} if state is State.RENDERING else {}
+        why = reason if state is State.HELD else "render_failed" if state is State.FAILED else ""
+        end = Commit(
+            state,
+            delay=delay,
+            reason=Reason(why) if why else None,
+            resume=State(job.state) if job.state in RUNNING else None,
+            outcome=outcome,
+            facts=facts,
+        )
+        done = self.run(lambda: self.ledger.commit(job.id, fence, end, nonce), twice=twice)
+        expected = self.model.commit(job, fence, nonce, End(state, why, outcome, delay * 1000))
+        assert done == expected
+        if done and facts:
+            job.draft = True
+
+    @precondition(have_jobs)
+    @rule(
+        which=jobs,
+        wish=st.sampled_from(["release", "as_done", "pay_again", "retry", "told", "cancel"]),
+        back=stale,
+        twice=flag,
+    )
+    def person(self, which: int, wish: str, back: int, twice: bool) -> None:
+        """What people, and the outbox on their behalf, do with a job."""
+        job, ledger = self.job(which), self.ledger
+        match wish:
+            case "cancel":
+                again = {"CANCELLED": "ENDED"}
+                verdict = self.run(lambda: ledger.cancel(job.id), twice=twice, second=again)
+                assert verdict == self.model.cancel(job)
+            case "retry":
+                again = {"OK": "NOT_FAILED"}
+                verdict = self.run(lambda: ledger.retry(job.id), twice=twice, second=again)
+                assert verdict == self.model.retry(job)
+            case "told":
+                entry, revision = f"job:{job.id}", job.revision - back
+                self.run(lambda: ledger.told(entry, revision), twice=twice)
+                waits = self.redis.zscore("outbox:{t}", entry) is not None
+                assert not waits or (back and job.revision)
+            case _:
+                mode = "" if wish == "release" else wish
+                verdict = self.run(
+                    lambda: ledger.release(job.id, mode=mode, who="t"),
+                    twice=twice,
+                    second={"OK": "NOT_HELD"},
+                )
+                assert verdict == self.model.release(job, mode)
+
+    @precondition(have_jobs)
+    @rule(what=st.sampled_from(["balance", "balance", "429", "pause", "resume"]), twice=flag)
+    def world(self, what: str, twice: bool) -> None:
+        """A reading of the balance, a refusal, or a person at the batch's gate."""
+        model = self.model
+        match what:
+            case "balance":
+                model.read_balance()
+                self.run(
+                    lambda: self.payments.read_balance(
+                        "a", read_at=model.now, available=model.base, frozen=0, total=model.base
+                    ),
+                    twice=twice,
+                )
+            case "429":
+                self.run(lambda: self.payments.note_rate_limit("a", 1), twice=twice)
+                model.rate_limited(1000)
+            case _:
+                gate = self.ledger.pause if what == "pause" else self.ledger.resume
+                assert self.run(lambda: gate("b"), twice=twice)
+                model.paused = what == "pause"
+
+    # --- what a healthy house does, so that histories get somewhere -----------------------------
+
+    @precondition(have_jobs)
+    @rule(which=jobs, choices=st.lists(st.integers(0, 9), min_size=1, max_size=4), twice=flag)
+    def live(self, which: int, choices: list[int], twice: bool) -> None:
+        """What comes next in the life of a job, up to four times."""
+        for choice in choices:
+            self.next_step(self.job(which), choice, twice)
+
+    @precondition(have_jobs)
+    @rule(which=jobs, choices=st.lists(st.integers(0, 9), min_size=1, max_size=4), twice=flag)
+    def live_on(self, which: int, choices: list[int], twice: bool) -> None:
+        """As ``live``: histories leave rules out, and this is most of what happens."""
+        self.live(which, choices, twice)
+
+    def next_step(self, job: ModelJob, choice: int, twice: bool) -> None:
+        """One step: mostly a good one."""
+        which = sorted(self.model.jobs).index(job.id)
+        if job.state == "queued":
+            self.due(admit=9, room=9)
+        elif job.state not in RUNNING:
+            wishes = ("release", "as_done", "pay_again", "retry", "told")
+            self.person(which, wishes[choice % len(wishes)], 0, twice)
+        elif not job.owned:
+            self.claim(which, "w1", twice)
+        elif job.state == "generating" and not job.call:
+            self.pay(job, job.fence, job.turn, f"{job.id}:{job.turn}:{job.fence}", twice)
+        elif job.state == "generating" and choice < 3:
+            self.fact(job, "accepted" if choice else "ended", twice)
+        else:
+            last = len(AFTER[job.state]) - 1
+            to = {0: last, 1: last - 1, 2: 2}.get(choice, 1)
+            reason = ("credits", "outcome_unknown", "question", "session_lost")[choice % 4]
+            self.end(job, job.fence, to, reason, asks=choice == 2, delay=0, twice=twice)
+
+    # --- what holds after every step ---------------------------------------------------------
+
+    @invariant()
+    def promises(self) -> None:
+        found = self.dump()
+        self._each_job_is_in_one_place(found)
+        self._records_are_as_the_model_says(found)
+        self._counters_add_up(found)
+        self._money_adds_up(found)
+
+    def _each_job_is_in_one_place(self, found: dict[str, Any]) -> None:
+        for name, job in self.model.jobs.items():
+            places = ["agenda"] if name in found.get("agenda:{t}", {}) else []
+            for key, values in found.items():
+                if key.startswith("flow:") and name in values:
+                    places += ["flow"] * values.count(name)
+                if key.startswith("held:") and name in values:
+                    places.append(key.rsplit(":", 1)[1])
+            expected = "flow" if job.state == "queued" else "agenda"
+            expected = job.reason if job.state == "held" else expected
+            assert places == ([] if job.state in ENDS else [expected])
+
+    def _records_are_as_the_model_says(self, found: dict[str, Any]) -> None:
+        outbox = found.get("outbox:{t}", {})
+        for name, job in self.model.jobs.items():
+            record = found[f"job:{{t}}:{name}"]
+            assert (record["state"], record.get("reason", "")) == (job.state, job.reason)
+            assert (int(record["fence"]), int(record["turn"])) == (job.fence, job.turn)
+            assert record.get("owner", "") == job.owner
+            calls = {
+                int(key[5:]): value for key, value in record.items() if key.startswith("call:")
+            }
+            assert calls == job.calls
+            assert int(record["paid"]) == len(calls)
+            # A cost that the balance told later is told to the world once more.
+            told_again = int(record.get("revision", 0)) - job.revision
+            assert told_again in ((0, 1) if job.state in ENDS and job.calls else (0,))
+            job.revision += told_again
+            assert f"job:{name}" not in outbox or job.revision
+
+    def _counters_add_up(self, found: dict[str, Any]) -> None:
+        for key, batch in (("counts:{t}", None), ("batch:{t}:b", "b")):
+            mine = [job for job in self.model.jobs.values() if batch in (None, job.batch)]
+            states = Counter(f"n:{job.state}" for job in mine)
+            reasons = Counter(f"h:{job.reason}" for job in mine if job.state == "held")
+            kept = {
+                field: int(value)
+                for field, value in found.get(key, {}).items()
+                if field[:2] in ("n:", "h:") and int(value)
+            }
+            assert kept == dict(states + reasons)
+
+    def _money_adds_up(self, found: dict[str, Any]) -> None:
+        account, model = found["account:{t}:a"], self.model
+        assert set(found.get("reserved:{t}:a", {})) == model.reserved
+        assert float(account["reserved"]) == COST * len(model.reserved)
+        assert float(account["reserved"]) <= float(account["base"])
+        spent = COST * len(model.charged)
+        assert float(account.get("spent", 0)) == spent
+        assert float(account["base"]) >= CREDITS - spent - COST * len(model.ended)
+        slots = found.get("slots:{t}:a", {})
+        alive = {call for call, until in slots.items() if float(until) > model.now}
+        assert alive == {call for call, until in model.slots.items() if until > model.now}
+        assert len(alive) <= CAP
+        assert float(found["batch:{t}:b"].get("committed", 0)) == model.committed("b") <= BUDGET
+        assert float(account.get("window", 5)) == pytest.approx(model.window)
+
+
+def test_any_history_keeps_the_promises(redis: Redis) -> None:
+    """300 histories of 50 steps; a failure prints the steps that lead to it."""
+    Machine.redis = redis
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=300,
+            stateful_step_count=50,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+        ),
+    )
+
+
+SEEN = {"OK", "ALREADY", "CLOSED", "COOLING", "NO_SLOT", "NO_CREDIT", "BUDGET"}
+"""What begin_paid must have answered, or the walks led nowhere."""
+
+
+def walk(machine: Machine, chance: random.Random) -> None:
+    """One long life of a busy house: deeper than what is shrunk can be."""
+    machine.begin_empty()
+    for _ in range(150):
+        which, twice = chance.randrange(6), chance.random() < 0.3
+        match chance.randrange(24):
+            case 0 | 1 if len(machine.model.jobs) < 6:
+                priority = chance.choice(["high", "normal", "low"])
+                machine.submit(in_batch=chance.random() < 0.7, priority=priority, twice=twice)
+            case _ if not machine.model.jobs:
+                continue
+            case 2:
+                machine.later(chance.choice([0.001, 1, 10, 31, 62, 400]))
+            case 3:
+                machine.world(
+                    chance.choice(["balance", "balance", "429", "pause", "resume"]), twice
+                )
+            case 4:
+                wishes = ["release", "as_done", "pay_again", "retry", "told", "cancel"]
+                machine.person(which, chance.choice(wishes), chance.randrange(2), twice)
+            case 5:
+                what = chance.choice(["beat", "accepted", "ended", "take_back"])
+                machine.at_work(which, what, chance.choice([0, 0, 1]), twice)
+            case 6:
+                machine.begin_paid(
+                    which, chance.choice([0, 1]), chance.choice([0, 1, -1]), True, twice
+                )
+            case 7:
+                machine.due(admit=chance.randrange(5), room=chance.randrange(4))
+            case 8:
+                machine.claim(which, "w2", twice)
+            case _:
+                machine.live(which, [chance.randrange(10) for _ in range(3)], twice)
+        machine.promises()
+
+
+def test_long_histories_keep_the_promises(redis: Redis, seed: int) -> None:
+    """20 walks of 150 steps, and more until all was met."""
+    Machine.redis = redis
+    chance = random.Random(seed)
+    verdicts: Counter[str] = Counter()
+    for number in range(100):
+        machine = Machine()
+        walk(machine, chance)
+        verdicts += machine.verdicts
+        if number >= 19 and verdicts.keys() >= SEEN:
+            return
+    pytest.fail(f"never met: {SEEN - verdicts.keys()}")

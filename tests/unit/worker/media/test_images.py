@@ -1,0 +1,340 @@
+"""Every kind of picture gives a picture that can be sent."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import ExifTags, Image, PngImagePlugin
+
+from tests.unit.worker.media.pictures import (
+    CANARY,
+    LEFT,
+    RIGHT,
+    SRGB,
+    camera_data,
+    picture,
+    prepared_within,
+    save,
+    vast_jpeg,
+)
+from worker.media import MediaRefused, PreparedImage, contrast_of, prepare_image
+from worker.media.image_headers import MAX_SIDE
+
+
+def near(found: object, wanted: tuple[int, int, int]) -> bool:
+    """Whether two colours are the same but for lossy encoding."""
+    assert isinstance(found, tuple)
+    return all(abs(a - b) < 60 for a, b in zip(found, wanted, strict=False))
+
+
+def pixels(path: Path) -> bytes:
+    """The decoded picture."""
+    with Image.open(path) as image:
+        return image.convert("RGBA").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "content_type"),
+    [
+        ("JPEG", "a.jpg", "image/jpeg"),
+        ("PNG", "a.png", "image/png"),
+        ("WEBP", "a.webp", "image/webp"),
+        ("GIF", "a.gif", "image/gif"),
+    ],
+)
+def test_a_clean_picture_is_sent_as_it_is(
+    given: Path, workdir: Path, form: str, name: str, content_type: str
+) -> None:
+    found = prepare_image(save(picture(), given, form), name, workdir)
+    assert found == PreparedImage(
+        path=given,
+        name=name,
+        content_type=content_type,
+        bytes=given.stat().st_size,
+        sha256=found.sha256,
+        changes=(),
+        width=64,
+        height=48,
+    )
+    assert len(found.sha256) == 64
+    assert list(workdir.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_metadata_is_taken_out_without_touching_a_pixel(
+    given: Path, workdir: Path, form: str
+) -> None:
+    options: dict[str, object] = {"exif": camera_data(), "xmp": b"<x>" + CANARY + b"</x>"}
+    if form == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Comment", CANARY.decode())
+        info.add_itxt("XML:com.adobe.xmp", CANARY.decode(), zip=False)
+        options = {"exif": camera_data(), "pnginfo": info}
+    if form == "JPEG":
+        options["comment"] = CANARY
+    save(picture(), given, form, icc_profile=SRGB, **options)
+    before = given.read_bytes()
+    assert before.count(CANARY) >= 2
+
+    found = prepare_image(given, f"a.{form.lower()}", workdir)
+
+    assert given.read_bytes() == before
+    assert CANARY not in found.path.read_bytes()
+    assert found.changes == ("metadata such as location and camera data taken out",)
+    assert pixels(found.path) == pixels(given)
+    with Image.open(found.path) as image:
+        assert image.info["icc_profile"] == SRGB
+        assert not image.getexif()
+        assert "xmp" not in image.info
+    if form == "WEBP":
+        announced = found.path.read_bytes()[20]
+        assert announced & 0b1100 == 0, "the header still announces EXIF or XMP"
+
+
+def test_what_a_phone_appends_to_a_jpeg_does_not_leave(given: Path, workdir: Path) -> None:
+    """A second picture or a film after the end, with a place of its own."""
+    second = io.BytesIO()
+    picture().save(second, "JPEG", exif=camera_data())
+    save(picture(), given, "JPEG", progressive=True)
+    clean = given.read_bytes()
+    given.write_bytes(clean + second.getvalue())
+    found = prepare_image(given, "a.jpg", workdir)
+    assert found.path.read_bytes() == clean
+
+
+def test_a_picture_of_several_views_is_a_jpeg(given: Path, workdir: Path) -> None:
+    save(picture(), given, "MPO", save_all=True, append_images=[picture()], exif=camera_data())
+    found = prepare_image(given, "a.jpg", workdir)
+    assert found.content_type == "image/jpeg"
+    assert CANARY not in found.path.read_bytes()
+    with Image.open(found.path) as image:
+        assert image.format == "JPEG"
+
+
+def test_an_animated_gif_is_left_as_it_is(given: Path, workdir: Path) -> None:
+    save(picture(), given, "GIF", save_all=True, append_images=[picture((64, 48), "L")], loop=0)
+    found = prepare_image(given, "a.gif", workdir)
+    assert found.path == given
+    assert found.changes == ()
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_animations_lose_metadata_and_keep_their_frames(
+    given: Path, workdir: Path, form: str
+) -> None:
+    options: dict[str, object] = {"comment": CANARY} if form == "GIF" else {"exif": camera_data()}
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue")]
+    save(frames[0], given, form, save_all=True, append_images=frames[1:], loop=3, **options)
+    assert CANARY in given.read_bytes()
+    found = prepare_image(given, f"a.{form.lower()}", workdir)
+    assert CANARY not in found.path.read_bytes()
+    with Image.open(found.path) as image, Image.open(given) as original:
+        assert getattr(image, "n_frames", 1) == 3
+        assert image.info.get("loop") == original.info.get("loop")
+        assert image.info.get("duration") == original.info.get("duration")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_orientation_is_applied(given: Path, workdir: Path, form: str, orientation: int) -> None:
+    comment = {"comment": CANARY} if form == "JPEG" else {}
+    save(picture(), given, form, exif=camera_data(orientation), **comment)
+    found = prepare_image(given, "a", workdir)
+    assert (found.width, found.height) == ((64, 48) if orientation == 3 else (48, 64))
+    assert "turned upright" in found.changes
+    assert not any("scaled" in change for change in found.changes)
+    assert CANARY not in found.path.read_bytes()
+    with Image.open(found.path) as image:
+        assert image.size == (found.width, found.height)
+        assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        seen = image.convert("RGB")
+        # Upside down: blue comes left. A quarter turn clockwise: red comes to the top.
+        wanted = RIGHT if orientation == 3 else LEFT
+        assert near(seen.getpixel((8, 8)), wanted)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "I;16"])
+def test_a_tiff_of_any_colours_that_lies_is_turned(given: Path, workdir: Path, mode: str) -> None:
+    """Half black, half white; Pillow scrambles some of them when it opens them by their name."""
+    lying = Image.new("L", (60, 20))
+    lying.paste(255, (30, 0, 60, 20))
+    if mode == "I;16":
+        image = lying.convert("I").point(lambda value: value * 257).convert(mode)
+    else:
+        image = lying.convert("RGB").convert(mode)
+    found = prepare_image(save(image, given, "TIFF", exif=camera_data(6)), "a.tif", workdir)
+    with Image.open(found.path) as seen:
+        assert seen.size == (20, 60)
+        grey = seen.convert("RGB").convert("L")
+        assert [grey.getpixel((10, y)) for y in (2, 57)] == [0, 255]
+
+
+@pytest.mark.parametrize("form", ["HEIF", "AVIF", "TIFF", "BMP"])
+def test_other_forms_become_jpeg(given: Path, workdir: Path, form: str) -> None:
+    options = {} if form == "BMP" else {"exif": camera_data(), "icc_profile": SRGB}
+    save(picture((64, 64)), given, form, **options)
+    found = prepare_image(given, "photo.bin", workdir)
+    shown = "HEIC" if form == "HEIF" else form
+    assert found.name == "photo.jpg"
+    assert found.content_type == "image/jpeg"
+    assert found.changes[0] == f"converted from {shown} to JPEG"
+    assert found.path.parent == workdir
+    assert CANARY not in found.path.read_bytes()
+    with Image.open(found.path) as image:
+        assert image.format == "JPEG"
+        assert near(image.getpixel((8, 8)), LEFT)
+        assert near(image.getpixel((56, 8)), RIGHT)
+        if form != "BMP":
+            assert image.info["icc_profile"] == SRGB
+
+
+@pytest.mark.parametrize("form", ["HEIF", "AVIF", "TIFF"])
+def test_transparent_pictures_become_png(given: Path, workdir: Path, form: str) -> None:
+    image = picture((64, 64), "RGBA")
+    image.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    found = prepare_image(save(image, given, form), "logo.heic", workdir)
+    assert found.name == "logo.png"
+    with Image.open(found.path) as png:
+        assert png.format == "PNG"
+        assert png.mode == "RGBA"
+        assert png.getchannel("A").getextrema() != (255, 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "I;16", "I", "F", "LA", "YCbCr"])
+def test_unusual_colours_become_usual_ones(given: Path, workdir: Path, mode: str) -> None:
+    ramp = Image.linear_gradient("L").resize((64, 64))
+    if mode in {"I;16", "I", "F"}:
+        wide = ramp.convert("I").point(lambda value: value * 257)
+        image = wide.convert(mode)
+    else:
+        image = ramp.convert("L" if mode == "P" else "RGB").convert(mode)
+    found = prepare_image(save(image, given, "TIFF"), "scan.tif", workdir)
+    with Image.open(found.path) as seen:
+        top, bottom = (seen.convert("L").getpixel((32, y)) for y in (2, 61))
+    assert isinstance(top, int | float)
+    assert isinstance(bottom, int | float)
+    assert top < 40
+    assert bottom > 215
+
+
+def test_a_grey_png_of_sixteen_bits_is_brought_to_eight(given: Path, workdir: Path) -> None:
+    """Much of what reads pictures takes it for all white."""
+    ramp = Image.linear_gradient("L").convert("I").point(lambda value: value * 257)
+    found = prepare_image(save(ramp.convert("I;16"), given, "PNG"), "scan.png", workdir)
+    assert found.changes == ("brought to eight bits a pixel",)
+    with Image.open(found.path) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        shades = [image.getpixel((9, y)) for y in (0, 128, 255)]
+    assert shades == [0, 128, 255]
+    assert contrast_of(given, "scan.png") > 200
+
+
+def test_printing_colours_are_converted_by_their_profile_or_plainly(
+    given: Path, workdir: Path
+) -> None:
+    """A profile that does not fit is no reason to refuse."""
+    save(picture().convert("CMYK"), given, "TIFF", icc_profile=SRGB)
+    found = prepare_image(given, "print.tif", workdir)
+    with Image.open(found.path) as image:
+        assert image.mode == "RGB"
+        assert "icc_profile" not in image.info
+
+
+def test_of_several_pages_the_first_is_taken(given: Path, workdir: Path) -> None:
+    save(picture(), given, "TIFF", save_all=True, append_images=[picture((10, 10))] * 2)
+    found = prepare_image(given, "scan.tiff", workdir)
+    assert (found.width, found.height) == (64, 48)
+    assert "the first of 3 pictures taken" in found.changes
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "GIF"])
+def test_a_long_picture_is_scaled_down(given: Path, workdir: Path, form: str) -> None:
+    found = prepare_image(save(picture((MAX_SIDE + 808, 100)), given, form), "a", workdir)
+    assert (found.width, found.height) == (MAX_SIDE, 91)
+    assert "scaled down from 9000 by 100 to 8192 by 91 pixels" in found.changes
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_a_long_grey_picture_of_sixteen_bits_is_scaled_down_too(
+    given: Path, workdir: Path, form: str
+) -> None:
+    wide = Image.linear_gradient("L").convert("I").point(lambda value: value * 257)
+    save(wide.resize((9000, 100)).convert("I;16"), given, form, exif=camera_data(6))
+    found = prepare_image(given, "a", workdir)
+    assert (found.width, found.height) == (91, MAX_SIDE)
+    assert "brought to eight bits a pixel" in found.changes
+
+
+def test_a_long_picture_that_lies_is_scaled_down_and_turned(given: Path, workdir: Path) -> None:
+    save(picture((9000, 100)), given, "JPEG", exif=camera_data(6))
+    found = prepare_image(given, "a.jpg", workdir)
+    assert (found.width, found.height) == (91, MAX_SIDE)
+    assert "scaled down from 100 by 9000 to 91 by 8192 pixels" in found.changes
+
+
+def test_a_vast_jpeg_is_scaled_down_in_little_memory(given: Path, workdir: Path) -> None:
+    """In a process that may have 500 MB: the picture has 600 million pixels, 2,400 MB."""
+    vast_jpeg(given, 1875, 1256)
+    told = prepared_within(5 * 10**8, given, workdir)
+    assert "scaled down from 30000 by 20096 to 7500 by 5024 pixels" in told
+    (made,) = workdir.iterdir()
+    with Image.open(made) as image:
+        assert image.size == (7500, 5024)
+        assert near(image.getpixel((0, 0)), LEFT)
+        assert near(image.getpixel((7499, 5023)), RIGHT)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_a_file_that_is_too_large_is_made_smaller(given: Path, workdir: Path, form: str) -> None:
+    options: dict[str, object] = {"lossless": True} if form == "WEBP" else {}
+    noise = Image.effect_noise((400, 300), 80).convert("RGB")
+    save(noise, given, form, **({"quality": 100} if form == "JPEG" else options))
+    most = 50_000
+    assert given.stat().st_size > most
+    found = prepare_image(given, "a", workdir, max_bytes=most)
+    assert found.bytes == found.path.stat().st_size <= most
+    assert 100 < found.width < 400
+    assert f"scaled down from 400 by 300 to {found.width} by {found.height} pixels" in found.changes
+    assert any(change.startswith("made smaller, from 0.") for change in found.changes)
+
+
+def test_a_file_that_is_too_large_by_its_metadata_keeps_its_pixels(
+    given: Path, workdir: Path
+) -> None:
+    save(picture(), given, "JPEG", comment=bytes(60_000))
+    found = prepare_image(given, "a.jpg", workdir, max_bytes=10_000)
+    assert found.bytes <= 10_000
+    assert pixels(found.path) == pixels(given)
+
+
+def test_an_animation_that_is_too_large_is_refused(given: Path, workdir: Path) -> None:
+    frames = [Image.effect_noise((64, 64), 80) for _ in range(4)]
+    save(frames[0], given, "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(MediaRefused) as caught:
+        prepare_image(given, "a.gif", workdir, max_bytes=10_000)
+    assert caught.value.code == "file_too_large"
+    assert "animat" in caught.value.message
+
+
+def test_content_decides_the_type_and_the_name_follows(given: Path, workdir: Path) -> None:
+    found = prepare_image(save(picture(), given, "PNG"), "photo.jpg", workdir)
+    assert (found.name, found.content_type) == ("photo.png", "image/png")
+    assert found.changes == ("named photo.png, because it is a PNG picture",)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("../../etc/pass wd.JPG", "pass wd.JPG"),
+        ("C:\\photos\\Kätzchen.jpeg", "Kätzchen.jpeg"),
+        ('a"\r\nX-Evil: 1.jpg', "aX-Evil: 1.jpg"),
+        ("..", "file.jpg"),
+        ("", "file.jpg"),
+        ("mr. smith", "mr. smith.jpg"),
+        ("x" * 300 + ".jpg", "x" * 100 + ".jpg"),
+    ],
+)
+def test_names_for_the_upload_are_plain(
+    given: Path, workdir: Path, name: str, expected: str
+) -> None:
+    assert prepare_image(save(picture(), given, "JPEG"), name, workdir).name == expected

@@ -1,0 +1,38 @@
+"""Which JPEGs are decoded row by row: the decoder's own view of it, or a stricter one."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from tests.unit.worker.media.pictures import camera_data, picture
+from worker.media.jpeg_scans import comes_in_rows
+
+
+def jpeg(**options: object) -> bytes:
+    sink = io.BytesIO()
+    picture().save(sink, "JPEG", **options)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"exif": camera_data()}, {"subsampling": 0}])
+def test_a_plain_one_comes_in_rows(given: Path, options: dict[str, object]) -> None:
+    given.write_bytes(jpeg(**options))
+    assert comes_in_rows(given)
+
+
+def test_a_progressive_one_does_not(given: Path) -> None:
+    given.write_bytes(jpeg(progressive=True))
+    assert not comes_in_rows(given)
+
+
+def test_what_cannot_be_followed_does_not(given: Path) -> None:
+    """A marker without a length, behind which another reader would find another frame."""
+    plain = jpeg()
+    decoy = plain.index(b"\xff\xc0")
+    for bare in (b"\x00", b"\x01", b"\xd0", b"\xd7", b"\xd8", b"\xd9"):
+        given.write_bytes(plain[:decoy] + b"\xff" + bare + plain[decoy:])
+        assert not comes_in_rows(given), bare
+    for end in range(2, plain.index(b"\xff\xda") + 4):
+        given.write_bytes(plain[:end])
+        assert not comes_in_rows(given), end

@@ -1,0 +1,59 @@
+"""Ten thousand hostile streams: bounded, never an exception, never a false success."""
+
+import random
+
+import pytest
+
+from tests.soak.streams import (
+    HELLO,
+    KINDS,
+    MAX_EVENT,
+    MAX_LINE,
+    Kind,
+    attempt_all,
+    peak_of_endless,
+)
+from tests.unit.worker.nemo.loopback import Server
+from tests.unit.worker.nemo.test_message_stream import ROUTE, Streamed
+from worker.nemo.client import NemoClient
+from worker.nemo.streaming.events import End
+from worker.nemo.streaming.transcript import Transcript
+
+CEILING = 64 * (MAX_LINE + MAX_EVENT)
+"""Bytes. Nothing of it depends on what comes; JSON in memory is many times its text."""
+
+
+def test_hostile_streams_are_bounded_and_never_a_success(seed: int) -> None:
+    found, peak = attempt_all(10_000, seed)
+    assert sum(found.values()) == 10_000
+    assert peak < CEILING
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"x" * 65_536,
+        b"data: " + b"x" * 60_000 + b"\n",
+        b"data:\n\n" * 500,
+        HELLO * 100,
+        b": \n" * 999,
+    ],
+    ids=["a line", "an event", "heartbeats", "texts", "comments"],
+)
+def test_what_never_ends_is_held_in_the_same_memory(piece: bytes) -> None:
+    assert peak_of_endless(piece, 200) < CEILING
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_hostile_stream_over_a_socket(kind: Kind, client: NemoClient, server: Server) -> None:
+    wire = kind(random.Random(kind.__name__))
+    pieces = [wire[n : n + 4093] for n in range(0, len(wire), 4093)]
+    for ended in (True, False):
+        server.on(ROUTE, Streamed(*pieces, ended=ended))
+        transcript = Transcript()
+        with client.message("ses", "go", read_timeout=30) as stream:
+            events = list(stream)
+        for event in events:
+            transcript.add(event)
+        assert [isinstance(event, End) for event in events].count(True) == 1
+        assert transcript.clean is ended

@@ -1,0 +1,82 @@
+"""Who calls, and over what."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from worker.nemo.errors import Call, TokenRefused
+from worker.nemo.http.transport import Identity, bearer, detect_platform, open_http, shared_tls
+
+
+@pytest.mark.parametrize(
+    ("path", "configured", "platform"),
+    [
+        ("/home/a/.clawhub/skills/x", None, "clawhub"),
+        ("/home/a/.cursor/skills/x", None, "cursor"),
+        ("/home/a/.cursor/x", None, "unknown"),
+        ("/home/a/.cursor/other/skills", None, "unknown"),
+        ("/opt/clawhub", None, "unknown"),
+        ("/opt/x", None, "unknown"),
+        ("/home/a/.clawhub/x", "mine", "mine"),
+        ("/home/a/.clawhub/x", " ", "clawhub"),
+    ],
+)
+def test_platform_is_configured_or_read_off_the_install_path(
+    path: str, configured: str | None, platform: str
+) -> None:
+    assert detect_platform(Path(path), configured) == platform
+
+
+def test_identity_as_headers() -> None:
+    assert Identity(platform="cursor", version="1.9").headers() == {
+        "X-Skill-Source": "ai-image-to-video-extender",
+        "X-Skill-Version": "1.9",
+        "X-Skill-Platform": "cursor",
+    }
+
+
+@pytest.mark.parametrize("value", ["", "a\nb: c", "é", "\x7f"])
+def test_identity_that_no_header_could_carry_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="printable"):
+        Identity(platform=value, version="1")
+    with pytest.raises(ValueError, match="printable"):
+        Identity(platform="x", version=value)
+
+
+def test_token_is_sent_without_the_blanks_around_it() -> None:
+    assert bearer(Call.STATE, SecretStr(" nmv_usr_x\n")) == {"Authorization": "Bearer nmv_usr_x"}
+
+
+@pytest.mark.parametrize("secret", ["nmv_usr_é", "nmv_usr_a\nb", "nmv_usr_\ud800"])
+def test_token_that_no_header_could_carry_is_refused_unquoted(secret: str) -> None:
+    with pytest.raises(TokenRefused) as caught:
+        bearer(Call.STATE, SecretStr(secret))
+    assert "nmv_usr" not in f"{caught.value!s}{caught.value!r}"
+
+
+def test_missing_token_is_refused() -> None:
+    with pytest.raises(TokenRefused, match="no access token"):
+        bearer(Call.STATE, None)
+
+
+def test_clients_share_one_tls_context_and_follow_no_redirects() -> None:
+    assert shared_tls() is shared_tls()
+    with open_http() as http:
+        assert http.follow_redirects is False
+        assert http.timeout.pool is None
+        assert None not in (http.timeout.connect, http.timeout.read, http.timeout.write)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_loopback_never_goes_through_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a proxy in the environment, the world goes through it and loopback does not."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with open_http() as http:
+        direct = http._transport
+        assert http._transport_for_url(httpx.URL(f"http://{host}:1/")) is direct
+        assert http._transport_for_url(httpx.URL("https://api.example/")) is not direct

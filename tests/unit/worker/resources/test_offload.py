@@ -1,0 +1,121 @@
+"""Blocking work leaves the other greenlets running, and nothing of it is lost on the way."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from worker.resources.offload import offload, offload_wait
+
+
+def run_patched(program: str) -> str:
+    """Run a program in a process that gevent has patched; return what it prints."""
+    code = "from gevent import monkey; monkey.patch_all()\n" + textwrap.dedent(program)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def test_without_gevent_it_is_a_plain_call() -> None:
+    def work(first: int, *, second: int) -> tuple[int, int, int]:
+        return first, second, threading.get_ident()
+
+    assert offload(work, 1, second=2) == (1, 2, threading.get_ident())
+
+
+def test_an_exception_comes_through_a_plain_call() -> None:
+    with pytest.raises(ZeroDivisionError):
+        offload(divmod, 1, 0)
+
+
+def test_other_greenlets_run_while_native_work_blocks() -> None:
+    """The work waits, in a real thread, for a byte that only another greenlet will write."""
+    printed = run_patched(
+        """
+        import gevent, os
+        from gevent.monkey import get_original
+        from worker.resources.offload import offload
+
+        reader, writer = os.pipe()
+        blocking_read = get_original("os", "read")
+        gevent.spawn(os.write, writer, b"x")
+        with gevent.Timeout(30):
+            print(offload(blocking_read, reader, 1))
+        """
+    )
+    assert printed == "b'x'"
+
+
+def test_under_gevent_results_keywords_and_context_come_through() -> None:
+    printed = run_patched(
+        """
+        import contextvars
+        from gevent._threading import get_thread_ident
+        from worker.resources.offload import offload
+
+        job = contextvars.ContextVar("job")
+        job.set("j-1")
+        here = get_thread_ident()
+        def work(first, *, second):
+            return first, second, job.get(), get_thread_ident() != here
+        print(offload(work, 1, second=2))
+        """
+    )
+    assert printed == "(1, 2, 'j-1', True)"
+
+
+def test_under_gevent_an_exception_comes_through_with_its_own_type() -> None:
+    printed = run_patched(
+        """
+        from worker.resources.offload import offload
+
+        class Odd(Exception):
+            pass
+        def work():
+            raise Odd("text")
+        try:
+            offload(work)
+        except Odd as error:
+            print(type(error).__name__, error)
+        """
+    )
+    assert printed == "Odd text"
+
+
+def test_however_many_wait_for_strangers_our_own_work_goes_on() -> None:
+    """A hundred look-ups that nobody answers; then a name is asked for, and work offloaded."""
+    printed = run_patched(
+        """
+        import gevent, os
+        from gevent.monkey import get_original
+        from worker.resources.offload import offload, offload_wait
+
+        reader, writer = os.pipe()
+        blocking_read = get_original("os", "read")
+        def ask():
+            try:
+                return offload_wait(1, blocking_read, reader, 1)
+            except TimeoutError:
+                return "too long"
+        asking = [gevent.spawn(ask) for _ in range(100)]
+        gevent.sleep(0)
+        with gevent.Timeout(30):
+            print(offload(len, "work"))
+            print({greenlet.get() for greenlet in asking})
+            os.write(writer, bytes(100))
+            print(offload_wait(10, len, "name"))
+        """
+    )
+    assert printed.splitlines() == ["4", "{'too long'}", "4"]
+
+
+def test_without_gevent_a_wait_is_a_plain_call() -> None:
+    assert offload_wait(1, threading.get_ident) == threading.get_ident()

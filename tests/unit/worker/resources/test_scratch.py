@@ -1,0 +1,43 @@
+"""Scratch folders of killed processes go; those in use stay."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from worker.resources.scratch import scratch, sweep_scratch
+from worker.runtime.bootsteps import DAY_SECONDS
+
+
+@pytest.fixture
+def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day(temp: Path) -> None:
+    left, foreign = temp / "reelqueue-left", temp / "another-left"
+    for folder in (left, foreign):
+        folder.mkdir()
+        (folder / "clip.mp4").write_bytes(b"half a clip")
+        long_ago = time.time() - DAY_SECONDS - 60
+        os.utime(folder, (long_ago, long_ago))
+    with scratch() as used:
+        assert sweep_scratch(DAY_SECONDS) == 1
+        assert Path(used).parent == temp
+        assert Path(used).is_dir()
+    assert not left.exists()
+    assert foreign.is_dir()
+
+
+def test_a_link_is_not_followed(temp: Path) -> None:
+    target = temp / "reelqueue-target"
+    target.mkdir()
+    elsewhere = temp / "elsewhere"
+    elsewhere.mkdir()
+    (temp / "reelqueue-link").symlink_to(elsewhere)
+    assert sweep_scratch(-60) == 1
+    assert not target.exists()
+    assert elsewhere.is_dir()

@@ -1,0 +1,115 @@
+"""Leases: pushed on while a step makes progress, let go past its deadline."""
+
+import time
+
+import pytest
+from redis import Redis
+from structlog.testing import capture_logs
+
+from worker.ledger.ledger import Commit, Ledger
+from worker.ledger.model.states import State
+from worker.ledger.model.submissions import NewJob
+from worker.runtime.leases import Leases
+
+
+@pytest.fixture
+def ledger(redis: Redis) -> Ledger:
+    ledger = Ledger(redis, "t", lease_seconds=30)
+    ledger.submit(NewJob(id="j", payload={}, fingerprint="f"))
+    ledger.due(1, room=1, admit=1)
+    return ledger
+
+
+def fence(ledger: Ledger) -> int:
+    return int(ledger.claim("j", "w1", "n1").record["fence"])
+
+
+def shrink(ledger: Ledger) -> None:
+    """Make the lease look as if it had run for a while."""
+    ledger.redis.hset(ledger.key("job", "j"), "lease", 1)
+
+
+def test_a_beat_pushes_the_lease_on(ledger: Ledger) -> None:
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60) as lease:
+        shrink(ledger)
+        leases.beat()
+        assert not lease.lost
+    job = ledger.job("j")
+    assert job is not None
+    assert job.lease > 1
+
+
+def test_a_step_past_its_deadline_is_let_go_and_aborted(ledger: Ledger) -> None:
+    aborted = []
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60) as lease:
+        lease.abort = lambda: aborted.append(True)
+        lease.deadline = time.monotonic() - 1
+        shrink(ledger)
+        leases.beat()
+        leases.beat()
+        assert lease.lost
+    job = ledger.job("j")
+    assert job is not None
+    assert (job.lease, aborted) == (1, [True])
+
+
+def test_a_lease_that_somebody_else_took_is_marked_lost(ledger: Ledger) -> None:
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60) as lease:
+        shrink(ledger)
+        assert ledger.claim("j", "w2", "n2").verdict == "OK"
+        leases.beat()
+        assert lease.lost
+
+
+def test_a_step_that_is_just_being_committed_is_no_loser(ledger: Ledger) -> None:
+    """The commit is in the record, and its reply on the way, when the beat comes."""
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60) as lease, capture_logs() as logs:
+        lease.is_ending = True
+        assert ledger.commit("j", lease.fence, Commit(State.RENDERING))
+        leases.beat()
+    assert (lease.lost, logs) == (False, [])
+
+
+def test_a_loss_is_told_once(ledger: Ledger) -> None:
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60), capture_logs() as logs:
+        ledger.redis.hset(ledger.key("job", "j"), "owner", "")
+        leases.beat()
+        leases.beat()
+    assert [log["event"] for log in logs] == ["lease lost"]
+
+
+def test_a_drain_takes_as_long_as_the_longest_step_may(ledger: Ledger) -> None:
+    leases = Leases(ledger)
+    assert leases.longest() == 0
+    with leases.hold("a", 1, limit=60) as short, leases.hold("b", 1, limit=600) as long:
+        long.progress(idle_limit=5)
+        assert 60 < leases.longest() <= 600, "what is heard may make it as long as it can be"
+        long.lost = True
+        assert 0 < leases.longest() <= 60
+        short.lost = True
+        assert leases.longest() == 0
+    with leases.hold("c", 1, limit=-1):
+        assert leases.longest() == 0
+
+
+def test_progress_never_goes_past_the_hard_deadline(ledger: Ledger) -> None:
+    with Leases(ledger).hold("j", fence(ledger), limit=60) as lease:
+        hard = lease.hard_deadline
+        lease.progress(1000)
+        assert lease.deadline == hard
+
+
+def test_nothing_is_pushed_after_the_step(ledger: Ledger) -> None:
+    leases = Leases(ledger)
+    with leases.hold("j", fence(ledger), limit=60):
+        pass
+    shrink(ledger)
+    leases.beat()
+    job = ledger.job("j")
+    assert job is not None
+    assert (len(leases), job.lease) == (0, 1)

@@ -1,0 +1,293 @@
+"""A store shows whole files or none, keeps keys inside, and says what to do when it fails."""
+
+import hashlib
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from structlog.testing import capture_logs
+
+from worker.runtime.retention import sweep
+from worker.storage.store import NotStored, Store, StoreFailed
+
+DAY = 86_400
+
+
+@pytest.fixture(params=["file", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind; the folder's name needs escaping in a URL."""
+    if request.param == "memory":
+        return f"memory://{uuid4().hex}/media"
+    return (tmp_path / "my médiä 100%").as_uri()
+
+
+@pytest.fixture
+def store(url: str) -> Store:
+    """The store under test."""
+    return Store(url)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """A file to be stored."""
+    path = tmp_path / "local.bin"
+    path.write_bytes(b"content of a picture")
+    return path
+
+
+def stored(store: Store, key: str, tmp_path: Path) -> bytes:
+    """What a reader gets."""
+    to = tmp_path / f"read-{uuid4().hex}"
+    store.fetch(key, to)
+    return to.read_bytes()
+
+
+def test_what_is_put_is_found(store: Store, local: Path, tmp_path: Path) -> None:
+    key = "batch-1/Kätzchen, 100% [süß] #1?.mp4"
+    assert not store.exists(key)
+    store.put_file(local, key)
+    assert store.exists(key)
+    assert store.size(key) == len(b"content of a picture")
+    assert stored(store, key, tmp_path) == b"content of a picture"
+    assert not store.exists("batch-1")
+    assert not store.exists(f"{key}/deeper")
+    store.delete(key)
+    assert not store.exists(key)
+    store.delete(key)
+
+
+def test_putting_again_replaces(store: Store, local: Path, tmp_path: Path) -> None:
+    store.put_file(local, "a/b.mp4")
+    local.write_bytes(b"better")
+    store.put_file(local, "a/b.mp4")
+    assert stored(store, "a/b.mp4", tmp_path) == b"better"
+
+
+def test_content_is_stored_once_under_its_digest(store: Store, local: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(local.read_bytes()).hexdigest()
+    key = store.put_content(local, ".jpg")
+    assert key == f"{digest[:2]}/{digest}.jpg"
+    before = store._info(key).get("ino", store._info(key).get("created"))
+    assert store.put_content(local, ".jpg") == key
+    assert store._info(key).get("ino", store._info(key).get("created")) == before
+    assert stored(store, key, tmp_path) == local.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "/x", "..", ".a/b", ".123456789"])
+def test_an_ending_that_is_none_is_refused(store: Store, local: Path, suffix: str) -> None:
+    with pytest.raises(ValueError, match="no ending"):
+        store.put_content(local, suffix)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../x",
+        "a/..",
+        "./x",
+        "a//b",
+        "a/",
+        ".parts/x",
+        "a\\b",
+        "a\x00b",
+        "a\nb",
+        "ä" * 128,
+    ],
+)
+def test_a_key_never_leads_out_of_the_store(store: Store, local: Path, key: str) -> None:
+    for call in (store.exists, store.size, store.delete, store.url, store.local_path):
+        with pytest.raises(ValueError, match="no key"):
+            call(key)
+    with pytest.raises(ValueError, match="no key"):
+        store.put_file(local, key)
+    with pytest.raises(ValueError, match="no key"):
+        store.fetch(key, local)
+
+
+def test_a_key_that_is_not_there(store: Store, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    with pytest.raises(NotStored) as caught:
+        store.fetch("a/b.mp4", to)
+    assert "a/b.mp4" in str(caught.value)
+    assert caught.value.remedy
+    with pytest.raises(NotStored):
+        store.size("a/b.mp4")
+    assert list(tmp_path.glob("*.part")) == []
+    assert not to.exists()
+
+
+def test_a_local_file_that_is_not_there_is_the_callers_fault(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.put_file(tmp_path / "gone", "a.mp4")
+
+
+def test_check_leaves_nothing_behind(store: Store) -> None:
+    store.check()
+    assert [path for path in store._fs.find(store._root) if ".parts" not in path] == []
+    assert list(store._fs.find(f"{store._root}/.parts")) == []
+
+
+def test_what_was_left_half_written_is_swept_when_it_is_old(store: Store, local: Path) -> None:
+    store.put_file(local, "a.mp4")
+    assert store.sweep(DAY) == 0
+    begun = {"old": time.time() - DAY - 1, "fresh": time.time() - DAY + 60}
+    for name, moment in begun.items():
+        store._fs.pipe_file(f"{store._parts}/{int(moment)}-{name}", b"half")
+    store._fs.pipe_file(f"{store._parts}/nobody-knows-when", b"half")
+    assert store.sweep(DAY) == 1
+    left = sorted(path.rpartition("-")[2] for path in store._fs.find(store._parts))
+    assert left == ["fresh", "when"]
+    assert store.exists("a.mp4")
+
+
+def test_an_empty_store_has_nothing_to_sweep(store: Store) -> None:
+    assert store.sweep(0) == 0
+
+
+def test_a_store_that_cannot_be_swept_stops_no_other(blocked: str, url: str) -> None:
+    store = Store(url)
+    store._fs.makedirs(store._parts)
+    store._fs.pipe_file(f"{store._parts}/1-old", b"half")
+    with capture_logs() as logs:
+        sweep(Store(blocked), store)
+    assert store._fs.find(store._parts) == []
+    assert ["Not a directory" in str(log.get("error")) for log in logs] == [True, False]
+
+
+def test_addresses(local: Path, tmp_path: Path) -> None:
+    disk = Store((tmp_path / "out put").as_uri())
+    disk.put_file(local, "b/ä 1.mp4")
+    assert disk.local_path("b/ä 1.mp4") == tmp_path / "out put" / "b" / "ä 1.mp4"
+    assert disk.url("b/ä 1.mp4") == f"{tmp_path.as_uri()}/out%20put/b/%C3%A4%201.mp4"
+    assert (tmp_path / "out put" / "b" / "ä 1.mp4").read_bytes() == local.read_bytes()
+    memory = Store("memory://media/")
+    assert memory.local_path("b/a.mp4") is None
+    assert memory.url("b/ä.mp4") == "memory://media/b/%C3%A4.mp4"
+    assert Store(str(tmp_path)).local_path("a") == tmp_path / "a"
+
+
+def test_an_address_shows_no_password() -> None:
+    store = Store("memory://me:hunter2@host/media")
+    assert "hunter2" not in repr(store)
+    assert store.url("a.mp4") == "memory://host/media/a.mp4"
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    """A reader opens the final name over and over while two contents replace each other."""
+    store = Store(tmp_path.as_uri())
+    contents = [letter * 3_000_000 for letter in (b"a", b"b")]
+    files = []
+    for number, content in enumerate(contents):
+        files.append(tmp_path / f"source-{number}")
+        files[-1].write_bytes(content)
+    store.put_file(files[0], "clip.mp4")
+    path = store.local_path("clip.mp4")
+    assert path is not None
+    done = threading.Event()
+    seen = set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for round_ in range(20):
+            store.put_file(files[round_ % 2], "clip.mp4")
+    finally:
+        done.set()
+        reader.join(60)
+    assert seen
+    assert seen <= set(contents)
+
+
+def _put(url: str, local: str, ready: "multiprocessing.synchronize.Barrier") -> None:
+    ready.wait(60)
+    for _ in range(10):
+        Store(url).put_content(Path(local), ".bin")
+
+
+def test_two_processes_may_store_the_same_content_at_once(tmp_path: Path) -> None:
+    local = tmp_path / "local"
+    local.write_bytes(b"x" * 2_000_000)
+    url = (tmp_path / "store").as_uri()
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(2)
+    processes = [context.Process(target=_put, args=(url, str(local), ready)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    files = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert len(files) == 1
+    assert files[0].read_bytes() == local.read_bytes()
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path) -> None:
+    """In a process that may write no file over 64 KB: what a full disk does, without one."""
+    program = """
+import resource, sys
+from pathlib import Path
+from worker.storage.store import Store, StoreFailed
+folder = Path(sys.argv[1])
+store = Store(folder.as_uri() + "/store")
+(folder / "old").write_bytes(b"old")
+store.put_file(folder / "old", "clip.mp4")
+(folder / "new").write_bytes(bytes(200_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
+try:
+    store.put_file(folder / "new", "clip.mp4")
+except StoreFailed as error:
+    print(error.message, error.remedy)
+names = sorted(path.name for path in (folder / "store").rglob("*"))
+print(names, store.local_path("clip.mp4").read_bytes())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "File too large" in done.stdout, done.stderr
+    assert "Make room" in done.stdout
+    assert done.stdout.endswith("['.parts', 'clip.mp4'] b'old'\n")
+
+
+@pytest.fixture
+def blocked(tmp_path: Path) -> Iterator[str]:
+    """A store whose folder is taken by a file: nobody can write there, not even root."""
+    (tmp_path / "taken").write_text("a file")
+    yield (tmp_path / "taken" / "store").as_uri()
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_a_store_that_cannot_be_written_says_so(blocked: str, local: Path) -> None:
+    store = Store(blocked)
+    with pytest.raises(StoreFailed) as caught:
+        store.check()
+    assert blocked in caught.value.message
+    assert "cannot be written: Not a directory" in caught.value.message
+    assert caught.value.remedy
+    with pytest.raises(StoreFailed):
+        store.put_content(local)
+
+
+@pytest.mark.parametrize(
+    ("url", "word"), [("nosuch://x/y", "fsspec"), ("hdfs://host/x", "Install")]
+)
+def test_a_store_of_an_unknown_or_uninstalled_kind(url: str, word: str) -> None:
+    with pytest.raises(StoreFailed) as caught:
+        Store(url)
+    assert word in caught.value.remedy

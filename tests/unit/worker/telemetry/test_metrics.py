@@ -1,0 +1,255 @@
+"""Metrics: a ledger in a known state as Prometheus reads it, and one that does not answer."""
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from pydantic import SecretStr, ValidationError
+from redis import Redis
+from structlog.testing import capture_logs
+
+from config.settings import Settings
+from tests.support.scrapes import Scrape, parsed
+from tests.support.valkey import Valkey
+from tests.support.waiting import free_port
+from worker.ledger.ledger import Commit
+from worker.ledger.model.states import HOLDS, Reason, State
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.webhooks import Hooks
+from worker.runtime.durability import CHECKS, Finding
+from worker.runtime.runtime import Runtime
+from worker.runtime.worker_registry import announce
+from worker.telemetry.metrics import STEPS
+from worker.telemetry.metrics_server import Exporter, metrics_registry
+
+TOKEN = "nmv_usr_registered_for_tests"
+WEBHOOK = "https://one.example/told"
+DOCS = Path(__file__).resolve().parents[4] / "docs" / "metrics.md"
+
+
+def open_runtime(url: str, **settings: Any) -> Runtime:
+    known: dict[str, Any] = {"tokens": (SecretStr(TOKEN),), "namespace": "t", **settings}
+    return Runtime.open(Settings(redis_url=SecretStr(url), _env_file=None, **known))
+
+
+@pytest.fixture
+def runtime(redis: Redis, valkey: Valkey) -> Iterator[Runtime]:
+    redis.ping()
+    runtime = open_runtime(valkey.url)
+    yield runtime
+    runtime.ledger.redis.close()
+
+
+class Scraper:
+    """What an open worker would answer."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._registry = metrics_registry(runtime)
+
+    def text(self) -> str:
+        return generate_latest(self._registry).decode()
+
+    def scrape(self) -> Scrape:
+        return parsed(self.text())
+
+
+def submit(runtime: Runtime, *job_ids: str, webhook: str = "") -> None:
+    payload = {"webhook": webhook} if webhook else {}
+    jobs = [NewJob(id=job_id, payload=payload, fingerprint="f") for job_id in job_ids]
+    runtime.ledger.submit_many(jobs)
+
+
+def end(runtime: Runtime, job_id: str, commit: Commit) -> None:
+    claim = runtime.ledger.claim(job_id, "w", "n")
+    assert runtime.ledger.commit(job_id, int(claim.record["fence"]), commit)
+
+
+def pay(runtime: Runtime, job_id: str, account: str) -> None:
+    """A message of 100 credits that is under way."""
+    fence = int(runtime.ledger.claim(job_id, "w", "n").record["fence"])
+    runtime.ledger.record(job_id, fence, {"account": account})
+    intent = runtime.payments.begin(job_id, fence, turn=1, call=f"{job_id}:1:1", cost=100, cap=9)
+    assert intent.verdict == "OK"
+
+
+def each(name: str, label: str, values: Mapping[Any, float]) -> Scrape:
+    return {f'reelqueue_{name}{{{label}="{of}"}}': value for of, value in values.items()}
+
+
+def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
+    ledger, (account,) = runtime.ledger, runtime.accounts.names()
+    redis = ledger.redis
+    runtime.payments.read_balance(
+        account, read_at=ledger.now_ms() - 60_000, available=900, frozen=0, total=900
+    )
+    submit(runtime, "done", "held", webhook=WEBHOOK)
+    submit(runtime, "paid", "late")
+    assert len(ledger.due(9, room=9, admit=9)) == 4
+    submit(runtime, "q1", "q2", "q3")
+    end(runtime, "done", Commit(State.SUCCEEDED))
+    end(runtime, "held", Commit(State.HELD, reason=Reason.BUDGET, resume=State.PREPARING))
+    pay(runtime, "paid", account)
+    runtime.payments.note_rate_limit(account, 1000)
+    redis.zadd(ledger.key("agenda"), {"late": ledger.now_ms() - 90_000})
+    redis.hset(ledger.key("unreadable"), "odd", "it has no state")
+    announce(ledger, "w1@here", 10, 60)
+    announce(ledger, "w2@here", 20, 60)
+    announce(ledger, "gone@here", 40, -1)
+    redis.rpush("t.hints", "1", "2")
+    redis.rpush("celery", "1")
+    redis.rpush("celery\x06\x169", "1", "2", "3")
+    runtime.duty.lagging = True
+    runtime.duty.against_paying = (Finding("memory", False, "1 MiB used"),)
+    with runtime.leases.hold("paid", 1, 60) as lease, runtime.leases.hold("late", 1, 60):
+        lease.abort = lambda: None
+        text = Scraper(runtime).text()
+    assert TOKEN not in text
+    found = {series: value for series, value in parsed(text).items() if "steps" not in series}
+
+    states = {**dict.fromkeys(State, 0), State.QUEUED: 3, State.PREPARING: 2}
+    states |= {State.SUCCEEDED: 1, State.HELD: 1}
+    ages = {
+        "agenda_oldest_due_seconds": 90,
+        "outbox_oldest_due_seconds": 0,
+        "ticker_silence_seconds": 0,
+        f'account_balance_age_seconds{{account="{account}"}}': 60,
+    }
+    for name, least in ages.items():
+        assert least <= found.pop(f"reelqueue_{name}") < least + 30
+    assert 970 < found.pop(f'reelqueue_account_cooling_seconds{{account="{account}"}}') <= 1000
+    figures = {
+        "up": 1,
+        "broker_up": 1,
+        "clips_total": 1,
+        "webhooks_owed": 2,
+        "set_aside_records": 1,
+        "agenda_waiting": 2,
+        "agenda_due": 1,
+        "outbox_waiting": 2,
+        "outbox_due": 2,
+        "workers": 2,
+        "slots": 30,
+        "worker_leases": 2,
+        "worker_streams": 1,
+        "worker_may_pay": 0,
+        "worker_lagging": 1,
+        "worker_draining": 0,
+    }
+    money = {"available_credits": 900, "reserved_credits": 100, "spent_credits": 0}
+    money |= {"messages_in_flight": 1, "messages_window": 5}
+    assert found == {
+        **{f"reelqueue_{name}": value for name, value in figures.items()},
+        **each("jobs", "state", states),
+        **each("held_jobs", "reason", {reason: int(reason == Reason.BUDGET) for reason in HOLDS}),
+        **each("worker_pay_obstacle", "check", {check: int(check == "memory") for check in CHECKS}),
+        **each("queue_messages", "queue", {"hints": 2, "submissions": 4}),
+        **{
+            f'reelqueue_account_{name}{{account="{account}"}}': value
+            for name, value in money.items()
+        },
+    }
+
+
+def test_the_money_of_an_account_that_was_never_read_is_not_told(runtime: Runtime) -> None:
+    found = Scraper(runtime).scrape()
+    assert not [series for series in found if "available" in series or "balance_age" in series]
+    assert [series for series in found if "reserved_credits" in series]
+    assert "reelqueue_ticker_silence_seconds" not in found
+
+
+def test_a_webhook_is_owed_until_it_is_received_or_given_up(runtime: Runtime) -> None:
+    scraper, hooks = Scraper(runtime), Hooks(runtime.ledger)
+    submit(runtime, "a", "b", "c", webhook=WEBHOOK)
+    runtime.ledger.cancel_many(["a", "b", "c"])
+    assert scraper.scrape()["reelqueue_webhooks_owed"] == 3
+    (receiver,) = hooks.ring()
+    for settle in hooks.received, lambda hook: hooks.give_up(hook, "gone"):
+        hook = hooks.due(receiver)
+        assert hook is not None
+        settle(hook)
+        settle(hook)
+    assert scraper.scrape()["reelqueue_webhooks_owed"] == 1
+    runtime.ledger.redis.delete(runtime.ledger.key("hook", "job_c_1"))
+    assert hooks.due(receiver) is None
+    assert scraper.scrape()["reelqueue_webhooks_owed"] == 0
+
+
+def test_a_scrape_costs_the_same_however_many_jobs_wait(runtime: Runtime) -> None:
+    scraper, redis = Scraper(runtime), runtime.ledger.redis
+    assert scraper.scrape()["reelqueue_up"] == 1
+    costs = []
+    for waiting in 10, 2000:
+        submit(runtime, *(f"j{n}" for n in range(waiting)))
+        before = redis.info("stats")
+        assert scraper.scrape()['reelqueue_jobs{state="queued"}'] == waiting
+        after = redis.info("stats")
+        told = after["total_net_output_bytes"] - before["total_net_output_bytes"]
+        costs.append((after["total_commands_processed"] - before["total_commands_processed"], told))
+    assert costs[0][0] == costs[1][0]
+    assert costs[1][1] < 1.1 * costs[0][1], costs
+
+
+def test_a_server_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
+    server = Valkey(tmp_path).start()
+    try:
+        runtime = open_runtime(server.url)
+        scraper = Scraper(runtime)
+        assert scraper.scrape()["reelqueue_up"] == 1
+        server.stop()
+        server.start()
+        assert scraper.scrape()["reelqueue_up"] == 1, "a connection of before is no reason"
+        server.stop()
+        with capture_logs() as lines:
+            scraper.scrape()
+            found = scraper.scrape()
+        assert [line["about"] for line in lines] == ["records", "queues"]
+        assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (0, 0)
+        assert found["reelqueue_worker_may_pay"] == 1
+        assert not [series for series in found if "jobs" in series]
+        server.start()
+        assert scraper.scrape()["reelqueue_up"] == 1
+    finally:
+        server.stop()
+
+
+def test_a_broker_that_is_away_hides_only_its_queues(redis: Redis, valkey: Valkey) -> None:
+    redis.ping()
+    away = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
+    found = Scraper(open_runtime(valkey.url, broker_url=away)).scrape()
+    assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (1, 0)
+    assert not [series for series in found if "queue_messages" in series]
+
+
+def test_a_port_that_is_taken_is_told_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as lines:
+        exporter = Exporter("127.0.0.1", taken.getsockname()[1], lambda _environ, _start: [])
+        exporter.serve()
+        exporter.serve()
+    assert [line["event"] for line in lines] == ["metrics are not served; everything else goes on"]
+    assert "REELQUEUE_METRICS_PORT" in lines[0]["remedy"]
+
+
+def test_an_empty_port_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELQUEUE_METRICS_PORT", "")
+    assert Settings(_env_file=None).metrics_port is None
+
+
+@pytest.mark.parametrize("port", [0, 65536])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(ValidationError):
+        Settings(metrics_port=port, _env_file=None)
+
+
+def test_the_page_names_every_metric_and_no_other(runtime: Runtime) -> None:
+    STEPS.labels("preparing", "generating").inc(0)
+    runtime.payments.read_balance(
+        runtime.accounts.names()[0], read_at=1, available=1, frozen=0, total=1
+    )
+    runtime.ledger.due(1, room=1, admit=1)
+    told = set(re.findall(r"^# TYPE (\w+)", Scraper(runtime).text(), re.MULTILINE))
+    named = re.findall(r"^\| `(reelqueue_\w+)", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(named) == sorted(told)

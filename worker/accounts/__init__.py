@@ -1,0 +1,1 @@
+"""Accounts of the video API: tokens, balances, and missing credits."""

@@ -1,0 +1,248 @@
+"""The job record as the service reads it: typed, frozen, refused when it makes no sense."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, moment_of
+from worker.ledger.model.states import Reason, State
+
+VERSION: Final = 1
+MOST_TURNS: Final = 1000
+"""As the scripts have it."""
+
+Fields = Mapping[str, str]
+UPGRADES: Final[dict[int, Callable[[Fields], Fields]]] = {}
+"""From each older version of the record to the one after it. There is no older one yet."""
+
+
+class UnreadableRecordError(Exception):
+    """A record that this version cannot read: another version, cut short, or foreign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One paid message of a job: what was intended, and what became of it.
+
+    Attributes:
+        number: Its place among the job's messages, from 1.
+        call: Its call id.
+        outcome: ``sent``, ``question``, ``done`` or ``pay_again``.
+        cost: Credits: what it was charged, or the estimate.
+        charged: Whether ``cost`` was told by the balance.
+        before: The account's total as last read before it was sent; None where none was kept.
+    """
+
+    number: int
+    call: str
+    outcome: str
+    cost: float
+    charged: bool = False
+    before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. Times are milliseconds of the Redis server's clock; 0 is «not yet»."""
+
+    id: str
+    state: State
+    payload: Mapping[str, Any]
+    flow: str
+    batch_id: str | None
+    parent_id: str | None
+    reason: Reason | None
+    message: str
+    remedy: str
+    resume: str
+    owner: str
+    fence: int
+    lease: int
+    not_before: int
+    crashes: int
+    attempts: int
+    turn: int
+    turns: tuple[Turn, ...]
+    sent_at: int
+    cancel_requested: bool
+    created_at: int
+    started_at: int
+    finished_at: int
+    entered_at: int
+    revision: int
+    facts: Mapping[str, str]
+    """Every other field: what the stages found out, as text."""
+
+    @property
+    def call(self) -> str | None:
+        """The call id of the present turn's message, if there is one."""
+        return next((turn.call for turn in self.turns if turn.number == self.turn), None)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether money lies in the session: a message that no operator has given up.
+
+        In the session of a follow-up it is that of the job that it follows.
+        """
+        return bool(self.fact("follows")) or any(t.outcome != "pay_again" for t in self.turns)
+
+    @property
+    def paid_messages(self) -> int:
+        """Messages that were, or may have been, sent and charged."""
+        return len(self.turns)
+
+    def fact(self, name: str) -> str | None:
+        """A fact, or None where it is missing or empty."""
+        return self.facts.get(name) or None
+
+    def number(self, name: str) -> int:
+        """A fact that counts; 0 where it is missing, or no number."""
+        return int_or_zero(self.facts.get(name))
+
+    def call_fact(self, name: str) -> str | None:
+        """What is known of the present turn's message."""
+        return self.fact(f"fact:{self.call}:{name}") if self.call else None
+
+    @property
+    def milliseconds_in(self) -> dict[State, int]:
+        """Time spent in each state that was left."""
+        return {
+            State(name.removeprefix("ms:")): int(value)
+            for name, value in self.facts.items()
+            if name.startswith("ms:")
+        }
+
+
+_OWN: Final = frozenset(
+    {
+        *("v", "id", "payload", "flow", "batch", "parent", "created_at", "started_at"),
+        *("state", "entered_at", "finished_at", "revision", "reason", "message", "remedy"),
+        *("resume", "owner", "nonce", "fence", "lease", "not_before", "crashes", "attempts"),
+        *("turn", "sent_at", "cancel_requested"),
+    }
+)
+
+
+def upgraded(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """The record in the form of this version, an older one brought up step by step.
+
+    Raises:
+        UnreadableRecordError: There is no way from its version to this one.
+    """
+    version = int(fields["v"])
+    while version != VERSION:
+        if version not in UPGRADES:
+            raise UnreadableRecordError(f"record version {fields['v']}, this is {VERSION}")
+        version += 1
+        fields = {**UPGRADES[version - 1](fields), "v": str(version)}
+    return fields
+
+
+def read_job(fields: Mapping[str, str]) -> Job:
+    """Read a record.
+
+    Raises:
+        UnreadableRecordError: The version is unknown, or a field is missing or malformed.
+    """
+    try:
+        fields = upgraded(fields)
+        payload = json.loads(fields["payload"])
+        if not isinstance(payload, dict) or not isinstance(payload.get("image", ""), str):
+            raise UnreadableRecordError("its payload is none")
+        state = State(fields["state"])
+        return Job(
+            id=fields["id"],
+            state=state,
+            payload=payload,
+            flow=fields["flow"],
+            batch_id=fields.get("batch") or None,
+            parent_id=fields.get("parent") or None,
+            reason=Reason(fields["reason"]) if fields.get("reason") else None,
+            message=fields.get("message", ""),
+            remedy=fields.get("remedy", ""),
+            resume=fields.get("resume", ""),
+            owner=fields.get("owner", ""),
+            fence=int(fields["fence"]),
+            lease=int_of(fields, "lease"),
+            not_before=int_of(fields, "not_before"),
+            crashes=int_of(fields, "crashes"),
+            attempts=int_of(fields, "attempts"),
+            turn=_turn(fields),
+            turns=_turns(fields),
+            sent_at=int_of(fields, "sent_at"),
+            cancel_requested=fields.get("cancel_requested") == "1",
+            created_at=moment_of(fields, "created_at"),
+            started_at=moment_of(fields, "started_at"),
+            finished_at=moment_of(fields, "finished_at"),
+            entered_at=moment_of(fields, "entered_at"),
+            revision=int_of(fields, "revision"),
+            facts={name: value for name, value in fields.items() if name not in _OWN},
+        )
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
+
+
+def read_or_remains(job_id: str, fields: Mapping[str, str]) -> Job:
+    """Read a record; of one that cannot be read, what is left."""
+    try:
+        return read_job(fields)
+    except UnreadableRecordError as error:
+        return remains_of(job_id, fields, str(error))
+
+
+def remains_of(job_id: str, fields: Mapping[str, str], why: str) -> Job:
+    """A record that cannot be read, in lists: its id, its state if that is known, the reason."""
+    state = fields.get("state", "")
+    return read_job(
+        {
+            **{name: _moment_or_zero(fields, name) for name in ("created_at", "entered_at")},
+            "fence": "0",
+            "turn": "1",
+            "v": str(VERSION),
+            "id": job_id,
+            "state": state if state in set(State) else State.HELD,
+            "payload": '{"image": ""}',
+            "flow": "",
+            "batch": fields.get("batch", ""),
+            "reason": Reason.POISON,
+            "message": f"This job's record cannot be read: {why}",
+            "remedy": "Upgrade reelqueue to the version that wrote it, or restore the record, then "
+            f"`reelqueue release {job_id}`.",
+        }
+    )
+
+
+def remains_of_job(job: Job, why: str) -> Job:
+    """As ``remains_of``, of a record that was read, but whose facts make no sense."""
+    moments = {"created_at": str(job.created_at), "entered_at": str(job.entered_at)}
+    return remains_of(job.id, {"state": job.state, "batch": job.batch_id or "", **moments}, why)
+
+
+def _moment_or_zero(fields: Fields, name: str) -> str:
+    try:
+        return str(moment_of(fields, name))
+    except ValueError:
+        return "0"
+
+
+def _turn(fields: Fields) -> int:
+    turn = int(fields["turn"])
+    if not 1 <= turn <= MOST_TURNS:
+        raise ValueError(f"turn is {turn}")
+    return turn
+
+
+def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
+    return tuple(
+        Turn(
+            number=number,
+            call=fields[f"call:{number}"],
+            outcome=fields.get(f"outcome:{number}", "sent"),
+            cost=float_or_none(fields.get(f"cost:{number}")) or 0.0,
+            charged=fields.get(f"charged:{number}") == "1",
+            before=float_or_none(fields.get(f"before:{number}")),
+        )
+        for number in range(1, _turn(fields) + 1)
+        if fields.get(f"call:{number}")
+    )

@@ -1,0 +1,234 @@
+"""Reading the records: of jobs, batches and accounts, one or many at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from worker.ledger.connection import answers
+from worker.ledger.model.accounts import Account, read_account
+from worker.ledger.model.batches import Batch, Pace, read_batch, read_counts, read_pace
+from worker.ledger.model.fields import int_or_zero
+from worker.ledger.model.jobs import (
+    Job,
+    UnreadableRecordError,
+    read_job,
+    read_or_remains,
+    remains_of,
+)
+from worker.ledger.model.states import Reason, State
+from worker.ledger.pages import PAGE, pages
+from worker.ledger.scripts import Scripts
+
+_STATES: Final = frozenset(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one job of a batch stands; ``reason`` is why, if held or failed, else empty."""
+
+    job_id: str
+    state: State
+    reason: str
+
+
+class Reader:
+    """The records of one namespace, as they stand."""
+
+    # The client's own annotations say «str or bytes» of every reply, however it decodes: Any.
+    def __init__(
+        self,
+        redis: Any,  # noqa: ANN401
+        namespace: str,
+        *,
+        lease_seconds: float,
+        clock: str | None = None,
+    ) -> None:
+        """Bind to a client with ``decode_responses=True``. Nothing is sent yet."""
+        self.redis = redis
+        self.namespace = namespace
+        self.lease_ms = int(lease_seconds * 1000)
+        self.scripts = Scripts(redis, namespace, clock)
+
+    def key(self, kind: str, name: str | None = None) -> str:
+        """The Redis key of a record or a set."""
+        tail = "" if name is None else f":{name}"
+        return f"{kind}:{{{self.namespace}}}{tail}"
+
+    def now_ms(self) -> int:
+        """The Redis server's time, in ms: the one clock of all records."""
+        seconds, micros = self.redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def known(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
+        """What keys are taken: the job's id and fingerprint of each, or None."""
+        found: list[tuple[str, str] | None] = []
+        for page in pages(keys):
+            for value in self.redis.mget([self.key("idem", key) for key in page]):
+                job_id, fingerprint = value.split("|")[:2] if value else ("", "")
+                found.append((job_id, fingerprint) if value else None)
+        return found
+
+    def tombstone(self, key: str) -> State | None:
+        """How the job of a key ended whose record was pruned; None: it was not."""
+        parts = (self.redis.get(self.key("idem", key)) or "").split("|")
+        return State(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - id, fingerprint, state
+
+    def untold(self, n: int) -> list[str]:
+        """Outbox entries that are due, oldest first."""
+        due = self.redis.zrangebyscore(self.key("outbox"), "-inf", self.now_ms(), start=0, num=n)
+        return list(due)
+
+    def last_message(self, session_id: str) -> str | None:
+        """The call of the last message in a session that several jobs use, or None."""
+        found = self.redis.hget(self.key("session", session_id), "last")
+        return str(found) if found else None
+
+    def job(self, job_id: str) -> Job | None:
+        """A job's record, or None.
+
+        Raises:
+            UnreadableRecordError: The record makes no sense to this version.
+        """
+        try:
+            fields = self.redis.hgetall(self.key("job", job_id))
+        except ResponseError as error:
+            raise UnreadableRecordError(str(error)) from error
+        return read_job(fields) if fields else None
+
+    def facts(self, job_id: str, *names: str) -> list[str | None]:
+        """Some fields of a job's record as they stand now."""
+        return list(self.redis.hmget(self.key("job", job_id), names))
+
+    def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
+        """The records of many jobs, in order; ids that are gone are left out.
+
+        A record that cannot be read stops no page of others: what is left of it stands in.
+        """
+        asked = list(job_ids)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job_id in asked:
+                pipe.hgetall(self.key("job", job_id))
+            found = answers(pipe)
+        for job_id, fields in zip(asked, found, strict=True):
+            if isinstance(fields, ResponseError):
+                yield remains_of(job_id, {}, str(fields))
+            elif fields:
+                yield read_or_remains(job_id, fields)
+
+    def recent_ids(self, limit: int) -> list[str]:
+        """Ids of all jobs, newest first."""
+        return list(self.redis.zrange(self.key("jobs"), 0, limit - 1, desc=True))
+
+    def batch_ids(self) -> list[str]:
+        """Ids of all batches, newest first."""
+        return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
+
+    def unsealed(self) -> dict[str, int]:
+        """Batches whose manifest is not wholly in, and since when, in ms.
+
+        It comes in right now, or whoever submitted it died over it.
+        """
+        ids = self.batch_ids()
+        with self.redis.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hmget(self.key("batch", batch_id), "sealed", "unsealed_at", "created_at")
+            found = answers(pipe)
+        return {
+            batch_id: int_or_zero(fields[1] or fields[2])
+            for batch_id, fields in zip(ids, found, strict=True)
+            if not isinstance(fields, ResponseError) and fields[0] != "1"
+        }
+
+    def row_ids(self, batch_id: str) -> list[str]:
+        """Ids of a batch's jobs, in the order of its rows."""
+        return list(self.redis.zrange(self.key("rows", batch_id), 0, -1))
+
+    def standing(self, batch_id: str) -> Iterator[list[Standing]]:
+        """Where a batch's jobs stand, a page at a time, in the order of its rows.
+
+        What is gone, or stands nowhere that this version knows, is left out.
+        """
+        rows, start = self.key("rows", batch_id), 0
+        while page := self.redis.zrange(rows, start, start + PAGE - 1):
+            flat = self.scripts.run("standing", *page)
+            yield [
+                Standing(job_id, State(flat[2 * at]), flat[2 * at + 1])
+                for at, job_id in enumerate(page)
+                if flat[2 * at] in _STATES
+            ]
+            start += PAGE
+
+    def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
+        """Ids of the jobs that are held for a reason."""
+        keys = [
+            key
+            for key in self.redis.smembers(self.key("holds"))
+            if key.endswith(f":{reason}") and account in (None, key.rsplit(":", 2)[1])
+        ]
+        return sorted(self.redis.sunion(keys)) if keys else []
+
+    def held_count(self, reason: Reason) -> int:
+        """How many jobs are held for a reason."""
+        return self.counts()[1].get(reason, 0)
+
+    def holding_accounts(self, reason: Reason) -> set[str]:
+        """The accounts on which jobs are held for a reason."""
+        keys = self.redis.smembers(self.key("holds"))
+        return {
+            key.rsplit(":", 2)[1]
+            for key in keys
+            if key.endswith(f":{reason}") and self.redis.exists(key)
+        }
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """A batch's record, or None.
+
+        Raises:
+            UnreadableRecordError: The record makes no sense to this version.
+        """
+        try:
+            fields = self.redis.hgetall(self.key("batch", batch_id))
+        except ResponseError as error:
+            raise UnreadableRecordError(f"batch {batch_id}: {error}") from error
+        return read_batch(batch_id, fields) if fields else None
+
+    def set_aside(self) -> dict[str, str]:
+        """What could not be read and was taken out of everybody's way, each with the reason.
+
+        Jobs by their id, anything else by its key.
+        """
+        return dict(self.redis.hgetall(self.key("unreadable")))
+
+    def pace(self) -> Pace:
+        """What clips took lately, and how many jobs the ticker admits at once."""
+        meta, now = self.key("meta"), self.now_ms()
+        admit, last_tick = self.redis.hmget(meta, "admit", "last_tick")
+        return read_pace(self.redis.hgetall(self.key("pace")), admit, last_tick, now)
+
+    def flows(self) -> dict[str, int]:
+        """The active flows, and how many jobs wait in each."""
+        flows = self.redis.zrange(self.key("flows"), 0, -1)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for flow in flows:
+                pipe.llen(self.key("flow", flow))
+            lengths = zip(flows, answers(pipe), strict=True)
+        return {flow: length for flow, length in lengths if isinstance(length, int)}
+
+    def counts(self) -> tuple[dict[State, int], dict[Reason, int]]:
+        """All jobs by state, and the held ones by reason."""
+        return read_counts(self.redis.hgetall(self.key("counts")))
+
+    def account(self, name: str) -> Account:
+        """What is known of an account; nothing where its record is none."""
+        try:
+            fields = self.redis.hgetall(self.key("account", name))
+        except ResponseError:
+            fields = {}
+        return read_account(name, fields)
+
+    def accounts(self) -> list[Account]:
+        """All accounts whose balance was read."""
+        names = sorted(self.redis.smembers(self.key("accounts")))
+        return [self.account(name) for name in names]

@@ -1,0 +1,1 @@
+"""HTTP connections to the video API, and downloads of finished clips."""

@@ -1,0 +1,73 @@
+"""Folds the events of one message into what a job needs of them."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from worker.nemo.streaming.events import End, Event, Heartbeat, StreamError, Text, ToolActivity
+
+MAX_CHARACTERS = 65_536
+"""The most text that is kept; the latest is kept."""
+
+_TEMPORARY_ISSUE = "i encountered a temporary issue"
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What a message's stream has said so far.
+
+    Attributes:
+        tool_activity: Whether the agent used a tool.
+        error: The first failure that the stream reported.
+        clean: Whether the stream ended cleanly; None while it runs.
+        why: What broke it, if it did not.
+        events: How many events came, heartbeats and the end included.
+        heartbeats: How many of them were heartbeats.
+        skipped: How many frames could not be read; known at the end.
+    """
+
+    tool_activity: bool = False
+    error: StreamError | None = None
+    clean: bool | None = None
+    why: str | None = None
+    events: int = 0
+    heartbeats: int = 0
+    skipped: int = 0
+    _texts: deque[str] = field(default_factory=deque, repr=False)
+    _characters: int = field(default=0, repr=False)
+
+    def add(self, event: Event) -> None:
+        """Take the next event of the stream."""
+        self.events += 1
+        match event:
+            case Text(text):
+                self._keep(text.strip())
+            case ToolActivity():
+                self.tool_activity = True
+            case Heartbeat():
+                self.heartbeats += 1
+            case StreamError():
+                self.error = self.error or event
+            case End(clean, why, skipped):
+                self.clean, self.why, self.skipped = clean, why, skipped
+
+    @property
+    def reply(self) -> str:
+        """The texts for the user, a paragraph each.
+
+        A closing «I encountered a temporary issue» after normal texts is left out (contract,
+        "The message stream").
+        """
+        texts = list(self._texts)
+        normal = [text for text in texts if not text.lower().startswith(_TEMPORARY_ISSUE)]
+        while normal and texts[-1] != normal[-1]:
+            texts.pop()
+        return "\n\n".join(texts)
+
+    def _keep(self, text: str) -> None:
+        text = text[:MAX_CHARACTERS]
+        if not text or (self._texts and self._texts[-1] == text):
+            return
+        self._texts.append(text)
+        self._characters += len(text)
+        while self._characters > MAX_CHARACTERS:
+            self._characters -= len(self._texts.popleft())

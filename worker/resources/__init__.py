@@ -1,0 +1,1 @@
+"""Limits of this machine: native threads, memory for decoding, scratch folders."""

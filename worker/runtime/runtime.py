@@ -1,0 +1,116 @@
+"""What one worker process is made of, opened once from the settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from config.settings import Settings, get_settings
+from worker.accounts.balance_monitor import Treasury
+from worker.accounts.credentials import Accounts
+from worker.ledger.connection import connect
+from worker.ledger.ledger import Ledger
+from worker.ledger.payments import Payments
+from worker.media import MOST_MEMORY
+from worker.nemo.client import NemoClient
+from worker.nemo.http.transport import Identity, detect_platform, open_http
+from worker.resources.memory_shares import Memory
+from worker.runtime.durability import Finding, sentence
+from worker.runtime.leases import Leases
+from worker.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Opens clients of the video API, one for each step."""
+
+    api_url: str
+    web_url: str
+    identity: Identity
+    private_hosts: tuple[str, ...] = ()
+
+    @contextmanager
+    def open(self, token: SecretStr | None) -> Iterator[NemoClient]:
+        """Open a client with a token, or with none to ask for one."""
+        with open_http() as http:
+            yield NemoClient(
+                http,
+                api_url=self.api_url,
+                web_url=self.web_url,
+                identity=self.identity,
+                token=token,
+                private_hosts=self.private_hosts,
+            )
+
+
+@dataclass(slots=True)
+class Duty:
+    """Whether this process takes new work. Set by the bootsteps, read before every claim."""
+
+    draining: bool = False
+    lagging: bool = False
+    against_paying: tuple[Finding, ...] = ()
+
+    @property
+    def may_pay(self) -> bool:
+        """Whether nothing speaks against paying."""
+        return not self.against_paying
+
+    @property
+    def why_not_pay(self) -> str:
+        """What speaks against paying, as a sentence; empty when nothing does."""
+        return sentence(self.against_paying)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts that every stage works with."""
+
+    settings: Settings
+    ledger: Ledger
+    payments: Payments
+    accounts: Accounts
+    treasury: Treasury
+    leases: Leases
+    media: Store
+    output: Store
+    clients: Clients
+    owner: str
+    duty: Duty = field(default_factory=Duty)
+    pictures: Memory = field(default_factory=lambda: Memory(MOST_MEMORY))
+    """What all pictures that are decoded at one time may take."""
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Runtime":
+        """Build all parts. Nothing is sent yet."""
+        ledger = Ledger(connect(settings), settings.namespace, lease_seconds=settings.lease_seconds)
+        payments = Payments(ledger)
+        identity = Identity(
+            platform=detect_platform(Path(__file__).resolve(), settings.skill_platform),
+            version=settings.skill_version,
+        )
+
+        clients = Clients(settings.api_url, settings.web_url, identity, settings.private_hosts)
+        accounts = Accounts(settings, ledger, clients.open)
+        return cls(
+            settings=settings,
+            ledger=ledger,
+            payments=payments,
+            accounts=accounts,
+            treasury=Treasury(settings, ledger, payments, accounts, clients.open),
+            leases=Leases(ledger),
+            media=Store(settings.media_url),
+            output=Store(settings.output_url),
+            clients=clients,
+            owner=uuid4().hex,
+        )
+
+
+@lru_cache(maxsize=1)
+def get_runtime() -> Runtime:
+    """The runtime of this process, opened at the first use: after a fork, never before."""
+    return Runtime.open(get_settings())

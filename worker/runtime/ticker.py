@@ -1,0 +1,125 @@
+"""The ticker: hands out what is due, never more than the Celery queue has room for.
+
+Every worker has one; a short lease in Redis decides which is active. It moves the outbox too,
+and lets the treasury make its round.
+"""
+
+from typing import Any, Final
+
+from celery import Celery
+
+from config.celery import hint_queue
+from worker.faultpoints import around
+from worker.ledger.ledger import HINTS_A_LEASE
+from worker.ledger.model.states import State
+from worker.ledger.webhooks import Hooks
+from worker.runtime.runtime import Runtime
+from worker.runtime.worker_registry import fleet
+
+STAGE_OF: Final = {
+    State.PREPARING: "tasks.prepare",
+    State.GENERATING: "tasks.generate",
+    State.SETTLING: "tasks.settle",
+    State.RENDERING: "tasks.render",
+    State.DELIVERING: "tasks.deliver",
+}
+NOTIFY: Final = "tasks.notify"
+HOOKS: Final = "tasks.hooks"
+UNTOLD_PER_TICK: Final = 200
+RETELL_SECONDS: Final = 30.0
+GETTING_READY: Final = 1.25
+LEADER_SECONDS: Final = 5.0
+"""The longest that nobody leads after a leader died."""
+LEADER_SHARE: Final = 6
+"""Of a job's lease at most this part: a dead leader's jobs must find another one."""
+
+
+class Ticker:
+    """One round at a time; whoever drives it decides when."""
+
+    def __init__(self, app: Celery, runtime: Runtime) -> None:
+        """Open nothing yet."""
+        self._app = app
+        self._runtime = runtime
+        self._ledger = runtime.ledger
+        self._hooks = Hooks(runtime.ledger)
+        self._cap = runtime.settings.hint_cap
+        settings = runtime.settings
+        shortest = 3 * settings.tick_seconds
+        wanted = min(LEADER_SECONDS, settings.lease_seconds / LEADER_SHARE)
+        self._lease_ms = int(max(shortest, wanted) * 1000)
+        self._queue = hint_queue(runtime.settings.namespace)
+
+    def tick(self) -> int:
+        """Make one round, if this worker leads.
+
+        Returns:
+            The number of hints that were sent.
+
+        Raises:
+            RedisError: The records cannot be reached.
+            OperationalError: The queue cannot be reached. What was not sent comes up again after
+                its grace.
+        """
+        return self._hand_out() if self.lead() else 0
+
+    def lead(self) -> bool:
+        """Take or keep the ticker's lease."""
+        key, owner = self._ledger.key("ticker"), self._runtime.owner
+        redis = self._ledger.redis
+        if redis.set(key, owner, nx=True, px=self._lease_ms):
+            return True
+        if redis.get(key) != owner:
+            return False
+        redis.pexpire(key, self._lease_ms)
+        return True
+
+    def stand_down(self) -> None:
+        """Give the lease back, so that another worker leads at once."""
+        key = self._ledger.key("ticker")
+        if self._ledger.redis.get(key) == self._runtime.owner:
+            self._ledger.redis.delete(key)
+
+    def room(self) -> int:
+        """Free places in the Celery queue, asked of the broker, which may be another server."""
+        with self._app.connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            return self._cap - int(channel._size(self._queue))  # noqa: SLF001 - kombu has no other
+
+    def _hand_out(self) -> int:
+        room = self.room()
+        admit = min(fleet(self._ledger).stream_slots, self._in_flight())
+        due = self._ledger.due(self._cap, room=room, admit=admit, grace=self._grace(room))
+        with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
+            for job_id, state in due:
+                self._hint(STAGE_OF[state], job_id, producer)
+            untold = self._ledger.untold(max(0, min(room - len(due), UNTOLD_PER_TICK)))
+            for entry in untold:
+                self._ledger.tell_later(entry, RETELL_SECONDS)
+                self._hint(NOTIFY, entry, producer)
+            # They come last and are few: no job waits for somebody else's server.
+            receivers = self._hooks.ring() if room > len(due) + len(untold) else []
+            for receiver in receivers:
+                self._hint(HOOKS, receiver, producer)
+        return len(due) + len(untold) + len(receivers)
+
+    def _grace(self, room: int) -> float:
+        """Seconds until a hint that led to no claim counts as lost.
+
+        The longer the queue, the longer a hint may wait in it without being lost.
+        """
+        lease = self._runtime.settings.lease_seconds
+        waiting = min(1.0, (self._cap - room) / self._cap)
+        return lease / HINTS_A_LEASE * (1 - waiting) + lease * waiting
+
+    def _in_flight(self) -> int:
+        """The jobs that the accounts bear at once, and a few that get ready meanwhile."""
+        cap = self._runtime.settings.account_in_flight
+        accounts = map(self._ledger.account, self._runtime.accounts.names())
+        return int(sum(min(cap, account.window) for account in accounts) * GETTING_READY) + 2
+
+    def _hint(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401 - kombu's
+        with around("hint"):
+            self._app.send_task(
+                task, args=[argument], queue=self._queue, producer=producer, retry=False
+            )

@@ -1,0 +1,1 @@
+"""Stores of files, and the local paths that other services may name."""

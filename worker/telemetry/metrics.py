@@ -1,0 +1,180 @@
+"""The figures that a worker tells Prometheus, read at each scrape; docs/metrics.md names them.
+
+Those of the service come from Redis and are the same whichever worker is asked; those of the
+process are its own. No label has a value that a job, a batch or a caller could choose.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from kombu.transport.redis import PRIORITY_STEPS, Channel
+from prometheus_client import Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+
+from config.celery import SUBMIT_QUEUE, hint_queue
+from worker.ledger.model.states import HOLDS, State
+from worker.ledger.reader import Reader
+from worker.runtime.durability import CHECKS
+from worker.runtime.runtime import Runtime
+from worker.telemetry.overview import Dates, Overview, Purse, look
+
+log = structlog.get_logger(__name__)
+
+LOST: Final = "lost"
+"""The outcome of a step whose job belonged to somebody else by its end."""
+BROKER_UP: Final = "Whether the broker answered this scrape."
+STEPS: Final = Counter(
+    "reelqueue_steps",
+    "Steps that this process did, by stage and by the state that followed.",
+    ("stage", "outcome"),
+    registry=None,
+)
+
+
+class Metrics(Collector):
+    """All figures, as one worker knows them.
+
+    Args:
+        runtime: This process.
+        records: The records, on a client that gives up soon.
+        broker: The Celery queues, on such a client; its own annotations do not tell what it gives.
+    """
+
+    def __init__(self, runtime: Runtime, records: Reader, broker: Any) -> None:  # noqa: ANN401
+        self._runtime = runtime
+        self._records = records
+        self._broker = broker
+        self._away: set[str] = set()
+
+    def collect(self) -> Iterator[Metric]:
+        """Look at everything now; a server that does not answer leaves its figures out."""
+        try:
+            overview = look(self._records, self._runtime.accounts.names())
+        except RedisError as error:
+            self._tell_once("records", error)
+            overview = None
+        else:
+            self._away.discard("records")
+        yield _gauge("up", "Whether Redis answered this scrape.", overview is not None)
+        if overview is not None:
+            yield from _service(overview)
+            yield from _accounts(overview.purses, self._runtime.settings.account_in_flight)
+        yield from self._queues()
+        yield from self._process()
+
+    def _tell_once(self, what: str, error: RedisError) -> None:
+        """One line for an outage, not one for each scrape."""
+        if what not in self._away:
+            log.warning("a scrape got no answer", about=what, error=str(error))
+        self._away.add(what)
+
+    def _queues(self) -> Iterator[Metric]:
+        """What waits in the Celery queues; the broker may be another server."""
+        queues = {
+            "hints": hint_queue(self._runtime.settings.namespace),
+            "submissions": SUBMIT_QUEUE,
+        }
+        try:
+            with self._broker.pipeline(transaction=False) as pipe:
+                for queue in queues.values():
+                    for step in PRIORITY_STEPS:
+                        pipe.llen(f"{queue}{Channel.sep}{step}" if step else queue)
+                lengths = pipe.execute()
+        except RedisError as error:
+            self._tell_once("queues", error)
+            yield _gauge("broker_up", BROKER_UP, False)
+            return
+        self._away.discard("queues")
+        steps = len(PRIORITY_STEPS)
+        waiting = {
+            name: sum(lengths[at * steps : (at + 1) * steps]) for at, name in enumerate(queues)
+        }
+        yield _gauge("broker_up", BROKER_UP, True)
+        yield _gauges("queue_messages", "Messages in a Celery queue.", "queue", waiting)
+
+    def _process(self) -> Iterator[Metric]:
+        duty, leases = self._runtime.duty, self._runtime.leases
+        wrong = {finding.check for finding in duty.against_paying}
+        obstacles = {check: check in wrong for check in CHECKS}
+        yield _gauge("worker_leases", "Jobs that this process works on.", len(leases))
+        yield _gauge("worker_streams", "Paid streams that it follows.", leases.streams())
+        yield _gauge("worker_may_pay", "Whether it may send paid messages.", duty.may_pay)
+        yield _gauges("worker_pay_obstacle", "What speaks against paying.", "check", obstacles)
+        yield _gauge(
+            "worker_lagging", "Whether it is overloaded, and claims nothing.", duty.lagging
+        )
+        yield _gauge("worker_draining", "Whether it stops, and claims nothing.", duty.draining)
+        for family in STEPS.collect():
+            # When each series began is of no use to anybody, and doubles them.
+            family.samples = [each for each in family.samples if each.name.endswith("_total")]
+            yield family
+
+
+def _service(overview: Overview) -> Iterator[Metric]:
+    states = {state.value: overview.states.get(state, 0) for state in State}
+    held = {reason.value: overview.held.get(reason, 0) for reason in sorted(HOLDS)}
+    yield _gauges("jobs", "Jobs in a state; queued is the backlog.", "state", states)
+    yield _gauges("held_jobs", "Jobs held for a reason.", "reason", held)
+    clips = CounterMetricFamily("reelqueue_clips", "Clips that were ever delivered.")
+    clips.add_metric((), overview.clips)
+    yield clips
+    yield from _dates("agenda", "Jobs on the agenda", overview.agenda)
+    yield from _dates("outbox", "Ends and holds yet to be told", overview.outbox)
+    yield _gauge("webhooks_owed", "Messages owed to receivers of webhooks.", overview.webhooks)
+    yield _gauge("set_aside_records", "Records that cannot be read.", overview.set_aside)
+    if overview.ticker_silence is not None:
+        silence = overview.ticker_silence
+        yield _gauge("ticker_silence_seconds", "Since jobs were last handed out.", silence)
+    yield _gauge("workers", "Workers that are alive and take work.", overview.fleet.workers)
+    yield _gauge("slots", "Slots of all these workers.", overview.fleet.slots)
+
+
+def _dates(name: str, what: str, dates: Dates) -> Iterator[Metric]:
+    yield _gauge(f"{name}_waiting", f"{what}.", dates.waiting)
+    yield _gauge(f"{name}_due", f"{what} whose time has come.", dates.due)
+    yield _gauge(f"{name}_oldest_due_seconds", "How long the first of them is due.", dates.oldest)
+
+
+def _accounts(purses: Sequence[Purse], cap: int) -> Iterator[Metric]:
+    """The money of an account whose balance was never read is not known: it is left out."""
+    known = [purse for purse in purses if purse.account.is_read]
+
+    def of(
+        which: Sequence[Purse], name: str, about: str, figure: Callable[[Purse], float]
+    ) -> Metric:
+        values = {purse.account.name: figure(purse) for purse in which}
+        return _gauges(f"account_{name}", about, "account", values)
+
+    yield of(
+        known, "available_credits", "Free to spend, as last read.", lambda p: p.account.available
+    )
+    yield of(known, "balance_age_seconds", "Since that was read.", lambda p: p.balance_age)
+    yield of(
+        purses,
+        "reserved_credits",
+        "For messages that are not settled.",
+        lambda p: p.account.reserved,
+    )
+    yield of(purses, "spent_credits", "What messages have cost.", lambda p: p.account.spent)
+    yield of(purses, "messages_in_flight", "Paid messages under way.", lambda p: p.in_flight)
+    yield of(
+        purses,
+        "messages_window",
+        "The most that may be under way now.",
+        lambda p: min(cap, int(p.account.window)),
+    )
+    yield of(purses, "cooling_seconds", "Rest after a 429 that is left.", lambda p: p.cooling)
+
+
+def _gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"reelqueue_{name}", about, value=value)
+
+
+def _gauges(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"reelqueue_{name}", about, labels=(label,))
+    for of, value in values.items():
+        family.add_metric((of,), value)
+    return family
