@@ -3,7 +3,6 @@
 A row that cannot be used does not stop the others: it is named with its line and the reason.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from tasks.manifests.reader import (
 )
 from tasks.manifests.rejects import COLUMNS, ROW, CsvRejects, JsonlRejects, Rejects
 from tasks.schema.payload import ImageJob, InvalidPayloadError
+from tasks.schema.prompt_template import PLACE, filled
 
 IMAGE_SUFFIXES: Final = frozenset(
     {
@@ -33,7 +33,6 @@ IMAGE_SUFFIXES: Final = frozenset(
 
 _NOT_A_COLUMN: Final = frozenset({"version", "media", "data", "attach_names"})
 _OURS: Final = frozenset(ImageJob.model_fields) - _NOT_A_COLUMN
-_PLACE: Final = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +149,6 @@ def rows(lines: Iterable[Line], prompt: str | None = None) -> Iterator[Row]:
             yield Row(line, None, str(error), place)
 
 
-def filled(prompt: str, given: Mapping[str, object]) -> str:
-    """A prompt with each ``{column}`` filled in.
-
-    Raises:
-        InvalidPayloadError: A column is missing or empty.
-    """
-    missing = [name for name in _PLACE.findall(prompt) if given.get(name) in (None, "")]
-    if missing:
-        raise InvalidPayloadError(
-            [f"prompt: the row has no {', '.join('{' + name + '}' for name in missing)}"]
-        )
-    return _PLACE.sub(lambda place: str(given[place[1]]), prompt)
-
-
 def _job(fields: Mapping[str, object], prompt: str | None) -> ImageJob:
     payload: dict[str, Any] = {}
     data: dict[str, object] = {}
@@ -202,7 +187,7 @@ def _place(line: Line) -> int:
 def _check_places(prompt: str | None, header: Header) -> None:
     """Refuse a template that no row can fill, before each of them is refused for it."""
     known = set(header.columns) | {column.lower() for column in header.columns} & _OURS
-    missing = [name for name in _PLACE.findall(prompt or "") if name not in known]
+    missing = [name for name in PLACE.findall(prompt or "") if name not in known]
     if missing:
         raise ManifestError(
             f"The prompt asks for {', '.join('{' + name + '}' for name in missing)}; the columns "

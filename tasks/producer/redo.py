@@ -8,11 +8,11 @@ import hashlib
 from dataclasses import replace
 from itertools import count
 
-from tasks.manifests.manifest import filled
 from tasks.producer.job_factory import new_job, refuse_conflict
 from tasks.producer.producer import Producer, Submission
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for
+from tasks.schema.prompt_template import filled
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import SINGLE, NewJob

@@ -15,7 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, hosts_allowed, resolve
-from worker.nemo.http.transport import shared_tls
+from worker.egress.tls import shared_tls
 
 WAITS: Final = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
 """Seconds before each further try: about a day in all."""

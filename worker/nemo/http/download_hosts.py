@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from worker.egress.guard import ForbiddenHostError, PinnedBackend, hosts_allowed, is_public
-from worker.nemo.http.transport import shared_tls
+from worker.egress.tls import shared_tls
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 

@@ -1,8 +1,6 @@
 """How bytes reach the video API: connections, headers, and what broken ones mean."""
 
-import functools
 import itertools
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from worker.egress.tls import shared_tls
 from worker.faultpoints import around
 from worker.nemo.envelope import Answer
 from worker.nemo.errors import BadAnswer, Call, NoAnswer, TokenRefused, Unreachable
@@ -94,12 +93,6 @@ def bearer(call: Call, token: SecretStr | None) -> dict[str, str]:
     if not _fits_header(secret):
         raise TokenRefused(call, "the access token holds characters that no header can carry")
     return {"Authorization": f"Bearer {secret}"}
-
-
-@functools.cache
-def shared_tls() -> ssl.SSLContext:
-    """Build the one TLS context of the process at its first use: each costs about 20 ms."""
-    return httpx.create_ssl_context()
 
 
 def open_http() -> httpx.Client:

@@ -6,8 +6,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from worker.egress.tls import shared_tls
 from worker.nemo.errors import Call, TokenRefused
-from worker.nemo.http.transport import Identity, bearer, detect_platform, open_http, shared_tls
+from worker.nemo.http.transport import Identity, bearer, detect_platform, open_http
 
 
 @pytest.mark.parametrize(
