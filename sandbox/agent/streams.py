@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sandbox.agent.script import HEARTBEATS, Beat, Script, Stage, Voice
-from sandbox.api.responses import RefusalError
 from sandbox.clock import Clock
 from sandbox.faults import Fault
 from sandbox.options import Options
+from sandbox.responses import RefusalError
 from sandbox.seeded_random import draw
 from sandbox.state.call_log import Ledger, MessageEntry
 from sandbox.state.projects import Clip, Project

@@ -6,8 +6,8 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from sandbox.api.middleware import BACKEND, Handler, body_of
-from sandbox.api.responses import RefusalError, bare
 from sandbox.faults import FAULTS
+from sandbox.responses import RefusalError, bare
 from sandbox.state.accounts import Account
 
 _PAGE = """<!doctype html>

@@ -6,8 +6,8 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 from sandbox.api.middleware import BACKEND, account_of, fault_of, hang_up, on
-from sandbox.api.responses import RefusalError
 from sandbox.faults import Call, Fault
+from sandbox.responses import RefusalError
 from sandbox.state.renders import Render
 
 _VIDEO = "video/mp4"

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from sandbox.api.responses import RefusalError
 from sandbox.backend import Backend
 from sandbox.faults import Call, Fault, Hit
+from sandbox.responses import RefusalError
 from sandbox.state.accounts import Account
 from sandbox.state.call_log import RequestEntry
 

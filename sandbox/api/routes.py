@@ -16,8 +16,8 @@ from sandbox.api.middleware import (
     is_attributed,
     on,
 )
-from sandbox.api.responses import RefusalError, bare, enveloped
 from sandbox.faults import Call
+from sandbox.responses import RefusalError, bare, enveloped
 from sandbox.state.accounts import Account
 from sandbox.state.call_log import SessionEntry, UploadEntry
 from sandbox.state.projects import Json, Project, Upload, ready_for_export

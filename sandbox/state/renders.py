@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from sandbox.api.responses import RefusalError
 from sandbox.clock import Clock
 from sandbox.faults import Fault
 from sandbox.options import Options
+from sandbox.responses import RefusalError
 from sandbox.seeded_random import draw
 from sandbox.state.call_log import Ledger, RenderEntry
 from sandbox.state.projects import Clip, Json, Project

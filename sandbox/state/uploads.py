@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from sandbox.api.responses import RefusalError
+from sandbox.responses import RefusalError
 from sandbox.state.projects import Upload
 
 CHUNK = 64 * 1024
