@@ -15,7 +15,7 @@ from tasks.schema.payload import (
     media_key,
 )
 from worker.media.file_types import recognise
-from worker.media.prepared import sha256_of
+from worker.media.prepared_file import sha256_of
 from worker.media.refusals import (
     MediaRefused,
     admit,

@@ -10,7 +10,7 @@ from tasks.step.step import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.media.clips import BadClip, Clip, Finding, check, inspect, make_poster, probe
-from worker.media.prepared import sha256_of
+from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (
     NemoError,

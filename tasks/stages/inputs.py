@@ -12,7 +12,7 @@ from tasks.step.session_acquire import follows, shares
 from tasks.step.step import Step
 from worker.egress.sources import fetch_image
 from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, memory_for, prepare_image
-from worker.resources.memory_shares import Memory
+from worker.resources.memory_budget import Memory
 from worker.resources.offload import offload
 from worker.storage.allowed_paths import copy_file
 

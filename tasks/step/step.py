@@ -35,7 +35,7 @@ from worker.nemo.errors import (
     TokenRefused,
 )
 from worker.policy import Action, Decision, Moment, decide, found, growing_wait
-from worker.resources.memory_shares import MemoryTakenError
+from worker.resources.memory_budget import MemoryTakenError
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.storage.store import NotStored, StoreFailed

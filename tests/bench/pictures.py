@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tests.unit.worker.media.pictures import camera_data
+from tests.unit.worker.media.sample_media import camera_data
 from worker.media import MOST_MEMORY
 
 PROGRAM = """
@@ -25,7 +25,7 @@ from pathlib import Path
 import gevent
 from tasks.stages.inputs import within
 from worker.media import prepare_image
-from worker.resources.memory_shares import Memory
+from worker.resources.memory_budget import Memory
 
 def peak():
     # Not getrusage: what that tells goes on from the process that started this one.

@@ -6,7 +6,7 @@ All of it blocks: call it through `worker.resources.offload`.
 from worker.media.attachments import check_attachment
 from worker.media.image_headers import MOST_MEMORY, memory_for
 from worker.media.images import contrast_of, prepare_image
-from worker.media.prepared import PreparedFile, PreparedImage
+from worker.media.prepared_file import PreparedFile, PreparedImage
 from worker.media.refusals import MAX_SOURCE_BYTES, MediaRefused
 
 __all__ = [

@@ -7,7 +7,7 @@ import av
 
 from worker.media.file_types import AAC, AVI, M4A, MKV, MOV, MP3, MP4, WAV, WEBM, recognise
 from worker.media.images import prepare_image
-from worker.media.prepared import PreparedFile, fitting_name, sha256_of
+from worker.media.prepared_file import PreparedFile, fitting_name, sha256_of
 from worker.media.refusals import (
     MAX_BYTES,
     admit,

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image, ImageChops, ImageStat
 
-from worker.media.prepared import sha256_of
+from worker.media.prepared_file import sha256_of
 
 LENGTH_TOLERANCE: Final = 0.5
 """How far a clip's length may be from what was asked for, in seconds."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 from worker.media.file_types import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, Kind
 from worker.media.image_headers import MAX_SIDE, Facts, look, opened, picture_of, size_of
 from worker.media.metadata import MalformedError, strip_metadata
-from worker.media.prepared import PreparedImage, fitting_name, sha256_of
+from worker.media.prepared_file import PreparedImage, fitting_name, sha256_of
 from worker.media.refusals import MAX_BYTES, megabytes, too_large
 
 _CONVERTED: Final = frozenset({HEIC, AVIF, TIFF, BMP})

@@ -13,7 +13,7 @@ from worker.nemo.draft import Draft
 from worker.nemo.envelope import DONE, code_of, read_envelope
 from worker.nemo.errors import BadAnswer, Call, NemoError, TokenRefused
 from worker.nemo.http.download import DOWNLOAD_SECONDS, Download, Source, clip_url, fetch
-from worker.nemo.http.download_hosts import Outside
+from worker.nemo.http.download_clients import Outside
 from worker.nemo.http.transport import Identity, bearer, exchange, open_http
 from worker.nemo.responses import (
     Balance,

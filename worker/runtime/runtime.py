@@ -18,7 +18,7 @@ from worker.ledger.payments import Payments
 from worker.media import MOST_MEMORY
 from worker.nemo.client import NemoClient
 from worker.nemo.http.transport import Identity, detect_platform, open_http
-from worker.resources.memory_shares import Memory
+from worker.resources.memory_budget import Memory
 from worker.runtime.durability import Finding, sentence
 from worker.runtime.leases import Leases
 from worker.storage.store import Store

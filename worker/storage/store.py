@@ -22,7 +22,7 @@ import fsspec
 
 from config.redaction import redact
 from worker.faultpoints import around
-from worker.media.prepared import sha256_of
+from worker.media.prepared_file import sha256_of
 from worker.resources.offload import offload
 from worker.resources.scratch import scratch
 

@@ -12,7 +12,7 @@ from worker.egress.guard import ForbiddenHostError
 from worker.faultpoints import around
 from worker.nemo.envelope import read_envelope
 from worker.nemo.errors import BadAnswer, Call, NoAnswer
-from worker.nemo.http.download_hosts import Outside
+from worker.nemo.http.download_clients import Outside
 from worker.nemo.http.transport import failures_of, read_answer
 
 MAX_REDIRECTS = 3

@@ -23,7 +23,7 @@ from tests.unit.tasks.conftest import Desk
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.payments import Payments
-from worker.media.prepared import sha256_of
+from worker.media.prepared_file import sha256_of
 
 
 def test_a_key_is_one_job_for_ever(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from tests.unit.worker.media.test_clips import clip
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
-from worker.media.prepared import sha256_of
+from worker.media.prepared_file import sha256_of
 from worker.nemo.errors import Unreachable
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime

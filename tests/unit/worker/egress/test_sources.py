@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.worker.egress.web import (
+from tests.unit.worker.egress.loopback_site import (
     LOOPBACK,
     PICTURE,
     Site,

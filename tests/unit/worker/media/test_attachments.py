@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.worker.media.pictures import camera_data, film, picture, save
+from tests.unit.worker.media.sample_media import camera_data, film, picture, save
 from worker.media import MediaRefused, PreparedFile, PreparedImage, check_attachment
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from tests.unit.worker.media.pictures import (
+from tests.unit.worker.media.sample_media import (
     CANARY,
     LEFT,
     RIGHT,

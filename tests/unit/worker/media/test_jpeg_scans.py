@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.worker.media.pictures import camera_data, picture
+from tests.unit.worker.media.sample_media import camera_data, picture
 from worker.media.jpeg_scans import comes_in_rows
 
 

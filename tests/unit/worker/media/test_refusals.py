@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.unit.worker.media.pictures import camera_data, picture, prepared_within, save
+from tests.unit.worker.media.sample_media import camera_data, picture, prepared_within, save
 from worker.media import MediaRefused, prepare_image
 from worker.media.image_headers import MAX_PIXELS
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.unit.worker.nemo.conftest import NOW, TOKEN
-from tests.unit.worker.nemo.loopback import Handler, Reply, Server, in_json, recorded
+from tests.unit.worker.nemo.loopback_server import Handler, Reply, Server, in_json, recorded
 from worker.nemo.client import NemoClient, RenderState, RenderStatus
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (

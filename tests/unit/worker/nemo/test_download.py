@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.unit.worker.nemo.conftest import TOKEN
-from tests.unit.worker.nemo.loopback import Handler, Reply, Server, in_json, serving
+from tests.unit.worker.nemo.loopback_server import Handler, Reply, Server, in_json, serving
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import (
     BadAnswer,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.worker.nemo.loopback import FIXTURES
+from tests.unit.worker.nemo.loopback_server import FIXTURES
 from worker.nemo.streaming.events import (
     MAX_HELD_CHARACTERS,
     Event,

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.worker.nemo.conftest import TOKEN
-from tests.unit.worker.nemo.loopback import FIXTURES, PATIENCE, Handler, Reply, Server, in_json
+from tests.unit.worker.nemo.loopback_server import (
+    FIXTURES,
+    PATIENCE,
+    Handler,
+    Reply,
+    Server,
+    in_json,
+)
 from tests.unit.worker.nemo.test_events import HEARTBEATS, RECORDED
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import BadAnswer, NemoError, NoAnswer, SessionNotFound

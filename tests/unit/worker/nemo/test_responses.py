@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.worker.nemo.loopback import FIXTURES
+from tests.unit.worker.nemo.loopback_server import FIXTURES
 from worker.nemo.errors import BadAnswer, Call
 from worker.nemo.responses import (
     Balance,

@@ -11,7 +11,7 @@ from httpx_sse import EventSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.worker.nemo.loopback import FIXTURES
+from tests.unit.worker.nemo.loopback_server import FIXTURES
 from worker.nemo.streaming.sse import Comment, Frame, SseDecoder
 
 RECORDINGS = sorted((FIXTURES / "run_sse").glob("*.sse"))

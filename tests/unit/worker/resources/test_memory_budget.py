@@ -11,7 +11,7 @@ import pytest
 from tests.bench.pictures import peak_of, phone_picture
 from tests.support.waiting import wait_until
 from worker.media import memory_for
-from worker.resources.memory_shares import Memory, MemoryTakenError
+from worker.resources.memory_budget import Memory, MemoryTakenError
 
 
 def test_never_more_is_given_out_than_there_is(seed: int) -> None:
