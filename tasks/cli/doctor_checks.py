@@ -26,13 +26,13 @@ def examine(producer: Producer) -> Iterator[Finding]:
     redis = _redis(producer)
     yield redis
     if redis.ok:
-        with producer.reaching():
+        with producer.redis_errors():
             yield from inspect(producer.ledger)
     yield _broker(producer.settings)
     yield _store("media store", producer.settings.media_url, producer.media.check)
     yield _store("output store", producer.settings.output_url, producer.output.check)
     if redis.ok:
-        with producer.reaching():
+        with producer.redis_errors():
             yield _workers(producer)
             yield _outbox(producer)
             yield _manifests(producer)

@@ -106,7 +106,7 @@ def submit_batch(
     contents = Contents(keep_in(producer.media), manifest.folder)
     if name is None:
         _refuse_a_strangers_batch(producer, manifest, done.batch_id, first, contents)
-    with producer.reaching():
+    with producer.redis_errors():
         ledger.open_batch(done.batch_id, title, ledger.now_ms(), manifest.source)
         mode = ledger.share_sessions(done.batch_id, session)
         if mode != session:
@@ -127,7 +127,7 @@ def submit_batch(
             on_the_way.append(judged(told, done.batch_id, contents))
             yield [row.new for row in on_the_way[-1] if isinstance(row, Entry)]
 
-    with producer.reaching():
+    with producer.redis_errors():
         for answers in ledger.submit_pages(made()):
             _settle(on_the_way.popleft(), answers, done, rejects)
         ledger.seal_batch(done.batch_id)
@@ -200,7 +200,7 @@ def _refuse_a_strangers_batch(
     Raises:
         BatchNameTaken: The batch is of another file, and knows none of these rows.
     """
-    with producer.reaching():
+    with producer.redis_errors():
         batch = producer.ledger.batch(batch_id)
         if batch is None or not batch.source or batch.source == manifest.source:
             return

@@ -85,7 +85,7 @@ def try_batch(
 
 def _count(producer: Producer, page: list[Entry | Refused], tally: _Tally) -> None:
     entries = [row for row in page if isinstance(row, Entry)]
-    with producer.reaching():
+    with producer.redis_errors():
         known = producer.ledger.known(entry.new.key for entry in entries)
     taken = {entry.new.key: at[1] for entry, at in zip(entries, known, strict=True) if at}
     for row in page:
@@ -138,7 +138,7 @@ def _look(entry: Entry, tally: _Tally) -> float | str:
 def _seconds(producer: Producer, new: Counter[str], batch_id: str, session: SessionMode) -> float:
     if not new:
         return 0.0
-    with producer.reaching():
+    with producer.redis_errors():
         pace, flows = producer.ledger.pace(), producer.ledger.flows()
     if session is SessionMode.SHARED:
         return round(seconds_for(new.total(), 0, pace, places=1), 1)

@@ -78,7 +78,7 @@ def say(
 
 
 def _job(producer: Producer, job_id: str) -> Job:
-    with producer.reaching():
+    with producer.redis_errors():
         job = producer.ledger.job(job_id)
         batch = producer.ledger.batch(job_id) if job is None else None
     if batch is not None:
@@ -96,7 +96,7 @@ def _export(producer: Producer, job: Job) -> Answer:
     if result.video is not None:
         return Answer(Intent.EXPORT, f"The clip is there: {result.video.path or result.video.url}")
     if job.fact("draft"):
-        with producer.reaching():
+        with producer.redis_errors():
             if job.state is State.HELD:
                 done = producer.ledger.release(job.id, who="say: export")
             elif job.state is State.FAILED:
@@ -171,7 +171,7 @@ def _upload_one(producer: Producer, job: Job, session_id: str, path: Path) -> No
         except MediaRefused as error:
             raise NotSayable(f"{error.message} {error.remedy}") from None
         known = producer.ledger.key("uploaded", session_id)
-        with producer.reaching():
+        with producer.redis_errors():
             if not producer.ledger.redis.sadd(known, file.sha256):
                 return
         try:
@@ -219,7 +219,7 @@ def _edit(
         }
     )
     new_id = job_id_for(payload.key)
-    with producer.reaching():
+    with producer.redis_errors():
         known = producer.ledger.job(new_id) if key else None
     # A repetition is answered whatever has become of the job since.
     if known is None:
@@ -235,7 +235,7 @@ def _edit(
         parent_id=job.id,
         follows=job.id,
     )
-    with producer.reaching():
+    with producer.redis_errors():
         answer = producer.ledger.submit(new)
         refuse_conflict(payload, answer)
         if answer.verdict == "DUPLICATE":

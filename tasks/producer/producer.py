@@ -90,7 +90,7 @@ class Producer:
         )
 
     @contextmanager
-    def reaching(self) -> Iterator[None]:
+    def redis_errors(self) -> Iterator[None]:
         """Say what to do when Redis does not answer, or refuses: a full disk, no memory.
 
         Raises:
@@ -115,7 +115,7 @@ class Producer:
         Raises:
             RedisUnavailable: It does not.
         """
-        with self.reaching():
+        with self.redis_errors():
             self.ledger.redis.ping()
 
     def clip_price(self) -> float:
@@ -124,7 +124,7 @@ class Producer:
         Raises:
             RedisUnavailable: Redis does not answer.
         """
-        with self.reaching():
+        with self.redis_errors():
             accounts = self.ledger.accounts()
         at_least = float(self.settings.clip_cost)
         return max((account.price(at_least) for account in accounts), default=at_least)
@@ -161,7 +161,7 @@ class Producer:
             RedisUnavailable: Redis does not answer.
         """
         self.refuse_webhook(job.webhook)
-        with self.reaching():
+        with self.redis_errors():
             answer = self.ledger.submit(new_job(job))
             refuse_conflict(job, answer)
             if answer.verdict == "DUPLICATE":
@@ -196,7 +196,7 @@ class Producer:
             UnknownId: There is no such job.
             RedisUnavailable: Redis does not answer.
         """
-        with self.reaching():
+        with self.redis_errors():
             job = next(self.ledger.jobs([job_id]), None)
         if job is None:
             raise UnknownId(f"There is no job {job_id}.")
@@ -205,7 +205,7 @@ class Producer:
     def get_many(self, job_ids: Iterable[str]) -> Iterator[Result]:
         """The records of many jobs, in order; those that are gone are left out."""
         for chunk in pages(job_ids):
-            with self.reaching():
+            with self.redis_errors():
                 jobs = list(self.ledger.jobs(chunk))
             yield from (result_of(job, self.output) for job in jobs)
 
@@ -216,7 +216,7 @@ class Producer:
             UnknownId: There is no such batch.
             RedisUnavailable: Redis does not answer.
         """
-        with self.reaching():
+        with self.redis_errors():
             batch = self.ledger.batch(batch_id)
             pace, flows = self.ledger.pace(), self.ledger.flows()
         if batch is None:
@@ -236,7 +236,7 @@ class Producer:
         last: set[str] = set()
         start = 0
         while True:
-            with self.reaching():
+            with self.redis_errors():
                 page = list(
                     self.ledger.redis.zrange(index, start, start + PAGE - 1, desc=newest_first)
                 )
@@ -247,7 +247,7 @@ class Producer:
 
     def batches(self) -> Iterator[Batch]:
         """The records of all batches, newest first."""
-        with self.reaching():
+        with self.redis_errors():
             batch_ids = self.ledger.batch_ids()
         return map(self._listed_batch, batch_ids)
 
@@ -265,7 +265,7 @@ class Producer:
             UnknownId: It is neither's.
             RedisUnavailable: Redis does not answer.
         """
-        with self.reaching():
+        with self.redis_errors():
             if self.ledger.batch(any_id) is not None:
                 return True
             if next(self.ledger.jobs([any_id]), None) is not None:
@@ -304,9 +304,9 @@ class Producer:
             RedisUnavailable: Redis does not answer.
         """
         if not self.is_batch(any_id):
-            with self.reaching():
+            with self.redis_errors():
                 return _summed(any_id, Counter([self.ledger.cancel(any_id)]))
-        with self.reaching():
+        with self.redis_errors():
             # What waits first: so it cannot start meanwhile.
             verdicts = Counter(self.ledger.cancel_waiting(any_id))
             # What is paid was asked already, or is asked now; it is counted once.
@@ -349,7 +349,7 @@ class Producer:
         Raises:
             RedisUnavailable: Redis does not answer.
         """
-        with self.reaching():
+        with self.redis_errors():
             held = self.ledger.held_ids(reason)
             verdicts = Counter(self.ledger.release_many(held, mode=mode, who=who))
         return _summed(reason.value, verdicts)
@@ -360,18 +360,18 @@ class Producer:
         Raises:
             RedisUnavailable: Redis does not answer.
         """
-        with self.reaching():
+        with self.redis_errors():
             verdicts = Counter(self.ledger.release_many(self.ledger.set_aside()))
         return _summed("set-aside", verdicts)
 
     def pause(self, batch_id: str) -> bool:
         """Let no further job of a batch start. False: there is no such batch."""
-        with self.reaching():
+        with self.redis_errors():
             return self.ledger.pause(batch_id)
 
     def resume(self, batch_id: str) -> bool:
         """Let the jobs of a batch start again. False: there is no such batch."""
-        with self.reaching():
+        with self.redis_errors():
             return self.ledger.resume(batch_id)
 
     def _change(
@@ -379,10 +379,10 @@ class Producer:
     ) -> Change:
         """Change one job, or those of a batch that stand where the change concerns them."""
         if not self.is_batch(any_id):
-            with self.reaching():
+            with self.redis_errors():
                 return _summed(any_id, Counter(change([any_id])))
         verdicts: Counter[str] = Counter()
-        with self.reaching():
+        with self.redis_errors():
             for page in self.ledger.standing(any_id):
                 verdicts.update(change([job.job_id for job in page if job.state is concerned]))
         return _summed(any_id, verdicts)

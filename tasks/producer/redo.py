@@ -35,7 +35,7 @@ def redo(
         KeyConflict: The key is known with something else.
         RedisUnavailable: Redis does not answer.
     """
-    with producer.reaching():
+    with producer.redis_errors():
         parent = producer.ledger.job(job_id)
     if parent is None:
         raise UnknownId(f"There is no job {job_id}.")
@@ -47,7 +47,7 @@ def redo(
     if prompt is not None:
         payload["prompt"] = filled(prompt, {**payload.get("data", {}), **payload})
     job = ImageJob.read(payload)
-    with producer.reaching():
+    with producer.redis_errors():
         return _keyed(producer, parent, job) if key else _next(producer, parent, job)
 
 

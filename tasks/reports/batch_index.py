@@ -28,7 +28,7 @@ def write_inventory(producer: Producer, batch_id: str) -> bool:
         StoreFailed: It could not be stored; what was there before is still there.
         RedisUnavailable: Redis does not answer.
     """
-    with producer.reaching():
+    with producer.redis_errors():
         batch = producer.ledger.batch(batch_id)
         pruned = producer.ledger.redis.hget(producer.ledger.key("batch", batch_id), "pruned")
     if batch is None or not batch.total or pruned:

@@ -215,7 +215,7 @@ class Conversation:
         self._choose(results, before)
 
     def _see_that_a_worker_runs(self) -> None:
-        with self.producer.reaching():
+        with self.producer.redis_errors():
             alive = fleet(self.producer.ledger).workers
         if not alive:
             _tell("No worker runs, so nothing moves until one does: `reelqueue worker`.")

@@ -1,4 +1,4 @@
-"""A producer on an empty namespace, and records to look at."""
+"""Fixtures: settings, a producer on an empty database, and the command line."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,43 +18,43 @@ from tests.support.waiting import free_port, wait_until
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 
-Ask = Callable[..., Answer]
+RunCommand = Callable[..., Answer]
 
 
 @dataclass
-class Desk:
-    """A producer, and hands that do a worker's part."""
+class ProducerHarness:
+    """A producer, and the transitions that a worker would make."""
 
     producer: Producer
     folder: Path
 
     def picture(self, name: str = "photo.png", shade: int = 90) -> Path:
-        """A small picture."""
+        """Write a small picture and return its path."""
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 6), (shade, 20, 30)).save(path)
         return path
 
     def submit(self, **fields: object) -> str:
-        """A job that is queued; its id."""
+        """Submit a job and return its id."""
         payload = {"image": "https://example.org/a.jpg", **fields}
         return self.producer.submit(payload).job_id
 
     def take(self, job_id: str) -> int:
-        """Hand everything out, and claim one job; the fence."""
+        """Dispatch all jobs, claim one, and return its fence."""
         self.producer.ledger.due(100, room=100, admit=100)
         claim = self.producer.ledger.claim(job_id, "w", "n")
         assert claim.verdict == "OK"
         return int(claim.record["fence"])
 
     def end(self, job_id: str, state: State, **commit: object) -> None:
-        """Take a job, and end its step."""
+        """Claim a job and commit its step."""
         fence = self.take(job_id)
         end = Commit(state, **commit)  # type: ignore[arg-type]
         assert self.producer.ledger.commit(job_id, fence, end)
 
     def end_next(self, end: Commit) -> str:
-        """Take the next job as soon as there is one, and end its step; its id."""
+        """Claim the next job as soon as one is due, commit its step, and return its id."""
         ledger = self.producer.ledger
         ((job_id, _),) = wait_until(lambda: ledger.due(1, room=1, admit=1), "a job to be due")
         fence = int(ledger.claim(job_id, "w", uuid4().hex).record["fence"])
@@ -62,7 +62,7 @@ class Desk:
         return job_id
 
     def pay(self, job_id: str, cost: float = 100) -> None:
-        """Take a job, and let it send its message and lose the outcome."""
+        """Claim a job and begin a paid message whose outcome stays unknown."""
         ledger = self.producer.ledger
         fence = self.take(job_id)
         ledger.record(job_id, fence, {"account": "a"})
@@ -72,7 +72,7 @@ class Desk:
 
 @pytest.fixture
 def settings(valkey: Valkey, tmp_path: Path) -> Settings:
-    """Settings that lead to a real Valkey and to folders of the test's own."""
+    """Settings for a real Valkey and stores in the test's own folder."""
     return Settings(
         redis_url=SecretStr(valkey.url),
         media_url=(tmp_path / "media").as_uri(),
@@ -82,18 +82,20 @@ def settings(valkey: Valkey, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def desk(redis: Redis, settings: Settings, tmp_path: Path) -> Iterator[Desk]:
-    """An empty desk."""
+def harness(redis: Redis, settings: Settings, tmp_path: Path) -> Iterator[ProducerHarness]:
+    """A producer on an empty database."""
     redis.ping()
     producer = Producer.open(settings)
-    yield Desk(producer, tmp_path)
+    yield ProducerHarness(producer, tmp_path)
     producer.ledger.redis.close()
 
 
 @pytest.fixture
-def ask(desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Run a command on the desk's Valkey, in its folder."""
-    monkeypatch.chdir(desk.folder)
+def run_command(
+    harness: ProducerHarness, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> RunCommand:
+    """Run `reelqueue` commands on the same database, in the test's folder."""
+    monkeypatch.chdir(harness.folder)
     monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
     monkeypatch.setenv("REELQUEUE_MEDIA_URL", settings.media_url)
     monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.output_url)

@@ -9,7 +9,7 @@ import pytest
 from config.settings import Settings, get_settings
 from tasks import intake
 from tasks.schema.payload import job_id_for
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.runtime.runtime import get_runtime
 
 URL = "https://example.org/a.jpg"
@@ -31,20 +31,20 @@ def send(payload: object, task_id: str = "t") -> Any:
     return intake.submit.apply(args=(payload,), task_id=task_id)
 
 
-def test_the_answer_is_json_and_the_job_is_there(desk: Desk) -> None:
+def test_the_answer_is_json_and_the_job_is_there(harness: ProducerHarness) -> None:
     answer = send({"image": URL, "key": "k"}).get()
     assert json.loads(json.dumps(answer)) == {
         "job_id": job_id_for("k"),
         "state": "queued",
         "duplicate": False,
     }
-    assert desk.producer.get(answer["job_id"]).image == URL
+    assert harness.producer.get(answer["job_id"]).image == URL
     assert send({"image": URL, "key": "k"}).get()["duplicate"] is True
 
 
-def test_a_path_is_not_read_here(desk: Desk) -> None:
+def test_a_path_is_not_read_here(harness: ProducerHarness) -> None:
     answer = send({"image": "/etc/hostname"}).get()
-    job = desk.producer.ledger.job(answer["job_id"])
+    job = harness.producer.ledger.job(answer["job_id"])
     assert job is not None
     assert "media" not in job.payload
 
@@ -58,24 +58,24 @@ def test_a_path_is_not_read_here(desk: Desk) -> None:
     ],
 )
 def test_a_refusal_is_a_built_in_error_that_names_every_field(
-    desk: Desk, payload: object, fields: tuple[str, ...]
+    harness: ProducerHarness, payload: object, fields: tuple[str, ...]
 ) -> None:
     refused = send(payload)
     assert type(refused.result) is ValueError
     assert all(field in str(refused.result) for field in fields)
     assert "pydantic" not in str(refused.traceback)
-    assert desk.producer.ledger.recent_ids(1) == []
+    assert harness.producer.ledger.recent_ids(1) == []
 
 
-def test_a_known_key_with_another_payload_is_refused(desk: Desk) -> None:
+def test_a_known_key_with_another_payload_is_refused(harness: ProducerHarness) -> None:
     send({"image": URL, "key": "k"})
     refused = send({"image": URL, "key": "k", "seconds": 5})
     assert type(refused.result) is ValueError
     assert "another payload" in str(refused.result)
-    assert len(desk.producer.ledger.recent_ids(5)) == 1
+    assert len(harness.producer.ledger.recent_ids(5)) == 1
 
 
-def test_the_task_does_not_take_the_place_of_its_jobs_result(desk: Desk) -> None:
+def test_the_task_does_not_take_the_place_of_its_jobs_result(harness: ProducerHarness) -> None:
     refused = send({"image": URL, "key": "k"}, task_id=job_id_for("k"))
     assert type(refused.result) is ValueError
-    assert desk.producer.ledger.recent_ids(1) == []
+    assert harness.producer.ledger.recent_ids(1) == []

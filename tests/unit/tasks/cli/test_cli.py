@@ -12,7 +12,7 @@ import pytest
 
 from tasks.schema.payload import DEFAULT_PROMPT
 from tests.support.waiting import free_port
-from tests.unit.tasks.conftest import Ask, Desk
+from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE
@@ -21,40 +21,44 @@ from worker.runtime.worker_registry import announce
 URL = "https://example.org/a.jpg"
 
 
-def failed(desk: Desk, job_id: str) -> None:
-    desk.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.", remedy="Retry.")
+def failed(harness: ProducerHarness, job_id: str) -> None:
+    harness.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.", remedy="Retry.")
 
 
-def held(desk: Desk, job_id: str) -> None:
-    desk.end(job_id, State.HELD, reason=Reason.CREDITS, message="No.", remedy="Top up.")
+def held(harness: ProducerHarness, job_id: str) -> None:
+    harness.end(job_id, State.HELD, reason=Reason.CREDITS, message="No.", remedy="Top up.")
 
 
 # --- submit, status, list ----------------------------------------------------------------------
 
 
-def test_submit_prints_one_record_an_image(ask: Ask, desk: Desk) -> None:
-    desk.picture("a.png")
-    answer = ask("submit", "a.png", URL, "--json")
+def test_submit_prints_one_record_an_image(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.picture("a.png")
+    answer = run_command("submit", "a.png", URL, "--json")
     assert answer.code == 0
     assert [sorted(record) for record in answer.records] == [["duplicate", "job_id", "state"]] * 2
     assert answer.err == ""
-    found = ask("status", *(record["job_id"] for record in answer.records), "--json")
+    found = run_command("status", *(record["job_id"] for record in answer.records), "--json")
     assert [record["image"] for record in found.records] == ["a.png", URL]
 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_bad_files_are_all_named_and_nothing_is_enqueued(
-    ask: Ask, desk: Desk, as_json: bool
+    run_command: RunCommand, harness: ProducerHarness, as_json: bool
 ) -> None:
-    desk.picture("good.png")
-    (desk.folder / "empty.jpg").touch()
-    (desk.folder / "text.jpg").write_text("no picture")
-    answer = ask("submit", "good.png", "empty.jpg", "text.jpg", "gone.jpg", *["--json"] * as_json)
+    harness.picture("good.png")
+    (harness.folder / "empty.jpg").touch()
+    (harness.folder / "text.jpg").write_text("no picture")
+    answer = run_command(
+        "submit", "good.png", "empty.jpg", "text.jpg", "gone.jpg", *["--json"] * as_json
+    )
     assert answer.code == 2
     assert answer.out == ""
     assert len(answer.err.splitlines()) == 3
     assert all(name in answer.err for name in ("empty.jpg", "text.jpg", "gone.jpg"))
-    assert desk.producer.ledger.recent_ids(1) == []
+    assert harness.producer.ledger.recent_ids(1) == []
 
 
 @pytest.mark.parametrize(
@@ -66,65 +70,73 @@ def test_bad_files_are_all_named_and_nothing_is_enqueued(
         ["--colour", "red"],
     ],
 )
-def test_bad_usage_ends_with_2(ask: Ask, options: list[str]) -> None:
-    answer = ask("submit", URL, *options)
+def test_bad_usage_ends_with_2(run_command: RunCommand, options: list[str]) -> None:
+    answer = run_command("submit", URL, *options)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err
 
 
-def test_a_key_is_one_job_and_a_conflict_is_bad_input(ask: Ask) -> None:
-    first = ask("submit", URL, "--key", "k", "--json").records[0]
-    assert ask("submit", URL, "--key", "k", "--json").records == [{**first, "duplicate": True}]
-    answer = ask("submit", URL, "--key", "k", "--seconds", "5", "--json")
+def test_a_key_is_one_job_and_a_conflict_is_bad_input(run_command: RunCommand) -> None:
+    first = run_command("submit", URL, "--key", "k", "--json").records[0]
+    assert run_command("submit", URL, "--key", "k", "--json").records == [
+        {**first, "duplicate": True}
+    ]
+    answer = run_command("submit", URL, "--key", "k", "--seconds", "5", "--json")
     assert (answer.code, answer.out) == (2, "")
     assert "another payload" in answer.err
 
 
-def test_status_of_unknown_ids_still_prints_the_known_ones(ask: Ask, desk: Desk) -> None:
-    job_id = desk.submit()
-    answer = ask("status", "nope", job_id, "--json")
+def test_status_of_unknown_ids_still_prints_the_known_ones(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    answer = run_command("status", "nope", job_id, "--json")
     assert (answer.code, len(answer.records)) == (2, 1)
     assert "nope" in answer.err
 
 
-def test_status_for_people_shows_what_was_changed_and_what_is_marked(ask: Ask, desk: Desk) -> None:
-    job_id = desk.submit()
+def test_status_for_people_shows_what_was_changed_and_what_is_marked(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
     frozen = {"code": "frozen", "message": "Nothing moves in it."}
     sizes = {"bytes": 1, "width": 640, "height": 360, "seconds": 1.0}
     clip = {**sizes, "sha256": "0", "codec": "h264", "key": "a.mp4", "findings": [frozen]}
     changes = ["scaled down from 9000 by 9 to 8192 by 8 pixels"]
     facts = {"clip": json.dumps(clip), "changes": json.dumps(changes)}
-    desk.end(job_id, State.SUCCEEDED, facts=facts)
-    out = ask("status", job_id).out
+    harness.end(job_id, State.SUCCEEDED, facts=facts)
+    out = run_command("status", job_id).out
     assert f"changed   {changes[0]}" in out
     assert f"marked    {frozen['message']}" in out
 
 
-def test_status_for_people_shows_reason_and_remedy(ask: Ask, desk: Desk) -> None:
-    job_id = desk.submit(prompt="Pan \x1b[31mleft")
-    held(desk, job_id)
-    answer = ask("status", job_id)
+def test_status_for_people_shows_reason_and_remedy(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit(prompt="Pan \x1b[31mleft")
+    held(harness, job_id)
+    answer = run_command("status", job_id)
     assert answer.code == 0
     assert "credits: No." in answer.out
     assert "Top up." in answer.out
     assert "\x1b" not in answer.out
 
 
-def test_list_filters(ask: Ask, desk: Desk) -> None:
-    jobs = [desk.submit() for _ in range(4)]
-    failed(desk, jobs[0])
-    held(desk, jobs[1])
+def test_list_filters(run_command: RunCommand, harness: ProducerHarness) -> None:
+    jobs = [harness.submit() for _ in range(4)]
+    failed(harness, jobs[0])
+    held(harness, jobs[1])
 
     def ids(*options: str) -> list[str]:
-        return [record["job_id"] for record in ask("list", "--json", *options).records]
+        return [record["job_id"] for record in run_command("list", "--json", *options).records]
 
     assert sorted(ids()) == sorted(jobs)
     assert ids("--state", "failed") == [jobs[0]]
     assert sorted(ids("--state", "failed", "--state", "held")) == sorted(jobs[:2])
     assert ids("--reason", "credits") == [jobs[1]]
     assert len(ids("--limit", "2")) == 2
-    assert ask("list", "--batch", "nope").code == 2
-    assert jobs[0] in ask("list").out
+    assert run_command("list", "--batch", "nope").code == 2
+    assert jobs[0] in run_command("list").out
 
 
 # --- waiting ---------------------------------------------------------------------------------
@@ -140,157 +152,178 @@ def test_list_filters(ask: Ask, desk: Desk) -> None:
     ],
 )
 def test_wait_prints_the_results_in_order_and_tells_by_its_code(
-    ask: Ask, desk: Desk, ends: Sequence[State], code: int
+    run_command: RunCommand, harness: ProducerHarness, ends: Sequence[State], code: int
 ) -> None:
     """Somebody ends the jobs, in the order in which they came, while the command waits."""
-    worker = threading.Thread(target=end_all, args=(desk, ends))
+    worker = threading.Thread(target=end_all, args=(harness, ends))
     worker.start()
     urls = [f"https://example.org/{n}.jpg" for n in range(len(ends))]
-    answer = ask("submit", *urls, "--wait", "--json")
+    answer = run_command("submit", *urls, "--wait", "--json")
     worker.join()
     assert [record["image"] for record in answer.records] == urls
     assert [record["state"] for record in answer.records] == list(ends)
     assert answer.code == code
 
 
-def end_all(desk: Desk, ends: Sequence[State]) -> None:
+def end_all(harness: ProducerHarness, ends: Sequence[State]) -> None:
     """Do a worker's part: one end after the other, each for the next job."""
     for state in ends:
         reason = {State.HELD: Reason.CREDITS, State.FAILED: Reason.BAD_CLIP}.get(state)
-        desk.end_next(Commit(state, reason=reason))
+        harness.end_next(Commit(state, reason=reason))
 
 
-def test_watch_tells_each_change_once_and_ends_with_the_jobs(ask: Ask, desk: Desk) -> None:
-    jobs = [desk.submit(), desk.submit()]
-    failed(desk, jobs[0])
-    held(desk, jobs[1])
-    answer = ask("watch", *jobs)
+def test_watch_tells_each_change_once_and_ends_with_the_jobs(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    jobs = [harness.submit(), harness.submit()]
+    failed(harness, jobs[0])
+    held(harness, jobs[1])
+    answer = run_command("watch", *jobs)
     assert answer.code == 0
     assert [line.split()[:2] for line in answer.out.splitlines()] == [
         *([jobs[0], "failed"], [jobs[1], "held"]),
     ]
-    assert ask("watch", "nope").code == 2
+    assert run_command("watch", "nope").code == 2
 
 
 # --- steering --------------------------------------------------------------------------------
 
 
-def test_retry_cancel_and_release_say_what_changed(ask: Ask, desk: Desk) -> None:
-    job_id = desk.submit()
-    assert ask("retry", job_id, "--json").records == [
+def test_retry_cancel_and_release_say_what_changed(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    assert run_command("retry", job_id, "--json").records == [
         {"id": job_id, "changed": 0, "skipped": {"not_failed": 1}}
     ]
-    failed(desk, job_id)
-    assert ask("retry", job_id, "--json").records[0]["changed"] == 1
-    held(desk, job_id)
-    assert ask("release", "--reason", "credits", "--json").records == [
+    failed(harness, job_id)
+    assert run_command("retry", job_id, "--json").records[0]["changed"] == 1
+    held(harness, job_id)
+    assert run_command("release", "--reason", "credits", "--json").records == [
         {"id": "credits", "changed": 1, "skipped": {}}
     ]
-    assert ask("cancel", job_id, "--json").records[0]["changed"] == 1
-    assert ask("cancel", job_id, "--json").records[0]["skipped"] == {"ended": 1}
-    assert ask("cancel", "nope").code == 2
+    assert run_command("cancel", job_id, "--json").records[0]["changed"] == 1
+    assert run_command("cancel", job_id, "--json").records[0]["skipped"] == {"ended": 1}
+    assert run_command("cancel", "nope").code == 2
 
 
-def test_retry_of_a_held_job_names_its_way_out(ask: Ask, desk: Desk) -> None:
-    job_id = desk.submit()
-    held(desk, job_id)
-    answer = ask("retry", job_id)
+def test_retry_of_a_held_job_names_its_way_out(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    held(harness, job_id)
+    answer = run_command("retry", job_id)
     assert answer.code == 2
     assert "Top up." in answer.err
 
 
-def test_an_unknown_outcome_needs_a_choice(ask: Ask, desk: Desk) -> None:
-    job_id = desk.submit()
-    desk.pay(job_id)
-    job = desk.producer.ledger.job(job_id)
+def test_an_unknown_outcome_needs_a_choice(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    harness.pay(job_id)
+    job = harness.producer.ledger.job(job_id)
     assert job is not None
-    desk.producer.ledger.scripts.run(
+    harness.producer.ledger.scripts.run(
         *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
     )
-    answer = ask("release", job_id)
+    answer = run_command("release", job_id)
     assert answer.code == 2
     assert "--pay-again" in answer.err
     assert "--as-done" in answer.err
-    assert ask("release", job_id, "--pay-again", "--as-done").code == 2
-    assert ask("release", job_id, "--as-done").code == 0
+    assert run_command("release", job_id, "--pay-again", "--as-done").code == 2
+    assert run_command("release", job_id, "--as-done").code == 0
 
 
-def test_release_takes_ids_or_a_reason(ask: Ask) -> None:
-    assert ask("release").code == 2
-    assert ask("release", "x", "--reason", "credits").code == 2
-    assert ask("release", "--reason", "boredom").code == 2
+def test_release_takes_ids_or_a_reason(run_command: RunCommand) -> None:
+    assert run_command("release").code == 2
+    assert run_command("release", "x", "--reason", "credits").code == 2
+    assert run_command("release", "--reason", "boredom").code == 2
 
 
 # --- batches ---------------------------------------------------------------------------------
 
 
-def test_a_batch_from_a_folder_to_its_results(ask: Ask, desk: Desk) -> None:
+def test_a_batch_from_a_folder_to_its_results(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
     for shade in range(2):
-        desk.picture(f"shots/{shade}.png", shade)
-    (desk.folder / "shots" / "bad.jpg").write_text("no picture")
-    trial = ask("batch", "submit", "shots", "--dry-run", "--json")
+        harness.picture(f"shots/{shade}.png", shade)
+    (harness.folder / "shots" / "bad.jpg").write_text("no picture")
+    trial = run_command("batch", "submit", "shots", "--dry-run", "--json")
     assert sorted(trial.records[0]) == [
         *("credits", "duplicates", "good", "hints", "rejected", "rows", "seconds"),
     ]
-    first = ask("batch", "submit", "shots", "--json")
+    first = run_command("batch", "submit", "shots", "--json")
     assert (first.code, first.records[0]["jobs"], len(first.records[0]["rejected"])) == (0, 2, 1)
     batch_id = first.records[0]["batch_id"]
-    again = ask("batch", "submit", "shots", "--json").records[0]
+    again = run_command("batch", "submit", "shots", "--json").records[0]
     assert (again["batch_id"], again["jobs"], again["duplicates"]) == (batch_id, 0, 2)
-    assert ask("batch", "submit", "shots", "--name", "other", "--json").records[0]["jobs"] == 2
-    assert ask("status", batch_id, "--json").records[0]["total"] == 2
-    assert len(ask("list", "--batches", "--json").records) == 2
+    assert (
+        run_command("batch", "submit", "shots", "--name", "other", "--json").records[0]["jobs"] == 2
+    )
+    assert run_command("status", batch_id, "--json").records[0]["total"] == 2
+    assert len(run_command("list", "--batches", "--json").records) == 2
 
-    assert ask("batch", "pause", batch_id, "--json").records[0]["paused"] is True
-    assert ask("batch", "resume", batch_id, "--json").records[0]["paused"] is False
-    assert ask("batch", "pause", "nope").code == 2
+    assert run_command("batch", "pause", batch_id, "--json").records[0]["paused"] is True
+    assert run_command("batch", "resume", batch_id, "--json").records[0]["paused"] is False
+    assert run_command("batch", "pause", "nope").code == 2
 
-    assert [record["image"] for record in ask("results", batch_id).records] == ["0.png", "1.png"]
-    answer = ask("results", batch_id, "--format", "html", "-o", "page.html")
+    assert [record["image"] for record in run_command("results", batch_id).records] == [
+        "0.png",
+        "1.png",
+    ]
+    answer = run_command("results", batch_id, "--format", "html", "-o", "page.html")
     assert (answer.code, answer.out) == (0, "")
-    assert '"name":"0.png"' in (desk.folder / "page.html").read_text()
-    (table,) = (desk.folder / "output").glob("shots-*/manifest.csv")
+    assert '"name":"0.png"' in (harness.folder / "page.html").read_text()
+    (table,) = (harness.folder / "output").glob("shots-*/manifest.csv")
     with table.open(newline="") as file:
         assert [row["image"] for row in csv.DictReader(file)] == ["0.png", "1.png"]
-    assert ask("results", batch_id, "-o", "gone/page.html").code == 2
-    assert ask("results", "nope").code == 2
+    assert run_command("results", batch_id, "-o", "gone/page.html").code == 2
+    assert run_command("results", "nope").code == 2
 
 
 @pytest.mark.parametrize(("end", "code"), [("failed", 1), ("held", 4), ("cancelled", 0)])
 def test_batch_submit_waits_and_prints_the_batch_alone(
-    ask: Ask, desk: Desk, end: str, code: int
+    run_command: RunCommand, harness: ProducerHarness, end: str, code: int
 ) -> None:
-    (desk.folder / "jobs.csv").write_text(f"image,seconds\n{URL},5\n{URL},500\n")
-    batch_id = ask("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
-    job_id = next(desk.producer.jobs_of(batch_id)).job_id
+    (harness.folder / "jobs.csv").write_text(f"image,seconds\n{URL},5\n{URL},500\n")
+    batch_id = run_command("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    job_id = next(harness.producer.jobs_of(batch_id)).job_id
     if end == "cancelled":
-        desk.producer.cancel(job_id)
+        harness.producer.cancel(job_id)
     else:
-        (failed if end == "failed" else held)(desk, job_id)
-    answer = ask("batch", "submit", "jobs.csv", "--wait", "--json")
+        (failed if end == "failed" else held)(harness, job_id)
+    answer = run_command("batch", "submit", "jobs.csv", "--wait", "--json")
     assert (answer.code, [record["batch_id"] for record in answer.records]) == (code, [batch_id])
     assert answer.records[0][end] == 1
     assert "row 3" in answer.err
 
 
 @pytest.mark.parametrize("manifest", ["gone.csv", "bad.csv", "all-bad.csv", "jobs.txt"])
-def test_manifests_that_give_nothing_end_with_2(ask: Ask, desk: Desk, manifest: str) -> None:
-    (desk.folder / "bad.csv").write_text("picture\na.jpg\n")
-    (desk.folder / "all-bad.csv").write_text("image\ngone.jpg\n")
-    (desk.folder / "jobs.txt").touch()
-    answer = ask("batch", "submit", manifest)
+def test_manifests_that_give_nothing_end_with_2(
+    run_command: RunCommand, harness: ProducerHarness, manifest: str
+) -> None:
+    (harness.folder / "bad.csv").write_text("picture\na.jpg\n")
+    (harness.folder / "all-bad.csv").write_text("image\ngone.jpg\n")
+    (harness.folder / "jobs.txt").touch()
+    answer = run_command("batch", "submit", manifest)
     assert answer.code == 2
     assert answer.err
 
 
-def test_csv_results_hold_every_column_and_no_formulas(ask: Ask, desk: Desk) -> None:
-    (desk.folder / "jobs.jsonl").write_text(
+def test_csv_results_hold_every_column_and_no_formulas(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.jsonl").write_text(
         json.dumps({"image": URL, "prompt": "=cmd()", "sku": "A"})
         + "\n"
         + json.dumps({"image": URL, "size": 7})
     )
-    batch_id = ask("batch", "submit", "jobs.jsonl", "--json").records[0]["batch_id"]
-    rows = list(csv.DictReader(io.StringIO(ask("results", batch_id, "--format", "csv").out)))
+    batch_id = run_command("batch", "submit", "jobs.jsonl", "--json").records[0]["batch_id"]
+    rows = list(
+        csv.DictReader(io.StringIO(run_command("results", batch_id, "--format", "csv").out))
+    )
     assert [(row["sku"], row["size"]) for row in rows] == [("A", ""), ("", "7")]
     assert rows[0]["prompt"] == "'=cmd()"
 
@@ -298,29 +331,33 @@ def test_csv_results_hold_every_column_and_no_formulas(ask: Ask, desk: Desk) -> 
 # --- operating -------------------------------------------------------------------------------
 
 
-def test_no_redis_is_3_and_says_what_to_do(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_redis_is_3_and_says_what_to_do(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REDIS_URL", f"redis://:hush@127.0.0.1:{free_port()}/0")
     for command in (["list"], ["submit", URL, "--json"], ["status", "x"], ["credits"]):
-        answer = ask(*command)
+        answer = run_command(*command)
         assert (answer.code, answer.out) == (3, "")
         assert "reelqueue valkey" in answer.err
         assert "hush" not in answer.err
 
 
-def test_wrong_settings_name_the_variable(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_settings_name_the_variable(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REELQUEUE_CONCURRENCY", "none")
-    answer = ask("list")
+    answer = run_command("list")
     assert answer.code == 2
     assert "concurrency" in answer.err.lower()
 
 
 def test_credits_are_read_from_the_ledger_when_the_api_is_dead(
-    ask: Ask, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = "nmv_usr_" + "x" * 20
     monkeypatch.setenv("NEMO_TOKEN", token)
-    desk.producer.ledger.scripts.run("balance", "a", 1, 90, 0, 100)
-    answer = ask("credits", "--json")
+    harness.producer.ledger.scripts.run("balance", "a", 1, 90, 0, 100)
+    answer = run_command("credits", "--json")
     assert answer.code == 3
     assert answer.records == [
         {
@@ -335,11 +372,11 @@ def test_credits_are_read_from_the_ledger_when_the_api_is_dead(
     ]
     assert "NEMO_API_URL" in answer.err
     assert token not in answer.err
-    assert ask("credits", "--cached").code == 0
+    assert run_command("credits", "--cached").code == 0
 
 
-def test_doctor_checks_every_part(ask: Ask, desk: Desk) -> None:
-    answer = ask("doctor", "--json")
+def test_doctor_checks_every_part(run_command: RunCommand, harness: ProducerHarness) -> None:
+    answer = run_command("doctor", "--json")
     found = {record["check"]: record for record in answer.records}
     assert answer.code == 3
     wrong = {check for check, record in found.items() if not record["ok"]}
@@ -349,50 +386,52 @@ def test_doctor_checks_every_part(ask: Ask, desk: Desk) -> None:
         found.keys()
     )
     assert {"output store", "outbox", "token"} <= found.keys()
-    announce(desk.producer.ledger, "w", 10, 60)
-    found = {record["check"]: record for record in ask("doctor", "--json").records}
+    announce(harness.producer.ledger, "w", 10, 60)
+    found = {record["check"]: record for record in run_command("doctor", "--json").records}
     assert found["workers"]["ok"]
 
 
-def test_what_was_set_aside_is_seen_and_put_back(ask: Ask, desk: Desk) -> None:
-    job_id, other = desk.submit(key="a"), desk.submit(key="b")
-    ledger = desk.producer.ledger
+def test_what_was_set_aside_is_seen_and_put_back(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id, other = harness.submit(key="a"), harness.submit(key="b")
+    ledger = harness.producer.ledger
     for name in (job_id, other):
         ledger.redis.hset(ledger.key("job", name), "turn", "many")
     assert ledger.due(10, room=10, admit=10) == []
 
     def doctor() -> Mapping[str, Any]:
-        records = {record["check"]: record for record in ask("doctor", "--json").records}
+        records = {record["check"]: record for record in run_command("doctor", "--json").records}
         return records["records"]
 
     assert not doctor()["ok"]
     assert "2 set aside" in doctor()["found"]
     assert f"{job_id}: turn is 'many', no number" in doctor()["found"]
     assert "`reelqueue release --set-aside`" in doctor()["remedy"]
-    (shown,) = ask("status", job_id, "--json").records
+    (shown,) = run_command("status", job_id, "--json").records
     assert f"`reelqueue release {job_id}`" in shown["reason"]["remedy"]
-    answer = ask("release", job_id)
+    answer = run_command("release", job_id)
     assert (answer.code, "still not to be read" in answer.out) == (2, True)
-    assert ask("release", "--set-aside", "--reason", "plan").code == 2
+    assert run_command("release", "--set-aside", "--reason", "plan").code == 2
     ledger.redis.hset(ledger.key("job", job_id), "turn", "1")
-    (change,) = ask("release", "--set-aside", "--json").records
+    (change,) = run_command("release", "--set-aside", "--json").records
     assert (change["changed"], change["skipped"]) == (1, {"unreadable": 1})
     assert "1 set aside" in doctor()["found"]
     assert [found for found, _ in ledger.due(10, room=10, admit=10)] == [job_id]
 
 
 def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
-    ask: Ask, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first page is in and ends; the disk of the media store is full at the second."""
     monkeypatch.setenv("REELQUEUE_WEBHOOK_SECRET", f"whsec_{'a2V5' * 8}")
     rows = [*(json.dumps({"image": f"{URL}?{n}"}) for n in range(PAGE)), '{"image": "a.png"}']
-    (desk.folder / "spring.jsonl").write_text("\n".join(rows))
-    desk.picture("a.png")
+    (harness.folder / "spring.jsonl").write_text("\n".join(rows))
+    harness.picture("a.png")
     submit = ("batch", "submit", "spring.jsonl", "--webhook", "https://example.org/told", "--json")
-    (desk.folder / "media").write_text("no folder")
-    assert ask(*submit).code != 0
-    ledger = desk.producer.ledger
+    (harness.folder / "media").write_text("no folder")
+    assert run_command(*submit).code != 0
+    ledger = harness.producer.ledger
     (batch_id,) = ledger.batch_ids()
     ledger.cancel_many(ledger.row_ids(batch_id))
 
@@ -401,98 +440,106 @@ def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
         return [str(ledger.redis.hget(key, "event")) for key in hooks]
 
     def doctor() -> Mapping[str, Any]:
-        records = {record["check"]: record for record in ask("doctor", "--json").records}
+        records = {record["check"]: record for record in run_command("doctor", "--json").records}
         return records["manifests"]
 
     assert owed() == []
-    assert "its manifest is not wholly in: submit it again" in ask("status", batch_id).out
+    assert "its manifest is not wholly in: submit it again" in run_command("status", batch_id).out
     assert doctor()["ok"], "it may still be going on"
     assert batch_id in doctor()["found"]
     ledger.redis.hincrby(ledger.key("batch", batch_id), "unsealed_at", -3_600_000)
     assert not doctor()["ok"]
     assert "Submit the same manifest again" in doctor()["remedy"]
 
-    (desk.folder / "media").unlink()
-    (record,) = ask(*submit).records
+    (harness.folder / "media").unlink()
+    (record,) = run_command(*submit).records
     assert (record["batch_id"], record["jobs"], record["duplicates"]) == (batch_id, 1, PAGE)
     assert (doctor()["ok"], doctor()["found"]) == (True, "wholly in")
-    assert "not wholly in" not in ask("status", batch_id).out
+    assert "not wholly in" not in run_command("status", batch_id).out
     assert owed() == []
     ledger.cancel_many(ledger.row_ids(batch_id)[PAGE:])
     assert owed() == ["batch.ended"]
 
 
-def test_doctor_without_redis_goes_on(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_without_redis_goes_on(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
-    found = {record["check"]: record["ok"] for record in ask("doctor", "--json").records}
+    found = {record["check"]: record["ok"] for record in run_command("doctor", "--json").records}
     assert (found["redis"], found["broker"], found["output store"]) == (False, False, True)
 
 
-def test_schema_is_one_object(ask: Ask) -> None:
-    (schemas,) = ask("schema").records
+def test_schema_is_one_object(run_command: RunCommand) -> None:
+    (schemas,) = run_command("schema").records
     assert sorted(schemas) == ["batch", "payload", "result"]
     assert schemas["payload"]["additionalProperties"] is False
     assert "video" in schemas["result"]["required"]
 
 
-def test_prune_forgets_what_ended_and_its_key_still_answers(ask: Ask, desk: Desk) -> None:
-    done = desk.submit(key="k-1")
-    desk.end(done, State.SUCCEEDED)
-    desk.producer.ledger.told(f"job:{done}", 1)
-    waits = desk.submit(key="k-2")
-    assert ask("prune", "--json").records[0]["jobs"] == 0
-    trial = ask("prune", "--days", "0", "--dry-run", "--json").records[0]
+def test_prune_forgets_what_ended_and_its_key_still_answers(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    done = harness.submit(key="k-1")
+    harness.end(done, State.SUCCEEDED)
+    harness.producer.ledger.told(f"job:{done}", 1)
+    waits = harness.submit(key="k-2")
+    assert run_command("prune", "--json").records[0]["jobs"] == 0
+    trial = run_command("prune", "--days", "0", "--dry-run", "--json").records[0]
     assert (trial["jobs"], trial["dry_run"]) == (1, True)
-    assert ask("status", done).code == 0
-    found = ask("prune", "--days", "0", "--json").records[0]
+    assert run_command("status", done).code == 0
+    found = run_command("prune", "--days", "0", "--json").records[0]
     assert (found["jobs"], found["batches"], found["clips"], found["dry_run"]) == (1, 0, 0, False)
-    assert ask("status", done).code == 2
-    assert ask("status", waits).code == 0
-    again = ask("submit", URL, "--prompt", DEFAULT_PROMPT, "--key", "k-1", "--json")
+    assert run_command("status", done).code == 2
+    assert run_command("status", waits).code == 0
+    again = run_command("submit", URL, "--prompt", DEFAULT_PROMPT, "--key", "k-1", "--json")
     assert again.records == [
         {"job_id": done, "state": "succeeded", "duplicate": True, "pruned": True}
     ]
-    assert ask("prune", "--days", "-1").code == 2
+    assert run_command("prune", "--days", "-1").code == 2
 
 
-def test_a_table_of_which_records_were_pruned_is_left_as_it_is(ask: Ask, desk: Desk) -> None:
-    desk.picture("shots/0.png")
-    desk.picture("shots/1.png", 5)
-    batch_id = ask("batch", "submit", "shots", "--json").records[0]["batch_id"]
-    ask("results", batch_id)
-    first = desk.producer.ledger.row_ids(batch_id)[0]
-    desk.end(first, State.CANCELLED)
-    desk.producer.ledger.told(f"job:{first}", 1)
-    ask("prune", "--days", "0")
-    assert len(ask("results", batch_id).records) == 1
-    (table,) = (desk.folder / "output").glob("shots-*/manifest.csv")
+def test_a_table_of_which_records_were_pruned_is_left_as_it_is(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.picture("shots/0.png")
+    harness.picture("shots/1.png", 5)
+    batch_id = run_command("batch", "submit", "shots", "--json").records[0]["batch_id"]
+    run_command("results", batch_id)
+    first = harness.producer.ledger.row_ids(batch_id)[0]
+    harness.end(first, State.CANCELLED)
+    harness.producer.ledger.told(f"job:{first}", 1)
+    run_command("prune", "--days", "0")
+    assert len(run_command("results", batch_id).records) == 1
+    (table,) = (harness.folder / "output").glob("shots-*/manifest.csv")
     assert len(table.read_text().splitlines()) == 3
 
 
-def test_rejected_rows_are_mended_in_their_own_file(ask: Ask, desk: Desk) -> None:
-    desk.picture("good.png")
-    (desk.folder / "jobs.csv").write_text(
+def test_rejected_rows_are_mended_in_their_own_file(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.picture("good.png")
+    (harness.folder / "jobs.csv").write_text(
         "image,seconds,sku\ngood.png,5,A\ngood.png,500,B\ngood.png,5,C,more\n"
     )
-    answer = ask("batch", "submit", "jobs.csv", "--json")
+    answer = run_command("batch", "submit", "jobs.csv", "--json")
     assert (answer.code, answer.records[0]["jobs"]) == (0, 1)
     assert [row["row"] for row in answer.records[0]["rejected"]] == [3, 4]
-    path = desk.folder / "jobs.rejected.csv"
+    path = harness.folder / "jobs.rejected.csv"
     bad = path.read_text()
     header, first, second = csv.reader(io.StringIO(bad))
     assert header == ["image", "seconds", "sku", "rejected_row", "rejected_reason"]
     assert first[:4] == ["good.png", "500", "B", "3"]
     assert second[-1] == "more"
     # Twice the same makes no second file; another content destroys no mended one.
-    ask("batch", "submit", "jobs.csv")
-    assert sorted(found.name for found in desk.folder.glob("jobs*")) == [
+    run_command("batch", "submit", "jobs.csv")
+    assert sorted(found.name for found in harness.folder.glob("jobs*")) == [
         *("jobs.csv", "jobs.rejected.csv"),
     ]
     path.write_text(bad.replace("500", "6").replace(",more", ""))
-    mended = ask("batch", "submit", path, "--name", "jobs.csv", "--json").records[0]
+    mended = run_command("batch", "submit", path, "--name", "jobs.csv", "--json").records[0]
     assert (mended["jobs"], mended["duplicates"], mended["rejected"]) == (2, 0, [])
     assert mended["batch_id"] == answer.records[0]["batch_id"]
-    skus = [result.data["sku"] for result in desk.producer.jobs_of(mended["batch_id"])]
+    skus = [result.data["sku"] for result in harness.producer.jobs_of(mended["batch_id"])]
     assert skus == ["A", "B", "C"]
 
 
@@ -508,99 +555,121 @@ def test_rejected_rows_are_mended_in_their_own_file(ask: Ask, desk: Desk) -> Non
     ],
 )
 def test_manifests_without_a_usable_row_end_with_2(
-    ask: Ask, desk: Desk, name: str, text: bytes
+    run_command: RunCommand, harness: ProducerHarness, name: str, text: bytes
 ) -> None:
-    (desk.folder / name).write_bytes(text)
-    answer = ask("batch", "submit", name)
+    (harness.folder / name).write_bytes(text)
+    answer = run_command("batch", "submit", name)
     assert answer.code == 2
     assert answer.err
     assert "Traceback" not in answer.err
 
 
-def test_waiting_for_a_paused_batch_ends_and_says_so(ask: Ask, desk: Desk) -> None:
-    (desk.folder / "jobs.csv").write_text(f"image\n{URL}\n")
-    batch_id = ask("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
-    ask("batch", "pause", batch_id)
-    answer = ask("batch", "submit", "jobs.csv", "--wait", "--json")
+def test_waiting_for_a_paused_batch_ends_and_says_so(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text(f"image\n{URL}\n")
+    batch_id = run_command("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    run_command("batch", "pause", batch_id)
+    answer = run_command("batch", "submit", "jobs.csv", "--wait", "--json")
     assert (answer.code, answer.records[0]["paused"]) == (4, True)
     assert "batch resume" in answer.err
 
 
-def test_redo_is_a_new_job_of_the_same_batch(ask: Ask, desk: Desk) -> None:
-    (desk.folder / "jobs.csv").write_text(f"image,sku\n{URL},A-1\n")
-    batch_id = ask("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
-    (parent,) = desk.producer.jobs_of(batch_id)
-    assert ask("redo", parent.job_id).code == 2, "it is under way"
-    failed(desk, parent.job_id)
-    ask("batch", "pause", batch_id)
-    again = ask("redo", parent.job_id, "--prompt", "Show {sku} slowly", "--json").records[0]
-    record = desk.producer.get(again["job_id"])
+def test_redo_is_a_new_job_of_the_same_batch(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text(f"image,sku\n{URL},A-1\n")
+    batch_id = run_command("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    (parent,) = harness.producer.jobs_of(batch_id)
+    assert run_command("redo", parent.job_id).code == 2, "it is under way"
+    failed(harness, parent.job_id)
+    run_command("batch", "pause", batch_id)
+    again = run_command("redo", parent.job_id, "--prompt", "Show {sku} slowly", "--json").records[0]
+    record = harness.producer.get(again["job_id"])
     assert (record.parent_id, record.batch_id, record.prompt) == (
         *(parent.job_id, batch_id, "Show A-1 slowly"),
     )
-    assert [job_id for job_id, _ in desk.producer.ledger.due(9, room=9, admit=9)] == [
+    assert [job_id for job_id, _ in harness.producer.ledger.due(9, room=9, admit=9)] == [
         record.job_id
     ], "a pause of the batch does not hold it back"
-    assert ask("redo", "nope").code == 2
+    assert run_command("redo", "nope").code == 2
 
 
-def test_redo_with_a_key_is_one_new_job_for_good(ask: Ask, desk: Desk) -> None:
-    parent = desk.submit()
-    failed(desk, parent)
-    first = ask("redo", parent, "--key", "k", "--json").records[0]
-    again = ask("redo", parent, "--key", "k", "--json").records[0]
+def test_redo_with_a_key_is_one_new_job_for_good(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    parent = harness.submit()
+    failed(harness, parent)
+    first = run_command("redo", parent, "--key", "k", "--json").records[0]
+    again = run_command("redo", parent, "--key", "k", "--json").records[0]
     assert (first["duplicate"], again) == (False, {**first, "duplicate": True})
-    assert ask("redo", parent, "--key", "k", "--prompt", "Pan left").code == 2, "other words"
-    assert ask("redo", parent, parent, "--key", "k").code == 2, "one key, two jobs"
+    assert run_command("redo", parent, "--key", "k", "--prompt", "Pan left").code == 2, (
+        "other words"
+    )
+    assert run_command("redo", parent, parent, "--key", "k").code == 2, "one key, two jobs"
 
 
-def test_redo_waits_and_ends_as_its_jobs_do(ask: Ask, desk: Desk) -> None:
-    parent = desk.submit()
-    failed(desk, parent)
-    made = ask("redo", parent, "--json").records[0]["job_id"]
-    held(desk, made)
-    answer = ask("redo", parent, "--wait", "--json")
+def test_redo_waits_and_ends_as_its_jobs_do(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    parent = harness.submit()
+    failed(harness, parent)
+    made = run_command("redo", parent, "--json").records[0]["job_id"]
+    held(harness, made)
+    answer = run_command("redo", parent, "--wait", "--json")
     assert (answer.code, answer.records[0]["job_id"]) == (4, made), "asked for again: the same job"
 
 
 @pytest.mark.parametrize("name", ["gone.jpg", "pipe.jpg", "x.jpg", "empty.jpg"])
-def test_what_is_no_picture_is_told_and_holds_up_nothing(ask: Ask, desk: Desk, name: str) -> None:
-    (desk.folder / "gone.jpg").symlink_to("nowhere.jpg")
-    os.mkfifo(desk.folder / "pipe.jpg")
-    (desk.folder / "x.jpg").mkdir()
-    (desk.folder / "empty.jpg").touch()
-    desk.picture("good.png")
-    (desk.folder / "jobs.csv").write_text(f"image\ngood.png\n{name}\n")
-    answer = ask("batch", "submit", "jobs.csv", "--json").records[0]
+def test_what_is_no_picture_is_told_and_holds_up_nothing(
+    run_command: RunCommand, harness: ProducerHarness, name: str
+) -> None:
+    (harness.folder / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(harness.folder / "pipe.jpg")
+    (harness.folder / "x.jpg").mkdir()
+    (harness.folder / "empty.jpg").touch()
+    harness.picture("good.png")
+    (harness.folder / "jobs.csv").write_text(f"image\ngood.png\n{name}\n")
+    answer = run_command("batch", "submit", "jobs.csv", "--json").records[0]
     assert (answer["jobs"], [row["row"] for row in answer["rejected"]]) == (1, [3])
     for command in (("submit", name), ("submit", "good.png", "--attach", name)):
-        refused = ask(*command)
+        refused = run_command(*command)
         assert (refused.code, name in refused.err) == (2, True)
 
 
-def test_rejected_rows_that_cannot_be_kept_stop_no_batch(ask: Ask, desk: Desk) -> None:
-    (desk.folder / "jobs.csv").write_text(f"image\nnope.jpg\n{URL}\n")
-    answer = ask("batch", "submit", "jobs.csv", "--json", "--rejects", "nowhere/rejected.csv")
+def test_rejected_rows_that_cannot_be_kept_stop_no_batch(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text(f"image\nnope.jpg\n{URL}\n")
+    answer = run_command(
+        "batch", "submit", "jobs.csv", "--json", "--rejects", "nowhere/rejected.csv"
+    )
     assert answer.records[0]["jobs"] == 1
     assert "name a place by --rejects" in answer.err
-    assert desk.producer.get_batch(answer.records[0]["batch_id"]).sealed
+    assert harness.producer.get_batch(answer.records[0]["batch_id"]).sealed
 
 
-def test_a_name_that_is_empty_is_not_the_working_directory(ask: Ask, desk: Desk) -> None:
-    desk.picture("a.png")
-    assert ask("batch", "submit", "").code == 2
-    assert list(desk.producer.batches()) == []
+def test_a_name_that_is_empty_is_not_the_working_directory(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.picture("a.png")
+    assert run_command("batch", "submit", "").code == 2
+    assert list(harness.producer.batches()) == []
 
 
-def test_so_many_rejected_rows_are_told_in_part(ask: Ask, desk: Desk) -> None:
-    (desk.folder / "jobs.csv").write_text("image\n" + "nope.jpg\n" * 250)
-    answer = ask("batch", "submit", "jobs.csv", "--dry-run")
+def test_so_many_rejected_rows_are_told_in_part(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text("image\n" + "nope.jpg\n" * 250)
+    answer = run_command("batch", "submit", "jobs.csv", "--dry-run")
     assert answer.err.count("nope.jpg") == 100
     assert "150 more" in answer.err
 
 
-def test_a_disk_that_fails_is_told_in_words(ask: Ask, desk: Desk) -> None:
-    (desk.folder / "jobs.csv").write_text("image\n")
-    answer = ask("batch", "submit", "jobs.csv", "--rejects", f"{'n' * 300}/x.csv")
+def test_a_disk_that_fails_is_told_in_words(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text("image\n")
+    answer = run_command("batch", "submit", "jobs.csv", "--rejects", f"{'n' * 300}/x.csv")
     assert answer.code == 3
     assert "File name too long" in answer.err

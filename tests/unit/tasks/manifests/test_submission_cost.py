@@ -9,7 +9,7 @@ from tasks.manifests.batch_submission import submit_batch
 from tasks.manifests.manifest import read
 from tests.bench.submit import PROMPT, measure, write
 from tests.support.valkey import Valkey
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.pages import PAGE
 
 
@@ -28,18 +28,18 @@ def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_pa
     assert sizes[1] < 1.1 * sizes[0], sizes
 
 
-def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(desk: Desk) -> None:
+def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(harness: ProducerHarness) -> None:
     rows = 4 * PAGE
-    write(desk.folder / "jobs.csv", rows)
-    before = _calls(desk)
-    submit_batch(desk.producer, read(desk.folder / "jobs.csv", PROMPT))
-    after = _calls(desk)
+    write(harness.folder / "jobs.csv", rows)
+    before = _calls(harness)
+    submit_batch(harness.producer, read(harness.folder / "jobs.csv", PROMPT))
+    after = _calls(harness)
     made = {name: calls - before.get(name, 0) for name, calls in after.items()}
     assert made["evalsha"] + made.get("eval", 0) <= rows // PAGE + 2, made
     assert sum(made.values()) < 3.1 * rows, made
 
 
-def _calls(desk: Desk) -> dict[str, int]:
+def _calls(harness: ProducerHarness) -> dict[str, int]:
     """The commands that the server was given, those of scripts included."""
-    found: Any = desk.producer.ledger.redis.info("commandstats")
+    found: Any = harness.producer.ledger.redis.info("commandstats")
     return {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in found.items()}

@@ -19,16 +19,16 @@ from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, U
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
 from tasks.step.remedies import remedy_for
 from tests.support.waiting import free_port
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.payments import Payments
 from worker.media.prepared_file import sha256_of
 
 
-def test_a_key_is_one_job_for_ever(desk: Desk) -> None:
+def test_a_key_is_one_job_for_ever(harness: ProducerHarness) -> None:
     payload = {"image": "https://example.org/a.jpg", "key": "order 7"}
-    first, again = desk.producer.submit(payload), desk.producer.submit(payload)
+    first, again = harness.producer.submit(payload), harness.producer.submit(payload)
     assert first.as_dict() == {
         "job_id": job_id_for("order 7"),
         "state": "queued",
@@ -36,70 +36,71 @@ def test_a_key_is_one_job_for_ever(desk: Desk) -> None:
     }
     assert (again.job_id, again.duplicate) == (first.job_id, True)
     with pytest.raises(KeyConflict, match="order 7"):
-        desk.producer.submit({**payload, "prompt": "Another"})
+        harness.producer.submit({**payload, "prompt": "Another"})
 
 
-def test_a_duplicate_tells_where_the_job_stands(desk: Desk) -> None:
-    job_id = desk.submit(key="k")
-    desk.end(job_id, State.FAILED, reason=Reason.BAD_IMAGE, message="Bad.")
+def test_a_duplicate_tells_where_the_job_stands(harness: ProducerHarness) -> None:
+    job_id = harness.submit(key="k")
+    harness.end(job_id, State.FAILED, reason=Reason.BAD_IMAGE, message="Bad.")
     assert (
-        desk.producer.submit({"image": "https://example.org/a.jpg", "key": "k"}).state == "failed"
+        harness.producer.submit({"image": "https://example.org/a.jpg", "key": "k"}).state
+        == "failed"
     )
 
 
-def test_a_local_file_becomes_a_content_of_the_media_store(desk: Desk) -> None:
-    path = desk.picture("My Photo.PNG")
-    job = desk.producer.ledger.job(desk.submit(image=str(path), attach=[str(path)]))
+def test_a_local_file_becomes_a_content_of_the_media_store(harness: ProducerHarness) -> None:
+    path = harness.picture("My Photo.PNG")
+    job = harness.producer.ledger.job(harness.submit(image=str(path), attach=[str(path)]))
     assert job is not None
     key = media_key(sha256_of(path), path.name)
     assert (job.payload["media"], job.payload["attach"]) == (key, [key])
     assert job.payload["image"] == str(path)
-    kept = desk.producer.media.local_path(key)
+    kept = harness.producer.media.local_path(key)
     assert kept is not None
     assert kept.read_bytes() == path.read_bytes()
 
 
-def test_enqueue_reads_no_file(desk: Desk) -> None:
-    submission = desk.producer.enqueue(ImageJob.read({"image": "/nowhere/a.jpg"}))
-    job = desk.producer.ledger.job(submission.job_id)
+def test_enqueue_reads_no_file(harness: ProducerHarness) -> None:
+    submission = harness.producer.enqueue(ImageJob.read({"image": "/nowhere/a.jpg"}))
+    job = harness.producer.ledger.job(submission.job_id)
     assert job is not None
     assert "media" not in job.payload
 
 
-def test_a_webhook_that_nobody_could_sign_is_refused(desk: Desk) -> None:
+def test_a_webhook_that_nobody_could_sign_is_refused(harness: ProducerHarness) -> None:
     payload = {"image": "https://example.org/a.jpg", "webhook": "https://example.org/told"}
     with pytest.raises(InvalidPayloadError, match="REELQUEUE_WEBHOOK_SECRET"):
-        desk.producer.submit(payload)
+        harness.producer.submit(payload)
     with pytest.raises(InvalidPayloadError, match="REELQUEUE_WEBHOOK_SECRET"):
-        desk.producer.enqueue(ImageJob.read(payload))
-    assert desk.producer.ledger.counts()[0] == {}
+        harness.producer.enqueue(ImageJob.read(payload))
+    assert harness.producer.ledger.counts()[0] == {}
 
 
-def test_files_that_cannot_be_used_are_all_named(desk: Desk) -> None:
-    (desk.folder / "empty.jpg").touch()
-    (desk.folder / "text.jpg").write_text("no picture")
-    (desk.folder / "folder.jpg").mkdir()
-    with (desk.folder / "huge.jpg").open("wb") as file:
+def test_files_that_cannot_be_used_are_all_named(harness: ProducerHarness) -> None:
+    (harness.folder / "empty.jpg").touch()
+    (harness.folder / "text.jpg").write_text("no picture")
+    (harness.folder / "folder.jpg").mkdir()
+    with (harness.folder / "huge.jpg").open("wb") as file:
         file.truncate(201 * 10**6)
     names = ("empty.jpg", "text.jpg", "folder.jpg", "huge.jpg", "gone.jpg")
     for name in names:
         with pytest.raises(InvalidPayloadError, match=name):
-            desk.producer.submit({"image": name}, desk.folder)
+            harness.producer.submit({"image": name}, harness.folder)
     with pytest.raises(InvalidPayloadError) as refused:
-        desk.producer.submit({"image": "gone.jpg", "attach": ["text.jpg"]}, desk.folder)
+        harness.producer.submit({"image": "gone.jpg", "attach": ["text.jpg"]}, harness.folder)
     assert [problem.split(":")[0] for problem in refused.value.problems] == ["image", "attach"]
-    assert desk.producer.ledger.recent_ids(10) == []
+    assert harness.producer.ledger.recent_ids(10) == []
 
 
-def test_waiting_ends_when_a_job_is_held(desk: Desk) -> None:
-    job_id = desk.submit()
+def test_waiting_ends_when_a_job_is_held(harness: ProducerHarness) -> None:
+    job_id = harness.submit()
     with pytest.raises(TimeoutError, match="still queued"):
-        desk.producer.wait(job_id, timeout=0)
+        harness.producer.wait(job_id, timeout=0)
     end = threading.Thread(
-        target=desk.end, args=(job_id, State.HELD), kwargs={"reason": Reason.CREDITS}
+        target=harness.end, args=(job_id, State.HELD), kwargs={"reason": Reason.CREDITS}
     )
     end.start()
-    assert desk.producer.wait(job_id, timeout=30).state is State.HELD
+    assert harness.producer.wait(job_id, timeout=30).state is State.HELD
     end.join()
 
 
@@ -111,100 +112,104 @@ def test_no_redis_says_what_to_do_and_shows_no_password(settings: Settings) -> N
     assert "hush" not in str(raised.value)
 
 
-def test_unknown_ids(desk: Desk) -> None:
-    for ask in (desk.producer.get, desk.producer.get_batch, desk.producer.cancel):
+def test_unknown_ids(harness: ProducerHarness) -> None:
+    for ask in (harness.producer.get, harness.producer.get_batch, harness.producer.cancel):
         with pytest.raises(UnknownId, match="nope"):
             ask("nope")
 
 
-def manifest(desk: Desk, *given: Mapping[str, object], name: str = "spring") -> Manifest:
-    return Manifest(name, desk.folder, given_rows(given))
+def manifest(
+    harness: ProducerHarness, *given: Mapping[str, object], name: str = "spring"
+) -> Manifest:
+    return Manifest(name, harness.folder, given_rows(given))
 
 
-def test_the_same_manifest_again_is_known_and_another_name_is_new(desk: Desk) -> None:
+def test_the_same_manifest_again_is_known_and_another_name_is_new(harness: ProducerHarness) -> None:
     for shade in range(3):
-        desk.picture(f"{shade}.png", shade)
-    (desk.folder / "text.jpg").write_text("no picture")
-    first = submit_batch(desk.producer, read(desk.folder), name="spring")
-    again = submit_batch(desk.producer, read(desk.folder), name="spring")
-    other = submit_batch(desk.producer, read(desk.folder), name="autumn")
+        harness.picture(f"{shade}.png", shade)
+    (harness.folder / "text.jpg").write_text("no picture")
+    first = submit_batch(harness.producer, read(harness.folder), name="spring")
+    again = submit_batch(harness.producer, read(harness.folder), name="spring")
+    other = submit_batch(harness.producer, read(harness.folder), name="autumn")
     assert (first.jobs, first.duplicates, [row["row"] for row in first.rejected]) == (3, 0, [4])
     assert (again.batch_id, again.jobs, again.duplicates) == (first.batch_id, 0, 3)
     assert other.jobs == 3
     assert other.batch_id != first.batch_id
-    batch = desk.producer.get_batch(first.batch_id)
+    batch = harness.producer.get_batch(first.batch_id)
     assert (batch.name, batch.total, batch.sealed) == ("spring", 3, True)
-    images = [result.image for result in desk.producer.jobs_of(first.batch_id)]
+    images = [result.image for result in harness.producer.jobs_of(first.batch_id)]
     assert images == ["0.png", "1.png", "2.png"]
 
 
-def test_a_batch_that_ended_before_it_was_sealed_leaves_its_table(desk: Desk) -> None:
+def test_a_batch_that_ended_before_it_was_sealed_leaves_its_table(harness: ProducerHarness) -> None:
     """Its jobs had all ended when its submission died; nobody else writes the table then."""
     rows = ({"image": f"https://example.org/{n}.jpg"} for n in range(2))
-    manifest_ = manifest(desk, *rows)
-    done = submit_batch(desk.producer, manifest_)
-    ledger = desk.producer.ledger
+    manifest_ = manifest(harness, *rows)
+    done = submit_batch(harness.producer, manifest_)
+    ledger = harness.producer.ledger
     ledger.cancel_many(ledger.row_ids(done.batch_id))
     ledger.unseal_batch(done.batch_id)
-    submit_batch(desk.producer, manifest(desk, {"image": "https://example.org/0.jpg"}))
-    assert list((desk.folder / "output").rglob("manifest.csv"))
+    submit_batch(harness.producer, manifest(harness, {"image": "https://example.org/0.jpg"}))
+    assert list((harness.folder / "output").rglob("manifest.csv"))
 
 
-def test_a_picture_that_changed_under_its_name_is_a_new_job(desk: Desk) -> None:
-    desk.picture("a.png", 1)
-    submit_batch(desk.producer, read(desk.folder), name="n")
-    desk.picture("a.png", 2)
-    assert submit_batch(desk.producer, read(desk.folder), name="n").jobs == 1
+def test_a_picture_that_changed_under_its_name_is_a_new_job(harness: ProducerHarness) -> None:
+    harness.picture("a.png", 1)
+    submit_batch(harness.producer, read(harness.folder), name="n")
+    harness.picture("a.png", 2)
+    assert submit_batch(harness.producer, read(harness.folder), name="n").jobs == 1
 
 
-def test_equal_rows_of_a_manifest_are_one_job(desk: Desk) -> None:
+def test_equal_rows_of_a_manifest_are_one_job(harness: ProducerHarness) -> None:
     row = {"image": "https://example.org/a.jpg", "seconds": 5}
-    done = submit_batch(desk.producer, manifest(desk, row, row, {**row, "seconds": 6}))
+    done = submit_batch(harness.producer, manifest(harness, row, row, {**row, "seconds": 6}))
     assert (done.jobs, done.duplicates) == (2, 1)
 
 
-def test_a_key_with_another_payload_rejects_the_row(desk: Desk) -> None:
+def test_a_key_with_another_payload_rejects_the_row(harness: ProducerHarness) -> None:
     one = {"image": "https://example.org/a.jpg", "key": "k"}
     two = {"image": "https://example.org/b.jpg", "key": "k"}
-    done = submit_batch(desk.producer, manifest(desk, one, two))
+    done = submit_batch(harness.producer, manifest(harness, one, two))
     assert done.jobs == 1
     assert done.rejected[0]["row"] == 2
     assert "'k'" in done.rejected[0]["reason"]
 
 
-def test_the_budget_of_a_batch_is_kept_and_can_be_raised(desk: Desk) -> None:
+def test_the_budget_of_a_batch_is_kept_and_can_be_raised(harness: ProducerHarness) -> None:
     row = {"image": "https://example.org/a.jpg"}
     for budget in (200, 350):
-        done = submit_batch(desk.producer, manifest(desk, row), max_credits=budget)
-    submit_batch(desk.producer, manifest(desk, row))
-    ledger = desk.producer.ledger
+        done = submit_batch(harness.producer, manifest(harness, row), max_credits=budget)
+    submit_batch(harness.producer, manifest(harness, row))
+    ledger = harness.producer.ledger
     assert ledger.redis.hget(ledger.key("batch", done.batch_id), "max_credits") == "350"
 
 
-def test_the_budget_of_a_batch_is_kept_to_the_credit(desk: Desk) -> None:
+def test_the_budget_of_a_batch_is_kept_to_the_credit(harness: ProducerHarness) -> None:
     row = {"image": "https://example.org/a.jpg"}
-    done = submit_batch(desk.producer, manifest(desk, row), max_credits=12_345_678)
-    batch = desk.producer.ledger.batch(done.batch_id)
+    done = submit_batch(harness.producer, manifest(harness, row), max_credits=12_345_678)
+    batch = harness.producer.ledger.batch(done.batch_id)
     assert batch is not None
     assert batch.max_credits == 12_345_678
 
 
 @pytest.mark.parametrize("budget", [float("inf"), float("nan"), -1])
-def test_a_budget_that_is_no_number_of_credits_is_refused(desk: Desk, budget: float) -> None:
+def test_a_budget_that_is_no_number_of_credits_is_refused(
+    harness: ProducerHarness, budget: float
+) -> None:
     """A batch that had one could not be read, and its jobs would all be held."""
     row = {"image": "https://example.org/a.jpg"}
     with pytest.raises(InvalidPayloadError, match="max_credits"):
-        submit_batch(desk.producer, manifest(desk, row), max_credits=budget)
-    assert list(desk.producer.batches()) == []
+        submit_batch(harness.producer, manifest(harness, row), max_credits=budget)
+    assert list(harness.producer.batches()) == []
 
 
-def test_estimates_follow_what_clips_were_seen_to_cost(desk: Desk) -> None:
-    assert desk.producer.clip_price() == 100
+def test_estimates_follow_what_clips_were_seen_to_cost(harness: ProducerHarness) -> None:
+    assert harness.producer.clip_price() == 100
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
-    batch_id = submit_batch(desk.producer, manifest(desk, *urls)).batch_id
-    first = next(desk.producer.jobs_of(batch_id)).job_id
-    ledger, payments = desk.producer.ledger, Payments(desk.producer.ledger)
-    fence = desk.take(first)
+    batch_id = submit_batch(harness.producer, manifest(harness, *urls)).batch_id
+    first = next(harness.producer.jobs_of(batch_id)).job_id
+    ledger, payments = harness.producer.ledger, Payments(harness.producer.ledger)
+    fence = harness.take(first)
     ledger.record(first, fence, {"account": "a"})
     payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
     call = f"{first}:1:1"
@@ -212,149 +217,153 @@ def test_estimates_follow_what_clips_were_seen_to_cost(desk: Desk) -> None:
     ledger.commit(first, fence, Commit(State.GENERATING))
     now = ledger.now_ms()
     payments.read_balance("a", read_at=now, available=850, frozen=0, total=850)
-    assert desk.producer.clip_price() == 150
-    batch = desk.producer.get_batch(batch_id)
+    assert harness.producer.clip_price() == 150
+    batch = harness.producer.get_batch(batch_id)
     assert (batch.credits_reserved, batch.credits_spent) == (100, 0), "no more than was committed"
     new = {"image": "https://example.org/new.jpg"}
-    assert try_batch(desk.producer, manifest(desk, *urls, new)).credits == 150
+    assert try_batch(harness.producer, manifest(harness, *urls, new)).credits == 150
 
 
-def test_a_shared_session_takes_its_rows_one_after_another(desk: Desk) -> None:
+def test_a_shared_session_takes_its_rows_one_after_another(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(10)]
-    own = try_batch(desk.producer, manifest(desk, *urls)).seconds
-    shared = try_batch(desk.producer, manifest(desk, *urls), session=SessionMode.SHARED).seconds
+    own = try_batch(harness.producer, manifest(harness, *urls)).seconds
+    shared = try_batch(
+        harness.producer, manifest(harness, *urls), session=SessionMode.SHARED
+    ).seconds
     assert shared > 5 * own
 
 
-def test_a_manifest_that_cannot_be_read_makes_no_batch(desk: Desk) -> None:
-    path = desk.folder / "jobs.csv"
+def test_a_manifest_that_cannot_be_read_makes_no_batch(harness: ProducerHarness) -> None:
+    path = harness.folder / "jobs.csv"
     path.write_text("picture\na.jpg\n")
     with pytest.raises(ValueError, match="column «image»"):
-        submit_batch(desk.producer, read(path))
-    assert list(desk.producer.batches()) == []
+        submit_batch(harness.producer, read(path))
+    assert list(harness.producer.batches()) == []
 
 
-def test_a_trial_counts_and_changes_nothing(desk: Desk) -> None:
-    desk.picture("a.png")
-    desk.picture("b.png")
+def test_a_trial_counts_and_changes_nothing(harness: ProducerHarness) -> None:
+    harness.picture("a.png")
+    harness.picture("b.png")
     given: list[Mapping[str, object]] = [
         *({"image": "a.png"}, {"image": "a.png"}, {"image": "b.png"}),
         {"image": "gone.png"},
     ]
-    trial = try_batch(desk.producer, manifest(desk, *given))
+    trial = try_batch(harness.producer, manifest(harness, *given))
     assert (trial.rows, trial.good, trial.duplicates, len(trial.rejected)) == (4, 3, 1, 1)
     assert trial.credits == 200
     assert trial.seconds > 0
     assert any("high contrast" in hint for hint in trial.hints), "pictures of one colour"
-    assert list(desk.producer.batches()) == []
-    assert not list((desk.folder / "media").rglob("*.png"))
-    submit_batch(desk.producer, manifest(desk, *given))
-    after = try_batch(desk.producer, manifest(desk, *given))
+    assert list(harness.producer.batches()) == []
+    assert not list((harness.folder / "media").rglob("*.png"))
+    submit_batch(harness.producer, manifest(harness, *given))
+    after = try_batch(harness.producer, manifest(harness, *given))
     assert (after.duplicates, after.credits) == (3, 0)
 
 
-def test_retry_of_a_batch_takes_the_failed_ones(desk: Desk) -> None:
+def test_retry_of_a_batch_takes_the_failed_ones(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
-    batch_id = submit_batch(desk.producer, manifest(desk, *urls)).batch_id
-    first, second, _ = (result.job_id for result in desk.producer.jobs_of(batch_id))
+    batch_id = submit_batch(harness.producer, manifest(harness, *urls)).batch_id
+    first, second, _ = (result.job_id for result in harness.producer.jobs_of(batch_id))
     for job_id in (first, second):
-        desk.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.")
-    change = desk.producer.retry(batch_id)
+        harness.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.")
+    change = harness.producer.retry(batch_id)
     assert change.as_dict() == {"id": batch_id, "changed": 2, "skipped": {}}
-    assert desk.producer.get_batch(batch_id).failed == 0
+    assert harness.producer.get_batch(batch_id).failed == 0
 
 
-def test_an_unknown_outcome_goes_on_by_a_choice_only(desk: Desk) -> None:
-    job_id = desk.submit()
-    desk.pay(job_id)
-    ledger = desk.producer.ledger
+def test_an_unknown_outcome_goes_on_by_a_choice_only(harness: ProducerHarness) -> None:
+    job_id = harness.submit()
+    harness.pay(job_id)
+    ledger = harness.producer.ledger
     job = ledger.job(job_id)
     assert job is not None
     ledger.scripts.run(
         *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
     )
-    assert desk.producer.release(job_id).skipped == {"needs_choice": 1}
-    assert desk.producer.release_reason(Reason.OUTCOME_UNKNOWN).skipped == {"needs_choice": 1}
-    assert desk.producer.release(job_id, mode="as_done", who="me").changed == 1
-    assert desk.producer.get(job_id).state is State.SETTLING
+    assert harness.producer.release(job_id).skipped == {"needs_choice": 1}
+    assert harness.producer.release_reason(Reason.OUTCOME_UNKNOWN).skipped == {"needs_choice": 1}
+    assert harness.producer.release(job_id, mode="as_done", who="me").changed == 1
+    assert harness.producer.get(job_id).state is State.SETTLING
 
 
-def test_cancelling_a_batch_ends_what_waits(desk: Desk) -> None:
+def test_cancelling_a_batch_ends_what_waits(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(2)]
-    batch_id = submit_batch(desk.producer, manifest(desk, *urls)).batch_id
-    assert desk.producer.cancel(batch_id).changed == 2
-    assert desk.producer.cancel(batch_id).changed == 0
-    assert desk.producer.get_batch(batch_id).cancelled == 2
+    batch_id = submit_batch(harness.producer, manifest(harness, *urls)).batch_id
+    assert harness.producer.cancel(batch_id).changed == 2
+    assert harness.producer.cancel(batch_id).changed == 0
+    assert harness.producer.get_batch(batch_id).cancelled == 2
 
 
-def test_more_jobs_than_a_page_are_listed_once_each_and_in_order(desk: Desk) -> None:
-    ledger = desk.producer.ledger
+def test_more_jobs_than_a_page_are_listed_once_each_and_in_order(harness: ProducerHarness) -> None:
+    ledger = harness.producer.ledger
     ledger.open_batch("b", "spring", 1)
     job = ImageJob(image="https://example.org/a.jpg")
     ledger.submit_many(
         new_job(job, key=f"k-{number}", batch_id="b", row=number) for number in range(1, 1251)
     )
-    assert [result.row for result in desk.producer.jobs_of("b")] == list(range(1, 1251))
+    assert [result.row for result in harness.producer.jobs_of("b")] == list(range(1, 1251))
     found = []
-    for number, result in enumerate(desk.producer.recent()):
+    for number, result in enumerate(harness.producer.recent()):
         found.append(result.job_id)
         if number % 400 == 0:
-            desk.submit(key=f"late-{number}")
+            harness.submit(key=f"late-{number}")
     assert len(found) == len(set(found)) == 1250
 
 
-def test_two_manifests_of_one_name_are_two_batches(desk: Desk) -> None:
+def test_two_manifests_of_one_name_are_two_batches(harness: ProducerHarness) -> None:
     for folder in ("a", "b"):
-        (desk.folder / folder).mkdir()
+        (harness.folder / folder).mkdir()
         text = f"image\nhttps://example.org/{folder}.jpg\n"
-        (desk.folder / folder / "jobs.csv").write_text(text)
-    submit_batch(desk.producer, read(desk.folder / "a" / "jobs.csv"))
-    other = desk.folder / "b" / "jobs.csv"
+        (harness.folder / folder / "jobs.csv").write_text(text)
+    submit_batch(harness.producer, read(harness.folder / "a" / "jobs.csv"))
+    other = harness.folder / "b" / "jobs.csv"
     with pytest.raises(BatchNameTaken, match="--name"):
-        submit_batch(desk.producer, read(other))
-    assert submit_batch(desk.producer, read(other), name="b").jobs == 1
+        submit_batch(harness.producer, read(other))
+    assert submit_batch(harness.producer, read(other), name="b").jobs == 1
     # The same rows elsewhere are the same manifest.
-    moved = desk.folder / "jobs.csv"
-    moved.write_text((desk.folder / "a" / "jobs.csv").read_text())
-    assert submit_batch(desk.producer, read(moved)).duplicates == 1
+    moved = harness.folder / "jobs.csv"
+    moved.write_text((harness.folder / "a" / "jobs.csv").read_text())
+    assert submit_batch(harness.producer, read(moved)).duplicates == 1
 
 
-def test_a_raised_budget_lets_go_on_what_it_pays(desk: Desk) -> None:
+def test_a_raised_budget_lets_go_on_what_it_pays(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
-    batch_id = submit_batch(desk.producer, manifest(desk, *urls), max_credits=50).batch_id
-    for result in list(desk.producer.jobs_of(batch_id)):
-        desk.end(result.job_id, State.HELD, reason=Reason.BUDGET, resume=State.PREPARING)
-    assert desk.producer.get_batch(batch_id).held_by == {Reason.BUDGET: 3}
-    submit_batch(desk.producer, manifest(desk, *urls), max_credits=250)
-    batch = desk.producer.get_batch(batch_id)
+    batch_id = submit_batch(harness.producer, manifest(harness, *urls), max_credits=50).batch_id
+    for result in list(harness.producer.jobs_of(batch_id)):
+        harness.end(result.job_id, State.HELD, reason=Reason.BUDGET, resume=State.PREPARING)
+    assert harness.producer.get_batch(batch_id).held_by == {Reason.BUDGET: 3}
+    submit_batch(harness.producer, manifest(harness, *urls), max_credits=250)
+    batch = harness.producer.get_batch(batch_id)
     assert (batch.held, batch.queued) == (1, 2)
-    ids = desk.producer.ledger.row_ids(batch_id)
-    held = next(job for job in desk.producer.ledger.jobs(ids) if job.reason)
-    told = remedy_for(Reason.BUDGET, held, desk.producer.settings)
+    ids = harness.producer.ledger.row_ids(batch_id)
+    held = next(job for job in harness.producer.ledger.jobs(ids) if job.reason)
+    told = remedy_for(Reason.BUDGET, held, harness.producer.settings)
     assert "--max-credits" in told
     assert "release" not in told, "it goes on by itself"
 
 
-def test_a_picture_that_does_not_change_is_read_once(desk: Desk) -> None:
-    path = desk.picture()
+def test_a_picture_that_does_not_change_is_read_once(harness: ProducerHarness) -> None:
+    path = harness.picture()
     kept = []
 
     def keep(path: Path, name: str) -> str:
         kept.append(name)
         return media_key(sha256_of(path), name)
 
-    contents = Contents(keep, desk.folder)
+    contents = Contents(keep, harness.folder)
     job = ImageJob.read({"image": "photo.png"})
     first = [contents.of(job).media for _ in range(3)]
     assert (len(set(first)), kept) == (1, ["photo.png"])
-    desk.picture(shade=1)
+    harness.picture(shade=1)
     os.utime(path, ns=(1, 1))
     assert contents.of(job).media != first[0]
 
 
-def test_of_many_jobs_each_content_is_kept_once_and_none_of_a_refused_one(desk: Desk) -> None:
-    names = [desk.picture(f"{shade}.png", shade).name for shade in range(40)]
-    (desk.folder / "text.png").write_text("no picture")
+def test_of_many_jobs_each_content_is_kept_once_and_none_of_a_refused_one(
+    harness: ProducerHarness,
+) -> None:
+    names = [harness.picture(f"{shade}.png", shade).name for shade in range(40)]
+    (harness.folder / "text.png").write_text("no picture")
     kept = []
 
     def keep(path: Path, name: str) -> str:
@@ -362,32 +371,34 @@ def test_of_many_jobs_each_content_is_kept_once_and_none_of_a_refused_one(desk: 
         return media_key(sha256_of(path), name)
 
     jobs = [ImageJob.read({"image": name}) for name in names * 2]
-    refused = ImageJob.read({"image": desk.picture("own.png", 50).name, "attach": ["text.png"]})
-    *good, bad = Contents(keep, desk.folder).of_all([*jobs, refused])
+    refused = ImageJob.read({"image": harness.picture("own.png", 50).name, "attach": ["text.png"]})
+    *good, bad = Contents(keep, harness.folder).of_all([*jobs, refused])
     assert sorted(kept) == sorted(names)
     assert isinstance(bad, InvalidPayloadError)
-    keys = [media_key(sha256_of(desk.folder / name), name) for name in names * 2]
+    keys = [media_key(sha256_of(harness.folder / name), name) for name in names * 2]
     assert [job.media for job in good if isinstance(job, ImageJob)] == keys
 
 
-def test_files_are_remembered_up_to_a_number_and_then_read_again(desk: Desk) -> None:
-    jobs = [ImageJob.read({"image": desk.picture(f"{n}.png", n).name}) for n in range(4)]
+def test_files_are_remembered_up_to_a_number_and_then_read_again(harness: ProducerHarness) -> None:
+    jobs = [ImageJob.read({"image": harness.picture(f"{n}.png", n).name}) for n in range(4)]
     read: list[str] = []
 
     def keep(path: Path, name: str) -> str:
         read.append(name)
         return media_key(sha256_of(path), name)
 
-    contents = Contents(keep, desk.folder, known_at_most=3)
+    contents = Contents(keep, harness.folder, known_at_most=3)
     first = contents.of_all(jobs)
     assert contents.of_all(jobs[:1]) == first[:1]
     assert contents.of_all(jobs[:1]) == first[:1]
     assert read.count("0.png") == 2
 
 
-def test_a_trial_opens_every_picture(desk: Desk) -> None:
-    whole = desk.picture("whole.png").read_bytes()
-    (desk.folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    trial = try_batch(desk.producer, manifest(desk, {"image": "whole.png"}, {"image": "cut.png"}))
+def test_a_trial_opens_every_picture(harness: ProducerHarness) -> None:
+    whole = harness.picture("whole.png").read_bytes()
+    (harness.folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    trial = try_batch(
+        harness.producer, manifest(harness, {"image": "whole.png"}, {"image": "cut.png"})
+    )
     assert (trial.good, [row["row"] for row in trial.rejected]) == (1, [2])
     assert "damaged" in trial.rejected[0]["reason"]

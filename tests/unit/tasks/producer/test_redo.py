@@ -8,83 +8,83 @@ from tasks.producer.producer import Submission
 from tasks.producer.redo import redo
 from tasks.schema.errors import KeyConflict, UnknownId
 from tests.support.commands import forget
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 
 
-def parent_of(desk: Desk, **fields: object) -> str:
+def parent_of(harness: ProducerHarness, **fields: object) -> str:
     """A job at its end."""
-    job_id = desk.submit(**fields)
-    desk.end(job_id, State.FAILED, reason=Reason.BAD_CLIP)
+    job_id = harness.submit(**fields)
+    harness.end(job_id, State.FAILED, reason=Reason.BAD_CLIP)
     return job_id
 
 
-def test_the_same_asked_for_again_is_the_job_that_was_made(desk: Desk) -> None:
-    parent = parent_of(desk)
-    made = redo(desk.producer, parent, "Pan left")
+def test_the_same_asked_for_again_is_the_job_that_was_made(harness: ProducerHarness) -> None:
+    parent = parent_of(harness)
+    made = redo(harness.producer, parent, "Pan left")
     assert made == Submission(made.job_id, State.QUEUED, duplicate=False)
-    assert redo(desk.producer, parent, "Pan left") == Submission(
+    assert redo(harness.producer, parent, "Pan left") == Submission(
         made.job_id, State.QUEUED, duplicate=True
     )
-    assert redo(desk.producer, parent, "Pan right").job_id != made.job_id, "other words"
-    assert redo(desk.producer, parent).job_id not in {made.job_id, parent}, "the same again"
+    assert redo(harness.producer, parent, "Pan right").job_id != made.job_id, "other words"
+    assert redo(harness.producer, parent).job_id not in {made.job_id, parent}, "the same again"
 
 
-def test_a_held_one_is_not_at_its_end(desk: Desk) -> None:
-    parent = parent_of(desk)
-    made = redo(desk.producer, parent)
-    desk.end(made.job_id, State.HELD, reason=Reason.CREDITS)
-    assert redo(desk.producer, parent) == Submission(made.job_id, State.HELD, duplicate=True)
+def test_a_held_one_is_not_at_its_end(harness: ProducerHarness) -> None:
+    parent = parent_of(harness)
+    made = redo(harness.producer, parent)
+    harness.end(made.job_id, State.HELD, reason=Reason.CREDITS)
+    assert redo(harness.producer, parent) == Submission(made.job_id, State.HELD, duplicate=True)
 
 
-def test_what_is_at_its_end_can_be_made_anew_any_number_of_times(desk: Desk) -> None:
-    parent = parent_of(desk)
+def test_what_is_at_its_end_can_be_made_anew_any_number_of_times(harness: ProducerHarness) -> None:
+    parent = parent_of(harness)
     made = []
     for _ in range(3):
-        made.append(redo(desk.producer, parent).job_id)
-        desk.end(made[-1], State.SUCCEEDED)
+        made.append(redo(harness.producer, parent).job_id)
+        harness.end(made[-1], State.SUCCEEDED)
     assert len({parent, *made}) == 4
-    last = redo(desk.producer, made[-1])
+    last = redo(harness.producer, made[-1])
     assert not last.duplicate
-    assert desk.producer.get(last.job_id).parent_id == made[-1]
+    assert harness.producer.get(last.job_id).parent_id == made[-1]
 
 
-def test_what_was_pruned_is_at_its_end(desk: Desk) -> None:
-    parent = parent_of(desk)
-    made = redo(desk.producer, parent)
-    desk.end(made.job_id, State.SUCCEEDED)
-    desk.producer.ledger.redis.delete("outbox:{rq}")
-    assert desk.producer.ledger.scripts.run("prune", 10**15, 0, made.job_id) == ["PRUNED"]
-    assert not redo(desk.producer, parent).duplicate
+def test_what_was_pruned_is_at_its_end(harness: ProducerHarness) -> None:
+    parent = parent_of(harness)
+    made = redo(harness.producer, parent)
+    harness.end(made.job_id, State.SUCCEEDED)
+    harness.producer.ledger.redis.delete("outbox:{rq}")
+    assert harness.producer.ledger.scripts.run("prune", 10**15, 0, made.job_id) == ["PRUNED"]
+    assert not redo(harness.producer, parent).duplicate
 
 
-def test_a_key_names_one_new_clip_for_good(desk: Desk) -> None:
-    parent = parent_of(desk)
-    made = redo(desk.producer, parent, key="k")
-    desk.end(made.job_id, State.SUCCEEDED)
-    again = redo(desk.producer, parent, key="k")
+def test_a_key_names_one_new_clip_for_good(harness: ProducerHarness) -> None:
+    parent = parent_of(harness)
+    made = redo(harness.producer, parent, key="k")
+    harness.end(made.job_id, State.SUCCEEDED)
+    again = redo(harness.producer, parent, key="k")
     assert again == Submission(made.job_id, State.SUCCEEDED, duplicate=True)
-    assert redo(desk.producer, parent, key="l").job_id != made.job_id
+    assert redo(harness.producer, parent, key="l").job_id != made.job_id
     for other, prompt in ((parent, "Pan left"), (made.job_id, None)):
         with pytest.raises(KeyConflict):
-            redo(desk.producer, other, prompt, key="k")
+            redo(harness.producer, other, prompt, key="k")
 
 
-def test_the_key_of_the_job_itself_stays_its_own(desk: Desk) -> None:
-    parent = parent_of(desk, key="mine")
+def test_the_key_of_the_job_itself_stays_its_own(harness: ProducerHarness) -> None:
+    parent = parent_of(harness, key="mine")
     with pytest.raises(KeyConflict):
-        redo(desk.producer, parent, key="mine")
-    assert redo(desk.producer, parent).job_id != parent
+        redo(harness.producer, parent, key="mine")
+    assert redo(harness.producer, parent).job_id != parent
 
 
-def test_from_python(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = desk.producer.settings
+def test_from_python(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = harness.producer.settings
     monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
     forget()
     try:
         assert get_settings().namespace == settings.namespace
-        parent = parent_of(desk)
+        parent = parent_of(harness)
         made = tasks.redo(parent, "Pan left", key="k")
         assert tasks.redo(parent, "Pan left", key="k").duplicate
         assert tasks.get(made.job_id).prompt == "Pan left"
@@ -94,9 +94,9 @@ def test_from_python(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         forget()
 
 
-def test_one_that_is_under_way_is_waited_for(desk: Desk) -> None:
-    job_id = desk.submit()
-    fence = desk.take(job_id)
-    desk.producer.ledger.commit(job_id, fence, Commit(State.GENERATING))
+def test_one_that_is_under_way_is_waited_for(harness: ProducerHarness) -> None:
+    job_id = harness.submit()
+    fence = harness.take(job_id)
+    harness.producer.ledger.commit(job_id, fence, Commit(State.GENERATING))
     with pytest.raises(ValueError, match="wait for its end"):
-        redo(desk.producer, job_id)
+        redo(harness.producer, job_id)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from config.settings import Settings
 from tasks.schema.clip_names import candidates, clip_name, fields_of, fill, folder_of, image_name
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.clip_names import folded, take
 from worker.ledger.model.jobs import Job
 from worker.runtime.runtime import Runtime
@@ -48,14 +48,14 @@ def test_a_template_is_filled(template: str, fields: dict[str, str], name: str) 
     assert fill(template, FIELDS | fields) == name
 
 
-def test_any_text_makes_a_key_of_every_store(desk: Desk) -> None:
+def test_any_text_makes_a_key_of_every_store(harness: ProducerHarness) -> None:
     seed = random.randrange(10**9)
     chance = random.Random(seed)
     for _ in range(300):
         text = "".join(chr(chance.randrange(1, 0xD7FF)) for _ in range(chance.randrange(80)))
         name = fill("{image}", {"image": text})
         last = list(candidates(name, "x" * 36))[-1]
-        desk.producer.output.url(f"{name}/{last}.mp4")
+        harness.producer.output.url(f"{name}/{last}.mp4")
         assert len(f"{last}.mp4".encode()) <= 200, f"seed {seed}: {text!r}"
 
 
@@ -77,34 +77,34 @@ def test_the_name_of_an_image(image: str, name: str) -> None:
     assert image_name(image) == name
 
 
-def job_of(desk: Desk, **fields: object) -> Job:
-    job = desk.producer.ledger.job(desk.submit(**fields))
+def job_of(harness: ProducerHarness, **fields: object) -> Job:
+    job = harness.producer.ledger.job(harness.submit(**fields))
     assert job is not None
     return job
 
 
-def names_of(desk: Desk, template: str = "{row}-{image}") -> Any:
+def names_of(harness: ProducerHarness, template: str = "{row}-{image}") -> Any:
     """What of a runtime the names need, with another template."""
-    producer = desk.producer
+    producer = harness.producer
     settings = producer.settings.model_copy(update={"clip_name": template})
     runtime = SimpleNamespace(ledger=producer.ledger, output=producer.output, settings=settings)
     return lambda job: clip_name(cast("Runtime", runtime), job)
 
 
-def test_the_callers_columns_can_be_used(desk: Desk) -> None:
-    job = job_of(desk, data={"sku": 12}, prompt="Pan left", key="k-1")
+def test_the_callers_columns_can_be_used(harness: ProducerHarness) -> None:
+    job = job_of(harness, data={"sku": 12}, prompt="Pan left", key="k-1")
     fields = fields_of(job, None)
     assert (fields["data.sku"], fields["prompt"], fields["key"], fields["row"]) == (
         *("12", "Pan left"),
         *("k-1", ""),
     )
-    assert names_of(desk, "{data.sku}-{prompt}")(job) == "single/12-Pan-left"
+    assert names_of(harness, "{data.sku}-{prompt}")(job) == "single/12-Pan-left"
 
 
-def test_two_jobs_never_have_one_name_whatever_the_case(desk: Desk) -> None:
-    name = names_of(desk)
+def test_two_jobs_never_have_one_name_whatever_the_case(harness: ProducerHarness) -> None:
+    name = names_of(harness)
     images = ["Cat.jpg", "cat.png", "CAT.webp", "Straße.jpg", "STRASSE.jpg"]
-    jobs = [job_of(desk, image=f"https://example.org/{image}") for image in images]
+    jobs = [job_of(harness, image=f"https://example.org/{image}") for image in images]
     found = [name(job) for job in jobs]
     assert found == [
         "single/Cat",
@@ -116,31 +116,33 @@ def test_two_jobs_never_have_one_name_whatever_the_case(desk: Desk) -> None:
     assert [name(job) for job in jobs] == found, "asked again, each has its own"
 
 
-def test_many_jobs_of_one_name_end_with_their_ids(desk: Desk) -> None:
-    name = names_of(desk, "{image}")
-    found = [name(job_of(desk)) for _ in range(12)]
+def test_many_jobs_of_one_name_end_with_their_ids(harness: ProducerHarness) -> None:
+    name = names_of(harness, "{image}")
+    found = [name(job_of(harness)) for _ in range(12)]
     assert len({folded(one) for one in found}) == 12
     assert found[8] == "single/a-9"
     assert len(found[-1]) == len("single/a-12345678")
 
 
-def test_a_file_that_is_there_already_is_never_overwritten(desk: Desk, tmp_path: Path) -> None:
+def test_a_file_that_is_there_already_is_never_overwritten(
+    harness: ProducerHarness, tmp_path: Path
+) -> None:
     foreign = tmp_path / "foreign.mp4"
     foreign.write_bytes(b"another namespace's")
-    desk.producer.output.put_file(foreign, "single/a.mp4")
-    assert names_of(desk)(job_of(desk)) == "single/a-2"
+    harness.producer.output.put_file(foreign, "single/a.mp4")
+    assert names_of(harness)(job_of(harness)) == "single/a-2"
 
 
-def test_a_name_is_taken_once(desk: Desk) -> None:
-    ledger = desk.producer.ledger
+def test_a_name_is_taken_once(harness: ProducerHarness) -> None:
+    ledger = harness.producer.ledger
     assert take(ledger, "f", "Name", "j1")
     assert take(ledger, "f", "nAME", "j1")
     assert not take(ledger, "f", "name", "j2")
     assert take(ledger, "g", "name", "j2")
 
 
-def test_a_batch_has_a_folder_that_says_whose_it_is(desk: Desk) -> None:
-    ledger = desk.producer.ledger
+def test_a_batch_has_a_folder_that_says_whose_it_is(harness: ProducerHarness) -> None:
+    ledger = harness.producer.ledger
     ledger.open_batch("1234567890ab", "Spring / Sale!", 1)
     assert folder_of(ledger.batch("1234567890ab")) == "Spring-Sale-12345678"
     ledger.open_batch("abcdefgh-1", "???", 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.schema.payload import Result
 from tasks.schema.records import batch_of, result_of
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.batches import Batch, Pace
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
@@ -24,16 +24,16 @@ CLIP = {
 }
 
 
-def job_of(desk: Desk, job_id: str) -> Job:
-    job = desk.producer.ledger.job(job_id)
+def job_of(harness: ProducerHarness, job_id: str) -> Job:
+    job = harness.producer.ledger.job(job_id)
     assert job is not None
     return job
 
 
-def test_a_queued_job(desk: Desk) -> None:
-    job_id = desk.submit(prompt="Pan left", priority="high", data={"sku": "A-1"})
-    job = job_of(desk, job_id)
-    result = result_of(job, desk.producer.output, now=job.created_at / 1000 + 5)
+def test_a_queued_job(harness: ProducerHarness) -> None:
+    job_id = harness.submit(prompt="Pan left", priority="high", data={"sku": "A-1"})
+    job = job_of(harness, job_id)
+    result = result_of(job, harness.producer.output, now=job.created_at / 1000 + 5)
     assert (result.state, result.priority, result.prompt) == (State.QUEUED, "high", "Pan left")
     assert (result.reason, result.video, result.finished_at) == (None, None, None)
     assert result.seconds_in == {State.QUEUED: 5}
@@ -41,9 +41,9 @@ def test_a_queued_job(desk: Desk) -> None:
     assert result.data == {"sku": "A-1"}
 
 
-def test_a_clip_has_addresses_of_the_output_store(desk: Desk) -> None:
-    job_id = desk.submit()
-    desk.end(
+def test_a_clip_has_addresses_of_the_output_store(harness: ProducerHarness) -> None:
+    job_id = harness.submit()
+    harness.end(
         job_id,
         State.SUCCEEDED,
         facts={
@@ -57,11 +57,11 @@ def test_a_clip_has_addresses_of_the_output_store(desk: Desk) -> None:
             "changes": json.dumps(["Turned upright."]),
         },
     )
-    result = desk.producer.get(job_id)
+    result = harness.producer.get(job_id)
     assert result.video is not None
     assert result.video.url.startswith("file://")
     assert result.video.url.endswith("a%20b-1234.mp4")
-    assert result.video.path == str(desk.folder / "output" / str(CLIP["key"]))
+    assert result.video.path == str(harness.folder / "output" / str(CLIP["key"]))
     assert result.video.poster is not None
     assert result.video.poster.endswith(".jpg")
     assert (result.reply, result.session.session_id, result.changes) == (
@@ -74,9 +74,9 @@ def test_a_clip_has_addresses_of_the_output_store(desk: Desk) -> None:
     assert {State.QUEUED, State.PREPARING} <= result.seconds_in.keys()
 
 
-def test_a_held_job_says_why_and_what_to_do(desk: Desk) -> None:
-    job_id = desk.submit()
-    desk.end(
+def test_a_held_job_says_why_and_what_to_do(harness: ProducerHarness) -> None:
+    job_id = harness.submit()
+    harness.end(
         job_id,
         State.HELD,
         reason=Reason.CREDITS,
@@ -84,7 +84,7 @@ def test_a_held_job_says_why_and_what_to_do(desk: Desk) -> None:
         remedy="Top up.",
         resume=State.PREPARING,
     )
-    result = desk.producer.get(job_id)
+    result = harness.producer.get(job_id)
     assert result.reason is not None
     assert result.reason.model_dump() == {
         "code": Reason.CREDITS,
@@ -95,22 +95,22 @@ def test_a_held_job_says_why_and_what_to_do(desk: Desk) -> None:
     assert result.waits_for_nothing
 
 
-def test_trouble_shows_while_a_step_is_tried_again(desk: Desk) -> None:
-    job_id = desk.submit()
+def test_trouble_shows_while_a_step_is_tried_again(harness: ProducerHarness) -> None:
+    job_id = harness.submit()
     facts = {"tries": "2", "trouble": "no connection"}
-    desk.end(job_id, State.PREPARING, delay=60, facts=facts)
-    assert desk.producer.get(job_id).progress.message == "Tries again: no connection"
+    harness.end(job_id, State.PREPARING, delay=60, facts=facts)
+    assert harness.producer.get(job_id).progress.message == "Tries again: no connection"
 
 
-def test_a_message_on_its_way_costs_the_estimate(desk: Desk) -> None:
-    job_id = desk.submit()
-    desk.pay(job_id, cost=100)
-    result = desk.producer.get(job_id)
+def test_a_message_on_its_way_costs_the_estimate(harness: ProducerHarness) -> None:
+    job_id = harness.submit()
+    harness.pay(job_id, cost=100)
+    result = harness.producer.get(job_id)
     assert (result.paid_messages, result.credits_spent, result.credits_estimated) == (1, 100, True)
 
 
-def test_a_record_survives_json(desk: Desk) -> None:
-    result = desk.producer.get(desk.submit())
+def test_a_record_survives_json(harness: ProducerHarness) -> None:
+    result = harness.producer.get(harness.submit())
     assert Result.model_validate_json(result.model_dump_json()) == result
 
 

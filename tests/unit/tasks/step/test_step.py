@@ -6,18 +6,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from tasks.step.step import run
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
 from worker.runtime.runtime import Runtime
 
 
 def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = Runtime.open(desk.producer.settings)
+    runtime = Runtime.open(harness.producer.settings)
     monkeypatch.setattr("tasks.step.step.get_runtime", lambda: runtime)
-    job_id = desk.submit()
+    job_id = harness.submit()
     runtime.ledger.due(1, room=1, admit=1)
     commit = Ledger.commit
 

@@ -15,7 +15,7 @@ from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.schema.errors import UnknownId
 from tasks.step.step import Step, run
-from tests.unit.tasks.conftest import Desk
+from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.model.states import RUNNING, Reason, State
@@ -82,7 +82,7 @@ stories = st.sampled_from(
 )
 
 
-class Workshop:
+class WorkerHarness:
     """A producer, and one worker that does a step of a job in no time."""
 
     def __init__(self, producer: Producer) -> None:
@@ -214,11 +214,11 @@ OPERATIONS: Final = (
 
 
 @pytest.fixture
-def workshop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+def worker_harness(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> WorkerHarness:
     """A house whose one worker runs in this process."""
-    workshop = Workshop(desk.producer)
-    monkeypatch.setattr("tasks.step.step.get_runtime", lambda: workshop.runtime)
-    return workshop
+    worker_harness = WorkerHarness(harness.producer)
+    monkeypatch.setattr("tasks.step.step.get_runtime", lambda: worker_harness.runtime)
+    return worker_harness
 
 
 @settings(
@@ -237,21 +237,21 @@ def workshop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Workshop:
 @example("question", (JOB, "decisions", "{"), ["pay_again"])
 @example("owned", (JOB, "tries", "x"), ["step"])
 def test_nobody_stops_over_a_record_and_it_is_cared_for(
-    workshop: Workshop, story: str, damage: Damage, operations: list[str]
+    worker_harness: WorkerHarness, story: str, damage: Damage, operations: list[str]
 ) -> None:
-    fence = workshop.begin(story)
+    fence = worker_harness.begin(story)
     if story == "queued":
         operations = [name for name in operations if name != "beat"]
-    workshop.damage(damage)
+    worker_harness.damage(damage)
     for operation in operations:
         with suppress(UnknownId):  # where it has been pruned
-            workshop.do(operation, fence)
+            worker_harness.do(operation, fence)
     # The others go on, and whoever is handed the bad one finds its reason.
-    workshop.ledger.due(100, room=100, admit=100)
-    assert workshop.step("good") == "preparing"
-    if workshop.redis.type(JOB) == "hash":
-        workshop.redis.hset(JOB, mapping={"lease": "1", "not_before": "0"})
-    workshop.step("bad")
-    assert workshop.is_cared_for()
-    counts: Any = workshop.ledger.counts()[0]
+    worker_harness.ledger.due(100, room=100, admit=100)
+    assert worker_harness.step("good") == "preparing"
+    if worker_harness.redis.type(JOB) == "hash":
+        worker_harness.redis.hset(JOB, mapping={"lease": "1", "not_before": "0"})
+    worker_harness.step("bad")
+    assert worker_harness.is_cared_for()
+    counts: Any = worker_harness.ledger.counts()[0]
     assert all(n > 0 for n in counts.values()), counts
