@@ -22,27 +22,29 @@ from typing import Final
 VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 
 WORKER: Final = (
-    *("due", "told", "hand_back", "claim", "beat", "begin_paid", "paid_fact", "release_paid"),
-    *("balance", "refused", "rate_limited", "token_refused"),
-    *("ring", "hook_due", "hook_sent", "hang_up"),
-    *(
-        "record.account",
-        "record.token_id",
-        "record.clip_name",
-        "record.media_name",
-        "record.session_id",
-        "record.claim_url",
-    ),
-    *("record.uploading", "record.baseline", "record.progress", "record.render_id"),
-    "record.render_submitted",
+    *("due", "outbox_ack", "decline", "claim", "heartbeat"),
+    *("begin_paid", "paid_fact", "release_paid"),
+    *("balance", "credits_refused", "rate_limited", "token_refused"),
+    *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),
+    "update_facts.account",
+    "update_facts.token_id",
+    "update_facts.clip_name",
+    "update_facts.media_name",
+    "update_facts.session_id",
+    "update_facts.claim_url",
+    "update_facts.uploading",
+    "update_facts.baseline",
+    "update_facts.progress",
+    "update_facts.render_id",
+    "update_facts.render_submitted",
     *("commit.preparing", "commit.generating", "commit.settling", "commit.rendering"),
     *("commit.delivering", "commit.held", "commit.succeeded", "commit.failed"),
     "commit.cancelled",
     *("api.token", "api.session", "api.claim", "api.upload", "api.message", "api.state"),
     *("api.credits", "api.export", "api.poll", "api.download"),
-    *("store.write", "store.rename", "hint", "result"),
+    *("store.write", "store.rename", "wakeup", "result"),
 )
-"""What a worker passes. A record is named by its first field, a commit by its state."""
+"""What a worker passes. An update of facts is named by its first field, a commit by its state."""
 
 PRODUCER: Final = (
     *("submit", "cancel", "release", "retry", "flow_gate", "batch.open", "batch.seal"),

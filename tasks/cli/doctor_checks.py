@@ -93,7 +93,7 @@ def _outbox(producer: Producer) -> Finding:
 
 def _manifests(producer: Producer) -> Finding:
     """A submission that died half-way: its jobs run, but the batch has no end to be told of."""
-    unsealed, now = producer.ledger.unsealed(), producer.ledger.now_ms()
+    unsealed, now = producer.ledger.unsealed_batches(), producer.ledger.now_ms()
     names = ", ".join(list(unsealed)[:MOST_NAMED])
     return Finding(
         "manifests",

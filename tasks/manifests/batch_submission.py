@@ -108,7 +108,7 @@ def submit_batch(
         _refuse_a_strangers_batch(producer, manifest, done.batch_id, first, contents)
     with producer.redis_errors():
         ledger.open_batch(done.batch_id, title, ledger.now_ms(), manifest.source)
-        mode = ledger.share_sessions(done.batch_id, session)
+        mode = ledger.set_session_mode(done.batch_id, session)
         if mode != session:
             raise ManifestError(
                 f"The batch {title} is known, and its session is {mode}: give --session {mode}, "
@@ -223,7 +223,7 @@ def _release_affordable(producer: Producer, batch_id: str) -> None:
     left = (batch.max_credits - batch.committed) // producer.clip_price()
     held = (
         job.job_id
-        for page in ledger.standing(batch_id)
+        for page in ledger.row_states(batch_id)
         for job in page
         if job.reason == Reason.BUDGET
     )

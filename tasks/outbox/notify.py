@@ -25,10 +25,10 @@ def notify(entry: str) -> str:
     try:
         job = runtime.ledger.job(job_id)
     except UnreadableRecordError:
-        runtime.ledger.give_up_telling(entry)
+        runtime.ledger.drop_notification(entry)
         return "unreadable"
     if job is None:
-        runtime.ledger.told(entry, 0)
+        runtime.ledger.acknowledge_notification(entry, 0)
         return "gone"
     backend = current_app.backend
     record = result_of(job, runtime.output).model_dump(mode="json")
@@ -50,5 +50,5 @@ def notify(entry: str) -> str:
         # Before the entry goes: what is still to be told is not pruned, and its batch stays whole.
         with suppress(UnreadableRecordError):
             write_at_the_end(producer, job.batch_id)
-    runtime.ledger.told(entry, job.revision)
+    runtime.ledger.acknowledge_notification(entry, job.revision)
     return job.state.value

@@ -1,4 +1,4 @@
-"""Hooks: send one receiver the webhooks that it is owed, one after another.
+"""Webhooks: send one receiver the webhooks that it is owed, one after another.
 
 A receiver has one worker at most, and rests after each failure, so that one which is slow or dead
 costs a single slot now and then, and no job and no other receiver waits for it.
@@ -16,7 +16,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.errors import UnknownId
 from worker.egress.webhook_request import NotReceivedError, send, signed, wait_after
 from worker.ledger.model.jobs import UnreadableRecordError
-from worker.ledger.webhooks import Hook, Hooks
+from worker.ledger.webhooks import WebhookMessage, Webhooks
 from worker.runtime.runtime import Runtime, get_runtime
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ REST_SECONDS: Final = 5.0
 def send_to(receiver: str) -> str:
     """Send what is due, until nothing is left, a message fails or the turn is over."""
     runtime = get_runtime()
-    hooks = Hooks(runtime.ledger)
+    hooks = Webhooks(runtime.ledger)
     end = time.monotonic() + TURN_SECONDS
     sent, rest = 0, 0.0
     while not rest and not runtime.duty.draining and time.monotonic() < end:
@@ -40,11 +40,11 @@ def send_to(receiver: str) -> str:
             sent += 1
         else:
             rest = REST_SECONDS
-    hooks.hang_up(receiver, rest)
+    hooks.release_receiver(receiver, rest)
     return f"{sent} sent"
 
 
-def _send(runtime: Runtime, hooks: Hooks, hook: Hook) -> bool:
+def _send(runtime: Runtime, hooks: Webhooks, hook: WebhookMessage) -> bool:
     """Send one message, and note what became of it. Whether the receiver is well."""
     body = hook.body or _body(runtime, hook)
     if body is None:
@@ -52,7 +52,7 @@ def _send(runtime: Runtime, hooks: Hooks, hook: Hook) -> bool:
         hooks.give_up(hook, "its record is gone")
         return True
     if not hook.body:
-        hooks.keep_body(hook, body)
+        hooks.store_body(hook, body)
     try:
         _post(runtime, hook, body.encode())
     except NotReceivedError as error:
@@ -69,7 +69,7 @@ def _send(runtime: Runtime, hooks: Hooks, hook: Hook) -> bool:
     return True
 
 
-def _try_again(hooks: Hooks, hook: Hook, error: NotReceivedError) -> None:
+def _try_again(hooks: Webhooks, hook: WebhookMessage, error: NotReceivedError) -> None:
     """Put a message off that was not received, or give it up."""
     wait = None if error.final else wait_after(hook.tries + 1)
     if wait is None:
@@ -77,10 +77,10 @@ def _try_again(hooks: Hooks, hook: Hook, error: NotReceivedError) -> None:
         hooks.give_up(hook, str(error))
     else:
         log.info("a webhook is tried again", webhook_id=hook.name, why=str(error), wait=wait)
-        hooks.later(hook, wait)
+        hooks.retry_later(hook, wait)
 
 
-def _post(runtime: Runtime, hook: Hook, body: bytes) -> None:
+def _post(runtime: Runtime, hook: WebhookMessage, body: bytes) -> None:
     secret = runtime.settings.webhook_secret
     if secret is None:
         raise NotReceivedError("the workers have no REELQUEUE_WEBHOOK_SECRET to sign it with")
@@ -88,7 +88,7 @@ def _post(runtime: Runtime, hook: Hook, body: bytes) -> None:
     send(hook.url, headers, body, private_hosts=runtime.settings.private_hosts)
 
 
-def _body(runtime: Runtime, hook: Hook) -> str | None:
+def _body(runtime: Runtime, hook: WebhookMessage) -> str | None:
     """What is said, with the record as it stands now; None: there is none."""
     data = _record(runtime, hook)
     if data is None:
@@ -98,7 +98,7 @@ def _body(runtime: Runtime, hook: Hook) -> str | None:
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
-def _record(runtime: Runtime, hook: Hook) -> dict[str, Any] | None:
+def _record(runtime: Runtime, hook: WebhookMessage) -> dict[str, Any] | None:
     producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
     try:
         found = producer.get_batch(hook.about) if hook.kind == "batch" else producer.get(hook.about)

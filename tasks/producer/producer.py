@@ -311,7 +311,7 @@ class Producer:
             verdicts = Counter(self.ledger.cancel_waiting(any_id))
             # What is paid was asked already, or is asked now; it is counted once.
             verdicts.pop("REQUESTED", None)
-            for page in self.ledger.standing(any_id):
+            for page in self.ledger.row_states(any_id):
                 left = [job.job_id for job in page if not job.state.is_end]
                 verdicts.update(self.ledger.cancel_many(left))
         return _summed(any_id, verdicts)
@@ -383,7 +383,7 @@ class Producer:
                 return _summed(any_id, Counter(change([any_id])))
         verdicts: Counter[str] = Counter()
         with self.redis_errors():
-            for page in self.ledger.standing(any_id):
+            for page in self.ledger.row_states(any_id):
                 verdicts.update(change([job.job_id for job in page if job.state is concerned]))
         return _summed(any_id, verdicts)
 

@@ -108,7 +108,7 @@ def _session(step: Step, client: NemoClient, credential: Credential, *, may_reus
         bind_id=session.bind_id or "",
     )
     if credential.anonymous:
-        step.runtime.ledger.note_bind_id(credential.name, session.bind_id or session.task_id)
+        step.runtime.ledger.store_bind_id(credential.name, session.bind_id or session.task_id)
     try:
         step.record(claim_url=client.claim_link(session.task_id, session.session_id))
     except RateLimited:

@@ -13,7 +13,7 @@ def tell_progress(step: Step, message: str) -> None:
     ledger, job = step.runtime.ledger, step.job
     try:
         facts = {"progress": message, "progress_at": str(ledger.now_ms())}
-        if not ledger.record(job.id, step.lease.fence, facts):
+        if not ledger.update_facts(job.id, step.lease.fence, facts):
             return
         current_app.backend.store_result(
             job.id, {"stage": job.state.value, "message": message}, "PROGRESS"

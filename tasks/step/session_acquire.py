@@ -24,7 +24,7 @@ def join(step: Step) -> Step | Commit:
     job, ledger = step.job, step.runtime.ledger
     if not (follows(step) or shares(step) or job.turn > 1):
         return step
-    joining = ledger.join_session(job.id, step.lease.fence)
+    joining = ledger.acquire_session(job.id, step.lease.fence)
     match joining.verdict:
         case "OK":
             return replace(step, job=read_job(joining.record))

@@ -79,7 +79,7 @@ class Step:
         Raises:
             LeaseLostError: The job is no longer ours.
         """
-        if not self.runtime.ledger.record(self.job.id, self.lease.fence, facts):
+        if not self.runtime.ledger.update_facts(self.job.id, self.lease.fence, facts):
             raise LeaseLostError
 
     def credential(self) -> Credential:
@@ -276,7 +276,7 @@ def run(job_id: str, stages: Mapping[State, Stage]) -> str:
     """
     runtime = get_runtime()
     if runtime.duty.draining or runtime.duty.lagging:
-        runtime.ledger.hand_back(job_id)
+        runtime.ledger.decline(job_id)
         return "left to another worker"
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
     if claim.verdict != "OK":

@@ -33,7 +33,7 @@ WAITING: Final = 4
 
 ANONYMOUS: Final = ("api.token",)
 """Points that only a house without registered tokens passes."""
-TELLING: Final = ("ring", "hook_due", "hook_sent", "hang_up")
+TELLING: Final = ("lease_receivers", "webhook_due", "webhook_sent", "release_receiver")
 """Points that only a house with webhooks passes."""
 RECEIVERS: Final = 8
 """So many that one is free while others wait for the end of a dead worker's turn."""
@@ -60,10 +60,10 @@ def refuse(call: str, code: int) -> Provocation:
 
 
 PROVOKED: Final[Mapping[str, Provocation]] = {
-    "hand_back": Provocation(naps=True),
+    "decline": Provocation(naps=True),
     "release_paid": refuse("message", 429),
     "rate_limited": refuse("message", 429),
-    "refused": refuse("message", 2001),
+    "credits_refused": refuse("message", 2001),
     "token_refused": refuse("session", 1001),
     "commit.preparing": refuse("upload", 500),
     "commit.held": refuse("export", 402),
@@ -72,7 +72,7 @@ PROVOKED: Final[Mapping[str, Provocation]] = {
     "commit.cancelled": Provocation(
         ({"call": "state", "action": "slow", "seconds": 1.0, "times": 20},)
     ),
-    "record.render_submitted": Provocation(
+    "update_facts.render_submitted": Provocation(
         ({"call": "export", "action": "reset", "done": True, "ratio": 0.4},)
     ),
 }

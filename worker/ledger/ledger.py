@@ -17,11 +17,11 @@ from worker.ledger.pages import PAGE, pages
 from worker.ledger.reader import Reader
 
 PRIORITIES: Final = ("high", "normal", "low")
-MARGIN_MS: Final = 1000
+LEASE_MARGIN_MS: Final = 1000
 """From the end of a lease to the first look at the job by somebody else."""
-HINTS_A_LEASE: Final = 8
+WAKEUPS_PER_LEASE: Final = 8
 """How often in a lease a job that nobody takes is handed out, while few hints wait."""
-HAND_BACKS_A_LEASE: Final = 16
+DECLINES_PER_LEASE: Final = 16
 """How often in a lease a job may come back from workers that take nothing now."""
 
 
@@ -34,7 +34,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
+class SessionAcquisition:
     """The answer to a job that joins a session: OK with its record, or why not and who is meant."""
 
     verdict: str  # OK, LOST, SESSION_BUSY, SESSION_BLOCKED, NO_PROJECT
@@ -138,40 +138,42 @@ class Ledger(Reader):
         flat = self.scripts.run("due", n, grace_ms, room, admit, self.lease_ms)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
-    def told(self, entry: str, revision: int) -> None:
+    def acknowledge_notification(self, entry: str, revision: int) -> None:
         """Take an entry out of the outbox, unless its job has moved on since."""
-        self.scripts.run("told", entry, revision, -1)
+        self.scripts.run("outbox_ack", entry, revision, -1)
 
-    def give_up_telling(self, entry: str) -> None:
+    def drop_notification(self, entry: str) -> None:
         """Take an entry out whose record nobody can read."""
         self.redis.zrem(self.key("outbox"), entry)
 
-    def tell_later(self, entry: str, delay: float) -> None:
+    def postpone_notification(self, entry: str, delay: float) -> None:
         """Put an entry off, in seconds."""
-        self.scripts.run("told", entry, 0, int(delay * 1000))
+        self.scripts.run("outbox_ack", entry, 0, int(delay * 1000))
 
     # --- a step ------------------------------------------------------------------------------
 
     def claim(self, job_id: str, owner: str, nonce: str) -> Claim:
         """Ask for the ownership of a job for one lease."""
-        put_off = self.lease_ms // HINTS_A_LEASE
-        reply = self.scripts.run("claim", job_id, owner, nonce, self.lease_ms, MARGIN_MS, put_off)
+        put_off = self.lease_ms // WAKEUPS_PER_LEASE
+        reply = self.scripts.run(
+            "claim", job_id, owner, nonce, self.lease_ms, LEASE_MARGIN_MS, put_off
+        )
         flat = reply[1] if len(reply) > 1 else []
         return Claim(reply[0], dict(zip(flat[::2], flat[1::2], strict=True)))
 
-    def hand_back(self, job_id: str) -> str:
+    def decline(self, job_id: str) -> str:
         """Let a job that was handed to a worker in vain come up again soon: OK, GONE or BUSY."""
-        return str(self.scripts.run("hand_back", job_id, self.lease_ms // HAND_BACKS_A_LEASE))
+        return str(self.scripts.run("decline", job_id, self.lease_ms // DECLINES_PER_LEASE))
 
-    def beat(self, leases: Iterable[tuple[str, int]]) -> list[bool]:
+    def heartbeat(self, leases: Iterable[tuple[str, int]]) -> list[bool]:
         """Push the leases of (job id, fence) on; False for each that is lost."""
-        calls = ((job_id, fence, self.lease_ms, MARGIN_MS) for job_id, fence in leases)
-        return [reply == "OK" for reply in self.scripts.run_many("beat", calls)]
+        calls = ((job_id, fence, self.lease_ms, LEASE_MARGIN_MS) for job_id, fence in leases)
+        return [reply == "OK" for reply in self.scripts.run_many("heartbeat", calls)]
 
-    def record(self, job_id: str, fence: int, facts: Mapping[str, str]) -> bool:
+    def update_facts(self, job_id: str, fence: int, facts: Mapping[str, str]) -> bool:
         """Write facts in the middle of a step. False: the lease is lost."""
-        point = f"record.{next(iter(facts))}"
-        reply = self.scripts.run("record", job_id, fence, *_pairs(facts), point=point)
+        point = f"update_facts.{next(iter(facts))}"
+        reply = self.scripts.run("update_facts", job_id, fence, *_pairs(facts), point=point)
         return bool(reply == "OK")
 
     def commit(self, job_id: str, fence: int, end: Commit, nonce: str | None = None) -> bool:
@@ -194,17 +196,19 @@ class Ledger(Reader):
 
     # --- sessions that several jobs use ------------------------------------------------------
 
-    def share_sessions(self, batch_id: str, mode: str) -> str:
+    def set_session_mode(self, batch_id: str, mode: str) -> str:
         """Say once how a batch uses sessions, ``own`` or ``shared``; the mode that it has."""
         self.redis.hsetnx(self.key("batch", batch_id), "session", mode)
         return str(self.redis.hget(self.key("batch", batch_id), "session"))
 
-    def join_session(self, job_id: str, fence: int) -> Joining:
+    def acquire_session(self, job_id: str, fence: int) -> SessionAcquisition:
         """Bring a job into the session that it is to work in, and take the session for it."""
-        reply = self.scripts.run("join_session", job_id, fence)
+        reply = self.scripts.run("acquire_session", job_id, fence)
         if reply[0] == "OK":
-            return Joining("OK", record=dict(zip(reply[1][::2], reply[1][1::2], strict=True)))
-        return Joining(reply[0], other=reply[1] if len(reply) > 1 else "")
+            return SessionAcquisition(
+                "OK", record=dict(zip(reply[1][::2], reply[1][1::2], strict=True))
+            )
+        return SessionAcquisition(reply[0], other=reply[1] if len(reply) > 1 else "")
 
     def share_session(self, job_id: str, fence: int) -> bool:
         """Make the job's session its batch's. False: the lease is lost."""
@@ -262,7 +266,7 @@ class Ledger(Reader):
             for verdict in self.scripts.run_many("retry", [(job_id,) for job_id in page])
         ]
 
-    def note_bind_id(self, account: str, bind_id: str) -> None:
+    def store_bind_id(self, account: str, bind_id: str) -> None:
         """Keep what binds an anonymous account to a registered one: the first word stands."""
         self.redis.hsetnx(self.key("account", account), "bind_id", bind_id)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.exceptions import NoScriptError, ResponseError
 
 from worker.faultpoints import around
-from worker.ledger.ledger import MARGIN_MS, Ledger
+from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
 
 FSYNC_WAIT_MS: Final = 2000
 """How long one local fsync may take to be confirmed; below the client's socket time-out."""
@@ -38,7 +38,7 @@ class Payments:
         of the writes of its own connection; both answers are checked.
         """
         scripts = self._ledger.scripts
-        slot_ms = self._ledger.lease_ms + MARGIN_MS
+        slot_ms = self._ledger.lease_ms + LEASE_MARGIN_MS
         arguments = scripts.arguments(job_id, fence, turn, call, cost, slot_ms, cap)
         sha = scripts.sha("begin_paid")
         try:
@@ -99,7 +99,7 @@ class Payments:
 
     def note_refusal(self, account: str) -> None:
         """The API says that an account is out of credits: nobody pays until its balance grows."""
-        self._ledger.scripts.run("refused", account)
+        self._ledger.scripts.run("credits_refused", account)
 
     def note_rate_limit(self, account: str, seconds: float) -> None:
         """The API said 429: the account rests for so many seconds, for all workers."""

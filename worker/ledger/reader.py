@@ -25,7 +25,7 @@ _STATES: Final = frozenset(State)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RowState:
     """Where one job of a batch stands; ``reason`` is why, if held or failed, else empty."""
 
     job_id: str
@@ -75,7 +75,7 @@ class Reader:
         parts = (self.redis.get(self.key("idem", key)) or "").split("|")
         return State(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - id, fingerprint, state
 
-    def untold(self, n: int) -> list[str]:
+    def pending_notifications(self, n: int) -> list[str]:
         """Outbox entries that are due, oldest first."""
         due = self.redis.zrangebyscore(self.key("outbox"), "-inf", self.now_ms(), start=0, num=n)
         return list(due)
@@ -125,7 +125,7 @@ class Reader:
         """Ids of all batches, newest first."""
         return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
 
-    def unsealed(self) -> dict[str, int]:
+    def unsealed_batches(self) -> dict[str, int]:
         """Batches whose manifest is not wholly in, and since when, in ms.
 
         It comes in right now, or whoever submitted it died over it.
@@ -145,16 +145,16 @@ class Reader:
         """Ids of a batch's jobs, in the order of its rows."""
         return list(self.redis.zrange(self.key("rows", batch_id), 0, -1))
 
-    def standing(self, batch_id: str) -> Iterator[list[Standing]]:
+    def row_states(self, batch_id: str) -> Iterator[list[RowState]]:
         """Where a batch's jobs stand, a page at a time, in the order of its rows.
 
         What is gone, or stands nowhere that this version knows, is left out.
         """
         rows, start = self.key("rows", batch_id), 0
         while page := self.redis.zrange(rows, start, start + PAGE - 1):
-            flat = self.scripts.run("standing", *page)
+            flat = self.scripts.run("batch_states", *page)
             yield [
-                Standing(job_id, State(flat[2 * at]), flat[2 * at + 1])
+                RowState(job_id, State(flat[2 * at]), flat[2 * at + 1])
                 for at, job_id in enumerate(page)
                 if flat[2 * at] in _STATES
             ]

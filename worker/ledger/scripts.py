@@ -34,12 +34,12 @@ class Scripts:
     def __init__(self, redis: Any, namespace: str, clock: str | None = None) -> None:  # noqa: ANN401
         self._redis = redis
         self._namespace = namespace
-        self._clock = clock or source("clock")
+        self._clock = clock or source("lib/clock")
         self._shas: dict[str, str] = {}
 
     def text(self, name: str) -> str:
         """The whole script as the server runs it."""
-        shared = (source(part) for part in ("prelude", "hooks", "sessions"))
+        shared = (source(f"lib/{part}") for part in ("prelude", "webhooks", "sessions"))
         return "\n".join((self._clock, *shared, source(name)))
 
     def arguments(self, *values: object) -> list[Any]:

@@ -68,7 +68,7 @@ class Leases:
             if lease not in alive:
                 self._let_go(lease)
         try:
-            kept = self._ledger.beat((lease.job_id, lease.fence) for lease in alive)
+            kept = self._ledger.heartbeat((lease.job_id, lease.fence) for lease in alive)
         except RedisError as error:
             log.warning("leases could not be pushed on", error=str(error), held=len(alive))
             return

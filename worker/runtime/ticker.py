@@ -10,9 +10,9 @@ from celery import Celery
 
 from config.celery import hint_queue
 from worker.faultpoints import around
-from worker.ledger.ledger import HINTS_A_LEASE
+from worker.ledger.ledger import WAKEUPS_PER_LEASE
 from worker.ledger.model.states import State
-from worker.ledger.webhooks import Hooks
+from worker.ledger.webhooks import Webhooks
 from worker.runtime.runtime import Runtime
 from worker.runtime.worker_registry import fleet
 
@@ -42,7 +42,7 @@ class Ticker:
         self._app = app
         self._runtime = runtime
         self._ledger = runtime.ledger
-        self._hooks = Hooks(runtime.ledger)
+        self._hooks = Webhooks(runtime.ledger)
         self._cap = runtime.settings.hint_cap
         settings = runtime.settings
         shortest = 3 * settings.tick_seconds
@@ -93,12 +93,14 @@ class Ticker:
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
             for job_id, state in due:
                 self._hint(STAGE_OF[state], job_id, producer)
-            untold = self._ledger.untold(max(0, min(room - len(due), UNTOLD_PER_TICK)))
+            untold = self._ledger.pending_notifications(
+                max(0, min(room - len(due), UNTOLD_PER_TICK))
+            )
             for entry in untold:
-                self._ledger.tell_later(entry, RETELL_SECONDS)
+                self._ledger.postpone_notification(entry, RETELL_SECONDS)
                 self._hint(NOTIFY, entry, producer)
             # They come last and are few: no job waits for somebody else's server.
-            receivers = self._hooks.ring() if room > len(due) + len(untold) else []
+            receivers = self._hooks.lease_receivers() if room > len(due) + len(untold) else []
             for receiver in receivers:
                 self._hint(HOOKS, receiver, producer)
         return len(due) + len(untold) + len(receivers)
@@ -110,7 +112,7 @@ class Ticker:
         """
         lease = self._runtime.settings.lease_seconds
         waiting = min(1.0, (self._cap - room) / self._cap)
-        return lease / HINTS_A_LEASE * (1 - waiting) + lease * waiting
+        return lease / WAKEUPS_PER_LEASE * (1 - waiting) + lease * waiting
 
     def _in_flight(self) -> int:
         """The jobs that the accounts bear at once, and a few that get ready meanwhile."""
@@ -119,7 +121,7 @@ class Ticker:
         return int(sum(min(cap, account.window) for account in accounts) * GETTING_READY) + 2
 
     def _hint(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401 - kombu's
-        with around("hint"):
+        with around("wakeup"):
             self._app.send_task(
                 task, args=[argument], queue=self._queue, producer=producer, retry=False
             )

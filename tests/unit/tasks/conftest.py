@@ -65,7 +65,7 @@ class ProducerHarness:
         """Claim a job and begin a paid message whose outcome stays unknown."""
         ledger = self.producer.ledger
         fence = self.take(job_id)
-        ledger.record(job_id, fence, {"account": "a"})
+        ledger.update_facts(job_id, fence, {"account": "a"})
         ledger.scripts.run("balance", "a", 1, 1000, 0, 1000)
         ledger.scripts.run("begin_paid", job_id, fence, 1, f"{job_id}:1", cost, 31_000, 10)
 

@@ -481,7 +481,7 @@ def test_prune_forgets_what_ended_and_its_key_still_answers(
 ) -> None:
     done = harness.submit(key="k-1")
     harness.end(done, State.SUCCEEDED)
-    harness.producer.ledger.told(f"job:{done}", 1)
+    harness.producer.ledger.acknowledge_notification(f"job:{done}", 1)
     waits = harness.submit(key="k-2")
     assert run_command("prune", "--json").records[0]["jobs"] == 0
     trial = run_command("prune", "--days", "0", "--dry-run", "--json").records[0]
@@ -507,7 +507,7 @@ def test_a_table_of_which_records_were_pruned_is_left_as_it_is(
     run_command("results", batch_id)
     first = harness.producer.ledger.row_ids(batch_id)[0]
     harness.end(first, State.CANCELLED)
-    harness.producer.ledger.told(f"job:{first}", 1)
+    harness.producer.ledger.acknowledge_notification(f"job:{first}", 1)
     run_command("prune", "--days", "0")
     assert len(run_command("results", batch_id).records) == 1
     (table,) = (harness.folder / "output").glob("shots-*/manifest.csv")

@@ -210,7 +210,7 @@ def test_estimates_follow_what_clips_were_seen_to_cost(harness: ProducerHarness)
     first = next(harness.producer.jobs_of(batch_id)).job_id
     ledger, payments = harness.producer.ledger, Payments(harness.producer.ledger)
     fence = harness.take(first)
-    ledger.record(first, fence, {"account": "a"})
+    ledger.update_facts(first, fence, {"account": "a"})
     payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
     call = f"{first}:1:1"
     assert payments.begin(first, fence, turn=1, call=call, cost=100, cap=9).verdict == "OK"

@@ -41,7 +41,7 @@ def step(request: pytest.FixtureRequest, redis: Redis, settings: Settings, tmp_p
         "clip_name": "single/cat",
         "stored": f"r1 {sha256_of(film)}",
     }
-    ledger.record("j", fence, facts)
+    ledger.update_facts("j", fence, facts)
     ledger.commit("j", fence, Commit(State.DELIVERING))
     claim = ledger.claim("j", "w", "n2")
     return _step(runtime, int(claim.record["fence"]))

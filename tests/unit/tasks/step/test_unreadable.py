@@ -109,7 +109,7 @@ class WorkerHarness:
         if story == "preparing":
             return 0
         fence = self._claim("bad")
-        ledger.record("bad", fence, {**FACTS, "account": "a"})
+        ledger.update_facts("bad", fence, {**FACTS, "account": "a"})
         if story == "owned":
             return fence
         call = f"bad:1:{fence}"
@@ -150,14 +150,14 @@ class WorkerHarness:
         match operation:
             case "due":
                 ledger.due(100, room=100, admit=100)
-                ledger.untold(100)
-                ledger.tell_later("job:bad", 1)
+                ledger.pending_notifications(100)
+                ledger.postpone_notification("job:bad", 1)
             case "beat":
-                assert ledger.beat([("bad", fence), ("busy", self.busy)])[1]
+                assert ledger.heartbeat([("bad", fence), ("busy", self.busy)])[1]
             case "step":
                 self.step("bad")
             case "record":
-                ledger.record("bad", fence, {"draft": "{}"})
+                ledger.update_facts("bad", fence, {"draft": "{}"})
                 self.payments.fact("bad", f"bad:1:{fence}", "ended", "1")
             case "commit":
                 ledger.commit("bad", fence, Commit(State.RENDERING))
@@ -170,8 +170,8 @@ class WorkerHarness:
             case "retry":
                 producer.retry("bad")
             case "told":
-                ledger.told("job:bad", 1)
-                ledger.hand_back("bad")
+                ledger.acknowledge_notification("job:bad", 1)
+                ledger.decline("bad")
             case "balance":
                 now = ledger.now_ms()
                 self.payments.read_balance("a", read_at=now, available=900, frozen=0, total=900)
@@ -183,7 +183,7 @@ class WorkerHarness:
                 for result in producer.recent():
                     assert result.model_dump_json()
             case "results":
-                list(producer.ledger.standing("b"))
+                list(producer.ledger.row_states("b"))
                 write_csv(lambda: producer.jobs_of("b"), io.StringIO())
                 write_jsonl(producer.jobs_of("b"), io.StringIO())
 

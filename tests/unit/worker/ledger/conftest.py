@@ -46,7 +46,7 @@ class House:
         self.submit(job_id)
         self.admit()
         fence = self.claim(job_id)
-        self.ledger.record(job_id, fence, {"account": "a"})
+        self.ledger.update_facts(job_id, fence, {"account": "a"})
         self.payments.read_balance("a", read_at=1, available=balance, frozen=0, total=balance)
         return fence
 

@@ -122,7 +122,7 @@ def test_cancelling_what_waits_takes_every_page_and_nothing_else(house: House) -
     batch = house.ledger.batch("b")
     assert batch is not None
     assert (batch.open, batch.counts[State.CANCELLED]) == (1, PAGE + 9)
-    pages = list(house.ledger.standing("b"))
+    pages = list(house.ledger.row_states("b"))
     assert [len(page) for page in pages] == [PAGE, 10]
     assert sum(job.state is State.CANCELLED for page in pages for job in page) == PAGE + 9
 

@@ -53,12 +53,12 @@ def test_leases_and_batches_go_on_after_the_server_was_restarted(tmp_path: Path)
         ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
         house = House(client, ledger, Payments(ledger))
         fence = house.running()
-        assert ledger.beat([("j", fence)]) == [True]
+        assert ledger.heartbeat([("j", fence)]) == [True]
         many = [NewJob(id="k", payload={}, fingerprint="f")]
         assert [answer.verdict for answer in ledger.submit_many(many)] == ["OK"]
         server.stop()
         server.start()
-        assert ledger.beat([("j", fence)]) == [True]
+        assert ledger.heartbeat([("j", fence)]) == [True]
         server.stop()
         server.start()
         assert [answer.verdict for answer in ledger.submit_many(many)] == ["DUPLICATE"]

@@ -29,7 +29,7 @@ class Bank:
         house.submit(job_id, batch_id=batch_id)
         house.admit()
         fence = house.claim(job_id)
-        house.ledger.record(job_id, fence, {"account": "a"})
+        house.ledger.update_facts(job_id, fence, {"account": "a"})
         return house.payments.begin(
             job_id, fence, turn=1, call=f"{job_id}:1:{fence}", cost=100, cap=50
         ).verdict
@@ -67,11 +67,11 @@ def test_a_cost_that_is_told_after_the_end_is_told_to_the_world_again(house: Hou
     bank.send("j")
     bank.end("j", 70)
     house.ledger.commit("j", 1, Commit(State.SUCCEEDED))
-    house.ledger.told("job:j", 1)
-    assert house.ledger.untold(9) == []
+    house.ledger.acknowledge_notification("job:j", 1)
+    assert house.ledger.pending_notifications(9) == []
     bank.read()
     assert turn(house, "j").cost == 70
-    assert house.ledger.untold(9) == ["job:j"]
+    assert house.ledger.pending_notifications(9) == ["job:j"]
 
 
 def test_jobs_that_ran_together_are_told_the_estimate(house: House) -> None:

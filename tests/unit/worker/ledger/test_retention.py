@@ -27,7 +27,7 @@ def ended(
     house.admit()
     fence = house.claim(job_id, nonce=uuid4().hex)
     assert house.ledger.commit(job_id, fence, Commit(state, facts=facts))
-    house.ledger.told(f"job:{job_id}", 1)
+    house.ledger.acknowledge_notification(f"job:{job_id}", 1)
 
 
 def now(house: House) -> int:

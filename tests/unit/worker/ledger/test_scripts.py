@@ -194,7 +194,7 @@ def test_no_mass_reclaim_after_the_server_was_away(house: House) -> None:
     house.claim("j")
     house.later(5 * LEASE)  # nobody ticked, nobody could beat
     assert house.admit() == []
-    assert house.ledger.beat([("j", 1)]) == [True]
+    assert house.ledger.heartbeat([("j", 1)]) == [True]
     house.later(LEASE / 2)
     assert house.admit() == [], "the owner lives"
 
@@ -218,8 +218,8 @@ def test_only_the_newest_fence_commits(house: House) -> None:
     house.later(LEASE + 1)
     new = house.claim("j", "w2", "n2")
     assert not house.ledger.commit("j", old, Commit(State.GENERATING))
-    assert not house.ledger.record("j", old, {"x": "1"})
-    assert house.ledger.beat([("j", old), ("j", new)]) == [False, True]
+    assert not house.ledger.update_facts("j", old, {"x": "1"})
+    assert house.ledger.heartbeat([("j", old), ("j", new)]) == [False, True]
     assert house.ledger.commit("j", new, Commit(State.GENERATING))
     assert state(house) is State.GENERATING
 
@@ -300,7 +300,7 @@ def test_reservations_never_exceed_the_balance(house: House) -> None:
         house.submit(name)
         house.admit()
         other = house.claim(name)
-        house.ledger.record(name, other, {"account": "a"})
+        house.ledger.update_facts(name, other, {"account": "a"})
         verdicts.append(house.begin(name, other))
     assert verdicts == ["OK", "OK", "NO_CREDIT"]
 
@@ -362,11 +362,11 @@ def test_in_flight_is_capped_and_a_dead_workers_slot_comes_back(house: House) ->
     house.submit("k")
     house.admit()
     other = house.claim("k", "w2", "n2")
-    house.ledger.record("k", other, {"account": "a"})
+    house.ledger.update_facts("k", other, {"account": "a"})
     intent = house.payments.begin("k", other, turn=1, call="c2", cost=1, cap=1)
     assert intent.verdict == "NO_SLOT"
     house.later(LEASE - 1)
-    house.ledger.beat([("k", other)])
+    house.ledger.heartbeat([("k", other)])
     house.later(3)
     intent = house.payments.begin("k", other, turn=1, call="c2", cost=1, cap=1)
     assert intent.verdict == "OK", "the owner of c1 stopped beating"
@@ -381,7 +381,7 @@ def test_a_batch_spends_no_more_than_its_budget(house: House) -> None:
         house.submit(name, batch_id="b")
         house.admit()
         fence = house.claim(name)
-        house.ledger.record(name, fence, {"account": "a"})
+        house.ledger.update_facts(name, fence, {"account": "a"})
         verdicts.append(house.begin(name, fence, call=f"c-{name}"))
     assert verdicts == ["OK", "BUDGET"]
 
@@ -469,9 +469,9 @@ def test_every_end_fills_the_outbox_and_a_newer_end_is_told_too(house: House) ->
     house.admit()
     fence = house.claim("j", nonce="n2")
     house.ledger.commit("j", fence, Commit(State.FAILED, reason=Reason.RENDER_FAILED))
-    house.ledger.told("job:j", 1)
+    house.ledger.acknowledge_notification("job:j", 1)
     assert house.redis.zrange("outbox:{t}", 0, -1) == ["job:j"], "revision 2 is not told yet"
-    house.ledger.told("job:j", 2)
+    house.ledger.acknowledge_notification("job:j", 2)
     assert house.redis.zrange("outbox:{t}", 0, -1) == []
 
 

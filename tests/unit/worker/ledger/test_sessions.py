@@ -17,7 +17,7 @@ def start(house: House, job_id: str) -> int:
     """Admit and claim a job on a rich account; the fence."""
     house.admit()
     fence = house.claim(job_id, nonce=f"n-{job_id}-{house.redis.incr('nonces')}")
-    house.ledger.record(job_id, fence, {"account": "a"})
+    house.ledger.update_facts(job_id, fence, {"account": "a"})
     house.payments.read_balance("a", read_at=1, available=10_000, frozen=0, total=10_000)
     return fence
 
@@ -26,7 +26,7 @@ def in_session(house: House, job_id: str, session: str = "s") -> int:
     """A job at work in a session of its own; the fence."""
     house.submit(job_id)
     fence = start(house, job_id)
-    house.ledger.record(job_id, fence, {"session_id": session})
+    house.ledger.update_facts(job_id, fence, {"session_id": session})
     return fence
 
 
@@ -46,7 +46,7 @@ def hold(house: House, job_id: str, fence: int, reason: Reason) -> None:
 
 
 def verdict(house: House, job_id: str, fence: int) -> tuple[str, str]:
-    joining = house.ledger.join_session(job_id, fence)
+    joining = house.ledger.acquire_session(job_id, fence)
     return joining.verdict, joining.other
 
 
@@ -160,7 +160,7 @@ def test_nothing_is_remembered_of_a_session_that_one_job_had(house: House) -> No
 
 def shared(house: House, *job_ids: str) -> None:
     house.ledger.open_batch("b", "name", 1)
-    assert house.ledger.share_sessions("b", "shared") == "shared"
+    assert house.ledger.set_session_mode("b", "shared") == "shared"
     for job_id in job_ids:
         house.submit(job_id, batch_id="b")
 
@@ -170,7 +170,7 @@ def open_session(house: House, job_id: str, session: str) -> int:
     fence = start(house, job_id)
     assert verdict(house, job_id, fence) == ("OK", "")
     if job(house, job_id).fact("session_id") is None:
-        house.ledger.record(job_id, fence, {"session_id": session})
+        house.ledger.update_facts(job_id, fence, {"session_id": session})
         assert house.ledger.share_session(job_id, fence)
     assert house.begin(job_id, fence, f"c-{job_id}") == "OK"
     return fence
@@ -231,7 +231,7 @@ def test_what_was_uploaded_before_others_worked_is_uploaded_again(house: House) 
     settle(house, "j1", open_session(house, "j1", "s"))
     fence = start(house, "j2")
     assert verdict(house, "j2", fence) == ("OK", "")
-    house.ledger.record("j2", fence, {"uploaded": "1"})
+    house.ledger.update_facts("j2", fence, {"uploaded": "1"})
     assert verdict(house, "j2", fence) == ("OK", "")
     assert job(house, "j2").fact("uploaded") == "1"
     hold(house, "j2", fence, Reason.CREDITS)

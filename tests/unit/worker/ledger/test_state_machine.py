@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
         assert verdict == self.model.claim(job, owner, nonce)
         if verdict == "OK":
             assert fence == str(job.fence)
-            assert self.ledger.record(job.id, job.fence, {"account": "a"})
+            assert self.ledger.update_facts(job.id, job.fence, {"account": "a"})
 
     @precondition(have_jobs)
     @rule(which=jobs, back=stale, step=st.sampled_from([0, 0, 0, 1, -1]), other=flag, twice=flag)
@@ -217,7 +217,7 @@ class Machine(RuleBasedStateMachine):
         fence = job.fence - back
         match what:
             case "beat":
-                kept = self.run(lambda: self.ledger.beat([(job.id, fence)]), twice=twice)
+                kept = self.run(lambda: self.ledger.heartbeat([(job.id, fence)]), twice=twice)
                 assert kept == [self.model.beat(job, fence)]
             case "take_back":
                 call = job.call or next(iter(job.released), "none")
@@ -313,7 +313,7 @@ class Machine(RuleBasedStateMachine):
                 assert verdict == self.model.retry(job)
             case "told":
                 entry, revision = f"job:{job.id}", job.revision - back
-                self.run(lambda: ledger.told(entry, revision), twice=twice)
+                self.run(lambda: ledger.acknowledge_notification(entry, revision), twice=twice)
                 waits = self.redis.zscore("outbox:{t}", entry) is not None
                 assert not waits or (back and job.revision)
             case _:

@@ -146,14 +146,14 @@ def test_nobody_loses_a_job_that_has_gone_on_before_it_was_put_back(house: House
     """It was mended while its step ran; the next one hears a paid stream by now."""
     fence = house.running("bad")
     before = damaged(house)
-    assert house.ledger.beat([("bad", fence)]) == [False]
+    assert house.ledger.heartbeat([("bad", fence)]) == [False]
     mended(house, before)
     assert house.ledger.commit("bad", fence, Commit(State.GENERATING))
     fence = house.claim("bad", nonce="n2")
     assert house.begin("bad", fence) == "OK"
     assert house.ledger.release("bad") == "OK"
     assert house.ledger.set_aside() == {}
-    assert house.ledger.beat([("bad", fence)]) == [True]
+    assert house.ledger.heartbeat([("bad", fence)]) == [True]
     assert house.places("bad") == ["agenda"]
 
 
@@ -172,30 +172,30 @@ def test_what_is_gone_or_ends_otherwise_is_forgotten(house: House) -> None:
 def test_a_follow_up_waits_for_the_one_before_it_that_cannot_be_read(house: House) -> None:
     """What that one may have said in the session is not known."""
     fence = house.running("bad")
-    house.ledger.record("bad", fence, {"session_id": "s"})
+    house.ledger.update_facts("bad", fence, {"session_id": "s"})
     house.ledger.submit(NewJob(id="next", payload={}, fingerprint="n", follows="bad"))
     house.admit()
     next_fence = house.claim("next")
     damaged(house)
-    answer = house.ledger.join_session("next", next_fence)
+    answer = house.ledger.acquire_session("next", next_fence)
     assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
 
 
 def test_nobody_speaks_in_a_session_whose_holder_cannot_be_read(house: House) -> None:
     """Its message may be under way there, though nobody follows it."""
     fence = house.running("first")
-    house.ledger.record("first", fence, {"session_id": "s"})
+    house.ledger.update_facts("first", fence, {"session_id": "s"})
     assert house.ledger.commit("first", fence, Commit(State.SUCCEEDED))
     fence = house.running("bad")
-    house.ledger.record("bad", fence, {"session_id": "s"})
+    house.ledger.update_facts("bad", fence, {"session_id": "s"})
     assert house.begin("bad", fence) == "OK"
     house.ledger.submit(NewJob(id="next", payload={}, fingerprint="n", follows="first"))
     house.admit()
     next_fence = house.claim("next")
     before = damaged(house)
-    answer = house.ledger.join_session("next", next_fence)
+    answer = house.ledger.acquire_session("next", next_fence)
     assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
-    house.ledger.record("next", next_fence, {"session_id": "s", "account": "a"})
+    house.ledger.update_facts("next", next_fence, {"session_id": "s", "account": "a"})
     assert house.begin("next", next_fence, call="c2") == "SESSION_BUSY"
     mended(house, before)
     assert house.ledger.commit("bad", fence, Commit(State.RENDERING, outcome="done"))
@@ -211,5 +211,5 @@ def test_a_follow_up_does_not_fail_over_an_origin_that_cannot_be_read(house: Hou
     house.admit()
     fence = house.claim("two")
     damaged(house)
-    answer = house.ledger.join_session("two", fence)
+    answer = house.ledger.acquire_session("two", fence)
     assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")

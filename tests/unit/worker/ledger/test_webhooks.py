@@ -6,15 +6,20 @@ from tests.unit.worker.ledger.conftest import House
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
-from worker.ledger.webhooks import AT_ONCE, LEASE_SECONDS, Hook, Hooks
+from worker.ledger.webhooks import (
+    MAX_LEASED_RECEIVERS,
+    RECEIVER_LEASE_SECONDS,
+    WebhookMessage,
+    Webhooks,
+)
 
 URL = "https://one.example/told"
 OTHER = "https://two.example:8443/told?x=1"
 
 
 @pytest.fixture
-def hooks(house: House) -> Hooks:
-    return Hooks(house.ledger)
+def hooks(house: House) -> Webhooks:
+    return Webhooks(house.ledger)
 
 
 def submit(house: House, job_id: str, webhook: str = URL, batch_id: str = "") -> None:
@@ -38,15 +43,15 @@ def owed(house: House) -> list[str]:
     return sorted(key.partition("}:")[2] for key in house.redis.scan_iter("hook:{t}:*"))
 
 
-def ring_one(hooks: Hooks) -> tuple[str, Hook]:
-    (receiver,) = hooks.ring()
+def ring_one(hooks: Webhooks) -> tuple[str, WebhookMessage]:
+    (receiver,) = hooks.lease_receivers()
     hook = hooks.due(receiver)
     assert hook is not None
     return receiver, hook
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.HELD])
-def test_an_end_or_a_hold_owes_one_message(house: House, hooks: Hooks, state: State) -> None:
+def test_an_end_or_a_hold_owes_one_message(house: House, hooks: Webhooks, state: State) -> None:
     submit(house, "j")
     assert owed(house) == []
     end(house, "j", state)
@@ -56,7 +61,7 @@ def test_an_end_or_a_hold_owes_one_message(house: House, hooks: Hooks, state: St
 
 
 def test_a_cancelled_job_owes_one_and_one_without_a_webhook_none(
-    house: House, hooks: Hooks
+    house: House, hooks: Webhooks
 ) -> None:
     submit(house, "j")
     submit(house, "quiet", webhook="")
@@ -69,7 +74,7 @@ def test_a_corrected_cost_is_no_second_end(house: House) -> None:
     submit(house, "j")
     house.admit()
     fence = house.claim("j")
-    house.ledger.record("j", fence, {"account": "a"})
+    house.ledger.update_facts("j", fence, {"account": "a"})
     house.payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
     house.begin("j", fence, call="j:1:1")
     house.ledger.commit("j", fence, Commit(State.SUCCEEDED, outcome="done"), "n")
@@ -94,68 +99,68 @@ def test_a_job_that_goes_on_is_told_of_again_under_another_id(house: House) -> N
 # --- what becomes of a message
 
 
-def test_a_received_message_is_owed_no_more(house: House, hooks: Hooks) -> None:
+def test_a_received_message_is_owed_no_more(house: House, hooks: Webhooks) -> None:
     submit(house, "j")
     end(house, "j", State.SUCCEEDED)
     receiver, hook = ring_one(hooks)
-    hooks.keep_body(hook, "{}")
+    hooks.store_body(hook, "{}")
     for _ in range(2):
         hooks.received(hook)
-        hooks.hang_up(receiver)
+        hooks.release_receiver(receiver)
     assert not [key for key in house.redis.scan_iter("*") if "hook" in key or "receivers" in key]
     assert house.ledger.facts("j", "webhook_error") == [None]
 
 
-def test_a_message_in_vain_is_tried_later_and_says_the_same(house: House, hooks: Hooks) -> None:
+def test_a_message_in_vain_is_tried_later_and_says_the_same(house: House, hooks: Webhooks) -> None:
     submit(house, "j")
     end(house, "j", State.SUCCEEDED)
     receiver, hook = ring_one(hooks)
-    hooks.keep_body(hook, "what was said")
-    hooks.later(hook, 60)
-    hooks.hang_up(receiver, rest=5)
+    hooks.store_body(hook, "what was said")
+    hooks.retry_later(hook, 60)
+    hooks.release_receiver(receiver, rest=5)
     house.later(59)
-    assert hooks.ring() == []
+    assert hooks.lease_receivers() == []
     house.later(2)
     _, again = ring_one(hooks)
     assert (again.name, again.tries, again.body) == (hook.name, 1, "what was said")
 
 
 def test_a_message_that_is_given_up_leaves_its_reason_in_the_record(
-    house: House, hooks: Hooks
+    house: House, hooks: Webhooks
 ) -> None:
     submit(house, "j")
     end(house, "j", State.SUCCEEDED)
     receiver, hook = ring_one(hooks)
     hooks.give_up(hook, "status 500")
-    hooks.hang_up(receiver)
-    assert owed(house) == hooks.ring() == []
+    hooks.release_receiver(receiver)
+    assert owed(house) == hooks.lease_receivers() == []
     assert house.ledger.facts("j", "webhook_error") == ["status 500"]
 
 
-def test_a_worker_that_dies_with_a_receiver_loses_nothing(house: House, hooks: Hooks) -> None:
+def test_a_worker_that_dies_with_a_receiver_loses_nothing(house: House, hooks: Webhooks) -> None:
     submit(house, "j")
     end(house, "j", State.SUCCEEDED)
-    first = hooks.ring()
-    assert hooks.ring() == [], "one worker at a time"
-    house.later(LEASE_SECONDS + 1)
-    assert hooks.ring() == first
+    first = hooks.lease_receivers()
+    assert hooks.lease_receivers() == [], "one worker at a time"
+    house.later(RECEIVER_LEASE_SECONDS + 1)
+    assert hooks.lease_receivers() == first
 
 
 def test_a_dead_receiver_holds_up_no_other_and_few_are_talked_to_at_once(
-    house: House, hooks: Hooks
+    house: House, hooks: Webhooks
 ) -> None:
     for n in range(5):
         submit(house, f"dead{n}")
     submit(house, "good", webhook=OTHER)
     house.ledger.cancel_many([*(f"dead{n}" for n in range(5)), "good"])
-    receivers = hooks.ring()
+    receivers = hooks.lease_receivers()
     assert len(receivers) == 2, "each receiver once, whatever it is owed"
     found = [hook.url for receiver in receivers if (hook := hooks.due(receiver))]
     assert sorted(found) == sorted([URL, OTHER])
-    for n in range(2 * AT_ONCE):
+    for n in range(2 * MAX_LEASED_RECEIVERS):
         submit(house, f"j{n}", webhook=f"https://{n}.example/")
-    house.ledger.cancel_many(f"j{n}" for n in range(2 * AT_ONCE))
-    assert len(hooks.ring()) == AT_ONCE - 2
+    house.ledger.cancel_many(f"j{n}" for n in range(2 * MAX_LEASED_RECEIVERS))
+    assert len(hooks.lease_receivers()) == MAX_LEASED_RECEIVERS - 2
 
 
 # --- batches
@@ -168,7 +173,7 @@ def open_batch(house: House, *job_ids: str) -> None:
         submit(house, job_id, webhook="", batch_id="b")
 
 
-def test_a_batch_ends_never_before_it_is_sealed(house: House, hooks: Hooks) -> None:
+def test_a_batch_ends_never_before_it_is_sealed(house: House, hooks: Webhooks) -> None:
     open_batch(house, "j")
     end(house, "j", State.SUCCEEDED)
     assert owed(house) == []
@@ -223,7 +228,7 @@ def test_a_manifest_that_comes_again_is_told_of_only_if_it_brings_something(hous
 
 @pytest.mark.parametrize("field", ["event", "kind", "about", "url", "at", "tries", ""])
 def test_a_message_that_makes_no_sense_stops_no_other(
-    house: House, hooks: Hooks, field: str
+    house: House, hooks: Webhooks, field: str
 ) -> None:
     """One of its fields is gone; '': its key holds something else."""
     for name in ("a", "b"):

@@ -19,7 +19,7 @@ from tests.support.waiting import free_port
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import HOLDS, Reason, State
 from worker.ledger.model.submissions import NewJob
-from worker.ledger.webhooks import Hooks
+from worker.ledger.webhooks import Webhooks
 from worker.runtime.durability import CHECKS, Finding
 from worker.runtime.runtime import Runtime
 from worker.runtime.worker_registry import announce
@@ -71,7 +71,7 @@ def end(runtime: Runtime, job_id: str, commit: Commit) -> None:
 def pay(runtime: Runtime, job_id: str, account: str) -> None:
     """A message of 100 credits that is under way."""
     fence = int(runtime.ledger.claim(job_id, "w", "n").record["fence"])
-    runtime.ledger.record(job_id, fence, {"account": account})
+    runtime.ledger.update_facts(job_id, fence, {"account": account})
     intent = runtime.payments.begin(job_id, fence, turn=1, call=f"{job_id}:1:1", cost=100, cap=9)
     assert intent.verdict == "OK"
 
@@ -162,11 +162,11 @@ def test_the_money_of_an_account_that_was_never_read_is_not_told(runtime: Runtim
 
 
 def test_a_webhook_is_owed_until_it_is_received_or_given_up(runtime: Runtime) -> None:
-    scraper, hooks = Scraper(runtime), Hooks(runtime.ledger)
+    scraper, hooks = Scraper(runtime), Webhooks(runtime.ledger)
     submit(runtime, "a", "b", "c", webhook=WEBHOOK)
     runtime.ledger.cancel_many(["a", "b", "c"])
     assert scraper.scrape()["reelqueue_webhooks_owed"] == 3
-    (receiver,) = hooks.ring()
+    (receiver,) = hooks.lease_receivers()
     for settle in hooks.received, lambda hook: hooks.give_up(hook, "gone"):
         hook = hooks.due(receiver)
         assert hook is not None

@@ -100,9 +100,9 @@ local function count(job, field, by)
   if job.batch ~= '' then add(batch_key(job.batch), field, by) end
 end
 
--- What follows from a move for sessions that several jobs use; see sessions.lua.
+-- What follows from a move for sessions that several jobs use; see lib/sessions.lua.
 local after_move
--- What an end or a hold means for webhooks; see hooks.lua.
+-- What an end or a hold means for webhooks; see lib/webhooks.lua.
 local after_tell
 
 -- Moves the state, the counters and the clock of the state in one go. A held job is counted

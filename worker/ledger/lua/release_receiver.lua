@@ -1,4 +1,4 @@
--- hang_up(receiver, rest) -> OK
+-- release_receiver(receiver, rest) -> OK
 -- A worker is done with a receiver, which is left alone for rest ms at least, and looked at again
 -- when its next message is due. Safe twice.
 local receiver, rest = ARGV[2], number(ARGV[3])

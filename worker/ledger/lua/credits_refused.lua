@@ -1,4 +1,4 @@
--- refused(account) -> OK
+-- credits_refused(account) -> OK
 -- The API refused a message for want of credits although our figures allowed it. Nobody pays from
 -- this account until a reading shows more than what was refused at. Safe twice.
 local key = account_key(ARGV[2])

@@ -1,4 +1,4 @@
--- hand_back(id, delay) -> OK | GONE | BUSY
+-- decline(id, delay) -> OK | GONE | BUSY
 -- A worker that takes nothing now was handed this job: it comes up again after so many ms, not
 -- only when its hint counts as lost. Safe twice, and puts nothing off.
 local id, delay = ARGV[2], number(ARGV[3])

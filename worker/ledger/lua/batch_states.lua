@@ -1,4 +1,4 @@
--- standing(id, ...) -> {state, reason, state, reason, ...}
+-- batch_states(id, ...) -> {state, reason, state, reason, ...}
 -- Where jobs stand, a page of a batch at a time, without their whole records. '' for one that is
 -- gone or no record. Reads only.
 local out = {}

@@ -1,4 +1,4 @@
--- hook_sent(name, delay, why) -> OK | GONE
+-- webhook_sent(name, delay, why) -> OK | GONE
 -- A message was received (delay < 0, no why), is tried again after delay ms, or is given up
 -- (delay < 0), which its job or batch then remembers with the reason. Safe twice.
 local name, delay, why = ARGV[2], number(ARGV[3]), ARGV[4]

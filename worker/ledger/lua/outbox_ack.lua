@@ -1,4 +1,4 @@
--- told(entry, revision, delay) -> OK | NEWER
+-- outbox_ack(entry, revision, delay) -> OK | NEWER
 -- An outbox entry was delivered (delay < 0) or is tried again after delay ms. An entry whose
 -- job has moved on since stays, so that its newest end is told too. Safe twice.
 local entry, revision, delay = ARGV[2], ARGV[3], number(ARGV[4])

@@ -1,4 +1,4 @@
--- record(id, fence, field, value, ...) -> OK | LOST
+-- update_facts(id, fence, field, value, ...) -> OK | LOST
 -- Writes facts in the middle of a step, for the owner alone: a session, an upload, a render id
 -- before its request. Safe twice.
 local id, fence = ARGV[2], ARGV[3]

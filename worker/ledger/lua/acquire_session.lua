@@ -1,4 +1,4 @@
--- join_session(id, fence) -> OK {record} | a refusal and who is meant
+-- acquire_session(id, fence) -> OK {record} | a refusal and who is meant
 -- Brings a follow-up into the session of the job that it follows, and a job of a shared batch into
 -- the batch's, and takes the session for it, before anything is uploaded there.
 --   LOST             not the owner

@@ -1,4 +1,4 @@
--- ring(at_once, lease) -> {receiver, ...}
+-- lease_receivers(at_once, lease) -> {receiver, ...}
 -- The receivers to talk to now, so that at most `at_once` are talked to. Each is looked at again
 -- after the lease, should its worker die. A second run gives out others.
 local at_once, lease = number(ARGV[2]), number(ARGV[3])

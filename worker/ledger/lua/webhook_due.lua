@@ -1,4 +1,4 @@
--- hook_due(receiver) -> {} | {name, field, value, ...}
+-- webhook_due(receiver) -> {} | {name, field, value, ...}
 -- The oldest message that a receiver is to be sent now. Changes nothing but what has no message; one
 -- that makes no sense is set aside.
 local receiver = ARGV[2]

@@ -1,4 +1,4 @@
--- beat(id, fence, lease, margin) -> OK | LOST
+-- heartbeat(id, fence, lease, margin) -> OK | LOST
 -- The owner is alive: its lease, its place on the agenda and its message's slot go on.
 -- Safe twice, and never shortens anything.
 local id, fence, lease, margin = ARGV[2], ARGV[3], number(ARGV[4]), number(ARGV[5])
