@@ -17,14 +17,14 @@ SUBMIT_QUEUE: Final = "celery"
 STAGES: Final = ("prepare", "generate", "settle", "render", "deliver", "notify", "hooks")
 
 
-def hint_queue(namespace: str) -> str:
+def wakeup_queue(namespace: str) -> str:
     """The queue of the ticker's hints, apart from submissions so that neither buries the other."""
-    return f"{namespace}.hints"
+    return f"{namespace}.wakeups"
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the Celery app."""
-    hints = hint_queue(settings.namespace)
+    wakeups = wakeup_queue(settings.namespace)
     # Without time-outs and health checks a half-open connection stops a worker for good. Kombu
     # looks for one at every interval of the health check, and gives it up after another.
     patience = settings.redis_patience
@@ -65,8 +65,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "task_default_queue": SUBMIT_QUEUE,
-        "task_queues": [Queue(SUBMIT_QUEUE), Queue(hints)],
-        "task_routes": {f"tasks.{stage}": {"queue": hints} for stage in STAGES},
+        "task_queues": [Queue(SUBMIT_QUEUE), Queue(wakeups)],
+        "task_routes": {f"tasks.{stage}": {"queue": wakeups} for stage in STAGES},
         "imports": ["tasks.intake", "tasks.stages.celery_tasks"],
         "timezone": "UTC",
         "enable_utc": True,

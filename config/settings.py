@@ -132,7 +132,12 @@ class Settings(BaseSettings):
     account_in_flight: int = Field(50, ge=1, description="The most messages at once for a token.")
     clip_cost: int = Field(100, ge=1, description="First estimate of a clip's price, in credits.")
     balance_seconds: Seconds = Field(60, description="How often the balance is read.")
-    hint_cap: int = Field(500, ge=1, description="The most hints waiting in the Celery queue.")
+    wakeup_cap: int = Field(
+        500,
+        ge=1,
+        validation_alias=AliasChoices("REELQUEUE_WAKEUP_CAP", "REELQUEUE_HINT_CAP", "wakeup_cap"),
+        description="Maximum number of wake-up messages in the Celery queue.",
+    )
     result_days: float = Field(30, gt=0, description="How long finished records are kept, in days.")
     tombstone_days: float | None = Field(
         None, gt=0, description="How long a pruned job's key stays known, in days; none: for good."

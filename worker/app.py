@@ -8,9 +8,9 @@ from celery import Celery, signals
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
-from worker.runtime.bootsteps import AgendaStep, Rounds
+from worker.runtime.bootsteps import AgendaStep, PeriodicThread
 from worker.runtime.runtime import get_runtime
-from worker.runtime.worker_registry import leave
+from worker.runtime.worker_registry import unregister_worker
 from worker.telemetry.metrics_server import MetricsStep
 
 log = structlog.get_logger(__name__)
@@ -36,14 +36,16 @@ def _child(**_: Any) -> None:  # noqa: ANN401 - celery's signature
     """A prefork child works on its own: its own connections, owner and pulse."""
     get_runtime.cache_clear()
     runtime = get_runtime()
-    Rounds("pulse", runtime.settings.lease_seconds / 3, runtime.leases.beat).start()
+    PeriodicThread(
+        "heartbeat", runtime.settings.lease_seconds / 3, runtime.leases.heartbeat
+    ).start()
 
 
 @signals.worker_shutting_down.connect
 def _drain(sig: str, **_: Any) -> None:  # noqa: ANN401 - celery's signature
     """Claim nothing from now on; short steps finish, a paid stream is heard to its end."""
     runtime = get_runtime()
-    runtime.duty.draining = True
+    runtime.status.draining = True
     log.info(
         "draining: no new work is taken",
         signal=sig,
@@ -54,4 +56,4 @@ def _drain(sig: str, **_: Any) -> None:  # noqa: ANN401 - celery's signature
 
 @signals.worker_shutdown.connect
 def _gone(sender: Any, **_: Any) -> None:  # noqa: ANN401 - celery's signature
-    leave(get_runtime().ledger, sender.hostname)
+    unregister_worker(get_runtime().ledger, sender.hostname)

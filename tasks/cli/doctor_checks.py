@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
-from worker.runtime.durability import Finding, inspect
-from worker.runtime.worker_registry import fleet
+from worker.runtime.durability import CheckResult, check_durability
+from worker.runtime.worker_registry import live_workers
 from worker.storage.store import StoreFailed
 
 API_SECONDS: Final = 5.0
@@ -21,13 +21,13 @@ SUBMISSION_SECONDS: Final = 900
 MOST_NAMED: Final = 5
 
 
-def examine(producer: Producer) -> Iterator[Finding]:
+def examine(producer: Producer) -> Iterator[CheckResult]:
     """Check every part, the ones that others need first."""
     redis = _redis(producer)
     yield redis
     if redis.ok:
         with producer.redis_errors():
-            yield from inspect(producer.ledger)
+            yield from check_durability(producer.ledger)
     yield _broker(producer.settings)
     yield _store("media store", producer.settings.media_url, producer.media.check)
     yield _store("output store", producer.settings.output_url, producer.output.check)
@@ -41,49 +41,49 @@ def examine(producer: Producer) -> Iterator[Finding]:
     yield _token(producer.settings)
 
 
-def _redis(producer: Producer) -> Finding:
+def _redis(producer: Producer) -> CheckResult:
     try:
         producer.ping()
     except RedisUnavailable as error:
-        return Finding("redis", ok=False, found="no answer", remedy=str(error))
-    return Finding("redis", ok=True, found="answers")
+        return CheckResult("redis", ok=False, found="no answer", remedy=str(error))
+    return CheckResult("redis", ok=True, found="answers")
 
 
-def _broker(settings: Settings) -> Finding:
+def _broker(settings: Settings) -> CheckResult:
     url = settings.broker.get_secret_value()
     remedy = "Start the broker (`reelqueue valkey`), or set BROKER_URL."
     try:
         with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as broker:
             broker.ping()
     except (RedisError, ValueError) as error:
-        return Finding("broker", ok=False, found=type(error).__name__, remedy=remedy)
-    return Finding("broker", ok=True, found="answers")
+        return CheckResult("broker", ok=False, found=type(error).__name__, remedy=remedy)
+    return CheckResult("broker", ok=True, found="answers")
 
 
-def _store(name: str, url: str, check: Callable[[], object]) -> Finding:
+def _store(name: str, url: str, check: Callable[[], object]) -> CheckResult:
     try:
         check()
     except StoreFailed as error:
-        return Finding(name, ok=False, found=error.message, remedy=error.remedy)
-    return Finding(name, ok=True, found=f"{url.split('://', 1)[0]}: writable")
+        return CheckResult(name, ok=False, found=error.message, remedy=error.remedy)
+    return CheckResult(name, ok=True, found=f"{url.split('://', 1)[0]}: writable")
 
 
-def _workers(producer: Producer) -> Finding:
-    alive = fleet(producer.ledger)
-    return Finding(
+def _workers(producer: Producer) -> CheckResult:
+    alive = live_workers(producer.ledger)
+    return CheckResult(
         "workers",
-        ok=alive.workers > 0,
-        found=f"{alive.workers} alive, {alive.slots} slots",
+        ok=alive.count > 0,
+        found=f"{alive.count} alive, {alive.slots} slots",
         remedy="Start one: `reelqueue worker`.",
     )
 
 
-def _outbox(producer: Producer) -> Finding:
+def _outbox(producer: Producer) -> CheckResult:
     ledger = producer.ledger
     oldest = ledger.redis.zrange(ledger.key("outbox"), 0, 0, withscores=True)
     late = max(0.0, (ledger.now_ms() - oldest[0][1]) / 1000) if oldest else 0.0
     waiting = int(ledger.redis.zcard(ledger.key("outbox")))
-    return Finding(
+    return CheckResult(
         "outbox",
         ok=late < OUTBOX_LATE_SECONDS,
         found=f"{waiting} waiting, the oldest {late:.0f} s overdue" if waiting else "empty",
@@ -91,11 +91,11 @@ def _outbox(producer: Producer) -> Finding:
     )
 
 
-def _manifests(producer: Producer) -> Finding:
+def _manifests(producer: Producer) -> CheckResult:
     """A submission that died half-way: its jobs run, but the batch has no end to be told of."""
     unsealed, now = producer.ledger.unsealed_batches(), producer.ledger.now_ms()
     names = ", ".join(list(unsealed)[:MOST_NAMED])
-    return Finding(
+    return CheckResult(
         "manifests",
         ok=all(now - since < SUBMISSION_SECONDS * 1000 for since in unsealed.values()),
         found=f"{len(unsealed)} not wholly in: {names}" if unsealed else "wholly in",
@@ -103,11 +103,11 @@ def _manifests(producer: Producer) -> Finding:
     )
 
 
-def _records(producer: Producer) -> Finding:
+def _records(producer: Producer) -> CheckResult:
     """What nobody could read waits for somebody who looks here."""
     found = producer.ledger.set_aside()
     told = "; ".join(f"{name}: {why}" for name, why in islice(found.items(), MOST_NAMED))
-    return Finding(
+    return CheckResult(
         "records",
         ok=not found,
         found=f"{len(found)} set aside ({told})" if found else "none set aside",
@@ -116,26 +116,26 @@ def _records(producer: Producer) -> Finding:
     )
 
 
-def _api(settings: Settings) -> Finding:
+def _api(settings: Settings) -> CheckResult:
     """Any answer will do, a refusal included: the question is only who answers."""
     try:
         status = httpx.get(settings.api_url, timeout=API_SECONDS).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding(
+        return CheckResult(
             "video API",
             ok=False,
             found=f"{settings.api_url} does not answer ({type(error).__name__})",
             remedy="See that this machine reaches it, or set NEMO_API_URL (`reelqueue sandbox` "
             "starts a local stand-in).",
         )
-    return Finding("video API", ok=True, found=f"{settings.api_url} answers (HTTP {status})")
+    return CheckResult("video API", ok=True, found=f"{settings.api_url} answers (HTTP {status})")
 
 
-def _token(settings: Settings) -> Finding:
+def _token(settings: Settings) -> CheckResult:
     """Not having one is no fault, but its limits are good to know."""
     if settings.tokens:
-        return Finding("token", ok=True, found=f"{len(settings.tokens)} configured")
-    return Finding(
+        return CheckResult("token", ok=True, found=f"{len(settings.tokens)} configured")
+    return CheckResult(
         "token",
         ok=True,
         found="anonymous: 100 credits, about one clip, and no export; NEMO_TOKEN sets another",

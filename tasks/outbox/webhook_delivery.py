@@ -32,7 +32,7 @@ def send_to(receiver: str) -> str:
     hooks = Webhooks(runtime.ledger)
     end = time.monotonic() + TURN_SECONDS
     sent, rest = 0, 0.0
-    while not rest and not runtime.duty.draining and time.monotonic() < end:
+    while not rest and not runtime.status.draining and time.monotonic() < end:
         hook = hooks.due(receiver)
         if hook is None:
             break

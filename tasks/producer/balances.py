@@ -8,7 +8,7 @@ def read_balances(producer: Producer) -> list[str]:
     # The client of the video API is slow to load, and most commands do without it.
     from worker.accounts.credentials import (  # noqa: PLC0415
         ANONYMOUS,
-        AccountRestingError,
+        AccountCoolingDownError,
         TokenPendingError,
     )
     from worker.nemo.errors import NemoError  # noqa: PLC0415
@@ -20,10 +20,10 @@ def read_balances(producer: Producer) -> list[str]:
         if name == ANONYMOUS and name not in known:
             continue
         try:
-            runtime.treasury.read(runtime.accounts.of(name))
+            runtime.balance_monitor.read_balance(runtime.accounts.credential(name))
         except TokenPendingError:
             trouble.append(f"{name}: a worker is just asking for a token; try again.")
-        except AccountRestingError as error:
+        except AccountCoolingDownError as error:
             trouble.append(f"{name}: {error} after a 429; these figures are the last ones read.")
         except NemoError as error:
             trouble.append(

@@ -175,7 +175,7 @@ def _upload_one(producer: Producer, job: Job, session_id: str, path: Path) -> No
             if not producer.ledger.redis.sadd(known, file.sha256):
                 return
         try:
-            credential = runtime.accounts.of(str(job.fact("account")))
+            credential = runtime.accounts.credential(str(job.fact("account")))
             with (
                 runtime.clients.open(credential.token) as client,
                 file.path.open("rb") as content,

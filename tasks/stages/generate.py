@@ -34,9 +34,9 @@ def generate(step: Step) -> Commit:
     job, runtime = step.job, step.runtime
     if job.call is not None:
         return _left_behind(step)
-    if not runtime.duty.may_pay:
-        log.warning("not paying", why=runtime.duty.why_not_pay)
-        return step.again(DURABLE_WAIT, trouble=runtime.duty.why_not_pay)
+    if not runtime.status.may_pay:
+        log.warning("not paying", why=runtime.status.why_not_pay)
+        return step.again(DURABLE_WAIT, trouble=runtime.status.why_not_pay)
     # Asked for nothing, when the intent would be refused for want of a slot anyway.
     if not runtime.payments.has_room(job.facts["account"], runtime.settings.account_in_flight):
         return step.again(spread(SLOT_WAIT))
@@ -104,7 +104,7 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
         case "COOLING":
             return step.again(intent.wait + spread(SLOT_WAIT))
         case "NO_BALANCE":
-            step.runtime.treasury.read(step.credential())
+            step.runtime.balance_monitor.read_balance(step.credential())
             return step.again(SLOT_WAIT)
         case "NOT_DURABLE":
             step.runtime.payments.take_back(job.id, step.lease.fence, call, "not_durable")

@@ -73,7 +73,7 @@ def _gate(
     runtime, at_least = step.runtime, step.runtime.settings.clip_cost
     account = runtime.ledger.account(credential.name)
     if not account.is_read:
-        if not runtime.treasury.read(credential):
+        if not runtime.balance_monitor.read_balance(credential):
             return step.again(spread(growing_wait(0)))
         account = runtime.ledger.account(credential.name)
     price = account.price(at_least)

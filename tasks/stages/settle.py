@@ -120,9 +120,9 @@ def _question(step: Step, question: str, facts: dict[str, str]) -> Commit:
 
 def _balances(step: Step) -> str:
     """The account's total before the message and now, as far as both are known."""
-    treasury, ledger = step.runtime.treasury, step.runtime.ledger
+    balance_monitor, ledger = step.runtime.balance_monitor, step.runtime.ledger
     try:
-        treasury.read(step.credential())
+        balance_monitor.read_balance(step.credential())
     except NemoError as error:
         log.info("the balance could not be read", error=str(error))
     before = next((turn.before for turn in step.job.turns if turn.call == step.job.call), None)

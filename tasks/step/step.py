@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from tasks.step.remedies import remedy_for
 from worker.accounts.credentials import (
     ANONYMOUS,
-    AccountRestingError,
+    AccountCoolingDownError,
     Credential,
     TokenPendingError,
 )
-from worker.accounts.credit_shortfall import shortage
+from worker.accounts.credit_shortfall import credit_shortfall
 from worker.egress.sources import SourceRefused
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job, UnreadableRecordError, read_job
@@ -90,7 +90,7 @@ class Step:
 
         Raises:
             LeaseLostError: The job is no longer ours.
-            AccountRestingError: The account rests after a 429.
+            AccountCoolingDownError: The account rests after a 429.
             TokenPendingError: Another worker is asking for the fleet's token.
             NemoError: No token could be had, or no account holds the session.
         """
@@ -100,7 +100,7 @@ class Step:
         else:
             name = accounts.choose(job.fact("account"))
             self.record(account=name)
-            credential = accounts.of(name)
+            credential = accounts.credential(name)
             self.record(token_id=credential.token_id)
         self.used_tokens.append(credential.token_id)
         return credential
@@ -110,13 +110,13 @@ class Step:
         accounts, job = self.runtime.accounts, self.job
         name = job.fact("keeper") or job.facts["account"]
         if name in accounts.names():
-            return accounts.of(name)
-        found = accounts.holding(job.facts["session_id"])
+            return accounts.credential(name)
+        found = accounts.session_owner(job.facts["session_id"])
         if found is not None:
             self.record(keeper=found.name)
             return found
         if name == ANONYMOUS and accounts.has_token(ANONYMOUS):
-            return accounts.of(ANONYMOUS)
+            return accounts.credential(ANONYMOUS)
         raise TokenRefused(
             Call.TOKEN, f"{name} is no longer in NEMO_TOKEN, and no account in it has the session"
         )
@@ -146,7 +146,7 @@ class Step:
     def hold_for_credits(self, message: str) -> Commit:
         """A commit that parks the job until there is money, with what is missing for all."""
         runtime = self.runtime
-        short = shortage(
+        short = credit_shortfall(
             runtime.ledger, runtime.accounts.names(), runtime.settings.clip_cost, more=1
         )
         return self.hold(Reason.CREDITS, f"{message} {short}")
@@ -173,7 +173,7 @@ class Step:
         """A commit that comes back to the same stage after so many seconds."""
         return Commit(self.job.state, delay=delay, facts=facts)
 
-    def rested(self, error: AccountRestingError) -> Commit:
+    def rested(self, error: AccountCoolingDownError) -> Commit:
         """A commit that comes back after an account's pause, and not as one of a herd."""
         return self.again(error.wait + random.uniform(0, self.runtime.settings.rate_limit_seconds))  # noqa: S311
 
@@ -241,7 +241,7 @@ class Step:
 
     def _renew(self) -> None:
         for token_id in self.used_tokens:
-            self.runtime.accounts.renew(token_id)
+            self.runtime.accounts.discard_anonymous_token(token_id)
 
     @property
     def account(self) -> str:
@@ -275,7 +275,7 @@ def run(job_id: str, stages: Mapping[State, Stage]) -> str:
         JobFailedError: The job ended as failed.
     """
     runtime = get_runtime()
-    if runtime.duty.draining or runtime.duty.lagging:
+    if runtime.status.draining or runtime.status.lagging:
         runtime.ledger.decline(job_id)
         return "left to another worker"
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
@@ -331,7 +331,7 @@ def _work(step: Step, stage: Stage) -> Commit:
         raise
     except (TokenPendingError, MemoryTakenError):
         return step.again(spread(PENDING_SECONDS))
-    except AccountRestingError as error:
+    except AccountCoolingDownError as error:
         return step.rested(error)
     except NemoError as error:
         return step.decided(judge_error(step, error, _moment(step.job)), error)
@@ -374,7 +374,7 @@ def judge_error(step: Step, error: NemoError, moment: Moment) -> Decision:
         found(error),
         moment,
         attempt=step.tries(type(error).__name__),
-        anonymous=step.runtime.accounts.are_anonymous,
+        anonymous=step.runtime.accounts.uses_anonymous_token,
         elsewhere=not step.job.is_bound and step.runtime.accounts.others_can_take(step.account),
         rate_limit_wait=asked or settings.rate_limit_seconds,
     )

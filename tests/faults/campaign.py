@@ -56,7 +56,7 @@ HALF_OPEN_SECONDS: Final = 12.0
 RECONNECT_SECONDS: Final = LEASE / 3
 """The patience with a silent Redis, after which a worker connects anew."""
 SETTLING_SECONDS: Final = 900
-HINTS: Final = "rq.hints"
+WAKEUPS: Final = "rq.wakeups"
 
 SETTINGS: Final = {
     "REELQUEUE_CONCURRENCY": "24",
@@ -224,14 +224,14 @@ class Campaign:
             if found is None:
                 return
             for _ in range(self.rng.randint(2, 5)):
-                self.celery.send_task("tasks.render", args=[found], queue=HINTS, retry=False)
+                self.celery.send_task("tasks.render", args=[found], queue=WAKEUPS, retry=False)
                 self.given["hints doubled"] += 1
 
     def _drop(self) -> None:
         """Take hints out of the queue, when there are some."""
         wanted = int(self.plan.dropped * self._share)
         while self.given["hints dropped"] < wanted:
-            if self.redis.rpop(HINTS) is None:
+            if self.redis.rpop(WAKEUPS) is None:
                 return
             self.given["hints dropped"] += 1
 

@@ -35,7 +35,7 @@ def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> Non
 
         def ask() -> bool:
             try:
-                got.append(mine.of(mine.choose()))
+                got.append(mine.credential(mine.choose()))
             except TokenPendingError:
                 return False
             return True
@@ -56,19 +56,19 @@ def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> Non
 def test_a_refused_token_is_renewed_with_the_same_client_id(house: House) -> None:
     house.open_sandbox("--token-seconds", "0.001")
     mine = accounts(house, tokens=())
-    old = mine.of(mine.choose())
+    old = mine.credential(mine.choose())
     client_id = house.redis.get("client_id:{rq}")
-    mine.renew(old.token_id)
-    new = mine.of(mine.choose())
+    mine.discard_anonymous_token(old.token_id)
+    new = mine.credential(mine.choose())
     assert new.token_id != old.token_id
     assert (new.name, house.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
-    mine.renew(old.token_id)
-    assert mine.of(ANONYMOUS).token_id == new.token_id, "what was renewed already stays"
+    mine.discard_anonymous_token(old.token_id)
+    assert mine.credential(ANONYMOUS).token_id == new.token_id, "what was renewed already stays"
 
 
 def test_the_token_lives_in_one_key_and_never_in_a_repr(house: House) -> None:
     house.open_sandbox()
-    credential = accounts(house, tokens=()).of(ANONYMOUS)
+    credential = accounts(house, tokens=()).credential(ANONYMOUS)
     secret = credential.token.get_secret_value()
     assert secret not in repr(credential)
     holders = [

@@ -8,7 +8,7 @@ import structlog
 from config.settings import Settings
 from worker.accounts.credentials import (
     ANONYMOUS,
-    AccountRestingError,
+    AccountCoolingDownError,
     Accounts,
     ClientFactory,
     Credential,
@@ -31,7 +31,7 @@ ASK_AGAIN_SECONDS: Final = 3600
 """Between two tries to get an anonymous token that was denied: the limits last for days."""
 
 
-class Treasury:
+class BalanceMonitor:
     """Reads balances, and lets held jobs go on when there is money, or a token, again."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Treasury:
         self._accounts = accounts
         self._open_client = open_client
 
-    def read(self, credential: Credential) -> bool:
+    def read_balance(self, credential: Credential) -> bool:
         """Read one balance, unless another worker is at it. True: it was read.
 
         Raises:
@@ -73,7 +73,7 @@ class Treasury:
             self._ledger.redis.delete(lock)
         return True
 
-    def round(self) -> None:
+    def run_once(self) -> None:
         """Read the balances that are due, and release what can go on."""
         for name in self._accounts.names():
             if self._is_due(name):
@@ -86,9 +86,9 @@ class Treasury:
         account = self._ledger.account(name)
         restored = account.distrust == "balance" or not self._has_standing(account)
         try:
-            if not self.read(self._accounts.of(name)):
+            if not self.read_balance(self._accounts.credential(name)):
                 return
-        except (AccountRestingError, TokenPendingError):
+        except (AccountCoolingDownError, TokenPendingError):
             return
         except TokenRefused as error:
             log.warning("a token is refused", account=name, error=str(error))

@@ -30,7 +30,7 @@ class TokenPendingError(Exception):
     """Another worker is asking for the fleet's token at this moment."""
 
 
-class AccountRestingError(Exception):
+class AccountCoolingDownError(Exception):
     """The account rests after a 429, for everyone.
 
     Attributes:
@@ -99,32 +99,32 @@ class Accounts:
         others = (self._ledger.account(other) for other in self.names() if other != name)
         return any(self._can_take(account) for account in others)
 
-    def of(self, name: str) -> Credential:
+    def credential(self, name: str) -> Credential:
         """The credential of an account.
 
         Raises:
-            AccountRestingError: It rests after a 429.
+            AccountCoolingDownError: It rests after a 429.
             TokenRefused: The account is configured no more; nothing was sent.
             TokenPendingError: Another worker is asking for the token; come back soon.
             NemoError: The API gives no anonymous token.
         """
         rest = (self._ledger.account(name).cooling_until - self._ledger.now_ms()) / 1000
         if rest > 0:
-            raise AccountRestingError(rest)
+            raise AccountCoolingDownError(rest)
         if name in self._registered:
             return self._registered[name]
         if name == ANONYMOUS:
             return self._anonymous()
         raise TokenRefused(Call.TOKEN, f"the token of {name} is no longer in NEMO_TOKEN")
 
-    def holding(self, session_id: str) -> Credential | None:
+    def session_owner(self, session_id: str) -> Credential | None:
         """The credential under which a session is found: a token may have been replaced.
 
         Raises:
             NemoError: The API does not tell.
         """
         for name in self.names():
-            credential = self.of(name)
+            credential = self.credential(name)
             try:
                 with self._open_client(credential.token) as client:
                     client.state(session_id)
@@ -138,11 +138,11 @@ class Accounts:
         return name in self._registered or self._stored() is not None
 
     @property
-    def are_anonymous(self) -> bool:
+    def uses_anonymous_token(self) -> bool:
         """Whether there is only the anonymous account, whose token we may renew ourselves."""
         return not self._registered
 
-    def renew(self, token_id: str) -> None:
+    def discard_anonymous_token(self, token_id: str) -> None:
         """Forget the anonymous token if it is the one that was refused; asks for no new one."""
         stored = self._stored()
         if stored is not None and stored.token_id == token_id:

@@ -8,7 +8,7 @@ from worker.ledger.model.states import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Shortage:
+class CreditShortfall:
     """Jobs that wait for credits, and the credits that are missing for them by estimate."""
 
     waiting: int
@@ -19,7 +19,9 @@ class Shortage:
         return f"Jobs that wait for credits: {self.waiting}; about {self.missing:g} are missing."
 
 
-def shortage(ledger: Ledger, names: Iterable[str], clip_cost: float, *, more: int = 0) -> Shortage:
+def credit_shortfall(
+    ledger: Ledger, names: Iterable[str], clip_cost: float, *, more: int = 0
+) -> CreditShortfall:
     """What is missing for all jobs that wait for credits, at the present estimate.
 
     Args:
@@ -32,4 +34,4 @@ def shortage(ledger: Ledger, names: Iterable[str], clip_cost: float, *, more: in
     accounts = [ledger.account(name) for name in names]
     price = max((account.price(clip_cost) for account in accounts), default=clip_cost)
     left = sum(account.headroom for account in accounts)
-    return Shortage(waiting, max(0.0, waiting * price - left))
+    return CreditShortfall(waiting, max(0.0, waiting * price - left))

@@ -1,4 +1,4 @@
-"""What a worker process does besides its tasks: the ticker and the pulse.
+"""What a worker process does besides its tasks: the ticker and the heartbeat.
 
 Both are threads, which under gevent are greenlets. They wait on events, so that a stop ends
 them at once.
@@ -18,11 +18,11 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from worker.resources.scratch import sweep_scratch
-from worker.runtime.durability import against_paying, sentence
-from worker.runtime.retention import moment_before, prune, sweep
+from worker.runtime.durability import describe, reasons_not_to_pay
+from worker.runtime.retention import cutoff_ms, prune, sweep
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.runtime.ticker import Ticker
-from worker.runtime.worker_registry import announce, leave
+from worker.runtime.worker_registry import register_worker, unregister_worker
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ less."""
 _AWAY: Final = "it does not answer"
 
 
-class Rounds:
+class PeriodicThread:
     """Calls a function again and again, with a pause between, until it is stopped."""
 
     def __init__(self, name: str, pause: float, work: Callable[[], object]) -> None:
@@ -59,25 +59,25 @@ class Rounds:
             except (NoConnection, NoAnswer, OperationalError) as error:
                 # The agenda is the retry. An outage is told once, not twice a second.
                 if self._trouble != _AWAY:
-                    log.warning("Redis does not answer", rounds=self._name, error=str(error))
+                    log.warning("Redis does not answer", thread=self._name, error=str(error))
                 self._trouble = _AWAY
             except RedisError as error:
                 # It answers, and refuses: no memory, a full disk, or a script of ours at fault.
                 # That may never end by itself: it is told as a fault, once for each text.
                 if self._trouble != str(error):
-                    log.exception("Redis refuses a round", rounds=self._name)
+                    log.exception("Redis refuses a round", thread=self._name)
                 self._trouble = str(error)
             except Exception:
                 # A round that fails must not end the worker's pulse; the next one tries again.
-                log.exception("a round failed", rounds=self._name)
+                log.exception("a round failed", thread=self._name)
             else:
                 if self._trouble:
-                    log.info("Redis answers again", rounds=self._name)
+                    log.info("Redis answers again", thread=self._name)
                 self._trouble = ""
             self._stop.wait(self._pause)
 
 
-class Pulse:
+class Heartbeat:
     """Keeps this worker's leases, announces it, and notices when it cannot keep up."""
 
     def __init__(self, runtime: Runtime, worker: str, slots: int) -> None:
@@ -87,30 +87,30 @@ class Pulse:
         self.pause = runtime.settings.lease_seconds / 3
         self._due = time.monotonic()
 
-    def beat(self) -> None:
+    def run_once(self) -> None:
         """One round."""
-        duty, lease = self._runtime.duty, self._runtime.settings.lease_seconds
+        status, lease = self._runtime.status, self._runtime.settings.lease_seconds
         late = time.monotonic() - self._due
-        duty.lagging = late > lease / 3
-        if duty.lagging:
+        status.lagging = late > lease / 3
+        if status.lagging:
             log.warning("this worker is overloaded and claims nothing now", late_seconds=late)
-        self._runtime.leases.beat()
+        self._runtime.leases.heartbeat()
         try:
-            if duty.draining:
-                leave(self._runtime.ledger, self._worker)
+            if status.draining:
+                unregister_worker(self._runtime.ledger, self._worker)
             else:
-                announce(self._runtime.ledger, self._worker, self._slots, lease)
+                register_worker(self._runtime.ledger, self._worker, self._slots, lease)
         except RedisError as error:
             log.warning("this worker could not announce itself", error=str(error))
         self._look_at_redis()
         self._due = time.monotonic() + self.pause
 
     def _look_at_redis(self) -> None:
-        duty = self._runtime.duty
-        found = against_paying(self._runtime.ledger)
-        if found != duty.against_paying:
-            log.warning("paying stops" if found else "paying goes on", why=sentence(found))
-        duty.against_paying = found
+        status = self._runtime.status
+        found = reasons_not_to_pay(self._runtime.ledger)
+        if found != status.reasons_not_to_pay:
+            log.warning("paying stops" if found else "paying goes on", why=describe(found))
+        status.reasons_not_to_pay = found
 
 
 class AgendaStep(bootsteps.StartStopStep):
@@ -121,33 +121,33 @@ class AgendaStep(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401 - celery's
         """Open nothing yet: a prefork pool has not forked."""
         super().__init__(parent, **options)
-        self._rounds: list[Rounds] = []
+        self._rounds: list[PeriodicThread] = []
         self._ticker: Ticker | None = None
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 - celery's worker
         """Begin the rounds."""
         runtime = get_runtime()
         ticker = Ticker(parent.app, runtime)
-        pulse = Pulse(runtime, parent.hostname, int(parent.concurrency))
+        heartbeat = Heartbeat(runtime, parent.hostname, int(parent.concurrency))
 
-        def treasure() -> None:
-            if not runtime.duty.draining and ticker.lead():
-                runtime.treasury.round()
+        def read_balances() -> None:
+            if not runtime.status.draining and ticker.take_lead():
+                runtime.balance_monitor.run_once()
 
         def tick() -> None:
-            if not runtime.duty.draining:
+            if not runtime.status.draining:
                 ticker.tick()
 
         def forget() -> None:
             # No step takes a day: nobody works any more in what is older.
             sweep_scratch(DAY_SECONDS)
-            if not runtime.duty.draining and ticker.lead():
-                before = moment_before(runtime.ledger, runtime.settings.result_days)
+            if not runtime.status.draining and ticker.take_lead():
+                before = cutoff_ms(runtime.ledger, runtime.settings.result_days)
                 gone = prune(
                     runtime.ledger,
                     before,
                     tombstone_days=runtime.settings.tombstone_days,
-                    go_on=lambda: not runtime.duty.draining,
+                    may_continue=lambda: not runtime.status.draining,
                 )
                 if gone.jobs or gone.batches:
                     log.info("old records were pruned", jobs=gone.jobs, batches=gone.batches)
@@ -156,10 +156,10 @@ class AgendaStep(bootsteps.StartStopStep):
         settings = runtime.settings
         forgets_every = min(FORGETS_EVERY, settings.result_days * DAY_SECONDS / 10)
         self._rounds = [
-            Rounds("pulse", pulse.pause, pulse.beat),
-            Rounds("ticker", settings.tick_seconds, tick),
-            Rounds("treasury", min(1.0, settings.balance_seconds), treasure),
-            Rounds("retention", forgets_every, forget),
+            PeriodicThread("heartbeat", heartbeat.pause, heartbeat.run_once),
+            PeriodicThread("ticker", settings.tick_seconds, tick),
+            PeriodicThread("balances", min(1.0, settings.balance_seconds), read_balances),
+            PeriodicThread("retention", forgets_every, forget),
         ]
         for rounds in self._rounds:
             rounds.start()
@@ -171,7 +171,7 @@ class AgendaStep(bootsteps.StartStopStep):
             rounds.stop()
         if self._ticker is not None:
             with suppress(RedisError):
-                self._ticker.stand_down()
+                self._ticker.release_lead()
 
     def terminate(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
         """End everything."""

@@ -15,7 +15,7 @@ HIGH_WATER: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was checked, and what to do where it is wrong."""
 
     check: str
@@ -24,7 +24,7 @@ class Finding:
     remedy: str = ""
 
 
-def inspect(ledger: Ledger) -> list[Finding]:
+def check_durability(ledger: Ledger) -> list[CheckResult]:
     """Check append-only file, its fsync, the eviction rule and the memory.
 
     Raises:
@@ -37,25 +37,25 @@ def inspect(ledger: Ledger) -> list[Finding]:
     limit, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
     full = limit > 0 and used > limit * HIGH_WATER
     return [
-        Finding(
+        CheckResult(
             "append-only file",
             persistence.get("aof_enabled") == 1,
             "on" if persistence.get("aof_enabled") == 1 else "off",
             "start Redis with «appendonly yes»",
         ),
-        Finding(
+        CheckResult(
             "appendfsync",
             fsync != "no",
             fsync,
             "set «appendfsync everysec» or «always»: with «no» a payment is never on disk",
         ),
-        Finding(
+        CheckResult(
             "eviction",
             eviction == "noeviction",
             eviction,
             "set «maxmemory-policy noeviction»: an evicted record is a lost job",
         ),
-        Finding(
+        CheckResult(
             "memory",
             not full,
             f"{used >> 20} MiB used" + (f" of {limit >> 20} MiB" if limit else ", no limit"),
@@ -64,16 +64,16 @@ def inspect(ledger: Ledger) -> list[Finding]:
     ]
 
 
-def against_paying(ledger: Ledger) -> tuple[Finding, ...]:
+def reasons_not_to_pay(ledger: Ledger) -> tuple[CheckResult, ...]:
     """What speaks against paying; empty when nothing does."""
     try:
-        return tuple(finding for finding in inspect(ledger) if not finding.ok)
+        return tuple(finding for finding in check_durability(ledger) if not finding.ok)
     except RedisError as error:
         found = f"not answering ({error})"
-        return (Finding("Redis", ok=False, found=found, remedy="see that it runs"),)
+        return (CheckResult("Redis", ok=False, found=found, remedy="see that it runs"),)
 
 
-def sentence(findings: Iterable[Finding]) -> str:
+def describe(findings: Iterable[CheckResult]) -> str:
     """Findings as people read them; empty for none."""
     return "; ".join(
         f"{finding.check} is {finding.found}: {finding.remedy}" for finding in findings

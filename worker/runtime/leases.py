@@ -59,7 +59,7 @@ class Leases:
             with self._lock:
                 self._held.discard(lease)
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Push on every lease whose step is within its deadline. Redis down: tried next time."""
         with self._lock:
             held = [lease for lease in self._held if not lease.lost]

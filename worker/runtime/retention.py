@@ -26,7 +26,7 @@ _FIELDS: Final = ("state", "finished_at", "clip_name", "clip")
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruneResult:
     """How many records went, and how many clips with them."""
 
     jobs: int
@@ -43,12 +43,12 @@ class _Old:
     files: tuple[str, ...]
 
 
-def moment_before(ledger: Ledger, days: float) -> int:
+def cutoff_ms(ledger: Ledger, days: float) -> int:
     """The moment so many days ago, in ms of the server's clock."""
     return ledger.now_ms() - int(days * DAY_MS)
 
 
-def due(ledger: Ledger, before: int) -> int:
+def count_expired(ledger: Ledger, before: int) -> int:
     """How many jobs reached an end before a moment (ms)."""
     found, start = 0, 0
     while page := _page(ledger, before, start):
@@ -63,8 +63,8 @@ def prune(
     *,
     tombstone_days: float | None = None,
     clips: Store | None = None,
-    go_on: Callable[[], bool] = lambda: True,
-) -> Pruned:
+    may_continue: Callable[[], bool] = lambda: True,
+) -> PruneResult:
     """Forget the jobs that reached an end before a moment, and batches that have none left.
 
     Args:
@@ -72,20 +72,20 @@ def prune(
         before: The moment, in ms.
         tombstone_days: How long their keys stay known; None: for good.
         clips: The store from which their files go too, before their record; None: they stay.
-        go_on: Asked before each page of jobs.
+        may_continue: Asked before each page of jobs.
 
     Raises:
         StoreFailed: A file could not be deleted. Its record is still there.
     """
     jobs, files, kept = 0, 0, 0
-    while go_on() and (page := _page(ledger, before, kept)):
+    while may_continue() and (page := _page(ledger, before, kept)):
         old = _old_ones(ledger, page, before)
         if clips is not None:
             files += _delete(old, clips)
         gone = _forget(ledger, old, before, int((tombstone_days or 0) * DAY_MS))
         jobs += gone
         kept += len(page) - gone
-    return Pruned(jobs, sum(_forget_batches(ledger, before)), files)
+    return PruneResult(jobs, sum(_forget_batches(ledger, before)), files)
 
 
 def sweep(*stores: Store) -> None:

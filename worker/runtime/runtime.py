@@ -10,7 +10,7 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from config.settings import Settings, get_settings
-from worker.accounts.balance_monitor import Treasury
+from worker.accounts.balance_monitor import BalanceMonitor
 from worker.accounts.credentials import Accounts
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
@@ -19,7 +19,7 @@ from worker.media import MOST_MEMORY
 from worker.nemo.client import NemoClient
 from worker.nemo.http.transport import Identity, detect_platform, open_http
 from worker.resources.memory_budget import Memory
-from worker.runtime.durability import Finding, sentence
+from worker.runtime.durability import CheckResult, describe
 from worker.runtime.leases import Leases
 from worker.storage.store import Store
 
@@ -48,22 +48,22 @@ class Clients:
 
 
 @dataclass(slots=True)
-class Duty:
+class WorkerStatus:
     """Whether this process takes new work. Set by the bootsteps, read before every claim."""
 
     draining: bool = False
     lagging: bool = False
-    against_paying: tuple[Finding, ...] = ()
+    reasons_not_to_pay: tuple[CheckResult, ...] = ()
 
     @property
     def may_pay(self) -> bool:
         """Whether nothing speaks against paying."""
-        return not self.against_paying
+        return not self.reasons_not_to_pay
 
     @property
     def why_not_pay(self) -> str:
         """What speaks against paying, as a sentence; empty when nothing does."""
-        return sentence(self.against_paying)
+        return describe(self.reasons_not_to_pay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ class Runtime:
     ledger: Ledger
     payments: Payments
     accounts: Accounts
-    treasury: Treasury
+    balance_monitor: BalanceMonitor
     leases: Leases
     media: Store
     output: Store
     clients: Clients
     owner: str
-    duty: Duty = field(default_factory=Duty)
+    status: WorkerStatus = field(default_factory=WorkerStatus)
     pictures: Memory = field(default_factory=lambda: Memory(MOST_MEMORY))
     """What all pictures that are decoded at one time may take."""
 
@@ -101,7 +101,7 @@ class Runtime:
             ledger=ledger,
             payments=payments,
             accounts=accounts,
-            treasury=Treasury(settings, ledger, payments, accounts, clients.open),
+            balance_monitor=BalanceMonitor(settings, ledger, payments, accounts, clients.open),
             leases=Leases(ledger),
             media=Store(settings.media_url),
             output=Store(settings.output_url),

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from celery import Celery
 
-from config.celery import hint_queue
+from config.celery import wakeup_queue
 from worker.faultpoints import around
 from worker.ledger.ledger import WAKEUPS_PER_LEASE
 from worker.ledger.model.states import State
 from worker.ledger.webhooks import Webhooks
 from worker.runtime.runtime import Runtime
-from worker.runtime.worker_registry import fleet
+from worker.runtime.worker_registry import live_workers
 
 STAGE_OF: Final = {
     State.PREPARING: "tasks.prepare",
@@ -25,9 +25,9 @@ STAGE_OF: Final = {
 }
 NOTIFY: Final = "tasks.notify"
 HOOKS: Final = "tasks.hooks"
-UNTOLD_PER_TICK: Final = 200
-RETELL_SECONDS: Final = 30.0
-GETTING_READY: Final = 1.25
+NOTIFICATIONS_PER_TICK: Final = 200
+NOTIFY_AGAIN_SECONDS: Final = 30.0
+PREPARING_FACTOR: Final = 1.25
 LEADER_SECONDS: Final = 5.0
 """The longest that nobody leads after a leader died."""
 LEADER_SHARE: Final = 6
@@ -43,12 +43,12 @@ class Ticker:
         self._runtime = runtime
         self._ledger = runtime.ledger
         self._hooks = Webhooks(runtime.ledger)
-        self._cap = runtime.settings.hint_cap
+        self._cap = runtime.settings.wakeup_cap
         settings = runtime.settings
         shortest = 3 * settings.tick_seconds
         wanted = min(LEADER_SECONDS, settings.lease_seconds / LEADER_SHARE)
         self._lease_ms = int(max(shortest, wanted) * 1000)
-        self._queue = hint_queue(runtime.settings.namespace)
+        self._queue = wakeup_queue(runtime.settings.namespace)
 
     def tick(self) -> int:
         """Make one round, if this worker leads.
@@ -61,9 +61,9 @@ class Ticker:
             OperationalError: The queue cannot be reached. What was not sent comes up again after
                 its grace.
         """
-        return self._hand_out() if self.lead() else 0
+        return self._dispatch() if self.take_lead() else 0
 
-    def lead(self) -> bool:
+    def take_lead(self) -> bool:
         """Take or keep the ticker's lease."""
         key, owner = self._ledger.key("ticker"), self._runtime.owner
         redis = self._ledger.redis
@@ -74,7 +74,7 @@ class Ticker:
         redis.pexpire(key, self._lease_ms)
         return True
 
-    def stand_down(self) -> None:
+    def release_lead(self) -> None:
         """Give the lease back, so that another worker leads at once."""
         key = self._ledger.key("ticker")
         if self._ledger.redis.get(key) == self._runtime.owner:
@@ -86,23 +86,23 @@ class Ticker:
             channel: Any = connection.default_channel
             return self._cap - int(channel._size(self._queue))  # noqa: SLF001 - kombu has no other
 
-    def _hand_out(self) -> int:
+    def _dispatch(self) -> int:
         room = self.room()
-        admit = min(fleet(self._ledger).stream_slots, self._in_flight())
+        admit = min(live_workers(self._ledger).stream_slots, self._in_flight())
         due = self._ledger.due(self._cap, room=room, admit=admit, grace=self._grace(room))
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
             for job_id, state in due:
-                self._hint(STAGE_OF[state], job_id, producer)
+                self._send_wakeup(STAGE_OF[state], job_id, producer)
             untold = self._ledger.pending_notifications(
-                max(0, min(room - len(due), UNTOLD_PER_TICK))
+                max(0, min(room - len(due), NOTIFICATIONS_PER_TICK))
             )
             for entry in untold:
-                self._ledger.postpone_notification(entry, RETELL_SECONDS)
-                self._hint(NOTIFY, entry, producer)
+                self._ledger.postpone_notification(entry, NOTIFY_AGAIN_SECONDS)
+                self._send_wakeup(NOTIFY, entry, producer)
             # They come last and are few: no job waits for somebody else's server.
             receivers = self._hooks.lease_receivers() if room > len(due) + len(untold) else []
             for receiver in receivers:
-                self._hint(HOOKS, receiver, producer)
+                self._send_wakeup(HOOKS, receiver, producer)
         return len(due) + len(untold) + len(receivers)
 
     def _grace(self, room: int) -> float:
@@ -118,9 +118,9 @@ class Ticker:
         """The jobs that the accounts bear at once, and a few that get ready meanwhile."""
         cap = self._runtime.settings.account_in_flight
         accounts = map(self._ledger.account, self._runtime.accounts.names())
-        return int(sum(min(cap, account.window) for account in accounts) * GETTING_READY) + 2
+        return int(sum(min(cap, account.window) for account in accounts) * PREPARING_FACTOR) + 2
 
-    def _hint(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401 - kombu's
+    def _send_wakeup(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401
         with around("wakeup"):
             self._app.send_task(
                 task, args=[argument], queue=self._queue, producer=producer, retry=False

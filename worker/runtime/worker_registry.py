@@ -10,10 +10,10 @@ for minutes, and the rest must be free for polls."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class LiveWorkers:
     """A view of all live workers."""
 
-    workers: int
+    count: int
     slots: int
 
     @property
@@ -22,7 +22,7 @@ class Fleet:
         return max(1, int(self.slots * STREAM_SHARE)) if self.slots else 0
 
 
-def announce(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
+def register_worker(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
     """Say that a worker is alive, for so many seconds from now."""
     until = ledger.now_ms() + int(seconds * 1000)
     with ledger.redis.pipeline() as pipe:
@@ -31,7 +31,7 @@ def announce(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
         pipe.execute()
 
 
-def leave(ledger: Ledger, worker: str) -> None:
+def unregister_worker(ledger: Ledger, worker: str) -> None:
     """Say that a worker takes no more work."""
     with ledger.redis.pipeline() as pipe:
         pipe.zrem(ledger.key("workers"), worker)
@@ -39,14 +39,14 @@ def leave(ledger: Ledger, worker: str) -> None:
         pipe.execute()
 
 
-def fleet(ledger: Ledger) -> Fleet:
+def live_workers(ledger: Ledger) -> LiveWorkers:
     """Who is alive. Those long gone are forgotten."""
     now = ledger.now_ms()
     gone = ledger.redis.zrangebyscore(ledger.key("workers"), "-inf", now - 600_000)
     for worker in gone:
-        leave(ledger, worker)
+        unregister_worker(ledger, worker)
     alive = ledger.redis.zrangebyscore(ledger.key("workers"), now, "+inf")
     if not alive:
-        return Fleet(0, 0)
+        return LiveWorkers(0, 0)
     slots = ledger.redis.hmget(ledger.key("concurrency"), alive)
-    return Fleet(len(alive), sum(int(n or 0) for n in slots))
+    return LiveWorkers(len(alive), sum(int(n or 0) for n in slots))

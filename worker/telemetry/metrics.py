@@ -14,12 +14,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from config.celery import SUBMIT_QUEUE, hint_queue
+from config.celery import SUBMIT_QUEUE, wakeup_queue
 from worker.ledger.model.states import HOLDS, State
 from worker.ledger.reader import Reader
 from worker.runtime.durability import CHECKS
 from worker.runtime.runtime import Runtime
-from worker.telemetry.overview import Dates, Overview, Purse, look
+from worker.telemetry.service_snapshot import (
+    AccountBalance,
+    Backlog,
+    ServiceSnapshot,
+    take_snapshot,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -52,16 +57,16 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Look at everything now; a server that does not answer leaves its figures out."""
         try:
-            overview = look(self._records, self._runtime.accounts.names())
+            snapshot = take_snapshot(self._records, self._runtime.accounts.names())
         except RedisError as error:
             self._tell_once("records", error)
-            overview = None
+            snapshot = None
         else:
             self._away.discard("records")
-        yield _gauge("up", "Whether Redis answered this scrape.", overview is not None)
-        if overview is not None:
-            yield from _service(overview)
-            yield from _accounts(overview.purses, self._runtime.settings.account_in_flight)
+        yield _gauge("up", "Whether Redis answered this scrape.", snapshot is not None)
+        if snapshot is not None:
+            yield from _service(snapshot)
+            yield from _accounts(snapshot.accounts, self._runtime.settings.account_in_flight)
         yield from self._queues()
         yield from self._process()
 
@@ -74,7 +79,7 @@ class Metrics(Collector):
     def _queues(self) -> Iterator[Metric]:
         """What waits in the Celery queues; the broker may be another server."""
         queues = {
-            "hints": hint_queue(self._runtime.settings.namespace),
+            "wakeups": wakeup_queue(self._runtime.settings.namespace),
             "submissions": SUBMIT_QUEUE,
         }
         try:
@@ -96,77 +101,80 @@ class Metrics(Collector):
         yield _gauges("queue_messages", "Messages in a Celery queue.", "queue", waiting)
 
     def _process(self) -> Iterator[Metric]:
-        duty, leases = self._runtime.duty, self._runtime.leases
-        wrong = {finding.check for finding in duty.against_paying}
+        status, leases = self._runtime.status, self._runtime.leases
+        wrong = {finding.check for finding in status.reasons_not_to_pay}
         obstacles = {check: check in wrong for check in CHECKS}
         yield _gauge("worker_leases", "Jobs that this process works on.", len(leases))
         yield _gauge("worker_streams", "Paid streams that it follows.", leases.streams())
-        yield _gauge("worker_may_pay", "Whether it may send paid messages.", duty.may_pay)
+        yield _gauge("worker_may_pay", "Whether it may send paid messages.", status.may_pay)
         yield _gauges("worker_pay_obstacle", "What speaks against paying.", "check", obstacles)
         yield _gauge(
-            "worker_lagging", "Whether it is overloaded, and claims nothing.", duty.lagging
+            "worker_lagging", "Whether it is overloaded, and claims nothing.", status.lagging
         )
-        yield _gauge("worker_draining", "Whether it stops, and claims nothing.", duty.draining)
+        yield _gauge("worker_draining", "Whether it stops, and claims nothing.", status.draining)
         for family in STEPS.collect():
             # When each series began is of no use to anybody, and doubles them.
             family.samples = [each for each in family.samples if each.name.endswith("_total")]
             yield family
 
 
-def _service(overview: Overview) -> Iterator[Metric]:
-    states = {state.value: overview.states.get(state, 0) for state in State}
-    held = {reason.value: overview.held.get(reason, 0) for reason in sorted(HOLDS)}
+def _service(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+    states = {state.value: snapshot.states.get(state, 0) for state in State}
+    held = {reason.value: snapshot.held.get(reason, 0) for reason in sorted(HOLDS)}
     yield _gauges("jobs", "Jobs in a state; queued is the backlog.", "state", states)
     yield _gauges("held_jobs", "Jobs held for a reason.", "reason", held)
     clips = CounterMetricFamily("reelqueue_clips", "Clips that were ever delivered.")
-    clips.add_metric((), overview.clips)
+    clips.add_metric((), snapshot.clips)
     yield clips
-    yield from _dates("agenda", "Jobs on the agenda", overview.agenda)
-    yield from _dates("outbox", "Ends and holds yet to be told", overview.outbox)
-    yield _gauge("webhooks_owed", "Messages owed to receivers of webhooks.", overview.webhooks)
-    yield _gauge("set_aside_records", "Records that cannot be read.", overview.set_aside)
-    if overview.ticker_silence is not None:
-        silence = overview.ticker_silence
+    yield from _backlog("agenda", "Jobs on the agenda", snapshot.agenda)
+    yield from _backlog("outbox", "Ends and holds yet to be told", snapshot.outbox)
+    yield _gauge("webhooks_owed", "Messages owed to receivers of webhooks.", snapshot.webhooks)
+    yield _gauge("set_aside_records", "Records that cannot be read.", snapshot.set_aside)
+    if snapshot.ticker_silence is not None:
+        silence = snapshot.ticker_silence
         yield _gauge("ticker_silence_seconds", "Since jobs were last handed out.", silence)
-    yield _gauge("workers", "Workers that are alive and take work.", overview.fleet.workers)
-    yield _gauge("slots", "Slots of all these workers.", overview.fleet.slots)
+    yield _gauge("workers", "Workers that are alive and take work.", snapshot.workers.count)
+    yield _gauge("slots", "Slots of all these workers.", snapshot.workers.slots)
 
 
-def _dates(name: str, what: str, dates: Dates) -> Iterator[Metric]:
+def _backlog(name: str, what: str, dates: Backlog) -> Iterator[Metric]:
     yield _gauge(f"{name}_waiting", f"{what}.", dates.waiting)
     yield _gauge(f"{name}_due", f"{what} whose time has come.", dates.due)
     yield _gauge(f"{name}_oldest_due_seconds", "How long the first of them is due.", dates.oldest)
 
 
-def _accounts(purses: Sequence[Purse], cap: int) -> Iterator[Metric]:
-    """The money of an account whose balance was never read is not known: it is left out."""
-    known = [purse for purse in purses if purse.account.is_read]
+def _accounts(balances: Sequence[AccountBalance], cap: int) -> Iterator[Metric]:
+    """Yield the metrics of each account; credits and age only where a balance was read."""
+    known = [balance for balance in balances if balance.account.is_read]
 
     def of(
-        which: Sequence[Purse], name: str, about: str, figure: Callable[[Purse], float]
+        which: Sequence[AccountBalance],
+        name: str,
+        about: str,
+        figure: Callable[[AccountBalance], float],
     ) -> Metric:
-        values = {purse.account.name: figure(purse) for purse in which}
+        values = {each.account.name: figure(each) for each in which}
         return _gauges(f"account_{name}", about, "account", values)
 
     yield of(
-        known, "available_credits", "Free to spend, as last read.", lambda p: p.account.available
+        known, "available_credits", "Free to spend, as last read.", lambda b: b.account.available
     )
-    yield of(known, "balance_age_seconds", "Since that was read.", lambda p: p.balance_age)
+    yield of(known, "balance_age_seconds", "Since that was read.", lambda b: b.balance_age)
     yield of(
-        purses,
+        balances,
         "reserved_credits",
         "For messages that are not settled.",
-        lambda p: p.account.reserved,
+        lambda b: b.account.reserved,
     )
-    yield of(purses, "spent_credits", "What messages have cost.", lambda p: p.account.spent)
-    yield of(purses, "messages_in_flight", "Paid messages under way.", lambda p: p.in_flight)
+    yield of(balances, "spent_credits", "What messages have cost.", lambda b: b.account.spent)
+    yield of(balances, "messages_in_flight", "Paid messages under way.", lambda b: b.in_flight)
     yield of(
-        purses,
+        balances,
         "messages_window",
         "The most that may be under way now.",
-        lambda p: min(cap, int(p.account.window)),
+        lambda b: min(cap, int(b.account.window)),
     )
-    yield of(purses, "cooling_seconds", "Rest after a 429 that is left.", lambda p: p.cooling)
+    yield of(balances, "cooling_seconds", "Rest after a 429 that is left.", lambda b: b.cooling)
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:

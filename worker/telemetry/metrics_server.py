@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from config.settings import get_settings
 from worker.ledger.connection import connect_for_a_look
 from worker.ledger.reader import Reader
-from worker.runtime.bootsteps import Rounds
+from worker.runtime.bootsteps import PeriodicThread
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.telemetry.metrics import Metrics
 
@@ -117,4 +117,4 @@ class MetricsStep(bootsteps.StartStopStep):
         if settings.metrics_port is not None:
             app = make_wsgi_app(metrics_registry(runtime))
             exporter = Exporter(settings.metrics_host, settings.metrics_port, app)
-            Rounds("metrics", PORT_PAUSE, exporter.serve).start()
+            PeriodicThread("metrics", PORT_PAUSE, exporter.serve).start()

@@ -21,7 +21,7 @@ from tasks.producer.text_routing import Intent
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import DEFAULT_PROMPT, InvalidPayloadError, Result
 from worker.ledger.model.states import Reason, State
-from worker.runtime.worker_registry import fleet
+from worker.runtime.worker_registry import live_workers
 
 GREETING: Final = (
     "Name a picture, by its path or its https address, and say what is to become of it.\n"
@@ -216,7 +216,7 @@ class Conversation:
 
     def _see_that_a_worker_runs(self) -> None:
         with self.producer.redis_errors():
-            alive = fleet(self.producer.ledger).workers
+            alive = live_workers(self.producer.ledger).count
         if not alive:
             _tell("No worker runs, so nothing moves until one does: `reelqueue worker`.")
 

@@ -12,9 +12,9 @@ from tasks.cli.output import Json, console, emit, note, table
 from tasks.producer.balances import read_balances
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.payload import Batch, ImageJob, Result
-from worker.accounts.credit_shortfall import shortage
+from worker.accounts.credit_shortfall import credit_shortfall
 from worker.ledger.model.accounts import Account
-from worker.runtime.retention import Pruned, due, moment_before
+from worker.runtime.retention import PruneResult, count_expired, cutoff_ms
 from worker.runtime.retention import prune as forget
 
 
@@ -59,7 +59,7 @@ def _record(account: Account) -> dict[str, Any]:
 
 def _note_waiting(producer: Producer, accounts: list[Account]) -> None:
     names = [account.name for account in accounts]
-    short = shortage(producer.ledger, names, producer.settings.clip_cost)
+    short = credit_shortfall(producer.ledger, names, producer.settings.clip_cost)
     if short.waiting:
         note(str(short))
 
@@ -114,9 +114,9 @@ def prune(
     producer = default_producer()
     producer.ping()
     ledger, settings = producer.ledger, producer.settings
-    before = moment_before(ledger, settings.result_days if days is None else days)
+    before = cutoff_ms(ledger, settings.result_days if days is None else days)
     if dry_run:
-        found = Pruned(due(ledger, before), 0, 0)
+        found = PruneResult(count_expired(ledger, before), 0, 0)
     else:
         found = forget(
             ledger,

@@ -17,8 +17,8 @@ def test_a_worker_has_its_own_environment_and_its_own_end(tmp_path: Path, valkey
     told, killed = (start(name, tmp_path, valkey) for name in ("told", "killed"))
     wait_until(lambda: " ready." in told.text(), "a worker to be ready")
     wait_until(lambda: " ready." in killed.text(), "a worker to be ready")
-    assert "told.hints" in told.text()
-    assert "killed.hints" in killed.text()
+    assert "told.wakeups" in told.text()
+    assert "killed.wakeups" in killed.text()
     killed.kill()
     assert not killed.alive
     assert told.alive

@@ -17,7 +17,7 @@ from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.runtime.worker_registry import announce
+from worker.runtime.worker_registry import register_worker
 
 CLIP = {
     "key": "single/a.mp4",
@@ -38,7 +38,7 @@ URL = "https://example.org/a.jpg"
 @contextmanager
 def worker(harness: ProducerHarness, *ends: Commit) -> Iterator[list[str]]:
     """Somebody ends the next jobs, one after the other; their ids, once it is over."""
-    announce(harness.producer.ledger, "w", slots=2, seconds=100)
+    register_worker(harness.producer.ledger, "w", slots=2, seconds=100)
     ended: list[str] = []
     hands = threading.Thread(target=lambda: ended.extend(map(harness.end_next, ends)))
     hands.start()

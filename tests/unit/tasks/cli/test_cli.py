@@ -16,7 +16,7 @@ from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE
-from worker.runtime.worker_registry import announce
+from worker.runtime.worker_registry import register_worker
 
 URL = "https://example.org/a.jpg"
 
@@ -386,7 +386,7 @@ def test_doctor_checks_every_part(run_command: RunCommand, harness: ProducerHarn
         found.keys()
     )
     assert {"output store", "outbox", "token"} <= found.keys()
-    announce(harness.producer.ledger, "w", 10, 60)
+    register_worker(harness.producer.ledger, "w", 10, 60)
     found = {record["check"]: record for record in run_command("doctor", "--json").records}
     assert found["workers"]["ok"]
 

@@ -23,7 +23,7 @@ def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
 
     def committed(ledger: Ledger, *told: Any) -> bool:
         done = commit(ledger, *told)
-        runtime.leases.beat()
+        runtime.leases.heartbeat()
         return done
 
     monkeypatch.setattr(Ledger, "commit", committed)

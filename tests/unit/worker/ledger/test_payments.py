@@ -93,7 +93,7 @@ def test_a_server_that_forgets_stops_the_paying(
     tmp_path: Path, flags: tuple[str, ...], wrong: str
 ) -> None:
     with house_on(tmp_path, *flags) as house:
-        why = durability.sentence(durability.against_paying(house.ledger))
+        why = durability.describe(durability.reasons_not_to_pay(house.ledger))
     assert why.startswith(wrong)
     assert bool(why) == bool(wrong)
 
@@ -103,5 +103,5 @@ def test_a_server_that_is_nearly_full_stops_the_paying(tmp_path: Path) -> None:
         memory = house.redis.info("memory")
         assert isinstance(memory, dict)
         house.redis.config_set("maxmemory", int(memory["used_memory"] * 1.05))
-        (found,) = durability.against_paying(house.ledger)
+        (found,) = durability.reasons_not_to_pay(house.ledger)
         assert found.check == "memory"

@@ -11,7 +11,7 @@ from worker.ledger.clip_names import take
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
-from worker.runtime.retention import due, prune
+from worker.runtime.retention import count_expired, prune
 from worker.storage.store import Store, StoreFailed
 
 DAY = 86_400
@@ -55,7 +55,7 @@ def test_jobs_go_when_their_time_is_over_and_leave_nothing_but_their_keys(house:
     assert pruned(house) == (0, 0)
     ended(house, "late", batch="b")
     house.later(2 * DAY)
-    assert due(house.ledger, ago(house)) == 2
+    assert count_expired(house.ledger, ago(house)) == 2
     assert pruned(house) == (2, 0)
     assert pruned(house) == (0, 0), "safe twice"
     assert house.ledger.row_ids("b") == house.ledger.recent_ids(10) == ["late"]

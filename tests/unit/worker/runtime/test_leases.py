@@ -33,7 +33,7 @@ def test_a_beat_pushes_the_lease_on(ledger: Ledger) -> None:
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60) as lease:
         shrink(ledger)
-        leases.beat()
+        leases.heartbeat()
         assert not lease.lost
     job = ledger.job("j")
     assert job is not None
@@ -47,8 +47,8 @@ def test_a_step_past_its_deadline_is_let_go_and_aborted(ledger: Ledger) -> None:
         lease.abort = lambda: aborted.append(True)
         lease.deadline = time.monotonic() - 1
         shrink(ledger)
-        leases.beat()
-        leases.beat()
+        leases.heartbeat()
+        leases.heartbeat()
         assert lease.lost
     job = ledger.job("j")
     assert job is not None
@@ -60,7 +60,7 @@ def test_a_lease_that_somebody_else_took_is_marked_lost(ledger: Ledger) -> None:
     with leases.hold("j", fence(ledger), limit=60) as lease:
         shrink(ledger)
         assert ledger.claim("j", "w2", "n2").verdict == "OK"
-        leases.beat()
+        leases.heartbeat()
         assert lease.lost
 
 
@@ -70,7 +70,7 @@ def test_a_step_that_is_just_being_committed_is_no_loser(ledger: Ledger) -> None
     with leases.hold("j", fence(ledger), limit=60) as lease, capture_logs() as logs:
         lease.is_ending = True
         assert ledger.commit("j", lease.fence, Commit(State.RENDERING))
-        leases.beat()
+        leases.heartbeat()
     assert (lease.lost, logs) == (False, [])
 
 
@@ -78,8 +78,8 @@ def test_a_loss_is_told_once(ledger: Ledger) -> None:
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60), capture_logs() as logs:
         ledger.redis.hset(ledger.key("job", "j"), "owner", "")
-        leases.beat()
-        leases.beat()
+        leases.heartbeat()
+        leases.heartbeat()
     assert [log["event"] for log in logs] == ["lease lost"]
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_pushed_after_the_step(ledger: Ledger) -> None:
     with leases.hold("j", fence(ledger), limit=60):
         pass
     shrink(ledger)
-    leases.beat()
+    leases.heartbeat()
     job = ledger.job("j")
     assert job is not None
     assert (len(leases), job.lease) == (0, 1)

@@ -30,25 +30,25 @@ def left(redis: Redis) -> int:
 def test_a_dead_leader_is_missed_within_a_third_of_a_lease(
     redis: Redis, valkey: Valkey, lease_seconds: float
 ) -> None:
-    assert ticker(valkey, lease_seconds).lead()
+    assert ticker(valkey, lease_seconds).take_lead()
     assert 0 < left(redis) <= min(lease_seconds / 3, LEADER_SECONDS) * 1000
 
 
 def test_a_leader_that_lives_is_not_missed_between_two_ticks(redis: Redis, valkey: Valkey) -> None:
     """Even where a job's lease is as short beside a tick as the settings allow."""
-    assert ticker(valkey, lease_seconds=4, tick_seconds=1).lead()
+    assert ticker(valkey, lease_seconds=4, tick_seconds=1).take_lead()
     assert left(redis) > 2000
 
 
 def test_one_leads_until_it_stands_down(redis: Redis, valkey: Valkey) -> None:
     first, second = ticker(valkey, 30), ticker(valkey, 30)
-    assert first.lead()
-    assert first.lead()
-    assert not second.lead()
-    second.stand_down()
-    assert not second.lead(), "who does not lead cannot stand down for another"
-    first.stand_down()
-    assert second.lead()
+    assert first.take_lead()
+    assert first.take_lead()
+    assert not second.take_lead()
+    second.release_lead()
+    assert not second.take_lead(), "who does not lead cannot stand down for another"
+    first.release_lead()
+    assert second.take_lead()
     redis.pexpire("ticker:{rq}", 1000)
-    assert second.lead()
+    assert second.take_lead()
     assert left(redis) > 1000, "who leads goes on leading"

@@ -20,9 +20,9 @@ from worker.ledger.ledger import Commit
 from worker.ledger.model.states import HOLDS, Reason, State
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.webhooks import Webhooks
-from worker.runtime.durability import CHECKS, Finding
+from worker.runtime.durability import CHECKS, CheckResult
 from worker.runtime.runtime import Runtime
-from worker.runtime.worker_registry import announce
+from worker.runtime.worker_registry import register_worker
 from worker.telemetry.metrics import STEPS
 from worker.telemetry.metrics_server import Exporter, metrics_registry
 
@@ -96,14 +96,14 @@ def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
     runtime.payments.note_rate_limit(account, 1000)
     redis.zadd(ledger.key("agenda"), {"late": ledger.now_ms() - 90_000})
     redis.hset(ledger.key("unreadable"), "odd", "it has no state")
-    announce(ledger, "w1@here", 10, 60)
-    announce(ledger, "w2@here", 20, 60)
-    announce(ledger, "gone@here", 40, -1)
-    redis.rpush("t.hints", "1", "2")
+    register_worker(ledger, "w1@here", 10, 60)
+    register_worker(ledger, "w2@here", 20, 60)
+    register_worker(ledger, "gone@here", 40, -1)
+    redis.rpush("t.wakeups", "1", "2")
     redis.rpush("celery", "1")
     redis.rpush("celery\x06\x169", "1", "2", "3")
-    runtime.duty.lagging = True
-    runtime.duty.against_paying = (Finding("memory", False, "1 MiB used"),)
+    runtime.status.lagging = True
+    runtime.status.reasons_not_to_pay = (CheckResult("memory", False, "1 MiB used"),)
     with runtime.leases.hold("paid", 1, 60) as lease, runtime.leases.hold("late", 1, 60):
         lease.abort = lambda: None
         text = Scraper(runtime).text()
@@ -146,7 +146,7 @@ def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
         **each("jobs", "state", states),
         **each("held_jobs", "reason", {reason: int(reason == Reason.BUDGET) for reason in HOLDS}),
         **each("worker_pay_obstacle", "check", {check: int(check == "memory") for check in CHECKS}),
-        **each("queue_messages", "queue", {"hints": 2, "submissions": 4}),
+        **each("queue_messages", "queue", {"wakeups": 2, "submissions": 4}),
         **{
             f'reelqueue_account_{name}{{account="{account}"}}': value
             for name, value in money.items()

@@ -9,11 +9,11 @@ from worker.ledger.model.batches import read_counts
 from worker.ledger.model.fields import int_or_zero
 from worker.ledger.model.states import Reason, State
 from worker.ledger.reader import Reader
-from worker.runtime.worker_registry import Fleet
+from worker.runtime.worker_registry import LiveWorkers
 
 
 @dataclass(frozen=True, slots=True)
-class Dates:
+class Backlog:
     """What waits for its moment: the agenda, or the outbox."""
 
     waiting: int
@@ -22,7 +22,7 @@ class Dates:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class AccountBalance:
     """An account with its messages in flight, at one moment of the server's clock, in ms."""
 
     account: Account
@@ -41,22 +41,22 @@ class Purse:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class ServiceSnapshot:
     """What there is, and what waits."""
 
     states: Mapping[State, int]
     held: Mapping[Reason, int]
     clips: int
-    agenda: Dates
-    outbox: Dates
+    agenda: Backlog
+    outbox: Backlog
     webhooks: int
     set_aside: int
     ticker_silence: float | None  # seconds since the last round; None before the first
-    fleet: Fleet
-    purses: Sequence[Purse]
+    workers: LiveWorkers
+    accounts: Sequence[AccountBalance]
 
 
-def look(reader: Reader, accounts: Sequence[str]) -> Overview:
+def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
     """Look at everything, and at the accounts that are named.
 
     Raises:
@@ -79,25 +79,25 @@ def look(reader: Reader, accounts: Sequence[str]) -> Overview:
             pipe.zcount(key("slots", name), now, "+inf")
         counts, clips, (last_tick, hooks), set_aside, alive, slots, *rest = pipe.execute()
     states, held = read_counts(counts)
-    purses = rest[6:]
-    return Overview(
+    records = rest[6:]
+    return ServiceSnapshot(
         states=states,
         held=held,
         clips=int_or_zero(clips),
-        agenda=_dates(rest[:3], now),
-        outbox=_dates(rest[3:6], now),
+        agenda=_backlog(rest[:3], now),
+        outbox=_backlog(rest[3:6], now),
         # Messages from before the counter was kept are owed without it.
         webhooks=max(0, int_or_zero(hooks)),
         set_aside=set_aside,
         ticker_silence=max(0, now - int_or_zero(last_tick)) / 1000 if last_tick else None,
-        fleet=Fleet(len(alive), sum(int_or_zero(slots.get(worker)) for worker in alive)),
-        purses=[
-            Purse(read_account(name, purses[2 * at]), purses[2 * at + 1], now)
+        workers=LiveWorkers(len(alive), sum(int_or_zero(slots.get(worker)) for worker in alive)),
+        accounts=[
+            AccountBalance(read_account(name, records[2 * at]), records[2 * at + 1], now)
             for at, name in enumerate(accounts)
         ],
     )
 
 
-def _dates(found: Sequence[Any], now: int) -> Dates:
+def _backlog(found: Sequence[Any], now: int) -> Backlog:
     waiting, due, first = found
-    return Dates(waiting, due, max(0.0, (now - first[0][1]) / 1000) if first else 0.0)
+    return Backlog(waiting, due, max(0.0, (now - first[0][1]) / 1000) if first else 0.0)

@@ -7,7 +7,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from worker.runtime.bootsteps import Rounds
+from worker.runtime.bootsteps import PeriodicThread
 
 
 def told(*script: Exception | None) -> list[tuple[str, str]]:
@@ -27,7 +27,7 @@ def told(*script: Exception | None) -> list[tuple[str, str]]:
             raise error
 
     with capture_logs() as logs:
-        rounds = Rounds("test", 0.001, work)
+        rounds = PeriodicThread("test", 0.001, work)
         rounds.start()
         assert over.wait(30), "the rounds went on"
         rounds.stop()
