@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tasks.producer.text_routing import Intent, intent_of
+from tasks.producer.text_routing import TextAction, action_of
 from tasks.schema.payload import is_url
 from worker.media.file_types import KINDS
 
@@ -23,14 +23,14 @@ class Line:
     """A line that was typed.
 
     Attributes:
-        intent: What it asks for; files with no other word are an upload.
+        action: What it asks for; files with no other word are an upload.
         text: What it says: whole, with files by their bare names, if it is for the agent; else
             without them.
         files: What it mentions: paths of files that are there, and addresses.
         missing: What is named as a file and is not there.
     """
 
-    intent: Intent
+    action: TextAction
     text: str
     files: tuple[str, ...]
     missing: tuple[str, ...]
@@ -45,7 +45,7 @@ def read_line(typed: str) -> Line:
     typed = typed.strip()
     alone = typed if is_url(typed) and " " not in typed else _named(typed)
     if alone is not None:
-        return Line(Intent.UPLOAD, "", (alone,), ())
+        return Line(TextAction.UPLOAD, "", (alone,), ())
     files: list[str] = []
     missing: list[str] = []
     said: list[str] = []
@@ -62,12 +62,12 @@ def read_line(typed: str) -> Line:
         else:
             rest.append(word)
     besides = " ".join(rest)
-    intent = intent_of(besides) if besides else Intent.UPLOAD
-    if intent is Intent.MESSAGE and not files and _UPLOAD.match(typed):
+    action = action_of(besides) if besides else TextAction.UPLOAD
+    if action is TextAction.EDIT and not files and _UPLOAD.match(typed):
         # An upload of what is no file: sent to the agent, it would be paid for.
-        intent = Intent.UPLOAD
-    text = " ".join(said) if intent is Intent.MESSAGE else besides
-    return Line(intent, text, tuple(dict.fromkeys(files)), tuple(missing))
+        action = TextAction.UPLOAD
+    text = " ".join(said) if action is TextAction.EDIT else besides
+    return Line(action, text, tuple(dict.fromkeys(files)), tuple(missing))
 
 
 def _named(word: str) -> str | None:

@@ -12,9 +12,9 @@ from typing import Any
 from tasks.manifests.manifest import Manifest, Row, batch_id_for
 from tasks.manifests.reader import ManifestError
 from tasks.manifests.rejects import Rejects
-from tasks.producer.job_factory import new_row, refuse_conflict
+from tasks.producer.job_factory import new_row, raise_for_conflict
+from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
-from tasks.producer.uploads import Contents, keep_in
 from tasks.reports.batch_index import write_at_the_end
 from tasks.schema.errors import BatchNameTaken, KeyConflict
 from tasks.schema.payload import ImageJob, InvalidPayloadError, webhook_address
@@ -103,7 +103,7 @@ def submit_batch(
     # A manifest that cannot be read at all says so here, before there is a batch.
     rest = pages(manifest.rows)
     first = next(rest, [])
-    contents = Contents(keep_in(producer.media), manifest.folder)
+    contents = LocalFiles(copy_to(producer.media), manifest.folder)
     if name is None:
         _refuse_a_strangers_batch(producer, manifest, done.batch_id, first, contents)
     with producer.redis_errors():
@@ -152,10 +152,10 @@ def _telling(row: Row, producer: Producer, webhook: str | None) -> Row:
     return row
 
 
-def judged(page: Iterable[Row], batch_id: str, contents: Contents) -> list[Entry | Refused]:
+def judged(page: Iterable[Row], batch_id: str, contents: LocalFiles) -> list[Entry | Refused]:
     """The rows as records, with their files as contents; or why they are none."""
     rows = list(page)
-    found = iter(contents.of_all([row.job for row in rows if row.job is not None]))
+    found = iter(contents.replace_in_all([row.job for row in rows if row.job is not None]))
     return [
         Refused(row, row.reason) if row.job is None else _judged(row, next(found), batch_id)
         for row in rows
@@ -178,7 +178,7 @@ def _settle(
     refused = [row for row in page if isinstance(row, Refused)]
     for entry, answer in zip(entries, answers, strict=True):
         try:
-            refuse_conflict(entry.job, answer)
+            raise_for_conflict(entry.job, answer)
         except KeyConflict as error:
             refused.append(Refused(entry.row, str(error)))
             continue
@@ -193,7 +193,7 @@ def _settle(
 
 
 def _refuse_a_strangers_batch(
-    producer: Producer, manifest: Manifest, batch_id: str, first: list[Row], contents: Contents
+    producer: Producer, manifest: Manifest, batch_id: str, first: list[Row], contents: LocalFiles
 ) -> None:
     """Two folders may both hold a jobs.csv: they are two batches, unless the rows are the same.
 

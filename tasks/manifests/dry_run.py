@@ -8,8 +8,8 @@ from typing import Any
 from tasks.manifests.batch_submission import Entry, Refused, SessionMode, judged
 from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
+from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer
-from tasks.producer.uploads import Contents, keep_nothing
 from tasks.schema.estimates import ahead_of_last, seconds_for
 from worker.ledger.pages import pages
 from worker.media import MediaRefused, contrast_of
@@ -36,7 +36,7 @@ class Trial:
 class _Tally:
     """What was counted so far. Keys are kept by their hashes, to stay small."""
 
-    contents: Contents
+    contents: LocalFiles
     new: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     rejected: list[dict[str, Any]] = field(default_factory=list)
@@ -67,7 +67,7 @@ def try_batch(
     """
     producer.ping()
     batch_id = batch_id_for(name or manifest.name)
-    tally = _Tally(Contents(keep_nothing, manifest.folder))
+    tally = _Tally(LocalFiles(hash_only, manifest.folder))
     for page in pages(manifest.rows):
         _count(producer, judged(page, batch_id, tally.contents), tally)
     jobs = tally.new.total()

@@ -21,7 +21,7 @@ from tasks.manifests.reader import (
 )
 from tasks.manifests.rejects import COLUMNS, ROW, CsvRejects, JsonlRejects, Rejects
 from tasks.schema.payload import ImageJob, InvalidPayloadError
-from tasks.schema.prompt_template import PLACE, filled
+from tasks.schema.prompt_template import PLACEHOLDER, fill_prompt
 
 IMAGE_SUFFIXES: Final = frozenset(
     {
@@ -168,7 +168,7 @@ def _job(fields: Mapping[str, object], prompt: str | None) -> ImageJob:
     if isinstance(payload.get("attach"), str):
         payload["attach"] = [part.strip() for part in payload["attach"].split(";") if part.strip()]
     if prompt is not None and "prompt" not in payload:
-        payload["prompt"] = filled(prompt, {**data, **payload})
+        payload["prompt"] = fill_prompt(prompt, {**data, **payload})
     if data:
         payload["data"] = data
     return ImageJob.read(payload)
@@ -187,7 +187,7 @@ def _place(line: Line) -> int:
 def _check_places(prompt: str | None, header: Header) -> None:
     """Refuse a template that no row can fill, before each of them is refused for it."""
     known = set(header.columns) | {column.lower() for column in header.columns} & _OURS
-    missing = [name for name in PLACE.findall(prompt or "") if name not in known]
+    missing = [name for name in PLACEHOLDER.findall(prompt or "") if name not in known]
     if missing:
         raise ManifestError(
             f"The prompt asks for {', '.join('{' + name + '}' for name in missing)}; the columns "

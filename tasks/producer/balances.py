@@ -3,7 +3,7 @@
 from tasks.producer.producer import Producer
 
 
-def read_balances(producer: Producer) -> list[str]:
+def refresh_balances(producer: Producer) -> list[str]:
     """Read the balances anew; what could not be read, in words. Asks for no anonymous token."""
     # The client of the video API is slow to load, and most commands do without it.
     from worker.accounts.credentials import (  # noqa: PLC0415

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.producer.balances import read_balances
-from tasks.producer.job_factory import refuse_conflict
+from tasks.producer.balances import refresh_balances
+from tasks.producer.job_factory import raise_for_conflict
+from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer, Submission
-from tasks.producer.text_routing import Intent, intent_of
-from tasks.producer.uploads import Contents, keep_in
+from tasks.producer.text_routing import TextAction, action_of
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import ImageJob, Result, job_id_for
 from worker.ledger.model.jobs import Job
@@ -27,7 +27,7 @@ from worker.resources.scratch import scratch
 class Answer:
     """What was done about a text that needs no job."""
 
-    action: Intent
+    action: TextAction
     text: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,16 +64,16 @@ def say(
         RedisUnavailable: Redis does not answer.
     """
     job = _job(producer, job_id)
-    match intent_of(text) if text.strip() else Intent.UPLOAD:
-        case Intent.EXPORT:
+    match action_of(text) if text.strip() else TextAction.UPLOAD:
+        case TextAction.EXPORT:
             return _export(producer, job)
-        case Intent.CREDITS:
+        case TextAction.CREDITS:
             return balance(producer)
-        case Intent.STATE:
-            return Answer(Intent.STATE, _standing(producer, job))
-        case Intent.UPLOAD:
+        case TextAction.STATE:
+            return Answer(TextAction.STATE, _standing(producer, job))
+        case TextAction.UPLOAD:
             return _upload(producer, job, attach)
-        case Intent.MESSAGE:
+        case TextAction.EDIT:
             return _edit(producer, job, text, attach, key)
 
 
@@ -94,7 +94,9 @@ def _job(producer: Producer, job_id: str) -> Job:
 def _export(producer: Producer, job: Job) -> Answer:
     result = producer.get(job.id)
     if result.video is not None:
-        return Answer(Intent.EXPORT, f"The clip is there: {result.video.path or result.video.url}")
+        return Answer(
+            TextAction.EXPORT, f"The clip is there: {result.video.path or result.video.url}"
+        )
     if job.fact("draft"):
         with producer.redis_errors():
             if job.state is State.HELD:
@@ -105,10 +107,10 @@ def _export(producer: Producer, job: Job) -> Answer:
                 done = ""
         if done == "OK":
             return Answer(
-                Intent.EXPORT,
+                TextAction.EXPORT,
                 f"Its export goes on, which costs no credits: `reelqueue watch {job.id}`.",
             )
-    return Answer(Intent.EXPORT, f"There is no clip yet. {_stand(result)}")
+    return Answer(TextAction.EXPORT, f"There is no clip yet. {_stand(result)}")
 
 
 def _stand(result: Result) -> str:
@@ -130,14 +132,14 @@ def _standing(producer: Producer, job: Job) -> str:
 
 def balance(producer: Producer) -> Answer:
     """What is left on each account, read anew."""
-    stale = read_balances(producer)
+    stale = refresh_balances(producer)
     accounts = [account for account in producer.ledger.accounts() if account.is_read]
     told = [
         f"{account.name}: {account.available:g} credits available, {account.reserved:g} reserved, "
         f"{account.spent:g} spent."
         for account in accounts
     ]
-    return Answer(Intent.CREDITS, " ".join([*told, *stale]) or "No balance is known yet.")
+    return Answer(TextAction.CREDITS, " ".join([*told, *stale]) or "No balance is known yet.")
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ def _upload(producer: Producer, job: Job, attach: Sequence[str]) -> Answer:
         _upload_one(producer, job, session_id, Path(name))
     names = ", ".join(Path(name).name for name in attach)
     return Answer(
-        Intent.UPLOAD,
+        TextAction.UPLOAD,
         f'Uploaded to its project: {names}. Say what to do with it: `reelqueue say {job.id} "…"`.',
     )
 
@@ -224,7 +226,7 @@ def _edit(
     # A repetition is answered whatever has become of the job since.
     if known is None:
         _refuse_unfit(job)
-    payload = Contents(keep_in(producer.media)).of_attachments(payload)
+    payload = LocalFiles(copy_to(producer.media)).replace_attachments(payload)
     words = f"{job.id}:{payload.fingerprint}"
     new = NewJob(
         id=new_id,
@@ -237,7 +239,7 @@ def _edit(
     )
     with producer.redis_errors():
         answer = producer.ledger.submit(new)
-        refuse_conflict(payload, answer)
+        raise_for_conflict(payload, answer)
         if answer.verdict == "DUPLICATE":
             return producer.known(answer.job_id, new.key)
     return Submission(answer.job_id, State.QUEUED, duplicate=False)

@@ -29,7 +29,7 @@ def _record(job: ImageJob, fingerprint: str, *, key: str | None, batch_id: str, 
     )
 
 
-def refuse_conflict(job: ImageJob, answer: Submitted) -> None:
+def raise_for_conflict(job: ImageJob, answer: Submitted) -> None:
     """Refuse a key that is known with another payload.
 
     Raises:

@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from config.settings import Settings, get_settings
-from tasks.producer.job_factory import new_job, refuse_conflict
-from tasks.producer.uploads import Contents, keep_in
+from tasks.producer.job_factory import new_job, raise_for_conflict
+from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.schema.errors import RedisUnavailable, UnknownId
 from tasks.schema.payload import Batch, ImageJob, InvalidPayloadError, Result
 from tasks.schema.records import batch_of, result_of
@@ -150,7 +150,7 @@ class Producer:
         self.ping()
         payload = job if isinstance(job, ImageJob) else ImageJob.read(job)
         self.refuse_webhook(payload.webhook)
-        return self.enqueue(Contents(keep_in(self.media), folder).of(payload))
+        return self.enqueue(LocalFiles(copy_to(self.media), folder).replace_in(payload))
 
     def enqueue(self, job: ImageJob) -> Submission:
         """Enqueue a job as it is; no file is read.
@@ -163,7 +163,7 @@ class Producer:
         self.refuse_webhook(job.webhook)
         with self.redis_errors():
             answer = self.ledger.submit(new_job(job))
-            refuse_conflict(job, answer)
+            raise_for_conflict(job, answer)
             if answer.verdict == "DUPLICATE":
                 return self.known(answer.job_id, job.key or "")
         return Submission(answer.job_id, State.QUEUED, duplicate=False)
@@ -288,7 +288,7 @@ class Producer:
         pause = threading.Event()
         while True:
             result = self.get(job_id)
-            if result.waits_for_nothing:
+            if result.ended_or_held:
                 return result
             if end is not None and time.monotonic() >= end:
                 raise TimeoutError(f"{job_id} is still {result.state} after {timeout:g} s.")

@@ -8,11 +8,11 @@ import hashlib
 from dataclasses import replace
 from itertools import count
 
-from tasks.producer.job_factory import new_job, refuse_conflict
+from tasks.producer.job_factory import new_job, raise_for_conflict
 from tasks.producer.producer import Producer, Submission
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for
-from tasks.schema.prompt_template import filled
+from tasks.schema.prompt_template import fill_prompt
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import SINGLE, NewJob
@@ -45,7 +45,7 @@ def redo(
         )
     payload = {**parent.payload, "key": key}
     if prompt is not None:
-        payload["prompt"] = filled(prompt, {**payload.get("data", {}), **payload})
+        payload["prompt"] = fill_prompt(prompt, {**payload.get("data", {}), **payload})
     job = ImageJob.read(payload)
     with producer.redis_errors():
         return _keyed(producer, parent, job) if key else _next(producer, parent, job)
@@ -56,7 +56,7 @@ def _keyed(producer: Producer, parent: Job, job: ImageJob) -> Submission:
     # A key of a job that is no remake of this one names something else.
     words = hashlib.sha256(f"redo:{parent.id}:{new.fingerprint}".encode()).hexdigest()
     answer = producer.ledger.submit(replace(new, fingerprint=words))
-    refuse_conflict(job, answer)
+    raise_for_conflict(job, answer)
     if answer.verdict == "OK":
         return Submission(answer.job_id, State.QUEUED, duplicate=False)
     return producer.known(answer.job_id, new.key)

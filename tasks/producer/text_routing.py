@@ -12,14 +12,14 @@ from enum import StrEnum
 from typing import Final
 
 
-class Intent(StrEnum):
+class TextAction(StrEnum):
     """What a text asks for. Only a message goes to the agent, and is paid."""
 
     EXPORT = "export"
     CREDITS = "credits"
     STATE = "state"
     UPLOAD = "upload"
-    MESSAGE = "message"
+    EDIT = "edit"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -27,10 +27,10 @@ def _words(text: str) -> frozenset[str]:
 
 
 _KEYS: Final = {
-    Intent.EXPORT: _words("export download 导出 下载 输出 发给我 发我 传给我"),
-    Intent.CREDITS: _words("credit credits balance 积分 余额 点数"),
-    Intent.STATE: _words("status state tracks timeline progress 状态 进度 轨道 时间线 时间轴"),
-    Intent.UPLOAD: _words("upload 上传"),
+    TextAction.EXPORT: _words("export download 导出 下载 输出 发给我 发我 传给我"),
+    TextAction.CREDITS: _words("credit credits balance 积分 余额 点数"),
+    TextAction.STATE: _words("status state tracks timeline progress 状态 进度 轨道 时间线 时间轴"),
+    TextAction.UPLOAD: _words("upload 上传"),
 }
 _SMALL: Final = _words(
     "a an the this that it its my our your me us i we you please pls kindly can could would will "
@@ -45,26 +45,26 @@ _SMALL: Final = _words(
     "在 哪 哪里 到 呀 嘛 先 就 直接 全部 所有 你好"
 )
 _OWN: Final = {
-    Intent.EXPORT: _words(
+    TextAction.EXPORT: _words(
         "video videos clip clips movie film file files result project draft version mp4 mov hd "
         "1080p 720p 4k high quality final finished link url format send give get save fetch share "
         "copy computer device phone disk start begin ready "
         "视频 影片 片子 短片 成片 文件 作品 结果 项目 链接 高清 格式 版本 发 最终 完成 保存 "
         "本地 电脑 手机 开始"
     ),
-    Intent.CREDITS: _words(
+    TextAction.CREDITS: _words(
         "many much left remaining remain account show check tell see view query know use used "
         "spent cost available total look up "
         "剩 剩下 剩余 账户 帐户 账号 查 查看 查询 看 看看 显示 知道 告诉 用 用了 花了 可用 够 "
         "够不够"
     ),
-    Intent.STATE: _words(
+    TextAction.STATE: _words(
         "show check tell see view list give look know about job task video clip project render "
         "rendering export draft track timeline status update report done finished ready going "
         "查 查看 查询 看 看看 显示 列出 告诉 知道 任务 视频 项目 作品 渲染 导出 工程 草稿 完成 "
         "做到 列表"
     ),
-    Intent.UPLOAD: _words(
+    TextAction.UPLOAD: _words(
         "file files image images picture pictures photo photos video clip audio music song logo "
         "track attachment new another one more these those add "
         "文件 图片 照片 图 视频 音频 音乐 歌曲 标志 素材 新 另 另一 张 一张 一个 几张 些 这些"
@@ -73,13 +73,13 @@ _OWN: Final = {
 _VIDEO: Final = r"(?:the|my|our|this|that) (?:final |finished |last )?(?:video|clip|movie|film|mp4)"
 _NOW: Final = r"(?: file)?(?: to me| now| please| here)*"
 _WHOLE: Final = (
-    (Intent.EXPORT, rf"(?:send|give|get|show|share|hand|e-?mail) (?:me|us) {_VIDEO}{_NOW}"),
-    (Intent.EXPORT, rf"(?:send|give|hand|e-?mail) {_VIDEO} to (?:me|us){_NOW}"),
-    (Intent.EXPORT, rf"(?:save|share|send) {_VIDEO}{_NOW}"),
-    (Intent.EXPORT, rf"(?:i|we)(?: want| need| would like|'d like) {_VIDEO}{_NOW}"),
-    (Intent.STATE, rf"is (?:it|{_VIDEO}) (?:done|ready|finished)(?: yet| now)?"),
-    (Intent.STATE, rf"how(?: is|'s) (?:it|{_VIDEO}) (?:going|doing|coming along)"),
-    (Intent.STATE, r"(?:视频|片子|短片)?(?:好了吗|做好了吗|完成了吗|做完了吗)"),
+    (TextAction.EXPORT, rf"(?:send|give|get|show|share|hand|e-?mail) (?:me|us) {_VIDEO}{_NOW}"),
+    (TextAction.EXPORT, rf"(?:send|give|hand|e-?mail) {_VIDEO} to (?:me|us){_NOW}"),
+    (TextAction.EXPORT, rf"(?:save|share|send) {_VIDEO}{_NOW}"),
+    (TextAction.EXPORT, rf"(?:i|we)(?: want| need| would like|'d like) {_VIDEO}{_NOW}"),
+    (TextAction.STATE, rf"is (?:it|{_VIDEO}) (?:done|ready|finished)(?: yet| now)?"),
+    (TextAction.STATE, rf"how(?: is|'s) (?:it|{_VIDEO}) (?:going|doing|coming along)"),
+    (TextAction.STATE, r"(?:视频|片子|短片)?(?:好了吗|做好了吗|完成了吗|做完了吗)"),
 )
 _POLITE: Final = re.compile(
     r"^(?:(?:please|pls|ok|okay|hi|hello|hey|now|(?:can|could|would|will) you(?: please)?)[ ,]+)+"
@@ -90,26 +90,26 @@ _LONGEST: Final = 5
 _MOST_WORDS: Final = 24
 
 
-def intent_of(text: str) -> Intent:
+def action_of(text: str) -> TextAction:
     """What a text asks for; anything that is not wholly a request is a message."""
     plain = " ".join(text.casefold().replace("’", "'").split())
     bare = _POLITE.sub("", plain).strip(" .,!?。，！？")
-    for intent, pattern in _WHOLE:
+    for action, pattern in _WHOLE:
         if re.fullmatch(pattern, bare):
-            return intent
-    known = [intent for intent in _KEYS if _consists(plain, intent)]
+            return action
+    known = [action for action in _KEYS if _consists(plain, action)]
     # «the status of the export» is about the status: whichever word its own request allows.
-    return known[0] if known else Intent.MESSAGE
+    return known[0] if known else TextAction.EDIT
 
 
-def _consists(text: str, intent: Intent) -> bool:
+def _consists(text: str, action: TextAction) -> bool:
     """Whether a text names a request and holds nothing that does not belong to it."""
-    allowed = _SMALL | _OWN[intent] | _KEYS[intent]
+    allowed = _SMALL | _OWN[action] | _KEYS[action]
     words = list(_split(text, allowed))
     return (
         0 < len(words) <= _MOST_WORDS
         and all(word in allowed for word in words)
-        and any(word in _KEYS[intent] for word in words)
+        and any(word in _KEYS[action] for word in words)
     )
 
 

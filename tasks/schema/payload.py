@@ -233,7 +233,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Why(_Record):
+class ReasonDetail(_Record):
     """Why a job is held or failed, and what to do about it."""
 
     code: Reason
@@ -241,7 +241,7 @@ class Why(_Record):
     remedy: str
 
 
-class Finding(_Record):
+class QualityFinding(_Record):
     """Something about a clip that somebody should look at: a code and a sentence."""
 
     code: str
@@ -252,7 +252,7 @@ class Quality(_Record):
     """What a look into a finished clip found; ``ok`` when it found nothing to mark."""
 
     ok: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[QualityFinding, ...]
 
 
 class Video(_Record):
@@ -309,7 +309,7 @@ class Result(_Record):
     parent_id: str | None
     row: NonNegativeInt | None
     state: State
-    reason: Why | None
+    reason: ReasonDetail | None
     image: str
     prompt: str
     priority: Priority
@@ -334,7 +334,7 @@ class Result(_Record):
     webhook_error: str | None = None
 
     @property
-    def waits_for_nothing(self) -> bool:
+    def ended_or_held(self) -> bool:
         """Whether it is at an end, or held until somebody decides."""
         return self.state.is_end or self.state is State.HELD
 

@@ -6,19 +6,19 @@ from typing import Final
 
 from tasks.schema.payload import InvalidPayloadError
 
-PLACE: Final = re.compile(r"\{([^{}]+)\}")
+PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 """A placeholder: the name of a column in braces."""
 
 
-def filled(prompt: str, given: Mapping[str, object]) -> str:
+def fill_prompt(prompt: str, given: Mapping[str, object]) -> str:
     """A prompt with each ``{column}`` filled in.
 
     Raises:
         InvalidPayloadError: A column is missing or empty.
     """
-    missing = [name for name in PLACE.findall(prompt) if given.get(name) in (None, "")]
+    missing = [name for name in PLACEHOLDER.findall(prompt) if given.get(name) in (None, "")]
     if missing:
         raise InvalidPayloadError(
             [f"prompt: the row has no {', '.join('{' + name + '}' for name in missing)}"]
         )
-    return PLACE.sub(lambda place: str(given[place[1]]), prompt)
+    return PLACEHOLDER.sub(lambda place: str(given[place[1]]), prompt)

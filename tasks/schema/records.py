@@ -10,20 +10,20 @@ from tasks.schema.estimates import ahead_of_last, seconds_for, waiting_of
 from tasks.schema.payload import (
     Batch,
     Decision,
-    Finding,
     Progress,
     Quality,
+    QualityFinding,
+    ReasonDetail,
     Result,
     Session,
     Video,
-    Why,
 )
 from worker.ledger.model import batches
 from worker.ledger.model import jobs as records
 from worker.ledger.model.states import State
 from worker.storage.store import Store
 
-SENTENCES: Final = {
+STATE_MESSAGES: Final = {
     State.QUEUED: "Waits for its turn.",
     State.PREPARING: "Checks and uploads the image.",
     State.GENERATING: "The clip is being generated.",
@@ -150,10 +150,10 @@ def _eta(batch: batches.Batch, pace: batches.Pace, flows: Mapping[str, int]) -> 
     return round(seconds, 1)
 
 
-def _why(job: records.Job) -> Why | None:
+def _why(job: records.Job) -> ReasonDetail | None:
     if job.reason is None:
         return None
-    return Why(code=job.reason, message=job.message, remedy=job.remedy)
+    return ReasonDetail(code=job.reason, message=job.message, remedy=job.remedy)
 
 
 def _video(job: records.Job, output: Store) -> Video | None:
@@ -181,7 +181,7 @@ def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
     """What the look found; None for a clip that was delivered before there was one."""
     if findings is None:
         return None
-    return Quality(ok=not findings, findings=tuple(Finding(**found) for found in findings))
+    return Quality(ok=not findings, findings=tuple(QualityFinding(**found) for found in findings))
 
 
 def _decisions(job: records.Job) -> Iterator[Decision]:
@@ -198,8 +198,8 @@ def _progress(job: records.Job) -> str:
         if job.number("progress_at") >= job.entered_at and job.fact("progress"):
             return str(job.fact("progress"))
     if job.state is State.CANCELLED or job.reason is None:
-        return SENTENCES[job.state]
-    return job.message or SENTENCES[job.state]
+        return STATE_MESSAGES[job.state]
+    return job.message or STATE_MESSAGES[job.state]
 
 
 def _seconds_in(job: records.Job, now: float) -> dict[State, float]:

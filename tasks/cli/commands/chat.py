@@ -17,7 +17,7 @@ from tasks.cli.output import console, lines_of, note, plain
 from tasks.producer.edits import Answer, NotSayable, balance
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import Producer, default_producer
-from tasks.producer.text_routing import Intent
+from tasks.producer.text_routing import TextAction
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import DEFAULT_PROMPT, InvalidPayloadError, Result
 from worker.ledger.model.states import Reason, State
@@ -126,7 +126,7 @@ class Conversation:
             RedisUnavailable: Redis does not answer.
         """
         line = read_line(typed)
-        if line.missing and line.intent in (Intent.UPLOAD, Intent.MESSAGE):
+        if line.missing and line.action in (TextAction.UPLOAD, TextAction.EDIT):
             _tell(f"There is no file {', '.join(line.missing)}. Nothing was sent.")
             return
         try:
@@ -145,9 +145,9 @@ class Conversation:
         if empty:
             if self.pictures:
                 self._make(DEFAULT_PROMPT)
-        elif line.intent is Intent.CREDITS:
+        elif line.action is TextAction.CREDITS:
             _tell(balance(self.producer).text)
-        elif line.intent in (Intent.EXPORT, Intent.STATE):
+        elif line.action in (TextAction.EXPORT, TextAction.STATE):
             _tell("There is no clip yet.")
         else:
             good_jobs(line.files, {})
@@ -157,9 +157,9 @@ class Conversation:
     def _hear_of_pictures(self, line: Line) -> None:
         if not self.pictures:
             _tell("Name a picture first, as in «animate photo.jpg with a slow push-in».")
-        elif line.intent is Intent.MESSAGE and not line.files:
+        elif line.action is TextAction.EDIT and not line.files:
             self._make(line.text)
-        elif line.intent is Intent.MESSAGE and len(self.pictures) == 1:
+        elif line.action is TextAction.EDIT and len(self.pictures) == 1:
             _tell(self._price(1))
             self._make(line.text)
         else:
@@ -180,9 +180,9 @@ class Conversation:
     # --- about a job -------------------------------------------------------------------------
 
     def _go_on(self, job_id: str, line: Line) -> None:
-        if line.intent is Intent.MESSAGE:
+        if line.action is TextAction.EDIT:
             _tell(self._price(1))
-        elif line.intent is Intent.UPLOAD and not line.files:
+        elif line.action is TextAction.UPLOAD and not line.files:
             raise NotSayable("Name the file to upload, as in «upload logo.png».")
         done = say_to(self.producer, job_id, line.text, attach=line.files)
         if not isinstance(done, Answer):
@@ -190,7 +190,7 @@ class Conversation:
             self._follow([done.job_id], before=job_id)
             return
         _tell(done.text)
-        if done.action is Intent.EXPORT and not self.producer.get(job_id).waits_for_nothing:
+        if done.action is TextAction.EXPORT and not self.producer.get(job_id).ended_or_held:
             self._follow([job_id], before=job_id)
 
     # --- waiting -----------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from tasks.cli.output import (
     tell_batch,
     tell_result,
 )
+from tasks.producer.local_files import problems_of
 from tasks.producer.producer import Producer, default_producer
-from tasks.producer.uploads import problems_of
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import DEFAULT_PROMPT, Batch, ImageJob, InvalidPayloadError, Result
 from worker.ledger.model.states import Reason, State

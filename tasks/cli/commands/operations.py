@@ -9,7 +9,7 @@ import typer
 from config.settings import get_settings
 from tasks.cli.error_handling import Exit
 from tasks.cli.output import Json, console, emit, note, table
-from tasks.producer.balances import read_balances
+from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.payload import Batch, ImageJob, Result
 from worker.accounts.credit_shortfall import credit_shortfall
@@ -27,7 +27,7 @@ def credits_(
     """Tell the balance of each account, and what of it is reserved."""
     producer = default_producer()
     producer.ping()
-    stale = [] if cached else read_balances(producer)
+    stale = [] if cached else refresh_balances(producer)
     accounts = producer.ledger.accounts()
     if as_json:
         for account in accounts:

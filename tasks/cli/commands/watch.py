@@ -101,7 +101,7 @@ def _moves(record: Result | Batch) -> bool:
             # A pilot is over, or a person has paused it: nothing goes on by itself.
             return not record.sealed
         return record.open > 0 or not record.sealed
-    return not record.waits_for_nothing
+    return not record.ended_or_held
 
 
 def _rounds(producer: Producer) -> Iterator[None]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tasks.cli.file_mentions import read_line
-from tasks.producer.text_routing import Intent
+from tasks.producer.text_routing import TextAction
 
-UPLOAD, MESSAGE = Intent.UPLOAD, Intent.MESSAGE
+UPLOAD, EDIT = TextAction.UPLOAD, TextAction.EDIT
 URL = "https://example.org/shots/a.jpg?size=2"
 
 
@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "intent", "text", "files"),
+    ("typed", "action", "text", "files"),
     [
         ("cat.jpg", UPLOAD, "", ["cat.jpg"]),
         ("  my photo.jpg ", UPLOAD, "", ["my photo.jpg"]),
@@ -35,39 +35,39 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("upload logo.png, please", UPLOAD, "upload please", ["logo.png"]),
         ("upload notes.txt", UPLOAD, "upload", ["notes.txt"]),
         ("上传 logo.png", UPLOAD, "上传", ["logo.png"]),
-        ("add sub/song.mp3, softly.", MESSAGE, "add song.mp3 softly.", ["sub/song.mp3"]),
-        (f"animate {URL} slowly", MESSAGE, "animate a.jpg slowly", [URL]),
-        ("pan left, slow", MESSAGE, "pan left, slow", []),
-        ("slow", MESSAGE, "slow", []),
-        ("don't pan; keep the cats' eyes", MESSAGE, "don't pan; keep the cats' eyes", []),
-        ('add the title "gone.mp4"', MESSAGE, 'add the title "gone.mp4"', []),
-        ("at https://[ and ~nobody", MESSAGE, "at https://[ and ~nobody", []),
-        ("export as final.mp4", Intent.EXPORT, "export as", []),
-        ("how many credits?", Intent.CREDITS, "how many credits?", []),
+        ("add sub/song.mp3, softly.", EDIT, "add song.mp3 softly.", ["sub/song.mp3"]),
+        (f"animate {URL} slowly", EDIT, "animate a.jpg slowly", [URL]),
+        ("pan left, slow", EDIT, "pan left, slow", []),
+        ("slow", EDIT, "slow", []),
+        ("don't pan; keep the cats' eyes", EDIT, "don't pan; keep the cats' eyes", []),
+        ('add the title "gone.mp4"', EDIT, 'add the title "gone.mp4"', []),
+        ("at https://[ and ~nobody", EDIT, "at https://[ and ~nobody", []),
+        ("export as final.mp4", TextAction.EXPORT, "export as", []),
+        ("how many credits?", TextAction.CREDITS, "how many credits?", []),
     ],
 )
-def test_what_a_line_asks_for(typed: str, intent: Intent, text: str, files: list[str]) -> None:
+def test_what_a_line_asks_for(typed: str, action: TextAction, text: str, files: list[str]) -> None:
     line = read_line(typed)
     named = [path.replace(str(Path.home()), "HOME") for path in line.files]
-    assert (line.intent, line.text, named) == (intent, text, files)
+    assert (line.action, line.text, named) == (action, text, files)
 
 
 @pytest.mark.parametrize(
-    ("typed", "intent", "missing"),
+    ("typed", "action", "missing"),
     [
         ("gone.jpg", UPLOAD, ["gone.jpg"]),
         ("upload gone.jpg", UPLOAD, ["gone.jpg"]),
         ("上传gone.png", UPLOAD, ["上传gone.png"]),
-        ("put gone.png in the corner", MESSAGE, ["gone.png"]),
-        ("animate cat.jpg to gone.MP3!", MESSAGE, ["gone.MP3"]),
+        ("put gone.png in the corner", EDIT, ["gone.png"]),
+        ("animate cat.jpg to gone.MP3!", EDIT, ["gone.MP3"]),
     ],
 )
-def test_a_file_that_is_not_there_is_missed(typed: str, intent: Intent, missing: list[str]) -> None:
+def test_a_missing_file_is_named(typed: str, action: TextAction, missing: list[str]) -> None:
     line = read_line(typed)
-    assert (line.intent, list(line.missing)) == (intent, missing)
+    assert (line.action, list(line.missing)) == (action, missing)
 
 
 @pytest.mark.parametrize("typed", ["upload my holiday", "please upload it all", "上传那个东西"])
 def test_an_upload_of_no_file_is_never_a_message(typed: str) -> None:
     line = read_line(typed)
-    assert (line.intent, line.files) == (UPLOAD, ())
+    assert (line.action, line.files) == (UPLOAD, ())

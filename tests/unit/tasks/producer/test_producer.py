@@ -13,8 +13,8 @@ from tasks.manifests.batch_submission import SessionMode, submit_batch
 from tasks.manifests.dry_run import try_batch
 from tasks.manifests.manifest import Manifest, given_rows, read
 from tasks.producer.job_factory import new_job
+from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
-from tasks.producer.uploads import Contents
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
 from tasks.step.remedies import remedy_for
@@ -350,13 +350,13 @@ def test_a_picture_that_does_not_change_is_read_once(harness: ProducerHarness) -
         kept.append(name)
         return media_key(sha256_of(path), name)
 
-    contents = Contents(keep, harness.folder)
+    contents = LocalFiles(keep, harness.folder)
     job = ImageJob.read({"image": "photo.png"})
-    first = [contents.of(job).media for _ in range(3)]
+    first = [contents.replace_in(job).media for _ in range(3)]
     assert (len(set(first)), kept) == (1, ["photo.png"])
     harness.picture(shade=1)
     os.utime(path, ns=(1, 1))
-    assert contents.of(job).media != first[0]
+    assert contents.replace_in(job).media != first[0]
 
 
 def test_of_many_jobs_each_content_is_kept_once_and_none_of_a_refused_one(
@@ -372,7 +372,7 @@ def test_of_many_jobs_each_content_is_kept_once_and_none_of_a_refused_one(
 
     jobs = [ImageJob.read({"image": name}) for name in names * 2]
     refused = ImageJob.read({"image": harness.picture("own.png", 50).name, "attach": ["text.png"]})
-    *good, bad = Contents(keep, harness.folder).of_all([*jobs, refused])
+    *good, bad = LocalFiles(keep, harness.folder).replace_in_all([*jobs, refused])
     assert sorted(kept) == sorted(names)
     assert isinstance(bad, InvalidPayloadError)
     keys = [media_key(sha256_of(harness.folder / name), name) for name in names * 2]
@@ -387,10 +387,10 @@ def test_files_are_remembered_up_to_a_number_and_then_read_again(harness: Produc
         read.append(name)
         return media_key(sha256_of(path), name)
 
-    contents = Contents(keep, harness.folder, known_at_most=3)
-    first = contents.of_all(jobs)
-    assert contents.of_all(jobs[:1]) == first[:1]
-    assert contents.of_all(jobs[:1]) == first[:1]
+    contents = LocalFiles(keep, harness.folder, cache_size=3)
+    first = contents.replace_in_all(jobs)
+    assert contents.replace_in_all(jobs[:1]) == first[:1]
+    assert contents.replace_in_all(jobs[:1]) == first[:1]
     assert read.count("0.png") == 2
 
 

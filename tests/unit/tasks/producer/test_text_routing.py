@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.producer.text_routing import Intent, intent_of
+from tasks.producer.text_routing import TextAction, action_of
 
 TABLE = {
-    Intent.EXPORT: (
+    TextAction.EXPORT: (
         *("export", "Export!", "EXPORT", "please export the video", "can you export it?"),
         *("export it as mp4", "download", "download my video please", "Could you download it"),
         *("send me the video", "Send me the video!", "please send me the final clip"),
@@ -26,7 +26,7 @@ TABLE = {
         ),
         *("我想下载这个视频", "把视频发给我", "导出 mp4", "怎么导出？", "Export 导出"),
     ),
-    Intent.CREDITS: (
+    TextAction.CREDITS: (
         *("credits", "Credits?", "balance", "my balance", "what's my balance?", "check balance"),
         *("how many credits do I have left?", "how many credits are left", "show credits"),
         *("check my account balance", "do I still have credits?", "credits left"),
@@ -41,7 +41,7 @@ TABLE = {
             "积分够不够",
         ),
     ),
-    Intent.STATE: (
+    TextAction.STATE: (
         *("status", "status?", "what's the status", "Status of my video", "show tracks"),
         *("show me the tracks", "show the timeline", "what is the status of the export?"),
         *("list tracks", "is it ready yet?", "is the video done?", "how's it going?"),
@@ -56,11 +56,11 @@ TABLE = {
             "导出状态",
         ),
     ),
-    Intent.UPLOAD: (
+    TextAction.UPLOAD: (
         *("upload", "upload this file", "please upload a logo", "upload my new picture"),
         *("I want to upload an image", "上传", "上传图片", "我要上传一张照片", "请上传文件"),
     ),
-    Intent.MESSAGE: (
+    TextAction.EDIT: (
         *("", "   ", "?", "exporting nations", "a film about exporting nations", "exported goods"),
         *("make it brighter", "add music", "credit card close-up", "downloads of coffee beans"),
         *("make the status symbol shine", "add end credits", "roll the credits over black"),
@@ -92,12 +92,12 @@ TABLE = {
 
 
 @pytest.mark.parametrize(
-    ("text", "intent"), [(text, intent) for intent, texts in TABLE.items() for text in texts]
+    ("text", "action"), [(text, action) for action, texts in TABLE.items() for text in texts]
 )
-def test_intent(text: str, intent: Intent) -> None:
-    assert intent_of(text) is intent
+def test_intent(text: str, action: TextAction) -> None:
+    assert action_of(text) is action
 
 
 @given(st.text(alphabet="export dwnlacis导出积分状态上传余额 .,!?'’", max_size=60))
 def test_any_text_is_one_of_them(text: str) -> None:
-    assert intent_of(text) in Intent
+    assert action_of(text) in TextAction

@@ -69,7 +69,7 @@ def test_a_clip_has_addresses_of_the_output_store(harness: ProducerHarness) -> N
         ("Turned upright.",),
     )
     assert (result.credits_spent, result.credits_estimated) == (80, False)
-    assert result.waits_for_nothing
+    assert result.ended_or_held
     assert State.SUCCEEDED not in result.seconds_in
     assert {State.QUEUED, State.PREPARING} <= result.seconds_in.keys()
 
@@ -92,7 +92,7 @@ def test_a_held_job_says_why_and_what_to_do(harness: ProducerHarness) -> None:
         "remedy": "Top up.",
     }
     assert result.progress.message == "No credits."
-    assert result.waits_for_nothing
+    assert result.ended_or_held
 
 
 def test_trouble_shows_while_a_step_is_tried_again(harness: ProducerHarness) -> None:

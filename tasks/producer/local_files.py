@@ -28,19 +28,19 @@ Keep = Callable[[Path, str], str]
 """Takes a file and its name, and returns the key under which its content is, or would be, kept."""
 
 
-def keep_in(store: Store) -> Keep:
+def copy_to(store: Store) -> Keep:
     """Copy files into a store."""
     return lambda path, name: store.put_content(path, content_suffix(name))
 
 
-def keep_nothing(path: Path, name: str) -> str:
+def hash_only(path: Path, name: str) -> str:
     """Only tell the key: for a trial run."""
     return media_key(sha256_of(path), name)
 
 
-KNOWN_AT_MOST: Final = 20_000
+CACHE_SIZE: Final = 20_000
 """Files that are remembered: some ten megabytes. More than a page of rows can name."""
-KEPT_AT_ONCE: Final = 16
+COPIES_AT_ONCE: Final = 16
 """Files on their way into the store: each waits for the disk several times."""
 
 
@@ -60,39 +60,39 @@ class _Known:
     key: str = ""
 
 
-class Contents:
+class LocalFiles:
     """Files as contents: each is looked at and kept once, for as long as it stays unchanged.
 
     Args:
         keep: What is done with each file.
         folder: Where relative paths start, before the working directory is tried.
-        known_at_most: How many are remembered; what was forgotten is only read again.
+        cache_size: How many are remembered; what was forgotten is only read again.
     """
 
     def __init__(
-        self, keep: Keep, folder: Path | None = None, known_at_most: int = KNOWN_AT_MOST
+        self, keep: Keep, folder: Path | None = None, cache_size: int = CACHE_SIZE
     ) -> None:
         self._keep = keep
         self._folder = folder
-        self._known_at_most = known_at_most
+        self._cache_size = cache_size
         self._known: dict[_File, _Known] = {}
 
-    def of(self, job: ImageJob) -> ImageJob:
+    def replace_in(self, job: ImageJob) -> ImageJob:
         """The job with its files replaced by contents; addresses and known contents stay.
 
         Raises:
             InvalidPayloadError: Files cannot be used; all of them are named. Nothing was kept.
         """
-        return _good(self.of_all([job])[0])
+        return _good(self.replace_in_all([job])[0])
 
-    def of_all(self, jobs: Sequence[ImageJob]) -> list[ImageJob | InvalidPayloadError]:
-        """As ``of``, of many jobs: their files are kept side by side, for each waits for the disk.
+    def replace_in_all(self, jobs: Sequence[ImageJob]) -> list[ImageJob | InvalidPayloadError]:
+        """As ``replace_in``, for many jobs; their files are stored concurrently.
 
         Nothing is kept of a job whose files cannot be used; the error stands in its place.
         """
         return self._replaced(jobs, [_files_of(job) for job in jobs])
 
-    def of_attachments(self, job: ImageJob) -> ImageJob:
+    def replace_attachments(self, job: ImageJob) -> ImageJob:
         """The job with its attached files replaced by contents; its image is not looked at.
 
         Raises:
@@ -114,7 +114,7 @@ class Contents:
     def _replaced(
         self, jobs: Sequence[ImageJob], files: Sequence[list[_File]]
     ) -> list[ImageJob | InvalidPayloadError]:
-        if len(self._known) > self._known_at_most:
+        if len(self._known) > self._cache_size:
             self._known.clear()
         problems = [list(self._problems(named)) for named in files]
         self._keep_all(
@@ -132,7 +132,7 @@ class Contents:
         missing = list(dict.fromkeys(file for file in files if not self._known[file].key))
         if not missing:
             return
-        with ThreadPoolExecutor(KEPT_AT_ONCE) as keepers:
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as keepers:
             paths = [self._known[file].path for file in missing]
             keys = keepers.map(self._keep, paths, [file.name for file in missing])
             for file, key in zip(missing, keys, strict=True):
@@ -178,7 +178,7 @@ class Contents:
 
 def problems_of(job: ImageJob) -> Iterator[str]:
     """What speaks against the files that a job names, from the working directory."""
-    return Contents(keep_nothing).problems_of(job)
+    return LocalFiles(hash_only).problems_of(job)
 
 
 def _signature(path: Path) -> tuple[int, ...]:
