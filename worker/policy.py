@@ -1,6 +1,6 @@
-"""One pure table: what was found, at which call and moment, and what is done about it.
+"""The error policy: one pure table from a failed call of the video API to what the job does next.
 
-Source: the contract's table of codes. Nothing here waits, sends or writes.
+Source: the contract, "Codes". Nothing in this module waits, sends or writes.
 """
 
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ from worker.nemo.errors import (
 )
 
 
-class Moment(StrEnum):
-    """How the job stands to the money when something is found."""
+class PaymentState(StrEnum):
+    """Whether the job had paid when the error occurred."""
 
     UNPAID = "unpaid"  # no message of this turn was sent
-    REPLY = "reply"  # this is the direct reply to the message
-    PAID = "paid"  # the message was sent before
+    REPLY = "reply"  # the error is the direct reply to the message
+    PAID = "paid"  # a message was sent earlier
 
 
-class Found(StrEnum):
-    """What a call came to, other than success."""
+class ErrorKind(StrEnum):
+    """The errors that the policy distinguishes."""
 
-    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of a finding
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of an error, not a secret
     SESSION_NOT_FOUND = "session_not_found"
     OUT_OF_CREDITS = "out_of_credits"
     FILE_TYPE = "file_type"
@@ -53,159 +53,159 @@ class Found(StrEnum):
 
 
 class Action(StrEnum):
-    """What is done."""
+    """What the job does next."""
 
-    REPEAT = "repeat"  # the same step again, after the delay
-    COOL_DOWN = "cool_down"  # as REPEAT, and the account rests for everyone
-    NEW_TOKEN = "new_token"  # noqa: S105 - the name of an action
-    NEW_ACCOUNT = "new_account"  # forget the session, go to an account that can take it
-    NEW_SESSION = "new_session"  # forget the session, open another, upload again
-    RENDER_AGAIN = "render_again"  # nobody knows this render: another, with a new id
-    SETTLE = "settle"  # nobody knows whether it ran: read the state
+    REPEAT = "repeat"  # repeat the step after the delay
+    COOL_DOWN = "cool_down"  # as REPEAT, and no worker uses the account until then
+    NEW_TOKEN = "new_token"  # noqa: S105 - discard the anonymous token; the next step gets another
+    NEW_ACCOUNT = "new_account"  # drop the session and move to an account that can take the job
+    NEW_SESSION = "new_session"  # drop the session, open another and upload again
+    RENDER_AGAIN = "render_again"  # the API does not know this render: submit it with a new id
+    SETTLE = "settle"  # the message may have run: read the state
     HOLD = "hold"
     FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One row's answer.
+    """What the policy decides about one error.
 
     Attributes:
-        action: What is done.
-        delay: Seconds before it; 0 is «at once».
-        reason: Why a job is held or failed.
-        taken_back: Why a message that was intended cannot have been charged; None when it may
-            have been, or when none was sent.
+        action: What the job does next.
+        delay: Seconds to wait first; 0 means immediately.
+        reason: Why the job is held or failed; None for other actions.
     """
 
     action: Action
     delay: float = 0.0
     reason: Reason | None = None
-    taken_back: str | None = None
 
 
-_KINDS: Final[tuple[tuple[type[NemoError], Found], ...]] = (
-    (TokenRefused, Found.TOKEN_REFUSED),
-    (SessionNotFound, Found.SESSION_NOT_FOUND),
-    (OutOfCredits, Found.OUT_OF_CREDITS),
-    (FileTypeRefused, Found.FILE_TYPE),
-    (FileTooLarge, Found.FILE_SIZE),
-    (ClientIdMissing, Found.CLIENT_ID_MISSING),
-    (PlanRefused, Found.PLAN),
-    (RateLimited, Found.RATE_LIMITED),
-    (ServerFailed, Found.SERVER_FAILED),
-    (Unreachable, Found.UNREACHABLE),
-    (NoAnswer, Found.NO_ANSWER),
-    (BadAnswer, Found.BAD_ANSWER),
+_KINDS: Final[tuple[tuple[type[NemoError], ErrorKind], ...]] = (
+    (TokenRefused, ErrorKind.TOKEN_REFUSED),
+    (SessionNotFound, ErrorKind.SESSION_NOT_FOUND),
+    (OutOfCredits, ErrorKind.OUT_OF_CREDITS),
+    (FileTypeRefused, ErrorKind.FILE_TYPE),
+    (FileTooLarge, ErrorKind.FILE_SIZE),
+    (ClientIdMissing, ErrorKind.CLIENT_ID_MISSING),
+    (PlanRefused, ErrorKind.PLAN),
+    (RateLimited, ErrorKind.RATE_LIMITED),
+    (ServerFailed, ErrorKind.SERVER_FAILED),
+    (Unreachable, ErrorKind.UNREACHABLE),
+    (NoAnswer, ErrorKind.NO_ANSWER),
+    (BadAnswer, ErrorKind.BAD_ANSWER),
 )
 
-LONGEST_WAIT: Final = 300.0
-"""Seconds; waits between repeats double up to here, and then go on for as long as it takes."""
+MAX_WAIT_SECONDS: Final = 300.0
+"""The wait between repeats doubles up to this value; the number of repeats has no limit."""
 
-REFUSALS_TOLERATED: Final = 3
-"""An unknown code may be a passing one; said this often, it is the answer."""
+MAX_REFUSALS: Final = 3
+"""How often a refusal is repeated before it counts as permanent."""
 
-# Why an intended message was certainly not charged, by the direct reply.
-_TAKEN_BACK: Final = {
-    Found.TOKEN_REFUSED: "token_refused",
-    Found.SESSION_NOT_FOUND: "session_not_found",
-    Found.OUT_OF_CREDITS: "out_of_credits",
-    Found.RATE_LIMITED: "rate_limited",
-    Found.FILE_TYPE: "file_refused",
-    Found.FILE_SIZE: "file_refused",
-    Found.PLAN: "plan_refused",
-    Found.CLIENT_ID_MISSING: "request_refused",
-    Found.REFUSED: "request_refused",
-    Found.UNREACHABLE: "not_sent",
+_UNCHARGED_REASONS: Final = {
+    ErrorKind.TOKEN_REFUSED: "token_refused",
+    ErrorKind.SESSION_NOT_FOUND: "session_not_found",
+    ErrorKind.OUT_OF_CREDITS: "out_of_credits",
+    ErrorKind.RATE_LIMITED: "rate_limited",
+    ErrorKind.FILE_TYPE: "file_refused",
+    ErrorKind.FILE_SIZE: "file_refused",
+    ErrorKind.PLAN: "plan_refused",
+    ErrorKind.CLIENT_ID_MISSING: "request_refused",
+    ErrorKind.REFUSED: "request_refused",
+    ErrorKind.UNREACHABLE: "not_sent",
 }
+"""The errors that prove, as the direct reply to a message, that the message was not charged."""
 
 
-def found(error: NemoError) -> Found:
-    """Name what an error of the client means."""
-    known = next((name for kind, name in _KINDS if isinstance(error, kind)), None)
-    if known is not None:
-        return known
-    # An unknown code under a success status may stand for work that was begun.
-    return Found.BAD_ANSWER if error.maybe_charged else Found.REFUSED
+def error_kind(error: NemoError) -> ErrorKind:
+    """Classify an error of the client."""
+    for error_class, kind in _KINDS:
+        if isinstance(error, error_class):
+            return kind
+    # An undocumented code in a successful HTTP response may mean that the message is running.
+    return ErrorKind.BAD_ANSWER if error.maybe_charged else ErrorKind.REFUSED
 
 
-def growing_wait(attempt: int) -> float:
-    """Seconds before repeat number ``attempt`` (from 0): 1, 2, 4 … up to the longest."""
-    return float(min(LONGEST_WAIT, 2.0 ** min(attempt, 16)))
+def backoff_seconds(attempt: int) -> float:
+    """Return the wait before repeat number ``attempt`` (from 0): 1, 2, 4… up to the maximum."""
+    return float(min(MAX_WAIT_SECONDS, 2.0 ** min(attempt, 16)))
 
 
 def decide(
     call: Call,
-    what: Found,
-    moment: Moment,
+    kind: ErrorKind,
+    payment: PaymentState,
     *,
     attempt: int,
     anonymous: bool,
-    elsewhere: bool,
+    others_can_take: bool,
     rate_limit_wait: float,
 ) -> Decision:
-    """What to do about a finding.
+    """Decide what a job does after an error.
 
     Args:
-        call: The call that was made.
-        what: What it came to.
-        moment: How the job stands to the money.
-        attempt: How often this step found trouble in a row before, from 0.
-        anonymous: Whether the account's token is one that we may renew by ourselves.
-        elsewhere: Whether nothing is paid in the session and another account can take the job.
-        rate_limit_wait: Seconds to rest after a 429: what the API asked for, else the setting.
+        call: The call that failed.
+        kind: The kind of error.
+        payment: Whether the job had paid.
+        attempt: Errors of this kind in a row before this one.
+        anonymous: Whether the account's token is anonymous, so that this service may renew it.
+        others_can_take: Whether another account can take the job, which has paid nothing in its
+            session.
+        rate_limit_wait: Seconds to wait after a 429: what the API asked for, else the setting.
     """
-    taken_back = _TAKEN_BACK.get(what) if moment is Moment.REPLY else None
-    match what:
-        case Found.TOKEN_REFUSED:
-            if anonymous and attempt < REFUSALS_TOLERATED:
-                return Decision(Action.NEW_TOKEN, taken_back=taken_back)
-            if elsewhere:
-                return Decision(Action.NEW_ACCOUNT, taken_back=taken_back)
-            return Decision(Action.HOLD, reason=Reason.TOKEN, taken_back=taken_back)
-        case Found.SESSION_NOT_FOUND:
-            if moment is Moment.PAID:
-                return Decision(Action.HOLD, reason=Reason.SESSION_LOST)
-            return Decision(
-                Action.NEW_SESSION, delay=growing_wait(attempt) - 1, taken_back=taken_back
-            )
-        case Found.OUT_OF_CREDITS if elsewhere:
-            return Decision(Action.NEW_ACCOUNT, taken_back=taken_back)
-        case Found.OUT_OF_CREDITS:
-            return Decision(Action.HOLD, reason=Reason.CREDITS, taken_back=taken_back)
-        case Found.FILE_TYPE | Found.FILE_SIZE if moment is Moment.PAID:
-            # Nothing was uploaded in this call: the code says nothing about the job's files.
-            return _refused(call, attempt, taken_back)
-        case Found.FILE_TYPE:
-            return Decision(Action.FAIL, reason=Reason.UNSUPPORTED_FILE, taken_back=taken_back)
-        case Found.FILE_SIZE:
-            return Decision(Action.FAIL, reason=Reason.FILE_TOO_LARGE, taken_back=taken_back)
-        case Found.PLAN:
-            return Decision(Action.HOLD, reason=Reason.PLAN, taken_back=taken_back)
-        case Found.RATE_LIMITED:
-            if call is Call.TOKEN and attempt > 0:
-                return Decision(Action.HOLD, reason=Reason.TOKEN)
-            return Decision(Action.COOL_DOWN, delay=rate_limit_wait, taken_back=taken_back)
-        case Found.SERVER_FAILED | Found.NO_ANSWER | Found.BAD_ANSWER:
-            if moment is Moment.REPLY:
+    backoff = backoff_seconds(attempt)
+    match kind:
+        case ErrorKind.TOKEN_REFUSED if anonymous and attempt < MAX_REFUSALS:
+            return Decision(Action.NEW_TOKEN)
+        case ErrorKind.TOKEN_REFUSED | ErrorKind.OUT_OF_CREDITS if others_can_take:
+            return Decision(Action.NEW_ACCOUNT)
+        case ErrorKind.TOKEN_REFUSED:
+            return Decision(Action.HOLD, reason=Reason.TOKEN)
+        case ErrorKind.OUT_OF_CREDITS:
+            return Decision(Action.HOLD, reason=Reason.CREDITS)
+        case ErrorKind.PLAN:
+            return Decision(Action.HOLD, reason=Reason.PLAN)
+        case ErrorKind.SESSION_NOT_FOUND if payment is PaymentState.PAID:
+            return Decision(Action.HOLD, reason=Reason.SESSION_LOST)
+        case ErrorKind.SESSION_NOT_FOUND:
+            return Decision(Action.NEW_SESSION, delay=backoff - 1)
+        case ErrorKind.FILE_TYPE if payment is not PaymentState.PAID:
+            return Decision(Action.FAIL, reason=Reason.UNSUPPORTED_FILE)
+        case ErrorKind.FILE_SIZE if payment is not PaymentState.PAID:
+            return Decision(Action.FAIL, reason=Reason.FILE_TOO_LARGE)
+        case ErrorKind.RATE_LIMITED if call is Call.TOKEN and attempt > 0:
+            return Decision(Action.HOLD, reason=Reason.TOKEN)
+        case ErrorKind.RATE_LIMITED:
+            return Decision(Action.COOL_DOWN, delay=rate_limit_wait)
+        case ErrorKind.UNREACHABLE:
+            return Decision(Action.REPEAT, delay=backoff)
+        case ErrorKind.SERVER_FAILED | ErrorKind.NO_ANSWER | ErrorKind.BAD_ANSWER:
+            if payment is PaymentState.REPLY:
                 return Decision(Action.SETTLE)
-            if call is Call.UPLOAD:
-                # Whether the file arrived is unknown; a second copy in the same session would
-                # change the clip.
-                return Decision(Action.NEW_SESSION, delay=growing_wait(attempt))
-            return Decision(Action.REPEAT, delay=growing_wait(attempt))
-        case Found.UNREACHABLE:
-            return Decision(Action.REPEAT, delay=growing_wait(attempt), taken_back=taken_back)
-        case Found.CLIENT_ID_MISSING if attempt >= REFUSALS_TOLERATED:
-            return Decision(Action.HOLD, reason=Reason.TOKEN, taken_back=taken_back)
-        case Found.CLIENT_ID_MISSING | Found.REFUSED:
-            return _refused(call, attempt, taken_back)
+            # The file may have arrived, and a second copy in the session would change the clip.
+            return Decision(
+                Action.NEW_SESSION if call is Call.UPLOAD else Action.REPEAT, delay=backoff
+            )
+        case ErrorKind.CLIENT_ID_MISSING if attempt >= MAX_REFUSALS:
+            return Decision(Action.HOLD, reason=Reason.TOKEN)
+        # A call after payment uploads no file, so a file error then is as good as undocumented.
+        case (
+            ErrorKind.CLIENT_ID_MISSING
+            | ErrorKind.REFUSED
+            | ErrorKind.FILE_TYPE
+            | ErrorKind.FILE_SIZE
+        ):
+            return _undocumented_refusal(call, attempt)
 
 
-def _refused(call: Call, attempt: int, taken_back: str | None) -> Decision:
-    """What to do about a refusal that the contract does not explain."""
+def uncharged_reason(kind: ErrorKind, payment: PaymentState) -> str | None:
+    """Return why the message that failed cannot have been charged; None if it may have been."""
+    return _UNCHARGED_REASONS.get(kind) if payment is PaymentState.REPLY else None
+
+
+def _undocumented_refusal(call: Call, attempt: int) -> Decision:
     if call is Call.POLL:
         return Decision(Action.RENDER_AGAIN)
-    if attempt < REFUSALS_TOLERATED:
-        return Decision(Action.REPEAT, delay=growing_wait(attempt), taken_back=taken_back)
-    return Decision(Action.FAIL, reason=Reason.BAD_REQUEST, taken_back=taken_back)
+    if attempt < MAX_REFUSALS:
+        return Decision(Action.REPEAT, delay=backoff_seconds(attempt))
+    return Decision(Action.FAIL, reason=Reason.BAD_REQUEST)

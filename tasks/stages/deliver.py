@@ -20,7 +20,7 @@ from worker.nemo.errors import (
     TokenRefused,
     Unreachable,
 )
-from worker.policy import growing_wait
+from worker.policy import backoff_seconds
 from worker.resources.offload import offload
 from worker.resources.scratch import scratch
 from worker.storage.store import NotStored
@@ -109,7 +109,7 @@ def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
     tries = step.tries(reason)
     if tries + 1 >= FETCH_TRIES:
         return step.fail(reason, message)
-    return step.again(growing_wait(tries), **step.trouble(message, kind=reason))
+    return step.again(backoff_seconds(tries), **step.trouble(message, kind=reason))
 
 
 def _facts(

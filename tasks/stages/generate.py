@@ -19,7 +19,7 @@ from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.streaming.events import End, ToolActivity
 from worker.nemo.streaming.message_stream import MessageStream
 from worker.nemo.streaming.transcript import Transcript
-from worker.policy import Action, Moment
+from worker.policy import Action, PaymentState, error_kind, uncharged_reason
 
 log = structlog.get_logger(__name__)
 
@@ -142,13 +142,14 @@ def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
 
 def _refused(step: Step, error: NemoError, call: str) -> Commit:
     """The direct reply was a refusal: the policy says whether it can have been charged."""
-    decision = judge_error(step, error, Moment.REPLY)
+    decision = judge_error(step, error, PaymentState.REPLY)
     if step.job.is_bound and isinstance(error, SessionNotFound):
         # An earlier message was paid for in this session: no other can take its place.
         decision = replace(decision, action=Action.HOLD, reason=Reason.SESSION_LOST)
-    if decision.taken_back is not None:
+    uncharged = uncharged_reason(error_kind(error), PaymentState.REPLY)
+    if uncharged is not None:
         payments = step.runtime.payments
-        if not payments.take_back(step.job.id, step.lease.fence, call, decision.taken_back):
+        if not payments.take_back(step.job.id, step.lease.fence, call, uncharged):
             raise LeaseLostError
         return _after_take_back(step).decided(decision, error)
     return step.decided(decision, error)

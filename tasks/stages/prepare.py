@@ -15,7 +15,7 @@ from worker.ledger.model.states import State
 from worker.media import PreparedFile
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, RateLimited
-from worker.policy import growing_wait
+from worker.policy import backoff_seconds
 from worker.resources.scratch import scratch
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ def _gate(
     account = runtime.ledger.account(credential.name)
     if not account.is_read:
         if not runtime.balance_monitor.read_balance(credential):
-            return step.again(spread(growing_wait(0)))
+            return step.again(spread(backoff_seconds(0)))
         account = runtime.ledger.account(credential.name)
     price = account.price(at_least)
     if not account.affords(at_least):

@@ -34,7 +34,7 @@ from worker.nemo.errors import (
     RateLimited,
     TokenRefused,
 )
-from worker.policy import Action, Decision, Moment, decide, found, growing_wait
+from worker.policy import Action, Decision, PaymentState, backoff_seconds, decide, error_kind
 from worker.resources.memory_budget import MemoryTakenError
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime, get_runtime
@@ -334,7 +334,7 @@ def _work(step: Step, stage: Stage) -> Commit:
     except AccountCoolingDownError as error:
         return step.rested(error)
     except NemoError as error:
-        return step.decided(judge_error(step, error, _moment(step.job)), error)
+        return step.decided(judge_error(step, error, _payment_state(step.job)), error)
     except MediaRefused as error:
         return step.fail(Reason(error.code), error.message, error.remedy)
     except SourceRefused as error:
@@ -357,24 +357,25 @@ def _work(step: Step, stage: Stage) -> Commit:
 
 
 def _repeat(step: Step, kind: str, message: str) -> Commit:
-    return step.again(spread(growing_wait(step.tries(kind))), **step.trouble(message, kind=kind))
+    return step.again(spread(backoff_seconds(step.tries(kind))), **step.trouble(message, kind=kind))
 
 
-def _moment(job: Job) -> Moment:
+def _payment_state(job: Job) -> PaymentState:
     """Once any message was paid, its session holds what the money bought."""
-    return Moment.PAID if job.is_bound else Moment.UNPAID
+    return PaymentState.PAID if job.is_bound else PaymentState.UNPAID
 
 
-def judge_error(step: Step, error: NemoError, moment: Moment) -> Decision:
+def judge_error(step: Step, error: NemoError, payment: PaymentState) -> Decision:
     """Ask the policy about an error of the API."""
     settings = step.runtime.settings
     asked = error.retry_after if isinstance(error, RateLimited) else None
     return decide(
         error.call,
-        found(error),
-        moment,
+        error_kind(error),
+        payment,
         attempt=step.tries(type(error).__name__),
         anonymous=step.runtime.accounts.uses_anonymous_token,
-        elsewhere=not step.job.is_bound and step.runtime.accounts.others_can_take(step.account),
+        others_can_take=not step.job.is_bound
+        and step.runtime.accounts.others_can_take(step.account),
         rate_limit_wait=asked or settings.rate_limit_seconds,
     )
