@@ -1,23 +1,23 @@
-"""Did the message work? Decided from readings of the state, never from the stream alone.
+"""Decide whether a paid message worked: from readings of the state, never from its stream alone.
 
-Source: the contract, «The message stream». Pure: facts in, verdict out.
+Source: the contract, "The message stream". Nothing in this module reads or writes.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
-    """What the readings say."""
+class MessageOutcome(StrEnum):
+    """What the readings so far show."""
 
-    DONE = "done"  # the draft is there, and settled
-    WAIT = "wait"  # read again
-    QUESTION = "question"  # the agent asked something and did nothing
-    UNKNOWN = "unknown"  # nothing came, and nothing will
+    DONE = "done"  # the draft is complete
+    WAIT = "wait"  # not decided yet: read the state again
+    QUESTION = "question"  # the agent asked a question and changed nothing
+    UNKNOWN = "unknown"  # no result, and the message's time is over
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class StateReading:
     """One reading of the session's state."""
 
     fingerprint: str
@@ -26,43 +26,47 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a paid message when a reading is judged.
+    """What is known about a paid message after a reading of the state.
 
     Attributes:
-        ended_clean: The stream ended by itself, and without an error in it.
-        said_something: The stream held text for the user.
-        used_tools: The stream showed tool activity.
+        ended_cleanly: The stream ended by itself and contained no error.
+        has_text: The stream contained text for the user.
+        has_tool_activity: The stream showed tool activity.
         baseline: Fingerprint of the state before the message.
-        previous: The reading before this one, if any.
-        checks: Readings so far, this one included.
-        sent_ago: Seconds since the message was sent.
+        previous: The reading before the current one, if any.
+        current: The current reading.
+        readings: Readings so far, including the current one.
+        seconds_since_sent: Seconds since the message was sent.
     """
 
-    ended_clean: bool
-    said_something: bool
-    used_tools: bool
+    ended_cleanly: bool
+    has_text: bool
+    has_tool_activity: bool
     baseline: str
-    previous: Reading | None
-    checks: int
-    sent_ago: float
+    previous: StateReading | None
+    current: StateReading
+    readings: int
+    seconds_since_sent: float
 
 
-def judge(evidence: Evidence, reading: Reading, *, checks: int, message_limit: float) -> Verdict:
-    """Judge one reading.
+def message_outcome(
+    evidence: Evidence, *, min_readings: int, message_seconds: float
+) -> MessageOutcome:
+    """Decide the outcome of a message.
 
     Args:
-        evidence: What is known besides.
-        reading: The present reading.
-        checks: Readings without a result that are tried at least.
-        message_limit: Seconds that a message may run; before they are over nothing is given up.
+        evidence: What is known about the message.
+        min_readings: Readings without a result before the outcome counts as unknown.
+        message_seconds: How long a message may run; its outcome is not unknown before that.
     """
-    changed = reading.fingerprint != evidence.baseline
-    equal = reading == evidence.previous
-    if changed and reading.ready and (evidence.ended_clean or equal):
-        return Verdict.DONE
-    asked = evidence.ended_clean and evidence.said_something and not evidence.used_tools
-    if asked and not changed and equal:
-        return Verdict.QUESTION
-    if evidence.checks >= checks and evidence.sent_ago >= message_limit:
-        return Verdict.UNKNOWN
-    return Verdict.WAIT
+    is_changed = evidence.current.fingerprint != evidence.baseline
+    is_stable = evidence.current == evidence.previous
+    if is_changed and evidence.current.ready and (evidence.ended_cleanly or is_stable):
+        return MessageOutcome.DONE
+    is_text_only = evidence.has_text and not evidence.has_tool_activity
+    if evidence.ended_cleanly and is_text_only and not is_changed and is_stable:
+        return MessageOutcome.QUESTION
+    is_over = evidence.seconds_since_sent >= message_seconds
+    if is_over and evidence.readings >= min_readings:
+        return MessageOutcome.UNKNOWN
+    return MessageOutcome.WAIT

@@ -12,7 +12,7 @@ from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.nemo import client as nemo
 from worker.nemo.errors import NemoError
-from worker.outcome import Evidence, Reading, Verdict, judge
+from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
 
 log = structlog.get_logger(__name__)
 
@@ -31,42 +31,41 @@ def settle(step: Step) -> Commit:
     if job.fact("as_done"):
         return _as_done(step, state)
     heard: dict[str, Any] = json.loads(job.call_fact("stream") or "{}")
-    reading = Reading(state.fingerprint, state.ready)
+    reading = StateReading(state.fingerprint, state.ready)
     previous = job.fact("last_reading")
-    checks = job.number("readings") + 1
-    sent_ago = (step.runtime.ledger.now_ms() - job.sent_at) / 1000
-    verdict = judge(
+    readings = job.number("readings") + 1
+    outcome = message_outcome(
         Evidence(
-            ended_clean=bool(heard.get("clean")),
-            said_something=bool(heard.get("reply")),
+            ended_cleanly=bool(heard.get("clean")),
+            has_text=bool(heard.get("reply")),
             # What could not be read may have been tool activity: no question is read into it.
-            used_tools=bool(heard.get("tools") or heard.get("skipped")),
+            has_tool_activity=bool(heard.get("tools") or heard.get("skipped")),
             baseline=job.facts.get("baseline", ""),
-            previous=Reading(*json.loads(previous)) if previous else None,
-            checks=checks,
-            sent_ago=sent_ago,
+            previous=StateReading(*json.loads(previous)) if previous else None,
+            current=reading,
+            readings=readings,
+            seconds_since_sent=(step.runtime.ledger.now_ms() - job.sent_at) / 1000,
         ),
-        reading,
-        checks=settings.settle_checks,
+        min_readings=settings.settle_checks,
         # The sender's own limit is kept by a pulse, up to a lease later.
-        message_limit=settings.stream_timeout_seconds + settings.lease_seconds,
+        message_seconds=settings.stream_timeout_seconds + settings.lease_seconds,
     )
     facts = {
-        "readings": str(checks),
+        "readings": str(readings),
         "last_reading": json.dumps([reading.fingerprint, reading.ready]),
         "tries": "0",
     }
-    match verdict:
-        case Verdict.DONE:
+    match outcome:
+        case MessageOutcome.DONE:
             return _done(step, state, str(heard.get("reply") or ""), facts)
-        case Verdict.WAIT:
+        case MessageOutcome.WAIT:
             return Commit(State.SETTLING, delay=settings.settle_seconds, facts=facts)
-        case Verdict.QUESTION:
+        case MessageOutcome.QUESTION:
             return _question(step, question_of(str(heard["reply"])), facts)
-        case Verdict.UNKNOWN:
+        case MessageOutcome.UNKNOWN:
             return step.hold(
                 Reason.OUTCOME_UNKNOWN,
-                f"The message was sent, its stream {_how(heard)}, and {checks} readings of the "
+                f"The message was sent, its stream {_how(heard)}, and {readings} readings of the "
                 f"project show no finished clip. It may have been charged: {_balances(step)}."
                 + (" Its batch is paused until this is decided." if shares(step) else ""),
                 facts=facts,

@@ -15,7 +15,7 @@ from pathlib import Path
 from worker.nemo.streaming.events import MAX_HELD_CHARACTERS, End, EventDecoder
 from worker.nemo.streaming.sse import SseDecoder
 from worker.nemo.streaming.transcript import MAX_CHARACTERS, Transcript
-from worker.outcome import Evidence, Reading, Verdict, judge
+from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
 
 RECORDINGS = [
     path.read_bytes()
@@ -26,7 +26,7 @@ MAX_LINE, MAX_EVENT = 2**14, 2**15
 MEASURED = 500
 ERROR = b'data: {"error": "boom"}\n\n'
 HELLO = b'data: {"content":{"parts":[{"text":"hello"}]}}\n\n'
-UNCHANGED = Reading("before", ready=True)
+UNCHANGED = StateReading("before", ready=True)
 
 Kind = Callable[[random.Random], bytes]
 
@@ -168,22 +168,23 @@ def sliced(wire: bytes, chance: random.Random) -> Iterator[bytes]:
         start += size
 
 
-def verdict_of(heard: Transcript) -> Verdict:
+def outcome_of(heard: Transcript) -> MessageOutcome:
     """What the settlement says when the project did not change, after all readings."""
     clean = bool(heard.clean) and heard.error is None
     evidence = Evidence(
-        ended_clean=clean,
-        said_something=bool(heard.reply),
-        used_tools=heard.tool_activity or bool(heard.skipped),
+        ended_cleanly=clean,
+        has_text=bool(heard.reply),
+        has_tool_activity=heard.tool_activity or bool(heard.skipped),
         baseline=UNCHANGED.fingerprint,
         previous=UNCHANGED,
-        checks=5,
-        sent_ago=10_000,
+        current=UNCHANGED,
+        readings=5,
+        seconds_since_sent=10_000,
     )
-    return judge(evidence, UNCHANGED, checks=5, message_limit=900)
+    return message_outcome(evidence, min_readings=5, message_seconds=900)
 
 
-def attempt(kind: Kind, chance: random.Random) -> Verdict:
+def attempt(kind: Kind, chance: random.Random) -> MessageOutcome:
     """Hear one hostile stream to its end, and judge it.
 
     Raises:
@@ -201,11 +202,11 @@ def attempt(kind: Kind, chance: random.Random) -> Verdict:
     assert transcript.clean is clean
     if failed:
         assert transcript.error is not None, "an error went unheard"
-    verdict = verdict_of(transcript)
-    assert verdict is not Verdict.DONE, "a success without a change of the state"
+    outcome = outcome_of(transcript)
+    assert outcome is not MessageOutcome.DONE, "a success without a change of the state"
     if failed or not clean:
-        assert verdict is Verdict.UNKNOWN, "a broken stream taken for an answer"
-    return verdict
+        assert outcome is MessageOutcome.UNKNOWN, "a broken stream taken for an answer"
+    return outcome
 
 
 def attempt_all(count: int, seed: int) -> tuple[Counter[str], int]:
@@ -224,10 +225,10 @@ def attempt_all(count: int, seed: int) -> tuple[Counter[str], int]:
             tracemalloc.stop()
         kind = KINDS[number % len(KINDS)]
         try:
-            verdict = attempt(kind, random.Random(f"{seed}/{number}"))
+            outcome = attempt(kind, random.Random(f"{seed}/{number}"))
         except Exception as error:
             raise AssertionError(f"stream {number} ({kind.__name__}) of seed {seed}") from error
-        found[f"{kind.__name__} {verdict}"] += 1
+        found[f"{kind.__name__} {outcome}"] += 1
     if tracemalloc.is_tracing():
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -1,63 +1,67 @@
-"""What readings say about a paid message."""
+"""Outcomes of a paid message, from its stream and the readings of the state after it."""
 
 from dataclasses import replace
 
-from worker.outcome import Evidence, Reading, Verdict, judge
+from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
 
-BEFORE = Reading("before", ready=False)
-READY = Reading("after", ready=True)
-RAW = Reading("half", ready=False)
+UNCHANGED = StateReading("before", ready=False)
+READY = StateReading("after", ready=True)
+NOT_READY = StateReading("half", ready=False)
 CLEAN = Evidence(
-    ended_clean=True,
-    said_something=True,
-    used_tools=True,
+    ended_cleanly=True,
+    has_text=True,
+    has_tool_activity=True,
     baseline="before",
     previous=None,
-    checks=1,
-    sent_ago=40,
+    current=READY,
+    readings=1,
+    seconds_since_sent=40,
 )
-BROKEN = replace(CLEAN, ended_clean=False, said_something=False)
+BROKEN = replace(CLEAN, ended_cleanly=False, has_text=False)
 
 
-def verdict(evidence: Evidence, reading: Reading) -> Verdict:
-    return judge(evidence, reading, checks=5, message_limit=900)
+def outcome(evidence: Evidence) -> MessageOutcome:
+    return message_outcome(evidence, min_readings=5, message_seconds=900)
 
 
 def test_after_a_clean_end_one_reading_is_enough() -> None:
-    assert verdict(CLEAN, READY) is Verdict.DONE
+    assert outcome(CLEAN) is MessageOutcome.DONE
 
 
-def test_a_silent_edit_is_a_success() -> None:
-    assert verdict(replace(CLEAN, said_something=False), READY) is Verdict.DONE
+def test_an_edit_without_text_is_a_success() -> None:
+    assert outcome(replace(CLEAN, has_text=False)) is MessageOutcome.DONE
 
 
 def test_after_a_broken_stream_two_readings_must_be_equal() -> None:
-    assert verdict(BROKEN, READY) is Verdict.WAIT
-    assert verdict(replace(BROKEN, previous=Reading("raw", ready=True)), READY) is Verdict.WAIT
-    assert verdict(replace(BROKEN, previous=READY), READY) is Verdict.DONE
+    other = StateReading("raw", ready=True)
+    assert outcome(BROKEN) is MessageOutcome.WAIT
+    assert outcome(replace(BROKEN, previous=other)) is MessageOutcome.WAIT
+    assert outcome(replace(BROKEN, previous=READY)) is MessageOutcome.DONE
 
 
 def test_a_draft_that_cannot_be_exported_is_not_done() -> None:
-    assert verdict(replace(CLEAN, previous=RAW), RAW) is Verdict.WAIT
+    assert outcome(replace(CLEAN, previous=NOT_READY, current=NOT_READY)) is MessageOutcome.WAIT
 
 
-def test_a_question_is_a_clean_text_without_work_seen_twice() -> None:
-    asked = replace(CLEAN, used_tools=False)
-    assert verdict(asked, BEFORE) is Verdict.WAIT
-    assert verdict(replace(asked, previous=BEFORE), BEFORE) is Verdict.QUESTION
+def test_a_question_is_text_without_tool_activity_and_two_unchanged_readings() -> None:
+    asked = replace(CLEAN, has_tool_activity=False, current=UNCHANGED)
+    assert outcome(asked) is MessageOutcome.WAIT
+    assert outcome(replace(asked, previous=UNCHANGED)) is MessageOutcome.QUESTION
 
 
-def test_work_without_a_change_is_no_question() -> None:
-    assert verdict(replace(CLEAN, previous=BEFORE), BEFORE) is Verdict.WAIT
+def test_tool_activity_without_a_change_is_no_question() -> None:
+    evidence = replace(CLEAN, previous=UNCHANGED, current=UNCHANGED)
+    assert outcome(evidence) is MessageOutcome.WAIT
 
 
-def test_nothing_is_given_up_before_the_readings_and_the_messages_time_are_over() -> None:
-    late = replace(BROKEN, previous=BEFORE, sent_ago=900)
-    assert verdict(replace(late, checks=4), BEFORE) is Verdict.WAIT
-    assert verdict(replace(late, checks=9, sent_ago=899), BEFORE) is Verdict.WAIT
-    assert verdict(replace(late, checks=5), BEFORE) is Verdict.UNKNOWN
+def test_an_outcome_is_unknown_only_after_the_readings_and_the_time_of_the_message() -> None:
+    late = replace(BROKEN, previous=UNCHANGED, current=UNCHANGED, seconds_since_sent=900)
+    assert outcome(replace(late, readings=4)) is MessageOutcome.WAIT
+    early = replace(late, readings=9, seconds_since_sent=899)
+    assert outcome(early) is MessageOutcome.WAIT
+    assert outcome(replace(late, readings=5)) is MessageOutcome.UNKNOWN
 
 
-def test_a_ready_draft_is_taken_however_late() -> None:
-    late = replace(BROKEN, previous=READY, sent_ago=5000, checks=99)
-    assert verdict(late, READY) is Verdict.DONE
+def test_a_ready_draft_is_done_however_late_it_is() -> None:
+    late = replace(BROKEN, previous=READY, seconds_since_sent=5000, readings=99)
+    assert outcome(late) is MessageOutcome.DONE
