@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.nursery import Child, nursery
+from tests.support.prefork_server import ForkedWorker, prefork_server
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ class Process:
             )
         self._adopt(child, log)
 
-    def _adopt(self, child: subprocess.Popen[bytes] | Child, log: Path) -> None:
+    def _adopt(self, child: subprocess.Popen[bytes] | ForkedWorker, log: Path) -> None:
         self._child = child
         self.log = log
         self.pid = child.pid
@@ -77,7 +77,7 @@ class Worker(Process):
         """Start it at once, under a name of its own."""
         log.touch()
         arguments = ["-A", "worker.app", "worker", "-P", "gevent", "-n", f"{name}@%h", *flags]
-        self._adopt(nursery().start(arguments, log, {**os.environ, **env}), log)
+        self._adopt(prefork_server().start(arguments, log, {**os.environ, **env}), log)
 
 
 class Sandbox:

@@ -2,7 +2,7 @@
 
 The start of a worker is some seconds of importing, the same each time; tests start hundreds. What
 is forked here goes on as ``celery …`` from its first line, with an environment of its own, and
-imports this project itself. ``python -m tests.support.nursery`` is the process that forks.
+imports this project itself. ``python -m tests.support.prefork_server`` is the process that forks.
 """
 
 import atexit
@@ -31,14 +31,14 @@ LIBRARIES: Final = (
 )
 
 
-class Child:
+class ForkedWorker:
     """A forked worker, with the part of `subprocess.Popen` that tests use.
 
     It stays a zombie until it is waited for: its process id is nobody else's before.
     """
 
-    def __init__(self, nursery: "Nursery", pid: int) -> None:
-        self._nursery = nursery
+    def __init__(self, server: "PreforkServer", pid: int) -> None:
+        self._server = server
         self._end = os.pidfd_open(pid)
         self.pid = pid
         self.returncode: int | None = None
@@ -69,12 +69,12 @@ class Child:
 
     def _reap(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._end], [], [], timeout)[0]:
-            self.returncode = self._nursery.reap(self.pid)
+            self.returncode = self._server.reap(self.pid)
             os.close(self._end)
         return self.returncode
 
 
-class Nursery:
+class PreforkServer:
     """The process that forks, and the line to it."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Nursery:
         self._answers = self._line.makefile("r", encoding="utf-8")
         atexit.register(self.close)
 
-    def start(self, arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> Child:
+    def start(self, arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> ForkedWorker:
         """Fork a worker.
 
         Args:
@@ -98,7 +98,7 @@ class Nursery:
             env: Its whole environment.
         """
         asked = {"start": list(arguments), "log": str(log.absolute()), "env": dict(env)}
-        return Child(self, self._ask(asked))
+        return ForkedWorker(self, self._ask(asked))
 
     def reap(self, pid: int) -> int:
         """The exit code of a worker that has ended."""
@@ -116,9 +116,9 @@ class Nursery:
 
 
 @cache
-def nursery() -> Nursery:
-    """The nursery of this process."""
-    return Nursery()
+def prefork_server() -> PreforkServer:
+    """The prefork server of this process."""
+    return PreforkServer()
 
 
 def _serve(line: int) -> list[str]:
