@@ -24,7 +24,7 @@ UNDER_WAY = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class FairnessRun:
     """When the jobs of both started and ended, as Redis has it, in ms; each in order.
 
     Attributes:
@@ -61,7 +61,7 @@ class Race:
         return sorted(job.finished_at or 0 for job in self.small)
 
 
-def race(house: House, large: int, small: int, limit: float = 600) -> Race:
+def measure_fairness(house: House, large: int, small: int, limit: float = 600) -> FairnessRun:
     """Let a batch of ``small`` jobs come behind one of ``large``; the house has a worker."""
     long = _submit(house, "large", large)
 
@@ -76,7 +76,7 @@ def race(house: House, large: int, small: int, limit: float = 600) -> Race:
     house.settled()
     mine = list(house.ledger.jobs(house.ledger.row_ids(short)))
     others = [job for job in house.ledger.jobs(house.ledger.row_ids(long)) if job.started_at]
-    return Race(min(job.created_at for job in mine), mine, others)
+    return FairnessRun(min(job.created_at for job in mine), mine, others)
 
 
 def _submit(house: House, name: str, rows: int) -> str:
@@ -103,7 +103,7 @@ def main() -> None:
     with passing_house() as house:
         house.open_sandbox("--stream-seconds", f"{asked.stream_seconds:g}", "--clip-height", "64")
         house.start_worker("-c", str(asked.slots), REELQUEUE_ACCOUNT_IN_FLIGHT=str(asked.slots))
-        ran = race(house, asked.large, asked.small)
+        ran = measure_fairness(house, asked.large, asked.small)
     table = Table("of the small batch", "seconds after it was submitted", "large ones meanwhile")
     for what, at, others in (
         ("the first started", ran.starts[0], ran.started_meanwhile(ran.starts[0])),

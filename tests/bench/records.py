@@ -44,11 +44,11 @@ def main() -> None:
 
 
 def job(house: House, number: int) -> ImageJob:
-    """A job as a catalogue brings it."""
+    """A job as a catalog brings it."""
     return ImageJob(
         image=str(house.image(f"product-{number:05}.png")),
         prompt=f"A 1-second slow push-in on product {number}, soft light, calm music",
-        key=f"catalogue-2026:product-{number:05}",
+        key=f"catalog-2026:product-{number:05}",
         data={"sku": f"A-{number:05}", "name": "Blue mug"},
     )
 

@@ -20,8 +20,8 @@ from tests.faults.evidence import gather
 from tests.faults.invariants import INVARIANTS, violations
 from tests.integration.conftest import House
 from tests.support.processes import Process, Worker
-from tests.support.receiver import SECRET, Receiver, receiving
 from tests.support.waiting import wait_until
+from tests.support.webhook_receiver import SECRET, Receiver, webhook_receiver
 from worker.faultpoints import VARIABLE, WORKER
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
@@ -138,7 +138,7 @@ class Round:
         """Ends that no receiver heard of."""
         if not self.receivers:
             return []
-        heard = {said["data"]["job_id"] for by in self.receivers for _, _, said in by.got}
+        heard = {said["data"]["job_id"] for by in self.receivers for _, _, said in by.received}
         return [f"{job_id}: its receiver was never told" for job_id in set(self.inputs) - heard]
 
     def _start(self, point: str, passage: int) -> Victim:
@@ -243,7 +243,7 @@ class Setting:
         with ExitStack() as stack:
             house = House(folder, stack)
             house.open_sandbox(*self.flags)
-            receivers = [stack.enter_context(receiving()) for _ in range(self.receivers)]
+            receivers = [stack.enter_context(webhook_receiver()) for _ in range(self.receivers)]
             done = Round(house, self.env, receivers)
             return done, done.run(list(passages(names)))
 

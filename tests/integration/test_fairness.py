@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.fairness import race
+from tests.bench.fairness import measure_fairness
 from tests.integration.conftest import House
 
 pytestmark = pytest.mark.integration
@@ -14,7 +14,7 @@ SLOTS = 20
 def test_a_small_batch_behind_a_large_one_starts_and_ends_with_its_share(house: House) -> None:
     house.open_sandbox("--stream-seconds", "0.1", "--clip-height", "64")
     house.start_worker("-c", str(SLOTS))
-    ran = race(house, LARGE, SMALL)
+    ran = measure_fairness(house, LARGE, SMALL)
     assert len(ran.small) == SMALL
     # One of each in turn; what the worker holds already goes on beside them.
     assert ran.started_meanwhile(ran.starts[-1]) <= SMALL + SLOTS

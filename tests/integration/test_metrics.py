@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import TOKEN, House
-from tests.support.scrapes import Scrape, parsed
+from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.waiting import free_port, listens, wait_until
 from worker.ledger.model.states import State
 
@@ -18,7 +18,7 @@ def scrape(port: int) -> Scrape:
     assert reply.status_code == 200
     assert reply.headers["content-type"].startswith("text/plain; version=")
     assert TOKEN not in reply.text
-    return parsed(reply.text)
+    return parse_scrape(reply.text)
 
 
 def test_a_worker_tells_what_it_does_and_when_redis_is_away(house: House) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests.integration.conftest import House
 from tests.support.processes import ROOT
-from tests.support.receiver import SECRET, receiving
 from tests.support.waiting import wait_until
+from tests.support.webhook_receiver import SECRET, webhook_receiver
 from worker.egress.webhook_request import WAITS
 from worker.ledger.model.states import State
 
@@ -46,8 +46,8 @@ def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(told_house: House) ->
     # It takes connections and never answers: the worst that a receiver can do.
     with (
         socket.create_server(("127.0.0.1", 0), backlog=64) as dead,
-        receiving() as good,
-        receiving(fails=1) as shaky,
+        webhook_receiver() as good,
+        webhook_receiver(fails=1) as shaky,
     ):
         dead_url = f"http://127.0.0.1:{dead.getsockname()[1]}/"
         stuck = [house.submit(house.image(), webhook=dead_url) for _ in range(3)]
@@ -58,15 +58,17 @@ def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(told_house: House) ->
         done = house.submit(house.image(), webhook=good.url)
         for job_id in (*stuck, first, done):
             house.wait_for(job_id, State.SUCCEEDED)
-        wait_until(lambda: len(good.got) == 2, "the good receiver to be told of both")
-        found = {sent["data"]["job_id"]: (sent["type"], status) for _, status, sent in good.got}
+        wait_until(lambda: len(good.received) == 2, "the good receiver to be told of both")
+        found = {
+            sent["data"]["job_id"]: (sent["type"], status) for _, status, sent in good.received
+        }
         assert found == {done: ("job.succeeded", 204), failed: ("job.failed", 204)}
         (success,) = good.of("job.succeeded")
         assert success[2]["data"]["video"]["codec"] == "h264"
         assert "nmv_usr_" not in json.dumps(success[2])
         assert house.redis.hget(f"job:{{rq}}:{done}", "webhook_error") is None
-        wait_until(lambda: len(shaky.got) == 2, "the shaky receiver to be told again")
-        (one, failure, said), (two, success_status, again) = shaky.got
+        wait_until(lambda: len(shaky.received) == 2, "the shaky receiver to be told again")
+        (one, failure, said), (two, success_status, again) = shaky.received
         assert (one, said) == (two, again), "the same message under the same id"
         assert (failure, success_status) == (500, 204)
         # Celery's results were told long ago, though the dead receiver is still owed everything.
@@ -83,17 +85,17 @@ def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
     odd = house.folder / "odd.png"
     odd.write_text("words")
     with (
-        receiving(fails=9, failure=410) as gone,
-        receiving(fails=9) as broken,
-        receiving(fails=9) as misread,
+        webhook_receiver(fails=9, failure=410) as gone,
+        webhook_receiver(fails=9) as broken,
+        webhook_receiver(fails=9) as misread,
     ):
         refused = house.submit(text, webhook=gone.url)
         house.wait_for(refused, State.FAILED)
         wait_until(lambda: house.job(refused).fact("webhook_error"), "the first to be given up")
         failed = house.submit(worn, webhook=broken.url)
-        wait_until(lambda: broken.got, "a first try")
+        wait_until(lambda: broken.received, "a first try")
         # As if a day had gone by in vain; the wait is over, and the next try is the last.
-        ((hook, _, _),) = broken.got
+        ((hook, _, _),) = broken.received
         wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
         house.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(WAITS))
         wait_until(lambda: house.job(failed).fact("webhook_error"), "the second to be given up")
@@ -101,12 +103,12 @@ def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
 
         # What nobody thought of is tried again too, and has an end.
         puzzling = house.submit(odd, webhook=misread.url)
-        wait_until(lambda: misread.got, "a first try")
-        ((hook, _, _),) = misread.got
+        wait_until(lambda: misread.received, "a first try")
+        ((hook, _, _),) = misread.received
         wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
         house.redis.hset(f"hook:{{rq}}:{hook}", mapping={"url": "http://[::1", "tries": len(WAITS)})
         wait_until(lambda: house.job(puzzling).fact("webhook_error"), "the third to be given up")
-        assert (len(gone.got), len(broken.got)) == (1, 2)
+        assert (len(gone.received), len(broken.received)) == (1, 2)
     assert "410" in str(house.job(refused).fact("webhook_error"))
     assert "500" in str(house.job(failed).fact("webhook_error"))
     assert "fault of this service" in str(house.job(puzzling).fact("webhook_error"))
@@ -117,7 +119,7 @@ def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_pa
     photos.mkdir()
     for n in range(2):
         Image.new("RGB", (64, 48), (n, 200, 9)).save(photos / f"{n}.png")
-    with receiving() as receiver:
+    with webhook_receiver() as receiver:
         command = [
             *(sys.executable, "-m", "tasks.cli", "batch", "submit", str(photos), "--json"),
             *("--webhook", receiver.url, "--prompt", "a 1-second pan"),

@@ -6,7 +6,7 @@ Scrape = dict[str, float]
 """A value for each series, by its name with its labels, as in ``name{label="value"}``."""
 
 
-def parsed(text: str) -> Scrape:
+def parse_scrape(text: str) -> Scrape:
     """All series of a scrape; none may occur twice."""
     found: Scrape = {}
     for family in text_string_to_metric_families(text):

@@ -9,7 +9,7 @@ from tests.support.processes import ROOT
 
 def test_every_measurement_says_what_it_is() -> None:
     found = benches()
-    assert {"polls", "submit", "catalogue", "fairness"} <= set(found)
+    assert {"polls", "submit", "catalog", "fairness"} <= set(found)
     assert all(found.values())
 
 
@@ -19,5 +19,5 @@ def test_an_unknown_one_is_answered_with_those_there_are() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "WHAT=catalogue" in done.stdout
+    assert "WHAT=catalog" in done.stdout
     assert "«nope»" in done.stderr

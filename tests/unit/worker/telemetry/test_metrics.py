@@ -13,7 +13,7 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from config.settings import Settings
-from tests.support.scrapes import Scrape, parsed
+from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
 from worker.ledger.ledger import Commit
@@ -54,7 +54,7 @@ class Scraper:
         return generate_latest(self._registry).decode()
 
     def scrape(self) -> Scrape:
-        return parsed(self.text())
+        return parse_scrape(self.text())
 
 
 def submit(runtime: Runtime, *job_ids: str, webhook: str = "") -> None:
@@ -108,7 +108,7 @@ def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
         lease.abort = lambda: None
         text = Scraper(runtime).text()
     assert TOKEN not in text
-    found = {series: value for series, value in parsed(text).items() if "steps" not in series}
+    found = {series: value for series, value in parse_scrape(text).items() if "steps" not in series}
 
     states = {**dict.fromkeys(State, 0), State.QUEUED: 3, State.PREPARING: 2}
     states |= {State.SUCCEEDED: 1, State.HELD: 1}

@@ -1,4 +1,4 @@
-"""A catalogue as people have them: a CSV of products, some rows of which are wrong."""
+"""A catalog as people have them: a CSV of products, some rows of which are wrong."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ register_heif_opener()
 COLUMNS = ("image", "prompt", "seconds", "aspect", "sku", "note")
 FORMS = {"heic": "HEIF", "avif": "AVIF", "tiff": "TIFF", "bmp": "BMP"}
 """Forms that must be converted before they are sent, by the ending of their names."""
-WRONG = (
+DEFECTS = (
     *("missing", "text", "empty", "folder", "length", "shape", "cells", "quotes", "nameless"),
     "damaged",
 )
@@ -34,7 +34,7 @@ class Mix:
 
 
 @dataclass(slots=True)
-class Catalogue:
+class Catalog:
     """A manifest and what is to come of it. Rows are known by their lines in the file, from 1.
 
     Attributes:
@@ -69,17 +69,17 @@ class Catalogue:
                 self.rejected.add(line)
 
 
-def write_catalogue(folder: Path, mix: Mix, seed: int) -> Catalogue:
+def write_catalog(folder: Path, mix: Mix, seed: int) -> Catalog:
     """Write a manifest and its pictures into a new folder, in an order that the seed decides."""
     folder.mkdir()
     kinds = [
         *(["again"] * mix.again),
-        *(WRONG[n % len(WRONG)] for n in range(mix.bad)),
+        *(DEFECTS[n % len(DEFECTS)] for n in range(mix.bad)),
         *(list(FORMS)[n % len(FORMS)] for n in range(mix.converted)),
         *(["png"] * (mix.rows - mix.bad - mix.again - mix.converted - 1)),
     ]
     random.Random(seed).shuffle(kinds)
-    found = Catalogue(folder / "catalogue.csv")
+    found = Catalog(folder / "catalog.csv")
     text, line = _text(COLUMNS), 2
     good: list[str] = []
     for number, kind in enumerate(["png", *kinds], start=1):
@@ -103,7 +103,7 @@ def picture(path: Path, number: int, side: int) -> None:
     image.save(path, FORMS.get(path.suffix[1:], "PNG"))
 
 
-def mend(rejects: Path, side: int) -> None:
+def correct_rejects(rejects: Path, side: int) -> None:
     """Put each rejected row right where it stands, as a person would."""
     with rejects.open(encoding="utf-8", newline="") as file:
         table = csv.DictReader(file)

@@ -18,7 +18,7 @@ class Receiver:
     """A server that believes only what is signed, and takes down what it was sent."""
 
     def __init__(self, fails: int, failure: int) -> None:
-        self.got: list[tuple[str, int, dict[str, Any]]] = []
+        self.received: list[tuple[str, int, dict[str, Any]]] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -29,9 +29,9 @@ class Receiver:
                 genuine = self.headers["webhook-signature"] == (
                     f"v1,{base64.b64encode(digest).decode()}"
                 )
-                status = failure if len(receiver.got) < fails else 204
+                status = failure if len(receiver.received) < fails else 204
                 status = status if genuine else 401
-                receiver.got.append((self.headers["webhook-id"], status, json.loads(body)))
+                receiver.received.append((self.headers["webhook-id"], status, json.loads(body)))
                 self.send_response(status)
                 self.end_headers()
 
@@ -43,11 +43,11 @@ class Receiver:
 
     def of(self, event: str) -> list[tuple[str, int, dict[str, Any]]]:
         """What was sent of one kind."""
-        return [sent for sent in self.got if sent[2]["type"] == event]
+        return [sent for sent in self.received if sent[2]["type"] == event]
 
 
 @contextmanager
-def receiving(fails: int = 0, failure: int = 500) -> Iterator[Receiver]:
+def webhook_receiver(fails: int = 0, failure: int = 500) -> Iterator[Receiver]:
     receiver = Receiver(fails, failure)
     thread = Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

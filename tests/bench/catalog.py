@@ -1,4 +1,4 @@
-"""A catalogue's whole way, from the dry run to the gallery: ``python -m tests.bench.catalogue``.
+"""A catalog's whole way, from the dry run to the gallery: ``python -m tests.bench.catalog``.
 
 Starts a Valkey, the stand-in and a worker, and goes the way that a person goes, by the command
 line: a trial of a CSV with bad and repeated rows, its submission, the rejected rows mended and
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.integration.conftest import House, passing_house
-from tests.support.catalogue import Catalogue, Mix, mend, write_catalogue
+from tests.support.catalog import Catalog, Mix, correct_rejects, write_catalog
 from tests.support.commands import reelqueue
 from tests.support.waiting import wait_until
 
@@ -31,7 +31,7 @@ SLOTS = 50
 
 
 @dataclass(slots=True)
-class Walk:
+class Workflow:
     """One way through, and what was seen on it: what was done, what came of it, and seconds."""
 
     house: House
@@ -52,72 +52,76 @@ class Walk:
         return done.out
 
 
-def walk(house: House, mix: Mix, seed: int) -> Walk:
-    """Go the way with a catalogue of this mix; the house has a stand-in and a worker.
+def run_workflow(house: House, mix: Mix, seed: int) -> Workflow:
+    """Go the way with a catalog of this mix; the house has a stand-in and a worker.
 
     Raises:
         AssertionError: A row is not accounted for.
     """
-    went = Walk(house)
-    catalogue = write_catalogue(house.folder / "catalogue", mix, seed)
-    wrong = catalogue.rejected | catalogue.damaged
-    with went.timed("dry run") as said:
+    workflow = Workflow(house)
+    catalog = write_catalog(house.folder / "catalog", mix, seed)
+    wrong = catalog.rejected | catalog.damaged
+    with workflow.timed("dry run") as said:
         trial = json.loads(
-            went.reelqueue("batch", "submit", catalogue.manifest, "--dry-run", "--json")
+            workflow.reelqueue("batch", "submit", catalog.manifest, "--dry-run", "--json")
         )
         assert trial["rows"] == trial["good"] + len(trial["rejected"]) == mix.rows
         assert {row["row"] for row in trial["rejected"]} == wrong
-        assert trial["duplicates"] == len(catalogue.again) == mix.again
-        assert trial["credits"] == 100 * len(catalogue.good)
+        assert trial["duplicates"] == len(catalog.again) == mix.again
+        assert trial["credits"] == 100 * len(catalog.good)
         said += [f"{trial['good']} good", f"{len(wrong)} rejected", f"{trial['duplicates']} again"]
         assert house.ledger.counts() == ({}, {}), "a dry run writes nothing"
-    batch_id = _submit(went, catalogue, mix)
-    rejects = catalogue.manifest.with_name("catalogue.rejected.csv")
-    mend(rejects, mix.side)
-    mended = ("batch", "submit", rejects, "--name", catalogue.manifest.name)
-    with went.timed("the rejected rows mended and submitted, until every clip is there") as said:
+    batch_id = _submit(workflow, catalog, mix)
+    rejects = catalog.manifest.with_name("catalog.rejected.csv")
+    correct_rejects(rejects, mix.side)
+    mended = ("batch", "submit", rejects, "--name", catalog.manifest.name)
+    with workflow.timed(
+        "the rejected rows mended and submitted, until every clip is there"
+    ) as said:
         # Damaged pictures are found by the worker: their jobs fail, and so does the command.
-        batch = json.loads(went.reelqueue(*mended, "--wait", "--json", code=1))
-        clips = len(catalogue.good) + len(catalogue.rejected)
-        assert (batch["batch_id"], batch["total"]) == (batch_id, clips + len(catalogue.damaged))
-        assert (batch["succeeded"], batch["failed"]) == (clips, len(catalogue.damaged))
+        batch = json.loads(workflow.reelqueue(*mended, "--wait", "--json", code=1))
+        clips = len(catalog.good) + len(catalog.rejected)
+        assert (batch["batch_id"], batch["total"]) == (batch_id, clips + len(catalog.damaged))
+        assert (batch["succeeded"], batch["failed"]) == (clips, len(catalog.damaged))
         assert batch["credits_spent"] == 100 * clips
         said += [f"{clips} succeeded", f"{batch['failed']} failed"]
-    with went.timed("everything submitted once more") as said:
-        for again in (("batch", "submit", catalogue.manifest), mended):
-            answer = json.loads(went.reelqueue(*again, "--json"))
+    with workflow.timed("everything submitted once more") as said:
+        for again in (("batch", "submit", catalog.manifest), mended):
+            answer = json.loads(workflow.reelqueue(*again, "--json"))
             assert answer["jobs"] == 0
             said.append(f"{answer['duplicates']} known")
-    _results(went, catalogue, batch_id)
-    _ledger(went, clips)
-    return went
+    _results(workflow, catalog, batch_id)
+    _ledger(workflow, clips)
+    return workflow
 
 
-def _submit(went: Walk, catalogue: Catalogue, mix: Mix) -> str:
-    with went.timed("submitted") as said:
-        done = json.loads(went.reelqueue("batch", "submit", catalogue.manifest, "--json"))
+def _submit(workflow: Workflow, catalog: Catalog, mix: Mix) -> str:
+    with workflow.timed("submitted") as said:
+        done = json.loads(workflow.reelqueue("batch", "submit", catalog.manifest, "--json"))
         assert done["jobs"] + done["duplicates"] + len(done["rejected"]) == mix.rows
-        assert done["duplicates"] == len(catalogue.again)
-        assert {row["row"] for row in done["rejected"]} == catalogue.rejected
+        assert done["duplicates"] == len(catalog.again)
+        assert {row["row"] for row in done["rejected"]} == catalog.rejected
         said += [f"{done['jobs']} jobs", f"{done['duplicates']} duplicates"]
         said.append(f"{len(done['rejected'])} rejected")
     return str(done["batch_id"])
 
 
-def _results(went: Walk, catalogue: Catalogue, batch_id: str) -> None:
+def _results(workflow: Workflow, catalog: Catalog, batch_id: str) -> None:
     """Each form holds each row that is a job, and each clip lies where the record says."""
-    folder = went.house.folder
-    with went.timed("results as JSONL"):
-        records = [json.loads(line) for line in went.reelqueue("results", batch_id).splitlines()]
-    clips = catalogue.good | catalogue.rejected
+    folder = workflow.house.folder
+    with workflow.timed("results as JSONL"):
+        records = [
+            json.loads(line) for line in workflow.reelqueue("results", batch_id).splitlines()
+        ]
+    clips = catalog.good | catalog.rejected
     states = {record["row"]: record["state"] for record in records}
-    assert len(records) == len(states) == len(clips) + len(catalogue.damaged)
+    assert len(records) == len(states) == len(clips) + len(catalog.damaged)
     assert {row for row, state in states.items() if state == "succeeded"} == clips
     failed = [record for record in records if record["state"] == "failed"]
-    assert {record["row"] for record in failed} == catalogue.damaged
+    assert {record["row"] for record in failed} == catalog.damaged
     assert all(record["reason"]["code"] == "bad_image" for record in failed)
     changed = {record["row"] for record in records if _converted(record)}
-    assert changed == catalogue.converted
+    assert changed == catalog.converted
     files = {record["row"]: Path(record["video"]["path"]) for record in records if record["video"]}
     assert len(set(files.values())) == len(clips)
     for record in records:
@@ -128,14 +132,14 @@ def _results(went: Walk, catalogue: Catalogue, batch_id: str) -> None:
     table = folder / "results.csv"
     inventory = next(iter(files.values())).with_name("manifest.csv")
     wait_until(inventory.exists, "the table beside the clips")
-    with went.timed("results as CSV"):
-        went.reelqueue("results", batch_id, "--format", "csv", "-o", table)
+    with workflow.timed("results as CSV"):
+        workflow.reelqueue("results", batch_id, "--format", "csv", "-o", table)
     assert inventory.read_bytes() == table.read_bytes()
     with table.open(encoding="utf-8", newline="") as file:
         assert {int(row["row"]): row["state"] for row in csv.DictReader(file)} == states
     page = folder / "output" / "page.html"
-    with went.timed("results as a page") as said:
-        went.reelqueue("results", batch_id, "--format", "html", "-o", page)
+    with workflow.timed("results as a page") as said:
+        workflow.reelqueue("results", batch_id, "--format", "html", "-o", page)
         said.append(f"{page.stat().st_size / 1e6:.1f} MB")
     entries = _entries(page)
     assert {entry["row"]: entry["state"] for entry in entries} == states
@@ -158,13 +162,13 @@ def _entries(page: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _ledger(went: Walk, clips: int) -> None:
+def _ledger(workflow: Workflow, clips: int) -> None:
     """The stand-in was paid once for each picture, and every render of it was fetched."""
-    paid = Counter(went.house.messages_by_image().values())
+    paid = Counter(workflow.house.messages_by_image().values())
     assert paid == {1: clips}
-    renders = went.house.sandbox.ledger()["renders"]
+    renders = workflow.house.sandbox.ledger()["renders"]
     assert all(render["downloads"] for render in renders if render["status"] == "completed")
-    went.seen.append(("paid messages, by the stand-in", f"{clips}, each picture once", 0))
+    workflow.seen.append(("paid messages, by the stand-in", f"{clips}, each picture once", 0))
 
 
 def main() -> None:
@@ -182,11 +186,11 @@ def main() -> None:
     with passing_house() as house:
         house.open_sandbox("--clip-height", str(asked.clip_height), "--stream-seconds", "1-3")
         house.start_worker("-c", str(SLOTS), REELQUEUE_ACCOUNT_IN_FLIGHT=str(SLOTS))
-        went = walk(house, mix, asked.seed)
+        workflow = run_workflow(house, mix, asked.seed)
         if asked.keep:
             shutil.copytree(house.folder / "output", asked.keep, dirs_exist_ok=True)
     table = Table("what", "came of it", "seconds")
-    for what, said, seconds in went.seen:
+    for what, said, seconds in workflow.seen:
         table.add_row(what, said, f"{seconds:.1f}" if seconds else "")
     Console().print(f"{mix.rows} rows, seed {asked.seed}")
     Console().print(table)
