@@ -9,10 +9,10 @@ from sandbox.clock import Clock
 from sandbox.faults import Faults
 from sandbox.options import Options
 from sandbox.state.accounts import Accounts
-from sandbox.state.call_log import Ledger
+from sandbox.state.call_log import CallLog
 from sandbox.state.projects import Projects
 from sandbox.state.renders import Renders
-from sandbox.state.uploads import Store
+from sandbox.state.uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +23,13 @@ class Backend:
     clock: Clock
     accounts: Accounts
     projects: Projects
-    store: Store
+    store: UploadStore
     streams: Streams
     renders: Renders
     faults: Faults
-    ledger: Ledger
+    log: CallLog
 
-    def told(self, requests: int | None = None) -> dict[str, Any]:
+    def ledger(self, requests: int | None = None) -> dict[str, Any]:
         """The whole ledger, JSON-ready; `requests` bounds the list of single calls."""
         accounts = [
             {
@@ -46,7 +46,7 @@ class Backend:
             "accounts": accounts,
             "tokens_issued": self.accounts.issued,
             "running": self.streams.running,
-            **self.ledger.told(requests),
+            **self.log.as_json(requests),
         }
 
     async def stop(self) -> None:
@@ -66,15 +66,15 @@ def make_backend(options: Options, folder: Path) -> Backend:
     for place in (uploads, clips):
         place.mkdir(parents=True, exist_ok=True)
     clock = Clock()
-    ledger = Ledger(options.requests_kept)
+    log = CallLog(options.requests_kept)
     return Backend(
         options=options,
         clock=clock,
         accounts=Accounts(options, clock),
         projects=Projects(),
-        store=Store(uploads, options.upload_limit),
-        streams=Streams(options, clock, ledger),
-        renders=Renders(options, clips, clock, ledger),
+        store=UploadStore(uploads, options.upload_limit),
+        streams=Streams(options, clock, log),
+        renders=Renders(options, clips, clock, log),
         faults=Faults(options.seed),
-        ledger=ledger,
+        log=log,
     )

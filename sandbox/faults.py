@@ -24,13 +24,13 @@ class Call(StrEnum):
     DOWNLOAD = "download"
 
 
-_ANYWHERE = frozenset({"refuse", "slow", "reset"})
+_ANY_CALL = frozenset({"refuse", "slow", "reset"})
 _ACTIONS: dict[Call, frozenset[str]] = {
-    Call.MESSAGE: _ANYWHERE
+    Call.MESSAGE: _ANY_CALL
     | {"silent", "break", "error", "quota", "question", "hang", "mute", "gui", "trailing"},
-    Call.EXPORT: _ANYWHERE | {"fail", "stuck"},
-    Call.POLL: _ANYWHERE | {"fail", "stuck"},
-    Call.DOWNLOAD: _ANYWHERE | {"html", "cut", "gone"},
+    Call.EXPORT: _ANY_CALL | {"fail", "stuck"},
+    Call.POLL: _ANY_CALL | {"fail", "stuck"},
+    Call.DOWNLOAD: _ANY_CALL | {"html", "cut", "gone"},
 }
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -88,12 +88,12 @@ class Fault(BaseModel):
 
     @model_validator(mode="after")
     def _action_fits(self) -> Self:
-        allowed = _ACTIONS.get(self.call, _ANYWHERE)
+        allowed = _ACTIONS.get(self.call, _ANY_CALL)
         if self.action not in allowed:
             raise ValueError(f"{self.call} knows: {', '.join(sorted(allowed))}")
         return self
 
-    def fits(self, hit: "Hit") -> bool:
+    def fits(self, hit: "CallContext") -> bool:
         """Whether a call is of the kind that this fault is for."""
         return (
             self.call is hit.call
@@ -105,7 +105,7 @@ class Fault(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class CallContext:
     """A call as the faults see it.
 
     Attributes:
@@ -126,7 +126,7 @@ class Hit:
 FAULTS = TypeAdapter(list[Fault])
 
 
-class _Armed:
+class _ActiveFault:
     """A fault with what is left of it."""
 
     def __init__(self, fault: Fault, number: int) -> None:
@@ -141,37 +141,37 @@ class Faults:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._armed: list[_Armed] = []
+        self._active: list[_ActiveFault] = []
         self._numbers = 0
 
     def add(self, faults: list[Fault]) -> None:
         """Put further faults in force."""
         for fault in faults:
             self._numbers += 1
-            self._armed.append(_Armed(fault, self._numbers))
+            self._active.append(_ActiveFault(fault, self._numbers))
 
     def clear(self) -> None:
         """Behave again."""
-        self._armed.clear()
+        self._active.clear()
 
-    def take(self, hit: Hit) -> Fault | None:
+    def take(self, hit: CallContext) -> Fault | None:
         """The fault that hits this call, if any. Uses it up by one."""
-        for armed in self._armed:
-            if armed.left == 0 or not armed.fault.fits(hit):
+        for active in self._active:
+            if active.left == 0 or not active.fault.fits(hit):
                 continue
-            armed.seen += 1
-            ratio = armed.fault.ratio
-            if ratio is not None and draw(self._seed, "fault", armed.number, armed.seen) >= ratio:
+            active.seen += 1
+            ratio = active.fault.ratio
+            if ratio is not None and draw(self._seed, "fault", active.number, active.seen) >= ratio:
                 continue
-            if armed.left is not None:
-                armed.left -= 1
-            return armed.fault
+            if active.left is not None:
+                active.left -= 1
+            return active.fault
         return None
 
-    def left(self) -> list[dict[str, object]]:
+    def as_json(self) -> list[dict[str, object]]:
         """The faults in force and how many times each will still strike."""
         return [
-            {**armed.fault.model_dump(exclude_none=True), "left": armed.left}
-            for armed in self._armed
-            if armed.left != 0
+            {**active.fault.model_dump(exclude_none=True), "left": active.left}
+            for active in self._active
+            if active.left != 0
         ]

@@ -21,7 +21,7 @@ class ErrorStyle(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DurationRange:
     """A duration drawn between two bounds, in seconds."""
 
     shortest: float
@@ -46,7 +46,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class RegisteredAccount:
     """A registered account that exists from the start."""
 
     token: SecretStr
@@ -101,7 +101,7 @@ class Options:
     port: int = 0
     port_file: Path | None = None
     state_dir: Path | None = None
-    stream_seconds: Span = Span(6.0, 12.0)
+    stream_seconds: DurationRange = DurationRange(6.0, 12.0)
     heartbeat_seconds: float = 5.0
     render_seconds: float = 3.0
     silent_ratio: float = 0.3
@@ -110,7 +110,7 @@ class Options:
     seed: int = 0
     price: int = 100
     edit_price: int = 50
-    accounts: tuple[Grant, ...] = ()
+    accounts: tuple[RegisteredAccount, ...] = ()
     anonymous_credits: int = 100
     anonymous_may_render: bool = False
     token_seconds: float = WEEK_SECONDS
@@ -177,16 +177,16 @@ def _loopback(text: str) -> str:
     return address
 
 
-def _span(text: str) -> Span:
+def _span(text: str) -> DurationRange:
     try:
-        return Span.parse(text)
+        return DurationRange.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _grant(text: str) -> Grant:
+def _grant(text: str) -> RegisteredAccount:
     try:
-        return Grant.parse(text)
+        return RegisteredAccount.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

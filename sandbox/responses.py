@@ -1,4 +1,4 @@
-"""Replies and refusals, in the forms in which the API sends them."""
+"""Replies and refusal_middleware, in the forms in which the API sends them."""
 
 import json
 from dataclasses import dataclass, field

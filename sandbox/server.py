@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox.api.controls import control_routes, refusals
+from sandbox.api.controls import control_routes, refusal_middleware
 from sandbox.api.downloads import download_routes
 from sandbox.api.middleware import BACKEND
 from sandbox.api.routes import api_routes
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         argv: Command-line arguments; None reads those of the process.
     """
     options = parse(argv)
-    _lift_file_limit()
+    _raise_file_limit()
     asyncio.run(_serve(options))
 
 
@@ -112,27 +112,29 @@ async def _serve(options: Options) -> None:
         loop.add_signal_handler(number, told_to_end.set)
     async with serving(options) as url:
         if options.port_file is not None:
-            _announce(options.port_file, url.rpartition(":")[2])
+            _write_port_file(options.port_file, url.rpartition(":")[2])
         print(f"sandbox of the video API: {url}", flush=True)  # noqa: T201 - a program's greeting
         await told_to_end.wait()
 
 
 def _application(backend: Backend) -> web.Application:
-    application = web.Application(middlewares=[refusals], client_max_size=16 * 1024 * 1024)
+    application = web.Application(
+        middlewares=[refusal_middleware], client_max_size=16 * 1024 * 1024
+    )
     application[BACKEND] = backend
     # The proxy's download comes before the poll of an id, whose pattern is wider.
     application.add_routes([*download_routes(), *api_routes(), *control_routes()])
     return application
 
 
-def _announce(port_file: Path, port: str) -> None:
+def _write_port_file(port_file: Path, port: str) -> None:
     port_file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = port_file.with_name(f"{port_file.name}.{os.getpid()}")
     unfinished.write_text(f"{port}\n")
     unfinished.replace(port_file)
 
 
-def _lift_file_limit() -> None:
+def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ceiling = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, _FILES_WANTED)
     if soft != resource.RLIM_INFINITY and soft < ceiling:

@@ -5,20 +5,20 @@ import itertools
 from dataclasses import dataclass
 from typing import Protocol
 
-from sandbox.agent.script import HEARTBEATS, Beat, Script, Stage, Voice
+from sandbox.agent.events import HEARTBEATS, DraftStage, EventWriter, ReplyStyle, TimedEvent
 from sandbox.clock import Clock
 from sandbox.faults import Fault
 from sandbox.options import Options
 from sandbox.responses import RefusalError
 from sandbox.seeded_random import draw
-from sandbox.state.call_log import Ledger, MessageEntry
+from sandbox.state.call_log import CallLog, MessageEntry
 from sandbox.state.projects import Clip, Project
 
 _GUI_SHARE, _TRAILING_SHARE = 0.25, 0.1
 _FOREVER = 7 * 24 * 3600.0
 
 
-class Sink(Protocol):
+class EventSink(Protocol):
     """Where a stream is written to."""
 
     async def write(self, data: bytes) -> None:
@@ -45,7 +45,7 @@ class Plan:
         entry: Its line in the ledger.
         price: Credits reserved for it.
         clip: What it makes.
-        script: Who writes its events.
+        writer: Who writes its events.
         beats: Its events.
         outcome: How it ends when nothing goes wrong.
         fault: What is to go wrong.
@@ -57,8 +57,8 @@ class Plan:
     entry: MessageEntry
     price: int
     clip: Clip
-    script: Script
-    beats: list[Beat]
+    writer: EventWriter
+    beats: list[TimedEvent]
     outcome: str
     fault: Fault | None
     length: float
@@ -79,10 +79,10 @@ class Run:
         self._plan = plan
         self._clock = clock
         self._outcome = plan.outcome
-        self._sink: Sink | None = None
+        self._sink: EventSink | None = None
         self._heartbeats = itertools.cycle(HEARTBEATS)
 
-    def start(self, sink: Sink | None) -> None:
+    def start(self, sink: EventSink | None) -> None:
         """Begin the work. Without a sink it runs with nobody listening."""
         self._sink = sink
         self.task = asyncio.create_task(self._work())
@@ -95,7 +95,7 @@ class Run:
 
     def refuse(self) -> None:
         """It never began: nothing is charged."""
-        self._plan.project.account.give_back(self._plan.price)
+        self._plan.project.account.release(self._plan.price)
         self._plan.project.busy = False
         self._plan.entry.ended_at = self._clock.now()
         self._plan.entry.outcome = "refused"
@@ -103,19 +103,19 @@ class Run:
     async def _work(self) -> None:
         await self._delay()
         pace = _Pace(asyncio.get_running_loop().time(), self._plan.length)
-        strike = self._striking()
+        strike = self._stream_fault()
         for beat in self._plan.beats:
             if strike is not None and beat.share > strike.at:
-                await self._until(pace.moment(strike.at))
-                if await self._strike(strike):
+                await self._wait_until(pace.moment(strike.at))
+                if await self._apply_fault(strike):
                     return
                 if strike.seconds is not None:
                     pace = _rest_of(pace, strike)
                 strike = None
-            await self._until(pace.moment(beat.share))
-            self._advance(beat.stage)
-            await self._say(beat.data)
-        await self._until(pace.moment(1.0))
+            await self._wait_until(pace.moment(beat.share))
+            self._update_draft(beat.stage)
+            await self._send(beat.data)
+        await self._wait_until(pace.moment(1.0))
         self._end(self._outcome)
 
     def _close(self, task: asyncio.Task[None]) -> None:
@@ -127,12 +127,12 @@ class Run:
         if trouble is not None and not isinstance(trouble, ConnectionError):
             raise trouble
 
-    def _striking(self) -> Fault | None:
+    def _stream_fault(self) -> Fault | None:
         if self._plan.fault is None or self._plan.fault.action not in {"break", "error", "quota"}:
             return None
         return self._plan.fault
 
-    async def _strike(self, fault: Fault) -> bool:
+    async def _apply_fault(self, fault: Fault) -> bool:
         """Let a fault happen; True when the work ends with it."""
         if fault.action == "break":
             self._sink = None
@@ -142,11 +142,11 @@ class Run:
             self.over.set_result(fault.clean)
             return fault.then == "stay"
         trouble = (
-            self._plan.script.quota()
+            self._plan.writer.quota()
             if fault.action == "quota"
-            else self._plan.script.error(raw=fault.raw)
+            else self._plan.writer.error(raw=fault.raw)
         )
-        await self._say(trouble)
+        await self._send(trouble)
         self._end(fault.action)
         return True
 
@@ -157,9 +157,9 @@ class Run:
         moment = asyncio.get_running_loop().time() + seconds
         if self._plan.fault.action == "mute":
             await asyncio.sleep(seconds)
-        await self._until(moment)
+        await self._wait_until(moment)
 
-    async def _until(self, moment: float) -> None:
+    async def _wait_until(self, moment: float) -> None:
         loop = asyncio.get_running_loop()
         heartbeat = self._plan.heartbeat
         while (left := moment - loop.time()) > 0:
@@ -167,16 +167,16 @@ class Run:
                 await asyncio.sleep(left)
             else:
                 await asyncio.sleep(heartbeat)
-                await self._say(next(self._heartbeats))
+                await self._send(next(self._heartbeats))
 
-    async def _say(self, data: bytes) -> None:
+    async def _send(self, data: bytes) -> None:
         if self._sink is not None:
             await self._sink.write(data)
 
-    def _advance(self, stage: Stage | None) -> None:
-        if stage is Stage.RAW:
+    def _update_draft(self, stage: DraftStage | None) -> None:
+        if stage is DraftStage.RAW:
             self._plan.project.show_raw(self._plan.clip)
-        elif stage is Stage.FINISHED:
+        elif stage is DraftStage.FINISHED:
             self._plan.project.show_finished(self._plan.clip)
 
     def _end(self, outcome: str) -> None:
@@ -192,10 +192,10 @@ class Run:
 class Streams:
     """Starts messages and keeps those that run."""
 
-    def __init__(self, options: Options, clock: Clock, ledger: Ledger) -> None:
+    def __init__(self, options: Options, clock: Clock, log: CallLog) -> None:
         self._options = options
         self._clock = clock
-        self._ledger = ledger
+        self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -217,8 +217,8 @@ class Streams:
             overlapping=project.busy,
             image_sha256=project.picture.sha256 if project.picture else None,
         )
-        self._ledger.messages.append(entry)
-        number = len(self._ledger.messages)
+        self._log.messages.append(entry)
+        number = len(self._log.messages)
         if project.busy:
             self._refuse(entry)
             raise RefusalError(429, "a message is running in this session")
@@ -228,24 +228,24 @@ class Streams:
             raise RefusalError(2001)
         project.busy = project.spoken = True
         fault = fault or self._chance_break(number)
-        voice = self._voice(number, fault)
+        style = self._voice(number, fault)
         clip = project.plan(text)
-        script = Script()
+        writer = EventWriter()
         plan = Plan(
             project=project,
             entry=entry,
             price=price,
             clip=clip,
-            script=script,
-            beats=script.beats(voice, clip),
-            outcome=_outcome(voice, fault),
+            writer=writer,
+            beats=writer.beats(style, clip),
+            outcome=_outcome(style, fault),
             fault=fault,
             length=self._options.stream_seconds.at(draw(self._options.seed, "length", number)),
             heartbeat=self._options.heartbeat_seconds,
         )
         return Run(plan, self._clock)
 
-    def start(self, run: Run, sink: Sink | None) -> None:
+    def start(self, run: Run, sink: EventSink | None) -> None:
         """Let an accepted message begin."""
         run.start(sink)
         if run.task is not None:
@@ -268,21 +268,21 @@ class Streams:
             return None
         return Fault.model_validate({"call": "message", "action": "break"})
 
-    def _voice(self, number: int, fault: Fault | None) -> Voice:
-        if fault is not None and fault.action in set(Voice):
-            return Voice(fault.action)
+    def _voice(self, number: int, fault: Fault | None) -> ReplyStyle:
+        if fault is not None and fault.action in set(ReplyStyle):
+            return ReplyStyle(fault.action)
         if draw(self._options.seed, "silent", number) < self._options.silent_ratio:
-            return Voice.SILENT
-        manner = draw(self._options.seed, "voice", number)
+            return ReplyStyle.SILENT
+        manner = draw(self._options.seed, "style", number)
         if manner < _GUI_SHARE:
-            return Voice.GUI
-        return Voice.TRAILING if manner < _GUI_SHARE + _TRAILING_SHARE else Voice.PLAIN
+            return ReplyStyle.GUI
+        return ReplyStyle.TRAILING if manner < _GUI_SHARE + _TRAILING_SHARE else ReplyStyle.PLAIN
 
 
-def _outcome(voice: Voice, fault: Fault | None) -> str:
+def _outcome(style: ReplyStyle, fault: Fault | None) -> str:
     if fault is not None and fault.action == "reset":
         return "broken"
-    return voice.value if voice in {Voice.SILENT, Voice.QUESTION} else "clean"
+    return style.value if style in {ReplyStyle.SILENT, ReplyStyle.QUESTION} else "clean"
 
 
 def _rest_of(pace: _Pace, fault: Fault) -> _Pace:

@@ -37,21 +37,21 @@ def control_routes() -> list[web.RouteDef]:
     """The routes that the real API does not have."""
     return [
         web.get("/", show_page),
-        web.get("/healthz", tell_health),
-        web.get("/sandbox/ledger", tell_ledger),
-        web.get("/sandbox/faults", tell_faults),
+        web.get("/healthz", get_health),
+        web.get("/sandbox/ledger", get_ledger),
+        web.get("/sandbox/faults", list_faults),
         web.post("/sandbox/faults", add_faults),
         web.delete("/sandbox/faults", clear_faults),
         web.post("/sandbox/accounts/{name}/credits", top_up),
         web.post("/sandbox/accounts/{name}/expire", expire),
         web.post("/sandbox/accounts/{name}/revive", revive),
-        web.post("/sandbox/accounts/{name}/tokens", admit_token),
+        web.post("/sandbox/accounts/{name}/tokens", add_token),
         web.post("/sandbox/accounts/{name}/scopes", set_scopes),
     ]
 
 
 @web.middleware
-async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def refusal_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer what a handler refuses; calls of the API have done so before."""
     try:
         return await handler(request)
@@ -59,22 +59,22 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return refusal.reply(request.app[BACKEND].options.error_style)
 
 
-async def tell_health(_request: web.Request) -> web.Response:
+async def get_health(_request: web.Request) -> web.Response:
     """That it is there."""
     return bare({"status": "ok"})
 
 
-async def tell_ledger(request: web.Request) -> web.Response:
+async def get_ledger(request: web.Request) -> web.Response:
     """Everything that was asked; `?requests=N` lists only the last N calls."""
     wanted = request.query.get("requests")
     if wanted is not None and not wanted.isdecimal():
         raise RefusalError(422, "requests is a number")
-    return bare(request.app[BACKEND].told(None if wanted is None else int(wanted)))
+    return bare(request.app[BACKEND].ledger(None if wanted is None else int(wanted)))
 
 
-async def tell_faults(request: web.Request) -> web.Response:
+async def list_faults(request: web.Request) -> web.Response:
     """The faults in force."""
-    return web.json_response(request.app[BACKEND].faults.left())
+    return web.json_response(request.app[BACKEND].faults.as_json())
 
 
 async def add_faults(request: web.Request) -> web.Response:
@@ -85,13 +85,13 @@ async def add_faults(request: web.Request) -> web.Response:
     except ValidationError as error:
         raise RefusalError(422, str(error)) from None
     request.app[BACKEND].faults.add(listed)
-    return await tell_faults(request)
+    return await list_faults(request)
 
 
 async def clear_faults(request: web.Request) -> web.Response:
     """Behave again."""
     request.app[BACKEND].faults.clear()
-    return await tell_faults(request)
+    return await list_faults(request)
 
 
 async def top_up(request: web.Request) -> web.Response:
@@ -116,12 +116,12 @@ async def revive(request: web.Request) -> web.Response:
     return bare({"name": name, "revived": request.app[BACKEND].accounts.revive(name)})
 
 
-async def admit_token(request: web.Request) -> web.Response:
+async def add_token(request: web.Request) -> web.Response:
     """Let one more token open an account: a registration, or a token that was replaced."""
     name, token = _account(request).name, (await body_of(request)).get("token")
     if not isinstance(token, str) or not token:
         raise RefusalError(422, "token is a text")
-    request.app[BACKEND].accounts.admit(name, token)
+    request.app[BACKEND].accounts.add_token(name, token)
     return bare({"name": name})
 
 
@@ -136,7 +136,7 @@ async def set_scopes(request: web.Request) -> web.Response:
 
 async def show_page(request: web.Request) -> web.Response:
     """What this is, and the ledger's totals."""
-    told = request.app[BACKEND].told(0)
+    told = request.app[BACKEND].ledger(0)
     totals = {
         "sessions": len(told["sessions"]),
         "uploads": len(told["uploads"]),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from sandbox.api.middleware import BACKEND, account_of, fault_of, hang_up, on
+from sandbox.api.middleware import BACKEND, account_of, api_call, close_connection, fault_of
 from sandbox.faults import Call, Fault
 from sandbox.responses import RefusalError
 from sandbox.state.renders import Render
@@ -16,10 +16,12 @@ _VIDEO = "video/mp4"
 def download_routes() -> list[web.RouteDef]:
     """The two ways to a file."""
     return [
-        web.get("/renders/{render}", on(Call.DOWNLOAD, by_link, via="link"), allow_head=False),
+        web.get(
+            "/renders/{render}", api_call(Call.DOWNLOAD, by_link, via="link"), allow_head=False
+        ),
         web.get(
             "/api/render/proxy/{render}/download",
-            on(Call.DOWNLOAD, by_proxy, via="proxy"),
+            api_call(Call.DOWNLOAD, by_proxy, via="proxy"),
             allow_head=False,
         ),
     ]
@@ -29,9 +31,9 @@ async def by_link(request: web.Request) -> web.StreamResponse:
     """The file behind a link. A token sent along is noted and refused, as signed links do."""
     backend = request.app[BACKEND]
     if hdrs.AUTHORIZATION in request.headers:
-        backend.ledger.tokens_on_links += 1
+        backend.log.tokens_on_links += 1
         raise RefusalError(400, "only one way of authorisation is allowed")
-    render = backend.renders.linked(request.match_info["render"])
+    render = backend.renders.find_by_link(request.match_info["render"])
     if render is None:
         raise RefusalError(403, "the link is unknown or has ended")
     return await _send(request, render)
@@ -67,5 +69,5 @@ async def _send_half(request: web.Request, file: Path, fault: Fault) -> web.Stre
     await response.prepare(request)
     await response.write(half)
     if not fault.clean:
-        hang_up(request)
+        close_connection(request)
     return response

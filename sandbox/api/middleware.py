@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from sandbox.backend import Backend
-from sandbox.faults import Call, Fault, Hit
+from sandbox.faults import Call, CallContext, Fault
 from sandbox.responses import RefusalError
 from sandbox.state.accounts import Account
 from sandbox.state.call_log import RequestEntry
@@ -25,7 +25,7 @@ _BODY = web.RequestKey("body", dict)
 _NAMELESS = "link"
 
 
-def on(call: Call, handler: Handler, *, via: str | None = None) -> Handler:
+def api_call(call: Call, handler: Handler, *, via: str | None = None) -> Handler:
     """A handler for a call of the API, with everything that all calls have in common.
 
     Args:
@@ -37,14 +37,14 @@ def on(call: Call, handler: Handler, *, via: str | None = None) -> Handler:
         The handler to route to.
     """
 
-    async def gated(request: web.Request) -> web.StreamResponse:
+    async def wrapped(request: web.Request) -> web.StreamResponse:
         backend = request.app[BACKEND]
         entry = RequestEntry(
             at=backend.clock.now(),
             call=call.value,
             headers_ok=via == _NAMELESS or is_attributed(request),
         )
-        backend.ledger.request(entry)
+        backend.log.request(entry)
         try:
             response = await _answer(backend, request, call, handler, via)
         except RefusalError as refusal:
@@ -61,7 +61,7 @@ def on(call: Call, handler: Handler, *, via: str | None = None) -> Handler:
         entry.status = response.status if _is_connected(request) else 0
         return response
 
-    return gated
+    return wrapped
 
 
 def fault_of(request: web.Request) -> Fault | None:
@@ -109,13 +109,13 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def drop(request: web.Request) -> None:
+def reset_connection(request: web.Request) -> None:
     """Cut the connection with no answer."""
     if request.transport is not None:
         request.transport.abort()
 
 
-def hang_up(request: web.Request) -> None:
+def close_connection(request: web.Request) -> None:
     """Close the connection after what was written so far."""
     if request.transport is not None:
         request.transport.close()
@@ -128,7 +128,7 @@ async def _answer(
     project = backend.projects.of(session) if session else None
     picture, spoken = (project.picture, project.spoken) if project else (None, False)
     fault = backend.faults.take(
-        Hit(call, session, picture.name if picture else None, spoken=spoken, via=via)
+        CallContext(call, session, picture.name if picture else None, spoken=spoken, via=via)
     )
     if fault is None:
         return await handler(request)
@@ -139,11 +139,11 @@ async def _answer(
         case "refuse":
             raise _refusal(fault)
         case "reset" if not fault.done:
-            drop(request)
+            reset_connection(request)
             return web.Response(status=503)
     response = await handler(request)
     if fault.action == "reset":
-        drop(request)
+        reset_connection(request)
     return response
 
 
@@ -162,7 +162,7 @@ async def _session_of(backend: Backend, request: web.Request, call: Call) -> str
         return named if isinstance(named, str) else None
     if call in {Call.POLL, Call.DOWNLOAD}:
         named = request.match_info["render"]
-        render = backend.renders.find(named) or backend.renders.linked(named)
+        render = backend.renders.find(named) or backend.renders.find_by_link(named)
         return render.entry.session_id if render else None
     return None
 

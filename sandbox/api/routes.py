@@ -9,12 +9,12 @@ from aiohttp import BodyPartReader, ClientError, ClientSession, ClientTimeout, h
 from sandbox.api.middleware import (
     BACKEND,
     account_of,
+    api_call,
     body_of,
-    drop,
+    close_connection,
     fault_of,
-    hang_up,
     is_attributed,
-    on,
+    reset_connection,
 )
 from sandbox.faults import Call
 from sandbox.responses import RefusalError, bare, enveloped
@@ -35,15 +35,15 @@ def api_routes() -> list[web.RouteDef]:
     """The routes of the contract's calls."""
     session = "/api/tasks/me/with-session/nemo_agent"
     return [
-        web.post("/api/auth/anonymous-token", on(Call.TOKEN, issue_token)),
-        web.post(session, on(Call.SESSION, open_session)),
-        web.post("/api/auth/claim-token", on(Call.CLAIM, claim)),
-        web.post("/api/upload-video/nemo_agent/me/{session}", on(Call.UPLOAD, upload)),
-        web.post("/run_sse", on(Call.MESSAGE, run_message)),
-        web.get("/api/state/nemo_agent/me/{session}/latest", on(Call.STATE, tell_state)),
-        web.get("/api/credits/balance/simple", on(Call.CREDITS, tell_credits)),
-        web.post("/api/render/proxy/lambda", on(Call.EXPORT, export)),
-        web.get("/api/render/proxy/lambda/{render}", on(Call.POLL, tell_render)),
+        web.post("/api/auth/anonymous-token", api_call(Call.TOKEN, issue_token)),
+        web.post(session, api_call(Call.SESSION, open_session)),
+        web.post("/api/auth/claim-token", api_call(Call.CLAIM, claim)),
+        web.post("/api/upload-video/nemo_agent/me/{session}", api_call(Call.UPLOAD, upload)),
+        web.post("/run_sse", api_call(Call.MESSAGE, run_message)),
+        web.get("/api/state/nemo_agent/me/{session}/latest", api_call(Call.STATE, get_state)),
+        web.get("/api/credits/balance/simple", api_call(Call.CREDITS, get_credits)),
+        web.post("/api/render/proxy/lambda", api_call(Call.EXPORT, export)),
+        web.get("/api/render/proxy/lambda/{render}", api_call(Call.POLL, get_render)),
     ]
 
 
@@ -71,7 +71,7 @@ async def open_session(request: web.Request) -> web.StreamResponse:
     backend = request.app[BACKEND]
     account = account_of(request)
     project = backend.projects.open(account)
-    backend.ledger.sessions.append(
+    backend.log.sessions.append(
         SessionEntry(
             session_id=project.session_id,
             task_id=project.task_id,
@@ -103,7 +103,7 @@ async def upload(request: web.Request) -> web.StreamResponse:
     backend = request.app[BACKEND]
     for file in stored:
         project.uploads.append(file)
-        backend.ledger.uploads.append(
+        backend.log.uploads.append(
             UploadEntry(
                 session_id=project.session_id,
                 name=file.name,
@@ -133,7 +133,7 @@ async def run_message(request: web.Request) -> web.StreamResponse:
     run = backend.streams.begin(project, _text_of(body), fault)
     if fault is not None and fault.action == "reset":
         backend.streams.start(run, None)
-        drop(request)
+        reset_connection(request)
         return web.Response(status=503)
     response = web.StreamResponse(headers=_STREAM_HEADERS)
     try:
@@ -147,17 +147,17 @@ async def run_message(request: web.Request) -> web.StreamResponse:
     finally:
         run.abandon()
     if not ended_well:
-        hang_up(request)
+        close_connection(request)
     return response
 
 
-async def tell_state(request: web.Request) -> web.StreamResponse:
+async def get_state(request: web.Request) -> web.StreamResponse:
     """The session as it stands."""
     project = _project(request, account_of(request), request.match_info["session"])
     return enveloped({"state": project.state()})
 
 
-async def tell_credits(request: web.Request) -> web.StreamResponse:
+async def get_credits(request: web.Request) -> web.StreamResponse:
     """The balance, and what is reserved by running work."""
     account = account_of(request)
     told = {"available": account.available, "frozen": account.frozen, "total": account.total}
@@ -177,10 +177,10 @@ async def export(request: web.Request) -> web.StreamResponse:
     if not isinstance(draft, dict) or not ready_for_export(draft):
         raise RefusalError(422, "the draft is empty")
     render = request.app[BACKEND].renders.submit(identifier, project, draft, fault_of(request))
-    return bare(_render_told(request, render))
+    return bare(_render_json(request, render))
 
 
-async def tell_render(request: web.Request) -> web.StreamResponse:
+async def get_render(request: web.Request) -> web.StreamResponse:
     """How far a render is."""
     backend = request.app[BACKEND]
     account = account_of(request)
@@ -190,11 +190,11 @@ async def tell_render(request: web.Request) -> web.StreamResponse:
     render.entry.polls.append(backend.clock.now())
     fault = fault_of(request)
     if fault is not None and fault.action in {"fail", "stuck"}:
-        backend.renders.doom(render, fault.action)
-    return bare(_render_told(request, render))
+        backend.renders.force_outcome(render, fault.action)
+    return bare(_render_json(request, render))
 
 
-def _render_told(request: web.Request, render: Render) -> Json:
+def _render_json(request: web.Request, render: Render) -> Json:
     told: Json = {"id": render.entry.id, "status": render.entry.status}
     if render.file is not None:
         name = request.app[BACKEND].renders.link(render)

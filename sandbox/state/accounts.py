@@ -46,13 +46,13 @@ class Account:
         self.total -= price
         self.spent += price
 
-    def give_back(self, price: int) -> None:
+    def release(self, price: int) -> None:
         """Free a reserved price without taking it."""
         self.frozen -= price
 
 
 @dataclass(slots=True)
-class Pass:
+class TokenRecord:
     """A token's standing: whose it is and until when (Unix seconds)."""
 
     account: Account
@@ -62,7 +62,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class NewToken:
     """A new anonymous token."""
 
     token: str = field(repr=False)
@@ -76,23 +76,23 @@ class Accounts:
     def __init__(self, options: Options, clock: Clock) -> None:
         self._options = options
         self._clock = clock
-        self._passes: dict[str, Pass] = {}
+        self._tokens: dict[str, TokenRecord] = {}
         self._clients: dict[str, Account] = {}
         self.by_name: dict[str, Account] = {}
         self._numbers = itertools.count(1)
         self.issued = 0
         for number, grant in enumerate(options.accounts, start=1):
             account = self._open(f"account-{number}", grant.credits, may_render=True)
-            self._passes[grant.token.get_secret_value()] = Pass(account, float("inf"))
+            self._tokens[grant.token.get_secret_value()] = TokenRecord(account, float("inf"))
 
     def find(self, token: str) -> Account | None:
         """The account that a token opens; None for an unknown or expired one."""
-        held = self._passes.get(token)
+        held = self._tokens.get(token)
         if held is None or held.expires_at <= self._clock.now():
             return None
         return held.account
 
-    def issue(self, client_id: str, address: str) -> Issued | None:
+    def issue(self, client_id: str, address: str) -> NewToken | None:
         """Make an anonymous token.
 
         Args:
@@ -103,7 +103,7 @@ class Accounts:
             The token, or None when the client or the address has had its share.
         """
         now = self._clock.now()
-        living = [held for held in self._passes.values() if held.client_id]
+        living = [held for held in self._tokens.values() if held.client_id]
         living = [held for held in living if held.expires_at > now]
         crowded = sum(held.address == address for held in living)
         if crowded >= self._options.tokens_per_address:
@@ -121,19 +121,19 @@ class Accounts:
         self.issued += 1
         token = f"nmv_usr_{secrets.token_hex(16)}"
         seconds = self._options.token_seconds
-        self._passes[token] = Pass(account, now + seconds, client_id, address)
-        return Issued(token, account, seconds)
+        self._tokens[token] = TokenRecord(account, now + seconds, client_id, address)
+        return NewToken(token, account, seconds)
 
-    def admit(self, name: str, token: str) -> None:
+    def add_token(self, name: str, token: str) -> None:
         """Let one more registered token open an account, as if its owner had made one."""
-        self._passes[token] = Pass(self.by_name[name], float("inf"))
+        self._tokens[token] = TokenRecord(self.by_name[name], float("inf"))
 
     def expire(self, name: str) -> int:
         """End every token of an account now, and return how many."""
         now = self._clock.now()
         ending = [
             held
-            for held in self._passes.values()
+            for held in self._tokens.values()
             if held.account.name == name and held.expires_at > now
         ]
         for held in ending:
@@ -144,7 +144,7 @@ class Accounts:
         """Make an account's registered tokens valid again, and return how many."""
         found = [
             held
-            for held in self._passes.values()
+            for held in self._tokens.values()
             if held.account.name == name and held.client_id is None
         ]
         for held in found:

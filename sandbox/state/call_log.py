@@ -78,7 +78,7 @@ class RequestEntry:
     code: int | None = None
 
 
-class Ledger:
+class CallLog:
     """Everything that happened, in order."""
 
     def __init__(self, requests_kept: int) -> None:
@@ -101,7 +101,7 @@ class Ledger:
         paid = (entry.image_sha256 for entry in self.messages if entry.charged)
         return dict(Counter(sha256 for sha256 in paid if sha256))
 
-    def told(self, requests: int | None) -> dict[str, object]:
+    def as_json(self, requests: int | None) -> dict[str, object]:
         """The ledger as JSON-ready values.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.state.accounts import Account
 from sandbox.video.clip import TITLE_SECONDS, frame_size
-from sandbox.video.motion import DEFAULT_SECONDS, Aspect, Wishes, read_wishes
+from sandbox.video.motion import DEFAULT_SECONDS, Aspect, ClipRequest, parse_prompt
 
 Json = dict[str, Any]
 
@@ -32,17 +32,17 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """A generated clip: the picture and the wishes that it is made from."""
+    """A generated clip: the picture and the request that it is made from."""
 
     id: str
     name: str
     picture: Upload | None
-    wishes: Wishes
+    request: ClipRequest
 
     @property
     def seconds(self) -> float:
         """Its length."""
-        return self.wishes.seconds or DEFAULT_SECONDS
+        return self.request.seconds or DEFAULT_SECONDS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,14 +70,14 @@ class Project:
 
     def plan(self, text: str) -> Clip:
         """The clip that a message asks for; what it leaves open stays as in the last one."""
-        wishes = read_wishes(text)
+        request = parse_prompt(text)
         if self.clip is not None:
-            wishes = wishes.over(self.clip.wishes)
+            request = request.with_defaults(self.clip.request)
         picture = self.picture
         subject = _subject(picture.name) if picture else None
-        wishes = wishes.over(Wishes(title=subject.title() if subject else None))
+        request = request.with_defaults(ClipRequest(title=subject.title() if subject else None))
         name = subject or (Path(picture.name).stem if picture else "clip")
-        return Clip(id=f"gm_{secrets.token_hex(4)}", name=name, picture=picture, wishes=wishes)
+        return Clip(id=f"gm_{secrets.token_hex(4)}", name=name, picture=picture, request=request)
 
     def show_raw(self, clip: Clip) -> None:
         """First stage of a generation: the clip alone, beside what other tracks there were."""
@@ -93,9 +93,9 @@ class Project:
             _track(_TRACK_VIDEO, clip.seconds, name=clip.name, id=clip.id),
             _track(_TRACK_AUDIO, clip.seconds, name=MUSIC, volume=0.35),
         ]
-        if clip.wishes.title:
+        if clip.request.title:
             shown = min(TITLE_SECONDS, clip.seconds)
-            tracks.append(_track(_TRACK_TITLE, shown, text=clip.wishes.title))
+            tracks.append(_track(_TRACK_TITLE, shown, text=clip.request.title))
         self.draft = {"t": tracks}
 
     def clip_of(self, draft: Json) -> Clip | None:
@@ -109,7 +109,7 @@ class Project:
 
     def state(self) -> Json:
         """The session as the state call tells it."""
-        aspect = self.clip.wishes.aspect if self.clip else None
+        aspect = self.clip.request.aspect if self.clip else None
         width, height = frame_size(aspect or Aspect.LANDSCAPE, 1080)
         return {
             "draft": self.draft,

@@ -14,12 +14,12 @@ from sandbox.faults import Fault
 from sandbox.options import Options
 from sandbox.responses import RefusalError
 from sandbox.seeded_random import draw
-from sandbox.state.call_log import Ledger, RenderEntry
+from sandbox.state.call_log import CallLog, RenderEntry
 from sandbox.state.projects import Clip, Json, Project
-from sandbox.video.clip import FilmStoppedError, Shot, make_film
+from sandbox.video.clip import ClipSpec, RenderStoppedError, render_clip
 from sandbox.video.motion import Motion
 
-_FILM_THREADS = 2
+_RENDER_THREADS = 2
 # It is «processing» after this share of its time.
 _PENDING_SHARE = 0.3
 
@@ -33,7 +33,7 @@ class Render:
         project: Its session.
         draft: The draft as it was sent, in canonical JSON.
         clip: What the draft shows.
-        fate: `fail`, `stuck` or nothing.
+        forced_outcome: `fail`, `stuck` or nothing.
         file: The finished MP4.
         link: The name of its latest download link.
         task: The work.
@@ -43,7 +43,7 @@ class Render:
     project: Project
     draft: str
     clip: Clip
-    fate: str | None = None
+    forced_outcome: str | None = None
     file: Path | None = None
     link: str | None = None
     task: asyncio.Task[None] | None = None
@@ -60,15 +60,15 @@ class Link:
 class Renders:
     """Every export by its id."""
 
-    def __init__(self, options: Options, folder: Path, clock: Clock, ledger: Ledger) -> None:
+    def __init__(self, options: Options, folder: Path, clock: Clock, log: CallLog) -> None:
         self._options = options
         self._folder = folder
         self._clock = clock
-        self._ledger = ledger
+        self._log = log
         self._by_id: dict[str, Render] = {}
         self._links: dict[str, Link] = {}
         self._films: dict[str, asyncio.Future[Path]] = {}
-        self._threads = ThreadPoolExecutor(_FILM_THREADS, thread_name_prefix="film")
+        self._threads = ThreadPoolExecutor(_RENDER_THREADS, thread_name_prefix="film")
         self._stop = Event()
 
     def submit(self, identifier: str, project: Project, draft: Json, fault: Fault | None) -> Render:
@@ -90,9 +90,9 @@ class Renders:
         entry = RenderEntry(
             id=identifier, session_id=project.session_id, submitted_at=self._clock.now()
         )
-        self._ledger.renders.append(entry)
+        self._log.renders.append(entry)
         render = Render(entry=entry, project=project, draft=told, clip=clip)
-        render.fate = self._fate(fault)
+        render.forced_outcome = self._forced_outcome(fault)
         self._by_id[identifier] = render
         render.task = asyncio.create_task(self._work(render))
         return render
@@ -101,18 +101,18 @@ class Renders:
         """The export of that id."""
         return self._by_id.get(identifier)
 
-    def doom(self, render: Render, fate: str) -> None:
+    def force_outcome(self, render: Render, forced_outcome: str) -> None:
         """Make an export fail, or never complete, from now on."""
         if render.task is not None:
             render.task.cancel()
-        render.fate = fate
+        render.forced_outcome = forced_outcome
         render.file = None
         render.entry.completed_at = None
-        render.entry.status = "failed" if fate == "fail" else "processing"
+        render.entry.status = "failed" if forced_outcome == "fail" else "processing"
 
     def link(self, render: Render) -> str:
         """A name under which the file can be downloaded without a token."""
-        if render.link is not None and self.linked(render.link) is render:
+        if render.link is not None and self.find_by_link(render.link) is render:
             return render.link
         name = f"{render.entry.id}-{secrets.token_hex(8)}.mp4"
         life = self._options.link_seconds
@@ -120,7 +120,7 @@ class Renders:
         render.link = name
         return name
 
-    def linked(self, name: str) -> Render | None:
+    def find_by_link(self, name: str) -> Render | None:
         """The export behind a link; None for an unknown or ended one."""
         link = self._links.get(name)
         return link.render if link is not None and link.expires_at > self._clock.now() else None
@@ -140,16 +140,16 @@ class Renders:
         pending = self._options.render_seconds * _PENDING_SHARE
         await asyncio.sleep(pending)
         render.entry.status = "processing"
-        if render.fate == "stuck":
+        if render.forced_outcome == "stuck":
             return
         rest = asyncio.sleep(self._options.render_seconds - pending)
-        if render.fate == "fail":
+        if render.forced_outcome == "fail":
             await rest
             render.entry.status = "failed"
             return
         try:
             _, file = await asyncio.gather(rest, asyncio.shield(self._film(render.clip)))
-        except (OSError, ValueError, FilmStoppedError):
+        except (OSError, ValueError, RenderStoppedError):
             # A picture with the right first bytes may still not decode.
             render.entry.status = "failed"
             return
@@ -159,35 +159,35 @@ class Renders:
 
     def _film(self, clip: Clip) -> asyncio.Future[Path]:
         """The clip's file; equal shots are made once."""
-        shot = self._shot(clip)
-        film = self._films.get(shot.key)
+        spec = self._shot(clip)
+        film = self._films.get(spec.key)
         if film is None or (film.done() and film.exception() is not None):
             film = asyncio.get_running_loop().run_in_executor(
-                self._threads, functools.partial(self._make, shot)
+                self._threads, functools.partial(self._make, spec)
             )
-            self._films[shot.key] = film
+            self._films[spec.key] = film
         return film
 
-    def _make(self, shot: Shot) -> Path:
-        target = self._folder / f"{shot.key}.mp4"
+    def _make(self, spec: ClipSpec) -> Path:
+        target = self._folder / f"{spec.key}.mp4"
         if not target.exists():
-            make_film(shot, target, self._stop)
+            render_clip(spec, target, self._stop)
         return target
 
-    def _shot(self, clip: Clip) -> Shot:
-        return Shot(
+    def _shot(self, clip: Clip) -> ClipSpec:
+        return ClipSpec(
             picture=clip.picture.path if clip.picture else None,
             picture_sha256=clip.picture.sha256 if clip.picture else "",
             seconds=clip.seconds,
-            aspect=clip.wishes.aspect,
-            motion=clip.wishes.motion or Motion.PUSH_IN,
-            title=clip.wishes.title,
+            aspect=clip.request.aspect,
+            motion=clip.request.motion or Motion.PUSH_IN,
+            title=clip.request.title,
             short_side=self._options.clip_height,
         )
 
-    def _fate(self, fault: Fault | None) -> str | None:
+    def _forced_outcome(self, fault: Fault | None) -> str | None:
         if fault is not None and fault.action in {"fail", "stuck"}:
             return fault.action
-        number = len(self._ledger.renders)
+        number = len(self._log.renders)
         unlucky = draw(self._options.seed, "render", number) < self._options.fail_render_ratio
         return "fail" if unlucky else None

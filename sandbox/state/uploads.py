@@ -92,7 +92,7 @@ class _Incoming:
         Path(self._target.name).unlink(missing_ok=True)
 
 
-class Store:
+class UploadStore:
     """A folder of uploads, each under its own SHA-256."""
 
     def __init__(self, folder: Path, limit: int) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sandbox.video.caption import Caption, can_draw, make_caption, opacity_at
 from sandbox.video.motion import TRAVEL, Aspect, Motion, Window, window_at
-from sandbox.video.picture import blank_picture, fit, leaning, open_picture
+from sandbox.video.picture import blank_picture, fit, natural_aspect, open_picture
 
 FRAMES_A_SECOND = 30
 TITLE_SECONDS = 3.0
@@ -24,17 +24,17 @@ _LUMA_FILTER = Image.Resampling.BICUBIC
 _CHROMA_FILTER = Image.Resampling.BILINEAR
 
 
-class FilmStoppedError(Exception):
+class RenderStoppedError(Exception):
     """The clip was given up because the process is ending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
+class ClipSpec:
     """Everything that decides the bytes of a clip.
 
     Attributes:
         picture: The uploaded file; None makes a plain gradient.
-        picture_sha256: Its content, so that a copy under another path is the same shot.
+        picture_sha256: Its content, so that a copy under another path is the same spec.
         seconds: Length of the clip.
         aspect: Shape of the frame; None follows the picture.
         motion: The camera's movement.
@@ -71,53 +71,53 @@ def frame_size(aspect: Aspect, short_side: int) -> tuple[int, int]:
     return _even(across * unit), _even(down * unit)
 
 
-def make_film(shot: Shot, target: Path, stop: Event) -> None:
+def render_clip(spec: ClipSpec, target: Path, stop: Event) -> None:
     """Render a clip. Blocking; meant for a thread of its own.
 
     Args:
-        shot: What to show.
+        spec: What to show.
         target: Where the MP4 goes. It appears whole, by a rename.
         stop: Gives up within a frame's time when set.
 
     Raises:
-        FilmStoppedError: `stop` was set.
+        RenderStoppedError: `stop` was set.
         OSError: The picture cannot be decoded, or the disk is full.
     """
     unfinished = target.with_name(f"{target.name}.part")
     try:
-        _encode(shot, unfinished, stop)
+        _encode(spec, unfinished, stop)
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _encode(shot: Shot, target: Path, stop: Event) -> None:
-    picture, width, height = _prepare(shot)
-    source = _split(picture)
-    count = round(shot.seconds * FRAMES_A_SECOND)
+def _encode(spec: ClipSpec, target: Path, stop: Event) -> None:
+    picture, width, height = _prepare(spec)
+    source = _to_planes(picture)
+    count = round(spec.seconds * FRAMES_A_SECOND)
     caption = (
-        make_caption(shot.title, width, height) if shot.title and can_draw(shot.title) else None
+        make_caption(spec.title, width, height) if spec.title and can_draw(spec.title) else None
     )
     with av.open(target, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = _add_stream(container, width, height)
         for number, frame in enumerate(
-            _frames(source, shot.motion, count, (width, height), caption)
+            _frames(source, spec.motion, count, (width, height), caption)
         ):
             if stop.is_set():
-                raise FilmStoppedError
+                raise RenderStoppedError
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-def _prepare(shot: Shot) -> tuple[Image.Image, int, int]:
-    if shot.picture is None:
-        width, height = frame_size(shot.aspect or Aspect.LANDSCAPE, shot.short_side)
+def _prepare(spec: ClipSpec) -> tuple[Image.Image, int, int]:
+    if spec.picture is None:
+        width, height = frame_size(spec.aspect or Aspect.LANDSCAPE, spec.short_side)
         picture = blank_picture(width, height)
     else:
-        picture = open_picture(shot.picture, shot.short_side * 2)
-        aspect = shot.aspect or leaning(picture.width, picture.height)
-        width, height = frame_size(aspect, shot.short_side)
+        picture = open_picture(spec.picture, spec.short_side * 2)
+        aspect = spec.aspect or natural_aspect(picture.width, picture.height)
+        width, height = frame_size(aspect, spec.short_side)
     fitted = fit(picture, _even(width * _OVERSIZE), _even(height * _OVERSIZE))
     return fitted, width, height
 
@@ -134,7 +134,7 @@ def _add_stream(container: av.container.OutputContainer, width: int, height: int
     return stream
 
 
-def _split(picture: Image.Image) -> tuple[Image.Image, ...]:
+def _to_planes(picture: Image.Image) -> tuple[Image.Image, ...]:
     """The picture as video planes. Done once: a frame is then only resampled."""
     whole = av.VideoFrame.from_image(picture).reformat(  # type: ignore[no-untyped-call]
         format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
@@ -157,7 +157,7 @@ def _frames(
     shown = min(TITLE_SECONDS, count / FRAMES_A_SECOND)
     for number in range(count):
         window = window_at(motion, number / max(1, count - 1))
-        planes = _look(source, window, size)
+        planes = _resample(source, window, size)
         opacity = opacity_at(number / FRAMES_A_SECOND, shown)
         if caption is not None and opacity > 0:
             caption.draw_on(planes, opacity)
@@ -166,7 +166,7 @@ def _frames(
         yield frame
 
 
-def _look(
+def _resample(
     source: tuple[Image.Image, ...], window: Window, size: tuple[int, int]
 ) -> tuple[Image.Image, ...]:
     width, height = size

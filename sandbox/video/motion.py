@@ -32,7 +32,7 @@ class Aspect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ClipRequest:
     """What a text asks for; None where it asks for nothing."""
 
     seconds: float | None = None
@@ -40,7 +40,7 @@ class Wishes:
     motion: Motion | None = None
     title: str | None = None
 
-    def over(self, earlier: "Wishes") -> "Wishes":
+    def with_defaults(self, earlier: "ClipRequest") -> "ClipRequest":
         """These wishes, filled up with earlier ones where they say nothing."""
         return replace(
             self,
@@ -97,7 +97,7 @@ _MOTIONS = (
 )
 
 
-def read_wishes(text: str) -> Wishes:
+def parse_prompt(text: str) -> ClipRequest:
     """Length, shape, movement and title that a prompt names, in English or Chinese.
 
     Args:
@@ -108,7 +108,7 @@ def read_wishes(text: str) -> Wishes:
     """
     seconds = _SECONDS.search(text)
     title = _TITLE.search(text)
-    return Wishes(
+    return ClipRequest(
         seconds=(
             min(LONGEST_SECONDS, max(SHORTEST_SECONDS, float(seconds[1]))) if seconds else None
         ),

@@ -41,7 +41,7 @@ def blank_picture(width: int, height: int) -> Image.Image:
     return ImageOps.colorize(column, (24, 32, 58), (214, 140, 112))
 
 
-def leaning(width: int, height: int) -> Aspect:
+def natural_aspect(width: int, height: int) -> Aspect:
     """The frame that suits a picture of this size best."""
     ratio = width / height
     if ratio < _LEANS_PORTRAIT:

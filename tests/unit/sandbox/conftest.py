@@ -6,17 +6,17 @@ from contextlib import ExitStack
 import pytest
 from pydantic import SecretStr
 
-from sandbox.options import Grant, Options, Span
+from sandbox.options import DurationRange, Options, RegisteredAccount
 from sandbox.server import running
 from tests.unit.sandbox.api import TOKEN, Api
 
 QUICK = Options(
-    stream_seconds=Span(0.05, 0.05),
+    stream_seconds=DurationRange(0.05, 0.05),
     heartbeat_seconds=0.01,
     render_seconds=0.01,
     silent_ratio=0.0,
     clip_height=108,
-    accounts=(Grant(SecretStr(TOKEN), 1000),),
+    accounts=(RegisteredAccount(SecretStr(TOKEN), 1000),),
     tokens_per_address=100,
 )
 

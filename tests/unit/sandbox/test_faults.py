@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from sandbox.options import ErrorStyle, Span
+from sandbox.options import DurationRange, ErrorStyle
 from tests.unit.sandbox.api import Api, picture
 from tests.unit.sandbox.conftest import QUICK, Start
 
@@ -122,7 +122,7 @@ def test_message_dropped_before_the_work(api: Api) -> None:
 
 
 def test_message_dropped_while_the_work_goes_on(start: Start) -> None:
-    api = start(replace(QUICK, stream_seconds=Span(0.2, 0.2)))
+    api = start(replace(QUICK, stream_seconds=DurationRange(0.2, 0.2)))
     session = api.prepared()
     api.faults({"call": "message", "action": "reset", "done": True})
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):

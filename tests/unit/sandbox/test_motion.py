@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from sandbox.video.motion import Aspect, Motion, Wishes, read_wishes, window_at
+from sandbox.video.motion import Aspect, ClipRequest, Motion, parse_prompt, window_at
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from sandbox.video.motion import Aspect, Motion, Wishes, read_wishes, window_at
     ],
 )
 def test_length(text: str, seconds: float | None) -> None:
-    assert read_wishes(text).seconds == seconds
+    assert parse_prompt(text).seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_length(text: str, seconds: float | None) -> None:
     ],
 )
 def test_aspect(text: str, aspect: Aspect | None) -> None:
-    assert read_wishes(text).aspect == aspect
+    assert parse_prompt(text).aspect == aspect
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_aspect(text: str, aspect: Aspect | None) -> None:
     ],
 )
 def test_motion(text: str, motion: Motion | None) -> None:
-    assert read_wishes(text).motion == motion
+    assert parse_prompt(text).motion == motion
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_motion(text: str, motion: Motion | None) -> None:
     ],
 )
 def test_title(text: str, title: str | None) -> None:
-    assert read_wishes(text).title == title
+    assert parse_prompt(text).title == title
 
 
 def test_later_wishes_win_and_keep_the_rest() -> None:
-    first = read_wishes("10 seconds, vertical, pan left")
-    assert read_wishes("make it 5 seconds").over(first) == Wishes(
+    first = parse_prompt("10 seconds, vertical, pan left")
+    assert parse_prompt("make it 5 seconds").with_defaults(first) == ClipRequest(
         seconds=5.0, aspect=Aspect.PORTRAIT, motion=Motion.PAN_LEFT
     )
 

@@ -11,12 +11,12 @@ import aiohttp
 import httpx
 import pytest
 
-from sandbox.agent.script import HEARTBEATS
-from sandbox.options import Span
+from sandbox.agent.events import HEARTBEATS
+from sandbox.options import DurationRange
 from tests.unit.sandbox.api import Api, events, said
 from tests.unit.sandbox.conftest import QUICK, Start
 
-SLOW = replace(QUICK, stream_seconds=Span(30.0, 30.0))
+SLOW = replace(QUICK, stream_seconds=DurationRange(30.0, 30.0))
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def test_title_of_the_prompt_becomes_a_track(api: Api) -> None:
 
 
 def test_all_forms_of_heartbeat(start: Start) -> None:
-    api = start(replace(QUICK, stream_seconds=Span(0.3, 0.3)))
+    api = start(replace(QUICK, stream_seconds=DurationRange(0.3, 0.3)))
     stream = api.message(api.prepared()).content
     assert all(heartbeat in stream for heartbeat in HEARTBEATS)
 
@@ -78,7 +78,9 @@ def test_silent_edit_closes_without_text_and_still_works(start: Start) -> None:
 
 
 def test_silent_edits_fall_by_seed(start: Start) -> None:
-    quick = replace(QUICK, stream_seconds=Span(0.0, 0.0), price=0, edit_price=0, silent_ratio=0.3)
+    quick = replace(
+        QUICK, stream_seconds=DurationRange(0.0, 0.0), price=0, edit_price=0, silent_ratio=0.3
+    )
     outcomes = []
     for seed in (7, 7, 8):
         api = start(replace(quick, seed=seed))
@@ -120,7 +122,7 @@ def test_second_message_while_one_runs_is_refused(start: Start) -> None:
 
 def test_client_that_leaves_cancels_the_run_and_pays(start: Start) -> None:
     """It is noticed at once, not when something is next written."""
-    api = start(replace(SLOW, stream_seconds=Span(1e5, 1e5), heartbeat_seconds=1e5))
+    api = start(replace(SLOW, stream_seconds=DurationRange(1e5, 1e5), heartbeat_seconds=1e5))
     session = api.prepared()
     with open_stream(api, session):
         pass

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sandbox.video.caption import can_draw, make_caption, opacity_at
-from sandbox.video.clip import FilmStoppedError, Shot, frame_size, make_film
+from sandbox.video.clip import ClipSpec, RenderStoppedError, frame_size, render_clip
 from sandbox.video.motion import Aspect, Motion
-from sandbox.video.picture import fit, leaning, open_picture
+from sandbox.video.picture import fit, natural_aspect, open_picture
 
 DARK = 40
 
 
-def shot(picture: Path | None, **told: object) -> Shot:
+def spec(picture: Path | None, **told: object) -> ClipSpec:
     usual = {
         "picture_sha256": "",
         "seconds": 2.0,
@@ -25,7 +25,7 @@ def shot(picture: Path | None, **told: object) -> Shot:
         "title": None,
         "short_side": 108,
     }
-    return Shot(picture=picture, **{**usual, **told})  # type: ignore[arg-type]
+    return ClipSpec(picture=picture, **{**usual, **told})  # type: ignore[arg-type]
 
 
 def lumas(film: Path) -> list[Image.Image]:
@@ -39,7 +39,7 @@ def lumas(film: Path) -> list[Image.Image]:
         ]  # fmt: skip
 
 
-def centre(luma: Image.Image) -> tuple[float, float]:
+def center(luma: Image.Image) -> tuple[float, float]:
     """Where the light is, to a fraction of a pixel."""
     bright = luma.point([max(0, level - 60) for level in range(256)]).tobytes()
     weight = sum(bright)
@@ -82,7 +82,7 @@ def test_full_size(aspect: Aspect, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("aspect", Aspect)
 def test_clip_is_what_players_expect(tmp_path: Path, aspect: Aspect) -> None:
     film = tmp_path / "film.mp4"
-    make_film(shot(dot(tmp_path), aspect=aspect, seconds=1.5), film, Event())
+    render_clip(spec(dot(tmp_path), aspect=aspect, seconds=1.5), film, Event())
     with av.open(film) as container:
         (stream,) = container.streams
         assert isinstance(stream, av.VideoStream)
@@ -100,8 +100,8 @@ def test_clip_is_what_players_expect(tmp_path: Path, aspect: Aspect) -> None:
 def test_motion_is_smooth_below_a_pixel(tmp_path: Path, motion: Motion) -> None:
     """Cropping at whole pixels stands still, then jumps by one: that is what this would find."""
     film = tmp_path / "film.mp4"
-    make_film(shot(dot(tmp_path), motion=motion, seconds=4.0), film, Event())
-    path = [centre(luma) for luma in lumas(film)]
+    render_clip(spec(dot(tmp_path), motion=motion, seconds=4.0), film, Event())
+    path = [center(luma) for luma in lumas(film)]
     for axis in (0, 1):
         steps = [after[axis] - before[axis] for before, after in pairwise(path)]
         jerks = [abs(after - before) for before, after in pairwise(steps)]
@@ -116,7 +116,7 @@ def test_push_in_grows_the_subject_and_pull_out_shrinks_it(tmp_path: Path) -> No
     areas = {}
     for motion in (Motion.PUSH_IN, Motion.PULL_OUT):
         film = tmp_path / f"{motion}.mp4"
-        make_film(shot(dot(tmp_path), motion=motion), film, Event())
+        render_clip(spec(dot(tmp_path), motion=motion), film, Event())
         frames = lumas(film)
         areas[motion] = [sum(frames[end].histogram()[128:]) for end in (0, -1)]
     grown, shrunk = areas[Motion.PUSH_IN], areas[Motion.PULL_OUT]
@@ -126,7 +126,7 @@ def test_push_in_grows_the_subject_and_pull_out_shrinks_it(tmp_path: Path) -> No
 
 def test_circle_stays_a_circle(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
-    make_film(shot(dot(tmp_path, (800, 450)), aspect=Aspect.SQUARE), film, Event())
+    render_clip(spec(dot(tmp_path, (800, 450)), aspect=Aspect.SQUARE), film, Event())
     box = lumas(film)[30].point([0] * 128 + [255] * 128).getbbox()
     assert box is not None
     assert abs((box[2] - box[0]) - (box[3] - box[1])) <= 1
@@ -156,7 +156,7 @@ def test_nearly_fitting_picture_is_cropped() -> None:
     ],
 )
 def test_own_leaning(size: tuple[int, int], aspect: Aspect) -> None:
-    assert leaning(*size) is aspect
+    assert natural_aspect(*size) is aspect
 
 
 def test_picture_is_turned_upright_and_flattened(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_picture_is_turned_upright_and_flattened(tmp_path: Path) -> None:
 
 def test_title_fades_in_and_goes(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
-    make_film(shot(None, title="Urban Dreams", seconds=4.0, short_side=180), film, Event())
+    render_clip(spec(None, title="Urban Dreams", seconds=4.0, short_side=180), film, Event())
     frames = lumas(film)
     lower = (0, 120, 320, 180)
     white = [sum(frames[at].crop(lower).histogram()[215:]) for at in (0, 45, 110)]
@@ -197,14 +197,14 @@ def test_opacity() -> None:
 
 
 def test_equal_shots_have_equal_keys(tmp_path: Path) -> None:
-    one = shot(tmp_path / "a", picture_sha256="x")
-    assert one.key == shot(tmp_path / "b", picture_sha256="x").key
-    assert one.key != shot(tmp_path / "a", picture_sha256="x", seconds=3.0).key
+    one = spec(tmp_path / "a", picture_sha256="x")
+    assert one.key == spec(tmp_path / "b", picture_sha256="x").key
+    assert one.key != spec(tmp_path / "a", picture_sha256="x", seconds=3.0).key
 
 
 def test_film_is_given_up_at_once(tmp_path: Path) -> None:
     stop = Event()
     stop.set()
-    with pytest.raises(FilmStoppedError):
-        make_film(shot(dot(tmp_path)), tmp_path / "film.mp4", stop)
+    with pytest.raises(RenderStoppedError):
+        render_clip(spec(dot(tmp_path)), tmp_path / "film.mp4", stop)
     assert [path.name for path in tmp_path.iterdir()] == ["dot.png"]

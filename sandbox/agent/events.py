@@ -14,7 +14,7 @@ HEARTBEATS = (b"data: heartbeat\n\n", b"data:\n\n", b"event: heartbeat\n\n", b":
 _AUTHOR = "nemo_agent"
 
 
-class Voice(StrEnum):
+class ReplyStyle(StrEnum):
     """How a message turns out, as its stream tells it."""
 
     PLAIN = "plain"
@@ -24,7 +24,7 @@ class Voice(StrEnum):
     QUESTION = "question"
 
 
-class Stage(StrEnum):
+class DraftStage(StrEnum):
     """What has happened to the draft by then."""
 
     RAW = "raw"
@@ -32,7 +32,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class TimedEvent:
     """A moment of a stream.
 
     Attributes:
@@ -43,33 +43,35 @@ class Beat:
 
     share: float
     data: bytes
-    stage: Stage | None = None
+    stage: DraftStage | None = None
 
 
-class Script:
+class EventWriter:
     """The events of one message."""
 
     def __init__(self) -> None:
         self._invocation = f"e-{uuid.uuid4().hex[:8]}"
 
-    def beats(self, voice: Voice, clip: Clip) -> list[Beat]:
+    def beats(self, style: ReplyStyle, clip: Clip) -> list[TimedEvent]:
         """The whole story of a message.
 
         Args:
-            voice: How it turns out.
+            style: How it turns out.
             clip: What it is about.
 
         Returns:
             Beats in order of time; the last one is at the end of the stream.
         """
-        opening = [Beat(0.0, self._thought(f"The user wants {clip.seconds:g} seconds of motion."))]
-        if voice is not Voice.SILENT:
+        opening = [
+            TimedEvent(0.0, self._thought(f"The user wants {clip.seconds:g} seconds of motion."))
+        ]
+        if style is not ReplyStyle.SILENT:
             opening += self._spoken(0.02, ("I will ", "animate the ", "picture with a slow move."))
-        if voice is Voice.QUESTION:
+        if style is ReplyStyle.QUESTION:
             asked = "Which length do you want: 5, 10 or 15 seconds?"
-            return [*opening, Beat(1.0, self._text(asked))]
-        work = self._work(clip, spoken=voice is not Voice.SILENT)
-        return [*opening, *work, *self._closing(voice, clip)]
+            return [*opening, TimedEvent(1.0, self._text(asked))]
+        work = self._work(clip, spoken=style is not ReplyStyle.SILENT)
+        return [*opening, *work, *self._closing(style, clip)]
 
     def error(self, *, raw: bool) -> bytes:
         """A crash behind the stream; raw is the older form, which is not JSON."""
@@ -88,13 +90,13 @@ class Script:
         """A failure on the model's side."""
         return self._event({"errorCode": "RESOURCE_EXHAUSTED", "errorMessage": "Out of quota"})
 
-    def _work(self, clip: Clip, *, spoken: bool) -> list[Beat]:
+    def _work(self, clip: Clip, *, spoken: bool) -> list[TimedEvent]:
         aim = {"prompt": clip.name, "duration": round(clip.seconds)}
         editing: list[dict[str, Any]] = [{"text": "Adding music."}] if spoken else []
         editing.append(_call("fc-2", "edit_multitrack_draft", {"bgm": MUSIC}))
         raw_draft = {"t": [{"tt": 0, "sg": [{"d": round(clip.seconds * 1000)}]}]}
         return [
-            Beat(
+            TimedEvent(
                 0.08,
                 self._content(
                     "model",
@@ -102,37 +104,42 @@ class Script:
                     {"longRunningToolIds": ["fc-1"]},
                 ),
             ),
-            Beat(0.6, self._content("user", [_response("fc-1", "generate_video")]), Stage.RAW),
-            Beat(0.62, self._content("model", editing)),
-            Beat(
+            TimedEvent(
+                0.6, self._content("user", [_response("fc-1", "generate_video")]), DraftStage.RAW
+            ),
+            TimedEvent(0.62, self._content("model", editing)),
+            TimedEvent(
                 0.9,
                 self._content("user", [_response("fc-2", "edit_multitrack_draft")]),
-                Stage.FINISHED,
+                DraftStage.FINISHED,
             ),
-            Beat(0.92, self._event({}, {"draft": raw_draft})),
+            TimedEvent(0.92, self._event({}, {"draft": raw_draft})),
         ]
 
-    def _closing(self, voice: Voice, clip: Clip) -> list[Beat]:
+    def _closing(self, style: ReplyStyle, clip: Clip) -> list[TimedEvent]:
         ready = f"Your clip is ready: {clip.seconds:g} seconds with {MUSIC} music."
-        match voice:
-            case Voice.SILENT:
+        match style:
+            case ReplyStyle.SILENT:
                 return []
-            case Voice.GUI:
+            case ReplyStyle.GUI:
                 told = (
                     f"{ready} Click the Export button to download it, or open the Timeline panel "
                     "to preview in timeline. 点击“导出”按钮即可下载。"
                 )
-                return [Beat(1.0, self._text(told))]
-            case Voice.TRAILING:
+                return [TimedEvent(1.0, self._text(told))]
+            case ReplyStyle.TRAILING:
                 trouble = "I encountered a temporary issue. Please try again later."
-                return [Beat(0.98, self._text(ready)), Beat(1.0, self._text(trouble))]
+                return [TimedEvent(0.98, self._text(ready)), TimedEvent(1.0, self._text(trouble))]
             case _:
-                return [Beat(1.0, self._text(ready))]
+                return [TimedEvent(1.0, self._text(ready))]
 
-    def _spoken(self, share: float, pieces: tuple[str, ...]) -> list[Beat]:
+    def _spoken(self, share: float, pieces: tuple[str, ...]) -> list[TimedEvent]:
         partial = {"partial": True}
-        told = [Beat(share, self._content("model", [{"text": piece}], partial)) for piece in pieces]
-        return [*told, Beat(share + 0.02, self._text("".join(pieces)))]
+        told = [
+            TimedEvent(share, self._content("model", [{"text": piece}], partial))
+            for piece in pieces
+        ]
+        return [*told, TimedEvent(share + 0.02, self._text("".join(pieces)))]
 
     def _thought(self, text: str) -> bytes:
         return self._content("model", [{"text": text, "thought": True}], {"partial": True})

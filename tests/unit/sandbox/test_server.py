@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.options import Span, parse
+from sandbox.options import DurationRange, parse
 from tests.unit.sandbox.api import TOKEN, Api, picture
 
 
@@ -72,7 +72,7 @@ def test_arguments() -> None:
     options = parse(
         ["--stream-seconds", "0.5-2", "--account", "nmv_usr_a=b=500", "--account", "nmv_usr_b=7"]
     )
-    assert options.stream_seconds == Span(0.5, 2.0)
+    assert options.stream_seconds == DurationRange(0.5, 2.0)
     tokens = [grant.token.get_secret_value() for grant in options.accounts]
     assert (tokens, options.accounts[0].credits) == (["nmv_usr_a=b", "nmv_usr_b"], 500)
     assert "nmv_usr" not in repr(options)
