@@ -31,7 +31,7 @@ from redis.exceptions import RedisError
 from tests.faults.evidence import Evidence, Sample, gather, sample
 from tests.faults.invariants import violations
 from tests.faults.plan import Plan
-from tests.faults.proxy import Mood, Proxy
+from tests.faults.proxy import Condition, Proxy
 from tests.faults.report import Run, show
 from tests.faults.takeovers import Outage
 from tests.support.processes import Process, Sandbox, Worker
@@ -44,23 +44,23 @@ from worker.ledger.model.submissions import NewJob
 
 TOKEN: Final = "nmv_usr_registered_for_the_campaign"
 WORKERS: Final = 6
-STANDING: Final = 3
+MINIMUM_READY: Final = 3
 """No fault ends or freezes a worker while only so many are ready: somebody must be there to
 take over, or it is the start of Celery that is measured."""
-LEASE: Final = 9.0
+LEASE_SECONDS: Final = 9.0
 """The shortest whose third is still a patience with Redis that settings allow: all waits stand to
 each other as they do by default."""
 LOOP_SECONDS: Final = 0.2
 DISTURBED_SECONDS: Final = 2.0
 HALF_OPEN_SECONDS: Final = 12.0
-RECONNECT_SECONDS: Final = LEASE / 3
+RECONNECT_SECONDS: Final = LEASE_SECONDS / 3
 """The patience with a silent Redis, after which a worker connects anew."""
 SETTLING_SECONDS: Final = 900
 WAKEUPS: Final = "rq.wakeups"
 
-SETTINGS: Final = {
+WORKER_SETTINGS: Final = {
     "REELQUEUE_CONCURRENCY": "24",
-    "REELQUEUE_LEASE_SECONDS": f"{LEASE:g}",
+    "REELQUEUE_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
     "REELQUEUE_TICK_SECONDS": "0.1",
     "REELQUEUE_BALANCE_SECONDS": "5",
     "REELQUEUE_RENDER_POLL_SECONDS": "0.5",
@@ -70,11 +70,11 @@ SETTINGS: Final = {
     "REELQUEUE_STREAM_IDLE_SECONDS": "5",
     "REELQUEUE_RATE_LIMIT_SECONDS": "0.5",
 }
-SANDBOX: Final = (
+SANDBOX_FLAGS: Final = (
     *("--stream-seconds", "0.5-2", "--heartbeat-seconds", "0.1", "--render-seconds", "0.4"),
     *("--clip-height", "96", "--silent-ratio", "0.3", "--break-ratio", "0.03"),
 )
-UNRULY: Final = (
+API_FAULTS: Final = (
     {"call": "message", "action": "question", "ratio": 0.02},
     {"call": "message", "action": "refuse", "code": 429, "ratio": 0.01},
     {"call": "session", "action": "refuse", "code": 503, "ratio": 0.02},
@@ -91,7 +91,7 @@ class Campaign:
         self.plan = plan
         self.rng = random.Random(plan.seed)
         self.folder = folder
-        self.given: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
         self.samples: list[Sample] = []
         self.inputs: dict[str, str] = {}
         self.outages: list[Outage] = []
@@ -99,11 +99,11 @@ class Campaign:
         self.released = 0
         self.began = time.monotonic()
         self._pause = threading.Event()
-        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._scheduled: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._workers: list[Process] = []
         self._frozen: list[Process] = []
-        self._leaving: list[Process] = []
+        self._terminating: list[Process] = []
         self._all: list[Process] = []
         self._numbers = itertools.count(1)
 
@@ -111,14 +111,14 @@ class Campaign:
         stack.callback(self.valkey.stop)
         self.redis = Redis.from_url(self.valkey.url, decode_responses=True, socket_timeout=2)
         stack.callback(self.redis.close)
-        self.ledger = Ledger(self.redis, "rq", lease_seconds=LEASE)
+        self.ledger = Ledger(self.redis, "rq", lease_seconds=LEASE_SECONDS)
         self.sandbox = Sandbox(
             folder / "sandbox",
-            *("--account", f"{TOKEN}=100000000", "--seed", str(plan.seed), *SANDBOX),
+            *("--account", f"{TOKEN}=100000000", "--seed", str(plan.seed), *SANDBOX_FLAGS),
         )
         stack.callback(self.sandbox.stop)
-        self.sandbox.misbehave(*UNRULY)
-        self.lines = {
+        self.sandbox.misbehave(*API_FAULTS)
+        self.proxies = {
             "Redis": stack.enter_context(Proxy(self.valkey.port)),
             "API": stack.enter_context(Proxy(int(self.sandbox.url.rpartition(":")[2]))),
         }
@@ -129,10 +129,10 @@ class Campaign:
         self.celery.conf.broker_transport_options = {"socket_timeout": 2}
         stack.callback(self.celery.close)
         self.env = {
-            **SETTINGS,
-            "NEMO_API_URL": f"http://127.0.0.1:{self.lines['API'].port}",
+            **WORKER_SETTINGS,
+            "NEMO_API_URL": f"http://127.0.0.1:{self.proxies['API'].port}",
             "NEMO_TOKEN": TOKEN,
-            "REDIS_URL": f"redis://127.0.0.1:{self.lines['Redis'].port}/0",
+            "REDIS_URL": f"redis://127.0.0.1:{self.proxies['Redis'].port}/0",
             "REELQUEUE_MEDIA_URL": (folder / "media").as_uri(),
             "REELQUEUE_OUTPUT_URL": self.output.as_uri(),
             "REELQUEUE_MEDIA_ROOTS": str(folder),
@@ -153,30 +153,30 @@ class Campaign:
 
     def run(self) -> None:
         """Submit and strike until the time is over, then let everything settle."""
-        self._staff()
+        self._replace_workers()
         wait_until(lambda: len(self._ready()) == WORKERS, "the first workers", 120)
         self.began = time.monotonic()
-        for at, name in self.plan.deck(self.rng):
-            self._at(at, lambda name=name: self._strike(name))  # type: ignore[misc]
-        while self.elapsed < self.plan.seconds or self._later:
-            self._staff()
-            while self._later and self._later[0][0] <= self.elapsed:
-                heapq.heappop(self._later)[2]()
+        for at, name in self.plan.schedule(self.rng):
+            self._at(at, lambda name=name: self._inject(name))  # type: ignore[misc]
+        while self.elapsed < self.plan.seconds or self._scheduled:
+            self._replace_workers()
+            while self._scheduled and self._scheduled[0][0] <= self.elapsed:
+                heapq.heappop(self._scheduled)[2]()
             with suppress(RedisError, OperationalError):
                 self._submit()
-                self._double()
-                self._drop()
+                self._duplicate_wakeups()
+                self._drop_wakeups()
                 self.samples.append(sample(self.ledger))
             self._pause.wait(LOOP_SECONDS)
         self._settle()
 
     def _settle(self) -> None:
-        for line in self.lines.values():
-            line.feel(Mood.WELL)
-            line.cut()
+        for proxy in self.proxies.values():
+            proxy.set_condition(Condition.WELL)
+            proxy.cut()
 
         def settled() -> bool:
-            self._staff()
+            self._replace_workers()
             try:
                 self._submit()
                 self._release_poisoned()
@@ -191,7 +191,7 @@ class Campaign:
             wait_until(settled, "every job to end", SETTLING_SECONDS)
         except AssertionError as error:
             self.broken.append(f"settling: {error}: {self.ledger.counts()[0]}")
-        for worker in self._leaving:
+        for worker in self._terminating:
             code = worker.wait(120)
             # One that was told before it listened for the word has had no work yet.
             if code and not (code == -signal.SIGTERM and " ready." not in worker.text()):
@@ -216,28 +216,28 @@ class Campaign:
             self.ledger.submit(NewJob(id=job_id, payload=payload, fingerprint=job_id))
             self.inputs[job_id] = hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def _double(self) -> None:
+    def _duplicate_wakeups(self) -> None:
         """Deliver hints for jobs on the agenda two to five times."""
-        wanted = int(self.plan.doubled * self._share)
-        while self.given["hints doubled"] < wanted:
+        wanted = int(self.plan.duplicated * self._share)
+        while self.injected["wake-up messages duplicated"] < wanted:
             found = self.redis.zrandmember(self.ledger.key("agenda"))
             if found is None:
                 return
             for _ in range(self.rng.randint(2, 5)):
                 self.celery.send_task("tasks.render", args=[found], queue=WAKEUPS, retry=False)
-                self.given["hints doubled"] += 1
+                self.injected["wake-up messages duplicated"] += 1
 
-    def _drop(self) -> None:
-        """Take hints out of the queue, when there are some."""
+    def _drop_wakeups(self) -> None:
+        """Take hints out of the queue, when there are any."""
         wanted = int(self.plan.dropped * self._share)
-        while self.given["hints dropped"] < wanted:
+        while self.injected["wake-up messages dropped"] < wanted:
             if self.redis.rpop(WAKEUPS) is None:
                 return
-            self.given["hints dropped"] += 1
+            self.injected["wake-up messages dropped"] += 1
 
     # --- workers ---------------------------------------------------------------------------
 
-    def _staff(self) -> None:
+    def _replace_workers(self) -> None:
         """See that nobody ended unasked, and start workers for those that went."""
         for worker in list(self._workers):
             if not worker.alive:
@@ -261,24 +261,24 @@ class Campaign:
         return [worker for worker in awake if " ready." in worker.text()]
 
     def _end_workers(self) -> None:
-        for worker in self._workers + self._leaving:
+        for worker in self._workers + self._terminating:
             worker.stop()
         self._workers.clear()
 
     # --- faults ----------------------------------------------------------------------------
 
     def _at(self, moment: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._later, (moment, next(self._order), action))
+        heapq.heappush(self._scheduled, (moment, next(self._order), action))
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._at(self.elapsed + seconds, action)
 
-    def _strike(self, name: str) -> None:
+    def _inject(self, name: str) -> None:
         ready = self._ready()
-        if "of a worker" in name and len(ready) <= STANDING:
-            self._after(LOOP_SECONDS, lambda: self._strike(name))
+        if "of a worker" in name and len(ready) <= MINIMUM_READY:
+            self._after(LOOP_SECONDS, lambda: self._inject(name))
             return
-        self.given[name] += 1
+        self.injected[name] += 1
         self._note_outage(name)
         side, _, how = name.partition(": connections ")
         match name:
@@ -289,13 +289,13 @@ class Campaign:
             case "SIGTERM of a worker":
                 worker = self.rng.choice(ready)
                 self._workers.remove(worker)
-                self._leaving.append(worker)
+                self._terminating.append(worker)
                 worker.terminate()
             case "SIGSTOP of a worker, longer than its lease":
                 worker = self.rng.choice(ready)
                 worker.freeze()
                 self._frozen.append(worker)
-                self._after(LEASE * self.rng.uniform(1.2, 2), lambda: self._thaw(worker))
+                self._after(LEASE_SECONDS * self.rng.uniform(1.2, 2), lambda: self._resume(worker))
             case "Valkey killed and restarted":
                 self.valkey.resume()
                 self.valkey.stop()
@@ -309,7 +309,7 @@ class Campaign:
                 self._point_output(nowhere)
                 self._after(1.5, lambda: self._point_output(self.store))
             case _:
-                self._disturb(self.lines[side], how)
+                self._disturb(self.proxies[side], how)
 
     def _note_outage(self, name: str) -> None:
         """Note how long a fault keeps workers from Redis: till they have connected anew."""
@@ -326,19 +326,19 @@ class Campaign:
             now = time.time()
             self.outages.append(Outage(now, now + lasts[name] + RECONNECT_SECONDS))
 
-    def _disturb(self, line: Proxy, how: str) -> None:
+    def _disturb(self, proxy: Proxy, how: str) -> None:
         match how:
             case "cut" | "reset":
-                line.cut(reset=how == "reset")
+                proxy.cut(reset=how == "reset")
             case "slow" | "sliced":
-                line.feel(Mood(how))
-                self._after(DISTURBED_SECONDS, lambda: line.feel(Mood.WELL))
+                proxy.set_condition(Condition(how))
+                self._after(DISTURBED_SECONDS, lambda: proxy.set_condition(Condition.WELL))
             case "half-open":
-                line.feel(Mood.HALF_OPEN)
-                self._after(DISTURBED_SECONDS, lambda: line.feel(Mood.WELL))
-                self._after(HALF_OPEN_SECONDS, lambda: line.cut(reset=True))
+                proxy.set_condition(Condition.HALF_OPEN)
+                self._after(DISTURBED_SECONDS, lambda: proxy.set_condition(Condition.WELL))
+                self._after(HALF_OPEN_SECONDS, lambda: proxy.cut(reset=True))
 
-    def _thaw(self, worker: Process) -> None:
+    def _resume(self, worker: Process) -> None:
         self._frozen.remove(worker)
         if worker.alive:
             worker.thaw()
@@ -355,7 +355,7 @@ class Campaign:
         """What both sides have noted."""
         outside = self.sandbox.ledger_without_requests()
         hits = sum(worker.text().count(": full\n") for worker in self._all)
-        self.given["disk full while a clip or a poster was written"] = hits
+        self.injected["disk full while a clip or a poster was written"] = hits
         return gather(self.ledger, outside, self.store, self.inputs, self.samples)
 
 
@@ -368,16 +368,16 @@ def main() -> None:
     add("--jobs", type=int, default=500)
     add("--kills", type=int, default=50)
     add("--restarts", type=int, default=10)
-    add("--doubled", type=int, default=1000)
+    add("--duplicated", type=int, default=1000)
     add("--dropped", type=int, default=50)
     add("--frozen", type=float, default=6, help="seconds that Valkey stands still")
-    add("--spare", action="append", default=[], metavar="WORD", help="give no faults named so")
+    add("--exclude", action="append", default=[], metavar="WORD", help="give no faults named so")
     add("--keep", type=Path, help="a folder that stays, with every log")
     asked = vars(parser.parse_args())
     keep: Path | None = asked.pop("keep")
     if asked["seed"] is None:
         asked["seed"] = random.SystemRandom().randrange(10**6)
-    plan = Plan(spared=tuple(asked.pop("spare")), **asked)
+    plan = Plan(excluded=tuple(asked.pop("exclude")), **asked)
     print(f"seed {plan.seed}", flush=True)  # noqa: T201 - it must be known if all else fails
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
@@ -387,7 +387,12 @@ def main() -> None:
         evidence = campaign.evidence()
         broken = [*campaign.broken, *violations(evidence)]
         run = Run(
-            plan.seed, campaign.elapsed, LEASE, campaign.given, campaign.released, campaign.outages
+            plan.seed,
+            campaign.elapsed,
+            LEASE_SECONDS,
+            campaign.injected,
+            campaign.released,
+            campaign.outages,
         )
         show(run, evidence, broken)
     sys.exit(1 if broken else 0)

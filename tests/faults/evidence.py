@@ -54,7 +54,7 @@ class Evidence:
     samples: Sequence["Sample"] = ()
 
     def in_state(self, *states: State) -> dict[str, Fields]:
-        """The records that are in one of some states."""
+        """The records that are in one of the given states."""
         return {job_id: job for job_id, job in self.jobs.items() if job["state"] in states}
 
 

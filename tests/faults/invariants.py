@@ -29,7 +29,7 @@ def turns(job: Fields) -> list[str]:
     return [call for n in numbers if (call := job.get(f"call:{n}"))]
 
 
-def paid_once_a_turn(evidence: Evidence) -> Iterator[str]:
+def paid_once_per_turn(evidence: Evidence) -> Iterator[str]:
     """No picture has more messages than its job has turns with a call."""
     sent = Counter(m["image_sha256"] for m in evidence.messages if m["outcome"] != "refused")
     allowed = {evidence.inputs.get(job_id): turns(job) for job_id, job in evidence.jobs.items()}
@@ -39,7 +39,7 @@ def paid_once_a_turn(evidence: Evidence) -> Iterator[str]:
             yield f"picture {picture[:12]}: {number} paid messages, {len(calls)} turns"
 
 
-def turns_open_as_said(evidence: Evidence) -> Iterator[str]:
+def later_turns_have_a_reason(evidence: Evidence) -> Iterator[str]:
     """A later turn stands only behind a question or a person's decision; «paid» counts calls."""
     for job_id, job in evidence.jobs.items():
         for number in range(1, int(job["turn"])):
@@ -56,7 +56,7 @@ def messages_never_overlap(evidence: Evidence) -> Iterator[str]:
             yield f"session {message['session_id']}: two messages at once"
 
 
-def every_job_is_there(evidence: Evidence) -> Iterator[str]:
+def no_job_is_lost(evidence: Evidence) -> Iterator[str]:
     """Each job that was submitted has a record, and there is no other."""
     for job_id in evidence.inputs.keys() - evidence.jobs.keys():
         yield f"{job_id}: lost"
@@ -64,7 +64,7 @@ def every_job_is_there(evidence: Evidence) -> Iterator[str]:
         yield f"{job_id}: never submitted"
 
 
-def every_job_stands_in_one_place(evidence: Evidence) -> Iterator[str]:
+def every_job_is_in_one_place(evidence: Evidence) -> Iterator[str]:
     """A job is in exactly one of: a flow, the agenda, a held set, an end."""
     places = Counter(
         [
@@ -81,7 +81,7 @@ def every_job_stands_in_one_place(evidence: Evidence) -> Iterator[str]:
         yield f"{job_id}: queued, but there is no record"
 
 
-def nothing_is_left_running(evidence: Evidence) -> Iterator[str]:
+def no_job_is_left_running(evidence: Evidence) -> Iterator[str]:
     """Each job has ended or is held with a reason, a sentence and a way out; nobody owns it."""
     for job_id, job in evidence.in_state(State.QUEUED, *RUNNING).items():
         yield f"{job_id}: still {job['state']}"
@@ -106,7 +106,7 @@ def counters_add_up(evidence: Evidence) -> Iterator[str]:
             yield f"sample {number}: {dict(moment.counts)} of {moment.jobs} jobs"
 
 
-def money_is_given_back(evidence: Evidence) -> Iterator[str]:
+def reservations_are_released(evidence: Evidence) -> Iterator[str]:
     """No slot is kept, the sum of reservations is theirs, and it never passed the balance."""
     for call in evidence.slots:
         yield f"call {call}: still takes a slot"
@@ -119,7 +119,7 @@ def money_is_given_back(evidence: Evidence) -> Iterator[str]:
                 yield f"sample {number}: {account} has reserved {-headroom:g} more than it has"
 
 
-def finished_work_is_found(evidence: Evidence) -> Iterator[str]:
+def finished_messages_are_recognized(evidence: Evidence) -> Iterator[str]:
     """What a message has made is never given up: its job is no unknown outcome."""
     made = {m["image_sha256"] for m in evidence.messages if m["outcome"] in _FINISHED}
     for job_id, job in evidence.in_state(State.HELD, State.FAILED).items():
@@ -143,7 +143,7 @@ def finished_renders_are_delivered(evidence: Evidence) -> Iterator[str]:
             yield f"session {session}: rendered, but no job of it succeeded"
 
 
-def clips_are_whole(evidence: Evidence) -> Iterator[str]:
+def clips_match_their_records(evidence: Evidence) -> Iterator[str]:
     """Under a final name lies the clip of the record, and nothing else."""
     recorded = {}
     for job_id, job in evidence.in_state(State.SUCCEEDED).items():
@@ -157,7 +157,7 @@ def clips_are_whole(evidence: Evidence) -> Iterator[str]:
             yield f"{key}: {evidence.clips.get(key)} in the store, {recorded.get(key)} on record"
 
 
-def the_world_was_told(evidence: Evidence) -> Iterator[str]:
+def notifications_are_sent(evidence: Evidence) -> Iterator[str]:
     """The outbox is empty, and each job's Celery result says how it stands."""
     for entry in evidence.outbox:
         yield f"{entry}: still to be told"
@@ -167,26 +167,26 @@ def the_world_was_told(evidence: Evidence) -> Iterator[str]:
             yield f"{job_id}: {job['state']}, told as {evidence.results.get(job_id)}"
 
 
-def tokens_stay_home(evidence: Evidence) -> Iterator[str]:
+def no_token_on_download_links(evidence: Evidence) -> Iterator[str]:
     """No token was sent along with a download link."""
     if evidence.tokens_on_links:
         yield f"{evidence.tokens_on_links} downloads carried a token"
 
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
-    paid_once_a_turn,
-    turns_open_as_said,
+    paid_once_per_turn,
+    later_turns_have_a_reason,
     messages_never_overlap,
-    every_job_is_there,
-    every_job_stands_in_one_place,
-    nothing_is_left_running,
+    no_job_is_lost,
+    every_job_is_in_one_place,
+    no_job_is_left_running,
     counters_add_up,
-    money_is_given_back,
-    finished_work_is_found,
+    reservations_are_released,
+    finished_messages_are_recognized,
     finished_renders_are_delivered,
-    clips_are_whole,
-    the_world_was_told,
-    tokens_stay_home,
+    clips_match_their_records,
+    notifications_are_sent,
+    no_token_on_download_links,
 )
 
 

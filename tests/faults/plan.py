@@ -14,35 +14,35 @@ class Plan:
     jobs: int
     kills: int
     restarts: int
-    doubled: int
+    duplicated: int
     dropped: int
     frozen: float
     """Seconds that Valkey stands still."""
-    spared: tuple[str, ...] = ()
-    """Words: faults with one of them in their names are not given."""
+    excluded: tuple[str, ...] = ()
+    """Words: faults with one of them in their names are not injected."""
 
-    def deck(self, rng: random.Random) -> Iterator[tuple[float, str]]:
+    def schedule(self, rng: random.Random) -> Iterator[tuple[float, str]]:
         """The faults with their moments, in seconds from the start."""
-        some = max(1, self.kills // 10)
+        few = max(1, self.kills // 10)
         numbers = {
             "kill -9 of a worker": self.kills,
-            "SIGTERM of a worker": some,
-            "SIGSTOP of a worker, longer than its lease": some,
+            "SIGTERM of a worker": few,
+            "SIGSTOP of a worker, longer than its lease": few,
             "Valkey killed and restarted": self.restarts,
             "Valkey frozen": max(1, self.restarts // 10),
-            "output store failing": some,
+            "output store failing": few,
             **{
-                f"{side}: connections {how}": some
+                f"{side}: connections {how}": few
                 for side in ("Redis", "API")
                 for how in ("cut", "reset", "slow", "sliced", "half-open")
             },
         }
-        given = {
+        injected = {
             name: number
             for name, number in numbers.items()
-            if not any(word in name for word in self.spared)
+            if not any(word in name for word in self.excluded)
         }
-        for name, number in given.items():
+        for name, number in injected.items():
             for slot in range(number):
                 # One in each stretch of the time, so that all of it is hit.
                 yield (slot + rng.random()) * self.seconds / number, name

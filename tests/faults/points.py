@@ -31,36 +31,36 @@ LIMIT_SECONDS: Final = 120
 WAITING: Final = 4
 """Jobs that are kept on their way for each worker that is to die."""
 
-ANONYMOUS: Final = ("api.token",)
+ANONYMOUS_POINTS: Final = ("api.token",)
 """Points that only a house without registered tokens passes."""
-TELLING: Final = ("lease_receivers", "webhook_due", "webhook_sent", "release_receiver")
+WEBHOOK_POINTS: Final = ("lease_receivers", "webhook_due", "webhook_sent", "release_receiver")
 """Points that only a house with webhooks passes."""
 RECEIVERS: Final = 8
 """So many that one is free while others wait for the end of a dead worker's turn."""
-NAP_SECONDS: Final = 2.0
+PAUSE_SECONDS: Final = 2.0
 """So long that a worker is behind with its beats, and so short that it keeps most of its leases."""
 
 
 @dataclass(frozen=True, slots=True)
-class Provocation:
+class Trigger:
     """What makes a house pass a point that good days do not lead to.
 
     Attributes:
         faults: Of the stand-in.
-        naps: The victim is frozen now and then, so that it is overloaded as it wakes.
+        pauses: The victim is frozen now and then, so that it is overloaded as it wakes.
     """
 
     faults: Sequence[Mapping[str, object]] = ()
-    naps: bool = False
+    pauses: bool = False
 
 
-def refuse(call: str, code: int) -> Provocation:
+def refuse(call: str, code: int) -> Trigger:
     """A call that is refused now and then, as long as somebody is to die of it."""
-    return Provocation(({"call": call, "action": "refuse", "code": code, "ratio": 0.4},))
+    return Trigger(({"call": call, "action": "refuse", "code": code, "ratio": 0.4},))
 
 
-PROVOKED: Final[Mapping[str, Provocation]] = {
-    "decline": Provocation(naps=True),
+TRIGGERS: Final[Mapping[str, Trigger]] = {
+    "decline": Trigger(pauses=True),
     "release_paid": refuse("message", 429),
     "rate_limited": refuse("message", 429),
     "credits_refused": refuse("message", 2001),
@@ -69,10 +69,10 @@ PROVOKED: Final[Mapping[str, Provocation]] = {
     "commit.held": refuse("export", 402),
     "commit.failed": refuse("upload", 4001),
     # Long enough between claim and message for a person to change her mind.
-    "commit.cancelled": Provocation(
+    "commit.cancelled": Trigger(
         ({"call": "state", "action": "slow", "seconds": 1.0, "times": 20},)
     ),
-    "update_facts.render_submitted": Provocation(
+    "update_facts.render_submitted": Trigger(
         ({"call": "export", "action": "reset", "done": True, "ratio": 0.4},)
     ),
 }
@@ -85,26 +85,26 @@ class Victim:
     point: str
     passage: int
     process: Process
-    wakes_at: float = 0.0
+    resumes_at: float = 0.0
 
     @property
-    def provocation(self) -> Provocation:
+    def trigger(self) -> Trigger:
         """What leads it to its point."""
-        return PROVOKED.get(self.point.partition(":")[0], Provocation())
+        return TRIGGERS.get(self.point.partition(":")[0], Trigger())
 
-    def doze(self) -> None:
+    def pause_or_resume(self) -> None:
         """Let it sleep as long as a nap, be awake as long, and so on."""
         now = time.monotonic()
-        if now < self.wakes_at + NAP_SECONDS or " ready." not in self.process.text():
-            if now >= self.wakes_at:
+        if now < self.resumes_at + PAUSE_SECONDS or " ready." not in self.process.text():
+            if now >= self.resumes_at:
                 self.process.thaw()
             return
         self.process.freeze()
-        self.wakes_at = now + NAP_SECONDS
+        self.resumes_at = now + PAUSE_SECONDS
 
 
 @dataclass(slots=True)
-class Round:
+class KillRun:
     """All kills in one house."""
 
     house: House
@@ -131,10 +131,10 @@ class Round:
         return [
             *(f"{point}: never reached" for point in self.missed),
             *violations(evidence),
-            *self._untold(),
+            *self._missing_notifications(),
         ]
 
-    def _untold(self) -> list[str]:
+    def _missing_notifications(self) -> list[str]:
         """Ends that no receiver heard of."""
         if not self.receivers:
             return []
@@ -151,8 +151,8 @@ class Round:
     def _kill(self, victims: list[Victim]) -> None:
         """Keep the house busy until each of them has died."""
         for victim in victims:
-            if victim.provocation.faults:
-                self.house.sandbox.misbehave(*victim.provocation.faults)
+            if victim.trigger.faults:
+                self.house.sandbox.misbehave(*victim.trigger.faults)
             for _ in range(WAITING):
                 self._submit()
         cancels = any(victim.point.startswith("commit.cancelled") for victim in victims)
@@ -165,10 +165,10 @@ class Round:
                 self._submit()
             if cancels:
                 self._cancel_before_the_message()
-            self._mend()
+            self._clear_refusals()
             for victim in victims:
-                if victim.provocation.naps and victim.process.alive:
-                    victim.doze()
+                if victim.trigger.pauses and victim.process.alive:
+                    victim.pause_or_resume()
             return not any(victim.process.alive for victim in victims)
 
         try:
@@ -184,7 +184,7 @@ class Round:
             victim.process.stop()
         self.house.sandbox.behave()
 
-    def _mend(self) -> None:
+    def _clear_refusals(self) -> None:
         """As the owner would: what an account was refused does not stop the next point."""
         for account in self.house.redis.scan_iter("account:{rq}:*"):
             self.house.redis.hdel(account, "refused_at_base", "distrust")
@@ -208,7 +208,7 @@ class Round:
     def _finish(self) -> None:
         """A healthy worker takes over; what only waits for a word is released."""
         self.house.start_worker(**self.env)
-        self._mend()
+        self._clear_refusals()
 
         def settled() -> bool:
             for reason in set(Reason) - {Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST}:
@@ -230,7 +230,7 @@ def passages(names: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Scenario:
     """What a house is like in which some of the points are passed."""
 
     points: Sequence[str]
@@ -238,25 +238,25 @@ class Setting:
     env: Mapping[str, str] = field(default_factory=dict)
     receivers: int = 0
 
-    def kill(self, names: Sequence[str], folder: Path) -> tuple[Round, list[str]]:
-        """Kill at each of some points, and say what broke."""
+    def kill(self, names: Sequence[str], folder: Path) -> tuple[KillRun, list[str]]:
+        """Kill at each of the given points, and say what broke."""
         with ExitStack() as stack:
             house = House(folder, stack)
             house.open_sandbox(*self.flags)
             receivers = [stack.enter_context(webhook_receiver()) for _ in range(self.receivers)]
-            done = Round(house, self.env, receivers)
+            done = KillRun(house, self.env, receivers)
             return done, done.run(list(passages(names)))
 
 
-SETTINGS: Final = (
-    Setting([name for name in WORKER if name not in ANONYMOUS + TELLING]),
-    Setting(
-        ANONYMOUS,
+SCENARIOS: Final = (
+    Scenario([name for name in WORKER if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS]),
+    Scenario(
+        ANONYMOUS_POINTS,
         ("--anonymous-may-render", "--anonymous-credits", "100000", "--token-seconds", "2"),
         {"NEMO_TOKEN": ""},
     ),
-    Setting(
-        TELLING,
+    Scenario(
+        WEBHOOK_POINTS,
         env={"REELQUEUE_WEBHOOK_SECRET": SECRET, "REELQUEUE_PRIVATE_HOSTS": "127.0.0.1"},
         receivers=RECEIVERS,
     ),
@@ -273,10 +273,10 @@ def main() -> None:
     broken, killed, jobs = [], 0, 0
     with tempfile.TemporaryDirectory(prefix="points-") as scratch:
         folder = asked.keep or Path(scratch)
-        for number, setting in enumerate(SETTINGS):
-            names = [name for name in wanted if name in setting.points]
+        for number, scenario in enumerate(SCENARIOS):
+            names = [name for name in wanted if name in scenario.points]
             if names:
-                done, found = setting.kill(names, folder / str(number))
+                done, found = scenario.kill(names, folder / str(number))
                 broken += found
                 killed += done.killed
                 jobs += len(done.inputs)

@@ -15,7 +15,7 @@ SLICE_SECONDS: Final = 0.001
 SLOW_SECONDS: Final = 0.05
 
 
-class Mood(StrEnum):
+class Condition(StrEnum):
     """How bytes travel."""
 
     WELL = "well"
@@ -24,12 +24,12 @@ class Mood(StrEnum):
     HALF_OPEN = "half-open"  # nothing travels, and nobody is told
 
 
-class _Link:
+class _Connection:
     """One client's connection and ours to the server behind."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self._writers = (client, server)
-        self.deaf = False
+        self.half_open = False
 
     def cut(self, *, reset: bool) -> None:
         for writer in self._writers:
@@ -49,8 +49,8 @@ class Proxy:
     def __init__(self, port: int) -> None:
         """Start at once. ``port`` is the server's; it may be away for a time."""
         self._target = port
-        self._mood = Mood.WELL
-        self._links: set[_Link] = set()
+        self._condition = Condition.WELL
+        self._connections: set[_Connection] = set()
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
@@ -65,24 +65,24 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
-    def feel(self, mood: Mood) -> None:
+    def set_condition(self, condition: Condition) -> None:
         """Treat all bytes so from now on. Connections that were half-open stay so until cut."""
-        self._do(lambda: self._set(mood))
+        self._do(lambda: self._set(condition))
 
     def cut(self, *, reset: bool = False) -> None:
         """End all connections, by a farewell or by a reset."""
 
         def cut_all() -> None:
-            for link in list(self._links):
+            for link in list(self._connections):
                 link.cut(reset=reset)
 
         self._do(cut_all)
 
-    def _set(self, mood: Mood) -> None:
-        self._mood = mood
-        if mood is Mood.HALF_OPEN:
-            for link in self._links:
-                link.deaf = True
+    def _set(self, condition: Condition) -> None:
+        self._condition = condition
+        if condition is Condition.HALF_OPEN:
+            for link in self._connections:
+                link.half_open = True
 
     def _do(self, action: Callable[[], None]) -> None:
         self._loop.call_soon_threadsafe(action)
@@ -105,33 +105,35 @@ class Proxy:
         except OSError:
             client.transport.abort()
             return
-        link = _Link(client, server)
-        link.deaf = self._mood is Mood.HALF_OPEN
-        self._links.add(link)
+        link = _Connection(client, server)
+        link.half_open = self._condition is Condition.HALF_OPEN
+        self._connections.add(link)
         try:
-            await asyncio.gather(self._pump(reader, server, link), self._pump(behind, client, link))
+            await asyncio.gather(
+                self._forward(reader, server, link), self._forward(behind, client, link)
+            )
         finally:
-            self._links.discard(link)
+            self._connections.discard(link)
             link.cut(reset=False)
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Connection
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
-                if link.deaf:
+                if link.half_open:
                     continue
-                await self._pass(data, writer)
-        # What one side has ended, the other side sees ended; but not through a dead line.
-        if not link.deaf:
+                await self._write(data, writer)
+        # What one side has ended, the other side sees ended; but not through a half-open line.
+        if not link.half_open:
             writer.close()
 
-    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        match self._mood:
-            case Mood.SLOW:
+    async def _write(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        match self._condition:
+            case Condition.SLOW:
                 await asyncio.sleep(SLOW_SECONDS)
                 writer.write(data)
-            case Mood.SLICED:
+            case Condition.SLICED:
                 for start in range(0, len(data), SLICE):
                     writer.write(data[start : start + SLICE])
                     await writer.drain()

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tests.faults.evidence import Evidence
 from tests.faults.invariants import INVARIANTS
-from tests.faults.takeovers import Outage, median_and_p99, takeovers, undisturbed
+from tests.faults.takeovers import Outage, median_and_p99, outside_outages, takeovers
 from worker.ledger.model.states import State
 
 
@@ -72,7 +72,7 @@ def _add_money(table: Table, evidence: Evidence) -> None:
 
 def _add_lateness(table: Table, run: Run, evidence: Evidence) -> None:
     found = list(takeovers(evidence.jobs.values()))
-    calm = undisturbed(found, run.outages)
+    calm = outside_outages(found, run.outages)
     table.add_row("leases that ran out and were taken over", str(len(found)))
     table.add_row("  of them while Redis could be asked all along", str(len(calm)))
     goal = f"median, p99 (goal ≤ {run.lease / 2:g} s)"

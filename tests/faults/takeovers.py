@@ -29,7 +29,7 @@ class Takeover:
     since_lease: float
     since_grace: float
 
-    def meets(self, outage: Outage) -> bool:
+    def overlaps(self, outage: Outage) -> bool:
         """Whether an outage lies between the lease's end and the claim, or touches it."""
         return outage.start <= self.at and outage.end >= self.at - self.since_lease
 
@@ -43,9 +43,9 @@ def takeovers(jobs: Iterable[Fields]) -> Iterator[Takeover]:
                 yield Takeover(at, since_lease, since_grace)
 
 
-def undisturbed(found: Iterable[Takeover], outages: Sequence[Outage]) -> list[Takeover]:
+def outside_outages(found: Iterable[Takeover], outages: Sequence[Outage]) -> list[Takeover]:
     """Those that met no outage."""
-    return [takeover for takeover in found if not any(map(takeover.meets, outages))]
+    return [takeover for takeover in found if not any(map(takeover.overlaps, outages))]
 
 
 def median_and_p99(seconds: Iterable[float]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.proxy import SLICE, Mood, Proxy
+from tests.faults.proxy import SLICE, Condition, Proxy
 
 
 @pytest.fixture
@@ -36,14 +36,14 @@ def echo() -> Iterator[int]:
 
 
 @pytest.fixture
-def line(echo: int) -> Iterator[Proxy]:
+def proxy(echo: int) -> Iterator[Proxy]:
     with Proxy(echo) as proxy:
         yield proxy
 
 
-def connected(line: Proxy) -> socket.socket:
+def connected(proxy: Proxy) -> socket.socket:
     """A connection that has been used."""
-    client = socket.create_connection(("127.0.0.1", line.port), timeout=5)
+    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
     assert there_and_back(client, b"first") == b"first"
     return client
 
@@ -56,32 +56,32 @@ def there_and_back(client: socket.socket, data: bytes) -> bytes:
     return back
 
 
-@pytest.mark.parametrize("mood", [Mood.WELL, Mood.SLOW, Mood.SLICED])
-def test_bytes_arrive_whole(line: Proxy, mood: Mood) -> None:
+@pytest.mark.parametrize("condition", [Condition.WELL, Condition.SLOW, Condition.SLICED])
+def test_bytes_arrive_whole(proxy: Proxy, condition: Condition) -> None:
     data = bytes(range(256)) * 20
     assert len(data) > 3 * SLICE
-    with connected(line) as client:
-        line.feel(mood)
+    with connected(proxy) as client:
+        proxy.set_condition(condition)
         assert there_and_back(client, data) == data
 
 
-def test_a_half_open_connection_stays_silent_and_a_new_one_works(line: Proxy) -> None:
-    with connected(line) as client:
-        line.feel(Mood.HALF_OPEN)
-        line.feel(Mood.WELL)
-        with connected(line):
+def test_a_half_open_connection_stays_silent_and_a_new_one_works(proxy: Proxy) -> None:
+    with connected(proxy) as client:
+        proxy.set_condition(Condition.HALF_OPEN)
+        proxy.set_condition(Condition.WELL)
+        with connected(proxy):
             client.sendall(b"hello?")
             client.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 client.recv(1)
 
 
-def test_a_cut_is_an_end_and_a_reset_is_an_error(line: Proxy) -> None:
-    with connected(line) as client:
-        line.cut()
+def test_a_cut_is_an_end_and_a_reset_is_an_error(proxy: Proxy) -> None:
+    with connected(proxy) as client:
+        proxy.cut()
         assert client.recv(1) == b""
-    with connected(line) as client:
-        line.cut(reset=True)
+    with connected(proxy) as client:
+        proxy.cut(reset=True)
         with pytest.raises(ConnectionResetError):
             client.recv(1)
 
@@ -90,7 +90,7 @@ def test_nobody_behind_ends_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = int(closed.getsockname()[1])
     with (
-        Proxy(port) as line,
-        socket.create_connection(("127.0.0.1", line.port), timeout=5) as client,
+        Proxy(port) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
     ):
         assert client.recv(1) == b""

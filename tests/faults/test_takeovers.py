@@ -1,6 +1,6 @@
 """Late claims are told apart by what Redis was like meanwhile."""
 
-from tests.faults.takeovers import Outage, Takeover, median_and_p99, takeovers, undisturbed
+from tests.faults.takeovers import Outage, Takeover, median_and_p99, outside_outages, takeovers
 
 
 def test_takeovers_are_read_off_the_records() -> None:
@@ -12,7 +12,7 @@ def test_only_what_met_no_outage_counts_as_undisturbed() -> None:
     before, within, after = Takeover(9, 1, 1), Takeover(13, 2, 2), Takeover(20, 3, 3)
     spanning = Takeover(30, 25, 25)
     outage = Outage(10, 16)
-    assert undisturbed([before, within, after, spanning], [outage]) == [before, after]
+    assert outside_outages([before, within, after, spanning], [outage]) == [before, after]
 
 
 def test_the_99th_percentile_is_a_value_that_was_met() -> None:
