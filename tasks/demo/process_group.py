@@ -1,4 +1,4 @@
-"""Child processes as one household: started, watched together, and all ended at the end."""
+"""Child processes as one group: started, watched together, and all ended at the end."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-LEASH: Final = Path(__file__).with_name("die_with_parent.py")
+PARENT_DEATH_WATCHDOG: Final = Path(__file__).with_name("die_with_parent.py")
 PAUSE: Final = 0.1
 LAST_LINES: Final = 20
 
@@ -67,7 +67,7 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
-class Household:
+class ProcessGroup:
     """The processes that one program started.
 
     Attributes:
@@ -97,7 +97,7 @@ class Household:
         self._children.append(child)
         return child
 
-    def show(self, command: Sequence[str]) -> int:
+    def run(self, command: Sequence[str]) -> int:
         """Run a command on our terminal to its end, while the others are watched.
 
         Returns:
@@ -106,9 +106,9 @@ class Household:
         Raises:
             ChildEndedError: One of the others ended meanwhile.
         """
-        return self._see_out(Child(command[0], self._open(command, None, None), None, 2))
+        return self._wait_for_exit(Child(command[0], self._open(command, None, None), None, 2))
 
-    def ask(self, name: str, command: Sequence[str]) -> str:
+    def capture(self, name: str, command: Sequence[str]) -> str:
         """Run a command to its end and return what it printed.
 
         Raises:
@@ -117,8 +117,8 @@ class Household:
         answer, log = self.logs / f"{name}.out", self.logs / f"{name}.log"
         with answer.open("wb") as out, log.open("wb") as err:
             child = Child(name, self._open(command, out.fileno(), err.fileno()), log, 2)
-        if self._see_out(child):
-            raise ChildEndedError(_obituary(child))
+        if self._wait_for_exit(child):
+            raise ChildEndedError(_exit_report(child))
         return answer.read_text()
 
     def wait_until(self, condition: Callable[[], object], what: str, limit: float = 60) -> None:
@@ -143,7 +143,7 @@ class Household:
         """
         for child in self._children:
             if not child.alive:
-                raise ChildEndedError(_obituary(child))
+                raise ChildEndedError(_exit_report(child))
 
     def close(self) -> None:
         """End all processes, the last one first; a second interrupt ends them at once."""
@@ -156,7 +156,7 @@ class Household:
             for child in self._children:
                 child.kill()
 
-    def _see_out(self, child: Child) -> int:
+    def _wait_for_exit(self, child: Child) -> int:
         try:
             while child.alive:
                 self.check()
@@ -170,7 +170,7 @@ class Household:
     ) -> subprocess.Popen[bytes]:
         # A session of its own: the terminal's Ctrl-C is ours, and we end them in order.
         return subprocess.Popen(  # noqa: S603 - the commands are our own
-            [sys.executable, "-I", str(LEASH), str(os.getpid()), *command],
+            [sys.executable, "-I", str(PARENT_DEATH_WATCHDOG), str(os.getpid()), *command],
             env=self.env,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -181,8 +181,8 @@ class Household:
 
 
 @contextmanager
-def household(folder: Path, logs: Path, env: Mapping[str, str]) -> Iterator[Household]:
-    """A household that ends with the block, however the block ends.
+def process_group(folder: Path, logs: Path, env: Mapping[str, str]) -> Iterator[ProcessGroup]:
+    """A process group that ends with the block, however the block ends.
 
     SIGTERM, and SIGHUP where it is not ignored, are taken as an interrupt: KeyboardInterrupt.
     """
@@ -190,14 +190,14 @@ def household(folder: Path, logs: Path, env: Mapping[str, str]) -> Iterator[Hous
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
-    house = Household(folder, logs, env)
+    group = ProcessGroup(folder, logs, env)
     try:
-        yield house
+        yield group
     finally:
-        house.close()
+        group.close()
 
 
-def _obituary(child: Child) -> str:
+def _exit_report(child: Child) -> str:
     status = child.process.returncode
     how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
     lines = child.last_lines() or "(it wrote nothing)"
