@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.manifests import batch_submission as batches
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode
-from tasks.manifests.manifest import Manifest, given_rows
+from tasks.manifests.manifest import Manifest, rows_of_jobs
 from tasks.producer import edits as follow_up
 from tasks.producer import redo as remake
 from tasks.producer.edits import Answer
@@ -49,7 +49,7 @@ def submit_batch(
     Raises:
         RedisUnavailable: Redis does not answer.
     """
-    manifest = Manifest(name, Path(), given_rows(jobs, prompt))
+    manifest = Manifest(name, Path(), rows_of_jobs(jobs, prompt))
     return batches.submit_batch(
         default_producer(),
         manifest,

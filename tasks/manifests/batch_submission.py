@@ -15,7 +15,7 @@ from tasks.manifests.rejects import Rejects
 from tasks.producer.job_factory import new_row, raise_for_conflict
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
-from tasks.reports.batch_index import write_at_the_end
+from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.errors import BatchNameTaken, KeyConflict
 from tasks.schema.payload import ImageJob, InvalidPayloadError, webhook_address
 from worker.ledger.model.states import Reason
@@ -45,7 +45,7 @@ class BatchSubmission:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AcceptedRow:
     """A good row, and the record that it makes."""
 
     row: Row
@@ -54,7 +54,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedRow:
     """A row that is no job, and why."""
 
     row: Row
@@ -105,7 +105,7 @@ def submit_batch(
     first = next(rest, [])
     contents = LocalFiles(copy_to(producer.media), manifest.folder)
     if name is None:
-        _refuse_a_strangers_batch(producer, manifest, done.batch_id, first, contents)
+        _refuse_another_manifests_batch(producer, manifest, done.batch_id, first, contents)
     with producer.redis_errors():
         ledger.open_batch(done.batch_id, title, ledger.now_ms(), manifest.source)
         mode = ledger.set_session_mode(done.batch_id, session)
@@ -119,27 +119,27 @@ def submit_batch(
         if pilot is not None:
             ledger.set_pilot(done.batch_id, pilot)
         ledger.unseal_batch(done.batch_id, webhook)
-    on_the_way: deque[list[Entry | Refused]] = deque()
+    in_flight: deque[list[AcceptedRow | RejectedRow]] = deque()
 
     def made() -> Iterator[list[NewJob]]:
         for page in chain([first], rest):
-            told = (_telling(row, producer, webhook) for row in page)
-            on_the_way.append(judged(told, done.batch_id, contents))
-            yield [row.new for row in on_the_way[-1] if isinstance(row, Entry)]
+            told = (_with_webhook(row, producer, webhook) for row in page)
+            in_flight.append(check_rows(told, done.batch_id, contents))
+            yield [row.new for row in in_flight[-1] if isinstance(row, AcceptedRow)]
 
     with producer.redis_errors():
         for answers in ledger.submit_pages(made()):
-            _settle(on_the_way.popleft(), answers, done, rejects)
+            _record_answers(in_flight.popleft(), answers, done, rejects)
         ledger.seal_batch(done.batch_id)
         if max_credits is not None:
             _release_affordable(producer, done.batch_id)
         # Its jobs may all have ended before their manifest was in.
-        write_at_the_end(producer, done.batch_id)
+        write_index_of_ended(producer, done.batch_id)
     done.rejected.sort(key=lambda rejected: int(rejected["row"]))
     return done
 
 
-def _telling(row: Row, producer: Producer, webhook: str | None) -> Row:
+def _with_webhook(row: Row, producer: Producer, webhook: str | None) -> Row:
     """The row with the batch's webhook where it has none; refused if its own cannot be signed."""
     if row.job is None or webhook == row.job.webhook:
         return row
@@ -152,35 +152,39 @@ def _telling(row: Row, producer: Producer, webhook: str | None) -> Row:
     return row
 
 
-def judged(page: Iterable[Row], batch_id: str, contents: LocalFiles) -> list[Entry | Refused]:
+def check_rows(
+    page: Iterable[Row], batch_id: str, contents: LocalFiles
+) -> list[AcceptedRow | RejectedRow]:
     """The rows as records, with their files as contents; or why they are none."""
     rows = list(page)
     found = iter(contents.replace_in_all([row.job for row in rows if row.job is not None]))
     return [
-        Refused(row, row.reason) if row.job is None else _judged(row, next(found), batch_id)
+        RejectedRow(row, row.reason) if row.job is None else _check_row(row, next(found), batch_id)
         for row in rows
     ]
 
 
-def _judged(row: Row, job: ImageJob | InvalidPayloadError, batch_id: str) -> Entry | Refused:
+def _check_row(
+    row: Row, job: ImageJob | InvalidPayloadError, batch_id: str
+) -> AcceptedRow | RejectedRow:
     if isinstance(job, InvalidPayloadError):
-        return Refused(row, str(job))
-    return Entry(row, job, new_row(job, batch_id=batch_id, row=row.place))
+        return RejectedRow(row, str(job))
+    return AcceptedRow(row, job, new_row(job, batch_id=batch_id, row=row.original_number))
 
 
-def _settle(
-    page: list[Entry | Refused],
+def _record_answers(
+    page: list[AcceptedRow | RejectedRow],
     answers: list[Submitted],
     done: BatchSubmission,
     rejects: Rejects | None,
 ) -> None:
-    entries = [row for row in page if isinstance(row, Entry)]
-    refused = [row for row in page if isinstance(row, Refused)]
+    entries = [row for row in page if isinstance(row, AcceptedRow)]
+    refused = [row for row in page if isinstance(row, RejectedRow)]
     for entry, answer in zip(entries, answers, strict=True):
         try:
             raise_for_conflict(entry.job, answer)
         except KeyConflict as error:
-            refused.append(Refused(entry.row, str(error)))
+            refused.append(RejectedRow(entry.row, str(error)))
             continue
         if answer.verdict == "OK":
             done.jobs += 1
@@ -189,10 +193,10 @@ def _settle(
     for row in sorted(refused, key=lambda found: found.row.number):
         done.rejected.append({"row": row.row.number, "reason": row.reason})
         if rejects is not None:
-            rejects.add(row.row.line, row.reason, row.row.place)
+            rejects.add(row.row.line, row.reason, row.row.original_number)
 
 
-def _refuse_a_strangers_batch(
+def _refuse_another_manifests_batch(
     producer: Producer, manifest: Manifest, batch_id: str, first: list[Row], contents: LocalFiles
 ) -> None:
     """Two folders may both hold a jobs.csv: they are two batches, unless the rows are the same.
@@ -204,7 +208,9 @@ def _refuse_a_strangers_batch(
         batch = producer.ledger.batch(batch_id)
         if batch is None or not batch.source or batch.source == manifest.source:
             return
-        entries = [row for row in judged(first, batch_id, contents) if isinstance(row, Entry)]
+        entries = [
+            row for row in check_rows(first, batch_id, contents) if isinstance(row, AcceptedRow)
+        ]
         if any(producer.ledger.known(entry.new.key for entry in entries)):
             return
     raise BatchNameTaken(

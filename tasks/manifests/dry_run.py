@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tasks.manifests.batch_submission import Entry, Refused, SessionMode, judged
+from tasks.manifests.batch_submission import AcceptedRow, RejectedRow, SessionMode, check_rows
 from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
@@ -16,7 +16,7 @@ from worker.media import MediaRefused, contrast_of
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class DryRun:
     """What submitting a manifest would do. Credits and seconds are estimates."""
 
     rows: int
@@ -25,11 +25,13 @@ class Trial:
     duplicates: int
     credits: float
     seconds: float
-    hints: list[str]
+    suggestions: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
+        """As JSON has it: the suggestions are called ``hints`` there."""
+        fields = asdict(self)
+        fields["hints"] = fields.pop("suggestions")
+        return fields
 
 
 @dataclass(slots=True)
@@ -49,13 +51,13 @@ class _Tally:
         self.rejected.append({"row": number, "reason": reason})
 
 
-def try_batch(
+def dry_run_batch(
     producer: Producer,
     manifest: Manifest,
     *,
     name: str | None = None,
     session: SessionMode = SessionMode.OWN,
-) -> Trial:
+) -> DryRun:
     """Say what ``submit_batch`` would do. Nothing is written and nothing copied.
 
     It looks closer than a submission: every picture is opened, so that a damaged one is told
@@ -69,33 +71,33 @@ def try_batch(
     batch_id = batch_id_for(name or manifest.name)
     tally = _Tally(LocalFiles(hash_only, manifest.folder))
     for page in pages(manifest.rows):
-        _count(producer, judged(page, batch_id, tally.contents), tally)
+        _count(producer, check_rows(page, batch_id, tally.contents), tally)
     jobs = tally.new.total()
     good = jobs + tally.duplicates
-    return Trial(
+    return DryRun(
         rows=good + len(tally.rejected),
         good=good,
         rejected=sorted(tally.rejected, key=lambda row: int(row["row"])),
         duplicates=tally.duplicates,
         credits=jobs * producer.clip_price(),
-        seconds=_seconds(producer, tally.new, batch_id, session),
-        hints=list(_hints(producer, jobs, tally)),
+        seconds=_estimate_seconds(producer, tally.new, batch_id, session),
+        suggestions=list(_suggestions(producer, jobs, tally)),
     )
 
 
-def _count(producer: Producer, page: list[Entry | Refused], tally: _Tally) -> None:
-    entries = [row for row in page if isinstance(row, Entry)]
+def _count(producer: Producer, page: list[AcceptedRow | RejectedRow], tally: _Tally) -> None:
+    entries = [row for row in page if isinstance(row, AcceptedRow)]
     with producer.redis_errors():
         known = producer.ledger.known(entry.new.key for entry in entries)
     taken = {entry.new.key: at[1] for entry, at in zip(entries, known, strict=True) if at}
     for row in page:
-        if isinstance(row, Refused):
+        if isinstance(row, RejectedRow):
             tally.reject(row.row.number, row.reason)
         else:
             _count_entry(row, taken.get(row.new.key), tally)
 
 
-def _count_entry(entry: Entry, taken: str | None, tally: _Tally) -> None:
+def _count_entry(entry: AcceptedRow, taken: str | None, tally: _Tally) -> None:
     number, mine = entry.row.number, hash(entry.new.fingerprint)
     before = tally.prints.setdefault(hash(entry.new.key), mine) if taken is None else hash(taken)
     if before != mine:
@@ -103,7 +105,7 @@ def _count_entry(entry: Entry, taken: str | None, tally: _Tally) -> None:
         return
     again = taken is not None or hash(entry.new.key) in tally.counted
     tally.counted.add(hash(entry.new.key))
-    picture = _look(entry, tally)
+    picture = _contrast(entry, tally)
     if isinstance(picture, str):
         tally.reject(number, picture)
     elif again:
@@ -111,12 +113,12 @@ def _count_entry(entry: Entry, taken: str | None, tally: _Tally) -> None:
     else:
         tally.new[entry.job.priority] += 1
         if picture < LOW_CONTRAST:
-            tally.seen.pale.add(number)
+            tally.seen.low_contrast.add(number)
         if is_vague(entry.job.prompt):
             tally.seen.vague.add(number)
 
 
-def _look(entry: Entry, tally: _Tally) -> float | str:
+def _contrast(entry: AcceptedRow, tally: _Tally) -> float | str:
     """A picture's contrast, or what is wrong with it; each is opened once."""
     job = entry.job
     name = job.media or job.image
@@ -135,7 +137,9 @@ def _look(entry: Entry, tally: _Tally) -> float | str:
     return found
 
 
-def _seconds(producer: Producer, new: Counter[str], batch_id: str, session: SessionMode) -> float:
+def _estimate_seconds(
+    producer: Producer, new: Counter[str], batch_id: str, session: SessionMode
+) -> float:
     if not new:
         return 0.0
     with producer.redis_errors():
@@ -147,7 +151,7 @@ def _seconds(producer: Producer, new: Counter[str], batch_id: str, session: Sess
     return round(seconds_for(new.total(), 0, pace, places=places, ahead=ahead), 1)
 
 
-def _hints(producer: Producer, jobs: int, tally: _Tally) -> Iterator[str]:
+def _suggestions(producer: Producer, jobs: int, tally: _Tally) -> Iterator[str]:
     if jobs > 1 and not producer.settings.tokens:
         yield "NEMO_TOKEN is not set: an anonymous token has 100 credits, about one clip."
-    yield from tally.seen.hints()
+    yield from tally.seen.suggestions()

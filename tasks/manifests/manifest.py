@@ -12,8 +12,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from tasks.manifests.reader import (
     Header,
-    Line,
     ManifestError,
+    ManifestLine,
     list_folder,
     read_csv,
     read_header,
@@ -32,7 +32,7 @@ IMAGE_SUFFIXES: Final = frozenset(
 """What is taken for an image in a folder. What it really is, its content says later."""
 
 _NOT_A_COLUMN: Final = frozenset({"version", "media", "data", "attach_names"})
-_OURS: Final = frozenset(ImageJob.model_fields) - _NOT_A_COLUMN
+_COLUMNS: Final = frozenset(ImageJob.model_fields) - _NOT_A_COLUMN
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Row:
         line: As it stands in the manifest.
         job: The job.
         reason: Why there is none.
-        place: Where its result stands among the batch's: its line, or in a file of rejected rows
-            the line that it had first.
+        original_number: Its line in the manifest in which it was first submitted. It differs from
+            ``number`` in a file of rejected rows only; results are sorted by it.
     """
 
-    line: Line
+    line: ManifestLine
     job: ImageJob | None
     reason: str = ""
-    place: int = 0
+    original_number: int = 0
 
     @property
     def number(self) -> int:
@@ -86,7 +86,7 @@ class Manifest:
     rejects: Callable[[Path], Rejects] | None = None
 
 
-def read(source: Path, prompt: str | None = None) -> Manifest:
+def open_manifest(source: Path, prompt: str | None = None) -> Manifest:
     """Open a folder, a CSV or a JSONL file.
 
     Args:
@@ -97,56 +97,56 @@ def read(source: Path, prompt: str | None = None) -> Manifest:
         ManifestError: There is no such manifest, or it cannot be read. The latter may be
             raised by the rows only.
     """
-    where = _written(source.resolve())
+    where = _as_text(source.resolve())
     if source.is_dir():
         header = Header(("image",), ",")
-        _check_places(prompt, header)
+        _check_template(prompt, header)
         lines = list_folder(source, IMAGE_SUFFIXES)
         rejects: Callable[[Path], Rejects] = partial(CsvRejects, header=header)
         return Manifest(
-            _written(source.resolve().name), source, rows(lines, prompt), where, rejects
+            _as_text(source.resolve().name), source, rows(lines, prompt), where, rejects
         )
     if not source.is_file():
         raise ManifestError(f"There is no manifest {source}: name a folder, a CSV or a JSONL file.")
     match source.suffix.lower():
         case ".csv":
             header = read_header(source)
-            _check_places(prompt, header)
+            _check_template(prompt, header)
             lines, rejects = read_csv(source, header), partial(CsvRejects, header=header)
         case ".jsonl" | ".ndjson":
             lines, rejects = read_jsonl(source), JsonlRejects
         case _:
             raise ManifestError(f"{source} is neither a folder nor a .csv or .jsonl file.")
-    return Manifest(_written(source.name), source.parent, rows(lines, prompt), where, rejects)
+    return Manifest(_as_text(source.name), source.parent, rows(lines, prompt), where, rejects)
 
 
-def given_rows(jobs: Iterable[object], prompt: str | None = None) -> Iterator[Row]:
+def rows_of_jobs(jobs: Iterable[object], prompt: str | None = None) -> Iterator[Row]:
     """Rows from image jobs, or from mappings with the columns of a manifest."""
     for number, job in enumerate(jobs, start=1):
         if isinstance(job, ImageJob):
-            yield Row(Line(number), job, place=number)
+            yield Row(ManifestLine(number), job, original_number=number)
         elif isinstance(job, Mapping):
-            yield from rows([Line(number, job, job)], prompt)
+            yield from rows([ManifestLine(number, job, job)], prompt)
         else:
-            yield Row(Line(number), None, "a row must be an object", number)
+            yield Row(ManifestLine(number), None, "a row must be an object", number)
 
 
-def rows(lines: Iterable[Line], prompt: str | None = None) -> Iterator[Row]:
+def rows(lines: Iterable[ManifestLine], prompt: str | None = None) -> Iterator[Row]:
     """Rows from lines.
 
     Args:
         lines: What stands in the manifest.
-        prompt: As in ``read``.
+        prompt: As in ``open_manifest``.
     """
     for line in lines:
-        place = _place(line)
+        original_number = _original_number(line)
         if line.reason:
-            yield Row(line, None, line.reason, place)
+            yield Row(line, None, line.reason, original_number)
             continue
         try:
-            yield Row(line, _job(line.fields, prompt), place=place)
+            yield Row(line, _job(line.fields, prompt), original_number=original_number)
         except InvalidPayloadError as error:
-            yield Row(line, None, str(error), place)
+            yield Row(line, None, str(error), original_number)
 
 
 def _job(fields: Mapping[str, object], prompt: str | None) -> ImageJob:
@@ -156,8 +156,8 @@ def _job(fields: Mapping[str, object], prompt: str | None) -> ImageJob:
     for column, value in fields.items():
         if value is None or value == "" or column in COLUMNS:
             continue
-        ours = column if column in _OURS else column.lower()
-        if ours in _OURS:
+        ours = column if column in _COLUMNS else column.lower()
+        if ours in _COLUMNS:
             payload[ours] = value
         elif isinstance(value, (str, int, float)):
             data[column] = value
@@ -174,19 +174,19 @@ def _job(fields: Mapping[str, object], prompt: str | None) -> ImageJob:
     return ImageJob.read(payload)
 
 
-def _written(name: object) -> str:
+def _as_text(name: object) -> str:
     """A name as text, though the file system may call it by bytes that are none."""
     return str(name).encode(errors="backslashreplace").decode()
 
 
-def _place(line: Line) -> int:
+def _original_number(line: ManifestLine) -> int:
     first = str(line.fields.get(ROW, ""))
     return int(first) if first.isdecimal() and len(first) < len(str(2**31)) else line.number
 
 
-def _check_places(prompt: str | None, header: Header) -> None:
+def _check_template(prompt: str | None, header: Header) -> None:
     """Refuse a template that no row can fill, before each of them is refused for it."""
-    known = set(header.columns) | {column.lower() for column in header.columns} & _OURS
+    known = set(header.columns) | {column.lower() for column in header.columns} & _COLUMNS
     missing = [name for name in PLACEHOLDER.findall(prompt or "") if name not in known]
     if missing:
         raise ManifestError(

@@ -20,7 +20,7 @@ class ManifestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ManifestLine:
     """One row as it stands in a manifest.
 
     Attributes:
@@ -51,7 +51,7 @@ def read_header(source: Path) -> Header:
     Raises:
         ManifestError: The first line names no columns, or one twice.
     """
-    with _opened(source) as file:
+    with _open_text(source) as file:
         head = file.readline()
         if "\0" in head or not is_text(head):
             raise ManifestError(f"{source} is not UTF-8 text: save it again as «CSV UTF-8».")
@@ -60,7 +60,7 @@ def read_header(source: Path) -> Header:
         try:
             cells = next(csv.reader(file, delimiter=delimiter, strict=True), [])
         except csv.Error as error:
-            raise ManifestError(f"{source}, line 1: {_trouble(head, error)}.") from error
+            raise ManifestError(f"{source}, line 1: {_csv_error_text(head, error)}.") from error
     columns = tuple(cell.strip() for cell in cells)
     named = [column.lower() for column in columns if column]
     if "image" not in named:
@@ -74,10 +74,10 @@ def read_header(source: Path) -> Header:
     return Header(columns, delimiter)
 
 
-def read_csv(source: Path, header: Header) -> Iterator[Line]:
+def read_csv(source: Path, header: Header) -> Iterator[ManifestLine]:
     """The rows of a CSV file, after its header."""
-    with _opened(source) as file:
-        text = _Record(file)
+    with _open_text(source) as file:
+        text = _LineRecorder(file)
         reader = csv.reader(text, delimiter=header.delimiter, strict=True)
         next(reader, None)
         while True:
@@ -86,23 +86,25 @@ def read_csv(source: Path, header: Header) -> Iterator[Line]:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield Line(number, raw=str(text).rstrip(), reason=_unread(number, text, error))
+                yield ManifestLine(
+                    number, raw=str(text).rstrip(), reason=_unreadable_reason(number, text, error)
+                )
                 continue
             if cells is None:
                 return
             if any(cell.strip() for cell in cells):
-                yield _row(number, cells, header, text)
+                yield _csv_line(number, cells, header, text)
 
 
-def read_jsonl(source: Path) -> Iterator[Line]:
+def read_jsonl(source: Path) -> Iterator[ManifestLine]:
     """The lines of a JSONL file; blank ones are none."""
-    with _opened(source) as file:
+    with _open_text(source) as file:
         for number, text in enumerate(file, start=1):
             if text.strip():
-                yield _object(number, text)
+                yield _jsonl_line(number, text)
 
 
-def list_folder(folder: Path, suffixes: frozenset[str]) -> Iterator[Line]:
+def list_folder(folder: Path, suffixes: frozenset[str]) -> Iterator[ManifestLine]:
     """What a folder holds by name; what is hidden or ends otherwise, and folders, are left out.
 
     A link that leads nowhere, or a pipe, is there: it is refused with its name, not passed over.
@@ -123,11 +125,12 @@ def list_folder(folder: Path, suffixes: frozenset[str]) -> Iterator[Line]:
     if not names:
         raise ManifestError(f"{folder} holds no images ({', '.join(sorted(suffixes))}).")
     return (
-        Line(number, {"image": name}, raw=(name,)) for number, name in enumerate(names, start=1)
+        ManifestLine(number, {"image": name}, raw=(name,))
+        for number, name in enumerate(names, start=1)
     )
 
 
-class _Record:
+class _LineRecorder:
     """A file's lines on their way into the CSV reader, kept for as long as a row is read."""
 
     def __init__(self, file: TextIO) -> None:
@@ -146,7 +149,7 @@ class _Record:
         return "".join(self.lines)
 
 
-def _opened(source: Path) -> TextIO:
+def _open_text(source: Path) -> TextIO:
     """A file as text; bytes that are not UTF-8 are kept, so that their line alone is refused."""
     try:
         return source.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -154,35 +157,35 @@ def _opened(source: Path) -> TextIO:
         raise ManifestError(f"{source} cannot be read: {error.strerror}.") from error
 
 
-def _row(number: int, cells: list[str], header: Header, text: _Record) -> Line:
+def _csv_line(number: int, cells: list[str], header: Header, text: _LineRecorder) -> ManifestLine:
     width = len(header.columns)
     # Spreadsheets like to pad rows with empty cells.
     while len(cells) > width and not cells[-1].strip():
         cells.pop()
     raw = tuple(cells)
     if not is_text(str(text)):
-        return Line(number, raw=raw, reason=_NOT_UTF8)
+        return ManifestLine(number, raw=raw, reason=_NOT_UTF8)
     if len(cells) > width:
         reason = (
             f"the row has {len(cells)} cells, the header {width}: put text that holds a "
             f"{header.delimiter!r} in double quotes"
         )
-        return Line(number, raw=raw, reason=reason)
+        return ManifestLine(number, raw=raw, reason=reason)
     named = zip(header.columns, map(str.strip, cells), strict=False)
-    return Line(number, {name: cell for name, cell in named if name}, raw)
+    return ManifestLine(number, {name: cell for name, cell in named if name}, raw)
 
 
-def _object(number: int, text: str) -> Line:
+def _jsonl_line(number: int, text: str) -> ManifestLine:
     raw = text.strip()
     if not is_text(raw):
-        return Line(number, raw=raw, reason=_NOT_UTF8)
+        return ManifestLine(number, raw=raw, reason=_NOT_UTF8)
     try:
-        fields: Any = json.loads(raw, object_pairs_hook=_named_once)
+        fields: Any = json.loads(raw, object_pairs_hook=_unique_fields)
     except (ValueError, RecursionError) as error:
-        return Line(number, raw=raw, reason=f"the line is not JSON: {error}")
+        return ManifestLine(number, raw=raw, reason=f"the line is not JSON: {error}")
     if not isinstance(fields, dict):
-        return Line(number, raw=raw, reason="the line is not a JSON object")
-    return Line(number, fields, fields)
+        return ManifestLine(number, raw=raw, reason="the line is not a JSON object")
+    return ManifestLine(number, fields, fields)
 
 
 def is_text(text: str) -> bool:
@@ -196,7 +199,7 @@ def is_text(text: str) -> bool:
     return True
 
 
-def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique_fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
@@ -205,13 +208,13 @@ def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
-def _unread(number: int, text: _Record, error: csv.Error) -> str:
+def _unreadable_reason(number: int, text: _LineRecorder, error: csv.Error) -> str:
     last = number + len(text.lines) - 1
     where = f" (lines {number} to {last} were read as one row)" if last > number else ""
-    return f"the row cannot be read: {_trouble(str(text), error)}{where}"
+    return f"the row cannot be read: {_csv_error_text(str(text), error)}{where}"
 
 
-def _trouble(text: str, error: csv.Error) -> str:
+def _csv_error_text(text: str, error: csv.Error) -> str:
     if len(text) <= _LONGEST_CELL:
         return f"its double quotes do not match: {error}"
     quotes = "; is a double quote not closed?" if '"' in text else ""

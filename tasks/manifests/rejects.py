@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from uuid import uuid4
 
-from tasks.manifests.reader import Header, Line, ManifestError, is_text
+from tasks.manifests.reader import Header, ManifestError, ManifestLine, is_text
 
 ROW: Final = "rejected_row"
 REASON: Final = "rejected_reason"
@@ -22,14 +22,14 @@ COLUMNS: Final = frozenset({ROW, REASON, TEXT})
 class Rejects(Protocol):
     """Takes rejected rows, one at a time, and writes them when it is closed."""
 
-    def add(self, line: Line, reason: str, place: int) -> None:
+    def add(self, line: ManifestLine, reason: str, original_number: int) -> None:
         """Note one row."""
 
     def close(self) -> Path | None:
         """Write the file. None: there were no rows, and no file is written."""
 
 
-class _File:
+class _RejectsFile:
     """A file that is whole or not there, under a name that destroys nobody's work.
 
     A file of the same content stays; one of another content, which somebody may be mending,
@@ -45,20 +45,20 @@ class _File:
         if path.exists() and not path.is_file():
             raise ManifestError(f"{path} is no file: name another place for rejected rows.")
         self._path = path
-        self._trouble: OSError | None = None
+        self._error: OSError | None = None
         self._part = path.with_name(f".{path.name}.{uuid4().hex}.part")
         self._rows = 0
 
     def _write(self, text: str) -> None:
         """Add to the file; the good rows do not wait for a place where the bad ones can go."""
-        if self._trouble is not None:
+        if self._error is not None:
             return
         mode = "a" if self._rows else "w"
         try:
             with self._part.open(mode, encoding="utf-8", errors=_BYTES, newline="") as file:
                 file.write(text)
         except OSError as error:
-            self._trouble = error
+            self._error = error
         self._rows += 1
 
     def close(self) -> Path | None:
@@ -73,12 +73,12 @@ class _File:
             self._part.unlink(missing_ok=True)
 
     def _keep(self) -> Path | None:
-        if self._trouble is not None:
-            raise self._trouble
+        if self._error is not None:
+            raise self._error
         if not self._rows:
             return None
         written = self._part.read_bytes()
-        for path in _names(self._path):
+        for path in _numbered_names(self._path):
             if not path.exists():
                 self._part.replace(path)
                 return path
@@ -87,7 +87,7 @@ class _File:
         raise AssertionError("there is always another number")
 
 
-class CsvRejects(_File):
+class CsvRejects(_RejectsFile):
     """Rejected rows of a CSV file or a folder."""
 
     def __init__(self, path: Path, header: Header) -> None:
@@ -95,7 +95,7 @@ class CsvRejects(_File):
         self._header = header
         self._columns = tuple(c for c in header.columns if c not in COLUMNS)
 
-    def add(self, line: Line, reason: str, place: int) -> None:
+    def add(self, line: ManifestLine, reason: str, original_number: int) -> None:
         """Note one row: cells beyond the header stand after the reason, so that none is lost."""
         cells = (line.raw,) if isinstance(line.raw, str) else tuple(map(str, line.raw))
         by_column = list(zip(self._header.columns, cells, strict=False))
@@ -104,7 +104,7 @@ class CsvRejects(_File):
         if not self._rows:
             self._write(self._line([*self._columns, ROW, REASON]))
         more = cells[len(self._header.columns) :]
-        self._write(self._line([*kept, str(place), reason, *more]))
+        self._write(self._line([*kept, str(original_number), reason, *more]))
 
     def _line(self, cells: list[str]) -> str:
         sink = io.StringIO()
@@ -112,13 +112,13 @@ class CsvRejects(_File):
         return sink.getvalue()
 
 
-class JsonlRejects(_File):
+class JsonlRejects(_RejectsFile):
     """Rejected lines of a JSONL file; a line that is no object stands in one as a text."""
 
-    def add(self, line: Line, reason: str, place: int) -> None:
+    def add(self, line: ManifestLine, reason: str, original_number: int) -> None:
         """Note one line."""
         given = line.raw if isinstance(line.raw, dict) else {TEXT: str(line.raw)}
-        row = {**given, ROW: place, REASON: reason}
+        row = {**given, ROW: original_number, REASON: reason}
         text = json.dumps(row, ensure_ascii=False)
         if isinstance(line.raw, dict) and not is_text(text):
             # Half a sign, as JSON can spell it, cannot be written otherwise.
@@ -126,7 +126,7 @@ class JsonlRejects(_File):
         self._write(text + "\n")
 
 
-def place_beside(source: Path) -> Path:
+def default_rejects_path(source: Path) -> Path:
     """Where the rejected rows of a manifest go: beside it, or into the folder that it is."""
     if source.is_dir():
         return source / "rejected.csv"
@@ -134,7 +134,7 @@ def place_beside(source: Path) -> Path:
     return source.with_name(f"{stem}.rejected{source.suffix}")
 
 
-def _names(path: Path) -> Iterator[Path]:
+def _numbered_names(path: Path) -> Iterator[Path]:
     yield path
     number = 2
     while True:

@@ -14,8 +14,8 @@ FEW_WORDS: Final = 4
 LOW_CONTRAST: Final = 60.0
 """Levels of 255 between the darker and the lighter parts of a picture."""
 
-_NAMED_AT_MOST: Final = 5
-_SAYS_NOTHING: Final = frozenset(
+_MAX_LISTED: Final = 5
+_EMPTY_WORDS: Final = frozenset(
     {
         *("a", "an", "and", "animate", "animated", "animation", "clip", "cool", "do", "film"),
         *("fun", "good", "great", "image", "into", "it", "make", "move", "movement", "moving"),
@@ -30,11 +30,11 @@ def is_vague(prompt: str) -> bool:
     words = re.findall(r"\w+", prompt.lower())
     # Scripts that part no words are counted by their signs.
     said = sum(1 if word.isascii() else max(1, len(word) // 2) for word in words)
-    return said < FEW_WORDS or not set(words) - _SAYS_NOTHING
+    return said < FEW_WORDS or not set(words) - _EMPTY_WORDS
 
 
 @dataclass(slots=True)
-class Named:
+class RowList:
     """Rows that a hint is about: all counted, the first of them named."""
 
     count: int = 0
@@ -43,7 +43,7 @@ class Named:
     def add(self, number: int) -> None:
         """Count one row."""
         self.count += 1
-        if len(self.first) < _NAMED_AT_MOST:
+        if len(self.first) < _MAX_LISTED:
             self.first.append(number)
 
     def __str__(self) -> str:
@@ -57,11 +57,11 @@ class Named:
 class Observations:
     """What was seen in the rows of a manifest."""
 
-    vague: Named = field(default_factory=Named)
-    pale: Named = field(default_factory=Named)
-    by_address: Named = field(default_factory=Named)
+    vague: RowList = field(default_factory=RowList)
+    low_contrast: RowList = field(default_factory=RowList)
+    by_address: RowList = field(default_factory=RowList)
 
-    def hints(self) -> Iterator[str]:
+    def suggestions(self) -> Iterator[str]:
         """One sentence for each thing that was seen."""
         if self.vague.count:
             yield (
@@ -69,10 +69,10 @@ class Observations:
                 f"say what moves, how, and for how long, as in «slow push-in on the cup, steam "
                 f"rises, 6 seconds»."
             )
-        if self.pale.count:
+        if self.low_contrast.count:
             yield (
-                f"{self.pale}: the picture has little contrast. Clear subjects with high contrast "
-                f"move more smoothly."
+                f"{self.low_contrast}: the picture has little contrast. Clear subjects with high "
+                f"contrast move more smoothly."
             )
         if self.by_address.count:
             yield (

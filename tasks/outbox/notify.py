@@ -6,7 +6,7 @@ from celery import current_app, states
 from celery.exceptions import TaskRevokedError
 
 from tasks.producer.producer import Producer
-from tasks.reports.batch_index import write_at_the_end
+from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.records import result_of
 from worker.faultpoints import around
 from worker.ledger.model.jobs import UnreadableRecordError
@@ -49,6 +49,6 @@ def notify(entry: str) -> str:
         producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
         # Before the entry goes: what is still to be told is not pruned, and its batch stays whole.
         with suppress(UnreadableRecordError):
-            write_at_the_end(producer, job.batch_id)
+            write_index_of_ended(producer, job.batch_id)
     runtime.ledger.acknowledge_notification(entry, job.revision)
     return job.state.value

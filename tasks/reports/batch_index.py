@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 NAME: Final = "manifest.csv"
 
 
-def write_inventory(producer: Producer, batch_id: str) -> bool:
+def write_batch_index(producer: Producer, batch_id: str) -> bool:
     """Write the table of a batch. False: there is no such batch, or not all of it any more.
 
     Raises:
@@ -41,7 +41,7 @@ def write_inventory(producer: Producer, batch_id: str) -> bool:
     return True
 
 
-def write_at_the_end(producer: Producer, batch_id: str) -> None:
+def write_index_of_ended(producer: Producer, batch_id: str) -> None:
     """Write the table if the batch has ended, once for each time it ends otherwise than before.
 
     A store that fails is only told: the next end, or `reelqueue results`, writes it.
@@ -49,15 +49,15 @@ def write_at_the_end(producer: Producer, batch_id: str) -> None:
     batch = producer.ledger.batch(batch_id)
     if batch is None or batch.open or not batch.sealed:
         return
-    key, standing = producer.ledger.key("batch", batch_id), _standing(batch)
+    key, standing = producer.ledger.key("batch", batch_id), _counts_text(batch)
     if producer.ledger.redis.hget(key, "inventory") == standing:
         return
     producer.ledger.redis.hset(key, "inventory", standing)
     try:
-        write_inventory(producer, batch_id)
+        write_batch_index(producer, batch_id)
     except StoreFailed as error:
         log.warning("the table of a batch could not be written", error=error.message)
 
 
-def _standing(batch: Batch) -> str:
+def _counts_text(batch: Batch) -> str:
     return " ".join(f"{state}={n}" for state, n in sorted(batch.counts.items()))

@@ -15,11 +15,11 @@ from tasks.cli.commands.watch import settle, verdict
 from tasks.cli.error_handling import CommandError, Exit
 from tasks.cli.output import Json, console, emit, note, plain, tell_batch
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_batch
-from tasks.manifests.dry_run import try_batch
-from tasks.manifests.manifest import Manifest, read
-from tasks.manifests.rejects import Rejects, place_beside
+from tasks.manifests.dry_run import dry_run_batch
+from tasks.manifests.manifest import Manifest, open_manifest
+from tasks.manifests.rejects import Rejects, default_rejects_path
 from tasks.producer.producer import Producer, default_producer
-from tasks.reports.batch_index import write_inventory
+from tasks.reports.batch_index import write_batch_index
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
 from tasks.schema.errors import UnknownId
@@ -80,13 +80,13 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Enqueue a manifest as one batch. The same one under the same name is paid once."""
-    producer, manifest = default_producer(), read(source, prompt)
+    producer, manifest = default_producer(), open_manifest(source, prompt)
     if webhook is not None:
         producer.refuse_webhook(webhook_address(webhook))
     if dry_run:
         _try(producer, manifest, name, session, as_json=as_json)
         return
-    sink = manifest.rejects(rejects or place_beside(source)) if manifest.rejects else None
+    sink = manifest.rejects(rejects or default_rejects_path(source)) if manifest.rejects else None
     done = submit_batch(
         producer,
         manifest,
@@ -144,19 +144,19 @@ def _try(
     *,
     as_json: bool,
 ) -> None:
-    trial = try_batch(producer, manifest, name=name, session=session)
+    found = dry_run_batch(producer, manifest, name=name, session=session)
     if as_json:
-        emit(trial.as_dict())
+        emit(found.as_dict())
         return
-    _note_rejected(trial.rejected)
+    _note_rejected(found.rejected)
     out = console()
     out.print(
-        f"{trial.rows} rows: {trial.good} good, of them {trial.duplicates} known already; "
-        f"{len(trial.rejected)} rejected."
+        f"{found.rows} rows: {found.good} good, of them {found.duplicates} known already; "
+        f"{len(found.rejected)} rejected."
     )
-    out.print(f"About {trial.credits:g} credits and {_minutes(trial.seconds)}.")
-    for hint in trial.hints:
-        out.print(hint)
+    out.print(f"About {found.credits:g} credits and {_minutes(found.seconds)}.")
+    for suggestion in found.suggestions:
+        out.print(suggestion)
 
 
 def _minutes(seconds: float) -> str:
@@ -235,7 +235,7 @@ def results(
                 folder = output.absolute().parent if output else None
                 write_page(batch.name, producer.jobs_of(batch_id), sink, folder)
     try:
-        write_inventory(producer, batch_id)
+        write_batch_index(producer, batch_id)
     except StoreFailed as error:
         note(f"The table beside the clips is not up to date. {error.message} {error.remedy}")
 

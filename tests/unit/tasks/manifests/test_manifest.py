@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.manifests.manifest import Row, batch_id_for, read
+from tasks.manifests.manifest import Row, batch_id_for, open_manifest
 from tasks.manifests.reader import ManifestError
 
 
 def csv_rows(folder: Path, text: str | bytes, prompt: str | None = None) -> list[Row]:
     path = folder / "jobs.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return list(read(path, prompt).rows)
+    return list(open_manifest(path, prompt).rows)
 
 
 def test_a_folder_gives_its_images_by_name_and_nothing_else(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_folder_gives_its_images_by_name_and_nothing_else(tmp_path: Path) -> N
         (tmp_path / name).touch()
     (tmp_path / "deep.jpg").mkdir()
     (tmp_path / "deep.jpg" / "d.jpg").touch()
-    manifest = read(tmp_path)
+    manifest = open_manifest(tmp_path)
     found = [(row.number, row.job.image) for row in manifest.rows if row.job]
     assert found == [(1, "a.heic"), (2, "b.JPG"), (3, "c.tiff")]
     assert manifest.name == tmp_path.name
@@ -31,7 +31,7 @@ def test_what_is_named_as_an_image_and_is_none_is_a_row_all_the_same(tmp_path: P
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    rows = list(read(tmp_path).rows)
+    rows = list(open_manifest(tmp_path).rows)
     assert [row.job.image for row in rows if row.job] == ["gone.jpg", "loop.jpg", "pipe.jpg"]
 
 
@@ -40,7 +40,7 @@ def test_names_that_are_no_text_are_spelt(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.png").touch()
     (folder / os.fsdecode(b"\xf6.png")).touch()
-    manifest = read(folder)
+    manifest = open_manifest(folder)
     assert manifest.name == r"gr\udcf6n"
     good, bad = manifest.rows
     assert good.job
@@ -49,7 +49,7 @@ def test_names_that_are_no_text_are_spelt(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="holds no images"):
-        read(tmp_path)
+        open_manifest(tmp_path)
 
 
 def test_csv_columns_of_ours_and_of_others(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_jsonl_lines(tmp_path: Path) -> None:
         r'{"image": "a.jpg", "\ud800": "half a sign"}',
     ]
     path.write_text("\n".join(lines))
-    rows = list(read(path).rows)
+    rows = list(open_manifest(path).rows)
     assert [(row.number, bool(row.job)) for row in rows] == [
         (1, True),
         *((line, False) for line in range(3, 9)),
@@ -180,13 +180,13 @@ def test_jsonl_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gone.csv", "gone"])
 def test_a_manifest_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(ManifestError, match="There is no manifest"):
-        read(tmp_path / name)
+        open_manifest(tmp_path / name)
 
 
 def test_a_manifest_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "jobs.xlsx").touch()
     with pytest.raises(ManifestError, match=r"neither a folder nor"):
-        read(tmp_path / "jobs.xlsx")
+        open_manifest(tmp_path / "jobs.xlsx")
 
 
 def test_the_batch_id_is_a_function_of_the_name() -> None:

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tasks.manifests.manifest import read
-from tasks.manifests.reader import Line, ManifestError
+from tasks.manifests.manifest import open_manifest
+from tasks.manifests.reader import ManifestError, ManifestLine
 from tasks.manifests.rejects import JsonlRejects
 
 
 def reject_all(source: Path, to: Path) -> Path | None:
     """Read a manifest, and put every row into its file of rejected ones."""
-    manifest = read(source)
+    manifest = open_manifest(source)
     assert manifest.rejects
     sink = manifest.rejects(to)
     for row in manifest.rows:
-        sink.add(row.line, "no", row.place)
+        sink.add(row.line, "no", row.original_number)
     return sink.close()
 
 
@@ -40,7 +40,7 @@ def test_bytes_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_place_that_takes_no_file_stops_no_row(tmp_path: Path) -> None:
     sink = JsonlRejects(tmp_path / "nowhere" / "rejected.jsonl")
     for number in range(3):
-        sink.add(Line(number), "no", number)
+        sink.add(ManifestLine(number), "no", number)
     with pytest.raises(FileNotFoundError):
         sink.close()
 
@@ -53,7 +53,7 @@ def test_a_pipe_is_no_place(tmp_path: Path) -> None:
 
 def test_a_folder_that_came_meanwhile_is_passed_over_and_no_part_stays(tmp_path: Path) -> None:
     sink = JsonlRejects(tmp_path / "rejected.jsonl")
-    sink.add(Line(1), "no", 1)
+    sink.add(ManifestLine(1), "no", 1)
     (tmp_path / "rejected.jsonl").mkdir()
     assert sink.close() == tmp_path / "rejected-2.jsonl"
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from tasks.manifests.batch_submission import SessionMode, submit_batch
-from tasks.manifests.dry_run import try_batch
-from tasks.manifests.manifest import Manifest, given_rows, read
+from tasks.manifests.dry_run import dry_run_batch
+from tasks.manifests.manifest import Manifest, open_manifest, rows_of_jobs
 from tasks.producer.job_factory import new_job
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
@@ -121,16 +121,16 @@ def test_unknown_ids(harness: ProducerHarness) -> None:
 def manifest(
     harness: ProducerHarness, *given: Mapping[str, object], name: str = "spring"
 ) -> Manifest:
-    return Manifest(name, harness.folder, given_rows(given))
+    return Manifest(name, harness.folder, rows_of_jobs(given))
 
 
 def test_the_same_manifest_again_is_known_and_another_name_is_new(harness: ProducerHarness) -> None:
     for shade in range(3):
         harness.picture(f"{shade}.png", shade)
     (harness.folder / "text.jpg").write_text("no picture")
-    first = submit_batch(harness.producer, read(harness.folder), name="spring")
-    again = submit_batch(harness.producer, read(harness.folder), name="spring")
-    other = submit_batch(harness.producer, read(harness.folder), name="autumn")
+    first = submit_batch(harness.producer, open_manifest(harness.folder), name="spring")
+    again = submit_batch(harness.producer, open_manifest(harness.folder), name="spring")
+    other = submit_batch(harness.producer, open_manifest(harness.folder), name="autumn")
     assert (first.jobs, first.duplicates, [row["row"] for row in first.rejected]) == (3, 0, [4])
     assert (again.batch_id, again.jobs, again.duplicates) == (first.batch_id, 0, 3)
     assert other.jobs == 3
@@ -155,9 +155,9 @@ def test_a_batch_that_ended_before_it_was_sealed_leaves_its_table(harness: Produ
 
 def test_a_picture_that_changed_under_its_name_is_a_new_job(harness: ProducerHarness) -> None:
     harness.picture("a.png", 1)
-    submit_batch(harness.producer, read(harness.folder), name="n")
+    submit_batch(harness.producer, open_manifest(harness.folder), name="n")
     harness.picture("a.png", 2)
-    assert submit_batch(harness.producer, read(harness.folder), name="n").jobs == 1
+    assert submit_batch(harness.producer, open_manifest(harness.folder), name="n").jobs == 1
 
 
 def test_equal_rows_of_a_manifest_are_one_job(harness: ProducerHarness) -> None:
@@ -221,13 +221,13 @@ def test_estimates_follow_what_clips_were_seen_to_cost(harness: ProducerHarness)
     batch = harness.producer.get_batch(batch_id)
     assert (batch.credits_reserved, batch.credits_spent) == (100, 0), "no more than was committed"
     new = {"image": "https://example.org/new.jpg"}
-    assert try_batch(harness.producer, manifest(harness, *urls, new)).credits == 150
+    assert dry_run_batch(harness.producer, manifest(harness, *urls, new)).credits == 150
 
 
 def test_a_shared_session_takes_its_rows_one_after_another(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(10)]
-    own = try_batch(harness.producer, manifest(harness, *urls)).seconds
-    shared = try_batch(
+    own = dry_run_batch(harness.producer, manifest(harness, *urls)).seconds
+    shared = dry_run_batch(
         harness.producer, manifest(harness, *urls), session=SessionMode.SHARED
     ).seconds
     assert shared > 5 * own
@@ -237,7 +237,7 @@ def test_a_manifest_that_cannot_be_read_makes_no_batch(harness: ProducerHarness)
     path = harness.folder / "jobs.csv"
     path.write_text("picture\na.jpg\n")
     with pytest.raises(ValueError, match="column «image»"):
-        submit_batch(harness.producer, read(path))
+        submit_batch(harness.producer, open_manifest(path))
     assert list(harness.producer.batches()) == []
 
 
@@ -248,15 +248,15 @@ def test_a_trial_counts_and_changes_nothing(harness: ProducerHarness) -> None:
         *({"image": "a.png"}, {"image": "a.png"}, {"image": "b.png"}),
         {"image": "gone.png"},
     ]
-    trial = try_batch(harness.producer, manifest(harness, *given))
-    assert (trial.rows, trial.good, trial.duplicates, len(trial.rejected)) == (4, 3, 1, 1)
-    assert trial.credits == 200
-    assert trial.seconds > 0
-    assert any("high contrast" in hint for hint in trial.hints), "pictures of one colour"
+    dry_run = dry_run_batch(harness.producer, manifest(harness, *given))
+    assert (dry_run.rows, dry_run.good, dry_run.duplicates, len(dry_run.rejected)) == (4, 3, 1, 1)
+    assert dry_run.credits == 200
+    assert dry_run.seconds > 0
+    assert any("high contrast" in text for text in dry_run.suggestions), "pictures of one colour"
     assert list(harness.producer.batches()) == []
     assert not list((harness.folder / "media").rglob("*.png"))
     submit_batch(harness.producer, manifest(harness, *given))
-    after = try_batch(harness.producer, manifest(harness, *given))
+    after = dry_run_batch(harness.producer, manifest(harness, *given))
     assert (after.duplicates, after.credits) == (3, 0)
 
 
@@ -315,15 +315,15 @@ def test_two_manifests_of_one_name_are_two_batches(harness: ProducerHarness) -> 
         (harness.folder / folder).mkdir()
         text = f"image\nhttps://example.org/{folder}.jpg\n"
         (harness.folder / folder / "jobs.csv").write_text(text)
-    submit_batch(harness.producer, read(harness.folder / "a" / "jobs.csv"))
+    submit_batch(harness.producer, open_manifest(harness.folder / "a" / "jobs.csv"))
     other = harness.folder / "b" / "jobs.csv"
     with pytest.raises(BatchNameTaken, match="--name"):
-        submit_batch(harness.producer, read(other))
-    assert submit_batch(harness.producer, read(other), name="b").jobs == 1
+        submit_batch(harness.producer, open_manifest(other))
+    assert submit_batch(harness.producer, open_manifest(other), name="b").jobs == 1
     # The same rows elsewhere are the same manifest.
     moved = harness.folder / "jobs.csv"
     moved.write_text((harness.folder / "a" / "jobs.csv").read_text())
-    assert submit_batch(harness.producer, read(moved)).duplicates == 1
+    assert submit_batch(harness.producer, open_manifest(moved)).duplicates == 1
 
 
 def test_a_raised_budget_lets_go_on_what_it_pays(harness: ProducerHarness) -> None:
@@ -397,8 +397,8 @@ def test_files_are_remembered_up_to_a_number_and_then_read_again(harness: Produc
 def test_a_trial_opens_every_picture(harness: ProducerHarness) -> None:
     whole = harness.picture("whole.png").read_bytes()
     (harness.folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    trial = try_batch(
+    dry_run = dry_run_batch(
         harness.producer, manifest(harness, {"image": "whole.png"}, {"image": "cut.png"})
     )
-    assert (trial.good, [row["row"] for row in trial.rejected]) == (1, [2])
-    assert "damaged" in trial.rejected[0]["reason"]
+    assert (dry_run.good, [row["row"] for row in dry_run.rejected]) == (1, [2])
+    assert "damaged" in dry_run.rejected[0]["reason"]
