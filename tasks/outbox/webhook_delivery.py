@@ -26,7 +26,7 @@ TURN_SECONDS: Final = 10.0
 REST_SECONDS: Final = 5.0
 
 
-def send_to(receiver: str) -> str:
+def deliver_webhooks(receiver: str) -> str:
     """Send what is due, until nothing is left, a message fails or the turn is over."""
     runtime = get_runtime()
     hooks = Webhooks(runtime.ledger)

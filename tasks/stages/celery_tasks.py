@@ -8,7 +8,7 @@ from typing import Final
 
 from celery import shared_task
 
-from tasks.outbox import notify
+from tasks.outbox import notifications
 from tasks.outbox import webhook_delivery as hooks
 from tasks.stages import deliver, generate, prepare, render, settle
 from tasks.step.step import JobFailedError, run
@@ -58,10 +58,10 @@ def deliver_task(job_id: str) -> str:
 @shared_task(name="tasks.notify")
 def notify_task(entry: str) -> str:
     """Tell the world what became of a job."""
-    return notify.notify(entry)
+    return notifications.notify(entry)
 
 
 @shared_task(name="tasks.hooks")
 def hooks_task(receiver: str) -> str:
     """Send one receiver the webhooks that it is owed."""
-    return hooks.send_to(receiver)
+    return hooks.deliver_webhooks(receiver)

@@ -75,7 +75,7 @@ def _name(step: Step, clip: Clip) -> str:
     name = step.job.fact("clip_name") or clip_name(step.runtime, step.job)
     # Recorded before anything is written there: what is found there later is its own, and by its
     # digest known to be whole.
-    step.record(clip_name=name, stored=_stored(step, clip.sha256))
+    step.update_facts(clip_name=name, stored=_stored(step, clip.sha256))
     return name
 
 
@@ -106,10 +106,10 @@ def _fetch(step: Step, film: Path) -> None:
 
 
 def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
-    tries = step.tries(reason)
+    tries = step.failures(reason)
     if tries + 1 >= FETCH_TRIES:
         return step.fail(reason, message)
-    return step.again(backoff_seconds(tries), **step.trouble(message, kind=reason))
+    return step.retry_later(backoff_seconds(tries), **step.failure_facts(message, kind=reason))
 
 
 def _facts(

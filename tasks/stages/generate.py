@@ -8,9 +8,9 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import RedisError
 
-from tasks.stages.instructions import answer, instructions
-from tasks.step.progress import tell_progress
-from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, judge_error, spread
+from tasks.stages.message_text import answer, instructions
+from tasks.step.progress import report_progress
+from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, judge_error, with_jitter
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.payments import Intent
@@ -36,17 +36,17 @@ def generate(step: Step) -> Commit:
         return _left_behind(step)
     if not runtime.status.may_pay:
         log.warning("not paying", why=runtime.status.why_not_pay)
-        return step.again(DURABLE_WAIT, trouble=runtime.status.why_not_pay)
+        return step.retry_later(DURABLE_WAIT, trouble=runtime.status.why_not_pay)
     # Asked for nothing, when the intent would be refused for want of a slot anyway.
     if not runtime.payments.has_room(job.facts["account"], runtime.settings.account_in_flight):
-        return step.again(spread(SLOT_WAIT))
+        return step.retry_later(with_jitter(SLOT_WAIT))
     session_id = job.facts["session_id"]
     credential = step.credential()
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=FORGET_SESSION)
     with runtime.clients.open(credential.token) as client:
         baseline = client.state(session_id)
-        step.record(
+        step.update_facts(
             baseline=baseline.fingerprint,
             bind_id=baseline.bind_id or job.fact("bind_id") or "",
             readings="0",
@@ -102,18 +102,18 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
             batch = step.runtime.ledger.batch(job.batch_id or "")
             return step.hold_for_budget((batch and batch.max_credits) or 0)
         case "COOLING":
-            return step.again(intent.wait + spread(SLOT_WAIT))
+            return step.retry_later(intent.wait + with_jitter(SLOT_WAIT))
         case "NO_BALANCE":
             step.runtime.balance_monitor.read_balance(step.credential())
-            return step.again(SLOT_WAIT)
+            return step.retry_later(SLOT_WAIT)
         case "NOT_DURABLE":
             step.runtime.payments.take_back(job.id, step.lease.fence, call, "not_durable")
-            return step.again(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
+            return step.retry_later(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
         case "NO_SLOT":
-            return step.again(spread(SLOT_WAIT))
+            return step.retry_later(with_jitter(SLOT_WAIT))
         case "SESSION_BUSY" | "SESSION_BLOCKED":
             # It joins the session again, which says whether to wait or to be held.
-            return Commit(State.PREPARING, delay=spread(SLOT_WAIT))
+            return Commit(State.PREPARING, delay=with_jitter(SLOT_WAIT))
         case verdict:
             return step.hold(Reason.POISON, f"The ledger refused the message: {verdict}.")
 
@@ -191,10 +191,10 @@ def _hear(step: Step, stream: MessageStream, call: str) -> Transcript:
                 said = transcript.events - transcript.heartbeats
                 step.lease.progress(settings.stream_idle_seconds)
             if notes.due():
-                tell_progress(step, STILL_WORKING)
+                report_progress(step, STILL_WORKING)
             if isinstance(event, ToolActivity) and not at_work:
                 at_work = True
-                tell_progress(step, AT_WORK)
+                report_progress(step, AT_WORK)
             if isinstance(event, End):
                 break
     return transcript

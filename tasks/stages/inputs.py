@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tasks.schema.payload import is_media_key, is_url
-from tasks.step.session_acquire import follows, shares
+from tasks.step.session_acquisition import is_follow_up_edit, uses_shared_session
 from tasks.step.step import Step
 from worker.egress.sources import fetch_image
 from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, memory_for, prepare_image
@@ -25,7 +25,7 @@ _LOGO: Final = re.compile(r"(?<![a-z])logo(?![a-z])|标志|徽标", re.IGNORECAS
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class JobInputs:
     """What is uploaded for a job.
 
     Attributes:
@@ -47,7 +47,7 @@ class Material:
         return ", ".join(f"{file.name} {_use(file)}" for file in self.attached)
 
 
-def gather(step: Step, folder: Path) -> Material:
+def gather_inputs(step: Step, folder: Path) -> JobInputs:
     """The files to upload.
 
     Raises:
@@ -57,16 +57,20 @@ def gather(step: Step, folder: Path) -> Material:
         MemoryTakenError: Other pictures take all the memory there is for them.
     """
     payload, image = step.job.payload, None
-    if not payload.get("pass_url") and not follows(step):
+    if not payload.get("pass_url") and not is_follow_up_edit(step):
         place = _place(folder, 0)
         given = str(payload["image"])
         raw = _fetch(step, str(payload.get("media") or given), place)
-        image = within(step.runtime.pictures, prepare_image, raw, _name_of(given, "image"), place)
-    material = Material(image, tuple(_attached(step, folder)))
-    return told_apart(material, step.job.id if shares(step) or follows(step) else "")
+        image = run_within_memory(
+            step.runtime.pictures, prepare_image, raw, _name_of(given, "image"), place
+        )
+    material = JobInputs(image, tuple(_attached(step, folder)))
+    return with_unique_names(
+        material, step.job.id if uses_shared_session(step) or is_follow_up_edit(step) else ""
+    )
 
 
-def told_apart(material: Material, owner: str = "") -> Material:
+def with_unique_names(material: JobInputs, owner: str = "") -> JobInputs:
     """The same files under names of which each is used once in its session.
 
     Args:
@@ -85,8 +89,8 @@ def told_apart(material: Material, owner: str = "") -> Material:
         taken.add(name.lower())
         named.append(replace(file, name=name))
     if material.image is None:
-        return Material(None, tuple(named))
-    return Material(named[0], tuple(named[1:]))
+        return JobInputs(None, tuple(named))
+    return JobInputs(named[0], tuple(named[1:]))
 
 
 def _attached(step: Step, folder: Path) -> Iterator[PreparedFile]:
@@ -98,10 +102,12 @@ def _attached(step: Step, folder: Path) -> Iterator[PreparedFile]:
         name = (
             names.get(given) or f"{default}{Path(given).suffix}" if is_media_key(given) else given
         )
-        yield within(step.runtime.pictures, check_attachment, raw, _name_of(name, default), place)
+        yield run_within_memory(
+            step.runtime.pictures, check_attachment, raw, _name_of(name, default), place
+        )
 
 
-def within(
+def run_within_memory(
     memory: Memory, look: Callable[[Path, str, Path], F], raw: Path, name: str, place: Path
 ) -> F:
     """Look at a file in a thread, once there is memory for the pixels in it.

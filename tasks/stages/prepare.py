@@ -6,9 +6,9 @@ from pathlib import Path
 
 import structlog
 
-from tasks.stages.inputs import Material, gather
-from tasks.step.session_acquire import follows, join, shares
-from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, spread
+from tasks.stages.inputs import JobInputs, gather_inputs
+from tasks.step.session_acquisition import acquire_session, is_follow_up_edit, uses_shared_session
+from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, with_jitter
 from worker.accounts.credentials import Credential
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
@@ -23,16 +23,16 @@ log = structlog.get_logger(__name__)
 
 def prepare(step: Step) -> Commit:
     """Bring the job to where only the paid message is missing; done parts are not done again."""
-    joined = join(step)
+    joined = acquire_session(step)
     if isinstance(joined, Commit):
         return joined
     step, runtime = joined, joined.runtime
     known = step.job.fact("account")
     credential = step.credential()
     moved = known is not None and known != credential.name
-    if moved and follows(step):
+    if moved and is_follow_up_edit(step):
         # It stays in its session, and is paid from the account that keeps this by now.
-        step.record(account=credential.name)
+        step.update_facts(account=credential.name)
         moved = False
     if step.job.fact("uploaded") and not moved:
         return Commit(State.GENERATING, facts={"tries": "0"})
@@ -41,28 +41,28 @@ def prepare(step: Step) -> Commit:
         if short is not None:
             return short
         with scratch() as folder:
-            material = gather(step, Path(folder))
+            material = gather_inputs(step, Path(folder))
             _note(step, material)
             # A session belongs to the account that opened it.
             session_id = _session(step, client, credential, may_reuse=not moved)
-            step.record(uploading="1")
+            step.update_facts(uploading="1")
             _upload(step, client, session_id, material.files)
     return Commit(State.GENERATING, facts={"uploaded": "1", "uploading": "", "tries": "0"})
 
 
-def _note(step: Step, material: Material) -> None:
+def _note(step: Step, material: JobInputs) -> None:
     """Keep what was changed, and what the message says of the files."""
     image = material.image
-    step.record(
+    step.update_facts(
         # A follow-up shows the picture of the job that it follows.
         media_name=image.name if image else step.job.fact("media_name") or "",
         changes=json.dumps(image.changes if image else (), ensure_ascii=False),
         attached=material.purposes,
-        picture=_picture(step, material) if shares(step) else "",
+        picture=_picture(step, material) if uses_shared_session(step) else "",
     )
 
 
-def _picture(step: Step, material: Material) -> str:
+def _picture(step: Step, material: JobInputs) -> str:
     return material.image.name if material.image else str(step.job.payload["image"])
 
 
@@ -74,7 +74,7 @@ def _gate(
     account = runtime.ledger.account(credential.name)
     if not account.is_read:
         if not runtime.balance_monitor.read_balance(credential):
-            return step.again(spread(backoff_seconds(0)))
+            return step.retry_later(with_jitter(backoff_seconds(0)))
         account = runtime.ledger.account(credential.name)
     price = account.price(at_least)
     if not account.affords(at_least):
@@ -98,11 +98,11 @@ def _session(step: Step, client: NemoClient, credential: Credential, *, may_reus
     change the clip.
     """
     known = step.job.fact("session_id")
-    if known and may_reuse and (follows(step) or not step.job.fact("uploading")):
+    if known and may_reuse and (is_follow_up_edit(step) or not step.job.fact("uploading")):
         return known
-    step.record(**FORGET_SESSION)
+    step.update_facts(**FORGET_SESSION)
     session = client.create_session(str(step.job.payload.get("language", "en")))
-    step.record(
+    step.update_facts(
         session_id=session.session_id,
         task_id=session.task_id,
         bind_id=session.bind_id or "",
@@ -110,13 +110,15 @@ def _session(step: Step, client: NemoClient, credential: Credential, *, may_reus
     if credential.anonymous:
         step.runtime.ledger.store_bind_id(credential.name, session.bind_id or session.task_id)
     try:
-        step.record(claim_url=client.claim_link(session.task_id, session.session_id))
+        step.update_facts(claim_url=client.claim_link(session.task_id, session.session_id))
     except RateLimited:
         raise
     except NemoError as error:
         # The link is a convenience for people; a job does not wait for it.
         log.info("there is no link to the project", error=str(error))
-    if shares(step) and not step.runtime.ledger.share_session(step.job.id, step.lease.fence):
+    if uses_shared_session(step) and not step.runtime.ledger.share_session(
+        step.job.id, step.lease.fence
+    ):
         raise LeaseLostError
     return session.session_id
 

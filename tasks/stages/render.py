@@ -17,7 +17,7 @@ def render(step: Step) -> Commit:
         if not step.job.fact("render_id"):
             # Recorded before the request: whoever comes after knows which render to look for.
             render_id = f"render_{step.runtime.ledger.now_ms()}_{uuid4().hex[:8]}"
-            step.record(render_id=render_id, polls="0", render_submitted="")
+            step.update_facts(render_id=render_id, polls="0", render_submitted="")
             return _submit(step, client, render_id)
         render_id = step.job.facts["render_id"]
         if not step.job.fact("render_submitted"):
@@ -43,7 +43,7 @@ def _find_or_submit(step: Step, client: NemoClient, render_id: str) -> Commit:
         if error.repeatable:
             raise
         return _submit(step, client, render_id)
-    step.record(render_submitted="1")
+    step.update_facts(render_submitted="1")
     return _look(step, status)
 
 

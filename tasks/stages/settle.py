@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from tasks.stages.reply import question_of, reply_of
-from tasks.step.session_acquire import shares
+from tasks.step.session_acquisition import uses_shared_session
 from tasks.step.step import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
@@ -67,7 +67,11 @@ def settle(step: Step) -> Commit:
                 Reason.OUTCOME_UNKNOWN,
                 f"The message was sent, its stream {_how(heard)}, and {readings} readings of the "
                 f"project show no finished clip. It may have been charged: {_balances(step)}."
-                + (" Its batch is paused until this is decided." if shares(step) else ""),
+                + (
+                    " Its batch is paused until this is decided."
+                    if uses_shared_session(step)
+                    else ""
+                ),
                 facts=facts,
             )
 

@@ -8,7 +8,7 @@ from tasks.step.step import Step
 log = structlog.get_logger(__name__)
 
 
-def tell_progress(step: Step, message: str) -> None:
+def report_progress(step: Step, message: str) -> None:
     """Say where a job stands, as far as that can be told now."""
     ledger, job = step.runtime.ledger, step.job
     try:

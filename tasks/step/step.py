@@ -14,7 +14,7 @@ import sentry_sdk
 import structlog
 from pydantic import SecretStr
 
-from tasks.step.remedies import remedy_for
+from tasks.step.remedy_messages import remedy_message
 from worker.accounts.credentials import (
     ANONYMOUS,
     AccountCoolingDownError,
@@ -73,7 +73,7 @@ class Step:
     used_tokens: list[str] = field(default_factory=list)
     """Fingerprints of the tokens that this step has used, the last one being the present."""
 
-    def record(self, **facts: str) -> None:
+    def update_facts(self, **facts: str) -> None:
         """Write facts at once.
 
         Raises:
@@ -96,16 +96,16 @@ class Step:
         """
         accounts, job = self.runtime.accounts, self.job
         if job.is_bound:
-            credential = self._keeper()
+            credential = self._owning_account()
         else:
             name = accounts.choose(job.fact("account"))
-            self.record(account=name)
+            self.update_facts(account=name)
             credential = accounts.credential(name)
-            self.record(token_id=credential.token_id)
+            self.update_facts(token_id=credential.token_id)
         self.used_tokens.append(credential.token_id)
         return credential
 
-    def _keeper(self) -> Credential:
+    def _owning_account(self) -> Credential:
         """The account that holds the session: under another name where its token was replaced."""
         accounts, job = self.runtime.accounts, self.job
         name = job.fact("keeper") or job.facts["account"]
@@ -113,7 +113,7 @@ class Step:
             return accounts.credential(name)
         found = accounts.session_owner(job.facts["session_id"])
         if found is not None:
-            self.record(keeper=found.name)
+            self.update_facts(keeper=found.name)
             return found
         if name == ANONYMOUS and accounts.has_token(ANONYMOUS):
             return accounts.credential(ANONYMOUS)
@@ -138,7 +138,7 @@ class Step:
             State.HELD,
             reason=reason,
             message=message,
-            remedy=remedy_for(reason, self.job, self.runtime.settings, bind_id=self._bind_id()),
+            remedy=remedy_message(reason, self.job, self.runtime.settings, bind_id=self._bind_id()),
             resume=resume or self.job.state,
             facts=facts,
         )
@@ -166,20 +166,21 @@ class Step:
             State.FAILED,
             reason=reason,
             message=message,
-            remedy=remedy or remedy_for(reason, self.job, self.runtime.settings),
+            remedy=remedy or remedy_message(reason, self.job, self.runtime.settings),
         )
 
-    def again(self, delay: float, **facts: str) -> Commit:
+    def retry_later(self, delay: float, **facts: str) -> Commit:
         """A commit that comes back to the same stage after so many seconds."""
         return Commit(self.job.state, delay=delay, facts=facts)
 
     def rested(self, error: AccountCoolingDownError) -> Commit:
         """A commit that comes back after an account's pause, and not as one of a herd."""
-        return self.again(error.wait + random.uniform(0, self.runtime.settings.rate_limit_seconds))  # noqa: S311
+        stagger = random.uniform(0, self.runtime.settings.rate_limit_seconds)  # noqa: S311
+        return self.retry_later(error.wait + stagger)
 
     def decided(self, decision: Decision, error: NemoError) -> Commit:
         """A commit that carries out a decision of the policy."""
-        trouble = self.trouble(error.message, kind=type(error).__name__)
+        trouble = self.failure_facts(error.message, kind=type(error).__name__)
         match decision.action:
             case Action.HOLD if decision.reason is Reason.CREDITS:
                 self._note(error)
@@ -197,7 +198,7 @@ class Step:
             case Action.NEW_SESSION:
                 # What was paid for lies in the session: no other can take its place.
                 if self.job.is_bound:
-                    return self.again(decision.delay, **trouble)
+                    return self.retry_later(decision.delay, **trouble)
                 return Commit(
                     State.PREPARING,
                     delay=decision.delay,
@@ -210,15 +211,15 @@ class Step:
                 self._renew()
                 # What was paid for lies in the session: it is asked for again, never left.
                 if self.job.is_bound:
-                    return self.again(0, **trouble)
+                    return self.retry_later(0, **trouble)
                 return Commit(State.PREPARING, facts={**FORGET_SESSION, **trouble})
             case Action.RENDER_AGAIN:
                 return self.render_again(error.message)
             case Action.COOL_DOWN:
                 self.runtime.payments.note_rate_limit(self.account, decision.delay)
-                return self.again(spread(decision.delay), **trouble)
+                return self.retry_later(with_jitter(decision.delay), **trouble)
             case Action.REPEAT:
-                return self.again(spread(decision.delay), **trouble)
+                return self.retry_later(with_jitter(decision.delay), **trouble)
 
     def render_again(self, why: str) -> Commit:
         """A commit that makes one more render with a new id, or gives up.
@@ -231,13 +232,13 @@ class Step:
         fresh = {"render_id": "", "render_submitted": "", "render_tries": str(tries), "tries": "0"}
         return Commit(State.RENDERING, facts=fresh)
 
-    def tries(self, kind: str) -> int:
+    def failures(self, kind: str) -> int:
         """How often the same kind of trouble was met in a row before."""
         return self.job.number("tries") if self.job.fact("tries_of") == kind else 0
 
-    def trouble(self, message: str, *, kind: str) -> dict[str, str]:
+    def failure_facts(self, message: str, *, kind: str) -> dict[str, str]:
         """The facts of trouble that is met once more."""
-        return {"tries": str(self.tries(kind) + 1), "tries_of": kind, "trouble": message}
+        return {"tries": str(self.failures(kind) + 1), "tries_of": kind, "trouble": message}
 
     def _renew(self) -> None:
         for token_id in self.used_tokens:
@@ -260,7 +261,7 @@ class Step:
 Stage = Callable[[Step], Commit]
 
 
-def spread(wait: float) -> float:
+def with_jitter(wait: float) -> float:
     """A wait that differs from job to job, so that they do not come back as a herd."""
     return wait * random.uniform(0.5, 1.5)  # noqa: S311 - no secret hangs on it
 
@@ -330,7 +331,7 @@ def _work(step: Step, stage: Stage) -> Commit:
     except LeaseLostError:
         raise
     except (TokenPendingError, MemoryTakenError):
-        return step.again(spread(PENDING_SECONDS))
+        return step.retry_later(with_jitter(PENDING_SECONDS))
     except AccountCoolingDownError as error:
         return step.rested(error)
     except NemoError as error:
@@ -338,26 +339,28 @@ def _work(step: Step, stage: Stage) -> Commit:
     except MediaRefused as error:
         return step.fail(Reason(error.code), error.message, error.remedy)
     except SourceRefused as error:
-        if error.repeatable and step.tries("source") < FAULTS_TOLERATED:
+        if error.repeatable and step.failures("source") < FAULTS_TOLERATED:
             return _repeat(step, "source", error.message)
         return step.fail(Reason(error.code), error.message, error.remedy)
     except NotStored as error:
         return step.fail(Reason.SOURCE_UNREACHABLE, error.message, error.remedy)
     except StoreFailed as error:
         log.warning("a store failed", error=error.message)
-        if step.tries("store") < DELIVERY_TRIES:
+        if step.failures("store") < DELIVERY_TRIES:
             return _repeat(step, "store", error.message)
         return step.fail(Reason.DELIVERY_FAILED, error.message, error.remedy)
     except Exception as error:
         log.exception("a step met a fault of ours")
         sentry_sdk.capture_exception(error)
-        if step.tries("fault") < FAULTS_TOLERATED:
+        if step.failures("fault") < FAULTS_TOLERATED:
             return _repeat(step, "fault", type(error).__name__)
         return step.hold(Reason.POISON, f"A fault of this service: {type(error).__name__}.")
 
 
 def _repeat(step: Step, kind: str, message: str) -> Commit:
-    return step.again(spread(backoff_seconds(step.tries(kind))), **step.trouble(message, kind=kind))
+    return step.retry_later(
+        with_jitter(backoff_seconds(step.failures(kind))), **step.failure_facts(message, kind=kind)
+    )
 
 
 def _payment_state(job: Job) -> PaymentState:
@@ -373,7 +376,7 @@ def judge_error(step: Step, error: NemoError, payment: PaymentState) -> Decision
         error.call,
         error_kind(error),
         payment,
-        attempt=step.tries(type(error).__name__),
+        attempt=step.failures(type(error).__name__),
         anonymous=step.runtime.accounts.uses_anonymous_token,
         others_can_take=not step.job.is_bound
         and step.runtime.accounts.others_can_take(step.account),

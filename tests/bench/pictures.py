@@ -23,7 +23,7 @@ monkey.patch_all()
 import re, sys
 from pathlib import Path
 import gevent
-from tasks.stages.inputs import within
+from tasks.stages.inputs import run_within_memory
 from worker.media import prepare_image
 from worker.resources.memory_budget import Memory
 
@@ -36,7 +36,7 @@ memory, before = Memory(size), peak()
 def prepare(number):
     place = workdir / str(number)
     place.mkdir()
-    within(memory, prepare_image, given, "a.jpg", place).path.unlink()
+    run_within_memory(memory, prepare_image, given, "a.jpg", place).path.unlink()
 gevent.joinall([gevent.spawn(prepare, number) for number in range(count)], raise_error=True)
 print(peak() - before)
 """

@@ -17,7 +17,7 @@ from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
-from tasks.step.remedies import remedy_for
+from tasks.step.remedy_messages import remedy_message
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
@@ -337,7 +337,7 @@ def test_a_raised_budget_lets_go_on_what_it_pays(harness: ProducerHarness) -> No
     assert (batch.held, batch.queued) == (1, 2)
     ids = harness.producer.ledger.row_ids(batch_id)
     held = next(job for job in harness.producer.ledger.jobs(ids) if job.reason)
-    told = remedy_for(Reason.BUDGET, held, harness.producer.settings)
+    told = remedy_message(Reason.BUDGET, held, harness.producer.settings)
     assert "--max-credits" in told
     assert "release" not in told, "it goes on by itself"
 

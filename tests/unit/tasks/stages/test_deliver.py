@@ -65,9 +65,9 @@ def test_what_is_not_it_is_fetched_anew(step: Step, tmp_path: Path, wrong: str) 
     fence = step.lease.fence
     match wrong:
         case "another render":
-            step.record(render_id="r2")
+            step.update_facts(render_id="r2")
         case "never stored":
-            step.record(stored="")
+            step.update_facts(stored="")
         case "gone":
             step.runtime.output.delete("single/cat.mp4")
         case _:

@@ -28,5 +28,5 @@ def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
 
     monkeypatch.setattr(Ledger, "commit", committed)
     with capture_logs() as logs:
-        assert run(job_id, {State.PREPARING: lambda step: step.again(0)}) == "preparing"
+        assert run(job_id, {State.PREPARING: lambda step: step.retry_later(0)}) == "preparing"
     assert [log["event"] for log in logs] == ["step done"]

@@ -203,8 +203,8 @@ class WorkerHarness:
 
 
 def _nothing_to_do(step: Step) -> Commit:
-    step.record(clip_name="b/a")
-    return step.again(0, **step.trouble("nothing to do", kind="fault"))
+    step.update_facts(clip_name="b/a")
+    return step.retry_later(0, **step.failure_facts("nothing to do", kind="fault"))
 
 
 OPERATIONS: Final = (

@@ -6,7 +6,7 @@ Source: the agenda protocol («One message at a time in a session»); the decisi
 from dataclasses import replace
 from typing import Final
 
-from tasks.step.step import LeaseLostError, Step, spread
+from tasks.step.step import LeaseLostError, Step, with_jitter
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import Reason, State
@@ -15,14 +15,14 @@ TURN_WAIT: Final = 1.0
 """Seconds between two looks at a session that another job is at work in."""
 
 
-def join(step: Step) -> Step | Commit:
+def acquire_session(step: Step) -> Step | Commit:
     """The step with its job in the session that it is to use, or what must happen before.
 
     Raises:
         LeaseLostError: The job is no longer ours.
     """
     job, ledger = step.job, step.runtime.ledger
-    if not (follows(step) or shares(step) or job.turn > 1):
+    if not (is_follow_up_edit(step) or uses_shared_session(step) or job.turn > 1):
         return step
     joining = ledger.acquire_session(job.id, step.lease.fence)
     match joining.verdict:
@@ -31,7 +31,7 @@ def join(step: Step) -> Step | Commit:
         case "LOST":
             raise LeaseLostError
         case "SESSION_BUSY":
-            return step.again(spread(TURN_WAIT))
+            return step.retry_later(with_jitter(TURN_WAIT))
         case "NO_PROJECT":
             return step.fail(
                 Reason.BAD_REQUEST,
@@ -47,11 +47,11 @@ def join(step: Step) -> Step | Commit:
             )
 
 
-def follows(step: Step) -> bool:
+def is_follow_up_edit(step: Step) -> bool:
     """Whether the job goes on in the session of another."""
     return step.job.fact("follows") is not None
 
 
-def shares(step: Step) -> bool:
+def uses_shared_session(step: Step) -> bool:
     """Whether the job uses its batch's one session."""
     return step.job.fact("shared") is not None

@@ -1,6 +1,6 @@
 """What a job says to the agent."""
 
-from tasks.stages.instructions import answer, instructions
+from tasks.stages.message_text import answer, instructions
 
 
 def test_the_prompt_alone() -> None:

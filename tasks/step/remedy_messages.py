@@ -7,7 +7,7 @@ from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason
 
 
-def remedy_for(reason: Reason, job: Job, settings: Settings, *, bind_id: str = "") -> str:
+def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str = "") -> str:
     """What a person can do about a job that stands still.
 
     Args:
