@@ -19,7 +19,7 @@ from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.errors import BatchNameTaken, KeyConflict
 from tasks.schema.payload import ImageJob, InvalidPayloadError, webhook_address
 from worker.ledger.model.states import Reason
-from worker.ledger.model.submissions import NewJob, Submitted
+from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.pages import pages
 
 
@@ -174,7 +174,7 @@ def _check_row(
 
 def _record_answers(
     page: list[AcceptedRow | RejectedRow],
-    answers: list[Submitted],
+    answers: list[SubmitResult],
     done: BatchSubmission,
     rejects: Rejects | None,
 ) -> None:
@@ -211,7 +211,7 @@ def _refuse_another_manifests_batch(
         entries = [
             row for row in check_rows(first, batch_id, contents) if isinstance(row, AcceptedRow)
         ]
-        if any(producer.ledger.known(entry.new.key for entry in entries)):
+        if any(producer.ledger.lookup_keys(entry.new.key for entry in entries)):
             return
     raise BatchNameTaken(
         f"There is a batch «{batch.name}» already, of another manifest ({batch.source}), and none "

@@ -88,7 +88,7 @@ def dry_run_batch(
 def _count(producer: Producer, page: list[AcceptedRow | RejectedRow], tally: _Tally) -> None:
     entries = [row for row in page if isinstance(row, AcceptedRow)]
     with producer.redis_errors():
-        known = producer.ledger.known(entry.new.key for entry in entries)
+        known = producer.ledger.lookup_keys(entry.new.key for entry in entries)
     taken = {entry.new.key: at[1] for entry, at in zip(entries, known, strict=True) if at}
     for row in page:
         if isinstance(row, RejectedRow):
@@ -147,7 +147,7 @@ def _estimate_seconds(
     if session is SessionMode.SHARED:
         return round(seconds_for(new.total(), 0, pace, places=1), 1)
     ahead = ahead_of_last(new, flows, batch_id)
-    places = pace.places or producer.places()
+    places = pace.max_admitted or producer.places()
     return round(seconds_for(new.total(), 0, pace, places=places, ahead=ahead), 1)
 
 

@@ -2,7 +2,7 @@
 
 from tasks.schema.errors import KeyConflict
 from tasks.schema.payload import ImageJob, job_id_for
-from worker.ledger.model.submissions import NewJob, Submitted
+from worker.ledger.model.submissions import NewJob, SubmitResult
 
 
 def new_job(job: ImageJob, *, key: str | None = None, batch_id: str = "", row: int = 0) -> NewJob:
@@ -29,7 +29,7 @@ def _record(job: ImageJob, fingerprint: str, *, key: str | None, batch_id: str, 
     )
 
 
-def raise_for_conflict(job: ImageJob, answer: Submitted) -> None:
+def raise_for_conflict(job: ImageJob, answer: SubmitResult) -> None:
     """Refuse a key that is known with another payload.
 
     Raises:

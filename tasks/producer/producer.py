@@ -27,10 +27,10 @@ from tasks.schema.payload import Batch, ImageJob, InvalidPayloadError, Result
 from tasks.schema.records import batch_of, result_of
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
-from worker.ledger.model.batches import remains_of_batch
+from worker.ledger.model.batches import placeholder_batch
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.model.states import Reason, State
-from worker.ledger.pages import PAGE, pages
+from worker.ledger.pages import PAGE_SIZE, pages
 from worker.storage.store import Store
 
 POLL_SECONDS: Final = 0.5
@@ -238,7 +238,7 @@ class Producer:
         while True:
             with self.redis_errors():
                 page = list(
-                    self.ledger.redis.zrange(index, start, start + PAGE - 1, desc=newest_first)
+                    self.ledger.redis.zrange(index, start, start + PAGE_SIZE - 1, desc=newest_first)
                 )
             if not page:
                 return
@@ -255,7 +255,7 @@ class Producer:
         try:
             return self.get_batch(batch_id)
         except UnreadableRecordError as error:
-            remains = remains_of_batch(batch_id, str(error))
+            remains = placeholder_batch(batch_id, str(error))
             return batch_of(remains, clip_cost=0, pace=self.ledger.pace(), flows={})
 
     def is_batch(self, any_id: str) -> bool:

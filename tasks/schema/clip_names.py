@@ -46,7 +46,7 @@ def clip_name(runtime: Runtime, job: Job) -> str:
     for name in candidates(wanted, job.id):
         if runtime.output.exists(f"{folder}/{name}.mp4"):
             continue
-        if names.take(runtime.ledger, folder, name, job.id):
+        if names.reserve_name(runtime.ledger, folder, name, job.id):
             return f"{folder}/{name}"
     raise AssertionError("the last candidate holds the job's own id")
 

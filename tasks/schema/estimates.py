@@ -25,7 +25,7 @@ def seconds_for(queued: int, running: int, pace: Pace, *, places: int, ahead: in
         places: The jobs that run at once.
         ahead: Jobs of others that come to their turn meanwhile.
     """
-    place = pace.place_seconds if pace.clips else TYPICAL_PLACE_SECONDS
+    place = pace.admitted_seconds if pace.clips else TYPICAL_PLACE_SECONDS
     clip = pace.clip_seconds if pace.clips else TYPICAL_CLIP_SECONDS
     if queued:
         # A place is free when the job before has settled; the last clip has all its way to go.

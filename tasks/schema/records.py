@@ -56,7 +56,9 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
         ValueError,
     ) as error:
         # They are JSON that this service wrote, and nobody checks again before it is shown.
-        return _result(records.remains_of_job(job, f"{type(error).__name__}: {error}"), output, now)
+        return _result(
+            records.placeholder_for(job, f"{type(error).__name__}: {error}"), output, now
+        )
 
 
 def _result(job: records.Job, output: Store, now: float | None) -> Result:
@@ -140,13 +142,13 @@ def _eta(batch: batches.Batch, pace: batches.Pace, flows: Mapping[str, int]) -> 
     """Until all that is open is at an end; None while it is paused, or no worker is there."""
     if not batch.open:
         return 0.0
-    if batch.paused or not pace.places:
+    if batch.paused or not pace.max_admitted:
         return None
     queued = batch.counts.get(State.QUEUED, 0)
     if batch.shared:
         return round(seconds_for(queued, batch.running, pace, places=1), 1)
     ahead = ahead_of_last(waiting_of(queued, flows, batch.id), flows, batch.id)
-    seconds = seconds_for(queued, batch.running, pace, places=pace.places, ahead=ahead)
+    seconds = seconds_for(queued, batch.running, pace, places=pace.max_admitted, ahead=ahead)
     return round(seconds, 1)
 
 

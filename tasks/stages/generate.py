@@ -13,7 +13,7 @@ from tasks.step.progress import report_progress
 from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, judge_error, with_jitter
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.ledger.payments import Intent
+from worker.ledger.payments import PaymentIntent
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.streaming.events import End, ToolActivity
@@ -38,7 +38,7 @@ def generate(step: Step) -> Commit:
         log.warning("not paying", why=runtime.status.why_not_pay)
         return step.retry_later(DURABLE_WAIT, trouble=runtime.status.why_not_pay)
     # Asked for nothing, when the intent would be refused for want of a slot anyway.
-    if not runtime.payments.has_room(job.facts["account"], runtime.settings.account_in_flight):
+    if not runtime.payments.has_free_slot(job.facts["account"], runtime.settings.account_in_flight):
         return step.retry_later(with_jitter(SLOT_WAIT))
     session_id = job.facts["session_id"]
     credential = step.credential()
@@ -59,7 +59,7 @@ def generate(step: Step) -> Commit:
         return _send(step, client, session_id, call)
 
 
-def _intend(step: Step, call: str) -> Intent:
+def _intend(step: Step, call: str) -> PaymentIntent:
     """Ask for the right to pay. A server that went away is a write that nobody confirmed."""
     runtime, job = step.runtime, step.job
     try:
@@ -73,7 +73,7 @@ def _intend(step: Step, call: str) -> Intent:
         )
     except RedisError as error:
         log.warning("the intent to pay was not confirmed", error=str(error))
-        return Intent("NOT_DURABLE")
+        return PaymentIntent("NOT_DURABLE")
 
 
 def _left_behind(step: Step) -> Commit:
@@ -86,7 +86,7 @@ def _left_behind(step: Step) -> Commit:
     return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
 
 
-def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
+def _not_paid(step: Step, intent: PaymentIntent, call: str) -> Commit:
     settings, job = step.runtime.settings, step.job
     match intent.verdict:
         case "LOST":
@@ -107,7 +107,7 @@ def _not_paid(step: Step, intent: Intent, call: str) -> Commit:
             step.runtime.balance_monitor.read_balance(step.credential())
             return step.retry_later(SLOT_WAIT)
         case "NOT_DURABLE":
-            step.runtime.payments.take_back(job.id, step.lease.fence, call, "not_durable")
+            step.runtime.payments.release(job.id, step.lease.fence, call, "not_durable")
             return step.retry_later(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
         case "NO_SLOT":
             return step.retry_later(with_jitter(SLOT_WAIT))
@@ -149,7 +149,7 @@ def _refused(step: Step, error: NemoError, call: str) -> Commit:
     uncharged = uncharged_reason(error_kind(error), PaymentState.REPLY)
     if uncharged is not None:
         payments = step.runtime.payments
-        if not payments.take_back(step.job.id, step.lease.fence, call, uncharged):
+        if not payments.release(step.job.id, step.lease.fence, call, uncharged):
             raise LeaseLostError
         return _after_take_back(step).decided(decision, error)
     return step.decided(decision, error)
@@ -203,7 +203,7 @@ def _hear(step: Step, stream: MessageStream, call: str) -> Transcript:
 def _accepted(step: Step, call: str) -> None:
     """The API took the message in: the account bears it. Not worth the stream, should it fail."""
     try:
-        step.runtime.payments.fact(step.job.id, call, "accepted", "1")
+        step.runtime.payments.record_fact(step.job.id, call, "accepted", "1")
     except RedisError as error:
         log.info("the account's pace could not be noted", error=str(error))
 
@@ -219,5 +219,5 @@ def _keep(step: Step, call: str, clean: bool, transcript: Transcript) -> None:
         "skipped": transcript.skipped,
     }
     payments = step.runtime.payments
-    payments.fact(step.job.id, call, "stream", json.dumps(heard, ensure_ascii=False))
-    payments.fact(step.job.id, call, "ended", "clean" if clean else "broken")
+    payments.record_fact(step.job.id, call, "stream", json.dumps(heard, ensure_ascii=False))
+    payments.record_fact(step.job.id, call, "ended", "clean" if clean else "broken")

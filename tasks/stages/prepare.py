@@ -77,7 +77,7 @@ def _gate(
             return step.retry_later(with_jitter(backoff_seconds(0)))
         account = runtime.ledger.account(credential.name)
     price = account.price(at_least)
-    if not account.affords(at_least):
+    if not account.affordable_clips(at_least):
         if credential.anonymous and not account.bind_id:
             # Without a session there is no link by which its owner could register.
             _session(step, client, credential, may_reuse=may_reuse)

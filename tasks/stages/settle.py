@@ -128,7 +128,9 @@ def _balances(step: Step) -> str:
         balance_monitor.read_balance(step.credential())
     except NemoError as error:
         log.info("the balance could not be read", error=str(error))
-    before = next((turn.before for turn in step.job.turns if turn.call == step.job.call), None)
+    before = next(
+        (turn.balance_before for turn in step.job.turns if turn.call == step.job.call), None
+    )
     account = ledger.account(step.account)
     was = "not known" if before is None else f"{before:g}"
     now = f"{account.total:g}" if account.is_read else "not known"

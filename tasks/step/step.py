@@ -216,7 +216,7 @@ class Step:
             case Action.RENDER_AGAIN:
                 return self.render_again(error.message)
             case Action.COOL_DOWN:
-                self.runtime.payments.note_rate_limit(self.account, decision.delay)
+                self.runtime.payments.record_rate_limited(self.account, decision.delay)
                 return self.retry_later(with_jitter(decision.delay), **trouble)
             case Action.REPEAT:
                 return self.retry_later(with_jitter(decision.delay), **trouble)
@@ -253,9 +253,9 @@ class Step:
     def _note(self, error: NemoError) -> None:
         """Tell all workers what an account's refusal means for it."""
         if isinstance(error, OutOfCredits):
-            self.runtime.payments.note_refusal(self.account)
+            self.runtime.payments.record_credits_refused(self.account)
         if isinstance(error, TokenRefused):
-            self.runtime.payments.note_token_refused(self.account, by="job")
+            self.runtime.payments.record_token_refused(self.account, by="job")
 
 
 Stage = Callable[[Step], Commit]

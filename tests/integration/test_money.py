@@ -150,7 +150,9 @@ def test_a_token_that_works_again_lets_its_jobs_go_on(house: House) -> None:
     house.wait_for(house.submit(house.image()), State.SUCCEEDED)
     house.sandbox.change("account-1", "expire")
     (name,) = (account.name for account in house.ledger.accounts())
-    wait_until(lambda: house.ledger.account(name).distrust == "balance", "the refusal to be seen")
+    wait_until(
+        lambda: house.ledger.account(name).auth_refused_by == "balance", "the refusal to be seen"
+    )
     job_id = house.submit(house.image())
     assert house.wait_for(job_id, State.HELD).reason is Reason.TOKEN
     house.sandbox.change("account-1", "revive")

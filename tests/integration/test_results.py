@@ -58,7 +58,7 @@ def test_workers_prune_by_themselves(house: House) -> None:
     house.open_sandbox()
     house.start_worker(REELQUEUE_RESULT_DAYS="0.0001")
     submit(house, "batch-0001")
-    wait_until(lambda: house.ledger.known(["batch-0001:1"])[0], "the first job")
+    wait_until(lambda: house.ledger.lookup_keys(["batch-0001:1"])[0], "the first job")
     wait_until(lambda: house.ledger.batch("batch-0001") is None, "the batch to go")
     assert house.ledger.recent_ids(10) == []
     assert house.ledger.counts()[0] == {}

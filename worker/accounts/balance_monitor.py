@@ -62,7 +62,7 @@ class BalanceMonitor:
             read_at = self._ledger.now_ms()
             with self._open_client(credential.token) as client:
                 balance = client.credits()
-            self._payments.read_balance(
+            self._payments.record_balance(
                 credential.name,
                 read_at=read_at,
                 available=balance.available,
@@ -84,7 +84,7 @@ class BalanceMonitor:
     def _visit(self, name: str) -> None:
         """Read one balance; a token that is found at work again lets its jobs go on."""
         account = self._ledger.account(name)
-        restored = account.distrust == "balance" or not self._has_standing(account)
+        restored = account.auth_refused_by == "balance" or not self._has_standing(account)
         try:
             if not self.read_balance(self._accounts.credential(name)):
                 return
@@ -92,11 +92,11 @@ class BalanceMonitor:
             return
         except TokenRefused as error:
             log.warning("a token is refused", account=name, error=str(error))
-            self._payments.note_token_refused(name, by="balance")
+            self._payments.record_token_refused(name, by="balance")
             return
         except RateLimited as error:
             rest = error.retry_after or self._settings.rate_limit_seconds
-            self._payments.note_rate_limit(name, rest)
+            self._payments.record_rate_limited(name, rest)
             return
         except NemoError as error:
             log.warning("balance could not be read", account=name, error=str(error))
@@ -113,7 +113,7 @@ class BalanceMonitor:
         if not self._has_standing(account):
             return self._is_wanted(name)
         age = (self._ledger.now_ms() - account.read_at) / 1000
-        soon = account.distrust == "job" or (
+        soon = account.auth_refused_by == "job" or (
             self._ledger.redis.zcard(self._ledger.key("ended", name)) > 0
         )
         return age > self._settings.balance_seconds / (AFTER_A_JOB if soon else 1)
@@ -141,7 +141,7 @@ class BalanceMonitor:
 
     def _works(self, name: str) -> bool:
         account = self._ledger.account(name)
-        return account.is_read and not account.distrust
+        return account.is_read and not account.auth_refused_by
 
     def _release_for_credits(self) -> None:
         """As many as can be paid, those that are on their way to the payment counted in."""
@@ -149,13 +149,15 @@ class BalanceMonitor:
             return
         price = self._settings.clip_cost
         names = self._accounts.names()
-        affords = {name: self._ledger.account(name).affords(price) for name in names}
-        room = sum(affords.values()) - self._on_their_way(names)
+        affordable = {name: self._ledger.account(name).affordable_clips(price) for name in names}
+        room = sum(affordable.values()) - self._on_their_way(names)
         for name in names:
-            held = self._ledger.held_ids(Reason.CREDITS, name)[: max(0, min(room, affords[name]))]
+            held = self._ledger.held_ids(Reason.CREDITS, name)[
+                : max(0, min(room, affordable[name]))
+            ]
             room -= self._release(held, "the balance has grown")
         for name in self._ledger.holding_accounts(Reason.CREDITS) - {
-            name for name in names if affords[name]
+            name for name in names if affordable[name]
         }:
             held = self._unbound(self._ledger.held_ids(Reason.CREDITS, name))
             room -= self._release(held[: max(0, room)], "another account can pay")

@@ -149,9 +149,9 @@ class Accounts:
             self._ledger.redis.delete(self._ledger.key("token"))
 
     def _can_take(self, account: Account) -> bool:
-        if account.distrust or account.cooling_until > self._ledger.now_ms():
+        if account.auth_refused_by or account.cooling_until > self._ledger.now_ms():
             return False
-        return not account.is_read or account.affords(self._settings.clip_cost) > 0
+        return not account.is_read or account.affordable_clips(self._settings.clip_cost) > 0
 
     def _stored(self) -> Credential | None:
         text = self._ledger.redis.get(self._ledger.key("token"))

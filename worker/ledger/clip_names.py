@@ -5,7 +5,7 @@ import unicodedata
 from worker.ledger.ledger import Ledger
 
 
-def take(ledger: Ledger, folder: str, name: str, job_id: str) -> bool:
+def reserve_name(ledger: Ledger, folder: str, name: str, job_id: str) -> bool:
     """Take a name for a job. Safe twice.
 
     Two names that some file system takes for one, such as ``Cat`` and ``cat``, are one here.

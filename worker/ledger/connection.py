@@ -15,7 +15,7 @@ from redis.retry import Retry
 from config.settings import Settings
 
 
-def answers(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fit no pipeline
+def replies(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fit no pipeline
     """The replies of a pipeline: where a key holds something of another kind, the refusal itself.
 
     Raises:
@@ -42,7 +42,7 @@ def connect(settings: Settings) -> Redis:
     )
 
 
-def connect_for_a_look(url: SecretStr, seconds: float) -> Redis:
+def connect_without_retries(url: SecretStr, seconds: float) -> Redis:
     """A client that waits so many seconds for an answer, and asks once. Nothing is sent yet."""
     return Redis.from_url(
         url.get_secret_value(),
@@ -54,7 +54,7 @@ def connect_for_a_look(url: SecretStr, seconds: float) -> Redis:
     )
 
 
-class Line:
+class PipelinedConnection:
     """A connection on which calls are sent before the replies to earlier ones are read.
 
     Replies come in the order of the calls. Once it broke, it stays broken: nobody could tell which
@@ -93,11 +93,11 @@ class Line:
 
 
 @contextmanager
-def line_of(redis: Redis) -> Iterator[Line]:
+def pipelined_connection(redis: Redis) -> Iterator[PipelinedConnection]:
     """A line of one's own; it is closed in the end, with whatever was not read."""
     connection: Any = redis.connection_pool.get_connection()
     try:
-        yield Line(connection)
+        yield PipelinedConnection(connection)
     finally:
         connection.disconnect()
         redis.connection_pool.release(connection)

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from worker.faultpoints import around
 from worker.ledger.model.states import Reason, State
-from worker.ledger.model.submissions import NewJob, Submitted, as_argument
-from worker.ledger.pages import PAGE, pages
+from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument
+from worker.ledger.pages import PAGE_SIZE, pages
 from worker.ledger.reader import Reader
 
 PRIORITIES: Final = ("high", "normal", "low")
@@ -61,23 +61,23 @@ class Ledger(Reader):
 
     # --- submitting ------------------------------------------------------------------------
 
-    def submit(self, job: NewJob) -> Submitted:
+    def submit(self, job: NewJob) -> SubmitResult:
         """Write one job as queued, or find the one that its key names."""
         verdict, job_id = self.scripts.run("submit", as_argument([job]))
-        return Submitted(verdict, job_id)
+        return SubmitResult(verdict, job_id)
 
-    def submit_many(self, jobs: Iterable[NewJob]) -> list[Submitted]:
+    def submit_many(self, jobs: Iterable[NewJob]) -> list[SubmitResult]:
         """Write many jobs, a page in one run of the script."""
         return list(chain.from_iterable(self.submit_pages(pages(jobs))))
 
-    def submit_pages(self, jobs: Iterable[Sequence[NewJob]]) -> Iterator[list[Submitted]]:
-        """Write pages of at most ``PAGE`` jobs, each in one run of the script.
+    def submit_pages(self, jobs: Iterable[Sequence[NewJob]]) -> Iterator[list[SubmitResult]]:
+        """Write pages of at most ``PAGE_SIZE`` jobs, each in one run of the script.
 
         A page is asked for before the answers to the one before are there, so that it is made
         while the server writes.
         """
-        for flat in self.scripts.run_ahead("submit", ([as_argument(page)] for page in jobs)):
-            yield [Submitted(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
+        for flat in self.scripts.run_pipelined("submit", ([as_argument(page)] for page in jobs)):
+            yield [SubmitResult(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
 
     def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
         """Make a batch record, if it is new. ``source`` says where its manifest lies."""
@@ -232,7 +232,7 @@ class Ledger(Reader):
             flow = f"{batch_id}:{priority}"
             left = self.redis.llen(self.key("flow", flow))
             while left > 0:
-                verdicts = self.scripts.run("cancel_waiting", flow, min(left, PAGE))
+                verdicts = self.scripts.run("cancel_waiting", flow, min(left, PAGE_SIZE))
                 if not verdicts:
                     break
                 left -= len(verdicts)

@@ -16,7 +16,7 @@ FSYNC_WAIT_MS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
+class PaymentIntent:
     """The answer to an intent to pay. Only ``OK`` allows the message to be sent."""
 
     verdict: str  # OK, NOT_DURABLE, or a refusal of begin_paid
@@ -31,7 +31,7 @@ class Payments:
 
     def begin(
         self, job_id: str, fence: int, *, turn: int, call: str, cost: float, cap: int
-    ) -> Intent:
+    ) -> PaymentIntent:
         """Write the intent and wait until it is on disk.
 
         Both travel in one plain pipeline on one connection, because a confirmation speaks only
@@ -47,10 +47,10 @@ class Payments:
             reply, synced = self._execute("EVAL", scripts.text("begin_paid"), arguments)
         verdict = str(reply[0])
         if verdict == "COOLING":
-            return Intent(verdict, wait=int(reply[1]) / 1000)
+            return PaymentIntent(verdict, wait=int(reply[1]) / 1000)
         if verdict == "OK" and not synced:
-            return Intent("NOT_DURABLE")
-        return Intent(verdict)
+            return PaymentIntent("NOT_DURABLE")
+        return PaymentIntent(verdict)
 
     def _execute(self, command: str, script: str, arguments: list[Any]) -> tuple[list[Any], bool]:
         with around("begin_paid"), self._ledger.redis.pipeline(transaction=False) as pipe:
@@ -71,16 +71,16 @@ class Payments:
         slots = self._ledger.key("slots", account)
         return int(self._ledger.redis.zcount(slots, self._ledger.now_ms(), "+inf"))
 
-    def has_room(self, account: str, cap: int) -> bool:
+    def has_free_slot(self, account: str, cap: int) -> bool:
         """Whether an account bears one more message, as far as a look can tell."""
         return self.slots_taken(account) < min(cap, int(self._ledger.account(account).window))
 
-    def fact(self, job_id: str, call: str, name: str, value: str) -> bool:
+    def record_fact(self, job_id: str, call: str, name: str, value: str) -> bool:
         """Keep a result of a paid message, with or without a lease. False: not this job's call."""
         reply = self._ledger.scripts.run("paid_fact", job_id, call, name, value)
         return bool(reply != "UNKNOWN_CALL")
 
-    def take_back(self, job_id: str, fence: int, call: str, why: str) -> bool:
+    def release(self, job_id: str, fence: int, call: str, why: str) -> bool:
         """Take an intent back whose message cannot have been charged.
 
         Args:
@@ -91,20 +91,20 @@ class Payments:
         """
         return bool(self._ledger.scripts.run("release_paid", job_id, fence, call, why) == "OK")
 
-    def read_balance(
+    def record_balance(
         self, account: str, *, read_at: int, available: float, frozen: float, total: float
     ) -> None:
         """Note a balance whose reading began at ``read_at`` (ms, the server's clock)."""
         self._ledger.scripts.run("balance", account, read_at, available, frozen, total)
 
-    def note_refusal(self, account: str) -> None:
+    def record_credits_refused(self, account: str) -> None:
         """The API says that an account is out of credits: nobody pays until its balance grows."""
         self._ledger.scripts.run("credits_refused", account)
 
-    def note_rate_limit(self, account: str, seconds: float) -> None:
+    def record_rate_limited(self, account: str, seconds: float) -> None:
         """The API said 429: the account rests for so many seconds, for all workers."""
         self._ledger.scripts.run("rate_limited", account, int(seconds * 1000))
 
-    def note_token_refused(self, account: str, *, by: str) -> None:
+    def record_token_refused(self, account: str, *, by: str) -> None:
         """The API refuses an account's token; met by a ``job`` or a ``balance`` reading."""
         self._ledger.scripts.run("token_refused", account, by)

@@ -6,19 +6,19 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from worker.ledger.connection import answers
+from worker.ledger.connection import replies
 from worker.ledger.model.accounts import Account, read_account
 from worker.ledger.model.batches import Batch, Pace, read_batch, read_counts, read_pace
 from worker.ledger.model.fields import int_or_zero
 from worker.ledger.model.jobs import (
     Job,
     UnreadableRecordError,
+    placeholder_job,
     read_job,
-    read_or_remains,
-    remains_of,
+    read_job_or_placeholder,
 )
 from worker.ledger.model.states import Reason, State
-from worker.ledger.pages import PAGE, pages
+from worker.ledger.pages import PAGE_SIZE, pages
 from worker.ledger.scripts import Scripts
 
 _STATES: Final = frozenset(State)
@@ -61,7 +61,7 @@ class Reader:
         seconds, micros = self.redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
-    def known(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
+    def lookup_keys(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
         """What keys are taken: the job's id and fingerprint of each, or None."""
         found: list[tuple[str, str] | None] = []
         for page in pages(keys):
@@ -110,12 +110,12 @@ class Reader:
         with self.redis.pipeline(transaction=False) as pipe:
             for job_id in asked:
                 pipe.hgetall(self.key("job", job_id))
-            found = answers(pipe)
+            found = replies(pipe)
         for job_id, fields in zip(asked, found, strict=True):
             if isinstance(fields, ResponseError):
-                yield remains_of(job_id, {}, str(fields))
+                yield placeholder_job(job_id, {}, str(fields))
             elif fields:
-                yield read_or_remains(job_id, fields)
+                yield read_job_or_placeholder(job_id, fields)
 
     def recent_ids(self, limit: int) -> list[str]:
         """Ids of all jobs, newest first."""
@@ -134,7 +134,7 @@ class Reader:
         with self.redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hmget(self.key("batch", batch_id), "sealed", "unsealed_at", "created_at")
-            found = answers(pipe)
+            found = replies(pipe)
         return {
             batch_id: int_or_zero(fields[1] or fields[2])
             for batch_id, fields in zip(ids, found, strict=True)
@@ -151,14 +151,14 @@ class Reader:
         What is gone, or stands nowhere that this version knows, is left out.
         """
         rows, start = self.key("rows", batch_id), 0
-        while page := self.redis.zrange(rows, start, start + PAGE - 1):
+        while page := self.redis.zrange(rows, start, start + PAGE_SIZE - 1):
             flat = self.scripts.run("batch_states", *page)
             yield [
                 RowState(job_id, State(flat[2 * at]), flat[2 * at + 1])
                 for at, job_id in enumerate(page)
                 if flat[2 * at] in _STATES
             ]
-            start += PAGE
+            start += PAGE_SIZE
 
     def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
         """Ids of the jobs that are held for a reason."""
@@ -213,7 +213,7 @@ class Reader:
         with self.redis.pipeline(transaction=False) as pipe:
             for flow in flows:
                 pipe.llen(self.key("flow", flow))
-            lengths = zip(flows, answers(pipe), strict=True)
+            lengths = zip(flows, replies(pipe), strict=True)
         return {flow: length for flow, length in lengths if isinstance(length, int)}
 
     def counts(self) -> tuple[dict[State, int], dict[Reason, int]]:

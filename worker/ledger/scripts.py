@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import NoScriptError
 
 from worker.faultpoints import around
-from worker.ledger.connection import Line, line_of
+from worker.ledger.connection import PipelinedConnection, pipelined_connection
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 
@@ -74,24 +74,26 @@ class Scripts:
                 del self._shas[name]
                 return self._evaluate(name, prepared)
 
-    def run_ahead(self, name: str, calls: Iterable[Sequence[object]]) -> Iterator[Any]:
+    def run_pipelined(self, name: str, calls: Iterable[Sequence[object]]) -> Iterator[Any]:
         """Run a script for each list of arguments; the server works on one as the next is made.
 
         Where the connection breaks, what has no reply is run again, and the rest one by one, as
         ``run`` does: every script is safe twice.
         """
-        with line_of(self._redis) as line:
+        with pipelined_connection(self._redis) as line:
             before: Iterator[Any] | None = None
             for call in calls:
-                under_way = self._in_two_steps(line, name, call)
-                next(under_way)
+                exchange = self._send_then_receive(line, name, call)
+                next(exchange)
                 if before is not None:
                     yield next(before)
-                before = under_way
+                before = exchange
             if before is not None:
                 yield next(before)
 
-    def _in_two_steps(self, line: Line, name: str, call: Sequence[object]) -> Iterator[Any]:
+    def _send_then_receive(
+        self, line: PipelinedConnection, name: str, call: Sequence[object]
+    ) -> Iterator[Any]:
         """Send a call; then, when asked again, give the reply."""
         try:
             with around(name):

@@ -13,10 +13,10 @@ import structlog
 from redis.exceptions import ResponseError
 
 from worker.ledger.clip_names import folded
-from worker.ledger.connection import answers
+from worker.ledger.connection import replies
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
-from worker.ledger.pages import PAGE
+from worker.ledger.pages import PAGE_SIZE
 from worker.storage.store import Store, StoreFailed
 
 log = structlog.get_logger(__name__)
@@ -106,7 +106,9 @@ def sweep(*stores: Store) -> None:
 def _page(ledger: Ledger, before: int, start: int) -> list[str]:
     """Jobs that were made before a moment: only these can have ended before it."""
     return list(
-        ledger.redis.zrangebyscore(ledger.key("jobs"), "-inf", f"({before}", start=start, num=PAGE)
+        ledger.redis.zrangebyscore(
+            ledger.key("jobs"), "-inf", f"({before}", start=start, num=PAGE_SIZE
+        )
     )
 
 
@@ -114,7 +116,7 @@ def _old_ones(ledger: Ledger, job_ids: list[str], before: int) -> list[_Old]:
     with ledger.redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hmget(ledger.key("job", job_id), _FIELDS)
-        found = answers(pipe)
+        found = replies(pipe)
     old = (_old(*job, before) for job in zip(job_ids, found, strict=True))
     return [job for job in old if job is not None]
 

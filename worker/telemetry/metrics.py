@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from config.celery import SUBMIT_QUEUE, wakeup_queue
-from worker.ledger.model.states import HOLDS, State
+from worker.ledger.model.states import HOLD_REASONS, State
 from worker.ledger.reader import Reader
 from worker.runtime.durability import CHECKS
 from worker.runtime.runtime import Runtime
@@ -120,7 +120,7 @@ class Metrics(Collector):
 
 def _service(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     states = {state.value: snapshot.states.get(state, 0) for state in State}
-    held = {reason.value: snapshot.held.get(reason, 0) for reason in sorted(HOLDS)}
+    held = {reason.value: snapshot.held.get(reason, 0) for reason in sorted(HOLD_REASONS)}
     yield _gauges("jobs", "Jobs in a state; queued is the backlog.", "state", states)
     yield _gauges("held_jobs", "Jobs held for a reason.", "reason", held)
     clips = CounterMetricFamily("reelqueue_clips", "Clips that were ever delivered.")

@@ -16,7 +16,7 @@ from celery import bootsteps
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from config.settings import get_settings
-from worker.ledger.connection import connect_for_a_look
+from worker.ledger.connection import connect_without_retries
 from worker.ledger.reader import Reader
 from worker.runtime.bootsteps import PeriodicThread
 from worker.runtime.runtime import Runtime, get_runtime
@@ -90,13 +90,13 @@ def metrics_registry(runtime: Runtime) -> CollectorRegistry:
     """All metrics of a process, on connections of their own that give up soon."""
     settings = runtime.settings
     records = Reader(
-        connect_for_a_look(settings.redis_url, SERVER_SECONDS),
+        connect_without_retries(settings.redis_url, SERVER_SECONDS),
         settings.namespace,
         lease_seconds=settings.lease_seconds,
     )
     registry = CollectorRegistry()
     registry.register(
-        Metrics(runtime, records, connect_for_a_look(settings.broker, SERVER_SECONDS))
+        Metrics(runtime, records, connect_without_retries(settings.broker, SERVER_SECONDS))
     )
     return registry
 

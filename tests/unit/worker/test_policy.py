@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.ledger.model.states import HOLDS, Reason
+from worker.ledger.model.states import HOLD_REASONS, Reason
 from worker.nemo.errors import Call, NemoError, Refusal
 from worker.policy import (
     MAX_REFUSALS,
@@ -105,7 +105,7 @@ def test_every_case_has_a_decision_and_holds_and_failures_have_a_reason() -> Non
                     needs_reason = decision.action in (HOLD, FAIL)
                     assert (decision.reason is not None) == needs_reason
                     if decision.reason is not None:
-                        assert (decision.reason in HOLDS) == (decision.action is HOLD)
+                        assert (decision.reason in HOLD_REASONS) == (decision.action is HOLD)
 
 
 def test_a_message_that_may_have_been_charged_is_settled_and_never_sent_again() -> None:

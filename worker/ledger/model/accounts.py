@@ -27,8 +27,8 @@ class Account:
         cooling_until: The account rests until then, after a 429.
         window: Messages in flight that it bears.
         refusals: 429s since a message was last accepted.
-        refused: The API refused a message for want of credits, and the balance has not grown.
-        distrust: Who met a refused token since the last good reading: ``job``, ``balance``.
+        credits_refused: The API refused a message for lack of credits, and no more came.
+        auth_refused_by: Who got a token refused since the last reading: ``job`` or ``balance``.
         bind_id: What binds an anonymous account to a registered one.
     """
 
@@ -44,8 +44,8 @@ class Account:
     cooling_until: int
     window: float
     refusals: int
-    refused: bool
-    distrust: str
+    credits_refused: bool
+    auth_refused_by: str
     bind_id: str
 
     @property
@@ -62,9 +62,9 @@ class Account:
         """What a clip is expected to cost: what was seen, and no less than the setting."""
         return max(at_least, self.estimate)
 
-    def affords(self, at_least: float) -> int:
+    def affordable_clips(self, at_least: float) -> int:
         """How many more clips can be paid, at a price of at least so much."""
-        return 0 if self.refused else max(0, int(self.headroom // self.price(at_least)))
+        return 0 if self.credits_refused else max(0, int(self.headroom // self.price(at_least)))
 
 
 def read_account(name: str, fields: Mapping[str, str]) -> Account:
@@ -89,7 +89,7 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         cooling_until=int_or_zero(fields.get("cooling_until")),
         window=number("window") or FIRST_WINDOW,
         refusals=int_or_zero(fields.get("refusals")),
-        refused=bool(fields.get("refused_at_base")),
-        distrust=fields.get("distrust", ""),
+        credits_refused=bool(fields.get("refused_at_base")),
+        auth_refused_by=fields.get("distrust", ""),
         bind_id=fields.get("bind_id", ""),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, moment_of
+from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, timestamp_of
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.model.states import RUNNING, Reason, State
 
@@ -15,15 +15,15 @@ class Pace:
 
     Attributes:
         clips: Clips that were ever made; with none, the seconds are 0.
-        place_seconds: From admission to the settled draft: so long is one of the places taken.
+        admitted_seconds: From admission to the settled draft: so long is one of the places taken.
         clip_seconds: From admission to the delivered clip.
-        places: The jobs that the ticker admits at once; 0 while no worker ticks.
+        max_admitted: The jobs that the ticker admits at once; 0 while no worker ticks.
     """
 
     clips: int
-    place_seconds: float
+    admitted_seconds: float
     clip_seconds: float
-    places: int
+    max_admitted: int
 
 
 TICKING_MS: Final = 30_000
@@ -37,9 +37,9 @@ def read_pace(
     ticks = now - int(last_tick or 0) < TICKING_MS
     return Pace(
         clips=int_of(fields, "clips"),
-        place_seconds=float(fields.get("place_ms", 0)) / 1000,
+        admitted_seconds=float(fields.get("place_ms", 0)) / 1000,
         clip_seconds=float(fields.get("clip_ms", 0)) / 1000,
-        places=int(admit or 0) if ticks else 0,
+        max_admitted=int(admit or 0) if ticks else 0,
     )
 
 
@@ -110,7 +110,7 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         raise UnreadableRecordError(f"batch {batch_id}: {error}") from error
 
 
-def remains_of_batch(batch_id: str, why: str) -> Batch:
+def placeholder_batch(batch_id: str, why: str) -> Batch:
     """A batch whose record cannot be read, in lists: its id and the reason."""
     return replace(_batch(batch_id, {}), name=f"It cannot be read: {why}", sealed=True)
 
@@ -122,7 +122,7 @@ def _batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         name=fields.get("name", ""),
         sealed=fields.get("sealed") == "1",
         paused=fields.get("paused") == "1",
-        created_at=moment_of(fields, "created_at"),
+        created_at=timestamp_of(fields, "created_at"),
         # A record that was made anew counts below zero: what is known of it is nothing.
         counts={state: n for state, n in counts.items() if n > 0},
         held_by={reason: n for reason, n in held_by.items() if n > 0},

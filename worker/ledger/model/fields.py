@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-END_OF_TIME: Final = 253_402_300_800_000
+MAX_TIMESTAMP_MS: Final = 253_402_300_800_000
 """The year 10000, in ms since the epoch."""
 
 
@@ -43,13 +43,13 @@ def float_or_none(text: str | None) -> float | None:
     return number
 
 
-def moment_of(fields: Mapping[str, str], name: str) -> int:
+def timestamp_of(fields: Mapping[str, str], name: str) -> int:
     """A moment in ms since the epoch; 0 where it is missing.
 
     Raises:
         ValueError: It is none, or none that a calendar has.
     """
     moment = int_of(fields, name)
-    if not 0 <= moment < END_OF_TIME:
+    if not 0 <= moment < MAX_TIMESTAMP_MS:
         raise ValueError(f"{name} is no moment: {moment}")
     return moment

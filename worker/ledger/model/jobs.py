@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, moment_of
+from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, timestamp_of
 from worker.ledger.model.states import Reason, State
 
 VERSION: Final = 1
-MOST_TURNS: Final = 1000
+MAX_TURNS: Final = 1000
 """As the scripts have it."""
 
 Fields = Mapping[str, str]
@@ -31,7 +31,7 @@ class Turn:
         outcome: ``sent``, ``question``, ``done`` or ``pay_again``.
         cost: Credits: what it was charged, or the estimate.
         charged: Whether ``cost`` was told by the balance.
-        before: The account's total as last read before it was sent; None where none was kept.
+        balance_before: The total last read before it was sent; None if it was not stored.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Turn:
     outcome: str
     cost: float
     charged: bool = False
-    before: float | None = None
+    balance_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +172,10 @@ def read_job(fields: Mapping[str, str]) -> Job:
             turns=_turns(fields),
             sent_at=int_of(fields, "sent_at"),
             cancel_requested=fields.get("cancel_requested") == "1",
-            created_at=moment_of(fields, "created_at"),
-            started_at=moment_of(fields, "started_at"),
-            finished_at=moment_of(fields, "finished_at"),
-            entered_at=moment_of(fields, "entered_at"),
+            created_at=timestamp_of(fields, "created_at"),
+            started_at=timestamp_of(fields, "started_at"),
+            finished_at=timestamp_of(fields, "finished_at"),
+            entered_at=timestamp_of(fields, "entered_at"),
             revision=int_of(fields, "revision"),
             facts={name: value for name, value in fields.items() if name not in _OWN},
         )
@@ -183,15 +183,15 @@ def read_job(fields: Mapping[str, str]) -> Job:
         raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
 
 
-def read_or_remains(job_id: str, fields: Mapping[str, str]) -> Job:
+def read_job_or_placeholder(job_id: str, fields: Mapping[str, str]) -> Job:
     """Read a record; of one that cannot be read, what is left."""
     try:
         return read_job(fields)
     except UnreadableRecordError as error:
-        return remains_of(job_id, fields, str(error))
+        return placeholder_job(job_id, fields, str(error))
 
 
-def remains_of(job_id: str, fields: Mapping[str, str], why: str) -> Job:
+def placeholder_job(job_id: str, fields: Mapping[str, str], why: str) -> Job:
     """A record that cannot be read, in lists: its id, its state if that is known, the reason."""
     state = fields.get("state", "")
     return read_job(
@@ -213,22 +213,24 @@ def remains_of(job_id: str, fields: Mapping[str, str], why: str) -> Job:
     )
 
 
-def remains_of_job(job: Job, why: str) -> Job:
-    """As ``remains_of``, of a record that was read, but whose facts make no sense."""
+def placeholder_for(job: Job, why: str) -> Job:
+    """As ``placeholder_job``, of a record that was read, but whose facts make no sense."""
     moments = {"created_at": str(job.created_at), "entered_at": str(job.entered_at)}
-    return remains_of(job.id, {"state": job.state, "batch": job.batch_id or "", **moments}, why)
+    return placeholder_job(
+        job.id, {"state": job.state, "batch": job.batch_id or "", **moments}, why
+    )
 
 
 def _moment_or_zero(fields: Fields, name: str) -> str:
     try:
-        return str(moment_of(fields, name))
+        return str(timestamp_of(fields, name))
     except ValueError:
         return "0"
 
 
 def _turn(fields: Fields) -> int:
     turn = int(fields["turn"])
-    if not 1 <= turn <= MOST_TURNS:
+    if not 1 <= turn <= MAX_TURNS:
         raise ValueError(f"turn is {turn}")
     return turn
 
@@ -241,7 +243,7 @@ def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
             outcome=fields.get(f"outcome:{number}", "sent"),
             cost=float_or_none(fields.get(f"cost:{number}")) or 0.0,
             charged=fields.get(f"charged:{number}") == "1",
-            before=float_or_none(fields.get(f"before:{number}")),
+            balance_before=float_or_none(fields.get(f"before:{number}")),
         )
         for number in range(1, _turn(fields) + 1)
         if fields.get(f"call:{number}")

@@ -67,7 +67,7 @@ class Reason(StrEnum):
     KEY_CONFLICT = "key_conflict"
 
 
-HOLDS = frozenset(
+HOLD_REASONS = frozenset(
     {
         Reason.CREDITS,
         Reason.BUDGET,

@@ -39,7 +39,7 @@ SINGLE: Final = "single"
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
+class SubmitResult:
     """The answer to a submission: ``verdict`` is OK, DUPLICATE or CONFLICT."""
 
     verdict: str

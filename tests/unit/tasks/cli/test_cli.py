@@ -15,7 +15,7 @@ from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.ledger.pages import PAGE
+from worker.ledger.pages import PAGE_SIZE
 from worker.runtime.worker_registry import register_worker
 
 URL = "https://example.org/a.jpg"
@@ -425,7 +425,7 @@ def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
 ) -> None:
     """Its first page is in and ends; the disk of the media store is full at the second."""
     monkeypatch.setenv("REELQUEUE_WEBHOOK_SECRET", f"whsec_{'a2V5' * 8}")
-    rows = [*(json.dumps({"image": f"{URL}?{n}"}) for n in range(PAGE)), '{"image": "a.png"}']
+    rows = [*(json.dumps({"image": f"{URL}?{n}"}) for n in range(PAGE_SIZE)), '{"image": "a.png"}']
     (harness.folder / "spring.jsonl").write_text("\n".join(rows))
     harness.picture("a.png")
     submit = ("batch", "submit", "spring.jsonl", "--webhook", "https://example.org/told", "--json")
@@ -453,11 +453,11 @@ def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
 
     (harness.folder / "media").unlink()
     (record,) = run_command(*submit).records
-    assert (record["batch_id"], record["jobs"], record["duplicates"]) == (batch_id, 1, PAGE)
+    assert (record["batch_id"], record["jobs"], record["duplicates"]) == (batch_id, 1, PAGE_SIZE)
     assert (doctor()["ok"], doctor()["found"]) == (True, "wholly in")
     assert "not wholly in" not in run_command("status", batch_id).out
     assert owed() == []
-    ledger.cancel_many(ledger.row_ids(batch_id)[PAGE:])
+    ledger.cancel_many(ledger.row_ids(batch_id)[PAGE_SIZE:])
     assert owed() == ["batch.ended"]
 
 

@@ -10,7 +10,7 @@ from tasks.manifests.manifest import open_manifest
 from tests.bench.submit import PROMPT, measure, write
 from tests.support.valkey import Valkey
 from tests.unit.tasks.conftest import ProducerHarness
-from worker.ledger.pages import PAGE
+from worker.ledger.pages import PAGE_SIZE
 
 
 def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_pa
     redis.ping()
     env = {"REDIS_URL": valkey.url, "REELQUEUE_MEDIA_URL": (tmp_path / "media").as_uri()}
     sizes = []
-    for rows, form in (2 * PAGE, "csv"), (20 * PAGE, "jsonl"):
+    for rows, form in (2 * PAGE_SIZE, "csv"), (20 * PAGE_SIZE, "jsonl"):
         manifest = tmp_path / f"{rows}.{form}"
         write(manifest, rows)
         command = ["batch", "submit", str(manifest), "--prompt", PROMPT, "--json"]
@@ -29,13 +29,13 @@ def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_pa
 
 
 def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(harness: ProducerHarness) -> None:
-    rows = 4 * PAGE
+    rows = 4 * PAGE_SIZE
     write(harness.folder / "jobs.csv", rows)
     before = _calls(harness)
     submit_batch(harness.producer, open_manifest(harness.folder / "jobs.csv", PROMPT))
     after = _calls(harness)
     made = {name: calls - before.get(name, 0) for name, calls in after.items()}
-    assert made["evalsha"] + made.get("eval", 0) <= rows // PAGE + 2, made
+    assert made["evalsha"] + made.get("eval", 0) <= rows // PAGE_SIZE + 2, made
     assert sum(made.values()) < 3.1 * rows, made
 
 

@@ -211,12 +211,12 @@ def test_estimates_follow_what_clips_were_seen_to_cost(harness: ProducerHarness)
     ledger, payments = harness.producer.ledger, Payments(harness.producer.ledger)
     fence = harness.take(first)
     ledger.update_facts(first, fence, {"account": "a"})
-    payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
+    payments.record_balance("a", read_at=1, available=1000, frozen=0, total=1000)
     call = f"{first}:1:1"
     assert payments.begin(first, fence, turn=1, call=call, cost=100, cap=9).verdict == "OK"
     ledger.commit(first, fence, Commit(State.GENERATING))
     now = ledger.now_ms()
-    payments.read_balance("a", read_at=now, available=850, frozen=0, total=850)
+    payments.record_balance("a", read_at=now, available=850, frozen=0, total=850)
     assert harness.producer.clip_price() == 150
     batch = harness.producer.get_batch(batch_id)
     assert (batch.credits_reserved, batch.credits_spent) == (100, 0), "no more than was committed"

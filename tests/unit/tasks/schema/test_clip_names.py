@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from config.settings import Settings
 from tasks.schema.clip_names import candidates, clip_name, fields_of, fill, folder_of, image_name
 from tests.unit.tasks.conftest import ProducerHarness
-from worker.ledger.clip_names import folded, take
+from worker.ledger.clip_names import folded, reserve_name
 from worker.ledger.model.jobs import Job
 from worker.runtime.runtime import Runtime
 
@@ -135,10 +135,10 @@ def test_a_file_that_is_there_already_is_never_overwritten(
 
 def test_a_name_is_taken_once(harness: ProducerHarness) -> None:
     ledger = harness.producer.ledger
-    assert take(ledger, "f", "Name", "j1")
-    assert take(ledger, "f", "nAME", "j1")
-    assert not take(ledger, "f", "name", "j2")
-    assert take(ledger, "g", "name", "j2")
+    assert reserve_name(ledger, "f", "Name", "j1")
+    assert reserve_name(ledger, "f", "nAME", "j1")
+    assert not reserve_name(ledger, "f", "name", "j2")
+    assert reserve_name(ledger, "g", "name", "j2")
 
 
 def test_a_batch_has_a_folder_that_says_whose_it_is(harness: ProducerHarness) -> None:

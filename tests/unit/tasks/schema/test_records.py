@@ -116,7 +116,7 @@ def test_a_record_survives_json(harness: ProducerHarness) -> None:
 
 AT_REST: dict[str, Any] = {
     "clip_cost": 100,
-    "pace": Pace(clips=0, place_seconds=0, clip_seconds=0, places=0),
+    "pace": Pace(clips=0, admitted_seconds=0, clip_seconds=0, max_admitted=0),
     "flows": {},
 }
 
@@ -154,7 +154,7 @@ def test_reserved_and_spent_add_up_to_what_was_committed() -> None:
 
 
 def test_the_time_to_go_follows_the_places_and_what_clips_took_lately() -> None:
-    pace = Pace(clips=9, place_seconds=60, clip_seconds=90, places=10)
+    pace = Pace(clips=9, admitted_seconds=60, clip_seconds=90, max_admitted=10)
 
     def eta(paused: bool = False, pace: Pace = pace, **counts: int) -> float | None:
         flows = {"b:normal": counts.get("queued", 0), "other:normal": 10}
@@ -170,6 +170,6 @@ def test_the_time_to_go_follows_the_places_and_what_clips_took_lately() -> None:
     found = batch_of(alone, clip_cost=100, pace=pace, flows=mixed)
     assert found.eta_seconds == 9 * 60 + 90, "one after another, whoever else waits"
     assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "as the contract says of most"
-    assert eta(queued=10, pace=replace(pace, places=0)) is None, "no worker is there"
+    assert eta(queued=10, pace=replace(pace, max_admitted=0)) is None, "no worker is there"
     assert eta(paused=True, queued=10, succeeded=5) is None
     assert eta(succeeded=5, held=2) == 0

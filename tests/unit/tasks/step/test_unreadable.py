@@ -96,7 +96,7 @@ class WorkerHarness:
         """A job that has come so far, in a batch, and two neighbours; the fence of its owner."""
         ledger = self.ledger
         self.redis.flushdb()
-        self.payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
+        self.payments.record_balance("a", read_at=1, available=1000, frozen=0, total=1000)
         ledger.open_batch("b", "spring", 1)
         for name, batch in (("busy", ""), ("bad", "b")):
             self._submit(name, batch)
@@ -158,7 +158,7 @@ class WorkerHarness:
                 self.step("bad")
             case "record":
                 ledger.update_facts("bad", fence, {"draft": "{}"})
-                self.payments.fact("bad", f"bad:1:{fence}", "ended", "1")
+                self.payments.record_fact("bad", f"bad:1:{fence}", "ended", "1")
             case "commit":
                 ledger.commit("bad", fence, Commit(State.RENDERING))
             case "cancel":
@@ -174,7 +174,7 @@ class WorkerHarness:
                 ledger.decline("bad")
             case "balance":
                 now = ledger.now_ms()
-                self.payments.read_balance("a", read_at=now, available=900, frozen=0, total=900)
+                self.payments.record_balance("a", read_at=now, available=900, frozen=0, total=900)
             case "prune":
                 prune(ledger, ledger.now_ms() + 1)
             case "list":

@@ -47,7 +47,7 @@ class House:
         self.admit()
         fence = self.claim(job_id)
         self.ledger.update_facts(job_id, fence, {"account": "a"})
-        self.payments.read_balance("a", read_at=1, available=balance, frozen=0, total=balance)
+        self.payments.record_balance("a", read_at=1, available=balance, frozen=0, total=balance)
         return fence
 
     def begin(self, job_id: str, fence: int, call: str = "c1", turn: int = 1) -> str:

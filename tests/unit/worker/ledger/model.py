@@ -190,7 +190,7 @@ class Model:
             self.window += 1 / self.window if slow else 1
         self.refusals = self.trying = 0
 
-    def take_back(self, job: ModelJob, fence: int, call: str) -> bool:
+    def release_paid(self, job: ModelJob, fence: int, call: str) -> bool:
         if not job.owned or job.fence != fence:
             return False
         if job.call != call:
@@ -202,7 +202,7 @@ class Model:
         job.released.add(call)
         return True
 
-    def read_balance(self) -> None:
+    def record_balance(self) -> None:
         """A reading that begins now: the API has charged whatever had ended."""
         for call in [call for call, at in self.ended.items() if at < self.now]:
             if call in self.reserved:

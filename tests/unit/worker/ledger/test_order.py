@@ -7,7 +7,7 @@ from worker.ledger.ledger import Commit
 from worker.ledger.model.batches import read_pace
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
-from worker.ledger.pages import PAGE
+from worker.ledger.pages import PAGE_SIZE
 
 
 def fill(house: House, batch_id: str, jobs: int, priority: str = "normal") -> None:
@@ -111,20 +111,20 @@ def test_a_job_of_a_paused_batch_in_the_single_lane_starts(house: House) -> None
 
 
 def test_cancelling_what_waits_takes_every_page_and_nothing_else(house: House) -> None:
-    fill(house, "b", PAGE + 10)
+    fill(house, "b", PAGE_SIZE + 10)
     fill(house, "other", 2)
     (running,) = house.admit(1)
     verdicts = list(house.ledger.cancel_waiting("b"))
-    assert verdicts == ["CANCELLED"] * (PAGE + 9)
+    assert verdicts == ["CANCELLED"] * (PAGE_SIZE + 9)
     assert house.places("b-400") == ["end"]
     assert house.places(running) == ["agenda"]
     assert house.places("other-0") == ["flow"]
     batch = house.ledger.batch("b")
     assert batch is not None
-    assert (batch.open, batch.counts[State.CANCELLED]) == (1, PAGE + 9)
+    assert (batch.open, batch.counts[State.CANCELLED]) == (1, PAGE_SIZE + 9)
     pages = list(house.ledger.row_states("b"))
-    assert [len(page) for page in pages] == [PAGE, 10]
-    assert sum(job.state is State.CANCELLED for page in pages for job in page) == PAGE + 9
+    assert [len(page) for page in pages] == [PAGE_SIZE, 10]
+    assert sum(job.state is State.CANCELLED for page in pages for job in page) == PAGE_SIZE + 9
 
 
 def test_what_has_paid_and_waits_stays_in_its_flow(house: House) -> None:
@@ -148,10 +148,10 @@ def test_the_pace_is_a_rolling_mean_of_what_clips_took(house: House) -> None:
         house.later(5)
         house.ledger.commit(f"j{n}", fence, Commit(State.SUCCEEDED))
     pace = house.ledger.pace()
-    assert (pace.clips, pace.place_seconds, pace.clip_seconds) == (2, 20, 25)
+    assert (pace.clips, pace.admitted_seconds, pace.clip_seconds) == (2, 20, 25)
 
 
 def test_places_are_known_while_somebody_ticks() -> None:
-    assert read_pace({}, "7", "1000", 2000).places == 7
-    assert read_pace({}, "7", "1000", 100_000).places == 0
-    assert read_pace({}, None, None, 100_000).places == 0
+    assert read_pace({}, "7", "1000", 2000).max_admitted == 7
+    assert read_pace({}, "7", "1000", 100_000).max_admitted == 0
+    assert read_pace({}, None, None, 100_000).max_admitted == 0

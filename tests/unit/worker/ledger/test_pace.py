@@ -21,12 +21,12 @@ def begin(house: House, name: str) -> str:
 
 def accept(house: House, name: str) -> None:
     """The API took the message of a job in."""
-    house.payments.fact(name, f"{name}:1:1", "accepted", "1")
+    house.payments.record_fact(name, f"{name}:1:1", "accepted", "1")
 
 
 def end(house: House, name: str) -> None:
     """The message of a job is over."""
-    house.payments.fact(name, f"{name}:1:1", "ended", "clean")
+    house.payments.record_fact(name, f"{name}:1:1", "ended", "clean")
 
 
 def burst(house: House, tag: str) -> int:
@@ -54,7 +54,7 @@ def test_the_setting_is_the_most(house: House) -> None:
 
 def test_a_first_refusal_rests_the_account_and_one_message_tries_again(house: House) -> None:
     house.running("j")
-    house.payments.note_rate_limit("a", 30)
+    house.payments.record_rate_limited("a", 30)
     assert begin(house, "k") == "COOLING"
     house.later(30)
     assert begin(house, "l") == "OK"
@@ -67,7 +67,7 @@ def test_a_first_refusal_rests_the_account_and_one_message_tries_again(house: Ho
 def test_refusals_of_one_burst_count_once(house: House) -> None:
     house.running("j")
     for _ in range(40):
-        house.payments.note_rate_limit("a", 30)
+        house.payments.record_rate_limited("a", 30)
     assert (account(house).refusals, account(house).window) == (1, FIRST_WINDOW)
 
 
@@ -75,11 +75,11 @@ def test_a_second_refusal_halves_and_growth_is_slow_from_there(house: House) -> 
     house.redis.hset("account:{t}:a", "window", 8)
     house.running("j")
     for _ in range(2):
-        house.payments.note_rate_limit("a", 30)
+        house.payments.record_rate_limited("a", 30)
         house.later(30)
     assert account(house).window == 4
     for _ in range(5):
-        house.payments.note_rate_limit("a", 30)
+        house.payments.record_rate_limited("a", 30)
         house.later(30)
     assert account(house).window == 1, "never to nothing"
     assert begin(house, "k") == "OK"
@@ -92,7 +92,7 @@ def test_a_second_refusal_halves_and_growth_is_slow_from_there(house: House) -> 
 
 def test_a_message_that_tries_and_dies_lets_another_try_after_a_lease(house: House) -> None:
     house.running("j")
-    house.payments.note_rate_limit("a", 30)
+    house.payments.record_rate_limited("a", 30)
     house.later(30)
     assert begin(house, "k") == "OK"
     house.later(LEASE)
@@ -103,9 +103,9 @@ def test_a_message_that_tries_and_dies_lets_another_try_after_a_lease(house: Hou
 
 def test_a_refusal_long_after_the_last_one_is_a_first_one(house: House) -> None:
     house.running("j")
-    house.payments.note_rate_limit("a", 30)
+    house.payments.record_rate_limited("a", 30)
     house.later(1000)
-    house.payments.note_rate_limit("a", 30)
+    house.payments.record_rate_limited("a", 30)
     assert (account(house).refusals, account(house).window) == (1, FIRST_WINDOW)
 
 

@@ -18,7 +18,7 @@ class Bank:
         """A reading of the balance, as it stands now."""
         self.house.later(1)
         now = int(self.house.redis.get("test:clock") or 0)
-        self.house.payments.read_balance(
+        self.house.payments.record_balance(
             "a", read_at=now, available=self.total, frozen=0, total=self.total
         )
         return self.house.ledger.account("a")
@@ -37,7 +37,7 @@ class Bank:
     def end(self, job_id: str, price: float) -> None:
         """The message of a job ends, and is charged."""
         self.total -= price
-        self.house.payments.fact(job_id, f"{job_id}:1:1", "ended", "clean")
+        self.house.payments.record_fact(job_id, f"{job_id}:1:1", "ended", "clean")
         self.house.later(1)
 
 
@@ -136,11 +136,11 @@ def test_credits_that_are_added_hide_a_charge(house: House) -> None:
 
 def test_a_reading_that_comes_late_changes_nothing(house: House) -> None:
     bank = Bank(house, 1000)
-    house.payments.read_balance("a", read_at=1, available=5, frozen=0, total=5)
+    house.payments.record_balance("a", read_at=1, available=5, frozen=0, total=5)
     assert house.ledger.account("a").total == bank.total
 
 
 def test_the_balance_before_a_message_is_kept(house: House) -> None:
     bank = Bank(house, 1000)
     bank.send("j")
-    assert turn(house, "j").before == 1000
+    assert turn(house, "j").balance_before == 1000

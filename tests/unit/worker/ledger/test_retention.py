@@ -7,7 +7,7 @@ import pytest
 
 from config.settings import Settings
 from tests.unit.worker.ledger.conftest import House
-from worker.ledger.clip_names import take
+from worker.ledger.clip_names import reserve_name
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
@@ -49,7 +49,7 @@ def test_jobs_go_when_their_time_is_over_and_leave_nothing_but_their_keys(house:
     house.ledger.open_batch("b", "spring", now(house))
     before = set(house.redis.scan_iter("*")) | {"meta:{t}"}
     ended(house, "one", batch="b", clip_name="spring-b/1-cat")
-    take(house.ledger, "spring-b", "1-cat", "one")
+    reserve_name(house.ledger, "spring-b", "1-cat", "one")
     ended(house, "two", State.FAILED, batch="b")
     house.later(29 * DAY)
     assert pruned(house) == (0, 0)
@@ -81,7 +81,7 @@ def test_a_late_repeat_finds_the_tombstone(house: House, state: State) -> None:
     assert house.ledger.submit(again).verdict == "DUPLICATE"
     assert house.ledger.submit(again).job_id == "one"
     assert house.ledger.tombstone("key of one") is state
-    assert house.ledger.known(["key of one"]) == [("one", "f")]
+    assert house.ledger.lookup_keys(["key of one"]) == [("one", "f")]
     foreign = NewJob(id="other", payload={}, fingerprint="g", key="key of one")
     assert house.ledger.submit(foreign).verdict == "CONFLICT"
     assert house.admit() == []

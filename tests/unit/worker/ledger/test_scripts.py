@@ -309,14 +309,14 @@ def test_money_of_a_running_message_is_counted_once(house: House) -> None:
     """While it runs, the API shows it as frozen and we hold a reservation: one and the same."""
     fence = house.running(balance=300)
     house.begin("j", fence)
-    house.payments.read_balance("a", read_at=2, available=200, frozen=100, total=300)
+    house.payments.record_balance("a", read_at=2, available=200, frozen=100, total=300)
     account = house.ledger.account("a")
     assert account is not None
     assert account.headroom == 200
-    house.payments.fact("j", "c1", "ended", "clean")
+    house.payments.record_fact("j", "c1", "ended", "clean")
     house.later(1)
     later = int(house.redis.get("test:clock") or 0)
-    house.payments.read_balance("a", read_at=later, available=200, frozen=0, total=200)
+    house.payments.record_balance("a", read_at=later, available=200, frozen=0, total=200)
     account = house.ledger.account("a")
     assert account is not None
     assert (account.headroom, account.reserved, account.spent) == (200, 0, 100)
@@ -325,9 +325,9 @@ def test_money_of_a_running_message_is_counted_once(house: House) -> None:
 def test_a_message_that_was_not_charged_is_taken_back_once(house: House) -> None:
     fence = house.running()
     house.begin("j", fence)
-    assert not house.payments.take_back("j", fence, "c1", "stream_broke"), "may be charged"
-    assert house.payments.take_back("j", fence, "c1", "token_refused")
-    assert house.payments.take_back("j", fence, "c1", "token_refused")
+    assert not house.payments.release("j", fence, "c1", "stream_broke"), "may be charged"
+    assert house.payments.release("j", fence, "c1", "token_refused")
+    assert house.payments.release("j", fence, "c1", "token_refused")
     account = house.ledger.account("a")
     assert account is not None
     assert account.reserved == 0
@@ -348,9 +348,11 @@ def test_a_paid_result_survives_a_lost_lease(house: House) -> None:
     house.begin("j", fence)
     house.later(LEASE + 1)
     house.claim("j", "w2", "n2")
-    assert house.payments.fact("j", "c1", "ended", "clean")
-    assert house.payments.fact("j", "c1", "ended", "broken"), "known, and the first word stands"
-    assert not house.payments.fact("j", "c9", "ended", "clean")
+    assert house.payments.record_fact("j", "c1", "ended", "clean")
+    assert house.payments.record_fact("j", "c1", "ended", "broken"), (
+        "known, and the first word stands"
+    )
+    assert not house.payments.record_fact("j", "c9", "ended", "clean")
     job = house.ledger.job("j")
     assert job is not None
     assert job.call_fact("ended") == "clean"
@@ -375,7 +377,7 @@ def test_in_flight_is_capped_and_a_dead_workers_slot_comes_back(house: House) ->
 def test_a_batch_spends_no_more_than_its_budget(house: House) -> None:
     house.ledger.open_batch("b", "name", 1)
     house.redis.hset("batch:{t}:b", "max_credits", "150")
-    house.payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
+    house.payments.record_balance("a", read_at=1, available=1000, frozen=0, total=1000)
     verdicts = []
     for name in ("j", "k"):
         house.submit(name, batch_id="b")
@@ -493,7 +495,7 @@ def test_the_counters_add_up(house: House) -> None:
 def test_a_call_that_was_taken_back_cannot_be_opened_by_a_late_repetition(house: House) -> None:
     fence = house.running()
     house.begin("j", fence)
-    house.payments.take_back("j", fence, "c1", "not_sent")
+    house.payments.release("j", fence, "c1", "not_sent")
     assert house.begin("j", fence) == "LOST"
 
 
@@ -501,20 +503,20 @@ def test_an_account_that_was_refused_pays_again_only_when_its_balance_has_grown(
     house: House,
 ) -> None:
     fence = house.running(balance=500)
-    house.payments.note_refusal("a")
+    house.payments.record_credits_refused("a")
     assert house.begin("j", fence) == "NO_CREDIT"
-    house.payments.read_balance("a", read_at=2, available=500, frozen=0, total=500)
+    house.payments.record_balance("a", read_at=2, available=500, frozen=0, total=500)
     account = house.ledger.account("a")
     assert account is not None
-    assert account.affords(1) == 0
-    house.payments.read_balance("a", read_at=3, available=501, frozen=0, total=501)
+    assert account.affordable_clips(1) == 0
+    house.payments.record_balance("a", read_at=3, available=501, frozen=0, total=501)
     assert house.begin("j", fence) == "OK"
 
 
 def test_the_longer_of_two_rests_counts(house: House) -> None:
     fence = house.running()
-    house.payments.note_rate_limit("a", 300)
-    house.payments.note_rate_limit("a", 30)
+    house.payments.record_rate_limited("a", 300)
+    house.payments.record_rate_limited("a", 30)
     assert house.payments.begin("j", fence, turn=1, call="c", cost=1, cap=1).wait == 300
 
 
@@ -546,7 +548,7 @@ def test_a_poisoned_and_cancelled_job_gives_its_reservation_back(house: House) -
     house.ledger.cancel("j")
     house.later(1)
     later = int(house.redis.get("test:clock") or 0)
-    house.payments.read_balance("a", read_at=later, available=900, frozen=0, total=900)
+    house.payments.record_balance("a", read_at=later, available=900, frozen=0, total=900)
     account = house.ledger.account("a")
     assert account is not None
     assert account.reserved == 0

@@ -18,7 +18,7 @@ def start(house: House, job_id: str) -> int:
     house.admit()
     fence = house.claim(job_id, nonce=f"n-{job_id}-{house.redis.incr('nonces')}")
     house.ledger.update_facts(job_id, fence, {"account": "a"})
-    house.payments.read_balance("a", read_at=1, available=10_000, frozen=0, total=10_000)
+    house.payments.record_balance("a", read_at=1, available=10_000, frozen=0, total=10_000)
     return fence
 
 

@@ -84,7 +84,7 @@ class Machine(RuleBasedStateMachine):
         self.payments = Payments(self.ledger)
         self.ledger.open_batch("b", "spring", 1)
         self.ledger.set_budget("b", BUDGET)
-        self.payments.read_balance("a", read_at=1, available=CREDITS, frozen=0, total=CREDITS)
+        self.payments.record_balance("a", read_at=1, available=CREDITS, frozen=0, total=CREDITS)
         self.nonces = 0
         self.verdicts: Counter[str] = Counter()
         self.ever_called: dict[str, str] = {}
@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(have_jobs)
     @rule(
         which=jobs,
-        what=st.sampled_from(["beat", "accepted", "ended", "take_back"]),
+        what=st.sampled_from(["beat", "accepted", "ended", "release_paid"]),
         back=stale,
         twice=flag,
     )
@@ -219,13 +219,13 @@ class Machine(RuleBasedStateMachine):
             case "beat":
                 kept = self.run(lambda: self.ledger.heartbeat([(job.id, fence)]), twice=twice)
                 assert kept == [self.model.beat(job, fence)]
-            case "take_back":
+            case "release_paid":
                 call = job.call or next(iter(job.released), "none")
                 done = self.run(
-                    lambda: self.payments.take_back(job.id, fence, call, "rate_limited"),
+                    lambda: self.payments.release(job.id, fence, call, "rate_limited"),
                     twice=twice,
                 )
-                assert done == self.model.take_back(job, fence, call)
+                assert done == self.model.release_paid(job, fence, call)
                 if done:
                     self.ever_called.pop(f"{job.id}:{job.turn}", None)
             case _:
@@ -236,7 +236,7 @@ class Machine(RuleBasedStateMachine):
         turn = max(job.calls, default=0)
         call = job.calls.get(turn, f"{job.id}:foreign")
         known = self.redis.hexists(f"job:{{t}}:{job.id}", f"fact:{call}:{name}")
-        mine = self.run(lambda: self.payments.fact(job.id, call, name, "1"), twice=twice)
+        mine = self.run(lambda: self.payments.record_fact(job.id, call, name, "1"), twice=twice)
         assert mine == (turn > 0)
         if mine and name == "ended":
             self.model.end_call(call)
@@ -332,15 +332,15 @@ class Machine(RuleBasedStateMachine):
         model = self.model
         match what:
             case "balance":
-                model.read_balance()
+                model.record_balance()
                 self.run(
-                    lambda: self.payments.read_balance(
+                    lambda: self.payments.record_balance(
                         "a", read_at=model.now, available=model.base, frozen=0, total=model.base
                     ),
                     twice=twice,
                 )
             case "429":
-                self.run(lambda: self.payments.note_rate_limit("a", 1), twice=twice)
+                self.run(lambda: self.payments.record_rate_limited("a", 1), twice=twice)
                 model.rate_limited(1000)
             case _:
                 gate = self.ledger.pause if what == "pause" else self.ledger.resume
@@ -491,7 +491,7 @@ def walk(machine: Machine, chance: random.Random) -> None:
                 wishes = ["release", "as_done", "pay_again", "retry", "told", "cancel"]
                 machine.person(which, chance.choice(wishes), chance.randrange(2), twice)
             case 5:
-                what = chance.choice(["beat", "accepted", "ended", "take_back"])
+                what = chance.choice(["beat", "accepted", "ended", "release_paid"])
                 machine.at_work(which, what, chance.choice([0, 0, 1]), twice)
             case 6:
                 machine.begin_paid(

@@ -75,11 +75,11 @@ def test_a_corrected_cost_is_no_second_end(house: House) -> None:
     house.admit()
     fence = house.claim("j")
     house.ledger.update_facts("j", fence, {"account": "a"})
-    house.payments.read_balance("a", read_at=1, available=1000, frozen=0, total=1000)
+    house.payments.record_balance("a", read_at=1, available=1000, frozen=0, total=1000)
     house.begin("j", fence, call="j:1:1")
     house.ledger.commit("j", fence, Commit(State.SUCCEEDED, outcome="done"), "n")
     house.later(10)
-    house.payments.read_balance(
+    house.payments.record_balance(
         "a", read_at=house.ledger.now_ms(), available=920, frozen=0, total=920
     )
     job = house.ledger.job("j")

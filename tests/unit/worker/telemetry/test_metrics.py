@@ -17,7 +17,7 @@ from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
 from worker.ledger.ledger import Commit
-from worker.ledger.model.states import HOLDS, Reason, State
+from worker.ledger.model.states import HOLD_REASONS, Reason, State
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.webhooks import Webhooks
 from worker.runtime.durability import CHECKS, CheckResult
@@ -83,7 +83,7 @@ def each(name: str, label: str, values: Mapping[Any, float]) -> Scrape:
 def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
     ledger, (account,) = runtime.ledger, runtime.accounts.names()
     redis = ledger.redis
-    runtime.payments.read_balance(
+    runtime.payments.record_balance(
         account, read_at=ledger.now_ms() - 60_000, available=900, frozen=0, total=900
     )
     submit(runtime, "done", "held", webhook=WEBHOOK)
@@ -93,7 +93,7 @@ def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
     end(runtime, "done", Commit(State.SUCCEEDED))
     end(runtime, "held", Commit(State.HELD, reason=Reason.BUDGET, resume=State.PREPARING))
     pay(runtime, "paid", account)
-    runtime.payments.note_rate_limit(account, 1000)
+    runtime.payments.record_rate_limited(account, 1000)
     redis.zadd(ledger.key("agenda"), {"late": ledger.now_ms() - 90_000})
     redis.hset(ledger.key("unreadable"), "odd", "it has no state")
     register_worker(ledger, "w1@here", 10, 60)
@@ -144,7 +144,9 @@ def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
     assert found == {
         **{f"reelqueue_{name}": value for name, value in figures.items()},
         **each("jobs", "state", states),
-        **each("held_jobs", "reason", {reason: int(reason == Reason.BUDGET) for reason in HOLDS}),
+        **each(
+            "held_jobs", "reason", {reason: int(reason == Reason.BUDGET) for reason in HOLD_REASONS}
+        ),
         **each("worker_pay_obstacle", "check", {check: int(check == "memory") for check in CHECKS}),
         **each("queue_messages", "queue", {"wakeups": 2, "submissions": 4}),
         **{
@@ -246,7 +248,7 @@ def test_a_port_that_is_none_is_refused(port: int) -> None:
 
 def test_the_page_names_every_metric_and_no_other(runtime: Runtime) -> None:
     STEPS.labels("preparing", "generating").inc(0)
-    runtime.payments.read_balance(
+    runtime.payments.record_balance(
         runtime.accounts.names()[0], read_at=1, available=1, frozen=0, total=1
     )
     runtime.ledger.due(1, room=1, admit=1)

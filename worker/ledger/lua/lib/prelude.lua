@@ -46,7 +46,7 @@ end
 local WHOLE = {turn = true, fence = true, entered_at = true, paid = true, intents = true,
                attempts = true, crashes = true, revision = true, lease = true, not_before = true}
 local NEEDED = {'turn', 'fence', 'entered_at', 'flow'}
-local MOST_TURNS = 1000
+local MAX_TURNS = 1000
 
 local function is_whole(text)
   return #text < 16 and (text == '0' or string.find(text, '^%-?[1-9]%d*$') ~= nil)
@@ -64,7 +64,7 @@ local function why_unreadable(job)
       return name .. " is '" .. string.sub(value, 1, 50) .. "', no number"
     end
   end
-  if number(job.turn) < 1 or number(job.turn) > MOST_TURNS then return 'turn is ' .. job.turn end
+  if number(job.turn) < 1 or number(job.turn) > MAX_TURNS then return 'turn is ' .. job.turn end
   if job.batch == '' then return nil end
   local committed = redis.pcall('HGET', batch_key(job.batch), 'committed')
   if type(committed) == 'table' then return 'its batch is no record' end
