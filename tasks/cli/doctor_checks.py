@@ -13,7 +13,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
 from worker.runtime.durability import CheckResult, check_durability
 from worker.runtime.worker_registry import live_workers
-from worker.storage.store import StoreFailed
+from worker.storage.store import StoreError
 
 API_SECONDS: Final = 5.0
 OUTBOX_LATE_SECONDS: Final = 120
@@ -63,7 +63,7 @@ def _broker(settings: Settings) -> CheckResult:
 def _store(name: str, url: str, check: Callable[[], object]) -> CheckResult:
     try:
         check()
-    except StoreFailed as error:
+    except StoreError as error:
         return CheckResult(name, ok=False, found=error.message, remedy=error.remedy)
     return CheckResult(name, ok=True, found=f"{url.split('://', 1)[0]}: writable")
 

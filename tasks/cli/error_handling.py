@@ -12,7 +12,7 @@ from tasks.manifests.reader import ManifestError
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.schema.payload import InvalidPayloadError
 from worker.ledger.model.jobs import UnreadableRecordError
-from worker.storage.store import StoreFailed
+from worker.storage.store import StoreError
 
 
 class Exit(IntEnum):
@@ -54,7 +54,7 @@ class Guarded(TyperGroup):
             end(str(error), Exit.UNAVAILABLE)
         except RedisError as error:
             end(f"Redis refused: {error}. Look at it with `reelqueue doctor`.", Exit.UNAVAILABLE)
-        except StoreFailed as error:
+        except StoreError as error:
             end(f"{error.message} {error.remedy}", Exit.UNAVAILABLE)
         except UnreadableRecordError as error:
             end(f"A record cannot be read: {error}. Upgrade reelqueue.", Exit.UNAVAILABLE)

@@ -8,14 +8,14 @@ from typing import Final
 
 from tasks.producer.text_routing import TextAction, action_of
 from tasks.schema.payload import is_url
-from worker.media.file_types import KINDS
+from worker.media.file_types import FILE_TYPES
 
 _WORD: Final = re.compile(r"""'[^']+'|"[^"]+"|(?:\\.|\S)+""")
 _ADDRESS: Final = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)\S*", re.IGNORECASE)
 _UPLOAD: Final = re.compile(r"(?:(?:please|pls) )?upload\b|(?:请|麻烦)?上传", re.IGNORECASE)
 _QUOTES: Final = "'\""
 _AFTER: Final = ".,;:!?，。；：！？"
-_SUFFIXES: Final = frozenset(suffix for kind in KINDS for suffix in kind.suffixes)
+_SUFFIXES: Final = frozenset(suffix for kind in FILE_TYPES for suffix in kind.suffixes)
 
 
 @dataclass(frozen=True, slots=True)

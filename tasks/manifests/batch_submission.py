@@ -91,7 +91,7 @@ def submit_batch(
         ManifestError: The manifest cannot be read to its end. Rows before that may be enqueued.
             Or the batch is known, and uses sessions otherwise.
         RedisUnavailable: Redis does not answer. Submit again: what was enqueued is known.
-        StoreFailed: The media store does not take a file. Submit again, as above.
+        StoreError: The media store does not take a file. Submit again, as above.
     """
     if max_credits is not None and not (math.isfinite(max_credits) and max_credits >= 0):
         raise InvalidPayloadError(["max_credits: must be a number of credits, 0 or more"])

@@ -12,7 +12,7 @@ from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer
 from tasks.schema.estimates import ahead_of_last, seconds_for
 from worker.ledger.pages import pages
-from worker.media import MediaRefused, contrast_of
+from worker.media import MediaRefused, measure_contrast
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _contrast(entry: AcceptedRow, tally: _Tally) -> float | str:
         tally.seen.by_address.add(entry.row.number)
         return LOW_CONTRAST
     try:
-        found: float | str = contrast_of(tally.contents.path_of(job.image), job.image)
+        found: float | str = measure_contrast(tally.contents.path_of(job.image), job.image)
     except MediaRefused as error:
         found = f"image: {error.message} {error.remedy}"
     except OSError as error:

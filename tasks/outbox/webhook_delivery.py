@@ -14,7 +14,7 @@ import structlog
 
 from tasks.producer.producer import Producer
 from tasks.schema.errors import UnknownId
-from worker.egress.webhook_request import NotReceivedError, send, signed, wait_after
+from worker.egress.webhook_request import WebhookDeliveryError, retry_delay, send, signature_headers
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.webhooks import WebhookMessage, Webhooks
 from worker.runtime.runtime import Runtime, get_runtime
@@ -55,23 +55,23 @@ def _send(runtime: Runtime, hooks: Webhooks, hook: WebhookMessage) -> bool:
         hooks.store_body(hook, body)
     try:
         _post(runtime, hook, body.encode())
-    except NotReceivedError as error:
+    except WebhookDeliveryError as error:
         _try_again(hooks, hook, error)
         return False
     except Exception as error:
         # Whatever it is: the receiver's other messages go on, and this one has an end.
         log.exception("sending a webhook met a fault of ours", webhook_id=hook.name)
         sentry_sdk.capture_exception(error)
-        fault = NotReceivedError(f"A fault of this service: {type(error).__name__}")
+        fault = WebhookDeliveryError(f"A fault of this service: {type(error).__name__}")
         _try_again(hooks, hook, fault)
         return False
     hooks.received(hook)
     return True
 
 
-def _try_again(hooks: Webhooks, hook: WebhookMessage, error: NotReceivedError) -> None:
+def _try_again(hooks: Webhooks, hook: WebhookMessage, error: WebhookDeliveryError) -> None:
     """Put a message off that was not received, or give it up."""
-    wait = None if error.final else wait_after(hook.tries + 1)
+    wait = None if error.final else retry_delay(hook.tries + 1)
     if wait is None:
         log.warning("a webhook is given up", webhook_id=hook.name, why=str(error))
         hooks.give_up(hook, str(error))
@@ -83,8 +83,8 @@ def _try_again(hooks: Webhooks, hook: WebhookMessage, error: NotReceivedError) -
 def _post(runtime: Runtime, hook: WebhookMessage, body: bytes) -> None:
     secret = runtime.settings.webhook_secret
     if secret is None:
-        raise NotReceivedError("the workers have no REELQUEUE_WEBHOOK_SECRET to sign it with")
-    headers = signed(secret, hook.name, int(time.time()), body)
+        raise WebhookDeliveryError("the workers have no REELQUEUE_WEBHOOK_SECRET to sign it with")
+    headers = signature_headers(secret, hook.name, int(time.time()), body)
     send(hook.url, headers, body, private_hosts=runtime.settings.private_hosts)
 
 

@@ -20,7 +20,7 @@ from tasks.schema.payload import ImageJob, Result, job_id_for
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
-from worker.resources.scratch import scratch
+from worker.resources.scratch import scratch_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _upload_one(producer: Producer, job: Job, session_id: str, path: Path) -> No
     if "://" in str(path) or not path.is_file():
         raise NotSayable(f"{path} is no file on this machine.")
     runtime = Runtime.open(producer.settings)
-    with scratch() as folder:
+    with scratch_folder() as folder:
         try:
             file = check_attachment(path, path.name, Path(folder))
         except MediaRefused as error:

@@ -14,13 +14,13 @@ from tasks.schema.payload import (
     is_url,
     media_key,
 )
-from worker.media.file_types import recognise
+from worker.media.file_types import detect_file_type
 from worker.media.prepared_file import sha256_of
 from worker.media.refusals import (
     MediaRefused,
-    admit,
+    check_size,
     unsupported_attachment,
-    unsupported_picture,
+    unsupported_image,
 )
 from worker.storage.store import Store
 
@@ -167,10 +167,10 @@ class LocalFiles:
             return
         path = self.path_of(file.name)
         signature = _signature(path)
-        admit(path, file.name)
-        kind = recognise(path)
-        if file.field == "image" and (kind is None or kind.family != "picture"):
-            raise unsupported_picture(file.name, "is no picture")
+        check_size(path, file.name)
+        kind = detect_file_type(path)
+        if file.field == "image" and (kind is None or kind.family != "image"):
+            raise unsupported_image(file.name, "is no picture")
         if kind is None:
             raise unsupported_attachment(file.name, "is no picture, video or sound")
         self._known[file] = _Known(path, signature)

@@ -13,8 +13,8 @@ from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv
 from tasks.schema.clip_names import folder_of
 from worker.ledger.model.batches import Batch
-from worker.resources.scratch import scratch
-from worker.storage.store import StoreFailed
+from worker.resources.scratch import scratch_folder
+from worker.storage.store import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ def write_batch_index(producer: Producer, batch_id: str) -> bool:
     """Write the table of a batch. False: there is no such batch, or not all of it any more.
 
     Raises:
-        StoreFailed: It could not be stored; what was there before is still there.
+        StoreError: It could not be stored; what was there before is still there.
         RedisUnavailable: Redis does not answer.
     """
     with producer.redis_errors():
@@ -33,7 +33,7 @@ def write_batch_index(producer: Producer, batch_id: str) -> bool:
         pruned = producer.ledger.redis.hget(producer.ledger.key("batch", batch_id), "pruned")
     if batch is None or not batch.total or pruned:
         return False
-    with scratch() as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / NAME
         with path.open("w", encoding="utf-8", newline="") as sink:
             write_csv(lambda: producer.jobs_of(batch_id), sink)
@@ -55,7 +55,7 @@ def write_index_of_ended(producer: Producer, batch_id: str) -> None:
     producer.ledger.redis.hset(key, "inventory", standing)
     try:
         write_batch_index(producer, batch_id)
-    except StoreFailed as error:
+    except StoreError as error:
         log.warning("the table of a batch could not be written", error=error.message)
 
 

@@ -38,7 +38,7 @@ def clip_name(runtime: Runtime, job: Job) -> str:
     this job's: another namespace may use the same store.
 
     Raises:
-        StoreFailed: The store cannot be asked.
+        StoreError: The store cannot be asked.
     """
     batch = runtime.ledger.batch(job.batch_id) if job.batch_id else None
     folder = folder_of(batch)

@@ -9,7 +9,7 @@ from tasks.schema.clip_names import clip_name
 from tasks.step.step import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.media.clips import BadClip, Clip, Finding, check, inspect, make_poster, probe
+from worker.media.clips import BadClip, Clip, QualityFinding, check, inspect, make_poster, probe
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (
@@ -22,8 +22,8 @@ from worker.nemo.errors import (
 )
 from worker.policy import backoff_seconds
 from worker.resources.offload import offload
-from worker.resources.scratch import scratch
-from worker.storage.store import NotStored
+from worker.resources.scratch import scratch_folder
+from worker.storage.store import NotStoredError
 
 MAX_CLIP_BYTES = 2 * 10**9
 FETCH_TRIES = 5
@@ -33,7 +33,7 @@ LEFT_TO_THE_POLICY = (TokenRefused, RateLimited, PlanRefused, Unreachable, Serve
 def deliver(step: Step) -> Commit:
     """Nothing is visible under its final name before it is whole and was opened."""
     output = step.runtime.output
-    with scratch() as folder:
+    with scratch_folder() as folder:
         film, still = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
         try:
             is_stored = _find_stored(step, film)
@@ -59,7 +59,7 @@ def deliver(step: Step) -> Commit:
     return Commit(State.SUCCEEDED, facts=_facts(clip, findings, name, poster))
 
 
-def _look(step: Step, film: Path, clip: Clip) -> tuple[Finding, ...]:
+def _look(step: Step, film: Path, clip: Clip) -> tuple[QualityFinding, ...]:
     """What should be marked. A clip that opens is delivered whatever is found: it was paid for."""
     payload = step.job.payload
     seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
@@ -67,7 +67,7 @@ def _look(step: Step, film: Path, clip: Clip) -> tuple[Finding, ...]:
     try:
         return (*findings, *offload(inspect, film))
     except BadClip as error:
-        return (*findings, Finding("damaged", f"Not all of it can be read: {error}."))
+        return (*findings, QualityFinding("damaged", f"Not all of it can be read: {error}."))
 
 
 def _name(step: Step, clip: Clip) -> str:
@@ -89,7 +89,7 @@ def _find_stored(step: Step, film: Path) -> bool:
         return False
     try:
         step.runtime.output.fetch(f"{step.job.facts['clip_name']}.mp4", film)
-    except NotStored:
+    except NotStoredError:
         return False
     return stored == _stored(step, offload(sha256_of, film))
 
@@ -113,7 +113,7 @@ def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
 
 
 def _facts(
-    clip: Clip, findings: tuple[Finding, ...], name: str, poster: str | None
+    clip: Clip, findings: tuple[QualityFinding, ...], name: str, poster: str | None
 ) -> dict[str, str]:
     found = {
         **asdict(clip),

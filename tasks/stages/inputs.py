@@ -10,11 +10,17 @@ from typing import Final, TypeVar
 from tasks.schema.payload import is_media_key, is_url
 from tasks.step.session_acquisition import is_follow_up_edit, uses_shared_session
 from tasks.step.step import Step
-from worker.egress.sources import fetch_image
-from worker.media import MAX_SOURCE_BYTES, PreparedFile, check_attachment, memory_for, prepare_image
-from worker.resources.memory_budget import Memory
+from worker.egress.sources import download_source
+from worker.media import (
+    MAX_SOURCE_BYTES,
+    PreparedFile,
+    check_attachment,
+    memory_needed,
+    prepare_image,
+)
+from worker.resources.memory_budget import MemoryBudget
 from worker.resources.offload import offload
-from worker.storage.allowed_paths import copy_file
+from worker.storage.allowed_paths import copy_allowed_file
 
 F = TypeVar("F", bound=PreparedFile)
 
@@ -53,8 +59,8 @@ def gather_inputs(step: Step, folder: Path) -> JobInputs:
     Raises:
         MediaRefused: A file cannot be used.
         SourceRefused: A file may not, or could not, be fetched.
-        StoreFailed: The media store failed.
-        MemoryTakenError: Other pictures take all the memory there is for them.
+        StoreError: The media store failed.
+        MemoryUnavailableError: Other pictures take all the memory there is for them.
     """
     payload, image = step.job.payload, None
     if not payload.get("pass_url") and not is_follow_up_edit(step):
@@ -108,7 +114,7 @@ def _attached(step: Step, folder: Path) -> Iterator[PreparedFile]:
 
 
 def run_within_memory(
-    memory: Memory, look: Callable[[Path, str, Path], F], raw: Path, name: str, place: Path
+    memory: MemoryBudget, look: Callable[[Path, str, Path], F], raw: Path, name: str, place: Path
 ) -> F:
     """Look at a file in a thread, once there is memory for the pixels in it.
 
@@ -120,10 +126,10 @@ def run_within_memory(
         place: A folder for changed copies.
 
     Raises:
-        MemoryTakenError: Other pictures took it all for five minutes.
+        MemoryUnavailableError: Other pictures took it all for five minutes.
     """
-    needed = offload(memory_for, raw, name)
-    with memory.share(needed, _MEMORY_SECONDS):
+    needed = offload(memory_needed, raw, name)
+    with memory.reserve(needed, _MEMORY_SECONDS):
         return offload(look, raw, name, place)
 
 
@@ -146,7 +152,7 @@ def _fetch(step: Step, given: str, place: Path) -> Path:
         step.runtime.media.fetch(given, raw)
         return raw
     if is_url(given):
-        fetch_image(
+        download_source(
             given,
             raw,
             private_hosts=settings.private_hosts,
@@ -154,7 +160,7 @@ def _fetch(step: Step, given: str, place: Path) -> Path:
             max_bytes=MAX_SOURCE_BYTES,
         )
         return raw
-    offload(copy_file, given, settings.media_roots, raw, max_bytes=MAX_SOURCE_BYTES)
+    offload(copy_allowed_file, given, settings.media_roots, raw, max_bytes=MAX_SOURCE_BYTES)
     return raw
 
 

@@ -16,7 +16,7 @@ from worker.media import PreparedFile
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, RateLimited
 from worker.policy import backoff_seconds
-from worker.resources.scratch import scratch
+from worker.resources.scratch import scratch_folder
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ def prepare(step: Step) -> Commit:
         short = _gate(step, client, credential, may_reuse=not moved)
         if short is not None:
             return short
-        with scratch() as folder:
+        with scratch_folder() as folder:
             material = gather_inputs(step, Path(folder))
             _note(step, material)
             # A session belongs to the account that opened it.

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
-from worker.nemo.agent_text import Implied, translate
+from worker.nemo.agent_text import ImpliedAction, translate
 
 SILENT_EDIT: Final = "Done without a word. {timeline}"
 
@@ -27,11 +27,11 @@ def reply_of(job: Job, said: str, timeline: str, account: Account | None) -> str
         return SILENT_EDIT.format(timeline=timeline)
     speech = translate(said)
     parts = [speech.text or "Done."]
-    if Implied.TIMELINE in speech.actions or not speech.text:
+    if ImpliedAction.TIMELINE in speech.actions or not speech.text:
         parts.append(timeline)
-    if Implied.CREDITS in speech.actions and account is not None and account.is_read:
+    if ImpliedAction.CREDITS in speech.actions and account is not None and account.is_read:
         parts.append(f"Credits: {account.available:g} available, {account.reserved:g} reserved.")
-    if Implied.EDIT in speech.actions:
+    if ImpliedAction.EDIT in speech.actions:
         parts.append(f'To change it by words: `reelqueue say {job.id} "…"`.')
     return "\n\n".join(parts)
 

@@ -35,10 +35,10 @@ from worker.nemo.errors import (
     TokenRefused,
 )
 from worker.policy import Action, Decision, PaymentState, backoff_seconds, decide, error_kind
-from worker.resources.memory_budget import MemoryTakenError
+from worker.resources.memory_budget import MemoryUnavailableError
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime, get_runtime
-from worker.storage.store import NotStored, StoreFailed
+from worker.storage.store import NotStoredError, StoreError
 from worker.telemetry.metrics import LOST, STEPS
 
 log = structlog.get_logger(__name__)
@@ -330,7 +330,7 @@ def _work(step: Step, stage: Stage) -> Commit:
         return stage(step)
     except LeaseLostError:
         raise
-    except (TokenPendingError, MemoryTakenError):
+    except (TokenPendingError, MemoryUnavailableError):
         return step.retry_later(with_jitter(PENDING_SECONDS))
     except AccountCoolingDownError as error:
         return step.rested(error)
@@ -342,9 +342,9 @@ def _work(step: Step, stage: Stage) -> Commit:
         if error.repeatable and step.failures("source") < FAULTS_TOLERATED:
             return _repeat(step, "source", error.message)
         return step.fail(Reason(error.code), error.message, error.remedy)
-    except NotStored as error:
+    except NotStoredError as error:
         return step.fail(Reason.SOURCE_UNREACHABLE, error.message, error.remedy)
-    except StoreFailed as error:
+    except StoreError as error:
         log.warning("a store failed", error=error.message)
         if step.failures("store") < DELIVERY_TRIES:
             return _repeat(step, "store", error.message)

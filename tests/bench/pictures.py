@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.unit.worker.media.sample_media import camera_data
-from worker.media import MOST_MEMORY
+from worker.media import MAX_IMAGE_MEMORY
 
 PROGRAM = """
 from gevent import monkey
@@ -25,14 +25,14 @@ from pathlib import Path
 import gevent
 from tasks.stages.inputs import run_within_memory
 from worker.media import prepare_image
-from worker.resources.memory_budget import Memory
+from worker.resources.memory_budget import MemoryBudget
 
 def peak():
     # Not getrusage: what that tells goes on from the process that started this one.
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
 given, workdir, count, size = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
-memory, before = Memory(size), peak()
+memory, before = MemoryBudget(size), peak()
 def prepare(number):
     place = workdir / str(number)
     place.mkdir()
@@ -72,10 +72,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
         given = phone_picture(Path(folder) / "given", 6000, 4000)
         one = 0
-        for at_once, memory in ((1, MOST_MEMORY), (count, MOST_MEMORY), (count, 10**12)):
+        for at_once, memory in ((1, MAX_IMAGE_MEMORY), (count, MAX_IMAGE_MEMORY), (count, 10**12)):
             peak = peak_of(given, at_once, memory)
             one = one or peak
-            bound = f"{memory // 10**6:,}" if memory == MOST_MEMORY else "none"
+            bound = f"{memory // 10**6:,}" if memory == MAX_IMAGE_MEMORY else "none"
             table.add_row(f"{at_once:,}", bound, f"{peak:,}", f"{peak / one:.1f}")
     Console(width=100).print(table)
 

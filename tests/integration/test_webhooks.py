@@ -15,7 +15,7 @@ from tests.integration.conftest import House
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, webhook_receiver
-from worker.egress.webhook_request import WAITS
+from worker.egress.webhook_request import RETRY_DELAYS
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
@@ -97,7 +97,7 @@ def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
         # As if a day had gone by in vain; the wait is over, and the next try is the last.
         ((hook, _, _),) = broken.received
         wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
-        house.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(WAITS))
+        house.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(RETRY_DELAYS))
         wait_until(lambda: house.job(failed).fact("webhook_error"), "the second to be given up")
         assert not owed(house, gone.url) + owed(house, broken.url)
 
@@ -106,7 +106,9 @@ def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
         wait_until(lambda: misread.received, "a first try")
         ((hook, _, _),) = misread.received
         wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
-        house.redis.hset(f"hook:{{rq}}:{hook}", mapping={"url": "http://[::1", "tries": len(WAITS)})
+        house.redis.hset(
+            f"hook:{{rq}}:{hook}", mapping={"url": "http://[::1", "tries": len(RETRY_DELAYS)}
+        )
         wait_until(lambda: house.job(puzzling).fact("webhook_error"), "the third to be given up")
         assert (len(gone.received), len(broken.received)) == (1, 2)
     assert "410" in str(house.job(refused).fact("webhook_error"))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpcore
 from gevent.monkey import get_original
 
-from worker.resources.offload import offload_wait
+from worker.resources.offload import offload_with_timeout
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -52,11 +52,11 @@ def resolve(host: str, port: int) -> Sequence[str]:
     Raises:
         OSError: It has none, or nobody said so in time.
     """
-    found = offload_wait(_LOOKUP_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = offload_with_timeout(_LOOKUP_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def hosts_allowed(entries: Iterable[str | None]) -> frozenset[str]:
+def allowed_hosts(entries: Iterable[str | None]) -> frozenset[str]:
     """Hosts whose addresses may be private, from settings.
 
     Args:
@@ -71,7 +71,7 @@ class PinnedBackend(httpcore.SyncBackend):
     Names stay names above it: the Host header and TLS see what the URL says.
 
     Args:
-        allowed: What `hosts_allowed` gives.
+        allowed: What `allowed_hosts` gives.
         seconds: How long all that goes over this network may take, from now.
         resolver: Finds the addresses of a host.
         clock: Tells seconds.

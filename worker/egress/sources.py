@@ -1,10 +1,8 @@
 """Where pictures come from when somebody else names the place: URLs that may be traps."""
 
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urljoin
@@ -12,7 +10,8 @@ from urllib.parse import urljoin
 import httpcore
 import httpx
 
-from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, hosts_allowed, resolve
+from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, allowed_hosts, resolve
+from worker.egress.tls import shared_ssl_context
 
 SourceCode = Literal["forbidden_source", "bad_request", "source_unreachable", "file_too_large"]
 
@@ -51,7 +50,7 @@ class SourceRefused(Exception):  # noqa: N818 - named for what happened
         return self.message
 
 
-def fetch_image(
+def download_source(
     url: str,
     to: Path,
     *,
@@ -83,7 +82,7 @@ def fetch_image(
         OSError: The file cannot be written.
     """
     backend = PinnedBackend(
-        hosts_allowed((*private_hosts, api_host)), seconds, resolver=resolver, clock=clock
+        allowed_hosts((*private_hosts, api_host)), seconds, resolver=resolver, clock=clock
     )
     for _ in range(MAX_REDIRECTS + 1):
         next_url = _fetch_once(url, to, max_bytes, backend)
@@ -118,7 +117,7 @@ def _fetch_once(url: str, to: Path, max_bytes: int, backend: PinnedBackend) -> s
     }
     with (
         _unreachable(url),
-        httpcore.ConnectionPool(ssl_context=_ssl_context(), network_backend=backend) as pool,
+        httpcore.ConnectionPool(ssl_context=shared_ssl_context(), network_backend=backend) as pool,
         pool.stream("GET", address, headers=headers, extensions={"timeout": timeouts}) as response,
     ):
         if response.status in _REDIRECTS:
@@ -224,9 +223,3 @@ def _shown(url: str) -> str:
     bare = url.split("?", 1)[0].split("#", 1)[0]
     scheme, mark, rest = bare.partition("://")
     return f"{scheme}{mark}{rest.rsplit('@', 1)[-1]}"[:200]
-
-
-@lru_cache(maxsize=1)
-def _ssl_context() -> ssl.SSLContext:
-    """One for the process: building it takes 20 ms."""
-    return httpx.create_ssl_context()

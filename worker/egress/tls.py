@@ -7,6 +7,6 @@ import httpx
 
 
 @functools.cache
-def shared_tls() -> ssl.SSLContext:
+def shared_ssl_context() -> ssl.SSLContext:
     """Build the TLS context at its first use: each context costs about 20 ms."""
     return httpx.create_ssl_context()

@@ -14,17 +14,17 @@ import httpcore
 import httpx
 from pydantic import SecretStr
 
-from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, hosts_allowed, resolve
-from worker.egress.tls import shared_tls
+from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, allowed_hosts, resolve
+from worker.egress.tls import shared_ssl_context
 
-WAITS: Final = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
+RETRY_DELAYS: Final = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
 """Seconds before each further try: about a day in all."""
 SEND_SECONDS: Final = 10.0
 """How long one try may take, connection and answer together."""
 _GONE: Final = 410
 
 
-class NotReceivedError(Exception):
+class WebhookDeliveryError(Exception):
     """A message that was not received; ``final`` if the receiver wants no more of it."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
@@ -32,12 +32,12 @@ class NotReceivedError(Exception):
         self.final = final
 
 
-def wait_after(tries: int) -> float | None:
+def retry_delay(tries: int) -> float | None:
     """Seconds until the next try, after so many in vain; None: it is given up."""
-    return WAITS[tries - 1] if tries <= len(WAITS) else None
+    return RETRY_DELAYS[tries - 1] if tries <= len(RETRY_DELAYS) else None
 
 
-def signed(secret: SecretStr, name: str, sent_at: int, body: bytes) -> dict[str, str]:
+def signature_headers(secret: SecretStr, name: str, sent_at: int, body: bytes) -> dict[str, str]:
     """The headers that prove who sent a message, and when.
 
     Args:
@@ -68,14 +68,14 @@ def send(
 
     Args:
         url: Where to.
-        headers: What `signed` gives.
+        headers: What `signature_headers` gives.
         body: JSON.
         private_hosts: Hosts, as ``host`` or ``host:port``, whose addresses may be private.
         resolver: Finds the addresses of a host.
         clock: Tells seconds.
 
     Raises:
-        NotReceivedError: It was not received. The text does not hold the address, which may be
+        WebhookDeliveryError: It was not received. The text does not hold the address, which may be
             a secret.
     """
     target = httpx.URL(url)
@@ -91,12 +91,14 @@ def send(
         **headers,
     }
     backend = PinnedBackend(
-        hosts_allowed(private_hosts), SEND_SECONDS, resolver=resolver, clock=clock
+        allowed_hosts(private_hosts), SEND_SECONDS, resolver=resolver, clock=clock
     )
     timeouts = dict.fromkeys(("connect", "read", "write", "pool"), SEND_SECONDS)
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=shared_tls(), network_backend=backend) as pool,
+            httpcore.ConnectionPool(
+                ssl_context=shared_ssl_context(), network_backend=backend
+            ) as pool,
             pool.stream(
                 "POST",
                 address,
@@ -107,11 +109,13 @@ def send(
         ):
             status = response.status
     except ForbiddenHostError as error:
-        raise NotReceivedError(f"{error}: add it to REELQUEUE_PRIVATE_HOSTS") from error
+        raise WebhookDeliveryError(f"{error}: add it to REELQUEUE_PRIVATE_HOSTS") from error
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
         why = str(error) or type(error).__name__
-        raise NotReceivedError(f"{target.host} cannot be reached: {why}") from error
+        raise WebhookDeliveryError(f"{target.host} cannot be reached: {why}") from error
     if status == _GONE:
-        raise NotReceivedError(f"{target.host} wants no more of it (status {status})", final=True)
+        raise WebhookDeliveryError(
+            f"{target.host} wants no more of it (status {status})", final=True
+        )
     if not httpx.codes.is_success(status):
-        raise NotReceivedError(f"{target.host} answers with status {status}")
+        raise WebhookDeliveryError(f"{target.host} answers with status {status}")

@@ -4,19 +4,19 @@ All of it blocks: call it through `worker.resources.offload`.
 """
 
 from worker.media.attachments import check_attachment
-from worker.media.image_headers import MOST_MEMORY, memory_for
-from worker.media.images import contrast_of, prepare_image
+from worker.media.image_headers import MAX_IMAGE_MEMORY, memory_needed
+from worker.media.images import measure_contrast, prepare_image
 from worker.media.prepared_file import PreparedFile, PreparedImage
 from worker.media.refusals import MAX_SOURCE_BYTES, MediaRefused
 
 __all__ = [
+    "MAX_IMAGE_MEMORY",
     "MAX_SOURCE_BYTES",
-    "MOST_MEMORY",
     "MediaRefused",
     "PreparedFile",
     "PreparedImage",
     "check_attachment",
-    "contrast_of",
-    "memory_for",
+    "measure_contrast",
+    "memory_needed",
     "prepare_image",
 ]

@@ -5,13 +5,13 @@ from typing import Final
 
 import av
 
-from worker.media.file_types import AAC, AVI, M4A, MKV, MOV, MP3, MP4, WAV, WEBM, recognise
+from worker.media.file_types import AAC, AVI, M4A, MKV, MOV, MP3, MP4, WAV, WEBM, detect_file_type
 from worker.media.images import prepare_image
-from worker.media.prepared_file import PreparedFile, fitting_name, sha256_of
+from worker.media.prepared_file import PreparedFile, sha256_of, upload_name
 from worker.media.refusals import (
     MAX_BYTES,
-    admit,
-    content_at_fault,
+    check_size,
+    refuse_on_error,
     too_large,
     unsupported_attachment,
 )
@@ -45,22 +45,22 @@ def check_attachment(source: Path, name: str, workdir: Path) -> PreparedFile:
         MediaRefused: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
         OSError: The disk failed; nothing is said about the file.
     """
-    size = admit(source, name)
-    kind = recognise(source)
-    if kind is not None and kind.family == "picture":
+    size = check_size(source, name)
+    kind = detect_file_type(source)
+    if kind is not None and kind.family == "image":
         return prepare_image(source, name, workdir)
     if size > MAX_BYTES:
         raise too_large(name, size, MAX_BYTES)
     if kind is None:
         raise unsupported_attachment(name, "is no file that can be read")
     damaged = unsupported_attachment(name, f"is a damaged {kind.name} file")
-    with content_at_fault(damaged):
+    with refuse_on_error(damaged):
         streams = _streams(source, _DEMUXERS[kind])
     if not streams & {"audio", "video"}:
         raise damaged
     if kind is MP4 and "video" not in streams:
         kind = M4A
-    fitting = fitting_name(name, kind)
+    fitting = upload_name(name, kind)
     renamed = Path(fitting).suffix != Path(name).suffix
     return PreparedFile(
         path=source,

@@ -52,7 +52,7 @@ _LONG_SIDE, _SHORT_SIDE = 1920, 1080
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class QualityFinding:
     """Something about a clip that somebody should look at.
 
     Attributes:
@@ -108,7 +108,7 @@ def probe(path: Path) -> Clip:
 
 def check(
     clip: Clip, *, seconds: float | None = None, aspect: str | None = None
-) -> tuple[Finding, ...]:
+) -> tuple[QualityFinding, ...]:
     """Compare a clip with what was asked for.
 
     Args:
@@ -121,17 +121,19 @@ def check(
     """
     findings = []
     if clip.codec != "h264":
-        findings.append(Finding("codec", f"The codec is {clip.codec}, not H.264."))
+        findings.append(QualityFinding("codec", f"The codec is {clip.codec}, not H.264."))
     if seconds is not None and abs(clip.seconds - seconds) > LENGTH_TOLERANCE:
-        findings.append(Finding("length", f"It lasts {clip.seconds:g} s, not {seconds:g} s."))
+        findings.append(
+            QualityFinding("length", f"It lasts {clip.seconds:g} s, not {seconds:g} s.")
+        )
     pixels = f"It has {clip.width} by {clip.height} pixels"
     sides = sorted((clip.width, clip.height))
     if sides[0] > _SHORT_SIDE or sides[1] > _LONG_SIDE:
-        findings.append(Finding("size", f"{pixels}, more than 1080p."))
+        findings.append(QualityFinding("size", f"{pixels}, more than 1080p."))
     if aspect is not None:
         width, height = (int(side) for side in aspect.split(":"))
         if abs(clip.width * height / (clip.height * width) - 1) > ASPECT_TOLERANCE:
-            findings.append(Finding("size", f"{pixels}, not {aspect}."))
+            findings.append(QualityFinding("size", f"{pixels}, not {aspect}."))
     return tuple(findings)
 
 
@@ -152,7 +154,7 @@ def make_poster(path: Path, to: Path) -> None:
     image.save(to, "JPEG", quality=85, optimize=True)
 
 
-def inspect(path: Path) -> tuple[Finding, ...]:
+def inspect(path: Path) -> tuple[QualityFinding, ...]:
     """Look at a few frames from all over a clip; at many, where these show nothing or no motion.
 
     Returns:
@@ -170,9 +172,9 @@ def inspect(path: Path) -> tuple[Finding, ...]:
             samples = _throughout(container, stream, length)
     findings = []
     if is_black(samples):
-        findings.append(Finding("black", "Nothing can be seen in it: it is black."))
+        findings.append(QualityFinding("black", "Nothing can be seen in it: it is black."))
     if is_frozen(samples):
-        findings.append(Finding("frozen", "Nothing moves in it: it is one still picture."))
+        findings.append(QualityFinding("frozen", "Nothing moves in it: it is one still picture."))
     return tuple(findings)
 
 

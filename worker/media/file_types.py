@@ -8,11 +8,11 @@ _HEAD: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileType:
     """A kind of file. ``suffixes`` starts with the one that is given to new files."""
 
     name: str
-    family: Literal["picture", "video", "sound"]
+    family: Literal["image", "video", "audio"]
     content_type: str
     suffixes: tuple[str, ...]
 
@@ -22,29 +22,29 @@ class Kind:
         return self.suffixes[0]
 
 
-JPEG: Final = Kind("JPEG", "picture", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"))
-PNG: Final = Kind("PNG", "picture", "image/png", (".png",))
-WEBP: Final = Kind("WEBP", "picture", "image/webp", (".webp",))
-GIF: Final = Kind("GIF", "picture", "image/gif", (".gif",))
-HEIC: Final = Kind("HEIC", "picture", "image/heic", (".heic", ".heif", ".hif"))
-AVIF: Final = Kind("AVIF", "picture", "image/avif", (".avif",))
-TIFF: Final = Kind("TIFF", "picture", "image/tiff", (".tiff", ".tif"))
-BMP: Final = Kind("BMP", "picture", "image/bmp", (".bmp", ".dib"))
-MP4: Final = Kind("MP4", "video", "video/mp4", (".mp4", ".m4v"))
-MOV: Final = Kind("MOV", "video", "video/quicktime", (".mov", ".qt"))
-AVI: Final = Kind("AVI", "video", "video/x-msvideo", (".avi",))
-WEBM: Final = Kind("WEBM", "video", "video/webm", (".webm",))
-MKV: Final = Kind("MKV", "video", "video/x-matroska", (".mkv",))
-MP3: Final = Kind("MP3", "sound", "audio/mpeg", (".mp3",))
-WAV: Final = Kind("WAV", "sound", "audio/wav", (".wav",))
-M4A: Final = Kind("M4A", "sound", "audio/mp4", (".m4a", ".m4b"))
-AAC: Final = Kind("AAC", "sound", "audio/aac", (".aac",))
+JPEG: Final = FileType("JPEG", "image", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"))
+PNG: Final = FileType("PNG", "image", "image/png", (".png",))
+WEBP: Final = FileType("WEBP", "image", "image/webp", (".webp",))
+GIF: Final = FileType("GIF", "image", "image/gif", (".gif",))
+HEIC: Final = FileType("HEIC", "image", "image/heic", (".heic", ".heif", ".hif"))
+AVIF: Final = FileType("AVIF", "image", "image/avif", (".avif",))
+TIFF: Final = FileType("TIFF", "image", "image/tiff", (".tiff", ".tif"))
+BMP: Final = FileType("BMP", "image", "image/bmp", (".bmp", ".dib"))
+MP4: Final = FileType("MP4", "video", "video/mp4", (".mp4", ".m4v"))
+MOV: Final = FileType("MOV", "video", "video/quicktime", (".mov", ".qt"))
+AVI: Final = FileType("AVI", "video", "video/x-msvideo", (".avi",))
+WEBM: Final = FileType("WEBM", "video", "video/webm", (".webm",))
+MKV: Final = FileType("MKV", "video", "video/x-matroska", (".mkv",))
+MP3: Final = FileType("MP3", "audio", "audio/mpeg", (".mp3",))
+WAV: Final = FileType("WAV", "audio", "audio/wav", (".wav",))
+M4A: Final = FileType("M4A", "audio", "audio/mp4", (".m4a", ".m4b"))
+AAC: Final = FileType("AAC", "audio", "audio/aac", (".aac",))
 
-PICTURES: Final = (JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP)
-KINDS: Final = (*PICTURES, MP4, MOV, AVI, WEBM, MKV, MP3, WAV, M4A, AAC)
+IMAGE_TYPES: Final = (JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP)
+FILE_TYPES: Final = (*IMAGE_TYPES, MP4, MOV, AVI, WEBM, MKV, MP3, WAV, M4A, AAC)
 
-PICTURES_LISTED: Final = ", ".join(kind.name for kind in PICTURES)
-ATTACHMENTS_LISTED: Final = ", ".join(kind.name for kind in KINDS)
+IMAGE_FORMATS: Final = ", ".join(kind.name for kind in IMAGE_TYPES)
+ATTACHMENT_FORMATS: Final = ", ".join(kind.name for kind in FILE_TYPES)
 
 _AT_THE_START: Final = (
     (b"\xff\xd8\xff", JPEG),
@@ -66,7 +66,7 @@ _OF_MP4: Final = (b"iso", b"mp4", b"avc", b"M4V", b"MSNV", b"dash", b"3g", b"f4v
 _ATOMS_OF_MOV: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
 
-def recognise(source: Path) -> Kind | None:
+def detect_file_type(source: Path) -> FileType | None:
     """Tell a file's kind from its first bytes, never from its name; None: none that is known."""
     with source.open("rb") as file:
         head = file.read(_HEAD)
@@ -84,7 +84,7 @@ def recognise(source: Path) -> Kind | None:
     return _of_frame_header(head)
 
 
-def _of_brands(head: bytes) -> Kind | None:
+def _of_brands(head: bytes) -> FileType | None:
     """Tell the kinds of ISO base media files apart by their major and compatible brands."""
     length = int.from_bytes(head[:4], "big")
     major = head[8:12]
@@ -100,7 +100,7 @@ def _of_brands(head: bytes) -> Kind | None:
     return MP4 if any(brand.startswith(_OF_MP4) for brand in brands) else None
 
 
-def _of_frame_header(head: bytes) -> Kind | None:
+def _of_frame_header(head: bytes) -> FileType | None:
     """MPEG audio without a tag starts with a frame: eleven set bits, then the layer."""
     match head[:2]:
         case b"\xff\xf1" | b"\xff\xf9" | b"\xff\xf0" | b"\xff\xf8":

@@ -15,23 +15,34 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from pillow_heif import register_heif_opener
 
-from worker.media.file_types import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, WEBP, Kind, recognise
-from worker.media.jpeg_scans import MOST_PIXELS_A_BYTE, comes_in_rows
+from worker.media.file_types import (
+    AVIF,
+    BMP,
+    GIF,
+    HEIC,
+    JPEG,
+    PNG,
+    TIFF,
+    WEBP,
+    FileType,
+    detect_file_type,
+)
+from worker.media.jpeg_scans import MAX_PIXELS_PER_BYTE, decodes_row_by_row
 from worker.media.refusals import (
     MAX_BYTES,
     MediaRefused,
-    admit,
-    bad_picture,
-    content_at_fault,
+    bad_image_file,
+    check_size,
+    refuse_on_error,
     too_large,
-    unsupported_picture,
+    unsupported_image,
 )
 
 MAX_PIXELS: Final = 100 * 10**6
 """The most pixels that are decoded of one picture: about 400 MB at four bytes each."""
 MAX_SIDE: Final = 8192
 """The longest side of a picture that is sent, in pixels."""
-MOST_MEMORY: Final = 12 * MAX_PIXELS
+MAX_IMAGE_MEMORY: Final = 12 * MAX_PIXELS
 """Bytes that preparing one picture takes at most; a WEBP near the limit takes two thirds more."""
 
 # Only the decoder that the content asks for is let near it.
@@ -60,21 +71,21 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ImageFacts:
     """What is known of a picture before its pixels are decoded; its sides as they are stored."""
 
     path: Path
     name: str
-    kind: Kind
+    kind: FileType
     bytes: int
     width: int
     height: int
     frames: int
-    turned: bool
-    alpha: bool
-    wide: bool
+    rotated: bool
+    has_alpha: bool
+    deep: bool
     """Grey of more than eight bits, which many programs take for all white."""
-    metadata: bool
+    has_metadata: bool
 
     @property
     def oversized(self) -> bool:
@@ -83,29 +94,29 @@ class Facts:
 
 
 @contextmanager
-def picture_of(source: Path, name: str) -> Iterator[Kind]:
+def checked_image(source: Path, name: str) -> Iterator[FileType]:
     """Tell the kind of a picture by its content; what goes wrong inside is its content's fault.
 
     Raises:
         MediaRefused: It is empty, too large, no picture, or found damaged inside.
         OSError: The disk failed; nothing is said about the picture.
     """
-    size = admit(source, name)
-    kind = recognise(source)
+    size = check_size(source, name)
+    kind = detect_file_type(source)
     if size > MAX_BYTES and kind not in _SCALED_AT_ANY_LENGTH:
         raise too_large(name, size, MAX_BYTES)
     if kind is None:
-        raise unsupported_picture(name, "is not a picture that can be read")
-    if kind.family != "picture":
-        raise unsupported_picture(name, f"is a {kind.name} file, not a picture")
+        raise unsupported_image(name, "is not a picture that can be read")
+    if kind.family != "image":
+        raise unsupported_image(name, f"is a {kind.name} file, not a picture")
     # Pillow warns of odd files; what matters in them ends as an error, which is told.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", module=r"pillow_heif\b")
-    with content_at_fault(bad_picture(name, f"is a damaged {kind.name} picture")):
+    with refuse_on_error(bad_image_file(name, f"is a damaged {kind.name} picture")):
         yield kind
 
 
-def memory_for(source: Path, name: str) -> int:
+def memory_needed(source: Path, name: str) -> int:
     """Bytes that preparing a file will take at most, if it is a picture; else 0.
 
     Blocks for as long as it takes to read a header.
@@ -114,29 +125,29 @@ def memory_for(source: Path, name: str) -> int:
         MediaRefused: It is a picture that cannot be used.
         OSError: The disk failed.
     """
-    found = recognise(source)
-    if found is None or found.family != "picture":
+    found = detect_file_type(source)
+    if found is None or found.family != "image":
         return 0
-    with picture_of(source, name) as kind, opened(source, name, kind) as image:
+    with checked_image(source, name) as kind, open_image(source, name, kind) as image:
         if kind is AVIF:
             # Its decoder follows the stream, whatever size the header says. One at a time, then.
-            return MOST_MEMORY
+            return MAX_IMAGE_MEMORY
         decoded = _pixels_of(image) * _BYTES_A_PIXEL.get(kind, _BYTES_A_PIXEL_ELSE)
-        if kind is JPEG and not comes_in_rows(source):
+        if kind is JPEG and not decodes_row_by_row(source):
             decoded += image.width * image.height * len(image.getbands()) * _BYTES_A_COEFFICIENT
         return decoded
 
 
-def look(source: Path, name: str, kind: Kind) -> Facts:
+def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
     """Read what the header says, and no more than that decoded which it takes to know it.
 
     Raises:
         MediaRefused: It has too many pixels.
     """
-    with opened(source, name, kind) as image:
-        width, height = size_of(source, kind)
+    with open_image(source, name, kind) as image:
+        width, height = image_size(source, kind)
         exif = image.getexif()
-        return Facts(
+        return ImageFacts(
             path=source,
             name=name,
             kind=kind,
@@ -145,15 +156,15 @@ def look(source: Path, name: str, kind: Kind) -> Facts:
             height=height,
             # Further pictures in a JPEG belong to the camera, not to an animation.
             frames=1 if kind is JPEG else getattr(image, "n_frames", 1),
-            turned=exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
-            alpha=image.has_transparency_data,
-            wide=image.mode.startswith("I"),
-            metadata=bool(exif) or "xmp" in image.info,
+            rotated=exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
+            has_alpha=image.has_transparency_data,
+            deep=image.mode.startswith("I"),
+            has_metadata=bool(exif) or "xmp" in image.info,
         )
 
 
 @contextmanager
-def opened(source: Path, name: str, kind: Kind) -> Iterator[Image.Image]:
+def open_image(source: Path, name: str, kind: FileType) -> Iterator[Image.Image]:
     """Open a picture to be decoded; a JPEG of any size is read at a size that can be.
 
     Raises:
@@ -164,24 +175,24 @@ def opened(source: Path, name: str, kind: Kind) -> Iterator[Image.Image]:
         # Before anything else: reading the orientation of a PNG decodes all of it.
         if pixels > MAX_PIXELS:
             if image.width * image.height <= MAX_PIXELS:
-                raise bad_picture(name, "is stored in tiles of more pixels than can be decoded")
-            if kind is not JPEG or not comes_in_rows(source):
+                raise bad_image_file(name, "is stored in tiles of more pixels than can be decoded")
+            if kind is not JPEG or not decodes_row_by_row(source):
                 raise _too_many_pixels(name, image, kind)
-            if pixels > source.stat().st_size * MOST_PIXELS_A_BYTE:
+            if pixels > source.stat().st_size * MAX_PIXELS_PER_BYTE:
                 raise _too_few_bytes(name, image)
             reduction = next(by for by in _REDUCTIONS if pixels <= MAX_PIXELS * by * by)
             image.draft(None, (image.width // reduction, image.height // reduction))
         yield image
 
 
-def size_of(source: Path, kind: Kind) -> tuple[int, int]:
+def image_size(source: Path, kind: FileType) -> tuple[int, int]:
     """Width and height as the header says, whatever they are."""
     with _open(source, kind) as image:
         return image.size
 
 
 @contextmanager
-def _open(source: Path, kind: Kind) -> Iterator[Image.Image]:
+def _open(source: Path, kind: FileType) -> Iterator[Image.Image]:
     # By its content, not its name: what Pillow maps into memory by name, it maps with the sides
     # of the turned picture where a TIFF lies on its side, and scrambles it.
     with source.open("rb") as file, Image.open(file, formats=_DECODERS[kind]) as image:
@@ -197,7 +208,7 @@ def _pixels_of(image: Image.Image) -> int:
     return pixels
 
 
-def _too_many_pixels(name: str, image: Image.Image, kind: Kind) -> MediaRefused:
+def _too_many_pixels(name: str, image: Image.Image, kind: FileType) -> MediaRefused:
     form = "progressive JPEG" if kind is JPEG else kind.name
     return MediaRefused(
         "bad_image",
@@ -209,7 +220,7 @@ def _too_many_pixels(name: str, image: Image.Image, kind: Kind) -> MediaRefused:
 
 
 def _too_few_bytes(name: str, image: Image.Image) -> MediaRefused:
-    return bad_picture(
+    return bad_image_file(
         name,
         f"claims {image.width} by {image.height} pixels, for which its file is far too short",
     )

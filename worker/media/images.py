@@ -8,11 +8,18 @@ from uuid import uuid4
 
 from PIL import Image, ImageCms, ImageOps
 
-from worker.media.file_types import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, Kind
-from worker.media.image_headers import MAX_SIDE, Facts, look, opened, picture_of, size_of
+from worker.media.file_types import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, FileType
+from worker.media.image_headers import (
+    MAX_SIDE,
+    ImageFacts,
+    checked_image,
+    image_size,
+    open_image,
+    read_facts,
+)
 from worker.media.metadata import MalformedError, strip_metadata
-from worker.media.prepared_file import PreparedImage, fitting_name, sha256_of
-from worker.media.refusals import MAX_BYTES, megabytes, too_large
+from worker.media.prepared_file import PreparedImage, sha256_of, upload_name
+from worker.media.refusals import MAX_BYTES, format_megabytes, too_large
 
 _CONVERTED: Final = frozenset({HEIC, AVIF, TIFF, BMP})
 _QUALITY: Final = 95
@@ -32,7 +39,7 @@ def prepare_image(
     TIFF and BMP become JPEG, or PNG where something is transparent. Metadata is always taken out,
     colour profiles are kept. What is too large to be sent is scaled down until it is not.
     Blocks while it decodes: call it through `worker.resources.offload`, in the memory that
-    `worker.media.memory_for` tells.
+    `worker.media.memory_needed` tells.
 
     Args:
         source: The picture. It is never changed.
@@ -48,11 +55,11 @@ def prepare_image(
         MediaRefused: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
         OSError: The disk failed; nothing is said about the picture.
     """
-    with picture_of(source, name) as kind:
-        return _prepared(look(source, name, kind), workdir, max_bytes)
+    with checked_image(source, name) as kind:
+        return _prepared(read_facts(source, name, kind), workdir, max_bytes)
 
 
-def contrast_of(source: Path, name: str) -> float:
+def measure_contrast(source: Path, name: str) -> float:
     """How far the darker and the lighter parts of a picture lie apart, from 0 to 255.
 
     Measured on a thumbnail, between the darkest and the lightest twentieth. Blocks.
@@ -61,7 +68,7 @@ def contrast_of(source: Path, name: str) -> float:
         MediaRefused: It is no picture, or a damaged one.
         OSError: The disk failed.
     """
-    with picture_of(source, name) as kind, opened(source, name, kind) as image:
+    with checked_image(source, name) as kind, open_image(source, name, kind) as image:
         image.draft("L", _THUMBNAIL)
         small = _eight_bits(image)[0]
         small.thumbnail(_THUMBNAIL)
@@ -70,21 +77,21 @@ def contrast_of(source: Path, name: str) -> float:
     return float(shades[-1 - edge] - shades[edge])
 
 
-def _goal(facts: Facts) -> Kind | None:
+def _goal(facts: ImageFacts) -> FileType | None:
     """Decide what to encode the picture as; None: its pixels stay as they are."""
     if facts.kind in _CONVERTED:
-        return PNG if facts.alpha else JPEG
-    if facts.frames > 1 or not (facts.turned or facts.oversized or facts.wide):
+        return PNG if facts.has_alpha else JPEG
+    if facts.frames > 1 or not (facts.rotated or facts.oversized or facts.deep):
         return None
     return _anew(facts.kind)
 
 
-def _anew(kind: Kind) -> Kind:
+def _anew(kind: FileType) -> FileType:
     """What a picture that could be sent as it was is encoded as, if it must be."""
     return PNG if kind is GIF else kind
 
 
-def _prepared(facts: Facts, workdir: Path, max_bytes: int) -> PreparedImage:
+def _prepared(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
     goal = _goal(facts)
     if goal is None:
         _decode(facts)
@@ -105,7 +112,7 @@ def _prepared(facts: Facts, workdir: Path, max_bytes: int) -> PreparedImage:
     return _described(copy, facts, goal, _encode(facts, goal, copy, max_bytes))
 
 
-def _stripped(facts: Facts, workdir: Path) -> PreparedImage:
+def _stripped(facts: ImageFacts, workdir: Path) -> PreparedImage:
     copy = workdir / f"{uuid4().hex}{facts.kind.suffix}"
     if strip_metadata(facts.path, facts.kind, copy):
         return _described(copy, facts, facts.kind, (_CLEANED,))
@@ -113,11 +120,13 @@ def _stripped(facts: Facts, workdir: Path) -> PreparedImage:
     return _described(facts.path, facts, facts.kind, ())
 
 
-def _described(path: Path, facts: Facts, kind: Kind, changes: tuple[str, ...]) -> PreparedImage:
-    fitting = fitting_name(facts.name, kind)
+def _described(
+    path: Path, facts: ImageFacts, kind: FileType, changes: tuple[str, ...]
+) -> PreparedImage:
+    fitting = upload_name(facts.name, kind)
     if kind is facts.kind and Path(fitting).suffix != Path(facts.name).suffix:
         changes = (*changes, f"named {fitting}, because it is a {kind.name} picture")
-    width, height = size_of(path, kind)
+    width, height = image_size(path, kind)
     return PreparedImage(
         path=path,
         name=fitting,
@@ -130,31 +139,31 @@ def _described(path: Path, facts: Facts, kind: Kind, changes: tuple[str, ...]) -
     )
 
 
-def _decode(facts: Facts) -> None:
+def _decode(facts: ImageFacts) -> None:
     """Read all of the (first) picture once, so that a damaged one is found here."""
-    with opened(facts.path, facts.name, facts.kind) as image:
+    with open_image(facts.path, facts.name, facts.kind) as image:
         # A JPEG read at an eighth of its size is read to its end all the same.
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
 
 
-def _encode(facts: Facts, goal: Kind, target: Path, max_bytes: int) -> tuple[str, ...]:
+def _encode(facts: ImageFacts, goal: FileType, target: Path, max_bytes: int) -> tuple[str, ...]:
     """Write the picture anew, upright, without metadata; tell what was changed."""
     changes = []
     if goal is not facts.kind:
         changes.append(f"converted from {facts.kind.name} to {goal.name}")
-    with opened(facts.path, facts.name, facts.kind) as image:
+    with open_image(facts.path, facts.name, facts.kind) as image:
         # Before it is turned, which takes as much memory once more; Pillow scales no wide greys.
-        if not facts.wide:
+        if not facts.deep:
             image.thumbnail(_LARGEST, Image.Resampling.LANCZOS)
         ImageOps.exif_transpose(image, in_place=True)
         upright, profile = _eight_bits(image)
         upright.thumbnail(_LARGEST, Image.Resampling.LANCZOS)
         size = _write(upright, profile, goal, target, max_bytes)
     before = (facts.height, facts.width) if _lies(facts, size) else (facts.width, facts.height)
-    if facts.wide:
+    if facts.deep:
         changes.append("brought to eight bits a pixel")
-    if facts.turned:
+    if facts.rotated:
         changes.append("turned upright")
     if size != before:
         changes.append(
@@ -162,16 +171,18 @@ def _encode(facts: Facts, goal: Kind, target: Path, max_bytes: int) -> tuple[str
         )
     if facts.bytes > max_bytes:
         now = target.stat().st_size
-        changes.append(f"made smaller, from {megabytes(facts.bytes)} to {megabytes(now)} MB")
+        changes.append(
+            f"made smaller, from {format_megabytes(facts.bytes)} to {format_megabytes(now)} MB"
+        )
     if facts.frames > 1:
         changes.append(f"the first of {facts.frames} pictures taken")
-    if facts.metadata:
+    if facts.has_metadata:
         changes.append(_CLEANED)
     return tuple(changes)
 
 
 def _write(
-    image: Image.Image, profile: bytes | None, goal: Kind, target: Path, max_bytes: int
+    image: Image.Image, profile: bytes | None, goal: FileType, target: Path, max_bytes: int
 ) -> tuple[int, int]:
     """Encode under the size limit, scaling down as often as that takes; return the sides."""
     # Encoders write comments and more from here by themselves.
@@ -228,6 +239,6 @@ def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _lies(facts: Facts, size: tuple[int, int]) -> bool:
+def _lies(facts: ImageFacts, size: tuple[int, int]) -> bool:
     """Whether turning the picture upright exchanged its sides."""
-    return facts.turned and (facts.width > facts.height) != (size[0] > size[1])
+    return facts.rotated and (facts.width > facts.height) != (size[0] > size[1])

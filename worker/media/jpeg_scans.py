@@ -9,11 +9,11 @@ _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
 _WITHOUT_LENGTH: Final = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 
-MOST_PIXELS_A_BYTE: Final = 256
+MAX_PIXELS_PER_BYTE: Final = 256
 """A block of 64 pixels takes a code for its mean and one for its end, of a bit each at least."""
 
 
-def comes_in_rows(source: Path) -> bool:
+def decodes_row_by_row(source: Path) -> bool:
     """Whether a JPEG is decoded row by row, and so at any size in little memory.
 
     A progressive one, and one whose colours come one after another, is held whole before its

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from worker.media.file_types import GIF, JPEG, PNG, WEBP, Kind
+from worker.media.file_types import GIF, JPEG, PNG, WEBP, FileType
 
 _NEXT_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SOS, _EOI, _COM = 0xDA, 0xD9, 0xFE
@@ -37,7 +37,7 @@ class MalformedError(Exception):
     """The container cannot be taken apart. Its pixels may still be readable."""
 
 
-def strip_metadata(source: Path, kind: Kind, target: Path) -> bool:
+def strip_metadata(source: Path, kind: FileType, target: Path) -> bool:
     """Copy a picture without its metadata, every pixel as it was.
 
     Args:
@@ -175,7 +175,7 @@ def _number(data: mmap.mmap, at: int, width: int, order: str) -> int:
     return int.from_bytes(raw, "big" if order == "big" else "little")
 
 
-_PIECES: Final[dict[Kind, Callable[[mmap.mmap], Iterator[bytes]]]] = {
+_PIECES: Final[dict[FileType, Callable[[mmap.mmap], Iterator[bytes]]]] = {
     JPEG: _jpeg,
     PNG: _png,
     WEBP: _webp,

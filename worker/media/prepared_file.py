@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from worker.media.file_types import Kind
+from worker.media.file_types import FileType
 
 _LONGEST_STEM: Final = 100
 
@@ -46,7 +46,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fitting_name(given: str, kind: Kind) -> str:
+def upload_name(given: str, kind: FileType) -> str:
     """A plain file name for an upload: no folders, no control characters, an ending that fits."""
     base = PurePosixPath(given.replace("\\", "/")).name
     clean = re.sub(r'[\x00-\x1f\x7f"]+', "", base).strip(" .")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from worker.media.file_types import ATTACHMENTS_LISTED, PICTURES_LISTED
+from worker.media.file_types import ATTACHMENT_FORMATS, IMAGE_FORMATS
 
 RefusalCode = Literal["unsupported_file", "file_too_large", "bad_image"]
 
@@ -52,12 +52,12 @@ class MediaRefused(Exception):  # noqa: N818 - named for what happened
         return self.message
 
 
-def unsupported_picture(name: str, found: str) -> MediaRefused:
+def unsupported_image(name: str, found: str) -> MediaRefused:
     """Refuse what is no picture that can be used."""
     return MediaRefused(
         "unsupported_file",
         f"{name} {found}.",
-        f"Send a picture in one of these formats: {PICTURES_LISTED}.",
+        f"Send a picture in one of these formats: {IMAGE_FORMATS}.",
     )
 
 
@@ -66,16 +66,16 @@ def unsupported_attachment(name: str, found: str) -> MediaRefused:
     return MediaRefused(
         "unsupported_file",
         f"{name} {found}.",
-        f"Attach a file in one of these formats: {ATTACHMENTS_LISTED}.",
+        f"Attach a file in one of these formats: {ATTACHMENT_FORMATS}.",
     )
 
 
-def bad_picture(name: str, found: str) -> MediaRefused:
+def bad_image_file(name: str, found: str) -> MediaRefused:
     """Refuse a picture that is damaged or empty."""
     return MediaRefused(
         "bad_image",
         f"{name} {found}.",
-        f"Save or export the picture again, as one of {PICTURES_LISTED}, and send that file.",
+        f"Save or export the picture again, as one of {IMAGE_FORMATS}, and send that file.",
     )
 
 
@@ -83,12 +83,13 @@ def too_large(name: str, size: int, most: int) -> MediaRefused:
     """Refuse what has more bytes than it may have."""
     return MediaRefused(
         "file_too_large",
-        f"{name} has {megabytes(size)} MB; such a file may have at most {megabytes(most)} MB.",
+        f"{name} has {format_megabytes(size)} MB; "
+        f"such a file may have at most {format_megabytes(most)} MB.",
         "Compress or scale down the picture, or trim the clip or the music, and send it again.",
     )
 
 
-def admit(source: Path, name: str) -> int:
+def check_size(source: Path, name: str) -> int:
     """Refuse what is empty or far too large before it is opened.
 
     Returns:
@@ -100,16 +101,16 @@ def admit(source: Path, name: str) -> int:
     """
     size = source.stat().st_size
     if not source.is_file():
-        raise unsupported_picture(name, "is not a file")
+        raise unsupported_image(name, "is not a file")
     if size > MAX_SOURCE_BYTES:
         raise too_large(name, size, MAX_SOURCE_BYTES)
     if size == 0:
-        raise bad_picture(name, "is empty (0 bytes)")
+        raise bad_image_file(name, "is empty (0 bytes)")
     return size
 
 
 @contextmanager
-def content_at_fault(refusal: MediaRefused) -> Iterator[None]:
+def refuse_on_error(refusal: MediaRefused) -> Iterator[None]:
     """Turn whatever a decoder raises into a refusal; faults of the disk stay what they are.
 
     Decoders answer hostile bytes with OSError, ValueError, SyntaxError, struct.error,
@@ -125,6 +126,6 @@ def content_at_fault(refusal: MediaRefused) -> Iterator[None]:
         raise refusal from error
 
 
-def megabytes(size: int) -> str:
+def format_megabytes(size: int) -> str:
     """A size in MB, for people."""
     return f"{size / 10**6:.1f}".removesuffix(".0")

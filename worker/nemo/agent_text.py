@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Implied(StrEnum):
+class ImpliedAction(StrEnum):
     """What an instruction that was taken out stands for."""
 
     EXPORT = "export"
@@ -21,11 +21,11 @@ class Implied(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class Translation:
     """A text without what needs a screen, and the actions that this implied."""
 
     text: str
-    actions: frozenset[Implied]
+    actions: frozenset[ImpliedAction]
 
 
 _PLACE: Final = (
@@ -96,23 +96,23 @@ _ZH_SCREEN: Final = re.compile(
 )
 
 _ACTIONS: Final = (
-    (Implied.EXPORT, re.compile(r"\b(?:export|download)\w*\b|导出|下载", re.IGNORECASE)),
+    (ImpliedAction.EXPORT, re.compile(r"\b(?:export|download)\w*\b|导出|下载", re.IGNORECASE)),
     (
-        Implied.TIMELINE,
+        ImpliedAction.TIMELINE,
         re.compile(
             r"\b(?:preview\w*|timeline|open\b.*\b(?:panel|tab|window|editor))\b|预览|时间线|时间轴|打开",
             re.IGNORECASE,
         ),
     ),
     (
-        Implied.CREDITS,
+        ImpliedAction.CREDITS,
         re.compile(
             r"\b(?:account|billing|balance|credits?|top up)\b|账户|帐户|账单|余额|积分|充值",
             re.IGNORECASE,
         ),
     ),
     (
-        Implied.EDIT,
+        ImpliedAction.EDIT,
         re.compile(r"\b(?:drag|drop)(?:ging)?\b|拖拽|拖动|拖放|拖到|拖入|拖", re.IGNORECASE),
     ),
 )
@@ -145,13 +145,13 @@ _LEFTOVER: Final = re.compile(
 )
 
 
-def translate(text: str) -> Speech:
+def translate(text: str) -> Translation:
     """Take the instructions for a screen out of what the agent says.
 
     Args:
         text: Its words, in English or Chinese, with or without Markdown.
     """
-    actions: set[Implied] = set()
+    actions: set[ImpliedAction] = set()
     kept: list[str | None] = []
     for line in text.splitlines():
         prefix, body = _split_prefix(line)
@@ -160,7 +160,7 @@ def translate(text: str) -> Speech:
             kept.append((prefix + told).rstrip() if told.strip() else line.rstrip())
         else:
             kept.append(None)
-    return Speech(_tidied(kept), frozenset(actions))
+    return Translation(_tidied(kept), frozenset(actions))
 
 
 def _split_prefix(line: str) -> tuple[str, str]:
@@ -168,11 +168,11 @@ def _split_prefix(line: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", line)
 
 
-def _without_instructions(body: str, actions: set[Implied]) -> str:
+def _without_instructions(body: str, actions: set[ImpliedAction]) -> str:
     return "".join(_told(sentence, actions) for sentence in _SENTENCE.findall(body))
 
 
-def _told(sentence: str, actions: set[Implied]) -> str:
+def _told(sentence: str, actions: set[ImpliedAction]) -> str:
     """What is left of one sentence: whole, without some of its clauses, or nothing."""
     clauses = list(_clauses(sentence))
     kept: list[str] = []
@@ -224,7 +224,7 @@ def _plain(clause: str) -> str:
     return _MARKS.sub("", text).replace("’", "'").strip()
 
 
-def _implied(clause: str) -> Iterator[Implied]:
+def _implied(clause: str) -> Iterator[ImpliedAction]:
     return (action for action, pattern in _ACTIONS if pattern.search(clause))
 
 

@@ -10,10 +10,10 @@ import httpx
 from pydantic import SecretStr
 
 from worker.nemo.draft import Draft
-from worker.nemo.envelope import DONE, code_of, read_envelope
+from worker.nemo.envelope import DONE, envelope_code, read_envelope
 from worker.nemo.errors import BadAnswer, Call, NemoError, TokenRefused
 from worker.nemo.http.download import DOWNLOAD_SECONDS, Download, Source, clip_url, fetch
-from worker.nemo.http.download_clients import Outside
+from worker.nemo.http.download_clients import DownloadClients
 from worker.nemo.http.transport import Identity, bearer, exchange, open_http
 from worker.nemo.responses import (
     Balance,
@@ -221,7 +221,7 @@ class NemoClient:
         """
         body = {"id": render_id, "sessionId": session_id, "draft": draft.raw, "output": _OUTPUT}
         found = self._post(Call.EXPORT, self._url("api/render/proxy/lambda"), body)
-        if code_of(found) != DONE:
+        if envelope_code(found) != DONE:
             read_render(Call.EXPORT, found)
 
     def render_status(self, render_id: str) -> RenderStatus:
@@ -262,7 +262,7 @@ class NemoClient:
 
     def _fetch(self, source: Source, url: httpx.URL, sink: BinaryIO, max_bytes: int) -> Download:
         with_token = source is Source.PROXY
-        outside = Outside(
+        outside = DownloadClients(
             self._http,
             api_url=self._api_url,
             private_hosts=self._private_hosts,
@@ -303,7 +303,7 @@ class NemoClient:
 
     def _enveloped(self, call: Call, request: httpx.Request) -> None:
         """Demand the word that it is done: a photo taken for uploaded would be paid without."""
-        if code_of(self._done(call, request)) != DONE:
+        if envelope_code(self._done(call, request)) != DONE:
             raise BadAnswer(call, "the reply has no code")
 
 

@@ -56,7 +56,7 @@ _INTEGER = re.compile(r"\s*-?\d{1,9}\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RawResponse:
     """A whole HTTP answer, read into memory.
 
     Attributes:
@@ -70,7 +70,7 @@ class Answer:
     body: bytes
 
 
-def code_of(found: Mapping[str, Any]) -> int | None:
+def envelope_code(found: Mapping[str, Any]) -> int | None:
     """Read ``code`` as a number, also from a string; None where there is none to read."""
     code = found.get("code")
     if isinstance(code, bool):
@@ -84,7 +84,7 @@ def code_of(found: Mapping[str, Any]) -> int | None:
     return None
 
 
-def words_of(found: Mapping[str, Any]) -> str:
+def message_of(found: Mapping[str, Any]) -> str:
     """Find what an answer says for people, wherever it says it; empty if it says nothing."""
     for name in _WORDS:
         said = found.get(name)
@@ -98,7 +98,7 @@ def words_of(found: Mapping[str, Any]) -> str:
     return ""
 
 
-def load_object(body: bytes | str) -> dict[str, Any] | None:
+def parse_object(body: bytes | str) -> dict[str, Any] | None:
     """Read a JSON object; None for anything else, however it is broken."""
     try:
         # Not strict about control characters: older servers leave them unescaped.
@@ -108,7 +108,7 @@ def load_object(body: bytes | str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def read_envelope(call: Call, answer: Answer, *, clock: Callable[[], float]) -> dict[str, Any]:
+def read_envelope(call: Call, answer: RawResponse, *, clock: Callable[[], float]) -> dict[str, Any]:
     """Return the JSON object of a successful answer, or raise what the answer means.
 
     Args:
@@ -120,8 +120,8 @@ def read_envelope(call: Call, answer: Answer, *, clock: Callable[[], float]) -> 
         Refusal: The API refused: a non-zero code, or a status of 400 and more.
         BadAnswer: The answer is not a JSON object, is a redirect, or has an unreadable code.
     """
-    found = load_object(answer.body)
-    code = None if found is None else code_of(found)
+    found = parse_object(answer.body)
+    code = None if found is None else envelope_code(found)
     if answer.status >= 300 or code not in (None, DONE):  # noqa: PLR2004 -- the end of HTTP's successes
         raise _refusal(call, answer, found, code, clock)
     if found is None:
@@ -162,13 +162,13 @@ def _until(date: str, now: float) -> float:
 
 def _refusal(
     call: Call,
-    answer: Answer,
+    answer: RawResponse,
     found: Mapping[str, Any] | None,
     code: int | None,
     clock: Callable[[], float],
 ) -> NemoError:
     kind = _classify(call, answer.status, code)
-    said = words_of(found) if found is not None else ""
+    said = message_of(found) if found is not None else ""
     error = kind(call, said, status=answer.status, code=code)
     if isinstance(error, RateLimited):
         error.retry_after = retry_after(answer.headers.get("retry-after"), now=clock())
@@ -200,6 +200,6 @@ def _by_range(call: Call, status: int) -> type[NemoError]:
             return OtherRefusal
 
 
-def _kind(answer: Answer) -> str:
+def _kind(answer: RawResponse) -> str:
     kind = answer.headers.get("content-type")
     return f" but {kind}" if kind else ""

@@ -42,7 +42,7 @@ def redact(text: str) -> str:
     return _TOKEN.sub("[token]", text)
 
 
-def tidy(text: str) -> str:
+def sanitize(text: str) -> str:
     """Make foreign words fit for an error: no tokens, one line, at most ``MESSAGE_LIMIT`` long."""
     # Redacted before it is cut: half a token would no longer look like one.
     line = " ".join(redact(text).split())
@@ -69,7 +69,7 @@ class NemoError(Exception):
         code: int | None = None,
     ) -> None:
         self.call = call
-        self.message = tidy(message) or self.sentence
+        self.message = sanitize(message) or self.sentence
         self.status = status
         self.code = code
         super().__init__(call, self.message)

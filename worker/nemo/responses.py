@@ -25,8 +25,8 @@ from pydantic import (
 )
 
 from worker.nemo.draft import Draft
-from worker.nemo.envelope import words_of
-from worker.nemo.errors import BadAnswer, Call, tidy
+from worker.nemo.envelope import message_of
+from worker.nemo.errors import BadAnswer, Call, sanitize
 
 # --- what callers get ----------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ def read_render(call: Call, found: Mapping[str, Any]) -> RenderStatus:
         raise BadAnswer(call, f"status: {', '.join(named) or 'missing'}")
     status = RenderState(known[0])
     url = next(filter(None, map(_output_url, places)), None)
-    words = tidy(next(filter(None, map(words_of, reversed(places))), ""))
+    words = sanitize(next(filter(None, map(message_of, reversed(places))), ""))
     return RenderStatus(status, url, words or None)
 
 

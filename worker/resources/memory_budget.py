@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
-class MemoryTakenError(Exception):
+class MemoryUnavailableError(Exception):
     """There was no memory within the time: others have taken it all."""
 
 
@@ -21,7 +21,7 @@ class _Wish:
     granted: threading.Event = field(default_factory=threading.Event)
 
 
-class Memory:
+class MemoryBudget:
     """So many bytes, given out first come, first served, so that nobody waits for ever.
 
     Under gevent, take it in a greenlet, not in `worker.resources.offload`: who waits there holds a
@@ -38,7 +38,7 @@ class Memory:
         self._lock = threading.Lock()
 
     @contextmanager
-    def share(self, size: int, seconds: float) -> Iterator[None]:
+    def reserve(self, size: int, seconds: float) -> Iterator[None]:
         """Hold a share for as long as the block takes.
 
         Args:
@@ -46,7 +46,7 @@ class Memory:
             seconds: The longest that it is waited for.
 
         Raises:
-            MemoryTakenError: It was not free in time.
+            MemoryUnavailableError: It was not free in time.
         """
         if not size:
             # Music and films are not decoded: they need not stand behind pictures.
@@ -58,7 +58,7 @@ class Memory:
             self._grant()
         try:
             if not wish.granted.wait(seconds):
-                raise MemoryTakenError
+                raise MemoryUnavailableError
             yield
         finally:
             with self._lock:

@@ -42,7 +42,9 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return _result(outcome)
 
 
-def offload_wait(seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def offload_with_timeout(
+    seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Call a function that waits for somebody else's server, such as one that knows names.
 
     It has threads of its own under gevent: however many of them wait, work of our own goes on.

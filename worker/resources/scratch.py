@@ -14,12 +14,12 @@ from typing import Final
 _PREFIX: Final = "reelqueue-"
 
 
-def scratch() -> tempfile.TemporaryDirectory[str]:
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that is gone with its block."""
     return tempfile.TemporaryDirectory(prefix=_PREFIX)
 
 
-def sweep_scratch(seconds: float) -> int:
+def sweep_scratch_folders(seconds: float) -> int:
     """Remove this user's folders in which nothing was made for so long. Their number."""
     before, swept = time.time() - seconds, 0
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):

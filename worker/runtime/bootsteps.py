@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
-from worker.resources.scratch import sweep_scratch
+from worker.resources.scratch import sweep_scratch_folders
 from worker.runtime.durability import describe, reasons_not_to_pay
 from worker.runtime.retention import cutoff_ms, prune, sweep
 from worker.runtime.runtime import Runtime, get_runtime
@@ -140,7 +140,7 @@ class AgendaStep(bootsteps.StartStopStep):
 
         def forget() -> None:
             # No step takes a day: nobody works any more in what is older.
-            sweep_scratch(DAY_SECONDS)
+            sweep_scratch_folders(DAY_SECONDS)
             if not runtime.status.draining and ticker.take_lead():
                 before = cutoff_ms(runtime.ledger, runtime.settings.result_days)
                 gone = prune(

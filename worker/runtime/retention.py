@@ -17,7 +17,7 @@ from worker.ledger.connection import replies
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
 from worker.ledger.pages import PAGE_SIZE
-from worker.storage.store import Store, StoreFailed
+from worker.storage.store import Store, StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ def prune(
         may_continue: Asked before each page of jobs.
 
     Raises:
-        StoreFailed: A file could not be deleted. Its record is still there.
+        StoreError: A file could not be deleted. Its record is still there.
     """
     jobs, files, kept = 0, 0, 0
     while may_continue() and (page := _page(ledger, before, kept)):
@@ -96,7 +96,7 @@ def sweep(*stores: Store) -> None:
     for store in stores:
         try:
             gone = store.sweep(DAY_MS / 1000)
-        except StoreFailed as error:
+        except StoreError as error:
             log.warning("a store could not be swept", error=error.message)
             continue
         if gone:

@@ -15,10 +15,10 @@ from worker.accounts.credentials import Accounts
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
-from worker.media import MOST_MEMORY
+from worker.media import MAX_IMAGE_MEMORY
 from worker.nemo.client import NemoClient
 from worker.nemo.http.transport import Identity, detect_platform, open_http
-from worker.resources.memory_budget import Memory
+from worker.resources.memory_budget import MemoryBudget
 from worker.runtime.durability import CheckResult, describe
 from worker.runtime.leases import Leases
 from worker.storage.store import Store
@@ -81,7 +81,7 @@ class Runtime:
     clients: Clients
     owner: str
     status: WorkerStatus = field(default_factory=WorkerStatus)
-    pictures: Memory = field(default_factory=lambda: Memory(MOST_MEMORY))
+    pictures: MemoryBudget = field(default_factory=lambda: MemoryBudget(MAX_IMAGE_MEMORY))
     """What all pictures that are decoded at one time may take."""
 
     @classmethod

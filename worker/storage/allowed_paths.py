@@ -23,7 +23,7 @@ _REMEDY: Final = (
 )
 
 
-def copy_file(text: str, roots: Iterable[Path], to: Path, *, max_bytes: int) -> None:
+def copy_allowed_file(text: str, roots: Iterable[Path], to: Path, *, max_bytes: int) -> None:
     """Copy the file that another service names by its path. Blocks.
 
     Args:

@@ -24,7 +24,7 @@ from config.redaction import redact
 from worker.faultpoints import around
 from worker.media.prepared_file import sha256_of
 from worker.resources.offload import offload
-from worker.resources.scratch import scratch
+from worker.resources.scratch import scratch_folder
 
 _PARTS: Final = ".parts"
 _PROBE: Final = b"reelqueue was here\n"
@@ -36,7 +36,7 @@ _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SETTING: Final = "REELQUEUE_MEDIA_URL or REELQUEUE_OUTPUT_URL, whichever names it,"
 
 
-class StoreFailed(Exception):  # noqa: N818 - named for what happened
+class StoreError(Exception):
     """A store does not do what it should: full, forbidden, out of reach. It may do so later.
 
     Attributes:
@@ -54,7 +54,7 @@ class StoreFailed(Exception):  # noqa: N818 - named for what happened
         return self.message
 
 
-class NotStored(StoreFailed):
+class NotStoredError(StoreError):
     """There is nothing under this key."""
 
 
@@ -67,7 +67,7 @@ class Store:
         url: ``file:///folder``, a plain path, or any other URL that fsspec knows.
 
     Raises:
-        StoreFailed: The URL is of no known kind, or the package that it needs is not installed.
+        StoreError: The URL is of no known kind, or the package that it needs is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -91,7 +91,7 @@ class Store:
         """Store a file; another one under the same key is replaced at once, never half.
 
         Raises:
-            StoreFailed: It could not be stored; what was there before is still there.
+            StoreError: It could not be stored; what was there before is still there.
             FileNotFoundError: There is no such local file.
         """
         path = self._path(key)
@@ -113,7 +113,7 @@ class Store:
             The key: the first two letters of the SHA-256, a slash, all of it, the ending.
 
         Raises:
-            StoreFailed: It could not be stored.
+            StoreError: It could not be stored.
             ValueError: The ending is none.
         """
         if not _SUFFIX.fullmatch(suffix):
@@ -128,8 +128,8 @@ class Store:
         """Copy what is stored to a local file, which appears when it is whole.
 
         Raises:
-            NotStored: There is nothing under this key.
-            StoreFailed: It could not be read, or not be written here.
+            NotStoredError: There is nothing under this key.
+            StoreError: It could not be read, or not be written here.
         """
         path = self._path(key)
         part = to.with_name(f".{uuid4().hex}.part")
@@ -151,11 +151,11 @@ class Store:
         """Whether a file is stored under this key.
 
         Raises:
-            StoreFailed: The store cannot be asked; that is no «no».
+            StoreError: The store cannot be asked; that is no «no».
         """
         try:
             self._info(key)
-        except NotStored:
+        except NotStoredError:
             return False
         return True
 
@@ -163,8 +163,8 @@ class Store:
         """The size of a stored file, in bytes.
 
         Raises:
-            NotStored: There is nothing under this key.
-            StoreFailed: The store cannot be asked.
+            NotStoredError: There is nothing under this key.
+            StoreError: The store cannot be asked.
         """
         return int(self._info(key)["size"])
 
@@ -172,7 +172,7 @@ class Store:
         """Delete a file; deleting it again changes nothing.
 
         Raises:
-            StoreFailed: It is still there.
+            StoreError: It is still there.
         """
         path = self._path(key)
         with self._trouble("deleted"):
@@ -192,7 +192,7 @@ class Store:
             How many files went.
 
         Raises:
-            StoreFailed: The store cannot be asked, or does not let one go.
+            StoreError: The store cannot be asked, or does not let one go.
         """
         before = time.time() - seconds
         with self._trouble("swept"):
@@ -226,10 +226,10 @@ class Store:
         """Write, read and delete a small file.
 
         Raises:
-            StoreFailed: With what to do about it.
+            StoreError: With what to do about it.
         """
         key = f"probe-{uuid4().hex}"
-        with scratch() as folder:
+        with scratch_folder() as folder:
             sent, back = Path(folder) / "sent", Path(folder) / "back"
             sent.write_bytes(_PROBE)
             self.put_file(sent, key)
@@ -238,7 +238,7 @@ class Store:
             finally:
                 self.delete(key)
             if back.read_bytes() != _PROBE:
-                raise StoreFailed(
+                raise StoreError(
                     f"The store {self._url} gives back something else than it was given.",
                     f"Look into the store, or point {_SETTING} elsewhere.",
                 )
@@ -264,8 +264,8 @@ class Store:
             raise self._not_stored(key)
         return info
 
-    def _not_stored(self, key: str) -> NotStored:
-        return NotStored(
+    def _not_stored(self, key: str) -> NotStoredError:
+        return NotStoredError(
             f"There is no {key} in the store {self._url}.",
             "Submit the file again, or restore it there.",
         )
@@ -314,12 +314,12 @@ class Store:
         try:
             with self._alone():
                 yield
-        except StoreFailed:
+        except StoreError:
             raise
         except Exception as error:
             self._is_broken = True
             # Backends raise what their own libraries raise; there is no common class.
-            raise StoreFailed(
+            raise StoreError(
                 f"The store {self._url} cannot be {done}: {_told(error)}.", _remedy(error)
             ) from error
 

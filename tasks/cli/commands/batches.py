@@ -24,7 +24,7 @@ from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import Batch, webhook_address
-from worker.storage.store import StoreFailed
+from worker.storage.store import StoreError
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
 
@@ -236,7 +236,7 @@ def results(
                 write_page(batch.name, producer.jobs_of(batch_id), sink, folder)
     try:
         write_batch_index(producer, batch_id)
-    except StoreFailed as error:
+    except StoreError as error:
         note(f"The table beside the clips is not up to date. {error.message} {error.remedy}")
 
 

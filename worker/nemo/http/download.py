@@ -12,8 +12,8 @@ from worker.egress.guard import ForbiddenHostError
 from worker.faultpoints import around
 from worker.nemo.envelope import read_envelope
 from worker.nemo.errors import BadAnswer, Call, NoAnswer
-from worker.nemo.http.download_clients import Outside
-from worker.nemo.http.transport import failures_of, read_answer
+from worker.nemo.http.download_clients import DownloadClients
+from worker.nemo.http.transport import http_errors, read_response
 
 MAX_REDIRECTS = 3
 DOWNLOAD_SECONDS = 540.0
@@ -47,7 +47,7 @@ class Download:
 
 
 def fetch(
-    outside: Outside,
+    outside: DownloadClients,
     url: httpx.URL,
     *,
     headers: Mapping[str, str],
@@ -82,7 +82,7 @@ def fetch(
             around("api.download"),
             _told_where_forbidden(),
             outside.client_for(url) as http,
-            failures_of(Call.DOWNLOAD),
+            http_errors(Call.DOWNLOAD),
         ):
             request = http.build_request(
                 "GET", url, headers=headers if hop == 0 else redirect_headers
@@ -139,7 +139,7 @@ def _check_head(response: httpx.Response, max_bytes: int, clock: Callable[[], fl
     status = response.status_code
     kind = response.headers.get("content-type", "").strip().lower()
     if status != httpx.codes.OK or kind.startswith(_TEXT_KINDS):
-        read_envelope(Call.DOWNLOAD, read_answer(Call.DOWNLOAD, response), clock=clock)
+        read_envelope(Call.DOWNLOAD, read_response(Call.DOWNLOAD, response), clock=clock)
         raise BadAnswer(Call.DOWNLOAD, f"not a clip but {kind or 'nothing'}", status=status)
     announced = response.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:

@@ -15,13 +15,13 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
-from worker.egress.guard import ForbiddenHostError, PinnedBackend, hosts_allowed, is_public
-from worker.egress.tls import shared_tls
+from worker.egress.guard import ForbiddenHostError, PinnedBackend, allowed_hosts, is_public
+from worker.egress.tls import shared_ssl_context
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class Outside:
+class DownloadClients:
     """Chooses the HTTP client for each address on the way to one clip.
 
     Args:
@@ -36,7 +36,7 @@ class Outside:
     ) -> None:
         self._http = http
         self._api_host = httpx.URL(api_url).host
-        self._allowed = hosts_allowed((*private_hosts, self._api_host))
+        self._allowed = allowed_hosts((*private_hosts, self._api_host))
         self._backend = PinnedBackend(self._allowed, seconds)
 
     def client_for(self, url: httpx.URL) -> AbstractContextManager[httpx.Client]:
@@ -53,7 +53,7 @@ class Outside:
         if not {url.host, f"{url.host}:{url.port}"} & self._allowed and not _may_be_public(url):
             raise ForbiddenHostError(url.host, url.host)
         return httpx.Client(
-            proxy=proxy, trust_env=False, verify=shared_tls(), timeout=self._timeout
+            proxy=proxy, trust_env=False, verify=shared_ssl_context(), timeout=self._timeout
         )
 
     @property
@@ -65,7 +65,9 @@ class _PinnedTransport(httpx.BaseTransport):
     """An httpx transport over checked addresses; no proxies."""
 
     def __init__(self, backend: PinnedBackend) -> None:
-        self._pool = httpcore.ConnectionPool(ssl_context=shared_tls(), network_backend=backend)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=shared_ssl_context(), network_backend=backend
+        )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read the head of its answer."""

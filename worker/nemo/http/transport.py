@@ -9,16 +9,16 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from worker.egress.tls import shared_tls
+from worker.egress.tls import shared_ssl_context
 from worker.faultpoints import around
-from worker.nemo.envelope import Answer
+from worker.nemo.envelope import RawResponse
 from worker.nemo.errors import BadAnswer, Call, NoAnswer, TokenRefused, Unreachable
 
 SKILL_SOURCE = "ai-image-to-video-extender"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 WRITE_SECONDS = 60.0
-MAX_ANSWER_BYTES = 8 * 2**20
+MAX_RESPONSE_BYTES = 8 * 2**20
 """The largest answer that is read into memory; a draft is a few kilobytes."""
 
 _KEPT_SECONDS = 2.0
@@ -106,7 +106,7 @@ def open_http() -> httpx.Client:
     the token stays with the host it was meant for.
     """
     return httpx.Client(
-        verify=shared_tls(),
+        verify=shared_ssl_context(),
         timeout=httpx.Timeout(
             connect=CONNECT_SECONDS, read=READ_SECONDS, write=WRITE_SECONDS, pool=None
         ),
@@ -122,7 +122,7 @@ def open_http() -> httpx.Client:
 
 
 @contextmanager
-def failures_of(call: Call) -> Iterator[None]:
+def http_errors(call: Call) -> Iterator[None]:
     """Turn what the HTTP library raises into this package's errors.
 
     The original is left out of the traceback on purpose: it may quote what the server sent.
@@ -147,27 +147,27 @@ def describe(exc: httpx.HTTPError) -> str:
     return f"{type(exc).__name__}: {exc}"
 
 
-def exchange(http: httpx.Client, call: Call, request: httpx.Request) -> Answer:
+def exchange(http: httpx.Client, call: Call, request: httpx.Request) -> RawResponse:
     """Send a request and read the whole answer, whatever its status.
 
     Raises:
         Unreachable: No connection was made.
         NoAnswer: No whole answer came.
-        BadAnswer: The answer is larger than ``MAX_ANSWER_BYTES``.
+        BadAnswer: The answer is larger than ``MAX_RESPONSE_BYTES``.
     """
-    with around(f"api.{call}"), failures_of(call):
+    with around(f"api.{call}"), http_errors(call):
         response = http.send(request, stream=True)
         try:
-            return read_answer(call, response)
+            return read_response(call, response)
         finally:
             response.close()
 
 
-def read_answer(call: Call, response: httpx.Response) -> Answer:
+def read_response(call: Call, response: httpx.Response) -> RawResponse:
     """Read the body of an answer whose head has come; the caller closes the response.
 
     Raises:
-        BadAnswer: The answer is larger than ``MAX_ANSWER_BYTES``.
+        BadAnswer: The answer is larger than ``MAX_RESPONSE_BYTES``.
         httpx.TransportError: A successful answer was cut short. A refusal that is cut short is
             still a refusal, told by its status.
     """
@@ -175,13 +175,13 @@ def read_answer(call: Call, response: httpx.Response) -> Answer:
     try:
         for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
+            if len(body) > MAX_RESPONSE_BYTES:
                 raise BadAnswer(call, "the answer is far too large", status=response.status_code)
     except httpx.TransportError:
         if response.is_success:
             raise
         body.clear()
-    return Answer(response.status_code, response.headers, bytes(body))
+    return RawResponse(response.status_code, response.headers, bytes(body))
 
 
 def _fits_header(value: str) -> bool:

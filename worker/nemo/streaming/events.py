@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.nemo.envelope import DONE, code_of, load_object, words_of
-from worker.nemo.errors import redact, tidy
+from worker.nemo.envelope import DONE, envelope_code, message_of, parse_object
+from worker.nemo.errors import redact, sanitize
 from worker.nemo.streaming.sse import Comment, Frame
 
 MAX_HELD_CHARACTERS = 65_536
@@ -59,12 +59,12 @@ class End:
 
     Attributes:
         clean: Whether the server ended it; if not, the outcome of the message is unknown.
-        why: What broke, if it was not clean.
+        failure: What broke, if it was not clean.
         skipped: How many frames could not be read.
     """
 
     clean: bool
-    why: str | None = None
+    failure: str | None = None
     skipped: int = 0
 
 
@@ -104,7 +104,7 @@ class EventDecoder:
         return list(self._let_go(""))
 
     def _read(self, body: str, stray: str, *, optional: bool) -> Iterator[Event]:
-        found = load_object(body)
+        found = parse_object(body)
         if found is not None:
             yield from self._read_object(found)
         elif _RAW_ERROR.match(body):
@@ -184,22 +184,22 @@ def _error(found: Mapping[str, Any]) -> StreamError | None:
         details = _either(found, "errorDetails", "error_details")
         kind = _either(details, "errorType", "error_type") if isinstance(details, dict) else None
         return _stream_error(
-            words_of({"error": crash}) or crash, _either({"c": code, "k": kind}, "c", "k")
+            message_of({"error": crash}) or crash, _either({"c": code, "k": kind}, "c", "k")
         )
     # An agent server names a model's ordinary stop as the code of an event without content.
     if (code or said) and not (code == "STOP" and not said):
         return _stream_error(said or code, code)
-    refused = code_of(found)
+    refused = envelope_code(found)
     if refused not in (None, DONE):
-        return _stream_error(words_of(found), refused)
+        return _stream_error(message_of(found), refused)
     return None
 
 
 def _stream_error(said: object, code: object) -> StreamError:
-    return StreamError(tidy(str(said)), None if code is None else tidy(str(code)))
+    return StreamError(sanitize(str(said)), None if code is None else sanitize(str(code)))
 
 
 def _raw_error(body: str, stray: str) -> str:
     """Read the words of an error whose quotes and newlines were not escaped."""
     words = _RAW_ERROR.sub("", f"{body}\n{stray}", count=1).strip()
-    return tidy(words.removesuffix("}").rstrip().removesuffix('"'))
+    return sanitize(words.removesuffix("}").rstrip().removesuffix('"'))

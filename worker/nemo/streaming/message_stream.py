@@ -14,14 +14,14 @@ from typing import Any, Self
 import httpx
 
 from worker.faultpoints import around
-from worker.nemo.envelope import DONE, code_of, read_envelope
-from worker.nemo.errors import BadAnswer, Call, tidy
+from worker.nemo.envelope import DONE, envelope_code, read_envelope
+from worker.nemo.errors import BadAnswer, Call, sanitize
 from worker.nemo.http.transport import (
     CONNECT_SECONDS,
     WRITE_SECONDS,
     describe,
-    failures_of,
-    read_answer,
+    http_errors,
+    read_response,
 )
 from worker.nemo.streaming.events import End, Event, EventDecoder
 from worker.nemo.streaming.sse import SseDecoder
@@ -81,7 +81,7 @@ class MessageStream:
         """
         self._http = self._open_http()
         try:
-            with around("api.message"), failures_of(Call.MESSAGE):
+            with around("api.message"), http_errors(Call.MESSAGE):
                 response = self._http.send(self._request(self._http), stream=True)
                 self._events = self._answer(response)
         except BaseException:
@@ -143,25 +143,25 @@ class MessageStream:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.is_success and kind not in _NOT_A_STREAM:
             return self._follow(response)
-        answer = read_answer(Call.MESSAGE, response)
+        answer = read_response(Call.MESSAGE, response)
         found = read_envelope(Call.MESSAGE, answer, clock=self._clock)
-        if code_of(found) != DONE:
+        if envelope_code(found) != DONE:
             raise BadAnswer(Call.MESSAGE, "neither a stream nor an envelope", status=answer.status)
         return iter([End(clean=True)])
 
     def _follow(self, response: httpx.Response) -> Iterator[Event]:
         decoder, events = SseDecoder(), EventDecoder()
-        why: str | None = None
+        failure: str | None = None
         try:
             for chunk in response.iter_bytes():
                 for frame in decoder.feed(chunk):
                     yield from events.decode(frame)
         except (httpx.TransportError, httpx.DecodingError) as exc:
-            why = tidy(describe(exc))
+            failure = sanitize(describe(exc))
         # A connection without a length looks like a clean end when it is shut down.
         if self._aborted:
-            why = "given up past the deadline"
+            failure = "given up past the deadline"
         for frame in decoder.close():
             yield from events.decode(frame)
         yield from events.finish()
-        yield End(clean=why is None, why=why, skipped=decoder.dropped + events.skipped)
+        yield End(clean=failure is None, failure=failure, skipped=decoder.dropped + events.skipped)

@@ -19,7 +19,7 @@ class Transcript:
         tool_activity: Whether the agent used a tool.
         error: The first failure that the stream reported.
         clean: Whether the stream ended cleanly; None while it runs.
-        why: What broke it, if it did not.
+        failure: What broke it, if it did not.
         events: How many events came, heartbeats and the end included.
         heartbeats: How many of them were heartbeats.
         skipped: How many frames could not be read; known at the end.
@@ -28,7 +28,7 @@ class Transcript:
     tool_activity: bool = False
     error: StreamError | None = None
     clean: bool | None = None
-    why: str | None = None
+    failure: str | None = None
     events: int = 0
     heartbeats: int = 0
     skipped: int = 0
@@ -47,8 +47,8 @@ class Transcript:
                 self.heartbeats += 1
             case StreamError():
                 self.error = self.error or event
-            case End(clean, why, skipped):
-                self.clean, self.why, self.skipped = clean, why, skipped
+            case End(clean, failure, skipped):
+                self.clean, self.failure, self.skipped = clean, failure, skipped
 
     @property
     def reply(self) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.egress.guard import hosts_allowed, is_public
+from worker.egress.guard import allowed_hosts, is_public
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:
 
 def test_how_hosts_are_configured() -> None:
     entries = ["Photos.Test", "10.0.0.7:8080", "[::1]:80", "https://api.test/v1", None, ""]
-    assert hosts_allowed([*entries, "http://127.0.0.1:9"]) == {
+    assert allowed_hosts([*entries, "http://127.0.0.1:9"]) == {
         "photos.test",
         "10.0.0.7:8080",
         "::1:80",

@@ -18,7 +18,7 @@ from tests.unit.worker.egress.loopback_site import (
     running_site,
     status,
 )
-from worker.egress.sources import SourceRefused, fetch_image
+from worker.egress.sources import SourceRefused, download_source
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def at(*addresses: str) -> Callable[[str, int], Sequence[str]]:
 def refused(url: str, to: Path, **options: Any) -> SourceRefused:
     """The refusal of a URL; nothing may be left where the file would be."""
     with pytest.raises(SourceRefused) as caught:
-        fetch_image(url, to, **{"max_bytes": 10**6, **options})
+        download_source(url, to, **{"max_bytes": 10**6, **options})
     assert not to.exists()
     assert caught.value.remedy
     return caught.value
@@ -55,7 +55,7 @@ def test_a_configured_private_host_may_be_reached(site: Site, to: Path, allowed:
         "host and port": {"private_hosts": ("other.test", site.netloc)},
         "api url": {"api_host": site.url("")},
     }
-    fetch_image(site.url("/a.png?x=1#top"), to, max_bytes=10**6, **options[allowed])
+    download_source(site.url("/a.png?x=1#top"), to, max_bytes=10**6, **options[allowed])
     assert to.read_bytes() == PICTURE
 
 
@@ -98,7 +98,7 @@ def test_one_address_inside_among_public_ones_is_enough(site: Site, to: Path) ->
 
 def test_the_checked_address_is_the_one_that_is_connected_to(site: Site, to: Path) -> None:
     """The name has no address that the system knows: only the pinned one can have been used."""
-    fetch_image(
+    download_source(
         site.url("/a.png", "photos.test"),
         to,
         private_hosts=("photos.test",),
@@ -118,12 +118,12 @@ def test_a_name_is_resolved_once_for_a_connection(site: Site, to: Path) -> None:
         return [LOOPBACK] if len(asked) == 1 else ["169.254.169.254"]
 
     url = site.url("/a.png", "rebinding.test")
-    fetch_image(url, to, private_hosts=("rebinding.test",), max_bytes=10**6, resolver=rebinding)
+    download_source(url, to, private_hosts=("rebinding.test",), max_bytes=10**6, resolver=rebinding)
     assert asked == ["rebinding.test"]
 
 
 def test_the_next_address_is_tried_when_the_first_does_not_answer(site: Site, to: Path) -> None:
-    fetch_image(
+    download_source(
         site.url("/a.png", "two.test"),
         to,
         private_hosts=("two.test",),
@@ -169,7 +169,7 @@ def test_redirects_are_followed_up_to_a_limit(site: Site, to: Path) -> None:
     for number in range(5):
         site.answers[f"/r{number}"] = redirect(f"/r{number + 1}")
     site.answers["/r5"] = picture
-    fetch_image(site.url("/r0"), to, private_hosts=(LOOPBACK,), max_bytes=10**6)
+    download_source(site.url("/r0"), to, private_hosts=(LOOPBACK,), max_bytes=10**6)
     assert to.read_bytes() == PICTURE
     to.unlink()
     site.answers["/r5"] = redirect("/r6")
@@ -209,7 +209,7 @@ def test_the_size_is_capped(site: Site, to: Path, path: str) -> None:
 
 
 def test_exactly_the_limit_is_taken(site: Site, to: Path) -> None:
-    fetch_image(site.url("/a.png"), to, private_hosts=(LOOPBACK,), max_bytes=len(PICTURE))
+    download_source(site.url("/a.png"), to, private_hosts=(LOOPBACK,), max_bytes=len(PICTURE))
     assert to.stat().st_size == len(PICTURE)
 
 

@@ -9,14 +9,22 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from config.settings import Settings
-from worker.egress.webhook_request import WAITS, NotReceivedError, send, signed, wait_after
+from worker.egress.webhook_request import (
+    RETRY_DELAYS,
+    WebhookDeliveryError,
+    retry_delay,
+    send,
+    signature_headers,
+)
 
 SECRET = SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
 def test_a_message_is_signed_as_in_the_specification() -> None:
     """The vector that the reference libraries of Standard Webhooks are tested with."""
-    headers = signed(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    headers = signature_headers(
+        SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    )
     assert headers == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
         "webhook-timestamp": "1614265330",
@@ -25,11 +33,11 @@ def test_a_message_is_signed_as_in_the_specification() -> None:
 
 
 def test_the_waits_grow_over_a_day_and_then_end() -> None:
-    assert list(WAITS) == sorted(WAITS)
-    assert 20 * 3600 <= sum(WAITS) <= 28 * 3600
-    tries = range(1, len(WAITS) + 1)
-    assert [wait_after(tried) for tried in tries] == list(WAITS)
-    assert wait_after(len(WAITS) + 1) is None
+    assert list(RETRY_DELAYS) == sorted(RETRY_DELAYS)
+    assert 20 * 3600 <= sum(RETRY_DELAYS) <= 28 * 3600
+    tries = range(1, len(RETRY_DELAYS) + 1)
+    assert [retry_delay(tried) for tried in tries] == list(RETRY_DELAYS)
+    assert retry_delay(len(RETRY_DELAYS) + 1) is None
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!!", "whsec_é"])
@@ -83,7 +91,7 @@ def test_any_answer_but_success_is_a_failure_and_no_redirect_is_followed(
 ) -> None:
     with (
         receiver(status) as (url, got),
-        pytest.raises(NotReceivedError, match=str(status)) as error,
+        pytest.raises(WebhookDeliveryError, match=str(status)) as error,
     ):
         send(f"{url}/secret-path", {}, b"{}", private_hosts=("127.0.0.1",))
     assert len(got) == 1
@@ -97,12 +105,15 @@ def at(address: str) -> Callable[[str, int], Sequence[str]]:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1"])
 def test_a_private_address_is_refused_before_anything_is_sent(address: str) -> None:
-    with pytest.raises(NotReceivedError, match="REELQUEUE_PRIVATE_HOSTS"):
+    with pytest.raises(WebhookDeliveryError, match="REELQUEUE_PRIVATE_HOSTS"):
         send("http://told.example/", {}, b"{}", resolver=at(address))
 
 
 def test_a_receiver_that_never_answers_costs_no_more_than_its_time() -> None:
     clock = iter([0.0, 0.0, *[1e6] * 9])
-    with receiver(200) as (url, got), pytest.raises(NotReceivedError, match="cannot be reached"):
+    with (
+        receiver(200) as (url, got),
+        pytest.raises(WebhookDeliveryError, match="cannot be reached"),
+    ):
         send(url, {}, b"{}", private_hosts=("127.0.0.1",), clock=lambda: next(clock))
     assert not got

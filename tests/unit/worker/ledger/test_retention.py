@@ -12,7 +12,7 @@ from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
 from worker.runtime.retention import count_expired, prune
-from worker.storage.store import Store, StoreFailed
+from worker.storage.store import Store, StoreError
 
 DAY = 86_400
 
@@ -157,7 +157,7 @@ def test_a_clip_that_cannot_be_deleted_keeps_its_record(house: House, tmp_path: 
     (tmp_path / "out" / "single" / "a.mp4").mkdir(parents=True)
     ended(house, "j", clip='{"key": "single/a.mp4", "poster": null}')
     house.later(31 * DAY)
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreError):
         prune(house.ledger, ago(house), clips=store)
     assert house.ledger.job("j") is not None
 

@@ -15,7 +15,7 @@ from PIL import Image
 from worker.media.clips import (
     BadClip,
     Clip,
-    Finding,
+    QualityFinding,
     check,
     inspect,
     is_black,
@@ -92,7 +92,7 @@ def test_a_file_cut_off_is_as_long_as_its_frames_not_its_header(path: Path) -> N
     found = probe(path)
     assert 0 < found.seconds < 4
     assert check(found, seconds=4) == (
-        Finding("length", f"It lasts {found.seconds:g} s, not 4 s."),
+        QualityFinding("length", f"It lasts {found.seconds:g} s, not 4 s."),
     )
 
 
@@ -220,7 +220,7 @@ def test_more_than_1080p_is_marked_and_upright_1080p_is_not() -> None:
 
 def test_another_codec_is_found(path: Path) -> None:
     found = check(probe(clip(path, codec="mpeg4", frames=5)))
-    assert found == (Finding("codec", "The codec is mpeg4, not H.264."),)
+    assert found == (QualityFinding("codec", "The codec is mpeg4, not H.264."),)
 
 
 def test_a_codec_is_told_by_its_own_name_not_its_decoders(path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.unit.worker.media.sample_media import (
     save,
     vast_jpeg,
 )
-from worker.media import MediaRefused, PreparedImage, contrast_of, prepare_image
+from worker.media import MediaRefused, PreparedImage, measure_contrast, prepare_image
 from worker.media.image_headers import MAX_SIDE
 
 
@@ -226,7 +226,7 @@ def test_a_grey_png_of_sixteen_bits_is_brought_to_eight(given: Path, workdir: Pa
         assert (image.format, image.mode) == ("PNG", "L")
         shades = [image.getpixel((9, y)) for y in (0, 128, 255)]
     assert shades == [0, 128, 255]
-    assert contrast_of(given, "scan.png") > 200
+    assert measure_contrast(given, "scan.png") > 200
 
 
 def test_printing_colours_are_converted_by_their_profile_or_plainly(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.media.sample_media import camera_data, picture
-from worker.media.jpeg_scans import comes_in_rows
+from worker.media.jpeg_scans import decodes_row_by_row
 
 
 def jpeg(**options: object) -> bytes:
@@ -18,12 +18,12 @@ def jpeg(**options: object) -> bytes:
 @pytest.mark.parametrize("options", [{}, {"exif": camera_data()}, {"subsampling": 0}])
 def test_a_plain_one_comes_in_rows(given: Path, options: dict[str, object]) -> None:
     given.write_bytes(jpeg(**options))
-    assert comes_in_rows(given)
+    assert decodes_row_by_row(given)
 
 
 def test_a_progressive_one_does_not(given: Path) -> None:
     given.write_bytes(jpeg(progressive=True))
-    assert not comes_in_rows(given)
+    assert not decodes_row_by_row(given)
 
 
 def test_what_cannot_be_followed_does_not(given: Path) -> None:
@@ -32,7 +32,7 @@ def test_what_cannot_be_followed_does_not(given: Path) -> None:
     decoy = plain.index(b"\xff\xc0")
     for bare in (b"\x00", b"\x01", b"\xd0", b"\xd7", b"\xd8", b"\xd9"):
         given.write_bytes(plain[:decoy] + b"\xff" + bare + plain[decoy:])
-        assert not comes_in_rows(given), bare
+        assert not decodes_row_by_row(given), bare
     for end in range(2, plain.index(b"\xff\xda") + 4):
         given.write_bytes(plain[:end])
-        assert not comes_in_rows(given), end
+        assert not decodes_row_by_row(given), end

@@ -5,11 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.worker.nemo.test_events import RECORDED
-from worker.nemo.agent_text import Implied, translate
+from worker.nemo.agent_text import ImpliedAction, translate
 from worker.nemo.streaming.events import End
 from worker.nemo.streaming.transcript import Transcript
 
-EXPORT, TIMELINE, CREDITS, EDIT = Implied.EXPORT, Implied.TIMELINE, Implied.CREDITS, Implied.EDIT
+EXPORT, TIMELINE, CREDITS, EDIT = (
+    ImpliedAction.EXPORT,
+    ImpliedAction.TIMELINE,
+    ImpliedAction.CREDITS,
+    ImpliedAction.EDIT,
+)
 
 STAYS = (
     *("Your clip is ready: 10 seconds with Lo-fi music.", "The player clicks the ball."),
@@ -30,7 +35,7 @@ STAYS = (
     *("加入了点击声和轻音乐。", "标题是“点击这里”。", "花朵打开，露出花蕊。", "积分榜在片尾滚动。"),
     *("- A push-in\n- Lo-fi music\n- Title: Urban Dreams", "# Result\n\nDone.", ""),
 )
-GOES: tuple[tuple[str, str, set[Implied]], ...] = (
+GOES: tuple[tuple[str, str, set[ImpliedAction]], ...] = (
     ("Click the Export button to download it.", "", {EXPORT}),
     ("Your clip is ready. Click Export to download it.", "Your clip is ready.", {EXPORT}),
     ("Your clip is ready, click **Export** to download.", "Your clip is ready.", {EXPORT}),
@@ -85,7 +90,7 @@ def test_descriptions_stay(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "left", "actions"), GOES)
-def test_instructions_for_a_screen_go(text: str, left: str, actions: set[Implied]) -> None:
+def test_instructions_for_a_screen_go(text: str, left: str, actions: set[ImpliedAction]) -> None:
     speech = translate(text)
     assert (speech.text, set(speech.actions)) == (left, actions)
 

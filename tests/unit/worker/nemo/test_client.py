@@ -29,7 +29,7 @@ from worker.nemo.errors import (
     TokenRefused,
     Unreachable,
 )
-from worker.nemo.http.transport import MAX_ANSWER_BYTES, Identity, open_http
+from worker.nemo.http.transport import MAX_RESPONSE_BYTES, Identity, open_http
 
 SID = "ses_9a77"
 RID = "render_1758612345678_9a77"
@@ -278,7 +278,7 @@ def test_refusal_whose_page_is_cut_is_told_by_its_status(
 
 
 def test_endless_answer_is_given_up(client: NemoClient, server: Server) -> None:
-    server.on(ROUTES[Call.CREDITS], Reply(b" " * (MAX_ANSWER_BYTES + 1)))
+    server.on(ROUTES[Call.CREDITS], Reply(b" " * (MAX_RESPONSE_BYTES + 1)))
     with pytest.raises(BadAnswer, match="too large"):
         client.credits()
 

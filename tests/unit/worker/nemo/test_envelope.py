@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.nemo.envelope import Answer, code_of, read_envelope, retry_after, words_of
+from worker.nemo.envelope import RawResponse, envelope_code, message_of, read_envelope, retry_after
 from worker.nemo.errors import (
     BadAnswer,
     Call,
@@ -41,7 +41,7 @@ CODES: dict[int, type[NemoError]] = {
 
 
 def read(call: Call, status: int, body: bytes, **headers: str) -> dict[str, Any]:
-    return read_envelope(call, Answer(status, headers, body), clock=lambda: NOW)
+    return read_envelope(call, RawResponse(status, headers, body), clock=lambda: NOW)
 
 
 def refused(call: Call, status: int, body: bytes, **headers: str) -> NemoError:
@@ -133,7 +133,7 @@ def test_success(body: bytes) -> None:
     [(0, 0), ("0", 0), (" 1001 ", 1001), (2001.0, 2001), ("9" * 5000, None), (None, None)],
 )
 def test_code_spelling(code: object, expected: int | None) -> None:
-    assert code_of({"code": code}) == expected
+    assert envelope_code({"code": code}) == expected
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_code_spelling(code: object, expected: int | None) -> None:
     ],
 )
 def test_words_are_found_wherever_they_stand(found: dict[str, Any], words: str) -> None:
-    assert words_of(found) == words
+    assert message_of(found) == words
 
 
 @pytest.mark.parametrize(

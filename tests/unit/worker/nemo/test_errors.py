@@ -16,7 +16,7 @@ from worker.nemo.errors import (
     RateLimited,
     ServerFailed,
     Unreachable,
-    tidy,
+    sanitize,
 )
 
 KINDS: list[type[NemoError]] = [
@@ -74,8 +74,8 @@ def test_tokens_are_nowhere_in_an_error(secret: str) -> None:
 
 
 def test_words_are_one_line_and_cut() -> None:
-    assert tidy("a\n  b\tc") == "a b c"
-    assert len(tidy("x" * 10_000)) == MESSAGE_LIMIT
+    assert sanitize("a\n  b\tc") == "a b c"
+    assert len(sanitize("x" * 10_000)) == MESSAGE_LIMIT
 
 
 def test_error_survives_pickling() -> None:

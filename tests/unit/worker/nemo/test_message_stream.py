@@ -73,7 +73,7 @@ def test_stream_cut_in_the_middle_ends_unclean(client: NemoClient, server: Serve
     assert events == [Text("hello"), Text("I will")]
     assert isinstance(end, End)
     assert not end.clean
-    assert end.why
+    assert end.failure
     assert end.skipped == 1
 
 
@@ -88,7 +88,7 @@ def test_silence_past_the_read_timeout_ends_unclean(client: NemoClient, server: 
     assert events == [Text("hello")]
     assert isinstance(end, End)
     assert not end.clean
-    assert "ReadTimeout" in (end.why or "")
+    assert "ReadTimeout" in (end.failure or "")
 
 
 def test_broken_encoding_ends_unclean(client: NemoClient, server: Server) -> None:
@@ -195,7 +195,7 @@ def test_abort_ends_a_blocked_read(framing: str, client: NemoClient, server: Ser
         (end,) = list(events)
         aborting.join(PATIENCE)
         stream.abort()
-    assert end == End(clean=False, why="given up past the deadline")
+    assert end == End(clean=False, failure="given up past the deadline")
     assert left.wait(PATIENCE)
 
 

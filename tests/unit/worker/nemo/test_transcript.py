@@ -58,9 +58,11 @@ def test_first_error_is_kept() -> None:
 
 
 def test_counts_and_end() -> None:
-    transcript = fold(Heartbeat(), Text("a"), Heartbeat(), End(clean=False, why="cut", skipped=3))
+    transcript = fold(
+        Heartbeat(), Text("a"), Heartbeat(), End(clean=False, failure="cut", skipped=3)
+    )
     assert (transcript.events, transcript.heartbeats, transcript.skipped) == (4, 2, 3)
-    assert (transcript.clean, transcript.why) == (False, "cut")
+    assert (transcript.clean, transcript.failure) == (False, "cut")
 
 
 def test_running_stream_has_no_end_yet() -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from worker.egress.tls import shared_tls
+from worker.egress.tls import shared_ssl_context
 from worker.nemo.errors import Call, TokenRefused
 from worker.nemo.http.transport import Identity, bearer, detect_platform, open_http
 
@@ -63,7 +63,7 @@ def test_missing_token_is_refused() -> None:
 
 
 def test_clients_share_one_tls_context_and_follow_no_redirects() -> None:
-    assert shared_tls() is shared_tls()
+    assert shared_ssl_context() is shared_ssl_context()
     with open_http() as http:
         assert http.follow_redirects is False
         assert http.timeout.pool is None

@@ -10,18 +10,18 @@ import pytest
 
 from tests.bench.pictures import peak_of, phone_picture
 from tests.support.waiting import wait_until
-from worker.media import memory_for
-from worker.resources.memory_budget import Memory, MemoryTakenError
+from worker.media import memory_needed
+from worker.resources.memory_budget import MemoryBudget, MemoryUnavailableError
 
 
 def test_never_more_is_given_out_than_there_is(seed: int) -> None:
     sizes = random.Random(seed).choices((1, 3, 40, 100, 500), k=60)
-    memory, lock = Memory(100), threading.Lock()
+    memory, lock = MemoryBudget(100), threading.Lock()
     held = [0]
     most: list[int] = []
 
     def hold(size: int) -> None:
-        with memory.share(size, 60):
+        with memory.reserve(size, 60):
             with lock:
                 held[0] += min(size, 100)
                 most.append(held[0])
@@ -36,18 +36,18 @@ def test_never_more_is_given_out_than_there_is(seed: int) -> None:
         thread.join()
     assert len(most) == len(sizes)
     assert max(most) <= 100
-    with memory.share(100, 0):
+    with memory.reserve(100, 0):
         pass
 
 
 def test_a_large_one_is_not_overtaken_by_small_ones() -> None:
-    memory, order = Memory(10), []
+    memory, order = MemoryBudget(10), []
 
     def hold(size: int) -> None:
-        with memory.share(size, 60):
+        with memory.reserve(size, 60):
             order.append(size)
 
-    with memory.share(4, 0):
+    with memory.reserve(4, 0):
         large = threading.Thread(target=hold, args=(10,))
         large.start()
         wait_until(lambda: len(memory._waiting) == 1, "the large one to wait")
@@ -61,37 +61,37 @@ def test_a_large_one_is_not_overtaken_by_small_ones() -> None:
 
 
 def test_who_waits_in_vain_leaves_nothing_taken() -> None:
-    memory = Memory(10)
-    with memory.share(6, 0):
-        with pytest.raises(MemoryTakenError), memory.share(5, 0):
+    memory = MemoryBudget(10)
+    with memory.reserve(6, 0):
+        with pytest.raises(MemoryUnavailableError), memory.reserve(5, 0):
             pass
-        with memory.share(4, 0):
+        with memory.reserve(4, 0):
             pass
-    with memory.share(10, 0):
+    with memory.reserve(10, 0):
         pass
 
 
 def test_who_needs_none_waits_for_nobody() -> None:
-    memory = Memory(10)
+    memory = MemoryBudget(10)
 
     def hold() -> None:
-        with memory.share(10, 60):
+        with memory.reserve(10, 60):
             pass
 
-    with memory.share(10, 0):
+    with memory.reserve(10, 0):
         large = threading.Thread(target=hold)
         large.start()
         wait_until(lambda: len(memory._waiting) == 1, "a large one to wait")
-        with memory.share(0, 0):
+        with memory.reserve(0, 0):
             pass
     large.join()
 
 
 def test_it_is_given_back_when_the_work_fails() -> None:
-    memory = Memory(10)
-    with pytest.raises(ZeroDivisionError), memory.share(10, 0):
+    memory = MemoryBudget(10)
+    with pytest.raises(ZeroDivisionError), memory.reserve(10, 0):
         _ = 1 // 0
-    with memory.share(10, 0):
+    with memory.reserve(10, 0):
         pass
 
 
@@ -99,7 +99,7 @@ def test_it_is_given_back_when_the_work_fails() -> None:
 def test_pictures_that_are_prepared_at_once_take_no_more_than_one(tmp_path: Path) -> None:
     """As a worker does it; with room for each, all of them take it at once."""
     given = phone_picture(tmp_path / "given", 2400, 1600)
-    needed = memory_for(given, "a.jpg")
+    needed = memory_needed(given, "a.jpg")
     one = peak_of(given, 1, needed)
     assert one > 15, "nothing was measured"
     assert peak_of(given, 8, needed) < 2 * one

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from worker.resources.offload import offload, offload_wait
+from worker.resources.offload import offload, offload_with_timeout
 
 
 def run_patched(program: str) -> str:
@@ -96,13 +96,13 @@ def test_however_many_wait_for_strangers_our_own_work_goes_on() -> None:
         """
         import gevent, os
         from gevent.monkey import get_original
-        from worker.resources.offload import offload, offload_wait
+        from worker.resources.offload import offload, offload_with_timeout
 
         reader, writer = os.pipe()
         blocking_read = get_original("os", "read")
         def ask():
             try:
-                return offload_wait(1, blocking_read, reader, 1)
+                return offload_with_timeout(1, blocking_read, reader, 1)
             except TimeoutError:
                 return "too long"
         asking = [gevent.spawn(ask) for _ in range(100)]
@@ -111,11 +111,11 @@ def test_however_many_wait_for_strangers_our_own_work_goes_on() -> None:
             print(offload(len, "work"))
             print({greenlet.get() for greenlet in asking})
             os.write(writer, bytes(100))
-            print(offload_wait(10, len, "name"))
+            print(offload_with_timeout(10, len, "name"))
         """
     )
     assert printed.splitlines() == ["4", "{'too long'}", "4"]
 
 
 def test_without_gevent_a_wait_is_a_plain_call() -> None:
-    assert offload_wait(1, threading.get_ident) == threading.get_ident()
+    assert offload_with_timeout(1, threading.get_ident) == threading.get_ident()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.resources.scratch import scratch, sweep_scratch
+from worker.resources.scratch import scratch_folder, sweep_scratch_folders
 from worker.runtime.bootsteps import DAY_SECONDS
 
 
@@ -24,8 +24,8 @@ def test_what_a_killed_process_left_is_swept_after_a_day(temp: Path) -> None:
         (folder / "clip.mp4").write_bytes(b"half a clip")
         long_ago = time.time() - DAY_SECONDS - 60
         os.utime(folder, (long_ago, long_ago))
-    with scratch() as used:
-        assert sweep_scratch(DAY_SECONDS) == 1
+    with scratch_folder() as used:
+        assert sweep_scratch_folders(DAY_SECONDS) == 1
         assert Path(used).parent == temp
         assert Path(used).is_dir()
     assert not left.exists()
@@ -38,6 +38,6 @@ def test_a_link_is_not_followed(temp: Path) -> None:
     elsewhere = temp / "elsewhere"
     elsewhere.mkdir()
     (temp / "reelqueue-link").symlink_to(elsewhere)
-    assert sweep_scratch(-60) == 1
+    assert sweep_scratch_folders(-60) == 1
     assert not target.exists()
     assert elsewhere.is_dir()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.egress.sources import SourceRefused
-from worker.storage.allowed_paths import copy_file
+from worker.storage.allowed_paths import copy_allowed_file
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
 SECRET = b"\x89PNG of somebody else"
@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 
 def copied(text: str, roots: list[Path], to: Path) -> bytes:
     """What is taken of a path."""
-    copy_file(text, roots, to, max_bytes=100)
+    copy_allowed_file(text, roots, to, max_bytes=100)
     return to.read_bytes()
 
 

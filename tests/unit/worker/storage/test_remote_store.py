@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.ftp import ftp_server
 from worker.faultpoints import VARIABLE
-from worker.storage.store import NotStored, Store, StoreFailed
+from worker.storage.store import NotStoredError, Store, StoreError
 
 DAY = 86_400
 
@@ -50,7 +50,7 @@ def test_what_is_put_is_found(place: tuple[str, Path], local: Path, tmp_path: Pa
     store.delete(key)
     store.delete(key)
     assert not store.exists(key)
-    with pytest.raises(NotStored):
+    with pytest.raises(NotStoredError):
         store.fetch(key, tmp_path / "gone")
     assert list((place[1] / ".parts").iterdir()) == []
 
@@ -59,7 +59,7 @@ def test_no_password_is_told(place: tuple[str, Path], local: Path) -> None:
     store = Store(place[0])
     assert "hunter2" not in repr(store)
     assert store.url("a.mp4").startswith("ftp://127.0.0.1:")
-    with pytest.raises(StoreFailed) as caught:
+    with pytest.raises(StoreError) as caught:
         Store(place[0].replace("hunter2", "wrong-word")).put_file(local, "a.mp4")
     assert "wrong-word" not in str(caught.value)
 
@@ -106,7 +106,7 @@ def test_a_connection_that_was_lost_is_made_anew(place: tuple[str, Path], local:
     """A server closes one that is quiet for long; the next try of a job finds another."""
     store = Store(place[0])
     store._fs.ftp.sock.shutdown(socket.SHUT_RDWR)
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreError):
         store.put_file(local, "d/a.mp4")
     store.put_file(local, "d/a.mp4")
     assert store.size("d/a.mp4") == 400_000

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from worker.runtime.retention import sweep
-from worker.storage.store import NotStored, Store, StoreFailed
+from worker.storage.store import NotStoredError, Store, StoreError
 
 DAY = 86_400
 
@@ -115,11 +115,11 @@ def test_a_key_never_leads_out_of_the_store(store: Store, local: Path, key: str)
 
 def test_a_key_that_is_not_there(store: Store, tmp_path: Path) -> None:
     to = tmp_path / "to"
-    with pytest.raises(NotStored) as caught:
+    with pytest.raises(NotStoredError) as caught:
         store.fetch("a/b.mp4", to)
     assert "a/b.mp4" in str(caught.value)
     assert caught.value.remedy
-    with pytest.raises(NotStored):
+    with pytest.raises(NotStoredError):
         store.size("a/b.mp4")
     assert list(tmp_path.glob("*.part")) == []
     assert not to.exists()
@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path) -> None:
     program = """
 import resource, sys
 from pathlib import Path
-from worker.storage.store import Store, StoreFailed
+from worker.storage.store import Store, StoreError
 folder = Path(sys.argv[1])
 store = Store(folder.as_uri() + "/store")
 (folder / "old").write_bytes(b"old")
@@ -248,7 +248,7 @@ store.put_file(folder / "old", "clip.mp4")
 resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
 try:
     store.put_file(folder / "new", "clip.mp4")
-except StoreFailed as error:
+except StoreError as error:
     print(error.message, error.remedy)
 names = sorted(path.name for path in (folder / "store").rglob("*"))
 print(names, store.local_path("clip.mp4").read_bytes())
@@ -275,12 +275,12 @@ def blocked(tmp_path: Path) -> Iterator[str]:
 
 def test_a_store_that_cannot_be_written_says_so(blocked: str, local: Path) -> None:
     store = Store(blocked)
-    with pytest.raises(StoreFailed) as caught:
+    with pytest.raises(StoreError) as caught:
         store.check()
     assert blocked in caught.value.message
     assert "cannot be written: Not a directory" in caught.value.message
     assert caught.value.remedy
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreError):
         store.put_content(local)
 
 
@@ -288,6 +288,6 @@ def test_a_store_that_cannot_be_written_says_so(blocked: str, local: Path) -> No
     ("url", "word"), [("nosuch://x/y", "fsspec"), ("hdfs://host/x", "Install")]
 )
 def test_a_store_of_an_unknown_or_uninstalled_kind(url: str, word: str) -> None:
-    with pytest.raises(StoreFailed) as caught:
+    with pytest.raises(StoreError) as caught:
         Store(url)
     assert word in caught.value.remedy
