@@ -9,10 +9,10 @@ from tasks.cli.commands import operations as operating
 from tasks.cli.commands import say as saying
 from tasks.cli.commands import starters as starting
 from tasks.cli.commands import watch as watching
-from tasks.cli.error_handling import Guarded
+from tasks.cli.error_handling import ErrorHandlingGroup
 
 app = typer.Typer(
-    cls=Guarded,
+    cls=ErrorHandlingGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -18,10 +18,10 @@ from worker.storage.store import StoreError
 API_SECONDS: Final = 5.0
 OUTBOX_LATE_SECONDS: Final = 120
 SUBMISSION_SECONDS: Final = 900
-MOST_NAMED: Final = 5
+MAX_LISTED: Final = 5
 
 
-def examine(producer: Producer) -> Iterator[CheckResult]:
+def run_checks(producer: Producer) -> Iterator[CheckResult]:
     """Check every part, the ones that others need first."""
     redis = _redis(producer)
     yield redis
@@ -94,7 +94,7 @@ def _outbox(producer: Producer) -> CheckResult:
 def _manifests(producer: Producer) -> CheckResult:
     """A submission that died half-way: its jobs run, but the batch has no end to be told of."""
     unsealed, now = producer.ledger.unsealed_batches(), producer.ledger.now_ms()
-    names = ", ".join(list(unsealed)[:MOST_NAMED])
+    names = ", ".join(list(unsealed)[:MAX_LISTED])
     return CheckResult(
         "manifests",
         ok=all(now - since < SUBMISSION_SECONDS * 1000 for since in unsealed.values()),
@@ -106,7 +106,7 @@ def _manifests(producer: Producer) -> CheckResult:
 def _records(producer: Producer) -> CheckResult:
     """What nobody could read waits for somebody who looks here."""
     found = producer.ledger.set_aside()
-    told = "; ".join(f"{name}: {why}" for name, why in islice(found.items(), MOST_NAMED))
+    told = "; ".join(f"{name}: {why}" for name, why in islice(found.items(), MAX_LISTED))
     return CheckResult(
         "records",
         ok=not found,

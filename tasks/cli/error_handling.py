@@ -15,7 +15,7 @@ from worker.ledger.model.jobs import UnreadableRecordError
 from worker.storage.store import StoreError
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """How a command ended."""
 
     DONE = 0
@@ -29,7 +29,7 @@ class Exit(IntEnum):
 class CommandError(Exception):
     """A command that cannot do what was asked. The text says what to do."""
 
-    def __init__(self, message: str, code: Exit = Exit.BAD_INPUT) -> None:
+    def __init__(self, message: str, code: ExitCode = ExitCode.BAD_INPUT) -> None:
         super().__init__(message)
         self.code = code
 
@@ -37,7 +37,7 @@ class CommandError(Exception):
 _BAD_INPUT: Final = (ManifestError, BatchNameTaken, KeyConflict, UnknownId)
 
 
-class Guarded(TyperGroup):
+class ErrorHandlingGroup(TyperGroup):
     """The whole command line, with every foreseen error told in words."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's signature
@@ -45,30 +45,38 @@ class Guarded(TyperGroup):
         try:
             return super().invoke(ctx)
         except CommandError as error:
-            end(str(error), error.code)
+            exit_with_error(str(error), error.code)
         except InvalidPayloadError as error:
-            end("\n".join(error.problems), Exit.BAD_INPUT)
+            exit_with_error("\n".join(error.problems), ExitCode.BAD_INPUT)
         except _BAD_INPUT as error:
-            end(str(error), Exit.BAD_INPUT)
+            exit_with_error(str(error), ExitCode.BAD_INPUT)
         except RedisUnavailable as error:
-            end(str(error), Exit.UNAVAILABLE)
+            exit_with_error(str(error), ExitCode.UNAVAILABLE)
         except RedisError as error:
-            end(f"Redis refused: {error}. Look at it with `reelqueue doctor`.", Exit.UNAVAILABLE)
+            exit_with_error(
+                f"Redis refused: {error}. Look at it with `reelqueue doctor`.", ExitCode.UNAVAILABLE
+            )
         except StoreError as error:
-            end(f"{error.message} {error.remedy}", Exit.UNAVAILABLE)
+            exit_with_error(f"{error.message} {error.remedy}", ExitCode.UNAVAILABLE)
         except UnreadableRecordError as error:
-            end(f"A record cannot be read: {error}. Upgrade reelqueue.", Exit.UNAVAILABLE)
+            exit_with_error(
+                f"A record cannot be read: {error}. Upgrade reelqueue.", ExitCode.UNAVAILABLE
+            )
         except BrokenPipeError:
             raise
         except OSError as error:
-            end(f"{error.filename or 'A file'}: {error.strerror or error}.", Exit.UNAVAILABLE)
+            exit_with_error(
+                f"{error.filename or 'A file'}: {error.strerror or error}.", ExitCode.UNAVAILABLE
+            )
         except ValidationError as error:
-            end(f"The settings are wrong. {_settings(error)}", Exit.BAD_INPUT)
+            exit_with_error(
+                f"The settings are wrong. {_settings_errors(error)}", ExitCode.BAD_INPUT
+            )
         except KeyboardInterrupt:
-            end("Interrupted. What was submitted goes on.", Exit.INTERRUPTED)
+            exit_with_error("Interrupted. What was submitted goes on.", ExitCode.INTERRUPTED)
 
 
-def end(message: str, code: Exit) -> None:
+def exit_with_error(message: str, code: ExitCode) -> None:
     """Say why on standard error, and end.
 
     Raises:
@@ -78,7 +86,7 @@ def end(message: str, code: Exit) -> None:
     raise typer.Exit(code)
 
 
-def _settings(error: ValidationError) -> str:
+def _settings_errors(error: ValidationError) -> str:
     return " ".join(
         f"{'.'.join(map(str, found['loc']))}: {found['msg']}." for found in error.errors()
     )

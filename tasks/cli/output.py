@@ -16,7 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, and 
 
 UUID_WIDTH: Final = 36
 
-STYLES: Final = {
+STATE_STYLES: Final = {
     State.SUCCEEDED: "green",
     State.FAILED: "red",
     State.HELD: "yellow",
@@ -44,7 +44,7 @@ def note(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """A text from outside on one line, without what would steer a terminal."""
     line = " ".join(text.split())
     return "".join(sign if sign.isprintable() else "�" for sign in line)
@@ -63,22 +63,22 @@ def table(*headings: str) -> Table:
     return grid
 
 
-def short(text: str, limit: int = 60) -> str:
+def truncated(text: str, limit: int = 60) -> str:
     """A text that fits into a table."""
-    line = plain(text)
+    line = printable(text)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def tell_result(result: Result) -> None:
+def print_result(result: Result) -> None:
     """Print all that a person wants to know of a job."""
     out = console()
-    out.print(f"{result.job_id}  {result.state}", style=STYLES.get(result.state, "bold"))
-    for name, value in lines_of(result):
-        out.print(f"  {name:<9} {plain(value)}")
+    out.print(f"{result.job_id}  {result.state}", style=STATE_STYLES.get(result.state, "bold"))
+    for name, value in result_fields(result):
+        out.print(f"  {name:<9} {printable(value)}")
 
 
-def lines_of(result: Result) -> Iterable[tuple[str, str]]:
-    """What there is to say of a job, each with its name; from outside, and not yet plain."""
+def result_fields(result: Result) -> Iterable[tuple[str, str]]:
+    """Yield the fields of a job to show, as (label, text); the texts are not made printable."""
     yield "image", result.image
     if result.changes:
         yield "changed", "; ".join(result.changes)
@@ -110,12 +110,14 @@ def lines_of(result: Result) -> Iterable[tuple[str, str]]:
         yield "credits", f"{about}{result.credits_spent:g} for {result.paid_messages} message(s)"
 
 
-def tell_batch(batch: Batch) -> None:
+def print_batch(batch: Batch) -> None:
     """Print all that a person wants to know of a batch."""
     out = console()
     flags = [word for word, on in (("paused", batch.paused), ("unsealed", not batch.sealed)) if on]
-    out.print(f"{batch.batch_id}  {plain(batch.name)}  {' '.join(flags)}".rstrip(), style="bold")
-    out.print(f"  {summary(batch)}")
+    out.print(
+        f"{batch.batch_id}  {printable(batch.name)}  {' '.join(flags)}".rstrip(), style="bold"
+    )
+    out.print(f"  {batch_summary(batch)}")
     if not batch.sealed:
         out.print("  its manifest is not wholly in: submit it again, unless that is still going on")
     if batch.blocked_by:
@@ -124,7 +126,7 @@ def tell_batch(batch: Batch) -> None:
         out.print(f"  held: {reason} {n}")
 
 
-def summary(batch: Batch) -> str:
+def batch_summary(batch: Batch) -> str:
     """A batch's counters in a line."""
     counts = ("queued", "running", "held", "succeeded", "failed", "cancelled")
     parts = [f"{getattr(batch, name)} {name}" for name in counts if getattr(batch, name)]

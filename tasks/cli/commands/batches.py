@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from tasks.cli.commands.watch import settle, verdict
-from tasks.cli.error_handling import CommandError, Exit
-from tasks.cli.output import Json, console, emit, note, plain, tell_batch
+from tasks.cli.commands.watch import exit_code, wait_until_done
+from tasks.cli.error_handling import CommandError, ExitCode
+from tasks.cli.output import Json, console, emit, note, print_batch, printable
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_batch
 from tasks.manifests.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest
@@ -28,13 +28,13 @@ from worker.storage.store import StoreError
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
 
-SHOWN: Final = 100
+MAX_SHOWN: Final = 100
 """Rejected rows that a person is told of, one by one."""
 
 BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch.")]
 
 
-def named_path(text: str | Path) -> Path:
+def nonempty_path(text: str | Path) -> Path:
     """A path that somebody named: a variable that is empty does not mean this folder.
 
     Raises:
@@ -50,7 +50,7 @@ def submit(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.csv|FILE.jsonl|FOLDER", help="The manifest.", parser=named_path
+            metavar="FILE.csv|FILE.jsonl|FOLDER", help="The manifest.", parser=nonempty_path
         ),
     ],
     *,
@@ -84,7 +84,7 @@ def submit(
     if webhook is not None:
         producer.refuse_webhook(webhook_address(webhook))
     if dry_run:
-        _try(producer, manifest, name, session, as_json=as_json)
+        _dry_run(producer, manifest, name, session, as_json=as_json)
         return
     sink = manifest.rejects(rejects or default_rejects_path(source)) if manifest.rejects else None
     done = submit_batch(
@@ -101,14 +101,14 @@ def submit(
         raise CommandError(f"{source} holds no rows.")
     if not as_json or wait:
         _note_rejected(done.rejected)
-    _keep_rejects(sink, done, name or manifest.name)
+    _write_rejects(sink, done, name or manifest.name)
     if as_json and not wait:
         emit(done.as_dict())
     elif not as_json:
         counts = f"{done.jobs} new jobs, {done.duplicates} known already"
         console().print(f"{done.batch_id}  {counts}, {len(done.rejected)} rejected")
     if done.rejected and not done.jobs + done.duplicates:
-        raise typer.Exit(Exit.BAD_INPUT)
+        raise typer.Exit(ExitCode.BAD_INPUT)
     if pilot is not None:
         note(
             f"The batch pauses after {pilot}. `reelqueue batch resume {done.batch_id}` runs the "
@@ -121,7 +121,7 @@ def submit(
         note(f"Follow with `reelqueue watch {done.batch_id}`.")
 
 
-def _keep_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
+def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
     """Write the rejected rows, so that they can be mended; the others are in already."""
     if sink is None or not done.rejected:
         return
@@ -132,11 +132,11 @@ def _keep_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> Non
         return
     note(
         f"The rejected rows are in {written}. Mend them there, and add them with `reelqueue batch "
-        f"submit {quote(str(written))} --name {quote(plain(name))}` and the same options."
+        f"submit {quote(str(written))} --name {quote(printable(name))}` and the same options."
     )
 
 
-def _try(
+def _dry_run(
     producer: Producer,
     manifest: Manifest,
     name: str | None,
@@ -165,46 +165,46 @@ def _minutes(seconds: float) -> str:
 
 
 def _note_rejected(rejected: list[dict[str, Any]]) -> None:
-    for row in rejected[:SHOWN]:
-        note(f"row {row['row']}: {plain(str(row['reason']))}")
-    if len(rejected) > SHOWN:
-        note(f"… and {len(rejected) - SHOWN:,} more rows; --json names them all.")
+    for row in rejected[:MAX_SHOWN]:
+        note(f"row {row['row']}: {printable(str(row['reason']))}")
+    if len(rejected) > MAX_SHOWN:
+        note(f"… and {len(rejected) - MAX_SHOWN:,} more rows; --json names them all.")
 
 
 def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> None:
-    batch = settle(producer, [batch_id], quiet=as_json)[batch_id]
+    batch = wait_until_done(producer, [batch_id], quiet=as_json)[batch_id]
     assert isinstance(batch, Batch)  # noqa: S101 - a batch was waited for
     if as_json:
         emit(batch)
     else:
-        tell_batch(batch)
-    code = verdict([batch])
-    if code is Exit.DONE and batch.open and not pilot:
+        print_batch(batch)
+    code = exit_code([batch])
+    if code is ExitCode.DONE and batch.open and not pilot:
         note(f"The batch is paused: `reelqueue batch resume {batch_id}` lets it go on.")
-        code = Exit.JOB_HELD
+        code = ExitCode.JOB_HELD
     raise typer.Exit(code)
 
 
 @app.command()
 def pause(batch_id: BatchId, as_json: Json = False) -> None:
     """Let no further job of a batch start."""
-    _gate(batch_id, default_producer().pause, as_json=as_json)
+    _set_paused(batch_id, default_producer().pause, as_json=as_json)
 
 
 @app.command()
 def resume(batch_id: BatchId, as_json: Json = False) -> None:
     """Let the jobs of a paused batch start again."""
-    _gate(batch_id, default_producer().resume, as_json=as_json)
+    _set_paused(batch_id, default_producer().resume, as_json=as_json)
 
 
-def _gate(batch_id: str, turn: Callable[[str], bool], *, as_json: bool) -> None:
+def _set_paused(batch_id: str, turn: Callable[[str], bool], *, as_json: bool) -> None:
     if not turn(batch_id):
         raise UnknownId(f"There is no batch {batch_id}.")
     batch = default_producer().get_batch(batch_id)
     if as_json:
         emit(batch)
     else:
-        tell_batch(batch)
+        print_batch(batch)
 
 
 class Format(StrEnum):
@@ -225,7 +225,7 @@ def results(
     """Write the records of a batch's jobs, in the order of its rows."""
     producer = default_producer()
     batch = producer.get_batch(batch_id)
-    with _sink(output) as sink:
+    with _open_output(output) as sink:
         match form:
             case Format.JSONL:
                 write_jsonl(producer.jobs_of(batch_id), sink)
@@ -241,7 +241,7 @@ def results(
 
 
 @contextmanager
-def _sink(output: Path | None) -> Iterator[TextIO]:
+def _open_output(output: Path | None) -> Iterator[TextIO]:
     """Standard output, or a file that is whole or not there."""
     if output is None:
         yield sys.stdout

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tasks.cli.commands.jobs import good_jobs
-from tasks.cli.commands.watch import settle
+from tasks.cli.chat_input import ChatInput, parse_chat_input
+from tasks.cli.commands.jobs import checked_jobs
+from tasks.cli.commands.watch import wait_until_done
 from tasks.cli.error_handling import CommandError
-from tasks.cli.file_mentions import Line, read_line
-from tasks.cli.output import console, lines_of, note, plain
+from tasks.cli.output import console, note, printable, result_fields
 from tasks.producer.edits import Answer, NotSayable, balance
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import Producer, default_producer
@@ -27,10 +27,10 @@ GREETING: Final = (
     "Name a picture, by its path or its https address, and say what is to become of it.\n"
     "`exit` ends."
 )
-_LOCAL_MODES: Final = 3
+_LFLAG: Final = 3
 """Where they stand in what termios tells of a terminal."""
-LEAVE: Final = frozenset({"exit", "quit"})
-_TOLD: Final = frozenset({"reason", "remedy", "clip", "film", "marked", "credits"})
+EXIT_WORDS: Final = frozenset({"exit", "quit"})
+_SHOWN_FIELDS: Final = frozenset({"reason", "remedy", "clip", "film", "marked", "credits"})
 """What of a job's lines is told when it is done; its reply comes before them."""
 
 
@@ -44,19 +44,19 @@ def chat(
     An edit is paid for, and what it costs is said before. Exports, credits, the status and uploads
     are free. `exit` or Ctrl-D ends; Ctrl-C stops waiting, and the job goes on.
     """
-    good_jobs(images or [], {})
+    checked_jobs(images or [], {})
     producer = default_producer()
     producer.ping()
     talk = Conversation(producer, list(images or []))
     try:
         talk.open()
-        for typed in _typed():
-            talk.hear(typed)
+        for typed in _input_lines():
+            talk.handle(typed)
     finally:
         talk.close()
 
 
-def _typed() -> Iterator[str]:
+def _input_lines() -> Iterator[str]:
     """Lines, until somebody wants to leave."""
     prompt = ""
     if sys.stdin.isatty() and console().is_terminal:
@@ -72,13 +72,13 @@ def _typed() -> Iterator[str]:
             return
         except UnicodeDecodeError:
             raise CommandError("What was typed is not UTF-8 text.") from None
-        if typed.strip().casefold() in LEAVE:
+        if typed.strip().casefold() in EXIT_WORDS:
             return
         yield typed
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def _input_ignored() -> Iterator[None]:
     """Drop what is typed meanwhile, unseen: a line that nobody asked for would be paid for.
 
     Only at a terminal: what comes through a pipe was written on purpose.
@@ -89,7 +89,7 @@ def _unheard() -> Iterator[None]:
     terminal = sys.stdin.fileno()
     heard = termios.tcgetattr(terminal)
     modes: list[Any] = [*heard]
-    modes[_LOCAL_MODES] &= ~termios.ECHO
+    modes[_LFLAG] &= ~termios.ECHO
     termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
     try:
         yield
@@ -108,7 +108,7 @@ class Conversation:
     def open(self) -> None:
         """Greet, or ask what is to become of the pictures."""
         if self.pictures:
-            self._ask()
+            self._ask_for_prompt()
         else:
             _tell(GREETING)
 
@@ -119,21 +119,21 @@ class Conversation:
         elif self.pictures:
             note("Nothing was submitted.")
 
-    def hear(self, typed: str) -> None:
+    def handle(self, typed: str) -> None:
         """Do what a line asks for; what is refused is told, and the talk goes on.
 
         Raises:
             RedisUnavailable: Redis does not answer.
         """
-        line = read_line(typed)
+        line = parse_chat_input(typed)
         if line.missing and line.action in (TextAction.UPLOAD, TextAction.EDIT):
             _tell(f"There is no file {', '.join(line.missing)}. Nothing was sent.")
             return
         try:
             if self.job_id is None:
-                self._begin(line, empty=not typed.strip())
+                self._handle_before_job(line, empty=not typed.strip())
             elif typed.strip():
-                self._go_on(self.job_id, line)
+                self._handle_about_job(self.job_id, line)
         except (NotSayable, UnknownId) as error:
             _tell(str(error))
         except InvalidPayloadError as error:
@@ -141,45 +141,45 @@ class Conversation:
 
     # --- before there is a job ---------------------------------------------------------------
 
-    def _begin(self, line: Line, *, empty: bool) -> None:
+    def _handle_before_job(self, line: ChatInput, *, empty: bool) -> None:
         if empty:
             if self.pictures:
-                self._make(DEFAULT_PROMPT)
+                self._submit(DEFAULT_PROMPT)
         elif line.action is TextAction.CREDITS:
             _tell(balance(self.producer).text)
         elif line.action in (TextAction.EXPORT, TextAction.STATE):
             _tell("There is no clip yet.")
         else:
-            good_jobs(line.files, {})
+            checked_jobs(line.files, {})
             self.pictures += line.files
-            self._hear_of_pictures(line)
+            self._handle_pictures(line)
 
-    def _hear_of_pictures(self, line: Line) -> None:
+    def _handle_pictures(self, line: ChatInput) -> None:
         if not self.pictures:
             _tell("Name a picture first, as in «animate photo.jpg with a slow push-in».")
         elif line.action is TextAction.EDIT and not line.files:
-            self._make(line.text)
+            self._submit(line.text)
         elif line.action is TextAction.EDIT and len(self.pictures) == 1:
             _tell(self._price(1))
-            self._make(line.text)
+            self._submit(line.text)
         else:
-            self._ask()
+            self._ask_for_prompt()
 
-    def _ask(self) -> None:
+    def _ask_for_prompt(self) -> None:
         _tell(
             f"What is to become of {', '.join(self.pictures)}? {self._price(len(self.pictures))}\n"
             f"An empty line takes «{DEFAULT_PROMPT}»."
         )
 
-    def _make(self, prompt: str) -> None:
-        jobs = good_jobs(self.pictures, {"prompt": prompt})
+    def _submit(self, prompt: str) -> None:
+        jobs = checked_jobs(self.pictures, {"prompt": prompt})
         made = [self.producer.submit(job).job_id for job in jobs]
         self.job_id, self.pictures = made[-1], []
         self._follow(made)
 
     # --- about a job -------------------------------------------------------------------------
 
-    def _go_on(self, job_id: str, line: Line) -> None:
+    def _handle_about_job(self, job_id: str, line: ChatInput) -> None:
         if line.action is TextAction.EDIT:
             _tell(self._price(1))
         elif line.action is TextAction.UPLOAD and not line.files:
@@ -203,9 +203,9 @@ class Conversation:
             before: What the talk is about if nothing came of them.
         """
         try:
-            self._see_that_a_worker_runs()
-            with _unheard():
-                found = settle(self.producer, job_ids, quiet=False)
+            self._warn_without_worker()
+            with _input_ignored():
+                found = wait_until_done(self.producer, job_ids, quiet=False)
         except KeyboardInterrupt:
             _tell(f"Not waiting any more; it goes on: `reelqueue watch {' '.join(job_ids)}`.")
             return
@@ -214,7 +214,7 @@ class Conversation:
             _tell_result(result, named=len(results) > 1)
         self._choose(results, before)
 
-    def _see_that_a_worker_runs(self) -> None:
+    def _warn_without_worker(self) -> None:
         with self.producer.redis_errors():
             alive = live_workers(self.producer.ledger).count
         if not alive:
@@ -222,7 +222,7 @@ class Conversation:
 
     def _choose(self, results: Sequence[Result], before: str | None) -> None:
         """What the talk is about now: what has a clip, else what can be spoken of at all."""
-        fit = [result for result in results if _can_be_spoken_of(result)]
+        fit = [result for result in results if _accepts_messages(result)]
         made = [result for result in fit if result.video is not None]
         if not fit:
             self.job_id = before
@@ -234,37 +234,37 @@ class Conversation:
             _tell(
                 f'What is said now is about {chosen.image}. About another: `reelqueue say JOB "…"`.'
             )
-        if _asks(chosen):
+        if _is_question(chosen):
             _tell(f"Answer it here. {self._price(1)}")
 
     def _price(self, messages: int) -> str:
         return f"It costs about {messages * self.producer.clip_price():g} credits."
 
 
-def _can_be_spoken_of(result: Result) -> bool:
+def _accepts_messages(result: Result) -> bool:
     if result.state is State.FAILED:
         return result.paid_messages > 0
     return result.state is not State.CANCELLED
 
 
-def _asks(result: Result) -> bool:
+def _is_question(result: Result) -> bool:
     return result.reason is not None and result.reason.code is Reason.QUESTION
 
 
 def _tell_result(result: Result, *, named: bool) -> None:
     if named:
         _tell(f"{result.job_id}  {result.state}  {result.image}")
-    if _asks(result) and result.reason:
+    if _is_question(result) and result.reason:
         _tell(result.reason.message)
         return
     if result.reply:
         _tell(result.reply)
-    for name, value in lines_of(result):
-        if name in _TOLD:
-            console().print(f"  {name:<9} {plain(value)}")
+    for name, value in result_fields(result):
+        if name in _SHOWN_FIELDS:
+            console().print(f"  {name:<9} {printable(value)}")
 
 
 def _tell(text: str) -> None:
     """Print a text from anywhere, of one or more lines."""
     for line in text.splitlines():
-        console().print(plain(line))
+        console().print(printable(line))

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 
 import typer
 
-from tasks.cli.commands.watch import tell_ends
-from tasks.cli.error_handling import CommandError, Exit
+from tasks.cli.commands.watch import exit_with_results
+from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import Json, console, emit, note
 from tasks.producer.producer import Change, Producer, default_producer
 from tasks.producer.redo import redo as remake
@@ -14,11 +14,11 @@ from worker.ledger.model.states import Reason, State
 
 AnyId = Annotated[str, typer.Argument(metavar="ID", help="A job or a batch.")]
 
-CHOICE: Final = (
+CHOICE_NEEDED: Final = (
     "It may have been paid for already, so choose: `--as-done` takes the project's present draft, "
     "`--pay-again` pays for a new one."
 )
-WHY: Final = {
+SKIP_REASONS: Final = {
     "ended": "at an end already",
     "gone": "no longer there",
     "not_held": "not held",
@@ -35,10 +35,10 @@ def retry(any_id: AnyId, as_json: Json = False) -> None:
     change = producer.retry(any_id)
     _tell(change, as_json=as_json)
     if change.skipped.get("not_failed") and not change.changed:
-        _explain_held(producer, any_id)
+        _fail_if_held(producer, any_id)
 
 
-def _explain_held(producer: Producer, job_id: str) -> None:
+def _fail_if_held(producer: Producer, job_id: str) -> None:
     job = producer.get(job_id)
     if job.state is State.HELD and job.reason is not None:
         raise CommandError(f"It is held, not failed. {job.reason.remedy}")
@@ -73,7 +73,7 @@ def redo(
             known = "  (known already)" if again.duplicate else ""
             console().print(f"{again.job_id}  {again.state}  in place of {job_id}{known}")
     if wait:
-        tell_ends(producer, made, as_json=as_json)
+        exit_with_results(producer, made, as_json=as_json)
 
 
 def cancel(any_id: AnyId, as_json: Json = False) -> None:
@@ -116,15 +116,15 @@ def release(
         _tell(change, as_json=as_json)
     undecided = any(change.skipped.get("needs_choice") for change in changes)
     if undecided:
-        note(CHOICE)
+        note(CHOICE_NEEDED)
     refused = any(change.skipped.keys() & {"refused", "unreadable"} for change in changes)
     if (undecided or refused) and not any(change.changed for change in changes):
-        raise typer.Exit(Exit.BAD_INPUT)
+        raise typer.Exit(ExitCode.BAD_INPUT)
 
 
 def _tell(change: Change, *, as_json: bool) -> None:
     if as_json:
         emit(change.as_dict())
         return
-    skipped = "".join(f", {n} {WHY.get(why, why)}" for why, n in change.skipped.items())
+    skipped = "".join(f", {n} {SKIP_REASONS.get(why, why)}" for why, n in change.skipped.items())
     console().print(f"{change.id}  {change.changed} changed{skipped}")

@@ -6,19 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.commands.watch import tell_ends
-from tasks.cli.error_handling import CommandError, Exit
+from tasks.cli.commands.watch import exit_with_results
+from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import (
-    STYLES,
+    STATE_STYLES,
     Json,
     console,
     emit,
     note,
-    plain,
-    short,
+    print_batch,
+    print_result,
+    printable,
     table,
-    tell_batch,
-    tell_result,
+    truncated,
 )
 from tasks.producer.local_files import problems_of
 from tasks.producer.producer import Producer, default_producer
@@ -65,23 +65,25 @@ def submit(
         "webhook": webhook,
         "key": key,
     }
-    jobs = good_jobs(images, options)
+    jobs = checked_jobs(images, options)
     producer = default_producer()
     submissions = [producer.submit(job) for job in jobs]
     job_ids = [submission.job_id for submission in submissions]
     if wait:
-        tell_ends(producer, job_ids, as_json=as_json)
+        exit_with_results(producer, job_ids, as_json=as_json)
     for submission, job in zip(submissions, jobs, strict=True):
         if as_json:
             emit(submission.as_dict())
         else:
             known = "  (known already)" if submission.duplicate else ""
-            console().print(f"{submission.job_id}  {submission.state}  {plain(job.image)}{known}")
+            console().print(
+                f"{submission.job_id}  {submission.state}  {printable(job.image)}{known}"
+            )
     if not as_json:
         note(f"Follow with `reelqueue watch {' '.join(job_ids[:3])}`.")
 
 
-def good_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[ImageJob]:
+def checked_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[ImageJob]:
     """One payload for each image. None is enqueued, and later paid, while one is at fault.
 
     Raises:
@@ -103,7 +105,7 @@ def status(
     unknown = False
     for any_id in ids:
         try:
-            record = read(producer, any_id)
+            record = read_record(producer, any_id)
         except UnknownId as error:
             note(str(error))
             unknown = True
@@ -111,13 +113,13 @@ def status(
         if as_json:
             emit(record)
         elif isinstance(record, Batch):
-            tell_batch(record)
+            print_batch(record)
         else:
-            tell_result(record)
-    raise typer.Exit(Exit.BAD_INPUT if unknown else Exit.DONE)
+            print_result(record)
+    raise typer.Exit(ExitCode.BAD_INPUT if unknown else ExitCode.DONE)
 
 
-def read(producer: Producer, any_id: str) -> Result | Batch:
+def read_record(producer: Producer, any_id: str) -> Result | Batch:
     """The record of a job or a batch.
 
     Raises:
@@ -150,8 +152,14 @@ def list_(
     grid = table("job", "state", "reason", "image", "prompt")
     for result in found:
         why = result.reason.code.value if result.reason else ""
-        cells = (result.job_id, result.state.value, why, short(result.image), short(result.prompt))
-        grid.add_row(*cells, style=STYLES.get(result.state))
+        cells = (
+            result.job_id,
+            result.state.value,
+            why,
+            truncated(result.image),
+            truncated(result.prompt),
+        )
+        grid.add_row(*cells, style=STATE_STYLES.get(result.state))
     console().print(grid)
 
 
@@ -178,4 +186,4 @@ def _list_batches(producer: Producer, limit: int, *, as_json: bool) -> None:
         if as_json:
             emit(batch)
         else:
-            tell_batch(batch)
+            print_batch(batch)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from config.settings import get_settings
-from tasks.cli.error_handling import Exit
+from tasks.cli.error_handling import ExitCode
 from tasks.cli.output import Json, console, emit, note, table
 from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer, default_producer
@@ -42,7 +42,7 @@ def credits_(
         note("No account yet: set NEMO_TOKEN, or submit a job and get an anonymous token.")
     for trouble in stale:
         note(trouble)
-    raise typer.Exit(Exit.UNAVAILABLE if stale else Exit.DONE)
+    raise typer.Exit(ExitCode.UNAVAILABLE if stale else ExitCode.DONE)
 
 
 def _record(account: Account) -> dict[str, Any]:
@@ -59,9 +59,9 @@ def _record(account: Account) -> dict[str, Any]:
 
 def _note_waiting(producer: Producer, accounts: list[Account]) -> None:
     names = [account.name for account in accounts]
-    short = credit_shortfall(producer.ledger, names, producer.settings.clip_cost)
-    if short.waiting:
-        note(str(short))
+    shortfall = credit_shortfall(producer.ledger, names, producer.settings.clip_cost)
+    if shortfall.waiting:
+        note(str(shortfall))
 
 
 def _figure(value: object) -> str:
@@ -70,10 +70,10 @@ def _figure(value: object) -> str:
 
 def doctor(as_json: Json = False) -> None:
     """Check every part, and say what to do where one is wrong."""
-    from tasks.cli.doctor_checks import examine  # noqa: PLC0415 - as above
+    from tasks.cli.doctor_checks import run_checks  # noqa: PLC0415 - as above
 
     wrong = False
-    for finding in examine(Producer.open(get_settings())):
+    for finding in run_checks(Producer.open(get_settings())):
         wrong = wrong or not finding.ok
         remedy = "" if finding.ok else finding.remedy
         if as_json:
@@ -91,7 +91,7 @@ def doctor(as_json: Json = False) -> None:
         out.print(f"{sign} {finding.check}: {finding.found}", style=style)
         if remedy:
             out.print(f"  {remedy}")
-    raise typer.Exit(Exit.UNAVAILABLE if wrong else Exit.DONE)
+    raise typer.Exit(ExitCode.UNAVAILABLE if wrong else ExitCode.DONE)
 
 
 def prune(

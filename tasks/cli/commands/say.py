@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.commands.watch import tell_ends
+from tasks.cli.commands.watch import exit_with_results
 from tasks.cli.error_handling import CommandError
-from tasks.cli.output import Json, console, emit, note, plain
+from tasks.cli.output import Json, console, emit, note, printable
 from tasks.producer.edits import Answer, NotSayable
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import default_producer
@@ -39,10 +39,10 @@ def say(
         if as_json:
             emit(done.as_dict())
         else:
-            console().print(plain(done.text))
+            console().print(printable(done.text))
         return
     if wait:
-        tell_ends(producer, [done.job_id], as_json=as_json)
+        exit_with_results(producer, [done.job_id], as_json=as_json)
     elif as_json:
         emit(done.as_dict())
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from tasks.cli.error_handling import CommandError, Exit
+from tasks.cli.error_handling import CommandError, ExitCode
 
 PASS_THE_REST: Final[dict[Any, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
 PASS_EVERYTHING: Final[dict[Any, Any]] = {**PASS_THE_REST, "help_option_names": []}
@@ -19,19 +19,19 @@ CELERY: Final = ("-m", "celery", "-A", "worker.app")
 def worker(context: typer.Context) -> None:
     """Start a worker; further arguments go to Celery (`-c`, `-n`, `-l`, …)."""
     pool = () if {"-P", "--pool"} & set(context.args) else ("-P", "gevent")
-    _become_python(*CELERY, "worker", *pool, *context.args)
+    _exec_python(*CELERY, "worker", *pool, *context.args)
 
 
 def flower(context: typer.Context) -> None:
     """Start Flower on 127.0.0.1:5555; further arguments go to it."""
-    _become_python(*CELERY, "flower", "--address=127.0.0.1", "--port=5555", *context.args)
+    _exec_python(*CELERY, "flower", "--address=127.0.0.1", "--port=5555", *context.args)
 
 
 def sandbox(context: typer.Context) -> None:
     """Start the local stand-in of the video API; further arguments go to it."""
     if find_spec("sandbox") is None or find_spec("aiohttp") is None:
         raise _not_installed("The stand-in")
-    _become_python("-m", "sandbox", *context.args)
+    _exec_python("-m", "sandbox", *context.args)
 
 
 def valkey(
@@ -47,7 +47,7 @@ def valkey(
     except ImportError:
         raise _not_installed("The embedded Valkey") from None
     folder.mkdir(parents=True, exist_ok=True)
-    _become(
+    _exec(
         str(get_binary_path()),
         *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
@@ -55,16 +55,16 @@ def valkey(
     )
 
 
-def _become_python(*arguments: str) -> NoReturn:
-    _become(sys.executable, *arguments)
+def _exec_python(*arguments: str) -> NoReturn:
+    _exec(sys.executable, *arguments)
 
 
-def _become(program: str, *arguments: str) -> NoReturn:
+def _exec(program: str, *arguments: str) -> NoReturn:
     sys.stdout.flush()
     os.execv(program, [program, *arguments])  # noqa: S606 - becoming the process is the point
 
 
 def _not_installed(what: str) -> CommandError:
     return CommandError(
-        f"{what} is not installed: pip install 'reelqueue[local]'.", Exit.UNAVAILABLE
+        f"{what} is not installed: pip install 'reelqueue[local]'.", ExitCode.UNAVAILABLE
     )

@@ -13,8 +13,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.error_handling import Exit
-from tasks.cli.output import STYLES, Json, console, emit, note, plain, short, summary, tell_result
+from tasks.cli.error_handling import ExitCode
+from tasks.cli.output import (
+    STATE_STYLES,
+    Json,
+    batch_summary,
+    console,
+    emit,
+    note,
+    print_result,
+    printable,
+    truncated,
+)
 from tasks.producer.producer import POLL_SECONDS, Producer, default_producer
 from tasks.schema.errors import RedisUnavailable
 from tasks.schema.payload import Batch, Result
@@ -23,7 +33,7 @@ OUTAGE_SECONDS: Final = 60.0
 """How long Redis may be away before a watcher gives up. The jobs do not."""
 
 Snapshot = Mapping[str, Result | Batch]
-Show = Callable[[Snapshot], None]
+Display = Callable[[Snapshot], None]
 
 
 def watch(
@@ -31,13 +41,15 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Follow jobs or batches until each is at an end, or held."""
-    found = settle(default_producer(), ids, quiet=as_json)
+    found = wait_until_done(default_producer(), ids, quiet=as_json)
     if as_json:
         for any_id in ids:
             emit(found[any_id])
 
 
-def settle(producer: Producer, ids: Iterable[str], *, quiet: bool) -> dict[str, Result | Batch]:
+def wait_until_done(
+    producer: Producer, ids: Iterable[str], *, quiet: bool
+) -> dict[str, Result | Batch]:
     """Wait until each job or batch is at an end or held, and return what became of them.
 
     Args:
@@ -51,9 +63,11 @@ def settle(producer: Producer, ids: Iterable[str], *, quiet: bool) -> dict[str, 
     """
     kinds = {any_id: producer.is_batch(any_id) for any_id in dict.fromkeys(ids)}
     found: dict[str, Result | Batch] = {}
-    with _silence() if quiet else _display(console()) as show:
-        for _ in _rounds(producer):
-            moving = [any_id for any_id in kinds if any_id not in found or _moves(found[any_id])]
+    with _no_display() if quiet else _display(console()) as show:
+        for _ in _polls(producer):
+            moving = [
+                any_id for any_id in kinds if any_id not in found or _is_pending(found[any_id])
+            ]
             if not moving:
                 return found
             jobs = [any_id for any_id in moving if not kinds[any_id]]
@@ -63,39 +77,39 @@ def settle(producer: Producer, ids: Iterable[str], *, quiet: bool) -> dict[str, 
     return found
 
 
-def tell_ends(producer: Producer, job_ids: Sequence[str], *, as_json: bool) -> NoReturn:
+def exit_with_results(producer: Producer, job_ids: Sequence[str], *, as_json: bool) -> NoReturn:
     """Wait for jobs, print what became of them in the order asked, and end the command."""
-    found = settle(producer, job_ids, quiet=as_json)
+    found = wait_until_done(producer, job_ids, quiet=as_json)
     for job_id in job_ids:
         result = found[job_id]
         assert isinstance(result, Result)  # noqa: S101 - only jobs were waited for
         if as_json:
             emit(result)
         else:
-            tell_result(result)
-    raise typer.Exit(verdict(found.values()))
+            print_result(result)
+    raise typer.Exit(exit_code(found.values()))
 
 
-def verdict(found: Iterable[Result | Batch]) -> Exit:
+def exit_code(found: Iterable[Result | Batch]) -> ExitCode:
     """How a command ends that waited for these."""
-    codes = {_verdict(record) for record in found}
+    codes = {_exit_code(record) for record in found}
     return next(
-        (code for code in (Exit.JOB_FAILED, Exit.JOB_HELD) if code in codes),
-        Exit.DONE,
+        (code for code in (ExitCode.JOB_FAILED, ExitCode.JOB_HELD) if code in codes),
+        ExitCode.DONE,
     )
 
 
-def _verdict(record: Result | Batch) -> Exit:
+def _exit_code(record: Result | Batch) -> ExitCode:
     if isinstance(record, Batch):
         failed, held = record.failed, record.held
     else:
         failed, held = record.state == "failed", record.state == "held"
     if failed:
-        return Exit.JOB_FAILED
-    return Exit.JOB_HELD if held else Exit.DONE
+        return ExitCode.JOB_FAILED
+    return ExitCode.JOB_HELD if held else ExitCode.DONE
 
 
-def _moves(record: Result | Batch) -> bool:
+def _is_pending(record: Result | Batch) -> bool:
     if isinstance(record, Batch):
         if record.paused and not record.running:
             # A pilot is over, or a person has paused it: nothing goes on by itself.
@@ -104,7 +118,7 @@ def _moves(record: Result | Batch) -> bool:
     return not record.ended_or_held
 
 
-def _rounds(producer: Producer) -> Iterator[None]:
+def _polls(producer: Producer) -> Iterator[None]:
     """Times to look, for ever; an outage of Redis is waited out."""
     pause = threading.Event()
     answered = time.monotonic()
@@ -122,21 +136,21 @@ def _rounds(producer: Producer) -> Iterator[None]:
 
 
 @contextmanager
-def _silence() -> Iterator[Show]:
+def _no_display() -> Iterator[Display]:
     yield lambda _: None
 
 
 @contextmanager
-def _display(out: Console) -> Iterator[Show]:
+def _display(out: Console) -> Iterator[Display]:
     """A picture that changes on a terminal; elsewhere a line for each change."""
     if not out.is_terminal:
-        yield _Lines(out).show
+        yield _ChangeLog(out).show
         return
     with Live(console=out, auto_refresh=False) as live:
-        yield lambda snapshot: live.update(_picture(snapshot), refresh=True)
+        yield lambda snapshot: live.update(_live_view(snapshot), refresh=True)
 
 
-class _Lines:
+class _ChangeLog:
     """One line for each change, for logs and pipes."""
 
     def __init__(self, out: Console) -> None:
@@ -146,20 +160,20 @@ class _Lines:
     def show(self, snapshot: Snapshot) -> None:
         """Print what is new."""
         for any_id, record in snapshot.items():
-            line = _line(record)
+            line = _log_line(record)
             if self._told.get(any_id) != line:
                 self._told[any_id] = line
                 self._out.print(f"{any_id}  {line}")
 
 
-def _line(record: Result | Batch) -> str:
+def _log_line(record: Result | Batch) -> str:
     if isinstance(record, Batch):
         # The estimate changes with every look; a log wants the counts.
-        return summary(record.model_copy(update={"eta_seconds": None}))
-    return f"{record.state}  {plain(_word(record))}"
+        return batch_summary(record.model_copy(update={"eta_seconds": None}))
+    return f"{record.state}  {printable(_detail(record))}"
 
 
-def _word(result: Result) -> str:
+def _detail(result: Result) -> str:
     if result.video:
         return result.video.path or result.video.url
     if result.reason:
@@ -167,19 +181,19 @@ def _word(result: Result) -> str:
     return result.progress.message
 
 
-def _picture(snapshot: Snapshot) -> RenderableType:
+def _live_view(snapshot: Snapshot) -> RenderableType:
     jobs, batches = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     for record in snapshot.values():
         if isinstance(record, Batch):
             done = record.total - record.open
             bar = ProgressBar(total=max(1, record.total), completed=done, width=30)
-            batches.add_row(Text(short(record.name, 30)), bar, Text(summary(record)))
+            batches.add_row(Text(truncated(record.name, 30)), bar, Text(batch_summary(record)))
         else:
-            style = STYLES.get(record.state, "bold")
+            style = STATE_STYLES.get(record.state, "bold")
             jobs.add_row(
                 Text(record.job_id[:8]),
-                Text(short(record.image, 30)),
+                Text(truncated(record.image, 30)),
                 Text(record.state.value, style=style),
-                Text(plain(_word(record))),
+                Text(printable(_detail(record))),
             )
     return Group(*(grid for grid in (batches, jobs) if grid.row_count))

@@ -11,15 +11,15 @@ from tasks.schema.payload import is_url
 from worker.media.file_types import FILE_TYPES
 
 _WORD: Final = re.compile(r"""'[^']+'|"[^"]+"|(?:\\.|\S)+""")
-_ADDRESS: Final = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)\S*", re.IGNORECASE)
+_URL: Final = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)\S*", re.IGNORECASE)
 _UPLOAD: Final = re.compile(r"(?:(?:please|pls) )?upload\b|(?:请|麻烦)?上传", re.IGNORECASE)
 _QUOTES: Final = "'\""
-_AFTER: Final = ".,;:!?，。；：！？"
+_TRAILING_PUNCTUATION: Final = ".,;:!?，。；：！？"
 _SUFFIXES: Final = frozenset(suffix for kind in FILE_TYPES for suffix in kind.suffixes)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChatInput:
     """A line that was typed.
 
     Attributes:
@@ -36,29 +36,29 @@ class Line:
     missing: tuple[str, ...]
 
 
-def read_line(typed: str) -> Line:
+def parse_chat_input(typed: str) -> ChatInput:
     """Read a line as the contract routes it: a file is an upload, whatever is asked of it is said.
 
     Names may be quoted, or escaped as a terminal does that has a file dropped on it. A word in
     quotes that is no file is a title, not a file that is missing.
     """
     typed = typed.strip()
-    alone = typed if is_url(typed) and " " not in typed else _named(typed)
+    alone = typed if is_url(typed) and " " not in typed else _file_named_by(typed)
     if alone is not None:
-        return Line(TextAction.UPLOAD, "", (alone,), ())
+        return ChatInput(TextAction.UPLOAD, "", (alone,), ())
     files: list[str] = []
     missing: list[str] = []
     said: list[str] = []
     rest: list[str] = []
     for word in _WORD.findall(typed):
-        path = _named(word)
+        path = _file_named_by(word)
         if path is not None:
             files.append(path)
-            said.append(Path(_path_of_address(path) or path).name)
+            said.append(Path(_url_path(path) or path).name)
             continue
         said.append(word)
         if _looks_like_a_file(word):
-            missing.append(word.rstrip(_AFTER))
+            missing.append(word.rstrip(_TRAILING_PUNCTUATION))
         else:
             rest.append(word)
     besides = " ".join(rest)
@@ -67,41 +67,41 @@ def read_line(typed: str) -> Line:
         # An upload of what is no file: sent to the agent, it would be paid for.
         action = TextAction.UPLOAD
     text = " ".join(said) if action is TextAction.EDIT else besides
-    return Line(action, text, tuple(dict.fromkeys(files)), tuple(missing))
+    return ChatInput(action, text, tuple(dict.fromkeys(files)), tuple(missing))
 
 
-def _named(word: str) -> str | None:
+def _file_named_by(word: str) -> str | None:
     """The file that a word names: a path that leads to one, or the address of one."""
-    for name in (word, word.rstrip(_AFTER)):
-        if _suffix(_path_of_address(name)) in _SUFFIXES:
+    for name in (word, word.rstrip(_TRAILING_PUNCTUATION)):
+        if _suffix(_url_path(name)) in _SUFFIXES:
             return name
-        path = _path(name)
+        path = _expanded(name)
         # «cat» is a word, even where a file is called so.
-        if ("/" in path or "." in path) and _is_there(path):
+        if ("/" in path or "." in path) and _is_file(path):
             return path
     return None
 
 
-def _path_of_address(word: str) -> str:
-    found = _ADDRESS.fullmatch(word)
+def _url_path(word: str) -> str:
+    found = _URL.fullmatch(word)
     return found[1] if found else ""
 
 
-def _path(name: str) -> str:
+def _expanded(name: str) -> str:
     """What a name in a shell's spelling stands for."""
     if len(name) > 1 and name[0] == name[-1] and name[0] in _QUOTES:
         return name[1:-1]
     return os.path.expanduser(re.sub(r"\\(.)", r"\1", name))  # noqa: PTH111 - «~x» is a word too
 
 
-def _is_there(path: str) -> bool:
+def _is_file(path: str) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - any text may come, a NUL and lone surrogates too
 
 
 def _looks_like_a_file(word: str) -> bool:
     if word[0] in _QUOTES or is_url(word):
         return False
-    return _suffix(word.rstrip(_AFTER)) in _SUFFIXES
+    return _suffix(word.rstrip(_TRAILING_PUNCTUATION)) in _SUFFIXES
 
 
 def _suffix(name: str) -> str:

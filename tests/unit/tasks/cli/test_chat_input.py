@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.file_mentions import read_line
+from tasks.cli.chat_input import parse_chat_input
 from tasks.producer.text_routing import TextAction
 
 UPLOAD, EDIT = TextAction.UPLOAD, TextAction.EDIT
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_a_line_asks_for(typed: str, action: TextAction, text: str, files: list[str]) -> None:
-    line = read_line(typed)
+    line = parse_chat_input(typed)
     named = [path.replace(str(Path.home()), "HOME") for path in line.files]
     assert (line.action, line.text, named) == (action, text, files)
 
@@ -63,11 +63,11 @@ def test_what_a_line_asks_for(typed: str, action: TextAction, text: str, files: 
     ],
 )
 def test_a_missing_file_is_named(typed: str, action: TextAction, missing: list[str]) -> None:
-    line = read_line(typed)
+    line = parse_chat_input(typed)
     assert (line.action, list(line.missing)) == (action, missing)
 
 
 @pytest.mark.parametrize("typed", ["upload my holiday", "please upload it all", "上传那个东西"])
 def test_an_upload_of_no_file_is_never_a_message(typed: str) -> None:
-    line = read_line(typed)
+    line = parse_chat_input(typed)
     assert (line.action, line.files) == (UPLOAD, ())
