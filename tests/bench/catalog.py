@@ -24,7 +24,7 @@ from rich.table import Table
 
 from tests.integration.conftest import House, passing_house
 from tests.support.catalog import Catalog, Mix, correct_rejects, write_catalog
-from tests.support.commands import reelqueue
+from tests.support.commands import run_reelqueue
 from tests.support.waiting import wait_until
 
 SLOTS = 50
@@ -47,7 +47,7 @@ class Workflow:
 
     def reelqueue(self, *arguments: object, code: int = 0) -> str:
         """Run a command that must end with this code; what it printed."""
-        done = reelqueue(*arguments, env=self.house.env)
+        done = run_reelqueue(*arguments, env=self.house.env)
         assert done.code == code, done.out[-2000:] + done.err[-2000:]
         return done.out
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tests.bench.submit import write
 from tests.integration.conftest import House, passing_house
-from tests.support.commands import reelqueue
+from tests.support.commands import run_reelqueue
 from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
@@ -72,7 +72,7 @@ def measure_fairness(house: House, large: int, small: int, limit: float = 600) -
     wait_until(lambda: succeeded(long) >= large // UNDER_WAY, "the large batch to get on", limit)
     short = _submit(house, "small", small)
     wait_until(lambda: succeeded(short) == small, "the small batch to end", limit)
-    assert reelqueue("cancel", long, env=house.env).code == 0
+    assert run_reelqueue("cancel", long, env=house.env).code == 0
     house.settled()
     mine = list(house.ledger.jobs(house.ledger.row_ids(short)))
     others = [job for job in house.ledger.jobs(house.ledger.row_ids(long)) if job.started_at]
@@ -85,7 +85,7 @@ def _submit(house: House, name: str, rows: int) -> str:
     write(folder / f"{name}.csv", rows)
     prompt = "1-second slow push-in on {name}"
     command = ("batch", "submit", folder / f"{name}.csv", "--prompt", prompt, "--json")
-    answer = reelqueue(*command, env=house.env)
+    answer = run_reelqueue(*command, env=house.env)
     assert answer.code == 0, answer.err
     done = json.loads(answer.out)
     assert done["jobs"] == rows

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import House
-from tests.support.commands import reelqueue
+from tests.support.commands import run_reelqueue
 from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
@@ -23,7 +23,7 @@ def batch(house: House, name: str, rows: int, *options: str) -> str:
         house.image(f"{name}/picture{n}.png", colour=n * 45)  # apart in any codec
     command = ("batch", "submit", folder, "--session", "shared", *options, "--json")
     prompt = ("--prompt", "a 1-second slow push-in")
-    answer = reelqueue(*command, *prompt, env=house.env)
+    answer = run_reelqueue(*command, *prompt, env=house.env)
     assert answer.code == 0, answer.err
     (record,) = answer.records
     assert record["jobs"] == rows
@@ -111,7 +111,7 @@ def test_a_pilot_can_be_made_anew_before_the_rest_goes_through_the_same_project(
     assert (found.paused, found.open) == (True, 2)
     first = jobs(house, batch_id)[0]
 
-    answer = reelqueue(
+    answer = run_reelqueue(
         "redo", first.id, "--prompt", "a 1-second pan left", "--wait", "--json", env=house.env
     )
     assert answer.code == 0, answer.err
@@ -122,7 +122,7 @@ def test_a_pilot_can_be_made_anew_before_the_rest_goes_through_the_same_project(
     assert found is not None
     assert (found.paused, found.open) == (True, 2), "the rest waits for a person"
 
-    assert reelqueue("batch", "resume", batch_id, env=house.env).code == 0
+    assert run_reelqueue("batch", "resume", batch_id, env=house.env).code == 0
     house.settled()
     done = jobs(house, batch_id)
     assert [job.state for job in done] == [State.SUCCEEDED] * 4

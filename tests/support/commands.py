@@ -13,7 +13,7 @@ from tasks.producer.producer import default_producer
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResult:
     """What a command printed, and how it ended."""
 
     code: int
@@ -28,22 +28,22 @@ class Answer:
         return found
 
 
-def reelqueue(
-    *arguments: object, env: Mapping[str, str] | None = None, typed: str | bytes = ""
-) -> Answer:
+def run_reelqueue(
+    *arguments: object, env: Mapping[str, str] | None = None, stdin: str | bytes = ""
+) -> CommandResult:
     """Run a command; it reads its settings anew, as a process of its own does."""
-    forget()
+    close_and_clear_caches()
     words = [str(argument) for argument in arguments]
     try:
-        result = CliRunner().invoke(app, words, env=env, input=typed)
+        result = CliRunner().invoke(app, words, env=env, input=stdin)
     finally:
-        forget()
+        close_and_clear_caches()
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return Answer(result.exit_code, result.stdout, result.stderr)
+    return CommandResult(result.exit_code, result.stdout, result.stderr)
 
 
-def forget() -> None:
+def close_and_clear_caches() -> None:
     """Close and drop what a command has opened."""
     if default_producer.cache_info().currsize:
         default_producer().ledger.redis.close()

@@ -12,13 +12,13 @@ from redis import Redis
 
 from config.settings import Settings
 from tasks.producer.producer import Producer
-from tests.support.commands import Answer, reelqueue
+from tests.support.commands import CommandResult, run_reelqueue
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port, wait_until
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 
-RunCommand = Callable[..., Answer]
+RunCommand = Callable[..., CommandResult]
 
 
 @dataclass
@@ -101,4 +101,4 @@ def run_command(
     monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.output_url)
     monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{free_port()}")
 
-    return reelqueue
+    return run_reelqueue

@@ -64,7 +64,7 @@ def test_a_picture_becomes_a_clip_and_is_spoken_of(
     harness.picture("logo.png")
     with worker(harness, DONE, DONE) as ended:
         answer = run_command(
-            "chat", "cat.png", typed="\n\nadd logo.png, softly\nexport\nstatus\nexit\n"
+            "chat", "cat.png", stdin="\n\nadd logo.png, softly\nexport\nstatus\nexit\n"
         )
     assert (answer.code, len(ended)) == (0, 2)
     assert prompts(harness) == [
@@ -94,7 +94,7 @@ def test_without_a_picture_it_greets_and_takes_one(
 ) -> None:
     harness.picture("cat.png")
     typed = f"pan left\nupload\n\nexport\nupload cat.png\nstatus\n{left}"
-    answer = run_command("chat", typed=typed)
+    answer = run_command("chat", stdin=typed)
     assert (answer.code, jobs(harness)) == (0, [])
     assert answer.err == "Nothing was submitted.\n"
     told = [line.split()[0] for line in answer.out.splitlines()]
@@ -105,7 +105,7 @@ def test_a_picture_and_its_words_may_come_in_one_line(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     with worker(harness, DONE):
-        answer = run_command("chat", typed=f"animate {URL} slowly\n")
+        answer = run_command("chat", stdin=f"animate {URL} slowly\n")
     assert prompts(harness) == ["animate a.jpg slowly"]
     assert answer.out.splitlines()[2] == "It costs about 100 credits."
 
@@ -114,7 +114,7 @@ def test_bad_pictures_end_it_before_anything_is_asked(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     (harness.folder / "text.jpg").write_text("no picture")
-    answer = run_command("chat", "gone.jpg", "text.jpg", typed="\n")
+    answer = run_command("chat", "gone.jpg", "text.jpg", stdin="\n")
     assert (answer.code, answer.out, jobs(harness)) == (2, "", [])
     assert ["gone.jpg" in answer.err, "text.jpg" in answer.err] == [True, True]
 
@@ -125,7 +125,7 @@ def test_what_is_refused_is_told_and_costs_nothing(
     (harness.folder / "text.jpg").write_text("no picture")
     refused = ["gone.jpg", "add gone.mp3", "upload", "text.jpg", "x" * 10_001, "put text.jpg in"]
     with worker(harness, DONE):
-        answer = run_command("chat", URL, typed="\n".join(["", *refused, ""]))
+        answer = run_command("chat", URL, stdin="\n".join(["", *refused, ""]))
     assert (answer.code, len(jobs(harness))) == (0, 1)
     for part in (
         *("no file gone.jpg. Nothing was sent.", "no file gone.mp3. Nothing was sent."),
@@ -145,7 +145,7 @@ def test_a_question_is_answered_by_a_further_message(
         facts={"session_id": "s", "reply": "Which length?"},
     )
     with worker(harness, asked, DONE) as ended:
-        answer = run_command("chat", URL, typed="\n10 seconds\n")
+        answer = run_command("chat", URL, stdin="\n10 seconds\n")
     assert prompts(harness)[1] == "10 seconds"
     assert harness.producer.get(ended[1]).parent_id == ended[0]
     lines = answer.out.splitlines()
@@ -159,7 +159,7 @@ def test_after_an_edit_that_came_to_nothing_the_clip_before_it_is_meant(
 ) -> None:
     reason = Reason.BAD_REQUEST if end is State.FAILED else None
     with worker(harness, DONE, Commit(end, reason=reason, message="No."), DONE) as ended:
-        run_command("chat", URL, typed="\npan left\npan right\n")
+        run_command("chat", URL, stdin="\npan left\npan right\n")
     assert harness.producer.get(ended[2]).parent_id == ended[0]
 
 
@@ -168,7 +168,7 @@ def test_after_a_picture_that_failed_another_is_taken(
 ) -> None:
     bad = Commit(State.FAILED, reason=Reason.BAD_IMAGE, message="It is torn.", remedy="Mend it.")
     with worker(harness, bad, DONE):
-        answer = run_command("chat", URL, typed=f"\n{URL}\nzoom in\n")
+        answer = run_command("chat", URL, stdin=f"\n{URL}\nzoom in\n")
     assert prompts(harness)[1] == "zoom in"
     assert "bad_image: It is torn." in answer.out
 
@@ -178,7 +178,7 @@ def test_with_several_pictures_the_last_clip_is_meant(
 ) -> None:
     bad = Commit(State.FAILED, reason=Reason.BAD_IMAGE, message="It is torn.")
     with worker(harness, DONE, bad, DONE) as ended:
-        answer = run_command("chat", URL, "https://example.org/b.jpg", typed="zoom\npan left\n")
+        answer = run_command("chat", URL, "https://example.org/b.jpg", stdin="zoom\npan left\n")
     assert prompts(harness) == ["zoom", "zoom", "pan left"]
     assert harness.producer.get(ended[2]).parent_id == ended[0]
     assert "about 200 credits" in answer.out
@@ -204,7 +204,7 @@ def test_ctrl_c_stops_the_wait_and_not_the_job(
 
     hands = threading.Thread(target=interrupt)
     hands.start()
-    answer = run_command("chat", URL, typed="\nstatus\n")
+    answer = run_command("chat", URL, stdin="\nstatus\n")
     hands.join()
     assert answer.code == 0
     assert f"it goes on: `reelqueue watch {job_id}`" in answer.out
@@ -216,7 +216,7 @@ def test_what_is_typed_at_a_terminal_while_it_waits_is_not_heard(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     """Nobody asked for it, and it would be paid for; what is typed at the next prompt is heard."""
-    assert run_command("chat", typed="").code == 0, "the environment is the harness's"
+    assert run_command("chat", stdin="").code == 0, "the environment is the harness's"
     ours, theirs = pty.openpty()
     seen = ""
 
@@ -255,9 +255,9 @@ def test_what_is_typed_at_a_terminal_while_it_waits_is_not_heard(
 def test_what_is_not_there_is_told_by_code_and_words(
     run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = run_command("chat", typed=b"\xff\xfe\n")
+    answer = run_command("chat", stdin=b"\xff\xfe\n")
     assert (answer.code, "not UTF-8" in answer.err) == (2, True)
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
-    answer = run_command("chat", URL, typed="\n")
+    answer = run_command("chat", URL, stdin="\n")
     assert (answer.code, answer.out) == (3, "")
     assert "reelqueue valkey" in answer.err

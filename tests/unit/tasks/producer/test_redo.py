@@ -7,7 +7,7 @@ from config.settings import get_settings
 from tasks.producer.producer import Submission
 from tasks.producer.redo import redo
 from tasks.schema.errors import KeyConflict, UnknownId
-from tests.support.commands import forget
+from tests.support.commands import close_and_clear_caches
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
@@ -81,7 +81,7 @@ def test_the_key_of_the_job_itself_stays_its_own(harness: ProducerHarness) -> No
 def test_from_python(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = harness.producer.settings
     monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
-    forget()
+    close_and_clear_caches()
     try:
         assert get_settings().namespace == settings.namespace
         parent = parent_of(harness)
@@ -91,7 +91,7 @@ def test_from_python(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(UnknownId):
             tasks.redo("nope")
     finally:
-        forget()
+        close_and_clear_caches()
 
 
 def test_one_that_is_under_way_is_waited_for(harness: ProducerHarness) -> None:
