@@ -20,6 +20,7 @@ from tasks.schema.errors import BatchNameTaken, KeyConflict
 from tasks.schema.payload import ImageJob, InvalidPayloadError, webhook_address
 from worker.ledger.model.states import Reason
 from worker.ledger.model.submissions import NewJob, SubmitResult
+from worker.ledger.model.verdicts import SubmitVerdict
 from worker.ledger.pages import pages
 
 
@@ -186,7 +187,7 @@ def _record_answers(
         except KeyConflict as error:
             refused.append(RejectedRow(entry.row, str(error)))
             continue
-        if answer.verdict == "OK":
+        if answer.verdict is SubmitVerdict.OK:
             done.jobs += 1
         else:
             done.duplicates += 1

@@ -20,6 +20,7 @@ from tasks.schema.payload import ImageJob, Result, job_id_for
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.model.verdicts import ReleaseVerdict, RetryVerdict, SubmitVerdict
 from worker.resources.scratch import scratch_folder
 
 
@@ -100,12 +101,12 @@ def _export(producer: Producer, job: Job) -> Answer:
     if job.fact("draft"):
         with producer.redis_errors():
             if job.state is State.HELD:
-                done = producer.ledger.release(job.id, who="say: export")
+                done = producer.ledger.release(job.id, who="say: export") is ReleaseVerdict.OK
             elif job.state is State.FAILED:
-                done = producer.ledger.retry(job.id)
+                done = producer.ledger.retry(job.id) is RetryVerdict.OK
             else:
-                done = ""
-        if done == "OK":
+                done = False
+        if done:
             return Answer(
                 TextAction.EXPORT,
                 f"Its export goes on, which costs no credits: `reelqueue watch {job.id}`.",
@@ -240,7 +241,7 @@ def _edit(
     with producer.redis_errors():
         answer = producer.ledger.submit(new)
         raise_for_conflict(payload, answer)
-        if answer.verdict == "DUPLICATE":
+        if answer.verdict is SubmitVerdict.DUPLICATE:
             return producer.known(answer.job_id, new.key)
     return Submission(answer.job_id, State.QUEUED, duplicate=False)
 

@@ -3,6 +3,7 @@
 from tasks.schema.errors import KeyConflict
 from tasks.schema.payload import ImageJob, job_id_for
 from worker.ledger.model.submissions import NewJob, SubmitResult
+from worker.ledger.model.verdicts import SubmitVerdict
 
 
 def new_job(job: ImageJob, *, key: str | None = None, batch_id: str = "", row: int = 0) -> NewJob:
@@ -35,7 +36,7 @@ def raise_for_conflict(job: ImageJob, answer: SubmitResult) -> None:
     Raises:
         KeyConflict: It is.
     """
-    if answer.verdict == "CONFLICT":
+    if answer.verdict is SubmitVerdict.CONFLICT:
         raise KeyConflict(
             f"key: {job.key!r} is known with another payload (job {answer.job_id}). Use another "
             f"key for another job."

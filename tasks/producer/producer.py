@@ -7,7 +7,7 @@ store. Other services, whose paths are not to be trusted, send ``tasks.submit`` 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -30,6 +30,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.model.batches import placeholder_batch
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import CancelVerdict, ReleaseVerdict, RetryVerdict, SubmitVerdict
 from worker.ledger.pages import PAGE_SIZE, pages
 from worker.storage.store import Store
 
@@ -164,7 +165,7 @@ class Producer:
         with self.redis_errors():
             answer = self.ledger.submit(new_job(job))
             raise_for_conflict(job, answer)
-            if answer.verdict == "DUPLICATE":
+            if answer.verdict is SubmitVerdict.DUPLICATE:
                 return self.known(answer.job_id, job.key or "")
         return Submission(answer.job_id, State.QUEUED, duplicate=False)
 
@@ -305,15 +306,15 @@ class Producer:
         """
         if not self.is_batch(any_id):
             with self.redis_errors():
-                return _summed(any_id, Counter([self.ledger.cancel(any_id)]))
+                return _summed(any_id, [self.ledger.cancel(any_id)])
         with self.redis_errors():
             # What waits first: so it cannot start meanwhile.
-            verdicts = Counter(self.ledger.cancel_waiting(any_id))
+            verdicts = list(self.ledger.cancel_waiting(any_id))
             # What is paid was asked already, or is asked now; it is counted once.
-            verdicts.pop("REQUESTED", None)
+            verdicts = [found for found in verdicts if found is not CancelVerdict.REQUESTED]
             for page in self.ledger.row_states(any_id):
                 left = [job.job_id for job in page if not job.state.is_end]
-                verdicts.update(self.ledger.cancel_many(left))
+                verdicts += self.ledger.cancel_many(left)
         return _summed(any_id, verdicts)
 
     def retry(self, any_id: str) -> Change:
@@ -351,7 +352,7 @@ class Producer:
         """
         with self.redis_errors():
             held = self.ledger.held_ids(reason)
-            verdicts = Counter(self.ledger.release_many(held, mode=mode, who=who))
+            verdicts = self.ledger.release_many(held, mode=mode, who=who)
         return _summed(reason.value, verdicts)
 
     def release_set_aside(self) -> Change:
@@ -361,7 +362,7 @@ class Producer:
             RedisUnavailable: Redis does not answer.
         """
         with self.redis_errors():
-            verdicts = Counter(self.ledger.release_many(self.ledger.set_aside()))
+            verdicts = self.ledger.release_many(self.ledger.set_aside())
         return _summed("set-aside", verdicts)
 
     def pause(self, batch_id: str) -> bool:
@@ -375,28 +376,36 @@ class Producer:
             return self.ledger.resume(batch_id)
 
     def _change(
-        self, any_id: str, change: Callable[[list[str]], list[str]], concerned: State
+        self, any_id: str, change: Callable[[list[str]], Sequence[str]], concerned: State
     ) -> Change:
         """Change one job, or those of a batch that stand where the change concerns them."""
         if not self.is_batch(any_id):
             with self.redis_errors():
-                return _summed(any_id, Counter(change([any_id])))
-        verdicts: Counter[str] = Counter()
+                return _summed(any_id, change([any_id]))
+        verdicts: list[str] = []
         with self.redis_errors():
             for page in self.ledger.row_states(any_id):
-                verdicts.update(change([job.job_id for job in page if job.state is concerned]))
+                verdicts.extend(change([job.job_id for job in page if job.state is concerned]))
         return _summed(any_id, verdicts)
 
 
-CHANGED: Final = frozenset({"OK", "CANCELLED", "REQUESTED"})
+CHANGED: Final[frozenset[str]] = frozenset(
+    {
+        ReleaseVerdict.OK,
+        RetryVerdict.OK,
+        CancelVerdict.CANCELLED,
+        CancelVerdict.REQUESTED,
+    }
+)
 """The ledger's words for a wish that was granted."""
 
 
-def _summed(any_id: str, verdicts: Counter[str]) -> Change:
+def _summed(any_id: str, verdicts: Iterable[str]) -> Change:
+    counts = Counter(verdicts)
     return Change(
         id=any_id,
-        changed=sum(n for verdict, n in verdicts.items() if verdict in CHANGED),
-        skipped={verdict.lower(): n for verdict, n in verdicts.items() if verdict not in CHANGED},
+        changed=sum(n for verdict, n in counts.items() if verdict in CHANGED),
+        skipped={verdict.lower(): n for verdict, n in counts.items() if verdict not in CHANGED},
     )
 
 

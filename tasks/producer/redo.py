@@ -16,6 +16,7 @@ from tasks.schema.prompt_template import fill_prompt
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import SINGLE, NewJob
+from worker.ledger.model.verdicts import SubmitVerdict
 
 
 def redo(
@@ -57,7 +58,7 @@ def _keyed(producer: Producer, parent: Job, job: ImageJob) -> Submission:
     words = hashlib.sha256(f"redo:{parent.id}:{new.fingerprint}".encode()).hexdigest()
     answer = producer.ledger.submit(replace(new, fingerprint=words))
     raise_for_conflict(job, answer)
-    if answer.verdict == "OK":
+    if answer.verdict is SubmitVerdict.OK:
         return Submission(answer.job_id, State.QUEUED, duplicate=False)
     return producer.known(answer.job_id, new.key)
 
@@ -68,7 +69,7 @@ def _next(producer: Producer, parent: Job, job: ImageJob) -> Submission:
     for number in count(1):
         key = f"redo:{parent.id}:{new.fingerprint}:{number}"
         answer = producer.ledger.submit(replace(new, id=job_id_for(key), key=key))
-        if answer.verdict == "OK":
+        if answer.verdict is SubmitVerdict.OK:
             return Submission(answer.job_id, State.QUEUED, duplicate=False)
         known = producer.known(answer.job_id, key)
         if not known.state.is_end:

@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import structlog
 from redis.exceptions import RedisError
@@ -13,6 +13,7 @@ from tasks.step.progress import report_progress
 from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, judge_error, with_jitter
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import BeginVerdict
 from worker.ledger.payments import PaymentIntent
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, SessionNotFound
@@ -53,9 +54,9 @@ def generate(step: Step) -> Commit:
             last_reading="",
         )
         call = f"{job.id}:{job.turn}:{step.lease.fence}"
-        intent = _intend(step, call)
-        if intent.verdict != "OK":
-            return _not_paid(step, intent, call)
+        refused = _refusal(step, _intend(step, call), call)
+        if refused is not None:
+            return refused
         return _send(step, client, session_id, call)
 
 
@@ -73,7 +74,7 @@ def _intend(step: Step, call: str) -> PaymentIntent:
         )
     except RedisError as error:
         log.warning("the intent to pay was not confirmed", error=str(error))
-        return PaymentIntent("NOT_DURABLE")
+        return PaymentIntent(BeginVerdict.NOT_DURABLE)
 
 
 def _left_behind(step: Step) -> Commit:
@@ -86,36 +87,41 @@ def _left_behind(step: Step) -> Commit:
     return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
 
 
-def _not_paid(step: Step, intent: PaymentIntent, call: str) -> Commit:
+def _refusal(step: Step, intent: PaymentIntent, call: str) -> Commit | None:
+    """The end of the step where the message may not be sent; None: it may."""
     settings, job = step.runtime.settings, step.job
     match intent.verdict:
-        case "LOST":
+        case BeginVerdict.OK:
+            return None
+        case BeginVerdict.LOST:
             raise LeaseLostError
-        case "ALREADY":
+        case BeginVerdict.ALREADY:
             return _left_behind(step)
-        case "CANCELLED":
+        case BeginVerdict.CANCELLED:
             return Commit(State.CANCELLED)
-        case "NO_CREDIT":
+        case BeginVerdict.NO_CREDIT:
             price = step.runtime.ledger.account(step.account).price(settings.clip_cost)
             return step.hold_for_credits(f"The account cannot pay about {price:g} credits now.")
-        case "BUDGET":
+        case BeginVerdict.BUDGET:
             batch = step.runtime.ledger.batch(job.batch_id or "")
             return step.hold_for_budget((batch and batch.max_credits) or 0)
-        case "COOLING":
+        case BeginVerdict.COOLING:
             return step.retry_later(intent.wait + with_jitter(SLOT_WAIT))
-        case "NO_BALANCE":
+        case BeginVerdict.NO_BALANCE:
             step.runtime.balance_monitor.read_balance(step.credential())
             return step.retry_later(SLOT_WAIT)
-        case "NOT_DURABLE":
+        case BeginVerdict.NOT_DURABLE:
             step.runtime.payments.release(job.id, step.lease.fence, call, "not_durable")
             return step.retry_later(DURABLE_WAIT, trouble="Redis did not confirm a write to disk.")
-        case "NO_SLOT":
+        case BeginVerdict.NO_SLOT:
             return step.retry_later(with_jitter(SLOT_WAIT))
-        case "SESSION_BUSY" | "SESSION_BLOCKED":
+        case BeginVerdict.SESSION_BUSY | BeginVerdict.SESSION_BLOCKED:
             # It joins the session again, which says whether to wait or to be held.
             return Commit(State.PREPARING, delay=with_jitter(SLOT_WAIT))
-        case verdict:
-            return step.hold(Reason.POISON, f"The ledger refused the message: {verdict}.")
+        case BeginVerdict.CLOSED:
+            return step.hold(Reason.POISON, f"The ledger refused the message: {intent.verdict}.")
+        case _:
+            assert_never(intent.verdict)
 
 
 def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:

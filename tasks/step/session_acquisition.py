@@ -4,12 +4,13 @@ Source: the agenda protocol («One message at a time in a session»); the decisi
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, assert_never
 
 from tasks.step.step import LeaseLostError, Step, with_jitter
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import SessionVerdict
 
 TURN_WAIT: Final = 1.0
 """Seconds between two looks at a session that another job is at work in."""
@@ -26,25 +27,27 @@ def acquire_session(step: Step) -> Step | Commit:
         return step
     joining = ledger.acquire_session(job.id, step.lease.fence)
     match joining.verdict:
-        case "OK":
+        case SessionVerdict.OK:
             return replace(step, job=read_job(joining.record))
-        case "LOST":
+        case SessionVerdict.LOST:
             raise LeaseLostError
-        case "SESSION_BUSY":
+        case SessionVerdict.SESSION_BUSY:
             return step.retry_later(with_jitter(TURN_WAIT))
-        case "NO_PROJECT":
+        case SessionVerdict.NO_PROJECT:
             return step.fail(
                 Reason.BAD_REQUEST,
                 f"The job that it follows, {joining.other}, ended without a project to go on in.",
                 "Submit the image again, with all that is wanted in one prompt.",
             )
-        case _:
+        case SessionVerdict.SESSION_BLOCKED:
             return step.hold(
                 Reason.BLOCKED,
                 f"Its session waits for job {joining.other}.",
                 resume=State.PREPARING,
                 facts={"blocked_by": joining.other},
             )
+        case _:
+            assert_never(joining.verdict)
 
 
 def is_follow_up_edit(step: Step) -> bool:

@@ -26,6 +26,7 @@ from worker.egress.sources import SourceRefused
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job, UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import ClaimVerdict
 from worker.media import MediaRefused
 from worker.nemo.errors import (
     Call,
@@ -280,7 +281,7 @@ def run(job_id: str, stages: Mapping[State, Stage]) -> str:
         runtime.ledger.decline(job_id)
         return "left to another worker"
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
-    if claim.verdict != "OK":
+    if claim.verdict is not ClaimVerdict.OK:
         return claim.verdict.lower()
     fence = int(claim.record["fence"])
     limit = SHORT_STEP_SECONDS

@@ -17,6 +17,7 @@ from worker.accounts.credentials import (
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import ReleaseVerdict
 from worker.ledger.payments import Payments
 from worker.nemo.errors import NemoError, RateLimited, TokenRefused
 
@@ -180,4 +181,4 @@ class BalanceMonitor:
         verdicts = [self._ledger.release(job_id, who=why) for job_id in job_ids[:RELEASED_AT_ONCE]]
         if verdicts:
             log.info("held jobs go on", jobs=len(verdicts), why=why)
-        return verdicts.count("OK")
+        return verdicts.count(ReleaseVerdict.OK)

@@ -13,6 +13,14 @@ from uuid import uuid4
 from worker.faultpoints import around
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument
+from worker.ledger.model.verdicts import (
+    CancelVerdict,
+    ClaimVerdict,
+    ReleaseVerdict,
+    RetryVerdict,
+    SessionVerdict,
+    SubmitVerdict,
+)
 from worker.ledger.pages import PAGE_SIZE, pages
 from worker.ledger.reader import Reader
 
@@ -29,7 +37,7 @@ DECLINES_PER_LEASE: Final = 16
 class Claim:
     """The answer to a claim: OK with the record, or why not."""
 
-    verdict: str  # OK, BUSY, EARLY, GONE, POISON, UNREADABLE
+    verdict: ClaimVerdict
     record: Mapping[str, str]
 
 
@@ -37,7 +45,7 @@ class Claim:
 class SessionAcquisition:
     """The answer to a job that joins a session: OK with its record, or why not and who is meant."""
 
-    verdict: str  # OK, LOST, SESSION_BUSY, SESSION_BLOCKED, NO_PROJECT
+    verdict: SessionVerdict
     other: str = ""
     record: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,7 +72,7 @@ class Ledger(Reader):
     def submit(self, job: NewJob) -> SubmitResult:
         """Write one job as queued, or find the one that its key names."""
         verdict, job_id = self.scripts.run("submit", as_argument([job]))
-        return SubmitResult(verdict, job_id)
+        return SubmitResult(SubmitVerdict(verdict), job_id)
 
     def submit_many(self, jobs: Iterable[NewJob]) -> list[SubmitResult]:
         """Write many jobs, a page in one run of the script."""
@@ -77,7 +85,10 @@ class Ledger(Reader):
         while the server writes.
         """
         for flat in self.scripts.run_pipelined("submit", ([as_argument(page)] for page in jobs)):
-            yield [SubmitResult(*flat[at : at + 2]) for at in range(0, len(flat), 2)]
+            yield [
+                SubmitResult(SubmitVerdict(verdict), job_id)
+                for verdict, job_id in zip(flat[::2], flat[1::2], strict=True)
+            ]
 
     def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
         """Make a batch record, if it is new. ``source`` says where its manifest lies."""
@@ -159,7 +170,7 @@ class Ledger(Reader):
             "claim", job_id, owner, nonce, self.lease_ms, LEASE_MARGIN_MS, put_off
         )
         flat = reply[1] if len(reply) > 1 else []
-        return Claim(reply[0], dict(zip(flat[::2], flat[1::2], strict=True)))
+        return Claim(ClaimVerdict(reply[0]), dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def decline(self, job_id: str) -> str:
         """Let a job that was handed to a worker in vain come up again soon: OK, GONE or BUSY."""
@@ -204,11 +215,11 @@ class Ledger(Reader):
     def acquire_session(self, job_id: str, fence: int) -> SessionAcquisition:
         """Bring a job into the session that it is to work in, and take the session for it."""
         reply = self.scripts.run("acquire_session", job_id, fence)
-        if reply[0] == "OK":
-            return SessionAcquisition(
-                "OK", record=dict(zip(reply[1][::2], reply[1][1::2], strict=True))
-            )
-        return SessionAcquisition(reply[0], other=reply[1] if len(reply) > 1 else "")
+        verdict = SessionVerdict(reply[0])
+        if verdict is SessionVerdict.OK:
+            record = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
+            return SessionAcquisition(verdict, record=record)
+        return SessionAcquisition(verdict, other=reply[1] if len(reply) > 1 else "")
 
     def share_session(self, job_id: str, fence: int) -> bool:
         """Make the job's session its batch's. False: the lease is lost."""
@@ -216,17 +227,19 @@ class Ledger(Reader):
 
     # --- people ------------------------------------------------------------------------------
 
-    def cancel(self, job_id: str) -> str:
-        """Ask for the end of a job: CANCELLED, REQUESTED, ENDED, GONE or UNREADABLE."""
+    def cancel(self, job_id: str) -> CancelVerdict:
+        """Cancel a job, or request that it is cancelled once its step has ended."""
         return self.cancel_many([job_id])[0]
 
-    def cancel_many(self, job_ids: Iterable[str]) -> list[str]:
+    def cancel_many(self, job_ids: Iterable[str]) -> list[CancelVerdict]:
         """As ``cancel``, of many jobs, a page in one run of the script."""
         return [
-            str(verdict) for page in pages(job_ids) for verdict in self.scripts.run("cancel", *page)
+            CancelVerdict(verdict)
+            for page in pages(job_ids)
+            for verdict in self.scripts.run("cancel", *page)
         ]
 
-    def cancel_waiting(self, batch_id: str) -> Iterator[str]:
+    def cancel_waiting(self, batch_id: str) -> Iterator[CancelVerdict]:
         """As ``cancel``, of the jobs that wait in a batch's flows, whatever their number."""
         for priority in PRIORITIES:
             flow = f"{batch_id}:{priority}"
@@ -236,32 +249,30 @@ class Ledger(Reader):
                 if not verdicts:
                     break
                 left -= len(verdicts)
-                yield from verdicts
+                yield from map(CancelVerdict, verdicts)
 
-    def release(self, job_id: str, *, mode: str = "", who: str = "") -> str:
-        """Let a held job go on, or one that had been set aside and can be read now.
+    def release(self, job_id: str, *, mode: str = "", who: str = "") -> ReleaseVerdict:
+        """Let a held job go on, or one that had been set aside and can be read now."""
+        return ReleaseVerdict(self.scripts.run("release", job_id, mode, who))
 
-        Returns:
-            OK, NOT_HELD, NEEDS_CHOICE, REFUSED, GONE or UNREADABLE.
-        """
-        return str(self.scripts.run("release", job_id, mode, who))
-
-    def release_many(self, job_ids: Iterable[str], *, mode: str = "", who: str = "") -> list[str]:
+    def release_many(
+        self, job_ids: Iterable[str], *, mode: str = "", who: str = ""
+    ) -> list[ReleaseVerdict]:
         """As ``release``, of many jobs, a page in one round trip."""
         return [
-            str(verdict)
+            ReleaseVerdict(verdict)
             for page in pages(job_ids)
             for verdict in self.scripts.run_many("release", [(id_, mode, who) for id_ in page])
         ]
 
-    def retry(self, job_id: str) -> str:
-        """Let a failed job go on: OK, NOT_FAILED, GONE or UNREADABLE."""
-        return str(self.scripts.run("retry", job_id))
+    def retry(self, job_id: str) -> RetryVerdict:
+        """Continue a failed job at the first step that is missing."""
+        return RetryVerdict(self.scripts.run("retry", job_id))
 
-    def retry_many(self, job_ids: Iterable[str]) -> list[str]:
+    def retry_many(self, job_ids: Iterable[str]) -> list[RetryVerdict]:
         """As ``retry``, of many jobs, a page in one round trip."""
         return [
-            str(verdict)
+            RetryVerdict(verdict)
             for page in pages(job_ids)
             for verdict in self.scripts.run_many("retry", [(job_id,) for job_id in page])
         ]

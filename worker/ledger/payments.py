@@ -10,6 +10,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from worker.faultpoints import around
 from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
+from worker.ledger.model.verdicts import BeginVerdict
 
 FSYNC_WAIT_MS: Final = 2000
 """How long one local fsync may take to be confirmed; below the client's socket time-out."""
@@ -19,7 +20,7 @@ FSYNC_WAIT_MS: Final = 2000
 class PaymentIntent:
     """The answer to an intent to pay. Only ``OK`` allows the message to be sent."""
 
-    verdict: str  # OK, NOT_DURABLE, or a refusal of begin_paid
+    verdict: BeginVerdict
     wait: float = 0.0  # seconds an account still cools down
 
 
@@ -45,11 +46,11 @@ class Payments:
             reply, synced = self._execute("EVALSHA", sha, arguments)
         except NoScriptError:
             reply, synced = self._execute("EVAL", scripts.text("begin_paid"), arguments)
-        verdict = str(reply[0])
-        if verdict == "COOLING":
+        verdict = BeginVerdict(reply[0])
+        if verdict is BeginVerdict.COOLING:
             return PaymentIntent(verdict, wait=int(reply[1]) / 1000)
-        if verdict == "OK" and not synced:
-            return PaymentIntent("NOT_DURABLE")
+        if verdict is BeginVerdict.OK and not synced:
+            return PaymentIntent(BeginVerdict.NOT_DURABLE)
         return PaymentIntent(verdict)
 
     def _execute(self, command: str, script: str, arguments: list[Any]) -> tuple[list[Any], bool]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from worker.ledger.model.verdicts import SubmitVerdict
+
 _json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -40,9 +42,9 @@ SINGLE: Final = "single"
 
 @dataclass(frozen=True, slots=True)
 class SubmitResult:
-    """The answer to a submission: ``verdict`` is OK, DUPLICATE or CONFLICT."""
+    """The answer to a submission: the verdict, and the id of the new or the known job."""
 
-    verdict: str
+    verdict: SubmitVerdict
     job_id: str
 
 

@@ -11,6 +11,7 @@ from worker.ledger.clip_names import reserve_name
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.model.verdicts import CancelVerdict
 from worker.runtime.retention import count_expired, prune
 from worker.storage.store import Store, StoreError
 
@@ -127,7 +128,10 @@ def test_more_than_a_page_goes_past_what_stays(house: House) -> None:
     house.ledger.submit_many(
         NewJob(id=f"j-{n}", payload={}, fingerprint="f", key=f"k-{n}") for n in range(1200)
     )
-    assert house.ledger.cancel_many(f"j-{n}" for n in range(1200)).count("CANCELLED") == 1200
+    assert (
+        house.ledger.cancel_many(f"j-{n}" for n in range(1200)).count(CancelVerdict.CANCELLED)
+        == 1200
+    )
     house.redis.delete("outbox:{t}")
     house.later(31 * DAY)
     assert pruned(house) == (1200, 0)

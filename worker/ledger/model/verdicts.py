@@ -1,0 +1,80 @@
+"""The answers of the ledger's scripts, as closed sets."""
+
+from enum import StrEnum
+
+
+class SubmitVerdict(StrEnum):
+    """What became of a submitted job."""
+
+    OK = "OK"  # written as queued
+    DUPLICATE = "DUPLICATE"  # its key or id exists with the same payload
+    CONFLICT = "CONFLICT"  # its key exists with another payload
+
+
+class ClaimVerdict(StrEnum):
+    """Whether a worker became the owner of a job."""
+
+    OK = "OK"
+    BUSY = "BUSY"  # another owner's lease is running
+    EARLY = "EARLY"  # not due yet, or another suspect of crashes is running
+    GONE = "GONE"  # no such job, or it is not running
+    POISON = "POISON"  # too many workers died during its steps: it is held now
+    UNREADABLE = "UNREADABLE"
+
+
+class BeginVerdict(StrEnum):
+    """Whether a paid message may be sent."""
+
+    OK = "OK"
+    NOT_DURABLE = "NOT_DURABLE"  # written, but not confirmed on disk
+    LOST = "LOST"  # the caller does not own the job
+    CANCELLED = "CANCELLED"  # cancellation was requested
+    ALREADY = "ALREADY"  # this turn has a message
+    CLOSED = "CLOSED"  # the turn before it does not allow another one
+    NO_BALANCE = "NO_BALANCE"  # the account's balance was never read
+    NO_CREDIT = "NO_CREDIT"  # the account cannot pay for it
+    BUDGET = "BUDGET"  # the batch may not spend that much
+    COOLING = "COOLING"  # the account pauses after a 429
+    NO_SLOT = "NO_SLOT"  # the account's messages in flight are at their limit
+    SESSION_BUSY = "SESSION_BUSY"  # another job is working in the session
+    SESSION_BLOCKED = "SESSION_BLOCKED"  # another job is held over a message in the session
+
+
+class SessionVerdict(StrEnum):
+    """Whether a job acquired the session that it shares with others."""
+
+    OK = "OK"
+    LOST = "LOST"  # the caller does not own the job
+    SESSION_BUSY = "SESSION_BUSY"  # another job is working in it, or is next
+    SESSION_BLOCKED = "SESSION_BLOCKED"  # the job to wait for is held or queued
+    NO_PROJECT = "NO_PROJECT"  # the job that it follows ended without a session
+
+
+class CancelVerdict(StrEnum):
+    """What a request to cancel a job did."""
+
+    CANCELLED = "CANCELLED"
+    REQUESTED = "REQUESTED"  # noted: its step is running, or it has paid
+    ENDED = "ENDED"
+    GONE = "GONE"
+    UNREADABLE = "UNREADABLE"
+
+
+class ReleaseVerdict(StrEnum):
+    """What a request to release a held job did."""
+
+    OK = "OK"
+    NOT_HELD = "NOT_HELD"
+    NEEDS_CHOICE = "NEEDS_CHOICE"  # its message's outcome is unknown: somebody must decide
+    REFUSED = "REFUSED"  # the decision does not fit the reason of the hold
+    GONE = "GONE"
+    UNREADABLE = "UNREADABLE"
+
+
+class RetryVerdict(StrEnum):
+    """What a request to retry a failed job did."""
+
+    OK = "OK"
+    NOT_FAILED = "NOT_FAILED"
+    GONE = "GONE"
+    UNREADABLE = "UNREADABLE"
