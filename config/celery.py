@@ -24,11 +24,11 @@ def wakeup_queue(namespace: str) -> str:
 
 def celery_config(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the Celery app."""
-    wakeups = wakeup_queue(settings.namespace)
+    wakeups = wakeup_queue(settings.redis.namespace)
     # Without time-outs and health checks a half-open connection stops a worker for good. Kombu
     # looks for one at every interval of the health check, and gives it up after another.
-    patience = settings.redis_patience
-    connecting = settings.redis_connect_patience
+    patience = settings.redis_timeout
+    connecting = settings.redis_connect_timeout
     transport = {
         "ack_emulation": False,
         "socket_timeout": patience,
@@ -38,8 +38,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "queue_order_strategy": "round_robin",
     }
     return {
-        "broker_url": settings.broker.get_secret_value(),
-        "result_backend": settings.redis_url.get_secret_value(),
+        "broker_url": settings.redis.broker.get_secret_value(),
+        "result_backend": settings.redis.url.get_secret_value(),
         "broker_transport_options": transport,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -49,7 +49,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "redis_socket_connect_timeout": connecting,
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": patience,
-        "result_expires": timedelta(days=settings.result_days),
+        "result_expires": timedelta(days=settings.retention.result_days),
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
@@ -59,7 +59,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         "task_send_sent_event": True,
         "worker_send_task_events": True,
-        "worker_concurrency": settings.concurrency,
+        "worker_concurrency": settings.limits.concurrency,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

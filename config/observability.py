@@ -56,13 +56,13 @@ def configure_logging(settings: Settings) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 redact_event,
-                _renderer(settings.log_format),
+                _renderer(settings.operations.log_format),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(settings.operations.log_level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
@@ -83,11 +83,11 @@ def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
     Returns:
         Whether Sentry is on.
     """
-    if settings.sentry_dsn is None:
+    if settings.operations.sentry_dsn is None:
         return False
     learn(settings)
     sentry_sdk.init(
-        dsn=settings.sentry_dsn.get_secret_value(),
+        dsn=settings.operations.sentry_dsn.get_secret_value(),
         transport=transport,
         # Personal data stays off: that is what an unset `send_default_pii` means, and naming the
         # option is deprecated. Naming its successor would switch the event scrubber off.

@@ -67,9 +67,9 @@ def learn(settings: Settings) -> None:
 
 
 def _secrets(settings: Settings) -> Iterable[str]:
-    for secret in settings.tokens:
+    for secret in settings.api.tokens:
         yield secret.get_secret_value()
-    for url in (settings.redis_url, settings.broker):
+    for url in (settings.redis.url, settings.redis.broker):
         password = _password(url)
         # A shorter one would blot out ordinary words; inside its URL it is found by form.
         if len(password) >= _SHORTEST_PASSWORD:

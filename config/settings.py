@@ -1,254 +1,282 @@
-"""Every knob of the service, typed, bounded and described, read from the environment.
+"""All settings of the service: typed, bounded, described, and read from the environment.
 
-All durations are seconds and take fractions. A ``.env`` file in the working directory is read
-too; the environment wins over it.
+Settings are grouped by topic; a group changes no variable's name. Durations are in seconds and
+accept fractions. The working directory's ``.env`` file is read too; the environment has precedence.
 """
 
 import base64
-import re
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from dotenv import dotenv_values
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
-MIN_KEY: Final = 24
-MAX_KEY: Final = 64
-"""Bytes of a key for webhooks, as the Standard Webhooks specification has it."""
+from config.clip_name_template import check_template
 
-Seconds = Annotated[float, Field(gt=0)]
-
-CLIP_NAME_PLACE: Final = re.compile(r"\{(?P<field>[a-z_]+|data\.[^{}:]+)(?::0(?P<width>[1-9]))?\}")
-"""A place in the template of a clip's name: ``{row}``, ``{row:04}``, ``{data.COLUMN}``."""
-CLIP_NAME_FIELDS: Final = ("row", "image", "key", "job_id", "batch", "prompt")
-"""What a place may name, besides the caller's own columns."""
+MIN_WEBHOOK_KEY_BYTES: Final = 24
+MAX_WEBHOOK_KEY_BYTES: Final = 64
+"""Bounds of the signing key's size, from the Standard Webhooks specification."""
+MIN_REDIS_TIMEOUT: Final = 3.0
+MAX_REDIS_TIMEOUT: Final = 10.0
+MAX_REDIS_CONNECT_TIMEOUT: Final = 5.0
 
 
-def _words(value: object) -> object:
-    """Read ``"a, b"`` as ``["a", "b"]``; anything that is not a string is left to pydantic."""
+def _split_at_commas(value: object) -> object:
+    """Split ``"a, b"`` into ``["a", "b"]``; return anything but a string unchanged."""
     if isinstance(value, str):
         return [word.strip() for word in value.split(",") if word.strip()]
     return value
 
 
-SHORTEST_PATIENCE: Final = 3.0
-LONGEST_PATIENCE: Final = 10.0
-"""Bounds of the wait for an answer of Redis, in seconds."""
-LONGEST_CONNECTING: Final = 5.0
-"""The longest wait for a connection to it, in seconds."""
+def _empty_to_none(value: object) -> object:
+    return None if value == "" else value
 
 
-class Settings(BaseSettings):
-    """The settings of one process. Immutable; tokens and secrets are never shown by ``repr``."""
+Seconds = Annotated[float, Field(gt=0)]
+CommaSeparated = BeforeValidator(_split_at_commas)
+NoneIfEmpty = BeforeValidator(_empty_to_none)
 
-    model_config = SettingsConfigDict(
-        env_prefix="REELQUEUE_",
-        env_file=".env",
-        extra="ignore",
-        frozen=True,
+
+class _Group(BaseModel):
+    """A group of settings. Each is read from ``REELQUEUE_<NAME>`` unless it names its variable."""
+
+    model_config = ConfigDict(
+        alias_generator=AliasGenerator(validation_alias=lambda name: f"REELQUEUE_{name.upper()}"),
         populate_by_name=True,
+        frozen=True,
         validate_default=True,
         hide_input_in_errors=True,
     )
 
-    # --- the video API -------------------------------------------------------------------
-    api_url: str = Field(
-        "https://mega-api-prod.nemovideo.ai",
-        validation_alias=AliasChoices("NEMO_API_URL", "api_url"),
-        description="Base URL of the video API.",
-    )
-    web_url: str = Field(
-        "https://nemovideo.com",
-        validation_alias=AliasChoices("NEMO_WEB_URL", "web_url"),
-        description="Base URL of the links for people: claim, register.",
-    )
-    tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (),
-        validation_alias=AliasChoices("NEMO_TOKEN", "tokens"),
-        description="Registered tokens, comma-separated; none: one anonymous token is asked for.",
-    )
-    client_id: str | None = Field(
-        None,
-        validation_alias=AliasChoices("NEMO_CLIENT_ID", "client_id"),
-        description="Client id (a UUID) of the anonymous token; none: made once and kept in Redis.",
-    )
-    skill_platform: str | None = Field(
-        None,
-        validation_alias=AliasChoices("SKILL_SOURCE", "skill_platform"),
-        description="Value of X-Skill-Platform; none: read off the install path.",
-    )
-    skill_version: str = Field(
-        "1.0.0",
-        validation_alias=AliasChoices("SKILL_VERSION", "skill_version"),
-        description="Value of X-Skill-Version.",
-    )
 
-    # --- Redis -----------------------------------------------------------------------------
-    redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"),
-        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
-        description="Where the job records and the results live (redis:// or rediss://).",
-    )
-    broker_url: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("BROKER_URL", "broker_url"),
-        description="Where the Celery queues live; none: the same as REDIS_URL.",
-    )
-    namespace: str = Field(
-        "rq", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="Prefix of all keys in Redis."
-    )
+class ApiSettings(_Group):
+    """Video API."""
 
-    # --- media -------------------------------------------------------------------------------
-    media_url: str = Field(
-        default_factory=lambda: Path("var/media").absolute().as_uri(),
-        description="Store of the source images (any fsspec URL).",
+    url: str = Field("https://mega-api-prod.nemovideo.ai", validation_alias="NEMO_API_URL")
+    """Base URL of the video API."""
+    web_url: str = Field("https://nemovideo.com", validation_alias="NEMO_WEB_URL")
+    """Base URL of the web pages where users claim a session or register."""
+    tokens: Annotated[tuple[SecretStr, ...], CommaSeparated] = Field(
+        (), validation_alias="NEMO_TOKEN"
     )
-    output_url: str = Field(
-        default_factory=lambda: Path("var/output").absolute().as_uri(),
-        description="Store of the finished clips (any fsspec URL).",
-    )
-    clip_name: str = Field(
-        "{row}-{image}",
-        min_length=1,
-        max_length=200,
-        description="Template of the clips' names: row, image, key, job_id, batch, prompt, data.*",
-    )
-    media_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folders from which other services may name files by path."
-    )
-    private_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Hosts in private ranges that images, clips and webhooks may reach."
-    )
+    """Access tokens of registered accounts, comma-separated. If unset, the workers request one
+    anonymous token, which pays for one clip."""
+    client_id: str | None = Field(None, validation_alias="NEMO_CLIENT_ID")
+    """Client ID (a UUID) for the anonymous token. If unset, one is generated and kept in Redis."""
+    skill_platform: str | None = Field(None, validation_alias="SKILL_SOURCE")
+    """Value of the X-Skill-Platform header. If unset, it is derived from the install path."""
+    skill_version: str = Field("1.0.0", validation_alias="SKILL_VERSION")
+    """Value of the X-Skill-Version header."""
+    clip_cost: int = Field(100, ge=1)
+    """First estimate of the price of a clip, in credits."""
 
-    # --- webhooks ----------------------------------------------------------------------------
-    webhook_secret: SecretStr | None = Field(
-        None,
-        description="Secret that webhooks are signed with, whsec_…; none: no webhooks are sent.",
-    )
-
-    # --- work --------------------------------------------------------------------------------
-    concurrency: int = Field(1000, ge=1, description="Slots of one worker process.")
-    account_in_flight: int = Field(50, ge=1, description="The most messages at once for a token.")
-    clip_cost: int = Field(100, ge=1, description="First estimate of a clip's price, in credits.")
-    balance_seconds: Seconds = Field(60, description="How often the balance is read.")
-    wakeup_cap: int = Field(
-        500,
-        ge=1,
-        validation_alias=AliasChoices("REELQUEUE_WAKEUP_CAP", "REELQUEUE_HINT_CAP", "wakeup_cap"),
-        description="Maximum number of wake-up messages in the Celery queue.",
-    )
-    result_days: float = Field(30, gt=0, description="How long finished records are kept, in days.")
-    tombstone_days: float | None = Field(
-        None, gt=0, description="How long a pruned job's key stays known, in days; none: for good."
-    )
-
-    # --- timing --------------------------------------------------------------------------------
-    render_poll_seconds: Seconds = Field(30, description="Between two looks at a render.")
-    render_max_polls: int = Field(10, ge=1, description="Looks at one render before it is slow.")
-    stream_timeout_seconds: Seconds = Field(900, description="The longest one message may run.")
-    stream_idle_seconds: Seconds = Field(600, description="The longest run of only heartbeats.")
-    still_working_seconds: Seconds = Field(120, description="Between two «still working» notes.")
-    settle_first_seconds: Seconds = Field(30, description="From a broken stream to a first look.")
-    settle_seconds: Seconds = Field(60, description="Between two looks after a broken stream.")
-    settle_checks: int = Field(5, ge=2, description="Unchanged looks before an outcome is unknown.")
-    rate_limit_seconds: Seconds = Field(30, description="Cool-down after a 429 without a date.")
-    lease_seconds: Seconds = Field(30, description="How long a worker owns a job unless it beats.")
-    tick_seconds: Seconds = Field(0.5, description="Between two rounds of the ticker.")
-
-    # --- operating -----------------------------------------------------------------------------
-    sentry_dsn: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("SENTRY_DSN", "sentry_dsn"),
-        description="Sentry project; none: Sentry is off.",
-    )
-    log_format: Literal["console", "json"] = Field("console", description="Form of a log line.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severe line that is written."
-    )
-    metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of a worker's metrics; none: they are not served."
-    )
-    metrics_host: str = Field(
-        "127.0.0.1", min_length=1, description="Address that the metrics are served on: no login."
-    )
-
-    @field_validator("tokens", "media_roots", "private_hosts", mode="before")
+    @field_validator("url", "web_url")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return _words(value)
-
-    @field_validator("tombstone_days", "metrics_port", mode="before")
-    @classmethod
-    def _none_if_empty(cls, value: object) -> object:
-        return None if value == "" else value
-
-    @field_validator("api_url", "web_url")
-    @classmethod
-    def _no_trailing_slash(cls, value: str) -> str:
+    def _remove_trailing_slash(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
+
+class RedisSettings(_Group):
+    """Redis."""
+
+    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL")
+    """Redis server of the job records and results: redis:// or
+    rediss://user:password@host:port/db."""
+    broker_url: SecretStr | None = Field(None, validation_alias="BROKER_URL")
+    """Redis server of the Celery queues. If unset, the same as REDIS_URL."""
+    namespace: str = Field("rq", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
+    """Prefix of all keys in Redis."""
+
+    @property
+    def broker(self) -> SecretStr:
+        """The URL of the broker: ``BROKER_URL``, or else ``REDIS_URL``."""
+        return self.broker_url or self.url
+
+
+class StorageSettings(_Group):
+    """Storage of images and clips."""
+
+    media_url: str = Field(default_factory=lambda: Path("var/media").absolute().as_uri())
+    """Store of the source images: any fsspec URL. If unset, var/media in the working directory."""
+    output_url: str = Field(default_factory=lambda: Path("var/output").absolute().as_uri())
+    """Store of the clips: any fsspec URL. If unset, var/output in the working directory."""
+    clip_name: str = Field("{row}-{image}", min_length=1, max_length=200)
+    """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {prompt},
+    {data.COLUMN}; {row:04} has leading zeros."""
+    media_roots: Annotated[tuple[Path, ...], CommaSeparated] = ()
+    """Folders from which other services may name files by path, comma-separated."""
+
+    @field_validator("clip_name")
+    @classmethod
+    def _check_clip_name(cls, value: str) -> str:
+        check_template(value)
+        return value
+
+
+class EgressSettings(_Group):
+    """Requests to other hosts than the video API."""
+
+    private_hosts: Annotated[tuple[str, ...], CommaSeparated] = ()
+    """Hosts in private address ranges that images, clips and webhooks may use, comma-separated."""
+    webhook_secret: SecretStr | None = None
+    """Secret that signs webhooks: whsec_ and the base64 of 24 to 64 random bytes. If unset, a
+    payload with a webhook is refused."""
+
     @field_validator("webhook_secret")
     @classmethod
-    def _signing_key(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             text = value.get_secret_value()
             try:
-                key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+                size = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
             except ValueError:
-                key = b""
-            if not text.startswith("whsec_") or not MIN_KEY <= len(key) <= MAX_KEY:
+                size = 0
+            size_is_right = MIN_WEBHOOK_KEY_BYTES <= size <= MAX_WEBHOOK_KEY_BYTES
+            if not (text.startswith("whsec_") and size_is_right):
                 raise ValueError(
                     "REELQUEUE_WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes"
                 )
         return value
 
-    @field_validator("clip_name")
-    @classmethod
-    def _known_places(cls, value: str) -> str:
-        for place in CLIP_NAME_PLACE.finditer(value):
-            field = place["field"]
-            if field not in CLIP_NAME_FIELDS and not field.startswith("data."):
-                raise ValueError(f"there is no {{{field}}}: use {', '.join(CLIP_NAME_FIELDS)}")
-        if re.search(r"[{}/\\]", CLIP_NAME_PLACE.sub("", value)):
-            raise ValueError("holds a brace without its other half, or a slash")
-        return value
+
+class LimitSettings(_Group):
+    """Limits of concurrent work."""
+
+    concurrency: int = Field(1000, ge=1)
+    """Slots of one worker process."""
+    account_in_flight: int = Field(50, ge=1)
+    """Maximum number of messages in flight for one token."""
+    wakeup_cap: int = Field(
+        500, ge=1, validation_alias=AliasChoices("REELQUEUE_WAKEUP_CAP", "REELQUEUE_HINT_CAP")
+    )
+    """Maximum number of wake-up messages in the Celery queue. The old name, REELQUEUE_HINT_CAP,
+    is still read."""
+
+
+class RetentionSettings(_Group):
+    """Retention of records."""
+
+    result_days: float = Field(30, gt=0)
+    """How long finished records are kept, in days."""
+    tombstone_days: Annotated[float | None, NoneIfEmpty] = Field(None, gt=0)
+    """How long the key of a pruned job is remembered, in days; afterwards the same key is paid
+    again. If unset, forever."""
+
+
+class TimingSettings(_Group):
+    """Intervals, time limits and numbers of checks."""
+
+    balance_seconds: Seconds = 60
+    """Interval of the balance checks."""
+    render_poll_seconds: Seconds = 30
+    """Interval of the polls of a render."""
+    render_max_polls: int = Field(10, ge=1)
+    """Polls of one render before its job is held as render_slow."""
+    stream_timeout_seconds: Seconds = 900
+    """Maximum duration of one message's stream."""
+    stream_idle_seconds: Seconds = 600
+    """Maximum time that a stream may send only heartbeats."""
+    still_working_seconds: Seconds = 120
+    """Interval of the "still working" notes while a stream is read."""
+    settle_first_seconds: Seconds = 30
+    """Delay of the first check after a broken stream."""
+    settle_seconds: Seconds = 60
+    """Interval of the further checks after a broken stream."""
+    settle_checks: int = Field(5, ge=2)
+    """Checks without a change before an outcome is unknown."""
+    rate_limit_seconds: Seconds = 30
+    """Cool-down of an account after a 429 response without Retry-After."""
+    lease_seconds: Seconds = 30
+    """How long a worker owns a job without a heartbeat."""
+    tick_seconds: Seconds = 0.5
+    """Interval of the ticker. At most a quarter of REELQUEUE_LEASE_SECONDS."""
 
     @model_validator(mode="after")
-    def _tick_within_the_lease(self) -> Self:
-        # The ticker reads a pause of half a lease as an outage, and gives every owner grace.
+    def _check_tick_against_lease(self) -> Self:
+        # The ticker takes a pause of half a lease for an outage, and extends all leases after it.
         if self.tick_seconds * 4 > self.lease_seconds:
             raise ValueError(
                 "REELQUEUE_TICK_SECONDS must be at most a quarter of REELQUEUE_LEASE_SECONDS"
             )
         return self
 
-    @property
-    def broker(self) -> SecretStr:
-        """The broker's URL: ``BROKER_URL``, else ``REDIS_URL``."""
-        return self.broker_url or self.redis_url
+
+class OperationsSettings(_Group):
+    """Logs, error reports and metrics."""
+
+    sentry_dsn: SecretStr | None = Field(None, validation_alias="SENTRY_DSN")
+    """DSN of the Sentry project. If unset, Sentry is off."""
+    log_format: Literal["console", "json"] = "console"
+    """Format of the log lines: console or json."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged: debug, info, warning or error."""
+    metrics_port: Annotated[int | None, NoneIfEmpty] = Field(None, ge=1, le=65535)
+    """Port on which a worker serves its metrics for Prometheus. If unset, metrics are not
+    served."""
+    metrics_host: str = Field("127.0.0.1", min_length=1)
+    """Address on which metrics are served, without a login. Set 0.0.0.0 for a Prometheus on
+    another host."""
+
+
+class Settings(BaseModel):
+    """The settings of one process. Immutable; ``repr`` shows no token, password or secret."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    egress: EgressSettings = Field(default_factory=EgressSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    timing: TimingSettings = Field(default_factory=TimingSettings)
+    operations: OperationsSettings = Field(default_factory=OperationsSettings)
 
     @property
-    def redis_patience(self) -> float:
-        """Seconds of silence after which a connection to Redis counts as dead.
+    def redis_timeout(self) -> float:
+        """Seconds without an answer after which a connection to Redis is given up.
 
-        A third of a lease: a beat that met a dead connection can go out anew before the lease ends.
+        At most a third of a lease, so that a heartbeat can be repeated on a new connection before
+        the lease ends.
         """
-        return min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, self.lease_seconds / 3))
+        return min(MAX_REDIS_TIMEOUT, max(MIN_REDIS_TIMEOUT, self.timing.lease_seconds / 3))
 
     @property
-    def redis_connect_patience(self) -> float:
-        """Seconds that a connection to Redis may take to be made."""
-        return min(LONGEST_CONNECTING, self.redis_patience)
+    def redis_connect_timeout(self) -> float:
+        """Seconds that connecting to Redis may take."""
+        return min(MAX_REDIS_CONNECT_TIMEOUT, self.redis_timeout)
 
 
-@lru_cache(maxsize=1)
-def get_settings() -> Settings:
-    """Read the settings once a process.
+def read_settings(env_file: str = ".env") -> Settings:
+    """Read the settings from the environment and, for what it does not set, from a file.
 
     Raises:
         pydantic.ValidationError: A value is out of its bounds; the message names the variable.
     """
-    return Settings()
+    variables = {**dotenv_values(env_file), **os.environ}
+    by_name = {name.upper(): value for name, value in variables.items()}
+    return Settings.model_validate(dict.fromkeys(Settings.model_fields, by_name))
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, read at the first call.
+
+    Raises:
+        pydantic.ValidationError: As `read_settings`.
+    """
+    return read_settings()

@@ -37,7 +37,7 @@ def _child(**_: Any) -> None:  # noqa: ANN401 - celery's signature
     get_runtime.cache_clear()
     runtime = get_runtime()
     PeriodicThread(
-        "heartbeat", runtime.settings.lease_seconds / 3, runtime.leases.heartbeat
+        "heartbeat", runtime.settings.timing.lease_seconds / 3, runtime.leases.heartbeat
     ).start()
 
 

@@ -29,8 +29,8 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
         with producer.redis_errors():
             yield from check_durability(producer.ledger)
     yield _broker(producer.settings)
-    yield _store("media store", producer.settings.media_url, producer.media.check)
-    yield _store("output store", producer.settings.output_url, producer.output.check)
+    yield _store("media store", producer.settings.storage.media_url, producer.media.check)
+    yield _store("output store", producer.settings.storage.output_url, producer.output.check)
     if redis.ok:
         with producer.redis_errors():
             yield _workers(producer)
@@ -50,7 +50,7 @@ def _redis(producer: Producer) -> CheckResult:
 
 
 def _broker(settings: Settings) -> CheckResult:
-    url = settings.broker.get_secret_value()
+    url = settings.redis.broker.get_secret_value()
     remedy = "Start the broker (`reelqueue valkey`), or set BROKER_URL."
     try:
         with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as broker:
@@ -119,22 +119,22 @@ def _records(producer: Producer) -> CheckResult:
 def _api(settings: Settings) -> CheckResult:
     """Any answer will do, a refusal included: the question is only who answers."""
     try:
-        status = httpx.get(settings.api_url, timeout=API_SECONDS).status_code
+        status = httpx.get(settings.api.url, timeout=API_SECONDS).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return CheckResult(
             "video API",
             ok=False,
-            found=f"{settings.api_url} does not answer ({type(error).__name__})",
+            found=f"{settings.api.url} does not answer ({type(error).__name__})",
             remedy="See that this machine reaches it, or set NEMO_API_URL (`reelqueue sandbox` "
             "starts a local stand-in).",
         )
-    return CheckResult("video API", ok=True, found=f"{settings.api_url} answers (HTTP {status})")
+    return CheckResult("video API", ok=True, found=f"{settings.api.url} answers (HTTP {status})")
 
 
 def _token(settings: Settings) -> CheckResult:
     """Not having one is no fault, but its limits are good to know."""
-    if settings.tokens:
-        return CheckResult("token", ok=True, found=f"{len(settings.tokens)} configured")
+    if settings.api.tokens:
+        return CheckResult("token", ok=True, found=f"{len(settings.api.tokens)} configured")
     return CheckResult(
         "token",
         ok=True,

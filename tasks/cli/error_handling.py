@@ -88,5 +88,6 @@ def exit_with_error(message: str, code: ExitCode) -> None:
 
 def _settings_errors(error: ValidationError) -> str:
     return " ".join(
-        f"{'.'.join(map(str, found['loc']))}: {found['msg']}." for found in error.errors()
+        f"{found['loc'][-1]}: {found['msg'].removeprefix('Value error, ')}."
+        for found in error.errors()
     )

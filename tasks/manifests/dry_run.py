@@ -152,6 +152,6 @@ def _estimate_seconds(
 
 
 def _suggestions(producer: Producer, jobs: int, tally: _Tally) -> Iterator[str]:
-    if jobs > 1 and not producer.settings.tokens:
+    if jobs > 1 and not producer.settings.api.tokens:
         yield "NEMO_TOKEN is not set: an anonymous token has 100 credits, about one clip."
     yield from tally.seen.suggestions()

@@ -81,11 +81,11 @@ def _try_again(hooks: Webhooks, hook: WebhookMessage, error: WebhookDeliveryErro
 
 
 def _post(runtime: Runtime, hook: WebhookMessage, body: bytes) -> None:
-    secret = runtime.settings.webhook_secret
+    secret = runtime.settings.egress.webhook_secret
     if secret is None:
         raise WebhookDeliveryError("the workers have no REELQUEUE_WEBHOOK_SECRET to sign it with")
     headers = signature_headers(secret, hook.name, int(time.time()), body)
-    send(hook.url, headers, body, private_hosts=runtime.settings.private_hosts)
+    send(hook.url, headers, body, private_hosts=runtime.settings.egress.private_hosts)
 
 
 def _body(runtime: Runtime, hook: WebhookMessage) -> str | None:

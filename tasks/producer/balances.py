@@ -28,6 +28,6 @@ def refresh_balances(producer: Producer) -> list[str]:
         except NemoError as error:
             trouble.append(
                 f"{name}: the balance could not be read ({error.message}). Look at NEMO_API_URL "
-                f"({producer.settings.api_url}) and NEMO_TOKEN."
+                f"({producer.settings.api.url}) and NEMO_TOKEN."
             )
     return trouble

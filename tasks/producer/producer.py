@@ -84,10 +84,12 @@ class Producer:
         return cls(
             settings=settings,
             ledger=Ledger(
-                connect(settings), settings.namespace, lease_seconds=settings.lease_seconds
+                connect(settings),
+                settings.redis.namespace,
+                lease_seconds=settings.timing.lease_seconds,
             ),
-            media=Store(settings.media_url),
-            output=Store(settings.output_url),
+            media=Store(settings.storage.media_url),
+            output=Store(settings.storage.output_url),
         )
 
     @contextmanager
@@ -100,7 +102,7 @@ class Producer:
         try:
             yield
         except (NoConnection, NoAnswer) as error:
-            parts = urlsplit(self.settings.redis_url.get_secret_value())
+            parts = urlsplit(self.settings.redis.url.get_secret_value())
             raise RedisUnavailable(
                 f"Redis does not answer at {parts.hostname or parts.path}:{parts.port or 6379} "
                 f"({type(error).__name__}). Start one with `reelqueue valkey`, or set REDIS_URL."
@@ -127,12 +129,12 @@ class Producer:
         """
         with self.redis_errors():
             accounts = self.ledger.accounts()
-        at_least = float(self.settings.clip_cost)
+        at_least = float(self.settings.api.clip_cost)
         return max((account.price(at_least) for account in accounts), default=at_least)
 
     def places(self) -> int:
         """The jobs that would run at once by the settings, while no worker says how many do."""
-        return self.settings.account_in_flight * max(1, len(self.settings.tokens))
+        return self.settings.limits.account_in_flight * max(1, len(self.settings.api.tokens))
 
     # --- submitting ------------------------------------------------------------------------
 
@@ -183,7 +185,7 @@ class Producer:
         Raises:
             InvalidPayloadError: There is one, and there is no secret.
         """
-        if webhook and self.settings.webhook_secret is None:
+        if webhook and self.settings.egress.webhook_secret is None:
             raise InvalidPayloadError(
                 ["webhook: cannot be signed; set REELQUEUE_WEBHOOK_SECRET here and at the workers"]
             )

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from config.settings import CLIP_NAME_PLACE
+from config.clip_name_template import PLACEHOLDER
 from tasks.schema.payload import is_url
 from worker.ledger import clip_names as names
 from worker.ledger.model.batches import Batch
@@ -42,7 +42,7 @@ def clip_name(runtime: Runtime, job: Job) -> str:
     """
     batch = runtime.ledger.batch(job.batch_id) if job.batch_id else None
     folder = folder_of(batch)
-    wanted = fill(runtime.settings.clip_name, fields_of(job, batch))
+    wanted = fill(runtime.settings.storage.clip_name, fields_of(job, batch))
     for name in candidates(wanted, job.id):
         if runtime.output.exists(f"{folder}/{name}.mp4"):
             continue
@@ -90,7 +90,7 @@ def fill(template: str, fields: Mapping[str, str]) -> str:
         text = _clean(fields.get(place["field"], ""), _LONGEST_FIELD)
         return text.zfill(int(place["width"] or 0)) if text else ""
 
-    name = _clean(CLIP_NAME_PLACE.sub(filled, template), _LONGEST) or "clip"
+    name = _clean(PLACEHOLDER.sub(filled, template), _LONGEST) or "clip"
     return f"clip-{name}" if _DEVICES.match(name) else name
 
 

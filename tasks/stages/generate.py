@@ -39,7 +39,9 @@ def generate(step: Step) -> Commit:
         log.warning("not paying", why=runtime.status.why_not_pay)
         return step.retry_later(DURABLE_WAIT, trouble=runtime.status.why_not_pay)
     # Asked for nothing, when the intent would be refused for want of a slot anyway.
-    if not runtime.payments.has_free_slot(job.facts["account"], runtime.settings.account_in_flight):
+    if not runtime.payments.has_free_slot(
+        job.facts["account"], runtime.settings.limits.account_in_flight
+    ):
         return step.retry_later(with_jitter(SLOT_WAIT))
     session_id = job.facts["session_id"]
     credential = step.credential()
@@ -69,8 +71,8 @@ def _intend(step: Step, call: str) -> PaymentIntent:
             step.lease.fence,
             turn=job.turn,
             call=call,
-            cost=runtime.settings.clip_cost,
-            cap=runtime.settings.account_in_flight,
+            cost=runtime.settings.api.clip_cost,
+            cap=runtime.settings.limits.account_in_flight,
         )
     except RedisError as error:
         log.warning("the intent to pay was not confirmed", error=str(error))
@@ -83,7 +85,7 @@ def _left_behind(step: Step) -> Commit:
     if step.job.call_fact("stream"):
         return Commit(State.SETTLING, facts={"tries": "0"})
     waited = (step.runtime.ledger.now_ms() - step.job.sent_at) / 1000
-    delay = max(0.0, settings.settle_first_seconds - waited)
+    delay = max(0.0, settings.timing.settle_first_seconds - waited)
     return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
 
 
@@ -100,7 +102,7 @@ def _refusal(step: Step, intent: PaymentIntent, call: str) -> Commit | None:
         case BeginVerdict.CANCELLED:
             return Commit(State.CANCELLED)
         case BeginVerdict.NO_CREDIT:
-            price = step.runtime.ledger.account(step.account).price(settings.clip_cost)
+            price = step.runtime.ledger.account(step.account).price(settings.api.clip_cost)
             return step.hold_for_credits(f"The account cannot pay about {price:g} credits now.")
         case BeginVerdict.BUDGET:
             batch = step.runtime.ledger.batch(job.batch_id or "")
@@ -130,10 +132,10 @@ def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
     attached = job.fact("attached") or ""
     speak = answer if asked else instructions
     text = speak(job.payload, attached, job.fact("picture") or "")
-    stream = client.message(session_id, text, read_timeout=settings.stream_idle_seconds)
+    stream = client.message(session_id, text, read_timeout=settings.timing.stream_idle_seconds)
     step.lease.abort = stream.abort
-    step.lease.hard_deadline = time.monotonic() + settings.stream_timeout_seconds
-    step.lease.progress(settings.stream_idle_seconds)
+    step.lease.hard_deadline = time.monotonic() + settings.timing.stream_timeout_seconds
+    step.lease.progress(settings.timing.stream_idle_seconds)
     try:
         transcript = _hear(step, stream, call)
     except NemoError as error:
@@ -142,7 +144,7 @@ def _send(step: Step, client: NemoClient, session_id: str, call: str) -> Commit:
         step.lease.abort = None
     clean = bool(transcript.clean) and transcript.error is None
     _keep(step, call, clean, transcript)
-    delay = 0.0 if clean else settings.settle_first_seconds
+    delay = 0.0 if clean else settings.timing.settle_first_seconds
     return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
 
 
@@ -186,7 +188,7 @@ def _hear(step: Step, stream: MessageStream, call: str) -> Transcript:
     """Follow the stream. What is heard pushes the lease; a lost lease does not end it."""
     settings = step.runtime.settings
     transcript = Transcript()
-    notes = _Notes(settings.still_working_seconds, time.monotonic())
+    notes = _Notes(settings.timing.still_working_seconds, time.monotonic())
     said, at_work = 0, False
     with stream:
         _accepted(step, call)
@@ -195,7 +197,7 @@ def _hear(step: Step, stream: MessageStream, call: str) -> Transcript:
             # Only heartbeats do not count as progress towards the idle limit.
             if transcript.events - transcript.heartbeats > said:
                 said = transcript.events - transcript.heartbeats
-                step.lease.progress(settings.stream_idle_seconds)
+                step.lease.progress(settings.timing.stream_idle_seconds)
             if notes.due():
                 report_progress(step, STILL_WORKING)
             if isinstance(event, ToolActivity) and not at_work:

@@ -155,12 +155,12 @@ def _fetch(step: Step, given: str, place: Path) -> Path:
         download_source(
             given,
             raw,
-            private_hosts=settings.private_hosts,
-            api_host=settings.api_url,
+            private_hosts=settings.egress.private_hosts,
+            api_host=settings.api.url,
             max_bytes=MAX_SOURCE_BYTES,
         )
         return raw
-    offload(copy_allowed_file, given, settings.media_roots, raw, max_bytes=MAX_SOURCE_BYTES)
+    offload(copy_allowed_file, given, settings.storage.media_roots, raw, max_bytes=MAX_SOURCE_BYTES)
     return raw
 
 

@@ -70,7 +70,7 @@ def _gate(
     step: Step, client: NemoClient, credential: Credential, *, may_reuse: bool
 ) -> Commit | None:
     """No upload for a job that cannot be paid; the reservation itself is made at the message."""
-    runtime, at_least = step.runtime, step.runtime.settings.clip_cost
+    runtime, at_least = step.runtime, step.runtime.settings.api.clip_cost
     account = runtime.ledger.account(credential.name)
     if not account.is_read:
         if not runtime.balance_monitor.read_balance(credential):

@@ -30,7 +30,7 @@ def _submit(step: Step, client: NemoClient, render_id: str) -> Commit:
     client.submit_render(render_id, step.job.facts["session_id"], draft)
     return Commit(
         State.RENDERING,
-        delay=step.runtime.settings.render_poll_seconds,
+        delay=step.runtime.settings.timing.render_poll_seconds,
         facts={"render_submitted": "1", "tries": "0"},
     )
 
@@ -59,10 +59,10 @@ def _look(step: Step, status: RenderStatus) -> Commit:
         case RenderState.FAILED:
             return step.render_again(status.message or "The API says that the render failed.")
         case RenderState.PENDING | RenderState.PROCESSING:
-            if polls < settings.render_max_polls:
+            if polls < settings.timing.render_max_polls:
                 return Commit(
                     State.RENDERING,
-                    delay=settings.render_poll_seconds,
+                    delay=settings.timing.render_poll_seconds,
                     facts={"polls": str(polls), "tries": "0"},
                 )
             if step.job.number("render_tries") + 1 < RENDER_TRIES:

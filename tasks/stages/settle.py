@@ -46,9 +46,9 @@ def settle(step: Step) -> Commit:
             readings=readings,
             seconds_since_sent=(step.runtime.ledger.now_ms() - job.sent_at) / 1000,
         ),
-        min_readings=settings.settle_checks,
+        min_readings=settings.timing.settle_checks,
         # The sender's own limit is kept by a pulse, up to a lease later.
-        message_seconds=settings.stream_timeout_seconds + settings.lease_seconds,
+        message_seconds=settings.timing.stream_timeout_seconds + settings.timing.lease_seconds,
     )
     facts = {
         "readings": str(readings),
@@ -59,7 +59,7 @@ def settle(step: Step) -> Commit:
         case MessageOutcome.DONE:
             return _done(step, state, str(heard.get("reply") or ""), facts)
         case MessageOutcome.WAIT:
-            return Commit(State.SETTLING, delay=settings.settle_seconds, facts=facts)
+            return Commit(State.SETTLING, delay=settings.timing.settle_seconds, facts=facts)
         case MessageOutcome.QUESTION:
             return _question(step, question_of(str(heard["reply"])), facts)
         case MessageOutcome.UNKNOWN:

@@ -18,12 +18,12 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
     """
     match reason:
         case Reason.CREDITS:
-            if settings.tokens:
+            if settings.api.tokens:
                 return (
-                    f"Top up the account at {settings.web_url}; the job goes on by itself when "
+                    f"Top up the account at {settings.api.web_url}; the job goes on by itself when "
                     f"the balance has grown."
                 )
-            link = f"{settings.web_url}/register?bind={quote(bind_id, safe='')}"
+            link = f"{settings.api.web_url}/register?bind={quote(bind_id, safe='')}"
             return (
                 f"Register at {link}, or set NEMO_TOKEN; the job goes on by itself when there are "
                 f"credits."

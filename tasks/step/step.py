@@ -148,7 +148,7 @@ class Step:
         """A commit that parks the job until there is money, with what is missing for all."""
         runtime = self.runtime
         short = credit_shortfall(
-            runtime.ledger, runtime.accounts.names(), runtime.settings.clip_cost, more=1
+            runtime.ledger, runtime.accounts.names(), runtime.settings.api.clip_cost, more=1
         )
         return self.hold(Reason.CREDITS, f"{message} {short}")
 
@@ -176,7 +176,7 @@ class Step:
 
     def rested(self, error: AccountCoolingDownError) -> Commit:
         """A commit that comes back after an account's pause, and not as one of a herd."""
-        stagger = random.uniform(0, self.runtime.settings.rate_limit_seconds)  # noqa: S311
+        stagger = random.uniform(0, self.runtime.settings.timing.rate_limit_seconds)  # noqa: S311
         return self.retry_later(error.wait + stagger)
 
     def decided(self, decision: Decision, error: NemoError) -> Commit:
@@ -194,7 +194,7 @@ class Step:
                 assert decision.reason is not None  # noqa: S101 - as above
                 return self.fail(decision.reason, error.message)
             case Action.SETTLE:
-                wait = self.runtime.settings.settle_first_seconds
+                wait = self.runtime.settings.timing.settle_first_seconds
                 return Commit(State.SETTLING, delay=wait, facts={"tries": "0"})
             case Action.NEW_SESSION:
                 # What was paid for lies in the session: no other can take its place.
@@ -381,5 +381,5 @@ def judge_error(step: Step, error: NemoError, payment: PaymentState) -> Decision
         anonymous=step.runtime.accounts.uses_anonymous_token,
         others_can_take=not step.job.is_bound
         and step.runtime.accounts.others_can_take(step.account),
-        rate_limit_wait=asked or settings.rate_limit_seconds,
+        rate_limit_wait=asked or settings.timing.rate_limit_seconds,
     )

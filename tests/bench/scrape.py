@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from config.settings import Settings
+from config.settings import RedisSettings, Settings
 from tests.support.valkey import Valkey
 from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
         server = Valkey(Path(folder)).start()
         try:
-            settings = Settings(redis_url=SecretStr(server.url), _env_file=None)
+            settings = Settings(redis=RedisSettings(url=SecretStr(server.url)))
             runtime = Runtime.open(settings)
             first = 0.0
             for have, want in (0, FEW), (FEW, many):

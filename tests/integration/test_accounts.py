@@ -5,7 +5,7 @@ import threading
 import pytest
 from redis import Redis
 
-from config.settings import Settings
+from config.settings import ApiSettings, Settings
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
 from worker.accounts.credentials import ANONYMOUS, Accounts, Credential, TokenPendingError
@@ -17,12 +17,13 @@ from worker.runtime.runtime import Clients
 pytestmark = pytest.mark.integration
 
 
-def accounts(house: House, **settings: object) -> Accounts:
+def accounts(house: House, **api: object) -> Accounts:
     """The accounts of one more worker."""
     url = house.sandbox.url
     ledger = Ledger(Redis.from_url(house.valkey.url, decode_responses=True), "rq", lease_seconds=3)
     clients = Clients(url, url, Identity("tests", "1"))
-    return Accounts(Settings(api_url=url, _env_file=None, **settings), ledger, clients.open)  # type: ignore[arg-type]
+    settings = Settings(api=ApiSettings.model_validate({"url": url, **api}))
+    return Accounts(settings, ledger, clients.open)
 
 
 def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> None:

@@ -25,7 +25,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 LIBRARIES: Final = (
     *("celery.bin.celery", "celery.apps.worker", "celery.concurrency.gevent"),
     *("celery.backends.redis", "celery.worker.consumer", "kombu.transport.redis"),
-    *("redis", "httpx", "httpcore", "pydantic_settings", "structlog", "structlog.dev"),
+    *("redis", "httpx", "httpcore", "pydantic", "dotenv", "structlog", "structlog.dev"),
     *("sentry_sdk", "sentry_sdk.integrations.celery", "fsspec.implementations.local"),
     *("PIL.Image", "PIL.ImageOps", "av", "rich.console"),
 )

@@ -96,7 +96,7 @@ class BalanceMonitor:
             self._payments.record_token_refused(name, by="balance")
             return
         except RateLimited as error:
-            rest = error.retry_after or self._settings.rate_limit_seconds
+            rest = error.retry_after or self._settings.timing.rate_limit_seconds
             self._payments.record_rate_limited(name, rest)
             return
         except NemoError as error:
@@ -117,7 +117,7 @@ class BalanceMonitor:
         soon = account.auth_refused_by == "job" or (
             self._ledger.redis.zcard(self._ledger.key("ended", name)) > 0
         )
-        return age > self._settings.balance_seconds / (AFTER_A_JOB if soon else 1)
+        return age > self._settings.timing.balance_seconds / (AFTER_A_JOB if soon else 1)
 
     def _is_wanted(self, name: str) -> bool:
         """Whether held jobs wait for a first reading; an anonymous token is asked for rarely."""
@@ -148,7 +148,7 @@ class BalanceMonitor:
         """As many as can be paid, those that are on their way to the payment counted in."""
         if not self._ledger.held_count(Reason.CREDITS):
             return
-        price = self._settings.clip_cost
+        price = self._settings.api.clip_cost
         names = self._accounts.names()
         affordable = {name: self._ledger.account(name).affordable_clips(price) for name in names}
         room = sum(affordable.values()) - self._on_their_way(names)

@@ -69,7 +69,7 @@ class Accounts:
         self._open_client = open_client
         self._registered = {
             f"account-{_digest(token)}": Credential(f"account-{_digest(token)}", token, False)
-            for token in settings.tokens
+            for token in settings.api.tokens
         }
 
     def names(self) -> list[str]:
@@ -151,7 +151,7 @@ class Accounts:
     def _can_take(self, account: Account) -> bool:
         if account.auth_refused_by or account.cooling_until > self._ledger.now_ms():
             return False
-        return not account.is_read or account.affordable_clips(self._settings.clip_cost) > 0
+        return not account.is_read or account.affordable_clips(self._settings.api.clip_cost) > 0
 
     def _stored(self) -> Credential | None:
         text = self._ledger.redis.get(self._ledger.key("token"))
@@ -186,8 +186,8 @@ class Accounts:
         return credential
 
     def _client_id(self) -> str:
-        if self._settings.client_id:
-            return self._settings.client_id
+        if self._settings.api.client_id:
+            return self._settings.api.client_id
         key = self._ledger.key("client_id")
         self._ledger.redis.set(key, str(uuid4()), nx=True)
         return str(self._ledger.redis.get(key))

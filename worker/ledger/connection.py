@@ -31,14 +31,14 @@ def replies(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fi
 def connect(settings: Settings) -> Redis:
     """A client that decodes to text and never waits for ever. Nothing is sent yet."""
     return Redis.from_url(
-        settings.redis_url.get_secret_value(),
+        settings.redis.url.get_secret_value(),
         decode_responses=True,
         # Bytes that are no text spoil their own record, not the page of records around it.
         encoding_errors="replace",
-        socket_timeout=settings.redis_patience,
-        socket_connect_timeout=settings.redis_connect_patience,
+        socket_timeout=settings.redis_timeout,
+        socket_connect_timeout=settings.redis_connect_timeout,
         socket_keepalive=True,
-        health_check_interval=settings.redis_patience,
+        health_check_interval=settings.redis_timeout,
     )
 
 

@@ -84,12 +84,12 @@ class Heartbeat:
         self._runtime = runtime
         self._worker = worker
         self._slots = slots
-        self.pause = runtime.settings.lease_seconds / 3
+        self.pause = runtime.settings.timing.lease_seconds / 3
         self._due = time.monotonic()
 
     def run_once(self) -> None:
         """One round."""
-        status, lease = self._runtime.status, self._runtime.settings.lease_seconds
+        status, lease = self._runtime.status, self._runtime.settings.timing.lease_seconds
         late = time.monotonic() - self._due
         status.lagging = late > lease / 3
         if status.lagging:
@@ -142,11 +142,11 @@ class AgendaStep(bootsteps.StartStopStep):
             # No step takes a day: nobody works any more in what is older.
             sweep_scratch_folders(DAY_SECONDS)
             if not runtime.status.draining and ticker.take_lead():
-                before = cutoff_ms(runtime.ledger, runtime.settings.result_days)
+                before = cutoff_ms(runtime.ledger, runtime.settings.retention.result_days)
                 gone = prune(
                     runtime.ledger,
                     before,
-                    tombstone_days=runtime.settings.tombstone_days,
+                    tombstone_days=runtime.settings.retention.tombstone_days,
                     may_continue=lambda: not runtime.status.draining,
                 )
                 if gone.jobs or gone.batches:
@@ -154,11 +154,11 @@ class AgendaStep(bootsteps.StartStopStep):
                 sweep(runtime.media, runtime.output)
 
         settings = runtime.settings
-        forgets_every = min(FORGETS_EVERY, settings.result_days * DAY_SECONDS / 10)
+        forgets_every = min(FORGETS_EVERY, settings.retention.result_days * DAY_SECONDS / 10)
         self._rounds = [
             PeriodicThread("heartbeat", heartbeat.pause, heartbeat.run_once),
-            PeriodicThread("ticker", settings.tick_seconds, tick),
-            PeriodicThread("balances", min(1.0, settings.balance_seconds), read_balances),
+            PeriodicThread("ticker", settings.timing.tick_seconds, tick),
+            PeriodicThread("balances", min(1.0, settings.timing.balance_seconds), read_balances),
             PeriodicThread("retention", forgets_every, forget),
         ]
         for rounds in self._rounds:

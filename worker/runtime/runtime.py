@@ -87,14 +87,18 @@ class Runtime:
     @classmethod
     def open(cls, settings: Settings) -> "Runtime":
         """Build all parts. Nothing is sent yet."""
-        ledger = Ledger(connect(settings), settings.namespace, lease_seconds=settings.lease_seconds)
+        ledger = Ledger(
+            connect(settings), settings.redis.namespace, lease_seconds=settings.timing.lease_seconds
+        )
         payments = Payments(ledger)
         identity = Identity(
-            platform=detect_platform(Path(__file__).resolve(), settings.skill_platform),
-            version=settings.skill_version,
+            platform=detect_platform(Path(__file__).resolve(), settings.api.skill_platform),
+            version=settings.api.skill_version,
         )
 
-        clients = Clients(settings.api_url, settings.web_url, identity, settings.private_hosts)
+        clients = Clients(
+            settings.api.url, settings.api.web_url, identity, settings.egress.private_hosts
+        )
         accounts = Accounts(settings, ledger, clients.open)
         return cls(
             settings=settings,
@@ -103,8 +107,8 @@ class Runtime:
             accounts=accounts,
             balance_monitor=BalanceMonitor(settings, ledger, payments, accounts, clients.open),
             leases=Leases(ledger),
-            media=Store(settings.media_url),
-            output=Store(settings.output_url),
+            media=Store(settings.storage.media_url),
+            output=Store(settings.storage.output_url),
             clients=clients,
             owner=uuid4().hex,
         )

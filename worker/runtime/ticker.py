@@ -43,12 +43,12 @@ class Ticker:
         self._runtime = runtime
         self._ledger = runtime.ledger
         self._hooks = Webhooks(runtime.ledger)
-        self._cap = runtime.settings.wakeup_cap
+        self._cap = runtime.settings.limits.wakeup_cap
         settings = runtime.settings
-        shortest = 3 * settings.tick_seconds
-        wanted = min(LEADER_SECONDS, settings.lease_seconds / LEADER_SHARE)
+        shortest = 3 * settings.timing.tick_seconds
+        wanted = min(LEADER_SECONDS, settings.timing.lease_seconds / LEADER_SHARE)
         self._lease_ms = int(max(shortest, wanted) * 1000)
-        self._queue = wakeup_queue(runtime.settings.namespace)
+        self._queue = wakeup_queue(runtime.settings.redis.namespace)
 
     def tick(self) -> int:
         """Make one round, if this worker leads.
@@ -110,13 +110,13 @@ class Ticker:
 
         The longer the queue, the longer a hint may wait in it without being lost.
         """
-        lease = self._runtime.settings.lease_seconds
+        lease = self._runtime.settings.timing.lease_seconds
         waiting = min(1.0, (self._cap - room) / self._cap)
         return lease / WAKEUPS_PER_LEASE * (1 - waiting) + lease * waiting
 
     def _in_flight(self) -> int:
         """The jobs that the accounts bear at once, and a few that get ready meanwhile."""
-        cap = self._runtime.settings.account_in_flight
+        cap = self._runtime.settings.limits.account_in_flight
         accounts = map(self._ledger.account, self._runtime.accounts.names())
         return int(sum(min(cap, account.window) for account in accounts) * PREPARING_FACTOR) + 2
 

@@ -66,7 +66,7 @@ class Metrics(Collector):
         yield _gauge("up", "Whether Redis answered this scrape.", snapshot is not None)
         if snapshot is not None:
             yield from _service(snapshot)
-            yield from _accounts(snapshot.accounts, self._runtime.settings.account_in_flight)
+            yield from _accounts(snapshot.accounts, self._runtime.settings.limits.account_in_flight)
         yield from self._queues()
         yield from self._process()
 
@@ -79,7 +79,7 @@ class Metrics(Collector):
     def _queues(self) -> Iterator[Metric]:
         """What waits in the Celery queues; the broker may be another server."""
         queues = {
-            "wakeups": wakeup_queue(self._runtime.settings.namespace),
+            "wakeups": wakeup_queue(self._runtime.settings.redis.namespace),
             "submissions": SUBMIT_QUEUE,
         }
         try:

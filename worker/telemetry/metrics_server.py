@@ -90,13 +90,13 @@ def metrics_registry(runtime: Runtime) -> CollectorRegistry:
     """All metrics of a process, on connections of their own that give up soon."""
     settings = runtime.settings
     records = Reader(
-        connect_without_retries(settings.redis_url, SERVER_SECONDS),
-        settings.namespace,
-        lease_seconds=settings.lease_seconds,
+        connect_without_retries(settings.redis.url, SERVER_SECONDS),
+        settings.redis.namespace,
+        lease_seconds=settings.timing.lease_seconds,
     )
     registry = CollectorRegistry()
     registry.register(
-        Metrics(runtime, records, connect_without_retries(settings.broker, SERVER_SECONDS))
+        Metrics(runtime, records, connect_without_retries(settings.redis.broker, SERVER_SECONDS))
     )
     return registry
 
@@ -108,13 +108,15 @@ class MetricsStep(bootsteps.StartStopStep):
 
     def include_if(self, parent: Any) -> bool:  # noqa: ARG002, ANN401 - celery's signature
         """Only where a port is set."""
-        return get_settings().metrics_port is not None
+        return get_settings().operations.metrics_port is not None
 
     def start(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's worker
         """Begin to listen."""
         runtime = get_runtime()
         settings = runtime.settings
-        if settings.metrics_port is not None:
+        if settings.operations.metrics_port is not None:
             app = make_wsgi_app(metrics_registry(runtime))
-            exporter = Exporter(settings.metrics_host, settings.metrics_port, app)
+            exporter = Exporter(
+                settings.operations.metrics_host, settings.operations.metrics_port, app
+            )
             PeriodicThread("metrics", PORT_PAUSE, exporter.serve).start()

@@ -59,7 +59,7 @@ def _record(account: Account) -> dict[str, Any]:
 
 def _note_waiting(producer: Producer, accounts: list[Account]) -> None:
     names = [account.name for account in accounts]
-    shortfall = credit_shortfall(producer.ledger, names, producer.settings.clip_cost)
+    shortfall = credit_shortfall(producer.ledger, names, producer.settings.api.clip_cost)
     if shortfall.waiting:
         note(str(shortfall))
 
@@ -114,14 +114,14 @@ def prune(
     producer = default_producer()
     producer.ping()
     ledger, settings = producer.ledger, producer.settings
-    before = cutoff_ms(ledger, settings.result_days if days is None else days)
+    before = cutoff_ms(ledger, settings.retention.result_days if days is None else days)
     if dry_run:
         found = PruneResult(count_expired(ledger, before), 0, 0)
     else:
         found = forget(
             ledger,
             before,
-            tombstone_days=settings.tombstone_days,
+            tombstone_days=settings.retention.tombstone_days,
             clips=producer.output if clips else None,
         )
     if as_json:

@@ -4,7 +4,6 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import sentry_sdk
@@ -27,14 +26,13 @@ OPENED = f"opened {CLAIM}"
 SECRETS = (ACCESS, CLAIM, REGISTERED, "a%20token%2Bof%2Fany%20form", PASSWORD, "s3cret-pass%2Fword")
 
 
-def settings(**changes: Any) -> Settings:
-    """Settings with secrets of every kind, read from nowhere else."""
+def settings(redis_url: str = REDIS, **operations: str) -> Settings:
+    """Build settings with secrets of every kind."""
     return Settings.model_validate(
         {
-            "tokens": f"{ACCESS}-2,{REGISTERED}",
-            "redis_url": REDIS,
-            "log_format": "json",
-            **changes,
+            "api": {"tokens": f"{ACCESS}-2,{REGISTERED}"},
+            "redis": {"url": redis_url},
+            "operations": {"log_format": "json", **operations},
         }
     )
 

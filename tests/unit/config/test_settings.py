@@ -1,8 +1,24 @@
-"""Settings: environment names, old names and bounds."""
+"""Settings: their variables, the .env file, and the messages for wrong values."""
+
+from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from config.settings import Settings
+from config.settings import read_settings
+
+
+def test_the_environment_has_precedence_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("REELQUEUE_LEASE_SECONDS=7.5\nREELQUEUE_SETTLE_CHECKS=8\nNEMO_TOKEN=a, b,\n")
+    monkeypatch.setenv("REELQUEUE_SETTLE_CHECKS", "9")
+    monkeypatch.delenv("REELQUEUE_LEASE_SECONDS", raising=False)
+    monkeypatch.delenv("NEMO_TOKEN", raising=False)
+    settings = read_settings(str(file))
+    assert (settings.timing.lease_seconds, settings.timing.settle_checks) == (7.5, 9)
+    assert [token.get_secret_value() for token in settings.api.tokens] == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["REELQUEUE_WAKEUP_CAP", "REELQUEUE_HINT_CAP"])
@@ -10,4 +26,30 @@ def test_the_wakeup_cap_is_read_from_its_new_and_its_old_name(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "7")
-    assert Settings(_env_file=None).wakeup_cap == 7
+    assert read_settings().limits.wakeup_cap == 7
+
+
+def test_an_error_names_every_wrong_variable_and_shows_no_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = {
+        "NEMO_API_URL": "hunter2",
+        "REELQUEUE_CONCURRENCY": "0",
+        "REELQUEUE_RENDER_POLL_SECONDS": "soon",
+        "REELQUEUE_METRICS_PORT": "65536",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as raised:
+        read_settings()
+    assert [error["loc"][-1] for error in raised.value.errors()] == list(wrong)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_the_ticker_must_be_quicker_than_a_quarter_of_a_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REELQUEUE_LEASE_SECONDS", "4")
+    monkeypatch.setenv("REELQUEUE_TICK_SECONDS", "1.1")
+    with pytest.raises(ValidationError, match="REELQUEUE_TICK_SECONDS must be at most a quarter"):
+        read_settings()

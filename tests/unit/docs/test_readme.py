@@ -1,4 +1,4 @@
-"""README and .env.example say what is there, no more and no less."""
+"""README says what is there, no more and no less."""
 
 import ast
 import re
@@ -8,26 +8,19 @@ from typing import Any
 
 import pytest
 import typer
-from pydantic import AliasChoices, SecretStr
-from pydantic_core import PydanticUndefined
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
 import tasks
-from config.settings import Settings
 from tasks.cli import app
 from tests.support.valkey import Valkey
 from worker.ledger.model.states import Reason
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`]+)`", re.DOTALL)
 WORD = re.compile(r"""'[^']*'|"[^"]*"|[^\s"']+""")
-PLACES = {"REELQUEUE_MEDIA_URL", "REELQUEUE_OUTPUT_URL"}
-"""Settings whose default depends on the working directory."""
-COMPOSE_ONLY = {"FLOWER_BASIC_AUTH", "PHOTOS"}
 
 
 def code_pieces() -> Iterator[str]:
@@ -41,26 +34,6 @@ def commands(program: str) -> list[list[str]]:
     """The words after a program's name, wherever the README calls it."""
     found = [re.search(rf"(?:^|\s){program} (.*)", piece) for piece in code_pieces()]
     return [WORD.findall(match[1]) for match in found if match and not match[1].startswith("(")]
-
-
-def env_lines() -> dict[str, str]:
-    return dict(re.findall(r"^#([A-Z_]+)=(.*)$", ENV_EXAMPLE, re.MULTILINE))
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    alias = Settings.model_fields[name].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"REELQUEUE_{name.upper()}"
-
-
-def default_text(name: str) -> str:
-    """A setting's default as it is written in an environment file."""
-    default = Settings.model_fields[name].default
-    if default in (None, (), PydanticUndefined):
-        return ""
-    if isinstance(default, SecretStr):
-        return default.get_secret_value()
-    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 @pytest.mark.parametrize("words", commands("make"), ids=" ".join)
@@ -108,22 +81,6 @@ def test_every_link_into_the_tree_leads_somewhere() -> None:
     links = re.findall(r"\]\(((?!https?:|#)[^)]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_env_example_names_every_setting_and_no_other() -> None:
-    settings = {variable(name) for name in Settings.model_fields}
-    assert set(env_lines()) - COMPOSE_ONLY == settings
-
-
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_env_example_shows_the_default(name: str) -> None:
-    shown = env_lines()[variable(name)]
-    assert shown == ("" if variable(name) in PLACES else default_text(name))
-
-
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_env_example_explains_each_setting(name: str) -> None:
-    assert re.search(rf"^# [^\n]+\n#{variable(name)}=", ENV_EXAMPLE, re.MULTILINE)
 
 
 def test_a_user_that_watches_sees_jobs_but_no_token(redis: Redis, valkey: Valkey) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import SecretStr
 from redis import Redis
 
-from config.settings import Settings
+from config.settings import RedisSettings, Settings, StorageSettings
 from tasks.producer.producer import Producer
 from tests.support.commands import CommandResult, run_reelqueue
 from tests.support.valkey import Valkey
@@ -74,10 +74,10 @@ class ProducerHarness:
 def settings(valkey: Valkey, tmp_path: Path) -> Settings:
     """Settings for a real Valkey and stores in the test's own folder."""
     return Settings(
-        redis_url=SecretStr(valkey.url),
-        media_url=(tmp_path / "media").as_uri(),
-        output_url=(tmp_path / "output").as_uri(),
-        _env_file=None,
+        redis=RedisSettings(url=SecretStr(valkey.url)),
+        storage=StorageSettings(
+            media_url=(tmp_path / "media").as_uri(), output_url=(tmp_path / "output").as_uri()
+        ),
     )
 
 
@@ -96,9 +96,9 @@ def run_command(
 ) -> RunCommand:
     """Run `reelqueue` commands on the same database, in the test's folder."""
     monkeypatch.chdir(harness.folder)
-    monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
-    monkeypatch.setenv("REELQUEUE_MEDIA_URL", settings.media_url)
-    monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.output_url)
+    monkeypatch.setenv("REDIS_URL", settings.redis.url.get_secret_value())
+    monkeypatch.setenv("REELQUEUE_MEDIA_URL", settings.storage.media_url)
+    monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.storage.output_url)
     monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{free_port()}")
 
     return run_reelqueue

@@ -18,7 +18,7 @@ URL = "https://example.org/a.jpg"
 @pytest.fixture(autouse=True)
 def worker_process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The settings of this process lead to the test's own Valkey."""
-    monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
+    monkeypatch.setenv("REDIS_URL", settings.redis.url.get_secret_value())
     get_settings.cache_clear()
     get_runtime.cache_clear()
     yield

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from config.settings import Settings
+from config.settings import RedisSettings, Settings
 from tasks.manifests.batch_submission import SessionMode, submit_batch
 from tasks.manifests.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest, rows_of_jobs
@@ -106,7 +106,7 @@ def test_waiting_ends_when_a_job_is_held(harness: ProducerHarness) -> None:
 
 def test_no_redis_says_what_to_do_and_shows_no_password(settings: Settings) -> None:
     url = SecretStr(f"redis://:hush@127.0.0.1:{free_port()}/0")
-    producer = Producer.open(settings.model_copy(update={"redis_url": url}))
+    producer = Producer.open(settings.model_copy(update={"redis": RedisSettings(url=url)}))
     with pytest.raises(RedisUnavailable, match="reelqueue valkey") as raised:
         producer.submit({"image": "https://example.org/a.jpg"})
     assert "hush" not in str(raised.value)

@@ -80,10 +80,10 @@ def test_the_key_of_the_job_itself_stays_its_own(harness: ProducerHarness) -> No
 
 def test_from_python(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = harness.producer.settings
-    monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
+    monkeypatch.setenv("REDIS_URL", settings.redis.url.get_secret_value())
     close_and_clear_caches()
     try:
-        assert get_settings().namespace == settings.namespace
+        assert get_settings().redis.namespace == settings.redis.namespace
         parent = parent_of(harness)
         made = tasks.redo(parent, "Pan left", key="k")
         assert tasks.redo(parent, "Pan left", key="k").duplicate

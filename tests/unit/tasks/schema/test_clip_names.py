@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from pydantic import ValidationError
 
-from config.settings import Settings
+from config.settings import StorageSettings
 from tasks.schema.clip_names import candidates, clip_name, fields_of, fill, folder_of, image_name
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.clip_names import folded, reserve_name
@@ -62,7 +62,7 @@ def test_any_text_makes_a_key_of_every_store(harness: ProducerHarness) -> None:
 @pytest.mark.parametrize("template", ["{nosuch}", "{row", "row}", "a/{row}", "a\\b", "", "{data.}"])
 def test_a_template_that_makes_no_sense_is_refused(template: str) -> None:
     with pytest.raises(ValidationError, match="clip_name"):
-        Settings(clip_name=template, _env_file=None)
+        StorageSettings(clip_name=template)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,8 @@ def job_of(harness: ProducerHarness, **fields: object) -> Job:
 def names_of(harness: ProducerHarness, template: str = "{row}-{image}") -> Any:
     """What of a runtime the names need, with another template."""
     producer = harness.producer
-    settings = producer.settings.model_copy(update={"clip_name": template})
+    storage = StorageSettings(clip_name=template)
+    settings = producer.settings.model_copy(update={"storage": storage})
     runtime = SimpleNamespace(ledger=producer.ledger, output=producer.output, settings=settings)
     return lambda job: clip_name(cast("Runtime", runtime), job)
 

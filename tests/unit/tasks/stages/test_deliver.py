@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from config.settings import Settings
+from config.settings import ApiSettings, Settings
 from tasks.stages.deliver import deliver
 from tasks.step.step import Step
 from tests.support.waiting import free_port
@@ -25,9 +25,12 @@ from worker.runtime.runtime import Runtime
 def step(request: pytest.FixtureRequest, redis: Redis, settings: Settings, tmp_path: Path) -> Step:
     """A job that is to be delivered, and was delivered once; nothing can be fetched any more."""
     redis.ping()
-    url = f"memory://{uuid4().hex}" if request.param == "memory" else settings.output_url
+    url = f"memory://{uuid4().hex}" if request.param == "memory" else settings.storage.output_url
     nowhere = f"http://127.0.0.1:{free_port()}"
-    changes = {"output_url": url, "api_url": nowhere, "tokens": (SecretStr("nmv_usr_t"),)}
+    changes = {
+        "api": ApiSettings(url=nowhere, tokens=(SecretStr("nmv_usr_t"),)),
+        "storage": settings.storage.model_copy(update={"output_url": url}),
+    }
     runtime = Runtime.open(settings.model_copy(update=changes))
     ledger = runtime.ledger
     ledger.submit(NewJob(id="j", payload={"image": "cat.jpg"}, fingerprint="f"))

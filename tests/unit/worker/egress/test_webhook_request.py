@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from config.settings import Settings
+from config.settings import EgressSettings
 from worker.egress.webhook_request import (
     RETRY_DELAYS,
     WebhookDeliveryError,
@@ -43,7 +43,7 @@ def test_the_waits_grow_over_a_day_and_then_end() -> None:
 @pytest.mark.parametrize("secret", ["hunter2", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!!", "whsec_é"])
 def test_a_secret_that_is_none_is_refused_and_not_shown(secret: str) -> None:
     with pytest.raises(ValidationError, match="base64") as caught:
-        Settings(webhook_secret=SecretStr(secret))
+        EgressSettings(webhook_secret=SecretStr(secret))
     assert "hunter2" not in str(caught.value)
 
 

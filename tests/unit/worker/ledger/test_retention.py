@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from config.settings import Settings
+from config.settings import read_settings
 from tests.unit.worker.ledger.conftest import House
 from worker.ledger.clip_names import reserve_name
 from worker.ledger.ledger import Commit
@@ -181,4 +181,4 @@ def test_an_empty_setting_keeps_keys_for_good(
 ) -> None:
     """As the example of the settings has it, and as containers hand it on."""
     monkeypatch.setenv("REELQUEUE_TOMBSTONE_DAYS", given)
-    assert Settings(_env_file=None).tombstone_days == days
+    assert read_settings().retention.tombstone_days == days

@@ -5,7 +5,7 @@ from celery import Celery
 from pydantic import SecretStr
 from redis import Redis
 
-from config.settings import Settings
+from config.settings import RedisSettings, Settings, TimingSettings
 from tests.support.valkey import Valkey
 from worker.runtime.runtime import Runtime
 from worker.runtime.ticker import LEADER_SECONDS, Ticker
@@ -13,10 +13,8 @@ from worker.runtime.ticker import LEADER_SECONDS, Ticker
 
 def ticker(valkey: Valkey, lease_seconds: float, tick_seconds: float = 0.5) -> Ticker:
     settings = Settings(
-        redis_url=SecretStr(valkey.url),
-        lease_seconds=lease_seconds,
-        tick_seconds=tick_seconds,
-        _env_file=None,
+        redis=RedisSettings(url=SecretStr(valkey.url)),
+        timing=TimingSettings(lease_seconds=lease_seconds, tick_seconds=tick_seconds),
     )
     return Ticker(Celery(), Runtime.open(settings))
 

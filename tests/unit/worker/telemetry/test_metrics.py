@@ -12,7 +12,13 @@ from pydantic import SecretStr, ValidationError
 from redis import Redis
 from structlog.testing import capture_logs
 
-from config.settings import Settings
+from config.settings import (
+    ApiSettings,
+    OperationsSettings,
+    RedisSettings,
+    Settings,
+    read_settings,
+)
 from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
@@ -31,9 +37,9 @@ WEBHOOK = "https://one.example/told"
 DOCS = Path(__file__).resolve().parents[4] / "docs" / "metrics.md"
 
 
-def open_runtime(url: str, **settings: Any) -> Runtime:
-    known: dict[str, Any] = {"tokens": (SecretStr(TOKEN),), "namespace": "t", **settings}
-    return Runtime.open(Settings(redis_url=SecretStr(url), _env_file=None, **known))
+def open_runtime(url: str, broker_url: SecretStr | None = None) -> Runtime:
+    redis = RedisSettings(url=SecretStr(url), broker_url=broker_url, namespace="t")
+    return Runtime.open(Settings(api=ApiSettings(tokens=(SecretStr(TOKEN),)), redis=redis))
 
 
 @pytest.fixture
@@ -237,13 +243,13 @@ def test_a_port_that_is_taken_is_told_once() -> None:
 
 def test_an_empty_port_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELQUEUE_METRICS_PORT", "")
-    assert Settings(_env_file=None).metrics_port is None
+    assert read_settings().operations.metrics_port is None
 
 
 @pytest.mark.parametrize("port", [0, 65536])
 def test_a_port_that_is_none_is_refused(port: int) -> None:
     with pytest.raises(ValidationError):
-        Settings(metrics_port=port, _env_file=None)
+        OperationsSettings(metrics_port=port)
 
 
 def test_the_page_names_every_metric_and_no_other(runtime: Runtime) -> None:
