@@ -135,7 +135,7 @@ class Ledger(Reader):
     # --- the ticker --------------------------------------------------------------------------
 
     def due(
-        self, n: int, *, room: int, admit: int, grace: float | None = None
+        self, n: int, *, room: int, admit: int, redispatch_after: float | None = None
     ) -> list[tuple[str, State]]:
         """What to hand out now: ids and their states, the agenda before the flows.
 
@@ -143,10 +143,10 @@ class Ledger(Reader):
             n: The most of them.
             room: Free places in the Celery queue.
             admit: The most jobs from prepare to settle.
-            grace: Seconds until a job that nobody took comes up again; None: a lease.
+            redispatch_after: Seconds until a job that nobody took comes up again; None: a lease.
         """
-        grace_ms = self.lease_ms if grace is None else int(grace * 1000)
-        flat = self.scripts.run("due", n, grace_ms, room, admit, self.lease_ms)
+        redispatch_ms = self.lease_ms if redispatch_after is None else int(redispatch_after * 1000)
+        flat = self.scripts.run("due", n, redispatch_ms, room, admit, self.lease_ms)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
     def acknowledge_notification(self, entry: str, revision: int) -> None:
@@ -165,9 +165,9 @@ class Ledger(Reader):
 
     def claim(self, job_id: str, owner: str, nonce: str) -> Claim:
         """Ask for the ownership of a job for one lease."""
-        put_off = self.lease_ms // WAKEUPS_PER_LEASE
+        suspect_delay = self.lease_ms // WAKEUPS_PER_LEASE
         reply = self.scripts.run(
-            "claim", job_id, owner, nonce, self.lease_ms, LEASE_MARGIN_MS, put_off
+            "claim", job_id, owner, nonce, self.lease_ms, LEASE_MARGIN_MS, suspect_delay
         )
         flat = reply[1] if len(reply) > 1 else []
         return Claim(ClaimVerdict(reply[0]), dict(zip(flat[::2], flat[1::2], strict=True)))

@@ -89,7 +89,9 @@ class Ticker:
     def _dispatch(self) -> int:
         room = self.room()
         admit = min(live_workers(self._ledger).stream_slots, self._in_flight())
-        due = self._ledger.due(self._cap, room=room, admit=admit, grace=self._grace(room))
+        due = self._ledger.due(
+            self._cap, room=room, admit=admit, redispatch_after=self._redispatch_after(room)
+        )
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
             for job_id, state in due:
                 self._send_wakeup(STAGE_OF[state], job_id, producer)
@@ -105,7 +107,7 @@ class Ticker:
                 self._send_wakeup(HOOKS, receiver, producer)
         return len(due) + len(untold) + len(receivers)
 
-    def _grace(self, room: int) -> float:
+    def _redispatch_after(self, room: int) -> float:
         """Seconds until a hint that led to no claim counts as lost.
 
         The longer the queue, the longer a hint may wait in it without being lost.

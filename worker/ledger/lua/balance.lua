@@ -49,7 +49,7 @@ elseif mark then
     end
   end
   if charged > 0 and count == 1 and #settled == 1 and outstanding == 0 and exact == '1' then
-    charge(account, settled[1].call, settled[1].cost, charged)
+    record_charge(account, settled[1].call, settled[1].cost, charged)
   end
 end
 if outstanding == 0 then

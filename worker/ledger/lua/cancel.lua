@@ -5,8 +5,8 @@
 local out = {}
 for at = 2, #ARGV do
   local job, why = load_job(ARGV[at])
-  local verdict = job and wish_end(ARGV[at], job) or why and 'UNREADABLE' or 'GONE'
-  if verdict == 'CANCELLED' and job.was == 'queued' then
+  local verdict = job and request_cancel(ARGV[at], job) or why and 'UNREADABLE' or 'GONE'
+  if verdict == 'CANCELLED' and job.state_before == 'queued' then
     redis.call('LREM', flow_key(job.flow), 1, ARGV[at])
   end
   out[#out + 1] = verdict

@@ -1,9 +1,9 @@
--- claim(id, owner, nonce, lease, margin, grace)
+-- claim(id, owner, nonce, lease, margin, suspect_delay)
 -- Makes a worker the owner of a job for one lease, under a new fence. What may run is decided
 -- from the record alone, never from the hint that led here or from the agenda's score.
 -- -> OK {record} | BUSY | EARLY | GONE | POISON | UNREADABLE
 -- Safe twice: the same owner and nonce get the same fence again.
-local id, owner, nonce, lease, margin, grace =
+local id, owner, nonce, lease, margin, suspect_delay =
   ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7])
 
 local job, why = load_job(id)
@@ -32,7 +32,7 @@ if crashes >= 5 then
   unschedule(id)
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'held', 'poison')
-  tell(id)
+  notify(id)
   return {'POISON'}
 end
 -- From the second crash on, only one such job runs at a time in the whole fleet, so that a
@@ -41,7 +41,7 @@ if crashes >= 2 then
   local suspect, till = unpack(redis.call('HMGET', META, 'suspect', 'suspect_until'))
   if suspect and suspect ~= id and number(till) > now then
     redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0)
-    redis.call('ZADD', AGENDA, now + grace, id)
+    redis.call('ZADD', AGENDA, now + suspect_delay, id)
     return {'EARLY'}
   end
   redis.call('HSET', META, 'suspect', id, 'suspect_until', now + lease + margin)

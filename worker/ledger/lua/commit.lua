@@ -64,7 +64,7 @@ local function note_pace(done)
 end
 
 -- What only the work itself needed. A failed job keeps it: a retry goes on with it.
-local function keep_small()
+local function drop_working_fields()
   redis.call('HDEL', job_key(id), 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
     'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
     'polls', 'render_tries', 'render_submitted', 'stored', 'progress', 'progress_at', 'message',
@@ -73,16 +73,16 @@ end
 
 if ENDS[state] then
   move(id, job, state, reason)
-  if state == 'succeeded' then keep_small() end
+  if state == 'succeeded' then drop_working_fields() end
   if state == 'succeeded' then note_pace(id) end
   redis.call('HSET', job_key(id), 'finished_at', now)
   unschedule(id)
-  tell(id)
+  notify(id)
 elseif state == 'held' then
   redis.call('HSET', job_key(id), 'resume', resume)
   move(id, job, state, reason)
   unschedule(id)
-  tell(id)
+  notify(id)
 else
   move(id, job, state)
   redis.call('ZADD', AGENDA, now + delay, id)

@@ -1,11 +1,11 @@
--- due(n, grace, room, admit, lease) -> {id, state, id, state, ...}
+-- due(n, redispatch_after, room, admit, lease) -> {id, state, id, state, ...}
 -- What the ticker hands to Celery now. Agenda first, then the flows by virtual time.
 --   n      the most ids in one call          room   free places in the Celery queue
---   grace  ms until an id comes up again     admit  the most jobs from prepare to settle
--- Agenda entries are re-armed, never removed: a lost hint costs only the grace. A flow that ran
+--   redispatch_after  ms until an id comes up again     admit  the most jobs from prepare to settle
+-- Agenda entries are re-armed, never removed: a lost hint costs only that time. A flow that ran
 -- empty stays until its virtual time comes: what it had beyond its share, it cannot have again by
 -- filling up anew.
-local n, grace, room, admit, lease =
+local n, redispatch_after, room, admit, lease =
   number(ARGV[2]), number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
 
 -- When nobody ticked for half a lease, Redis was away or frozen, and healthy owners, who could
@@ -15,18 +15,18 @@ if last > 0 and now - last > lease / 2 then
   redis.call('HSET', META, 'grace_until', now + lease)
 end
 redis.call('HSET', META, 'last_tick', now, 'admit', admit)
-local grace_until = number(redis.call('HGET', META, 'grace_until'))
+local outage_grace_until = number(redis.call('HGET', META, 'grace_until'))
 
 -- A batch on trial pauses when the last of its first jobs is handed out, if others wait.
 local function count_pilot(batch)
   if redis.call('HEXISTS', batch_key(batch), 'pilot') == 0 then return end
-  if add(batch_key(batch), 'pilot', -1) > 0 then return end
+  if increment(batch_key(batch), 'pilot', -1) > 0 then return end
   redis.call('HDEL', batch_key(batch), 'pilot')
   local waiting = redis.call('HGET', batch_key(batch), 'sealed') ~= '1'
   for priority, _ in pairs(WEIGHT) do
     waiting = waiting or redis.call('EXISTS', flow_key(batch .. ':' .. priority)) == 1
   end
-  if waiting then shut_flows(batch) end
+  if waiting then pause_batch(batch) end
 end
 
 n = math.min(n, room)
@@ -41,10 +41,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0,
     load_job(id)
   elseif not state or not RUNNING[state] then
     redis.call('ZREM', AGENDA, id)
-  elseif owner and owner ~= '' and now < grace_until then
-    redis.call('ZADD', AGENDA, grace_until, id)
+  elseif owner and owner ~= '' and now < outage_grace_until then
+    redis.call('ZADD', AGENDA, outage_grace_until, id)
   else
-    redis.call('ZADD', AGENDA, now + grace, id)
+    redis.call('ZADD', AGENDA, now + redispatch_after, id)
     out[#out + 1] = id
     out[#out + 1] = state
   end
@@ -70,7 +70,7 @@ while #out / 2 < n and admitted < admit do
     if job and job.state == 'queued' then
       admit_alone(id, job, flow)
       move(id, job, 'preparing')
-      redis.call('ZADD', AGENDA, now + grace, id)
+      redis.call('ZADD', AGENDA, now + redispatch_after, id)
       admitted = admitted + 1
       out[#out + 1] = id
       out[#out + 1] = 'preparing'

@@ -6,9 +6,9 @@ local batch, shut = ARGV[2], ARGV[3]
 if redis.call('EXISTS', batch_key(batch)) == 0 then return 'GONE' end
 redis.call('HDEL', batch_key(batch), 'blocked_by')
 if shut == '1' then
-  shut_flows(batch)
+  pause_batch(batch)
 else
   redis.call('HDEL', batch_key(batch), 'pilot')
-  open_flows(batch)
+  resume_batch(batch)
 end
 return 'OK'

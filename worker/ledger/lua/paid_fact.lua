@@ -12,7 +12,7 @@ end
 if not mine then return 'UNKNOWN_CALL' end
 if name == 'ended' then end_call(job, call) end
 if redis.call('HSETNX', job_key(id), 'fact:' .. call .. ':' .. name, value) == 1 then
-  if name == 'accepted' then widen(job.account) end
+  if name == 'accepted' then widen_window(job.account) end
   return 'OK'
 end
 return 'KNOWN'

@@ -20,10 +20,10 @@ local function prune(id)
     redis.call('SET', idem, id .. '|' .. fingerprint .. '|' .. state)
     if keep > 0 then redis.call('PEXPIRE', idem, keep) end
   end
-  count({batch = batch or ''}, 'n:' .. state, -1)
+  count_job({batch = batch or ''}, 'n:' .. state, -1)
   if batch and batch ~= '' then
     redis.call('ZREM', 'rows:{' .. ns .. '}:' .. batch, id)
-    add(batch_key(batch), 'pruned', 1)
+    increment(batch_key(batch), 'pruned', 1)
   end
   forget_session(id)
   redis.call('ZREM', JOBS, id)

@@ -11,7 +11,7 @@ if not job then
   redis.call('HDEL', UNREADABLE, id)
   return 'GONE'
 end
-if put_back(id, job) and job.state ~= 'held' then return 'OK' end
+if restore_set_aside(id, job) and job.state ~= 'held' then return 'OK' end
 if job.state ~= 'held' then return 'NOT_HELD' end
 local undecided = job.reason == 'outcome_unknown' or job.reason == 'session_lost'
   or job.reason == 'question'
@@ -54,5 +54,5 @@ redis.call('HDEL', job_key(id), 'resume', 'polls', 'render_tries', 'tries', 'tri
 if turn_is_paid(load_job(id)) and (to == 'preparing' or to == 'generating') then
   to = 'settling'
 end
-resume(id, job, to)
+resume_job(id, job, to)
 return 'OK'

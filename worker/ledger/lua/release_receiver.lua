@@ -2,8 +2,8 @@
 -- A worker is done with a receiver, which is left alone for rest ms at least, and looked at again
 -- when its next message is due. Safe twice.
 local receiver, rest = ARGV[2], number(ARGV[3])
-redis.call('ZREM', RINGING, receiver)
-local next_one = redis.call('ZRANGE', hooks_key(receiver), 0, 0, 'WITHSCORES')
+redis.call('ZREM', LEASED, receiver)
+local next_one = redis.call('ZRANGE', receiver_queue_key(receiver), 0, 0, 'WITHSCORES')
 if #next_one == 0 then
   redis.call('ZREM', RECEIVERS, receiver)
 else

@@ -13,5 +13,5 @@ end
 redis.call('HDEL', job_key(id), 'render_id', 'polls', 'render_tries', 'source_url', 'finished_at',
   'render_submitted', 'tries', 'tries_of', 'trouble', 'message', 'remedy')
 redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0)
-resume(id, job, to)
+resume_job(id, job, to)
 return 'OK'

@@ -52,7 +52,7 @@ local function put_in_place()
       redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, unpack(rows))
       redis.pcall('HDEL', batch_key(batch), 'ended')
     end
-    count({batch = batch}, 'n:queued', #rows / 2)
+    count_job({batch = batch}, 'n:queued', #rows / 2)
   end
   for flow, ids in pairs(flows) do enqueue(ids, flow, ids.batch) end
 end

@@ -3,16 +3,16 @@
 -- (delay < 0), which its job or batch then remembers with the reason. Safe twice.
 local name, delay, why = ARGV[2], number(ARGV[3]), ARGV[4]
 local kind, about, receiver =
-  unpack(redis.call('HMGET', hook_key(name), 'kind', 'about', 'receiver'))
+  unpack(redis.call('HMGET', webhook_key(name), 'kind', 'about', 'receiver'))
 if not receiver then return 'GONE' end
 if delay >= 0 then
-  redis.call('HINCRBY', hook_key(name), 'tries', 1)
-  redis.call('ZADD', hooks_key(receiver), 'XX', now + delay, name)
+  redis.call('HINCRBY', webhook_key(name), 'tries', 1)
+  redis.call('ZADD', receiver_queue_key(receiver), 'XX', now + delay, name)
   return 'OK'
 end
 local record = kind == 'batch' and batch_key(about) or job_key(about)
 if why ~= '' and redis.call('EXISTS', record) == 1 then
   redis.pcall('HSET', record, 'webhook_error', why)
 end
-drop_hook(receiver, name)
+delete_webhook(receiver, name)
 return 'OK'

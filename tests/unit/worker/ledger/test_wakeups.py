@@ -7,11 +7,11 @@ from worker.ledger.model.states import State
 
 def test_a_lost_hint_costs_only_the_grace_that_was_asked_for(house: House) -> None:
     house.submit("j")
-    assert house.ledger.due(1, room=1, admit=1, grace=5) == [("j", State.PREPARING)]
+    assert house.ledger.due(1, room=1, admit=1, redispatch_after=5) == [("j", State.PREPARING)]
     house.later(4.9)
-    assert house.ledger.due(1, room=1, admit=1, grace=5) == []
+    assert house.ledger.due(1, room=1, admit=1, redispatch_after=5) == []
     house.later(0.1)
-    assert house.ledger.due(1, room=1, admit=1, grace=5) == [("j", State.PREPARING)]
+    assert house.ledger.due(1, room=1, admit=1, redispatch_after=5) == [("j", State.PREPARING)]
 
 
 def test_what_an_overloaded_worker_hands_back_comes_up_again_soon(house: House) -> None:

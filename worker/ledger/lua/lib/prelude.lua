@@ -43,12 +43,12 @@ local function set_aside(id, why)
   redis.call('ZREM', AGENDA, id)
 end
 
-local WHOLE = {turn = true, fence = true, entered_at = true, paid = true, intents = true,
+local INTEGER_FIELDS = {turn = true, fence = true, entered_at = true, paid = true, intents = true,
                attempts = true, crashes = true, revision = true, lease = true, not_before = true}
-local NEEDED = {'turn', 'fence', 'entered_at', 'flow'}
+local REQUIRED_FIELDS = {'turn', 'fence', 'entered_at', 'flow'}
 local MAX_TURNS = 1000
 
-local function is_whole(text)
+local function is_integer(text)
   return #text < 16 and (text == '0' or string.find(text, '^%-?[1-9]%d*$') ~= nil)
 end
 
@@ -56,11 +56,11 @@ end
 -- money cannot be told.
 local function why_unreadable(job)
   if not STATES[job.state] then return "its state is '" .. job.state .. "'" end
-  for _, name in ipairs(NEEDED) do
+  for _, name in ipairs(REQUIRED_FIELDS) do
     if job[name] == '' then return 'it has no ' .. name end
   end
   for name, value in pairs(job) do
-    if (WHOLE[name] or string.sub(name, 1, 3) == 'ms:') and not is_whole(value) then
+    if (INTEGER_FIELDS[name] or string.sub(name, 1, 3) == 'ms:') and not is_integer(value) then
       return name .. " is '" .. string.sub(value, 1, 50) .. "', no number"
     end
   end
@@ -88,22 +88,22 @@ end
 
 -- Adds to a counter -> its sum. One that is no number stays as it is, is set aside by its key, and
 -- stops nobody.
-local function add(key, field, by)
+local function increment(key, field, by)
   local sum = redis.pcall('HINCRBY', key, field, by)
   if type(sum) == 'number' then return sum end
   set_aside(key, field .. ' cannot be counted')
   return 0
 end
 
-local function count(job, field, by)
-  add(COUNTS, field, by)
-  if job.batch ~= '' then add(batch_key(job.batch), field, by) end
+local function count_job(job, field, by)
+  increment(COUNTS, field, by)
+  if job.batch ~= '' then increment(batch_key(job.batch), field, by) end
 end
 
 -- What follows from a move for sessions that several jobs use; see lib/sessions.lua.
 local after_move
 -- What an end or a hold means for webhooks; see lib/webhooks.lua.
-local after_tell
+local after_notify
 
 -- Moves the state, the counters and the clock of the state in one go. A held job is counted
 -- under its reason too.
@@ -111,16 +111,16 @@ local function move(id, job, to, reason)
   local from = job.state
   if from == 'held' then
     redis.call('SREM', held_key(job.account, job.reason), id)
-    count(job, 'h:' .. job.reason, -1)
+    count_job(job, 'h:' .. job.reason, -1)
   end
   if to == 'held' then
     redis.call('SADD', held_key(job.account, reason), id)
     redis.call('SADD', 'holds:{' .. ns .. '}', held_key(job.account, reason))
-    count(job, 'h:' .. reason, 1)
+    count_job(job, 'h:' .. reason, 1)
   end
   if from ~= to then
-    count(job, 'n:' .. from, -1)
-    count(job, 'n:' .. to, 1)
+    count_job(job, 'n:' .. from, -1)
+    count_job(job, 'n:' .. to, 1)
     redis.call('HINCRBY', job_key(id), 'ms:' .. from, now - number(job.entered_at))
     redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
     if job.batch ~= '' and (to == 'queued' or RUNNING[to]) then
@@ -135,10 +135,10 @@ local function move(id, job, to, reason)
 end
 
 -- An end or a hold must be told to the world: the entry is filled in the same step.
-local function tell(id)
+local function notify(id)
   local revision = redis.call('HINCRBY', job_key(id), 'revision', 1)
   redis.call('ZADD', OUTBOX, now, 'job:' .. id)
-  after_tell(id, revision)
+  after_notify(id, revision)
 end
 
 local function virtual_time()
@@ -148,7 +148,7 @@ end
 local function is_single(flow) return string.sub(flow, 1, 7) == 'single:' end
 
 -- Whether no job of a batch may start: it is paused, or its one session is taken.
-local function is_shut(batch)
+local function is_closed(batch)
   if batch == '' then return false end
   local paused, admitted = unpack(redis.pcall('HMGET', batch_key(batch), 'paused', 'admitted'))
   return paused == '1' or (admitted and admitted ~= '')
@@ -159,17 +159,17 @@ end
 -- not hold back what waits among the single jobs.
 local function enqueue(ids, flow, batch)
   redis.call('RPUSH', flow_key(flow), unpack(ids))
-  if is_single(flow) or not is_shut(batch) then
+  if is_single(flow) or not is_closed(batch) then
     redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
   end
 end
 
-local function take_flows_out(batch)
+local function deactivate_flows(batch)
   for priority, _ in pairs(WEIGHT) do redis.call('ZREM', FLOWS, batch .. ':' .. priority) end
 end
 
-local function put_flows_back(batch)
-  if is_shut(batch) then return end
+local function activate_flows(batch)
+  if is_closed(batch) then return end
   for priority, _ in pairs(WEIGHT) do
     local flow = batch .. ':' .. priority
     if redis.call('EXISTS', flow_key(flow)) == 1 then
@@ -178,14 +178,14 @@ local function put_flows_back(batch)
   end
 end
 
-local function shut_flows(batch)
+local function pause_batch(batch)
   redis.call('HSET', batch_key(batch), 'paused', 1)
-  take_flows_out(batch)
+  deactivate_flows(batch)
 end
 
-local function open_flows(batch)
+local function resume_batch(batch)
   redis.call('HSET', batch_key(batch), 'paused', 0)
-  put_flows_back(batch)
+  activate_flows(batch)
 end
 
 -- Whether the present turn of the job has a message that was, or may have been, sent.
@@ -200,7 +200,7 @@ end
 
 -- The API took a message in: the account bears it. Fast growth up to where it was refused last,
 -- one message a round from there on; only while what is allowed is used.
-local function widen(account)
+local function widen_window(account)
   local key = account_key(account)
   local window, threshold = unpack(redis.call('HMGET', key, 'window', 'threshold'))
   window = tonumber(window) or FIRST_WINDOW
@@ -212,7 +212,7 @@ local function widen(account)
 end
 
 -- What a message really cost, told by the balance: in the record, its batch and the sums.
-local function charge(account, call, estimated, charged)
+local function record_charge(account, call, estimated, charged)
   local id, turn = string.match(call, '^(.*):(%d+):%d+$')
   local job = id and load_job(id)
   if not job or job['call:' .. turn] ~= call then return end
@@ -246,7 +246,7 @@ end
 -- Puts a job that had been set aside, and can be read now, back where its state says. Who owned it
 -- was told then that it is lost; who owns it since its step went on, and put it back on the agenda,
 -- was not. -> whether it had been set aside
-local function put_back(id, job)
+local function restore_set_aside(id, job)
   if redis.call('HDEL', UNREADABLE, id) == 0 then return false end
   if job.state == 'queued' then
     redis.call('LREM', flow_key(job.flow), 0, id)
@@ -259,24 +259,24 @@ local function put_back(id, job)
 end
 
 -- A person wants a job to end; see cancel.lua for what becomes of it. The caller takes a job that
--- waited out of its flow: its state before is kept in job.was.
-local function wish_end(id, job)
+-- waited out of its flow: its state before is kept in job.state_before.
+local function request_cancel(id, job)
   if ENDS[job.state] then return 'ENDED' end
   redis.call('HSET', job_key(id), 'cancel_requested', 1)
   local idle = job.owner == '' and not ever_paid(job)
   if job.state ~= 'held' and not idle then return 'REQUESTED' end
-  job.was = job.state
+  job.state_before = job.state
   unschedule(id)
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'cancelled')
   redis.call('HSET', job_key(id), 'finished_at', now)
-  tell(id)
+  notify(id)
   return 'CANCELLED'
 end
 
 -- Lets a job that stood still go on. What has yet to pay takes its turn among the waiting; what
 -- has paid goes straight on.
-local function resume(id, job, to)
+local function resume_job(id, job, to)
   if to == 'preparing' or to == 'generating' then
     move(id, job, 'queued')
     enqueue({id}, job.flow, job.batch)

@@ -103,7 +103,7 @@ local function wake(id)
     local job = load_job(other)
     if job and job.state == 'held' and job.reason == 'blocked' then
       redis.call('HSET', job_key(other), 'message', '', 'remedy', '', 'not_before', 0)
-      resume(other, job, job.resume == '' and 'preparing' or job.resume)
+      resume_job(other, job, job.resume == '' and 'preparing' or job.resume)
     end
   end
   redis.call('DEL', waiting_key(id))
@@ -119,7 +119,7 @@ local function admit_alone(id, job, flow)
   job.shared = '1'
   if is_single(flow) then return end
   redis.call('HSET', batch_key(job.batch), 'admitted', id)
-  take_flows_out(job.batch)
+  deactivate_flows(job.batch)
 end
 
 -- The session is the batch's no more: the next job opens another.
@@ -146,7 +146,7 @@ local function leave_batch(id, job)
     redis.call('HDEL', key, 'blocked_by')
     redis.call('HSET', key, 'paused', 0)
   end
-  put_flows_back(job.batch)
+  activate_flows(job.batch)
 end
 
 after_move = function(id, job, from)
