@@ -12,9 +12,9 @@ from typing import Any
 from tasks.manifests.manifest import Manifest, Row, batch_id_for
 from tasks.manifests.reader import ManifestError
 from tasks.manifests.rejects import Rejects
-from tasks.producer.job_factory import new_row, raise_for_conflict
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
+from tasks.producer.submission import new_row, raise_for_conflict
 from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.errors import BatchNameTaken, KeyConflict
 from tasks.schema.payload import ImageJob, InvalidPayloadError, webhook_address

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.producer.balances import refresh_balances
-from tasks.producer.job_factory import raise_for_conflict
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer, Submission
+from tasks.producer.submission import raise_for_conflict
 from tasks.producer.text_routing import TextAction, action_of
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import ImageJob, Result, job_id_for

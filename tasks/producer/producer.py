@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from config.settings import Settings, get_settings
-from tasks.producer.job_factory import new_job, raise_for_conflict
 from tasks.producer.local_files import LocalFiles, copy_to
+from tasks.producer.submission import new_job, raise_for_conflict
 from tasks.schema.errors import RedisUnavailable, UnknownId
 from tasks.schema.payload import Batch, ImageJob, InvalidPayloadError, Result
 from tasks.schema.records import batch_of, result_of

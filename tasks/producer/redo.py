@@ -8,8 +8,8 @@ import hashlib
 from dataclasses import replace
 from itertools import count
 
-from tasks.producer.job_factory import new_job, raise_for_conflict
 from tasks.producer.producer import Producer, Submission
+from tasks.producer.submission import new_job, raise_for_conflict
 from tasks.schema.errors import UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for
 from tasks.schema.prompt_template import fill_prompt

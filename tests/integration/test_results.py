@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.producer.job_factory import new_job
+from tasks.producer.submission import new_job
 from tasks.schema.payload import ImageJob
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until

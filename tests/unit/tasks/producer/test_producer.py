@@ -12,9 +12,9 @@ from config.settings import RedisSettings, Settings
 from tasks.manifests.batch_submission import SessionMode, submit_batch
 from tasks.manifests.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest, rows_of_jobs
-from tasks.producer.job_factory import new_job
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
+from tasks.producer.submission import new_job
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
 from tasks.step.remedy_messages import remedy_message
