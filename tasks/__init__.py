@@ -1,10 +1,26 @@
-"""The queue's face: enqueue image jobs and follow them, from Python and from the command line."""
+"""The Python API: submit image jobs, and follow and control them.
 
-from tasks.api import cancel, get, redo, release, retry, say, submit, submit_batch, wait
-from tasks.producer.edits import Answer, NotSayable
-from tasks.producer.producer import Submission
-from tasks.schema.errors import KeyConflict, RedisUnavailable, UnknownId
+The functions use the settings of this process: environment variables, or a file ``.env``.
+"""
+
+from tasks.manifests import batch_submission
+from tasks.producer import actions, edits, queries, submissions
+from tasks.producer import redo as redo_
+from tasks.producer.answers import Answer
+from tasks.producer.producer import with_default_producer
+from tasks.producer.submissions import Submission
+from tasks.schema.errors import KeyConflict, NotSayable, RedisUnavailable, UnknownId
 from tasks.schema.payload import Batch, ImageJob, InvalidPayloadError, Result
+
+submit = with_default_producer(submissions.submit)
+submit_batch = with_default_producer(batch_submission.submit_batch)
+get = with_default_producer(queries.get)
+wait = with_default_producer(queries.wait)
+say = with_default_producer(edits.say)
+redo = with_default_producer(redo_.redo)
+cancel = with_default_producer(actions.cancel)
+retry = with_default_producer(actions.retry)
+release = with_default_producer(actions.release)
 
 __all__ = [
     "Answer",

@@ -5,6 +5,7 @@ from typing import Any
 from celery import Task, shared_task
 
 from tasks.producer.producer import Producer
+from tasks.producer.submissions import enqueue
 from tasks.schema.errors import RedisUnavailable
 from tasks.schema.payload import ImageJob
 from worker.runtime.runtime import get_runtime
@@ -31,10 +32,9 @@ def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, A
         ConnectionError: Redis does not answer, or refuses.
     """
     runtime = get_runtime()
-    producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
     try:
         job = _checked(payload, task.request.id)
-        submission = producer.enqueue(job)
+        submission = enqueue(Producer.of_worker(runtime), job)
     # Of built-in types: a process without our code could not read others from the results.
     except ValueError as error:
         refusal: Exception = ValueError(str(error))

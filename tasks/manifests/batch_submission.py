@@ -2,19 +2,21 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, islice
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from tasks.manifests.manifest import Manifest, Row, batch_id_for
+from tasks.manifests.manifest import Manifest, Row, batch_id_for, rows_of_jobs
 from tasks.manifests.reader import ManifestError
 from tasks.manifests.rejects import Rejects
+from tasks.producer import submissions
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
-from tasks.producer.submission import new_row, raise_for_conflict
+from tasks.producer.submissions import new_row, raise_for_conflict
 from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.errors import BatchNameTaken, KeyConflict
 from tasks.schema.payload import ImageJob, InvalidPayloadError, webhook_address
@@ -64,6 +66,39 @@ class RejectedRow:
 
 def submit_batch(
     producer: Producer,
+    jobs: Iterable[ImageJob | Mapping[str, Any]],
+    *,
+    name: str,
+    prompt: str | None = None,
+    max_credits: float | None = None,
+    session: str = "own",
+    pilot: int | None = None,
+    webhook: str | None = None,
+) -> BatchSubmission:
+    """Enqueue many jobs as one batch. The same rows under the same name are paid once.
+
+    ``jobs`` are image jobs, or mappings with the columns of a manifest; ``prompt`` is for mappings
+    without one, and ``{column}`` in it is filled in. ``max_credits`` limits what the batch may
+    spend. ``session`` is ``own``, or ``shared``: one session for all rows, one after another.
+    ``pilot`` runs that many jobs and then pauses the batch. ``webhook`` is notified of the end of
+    the batch, and of the rows that have no webhook of their own.
+
+    Raises:
+        InvalidPayloadError: ``webhook`` or ``max_credits`` is invalid.
+        RedisUnavailable: Redis does not answer.
+    """
+    return submit_manifest(
+        producer,
+        Manifest(name, Path(), rows_of_jobs(jobs, prompt)),
+        max_credits=max_credits,
+        session=SessionMode(session),
+        pilot=pilot,
+        webhook=webhook,
+    )
+
+
+def submit_manifest(
+    producer: Producer,
     manifest: Manifest,
     *,
     name: str | None = None,
@@ -98,7 +133,7 @@ def submit_batch(
         raise InvalidPayloadError(["max_credits: must be a number of credits, 0 or more"])
     producer.ping()
     if webhook is not None:
-        producer.refuse_webhook(webhook_address(webhook))
+        submissions.check_webhook(producer, webhook_address(webhook))
     title = name or manifest.name
     ledger, done = producer.ledger, BatchSubmission(batch_id_for(title))
     # A manifest that cannot be read at all says so here, before there is a batch.
@@ -147,7 +182,7 @@ def _with_webhook(row: Row, producer: Producer, webhook: str | None) -> Row:
     if row.job.webhook is None:
         return replace(row, job=row.job.model_copy(update={"webhook": webhook}))
     try:
-        producer.refuse_webhook(row.job.webhook)
+        submissions.check_webhook(producer, row.job.webhook)
     except InvalidPayloadError as error:
         return replace(row, job=None, reason=str(error))
     return row
@@ -183,7 +218,7 @@ def _record_answers(
     refused = [row for row in page if isinstance(row, RejectedRow)]
     for entry, answer in zip(entries, answers, strict=True):
         try:
-            raise_for_conflict(entry.job, answer)
+            raise_for_conflict(entry.new.key, answer)
         except KeyConflict as error:
             refused.append(RejectedRow(entry.row, str(error)))
             continue

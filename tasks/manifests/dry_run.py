@@ -58,7 +58,7 @@ def dry_run_batch(
     name: str | None = None,
     session: SessionMode = SessionMode.OWN,
 ) -> DryRun:
-    """Say what ``submit_batch`` would do. Nothing is written and nothing copied.
+    """Say what ``submit_manifest`` would do. Nothing is written and nothing copied.
 
     It looks closer than a submission: every picture is opened, so that a damaged one is told
     now and not when its job fails.
@@ -147,7 +147,7 @@ def _estimate_seconds(
     if session is SessionMode.SHARED:
         return round(seconds_for(new.total(), 0, pace, places=1), 1)
     ahead = ahead_of_last(new, flows, batch_id)
-    places = pace.max_admitted or producer.places()
+    places = pace.max_admitted or producer.configured_concurrency()
     return round(seconds_for(new.total(), 0, pace, places=places, ahead=ahead), 1)
 
 

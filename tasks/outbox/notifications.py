@@ -46,7 +46,7 @@ def notify(entry: str) -> str:
             case _:
                 backend.store_result(job_id, record["progress"], "PROGRESS")
     if job.batch_id:
-        producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
+        producer = Producer.of_worker(runtime)
         # Before the entry goes: what is still to be told is not pruned, and its batch stays whole.
         with suppress(UnreadableRecordError):
             write_index_of_ended(producer, job.batch_id)

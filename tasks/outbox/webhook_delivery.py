@@ -12,6 +12,7 @@ from typing import Any, Final
 import sentry_sdk
 import structlog
 
+from tasks.producer import queries
 from tasks.producer.producer import Producer
 from tasks.schema.errors import UnknownId
 from worker.egress.webhook_request import WebhookDeliveryError, retry_delay, send, signature_headers
@@ -99,9 +100,10 @@ def _body(runtime: Runtime, hook: WebhookMessage) -> str | None:
 
 
 def _record(runtime: Runtime, hook: WebhookMessage) -> dict[str, Any] | None:
-    producer = Producer(runtime.settings, runtime.ledger, runtime.media, runtime.output)
+    producer = Producer.of_worker(runtime)
     try:
-        found = producer.get_batch(hook.about) if hook.kind == "batch" else producer.get(hook.about)
+        if hook.kind == "batch":
+            return queries.get_batch(producer, hook.about).model_dump(mode="json")
+        return queries.get(producer, hook.about).model_dump(mode="json")
     except (UnknownId, UnreadableRecordError):
         return None
-    return found.model_dump(mode="json")

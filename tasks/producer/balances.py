@@ -1,11 +1,14 @@
-"""The balances of the accounts, read anew by whoever asks, beside the fleet's own clock."""
+"""Balances of the accounts, read on demand in addition to the workers' periodic reads."""
 
 from tasks.producer.producer import Producer
 
 
 def refresh_balances(producer: Producer) -> list[str]:
-    """Read the balances anew; what could not be read, in words. Asks for no anonymous token."""
-    # The client of the video API is slow to load, and most commands do without it.
+    """Read the balances from the video API into the ledger, and return what went wrong, as text.
+
+    No anonymous token is requested for this.
+    """
+    # The client of the video API is slow to import, and most commands do not need it.
     from worker.accounts.credentials import (  # noqa: PLC0415
         ANONYMOUS,
         AccountCoolingDownError,
@@ -14,7 +17,7 @@ def refresh_balances(producer: Producer) -> list[str]:
     from worker.nemo.errors import NemoError  # noqa: PLC0415
     from worker.runtime.runtime import Runtime  # noqa: PLC0415
 
-    runtime, trouble = Runtime.open(producer.settings), []
+    runtime, problems = Runtime.open(producer.settings), []
     known = {account.name for account in producer.ledger.accounts()}
     for name in runtime.accounts.names():
         if name == ANONYMOUS and name not in known:
@@ -22,12 +25,12 @@ def refresh_balances(producer: Producer) -> list[str]:
         try:
             runtime.balance_monitor.read_balance(runtime.accounts.credential(name))
         except TokenPendingError:
-            trouble.append(f"{name}: a worker is just asking for a token; try again.")
+            problems.append(f"{name}: a worker is requesting a token; try again.")
         except AccountCoolingDownError as error:
-            trouble.append(f"{name}: {error} after a 429; these figures are the last ones read.")
+            problems.append(f"{name}: {error} after a 429; the figures are those of the last read.")
         except NemoError as error:
-            trouble.append(
-                f"{name}: the balance could not be read ({error.message}). Look at NEMO_API_URL "
+            problems.append(
+                f"{name}: the balance could not be read ({error.message}). Check NEMO_API_URL "
                 f"({producer.settings.api.url}) and NEMO_TOKEN."
             )
-    return trouble
+    return problems

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from tasks.producer import queries
 from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv
 from tasks.schema.clip_names import folder_of
@@ -36,7 +37,7 @@ def write_batch_index(producer: Producer, batch_id: str) -> bool:
     with scratch_folder() as folder:
         path = Path(folder) / NAME
         with path.open("w", encoding="utf-8", newline="") as sink:
-            write_csv(lambda: producer.jobs_of(batch_id), sink)
+            write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
         producer.output.put_file(path, f"{folder_of(batch)}/{NAME}")
     return True
 

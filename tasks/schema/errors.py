@@ -15,3 +15,7 @@ class UnknownId(LookupError):  # noqa: N818 - as above
 
 class RedisUnavailable(ConnectionError):  # noqa: N818 - as above
     """Redis does not answer. The text says what to do; no address in it holds a password."""
+
+
+class NotSayable(ValueError):  # noqa: N818 - as above
+    """The job cannot take this request in its present state. The text says what can be done."""

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tasks.producer.submission import new_job
+from tasks.producer.submissions import new_job
 from tasks.schema.payload import ImageJob
 from tests.integration.conftest import House, passing_house
 from tests.support.waiting import wait_until

@@ -68,7 +68,7 @@ def test_from_a_picture_to_two_clips_and_the_balance(calm_house: House) -> None:
         "It costs about 100 credits.",
         f"  clip      {clips[1]}",
         next(line for line in lines if "credits available" in line),
-        f"The clip is there: {clips[1]}",
+        f"The clip is ready: {clips[1]}",
         next(line for line in lines if line.startswith("succeeded: ")),
     ]
     assert [line for line in lines if line in answers] == answers, "in the order of what was said"

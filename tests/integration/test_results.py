@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.producer.submission import new_job
+from tasks.producer.submissions import new_job, with_key
 from tasks.schema.payload import ImageJob
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
@@ -25,7 +25,7 @@ def submit(house: House, batch_id: str, **payload: object) -> None:
         fields = {"image": str(image), "prompt": "a 1-second slow push-in", "data": {"sku": number}}
         job = ImageJob.model_validate({**fields, **payload})
         key = f"{batch_id}:{number}"
-        house.ledger.submit(new_job(job, key=key, batch_id=batch_id, row=number))
+        house.ledger.submit(with_key(new_job(job, batch_id=batch_id, row=number), key))
     house.ledger.seal_batch(batch_id)
 
 

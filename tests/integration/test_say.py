@@ -151,7 +151,7 @@ def test_an_export_that_was_held_goes_on_when_it_is_asked_for(calm_house: House)
     assert house.wait_for(job_id, State.HELD).reason is Reason.PLAN
     code, (answer,), _ = reelqueue(house, "say", job_id, "export the video")
     assert (code, answer["action"]) == (0, "export")
-    assert "goes on" in answer["text"]
+    assert "continues" in answer["text"]
     assert house.wait_for(job_id, State.SUCCEEDED).paid_messages == 1
 
 

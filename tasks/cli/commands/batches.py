@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -14,15 +14,15 @@ import typer
 from tasks.cli.commands.watch import exit_code, wait_until_done
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import Json, console, emit, note, print_batch, printable
-from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_batch
+from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
 from tasks.manifests.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest
 from tasks.manifests.rejects import Rejects, default_rejects_path
+from tasks.producer import actions, queries, submissions
 from tasks.producer.producer import Producer, default_producer
 from tasks.reports.batch_index import write_batch_index
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
-from tasks.schema.errors import UnknownId
 from tasks.schema.payload import Batch, webhook_address
 from worker.storage.store import StoreError
 
@@ -82,12 +82,12 @@ def submit(
     """Enqueue a manifest as one batch. The same one under the same name is paid once."""
     producer, manifest = default_producer(), open_manifest(source, prompt)
     if webhook is not None:
-        producer.refuse_webhook(webhook_address(webhook))
+        submissions.check_webhook(producer, webhook_address(webhook))
     if dry_run:
         _dry_run(producer, manifest, name, session, as_json=as_json)
         return
     sink = manifest.rejects(rejects or default_rejects_path(source)) if manifest.rejects else None
-    done = submit_batch(
+    done = submit_manifest(
         producer,
         manifest,
         name=name,
@@ -188,19 +188,19 @@ def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> N
 @app.command()
 def pause(batch_id: BatchId, as_json: Json = False) -> None:
     """Let no further job of a batch start."""
-    _set_paused(batch_id, default_producer().pause, as_json=as_json)
+    actions.pause(default_producer(), batch_id)
+    _show_batch(batch_id, as_json=as_json)
 
 
 @app.command()
 def resume(batch_id: BatchId, as_json: Json = False) -> None:
     """Let the jobs of a paused batch start again."""
-    _set_paused(batch_id, default_producer().resume, as_json=as_json)
+    actions.resume(default_producer(), batch_id)
+    _show_batch(batch_id, as_json=as_json)
 
 
-def _set_paused(batch_id: str, turn: Callable[[str], bool], *, as_json: bool) -> None:
-    if not turn(batch_id):
-        raise UnknownId(f"There is no batch {batch_id}.")
-    batch = default_producer().get_batch(batch_id)
+def _show_batch(batch_id: str, *, as_json: bool) -> None:
+    batch = queries.get_batch(default_producer(), batch_id)
     if as_json:
         emit(batch)
     else:
@@ -224,16 +224,16 @@ def results(
 ) -> None:
     """Write the records of a batch's jobs, in the order of its rows."""
     producer = default_producer()
-    batch = producer.get_batch(batch_id)
+    batch = queries.get_batch(producer, batch_id)
     with _open_output(output) as sink:
         match form:
             case Format.JSONL:
-                write_jsonl(producer.jobs_of(batch_id), sink)
+                write_jsonl(queries.list_batch_jobs(producer, batch_id), sink)
             case Format.CSV:
-                write_csv(lambda: producer.jobs_of(batch_id), sink)
+                write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
             case Format.HTML:
                 folder = output.absolute().parent if output else None
-                write_page(batch.name, producer.jobs_of(batch_id), sink, folder)
+                write_page(batch.name, queries.list_batch_jobs(producer, batch_id), sink, folder)
     try:
         write_batch_index(producer, batch_id)
     except StoreError as error:

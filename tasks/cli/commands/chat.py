@@ -14,11 +14,12 @@ from tasks.cli.commands.jobs import checked_jobs
 from tasks.cli.commands.watch import wait_until_done
 from tasks.cli.error_handling import CommandError
 from tasks.cli.output import console, note, printable, result_fields
-from tasks.producer.edits import Answer, NotSayable, balance
+from tasks.producer import queries, submissions
+from tasks.producer.answers import Answer, answer_credits
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import Producer, default_producer
 from tasks.producer.text_routing import TextAction
-from tasks.schema.errors import UnknownId
+from tasks.schema.errors import NotSayable, UnknownId
 from tasks.schema.payload import DEFAULT_PROMPT, InvalidPayloadError, Result
 from worker.ledger.model.states import Reason, State
 from worker.runtime.worker_registry import live_workers
@@ -146,7 +147,7 @@ class Conversation:
             if self.pictures:
                 self._submit(DEFAULT_PROMPT)
         elif line.action is TextAction.CREDITS:
-            _tell(balance(self.producer).text)
+            _tell(answer_credits(self.producer).text)
         elif line.action in (TextAction.EXPORT, TextAction.STATE):
             _tell("There is no clip yet.")
         else:
@@ -173,7 +174,7 @@ class Conversation:
 
     def _submit(self, prompt: str) -> None:
         jobs = checked_jobs(self.pictures, {"prompt": prompt})
-        made = [self.producer.submit(job).job_id for job in jobs]
+        made = [submissions.submit(self.producer, job).job_id for job in jobs]
         self.job_id, self.pictures = made[-1], []
         self._follow(made)
 
@@ -190,7 +191,10 @@ class Conversation:
             self._follow([done.job_id], before=job_id)
             return
         _tell(done.text)
-        if done.action is TextAction.EXPORT and not self.producer.get(job_id).ended_or_held:
+        if (
+            done.action is TextAction.EXPORT
+            and not queries.get(self.producer, job_id).ended_or_held
+        ):
             self._follow([job_id], before=job_id)
 
     # --- waiting -----------------------------------------------------------------------------

@@ -8,7 +8,9 @@ import typer
 from tasks.cli.commands.watch import exit_with_results
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import Json, console, emit, note
-from tasks.producer.producer import Change, Producer, default_producer
+from tasks.producer import actions, queries
+from tasks.producer.actions import Change
+from tasks.producer.producer import Producer, default_producer
 from tasks.producer.redo import redo as remake
 from worker.ledger.model.states import Reason, State
 
@@ -32,14 +34,14 @@ SKIP_REASONS: Final = {
 def retry(any_id: AnyId, as_json: Json = False) -> None:
     """Let a failed job, or the failed ones of a batch, go on; nothing is paid twice."""
     producer = default_producer()
-    change = producer.retry(any_id)
+    change = actions.retry(producer, any_id)
     _tell(change, as_json=as_json)
     if change.skipped.get("not_failed") and not change.changed:
         _fail_if_held(producer, any_id)
 
 
 def _fail_if_held(producer: Producer, job_id: str) -> None:
-    job = producer.get(job_id)
+    job = queries.get(producer, job_id)
     if job.state is State.HELD and job.reason is not None:
         raise CommandError(f"It is held, not failed. {job.reason.remedy}")
 
@@ -78,7 +80,7 @@ def redo(
 
 def cancel(any_id: AnyId, as_json: Json = False) -> None:
     """End a job or a batch; what is paid goes on to its clip."""
-    _tell(default_producer().cancel(any_id), as_json=as_json)
+    _tell(actions.cancel(default_producer(), any_id), as_json=as_json)
 
 
 def release(
@@ -107,11 +109,11 @@ def release(
     who = os.environ.get("USER", "the command line")
     producer = default_producer()
     if reason is not None:
-        changes = [producer.release_reason(reason, mode=mode, who=who)]
+        changes = [actions.release_reason(producer, reason, mode=mode, who=who)]
     elif set_aside:
-        changes = [producer.release_set_aside()]
+        changes = [actions.release_set_aside(producer)]
     else:
-        changes = [producer.release(any_id, mode=mode, who=who) for any_id in ids or []]
+        changes = [actions.release(producer, any_id, mode=mode, who=who) for any_id in ids or []]
     for change in changes:
         _tell(change, as_json=as_json)
     undecided = any(change.skipped.get("needs_choice") for change in changes)

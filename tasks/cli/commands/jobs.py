@@ -20,6 +20,7 @@ from tasks.cli.output import (
     table,
     truncated,
 )
+from tasks.producer import queries, submissions
 from tasks.producer.local_files import problems_of
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.errors import UnknownId
@@ -67,11 +68,11 @@ def submit(
     }
     jobs = checked_jobs(images, options)
     producer = default_producer()
-    submissions = [producer.submit(job) for job in jobs]
-    job_ids = [submission.job_id for submission in submissions]
+    submitted = [submissions.submit(producer, job) for job in jobs]
+    job_ids = [submission.job_id for submission in submitted]
     if wait:
         exit_with_results(producer, job_ids, as_json=as_json)
-    for submission, job in zip(submissions, jobs, strict=True):
+    for submission, job in zip(submitted, jobs, strict=True):
         if as_json:
             emit(submission.as_dict())
         else:
@@ -125,9 +126,9 @@ def read_record(producer: Producer, any_id: str) -> Result | Batch:
     Raises:
         UnknownId: It is neither's.
     """
-    if producer.is_batch(any_id):
-        return producer.get_batch(any_id)
-    return producer.get(any_id)
+    if queries.is_batch(producer, any_id):
+        return queries.get_batch(producer, any_id)
+    return queries.get(producer, any_id)
 
 
 def list_(
@@ -165,9 +166,9 @@ def list_(
 
 def _candidates(producer: Producer, batch_id: str | None) -> Iterator[Result]:
     if batch_id is not None:
-        producer.get_batch(batch_id)
-        return producer.jobs_of(batch_id)
-    return producer.recent()
+        queries.get_batch(producer, batch_id)
+        return queries.list_batch_jobs(producer, batch_id)
+    return queries.list_jobs(producer)
 
 
 def _matching(
@@ -182,7 +183,7 @@ def _matching(
 
 
 def _list_batches(producer: Producer, limit: int, *, as_json: bool) -> None:
-    for batch in islice(producer.batches(), limit):
+    for batch in islice(queries.list_batches(producer), limit):
         if as_json:
             emit(batch)
         else:

@@ -7,9 +7,10 @@ import typer
 from tasks.cli.commands.watch import exit_with_results
 from tasks.cli.error_handling import CommandError
 from tasks.cli.output import Json, console, emit, note, printable
-from tasks.producer.edits import Answer, NotSayable
+from tasks.producer.answers import Answer
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import default_producer
+from tasks.schema.errors import NotSayable
 
 
 def say(

@@ -25,7 +25,9 @@ from tasks.cli.output import (
     printable,
     truncated,
 )
-from tasks.producer.producer import POLL_SECONDS, Producer, default_producer
+from tasks.producer import queries
+from tasks.producer.producer import Producer, default_producer
+from tasks.producer.queries import POLL_SECONDS
 from tasks.schema.errors import RedisUnavailable
 from tasks.schema.payload import Batch, Result
 
@@ -61,7 +63,7 @@ def wait_until_done(
         UnknownId: One is neither a job nor a batch.
         RedisUnavailable: Redis was away for too long.
     """
-    kinds = {any_id: producer.is_batch(any_id) for any_id in dict.fromkeys(ids)}
+    kinds = {any_id: queries.is_batch(producer, any_id) for any_id in dict.fromkeys(ids)}
     found: dict[str, Result | Batch] = {}
     with _no_display() if quiet else _display(console()) as show:
         for _ in _polls(producer):
@@ -71,8 +73,8 @@ def wait_until_done(
             if not moving:
                 return found
             jobs = [any_id for any_id in moving if not kinds[any_id]]
-            found |= {result.job_id: result for result in producer.get_many(jobs)}
-            found |= {id_: producer.get_batch(id_) for id_ in moving if kinds[id_]}
+            found |= {result.job_id: result for result in queries.get_many(producer, jobs)}
+            found |= {id_: queries.get_batch(producer, id_) for id_ in moving if kinds[id_]}
             show({any_id: found[any_id] for any_id in kinds})
     return found
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import RedisSettings, Settings, StorageSettings
+from tasks.producer import submissions
 from tasks.producer.producer import Producer
 from tests.support.commands import CommandResult, run_reelqueue
 from tests.support.valkey import Valkey
@@ -38,7 +39,7 @@ class ProducerHarness:
     def submit(self, **fields: object) -> str:
         """Submit a job and return its id."""
         payload = {"image": "https://example.org/a.jpg", **fields}
-        return self.producer.submit(payload).job_id
+        return submissions.submit(self.producer, payload).job_id
 
     def take(self, job_id: str) -> int:
         """Dispatch all jobs, claim one, and return its fence."""

@@ -8,6 +8,7 @@ import pytest
 
 from config.settings import Settings, get_settings
 from tasks import intake
+from tasks.producer import queries
 from tasks.schema.payload import job_id_for
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.runtime.runtime import get_runtime
@@ -38,7 +39,7 @@ def test_the_answer_is_json_and_the_job_is_there(harness: ProducerHarness) -> No
         "state": "queued",
         "duplicate": False,
     }
-    assert harness.producer.get(answer["job_id"]).image == URL
+    assert queries.get(harness.producer, answer["job_id"]).image == URL
     assert send({"image": URL, "key": "k"}).get()["duplicate"] is True
 
 

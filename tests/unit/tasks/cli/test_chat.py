@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tasks.producer import queries
 from tests.support.processes import ROOT
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
@@ -54,7 +55,7 @@ def jobs(harness: ProducerHarness) -> list[str]:
 
 def prompts(harness: ProducerHarness) -> list[str]:
     """What was asked for, the oldest first."""
-    return [harness.producer.get(job_id).prompt for job_id in reversed(jobs(harness))]
+    return [queries.get(harness.producer, job_id).prompt for job_id in reversed(jobs(harness))]
 
 
 def test_a_picture_becomes_a_clip_and_is_spoken_of(
@@ -82,7 +83,7 @@ def test_a_picture_becomes_a_clip_and_is_spoken_of(
     path = str(harness.folder / "output" / "single" / "a.mp4")
     assert lines.count("Your clip is ready.") == 2
     assert lines.count(f"  clip      {path}") == 2
-    assert f"The clip is there: {path}" in lines
+    assert f"The clip is ready: {path}" in lines
     assert "succeeded: Done." in lines
     assert "No worker" not in answer.out
     assert ended[1] in answer.err
@@ -147,7 +148,7 @@ def test_a_question_is_answered_by_a_further_message(
     with worker(harness, asked, DONE) as ended:
         answer = run_command("chat", URL, stdin="\n10 seconds\n")
     assert prompts(harness)[1] == "10 seconds"
-    assert harness.producer.get(ended[1]).parent_id == ended[0]
+    assert queries.get(harness.producer, ended[1]).parent_id == ended[0]
     lines = answer.out.splitlines()
     asks = lines.index("The agent asks again: Which length?")
     assert lines[asks + 1] == "Answer it here. It costs about 100 credits."
@@ -160,7 +161,7 @@ def test_after_an_edit_that_came_to_nothing_the_clip_before_it_is_meant(
     reason = Reason.BAD_REQUEST if end is State.FAILED else None
     with worker(harness, DONE, Commit(end, reason=reason, message="No."), DONE) as ended:
         run_command("chat", URL, stdin="\npan left\npan right\n")
-    assert harness.producer.get(ended[2]).parent_id == ended[0]
+    assert queries.get(harness.producer, ended[2]).parent_id == ended[0]
 
 
 def test_after_a_picture_that_failed_another_is_taken(
@@ -180,7 +181,7 @@ def test_with_several_pictures_the_last_clip_is_meant(
     with worker(harness, DONE, bad, DONE) as ended:
         answer = run_command("chat", URL, "https://example.org/b.jpg", stdin="zoom\npan left\n")
     assert prompts(harness) == ["zoom", "zoom", "pan left"]
-    assert harness.producer.get(ended[2]).parent_id == ended[0]
+    assert queries.get(harness.producer, ended[2]).parent_id == ended[0]
     assert "about 200 credits" in answer.out
     assert f"What is said now is about {URL}." in answer.out
 

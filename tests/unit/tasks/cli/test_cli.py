@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tasks.producer import actions, queries
 from tasks.schema.payload import DEFAULT_PROMPT
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
@@ -289,9 +290,9 @@ def test_batch_submit_waits_and_prints_the_batch_alone(
 ) -> None:
     (harness.folder / "jobs.csv").write_text(f"image,seconds\n{URL},5\n{URL},500\n")
     batch_id = run_command("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
-    job_id = next(harness.producer.jobs_of(batch_id)).job_id
+    job_id = next(queries.list_batch_jobs(harness.producer, batch_id)).job_id
     if end == "cancelled":
-        harness.producer.cancel(job_id)
+        actions.cancel(harness.producer, job_id)
     else:
         (failed if end == "failed" else held)(harness, job_id)
     answer = run_command("batch", "submit", "jobs.csv", "--wait", "--json")
@@ -539,7 +540,10 @@ def test_rejected_rows_are_mended_in_their_own_file(
     mended = run_command("batch", "submit", path, "--name", "jobs.csv", "--json").records[0]
     assert (mended["jobs"], mended["duplicates"], mended["rejected"]) == (2, 0, [])
     assert mended["batch_id"] == answer.records[0]["batch_id"]
-    skus = [result.data["sku"] for result in harness.producer.jobs_of(mended["batch_id"])]
+    skus = [
+        result.data["sku"]
+        for result in queries.list_batch_jobs(harness.producer, mended["batch_id"])
+    ]
     assert skus == ["A", "B", "C"]
 
 
@@ -580,12 +584,12 @@ def test_redo_is_a_new_job_of_the_same_batch(
 ) -> None:
     (harness.folder / "jobs.csv").write_text(f"image,sku\n{URL},A-1\n")
     batch_id = run_command("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
-    (parent,) = harness.producer.jobs_of(batch_id)
+    (parent,) = queries.list_batch_jobs(harness.producer, batch_id)
     assert run_command("redo", parent.job_id).code == 2, "it is under way"
     failed(harness, parent.job_id)
     run_command("batch", "pause", batch_id)
     again = run_command("redo", parent.job_id, "--prompt", "Show {sku} slowly", "--json").records[0]
-    record = harness.producer.get(again["job_id"])
+    record = queries.get(harness.producer, again["job_id"])
     assert (record.parent_id, record.batch_id, record.prompt) == (
         *(parent.job_id, batch_id, "Show A-1 slowly"),
     )
@@ -646,7 +650,7 @@ def test_rejected_rows_that_cannot_be_kept_stop_no_batch(
     )
     assert answer.records[0]["jobs"] == 1
     assert "name a place by --rejects" in answer.err
-    assert harness.producer.get_batch(answer.records[0]["batch_id"]).sealed
+    assert queries.get_batch(harness.producer, answer.records[0]["batch_id"]).sealed
 
 
 def test_a_name_that_is_empty_is_not_the_working_directory(
@@ -654,7 +658,7 @@ def test_a_name_that_is_empty_is_not_the_working_directory(
 ) -> None:
     harness.picture("a.png")
     assert run_command("batch", "submit", "").code == 2
-    assert list(harness.producer.batches()) == []
+    assert list(queries.list_batches(harness.producer)) == []
 
 
 def test_so_many_rejected_rows_are_told_in_part(

@@ -5,7 +5,7 @@ from typing import Any
 
 from redis import Redis
 
-from tasks.manifests.batch_submission import submit_batch
+from tasks.manifests.batch_submission import submit_manifest
 from tasks.manifests.manifest import open_manifest
 from tests.bench.submit import PROMPT, measure, write
 from tests.support.valkey import Valkey
@@ -32,7 +32,7 @@ def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(harness: Produc
     rows = 4 * PAGE_SIZE
     write(harness.folder / "jobs.csv", rows)
     before = _calls(harness)
-    submit_batch(harness.producer, open_manifest(harness.folder / "jobs.csv", PROMPT))
+    submit_manifest(harness.producer, open_manifest(harness.folder / "jobs.csv", PROMPT))
     after = _calls(harness)
     made = {name: calls - before.get(name, 0) for name, calls in after.items()}
     assert made["evalsha"] + made.get("eval", 0) <= rows // PAGE_SIZE + 2, made

@@ -9,12 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import RedisSettings, Settings
-from tasks.manifests.batch_submission import SessionMode, submit_batch
+from tasks.manifests.batch_submission import SessionMode, submit_manifest
 from tasks.manifests.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest, rows_of_jobs
+from tasks.producer import actions, queries, submissions
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
-from tasks.producer.submission import new_job
+from tasks.producer.submissions import new_job, with_key
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
 from tasks.step.remedy_messages import remedy_message
@@ -28,7 +29,10 @@ from worker.media.prepared_file import sha256_of
 
 def test_a_key_is_one_job_for_ever(harness: ProducerHarness) -> None:
     payload = {"image": "https://example.org/a.jpg", "key": "order 7"}
-    first, again = harness.producer.submit(payload), harness.producer.submit(payload)
+    first, again = (
+        submissions.submit(harness.producer, payload),
+        submissions.submit(harness.producer, payload),
+    )
     assert first.as_dict() == {
         "job_id": job_id_for("order 7"),
         "state": "queued",
@@ -36,14 +40,16 @@ def test_a_key_is_one_job_for_ever(harness: ProducerHarness) -> None:
     }
     assert (again.job_id, again.duplicate) == (first.job_id, True)
     with pytest.raises(KeyConflict, match="order 7"):
-        harness.producer.submit({**payload, "prompt": "Another"})
+        submissions.submit(harness.producer, {**payload, "prompt": "Another"})
 
 
 def test_a_duplicate_tells_where_the_job_stands(harness: ProducerHarness) -> None:
     job_id = harness.submit(key="k")
     harness.end(job_id, State.FAILED, reason=Reason.BAD_IMAGE, message="Bad.")
     assert (
-        harness.producer.submit({"image": "https://example.org/a.jpg", "key": "k"}).state
+        submissions.submit(
+            harness.producer, {"image": "https://example.org/a.jpg", "key": "k"}
+        ).state
         == "failed"
     )
 
@@ -61,7 +67,7 @@ def test_a_local_file_becomes_a_content_of_the_media_store(harness: ProducerHarn
 
 
 def test_enqueue_reads_no_file(harness: ProducerHarness) -> None:
-    submission = harness.producer.enqueue(ImageJob.read({"image": "/nowhere/a.jpg"}))
+    submission = submissions.enqueue(harness.producer, ImageJob.read({"image": "/nowhere/a.jpg"}))
     job = harness.producer.ledger.job(submission.job_id)
     assert job is not None
     assert "media" not in job.payload
@@ -70,13 +76,16 @@ def test_enqueue_reads_no_file(harness: ProducerHarness) -> None:
 def test_a_webhook_that_nobody_could_sign_is_refused(harness: ProducerHarness) -> None:
     payload = {"image": "https://example.org/a.jpg", "webhook": "https://example.org/told"}
     with pytest.raises(InvalidPayloadError, match="REELQUEUE_WEBHOOK_SECRET"):
-        harness.producer.submit(payload)
+        submissions.submit(harness.producer, payload)
     with pytest.raises(InvalidPayloadError, match="REELQUEUE_WEBHOOK_SECRET"):
-        harness.producer.enqueue(ImageJob.read(payload))
+        submissions.enqueue(harness.producer, ImageJob.read(payload))
     assert harness.producer.ledger.counts()[0] == {}
 
 
-def test_files_that_cannot_be_used_are_all_named(harness: ProducerHarness) -> None:
+def test_files_that_cannot_be_used_are_all_named(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(harness.folder)
     (harness.folder / "empty.jpg").touch()
     (harness.folder / "text.jpg").write_text("no picture")
     (harness.folder / "folder.jpg").mkdir()
@@ -85,9 +94,9 @@ def test_files_that_cannot_be_used_are_all_named(harness: ProducerHarness) -> No
     names = ("empty.jpg", "text.jpg", "folder.jpg", "huge.jpg", "gone.jpg")
     for name in names:
         with pytest.raises(InvalidPayloadError, match=name):
-            harness.producer.submit({"image": name}, harness.folder)
+            submissions.submit(harness.producer, {"image": name})
     with pytest.raises(InvalidPayloadError) as refused:
-        harness.producer.submit({"image": "gone.jpg", "attach": ["text.jpg"]}, harness.folder)
+        submissions.submit(harness.producer, {"image": "gone.jpg", "attach": ["text.jpg"]})
     assert [problem.split(":")[0] for problem in refused.value.problems] == ["image", "attach"]
     assert harness.producer.ledger.recent_ids(10) == []
 
@@ -95,12 +104,12 @@ def test_files_that_cannot_be_used_are_all_named(harness: ProducerHarness) -> No
 def test_waiting_ends_when_a_job_is_held(harness: ProducerHarness) -> None:
     job_id = harness.submit()
     with pytest.raises(TimeoutError, match="still queued"):
-        harness.producer.wait(job_id, timeout=0)
+        queries.wait(harness.producer, job_id, timeout=0)
     end = threading.Thread(
         target=harness.end, args=(job_id, State.HELD), kwargs={"reason": Reason.CREDITS}
     )
     end.start()
-    assert harness.producer.wait(job_id, timeout=30).state is State.HELD
+    assert queries.wait(harness.producer, job_id, timeout=30).state is State.HELD
     end.join()
 
 
@@ -108,14 +117,17 @@ def test_no_redis_says_what_to_do_and_shows_no_password(settings: Settings) -> N
     url = SecretStr(f"redis://:hush@127.0.0.1:{free_port()}/0")
     producer = Producer.open(settings.model_copy(update={"redis": RedisSettings(url=url)}))
     with pytest.raises(RedisUnavailable, match="reelqueue valkey") as raised:
-        producer.submit({"image": "https://example.org/a.jpg"})
+        submissions.submit(producer, {"image": "https://example.org/a.jpg"})
     assert "hush" not in str(raised.value)
 
 
 def test_unknown_ids(harness: ProducerHarness) -> None:
-    for ask in (harness.producer.get, harness.producer.get_batch, harness.producer.cancel):
+    for operation in (
+        *(queries.get, queries.get_batch, actions.cancel),
+        *(actions.retry, actions.release, actions.pause, actions.resume),
+    ):
         with pytest.raises(UnknownId, match="nope"):
-            ask("nope")
+            operation(harness.producer, "nope")
 
 
 def manifest(
@@ -128,16 +140,16 @@ def test_the_same_manifest_again_is_known_and_another_name_is_new(harness: Produ
     for shade in range(3):
         harness.picture(f"{shade}.png", shade)
     (harness.folder / "text.jpg").write_text("no picture")
-    first = submit_batch(harness.producer, open_manifest(harness.folder), name="spring")
-    again = submit_batch(harness.producer, open_manifest(harness.folder), name="spring")
-    other = submit_batch(harness.producer, open_manifest(harness.folder), name="autumn")
+    first = submit_manifest(harness.producer, open_manifest(harness.folder), name="spring")
+    again = submit_manifest(harness.producer, open_manifest(harness.folder), name="spring")
+    other = submit_manifest(harness.producer, open_manifest(harness.folder), name="autumn")
     assert (first.jobs, first.duplicates, [row["row"] for row in first.rejected]) == (3, 0, [4])
     assert (again.batch_id, again.jobs, again.duplicates) == (first.batch_id, 0, 3)
     assert other.jobs == 3
     assert other.batch_id != first.batch_id
-    batch = harness.producer.get_batch(first.batch_id)
+    batch = queries.get_batch(harness.producer, first.batch_id)
     assert (batch.name, batch.total, batch.sealed) == ("spring", 3, True)
-    images = [result.image for result in harness.producer.jobs_of(first.batch_id)]
+    images = [result.image for result in queries.list_batch_jobs(harness.producer, first.batch_id)]
     assert images == ["0.png", "1.png", "2.png"]
 
 
@@ -145,31 +157,31 @@ def test_a_batch_that_ended_before_it_was_sealed_leaves_its_table(harness: Produ
     """Its jobs had all ended when its submission died; nobody else writes the table then."""
     rows = ({"image": f"https://example.org/{n}.jpg"} for n in range(2))
     manifest_ = manifest(harness, *rows)
-    done = submit_batch(harness.producer, manifest_)
+    done = submit_manifest(harness.producer, manifest_)
     ledger = harness.producer.ledger
     ledger.cancel_many(ledger.row_ids(done.batch_id))
     ledger.unseal_batch(done.batch_id)
-    submit_batch(harness.producer, manifest(harness, {"image": "https://example.org/0.jpg"}))
+    submit_manifest(harness.producer, manifest(harness, {"image": "https://example.org/0.jpg"}))
     assert list((harness.folder / "output").rglob("manifest.csv"))
 
 
 def test_a_picture_that_changed_under_its_name_is_a_new_job(harness: ProducerHarness) -> None:
     harness.picture("a.png", 1)
-    submit_batch(harness.producer, open_manifest(harness.folder), name="n")
+    submit_manifest(harness.producer, open_manifest(harness.folder), name="n")
     harness.picture("a.png", 2)
-    assert submit_batch(harness.producer, open_manifest(harness.folder), name="n").jobs == 1
+    assert submit_manifest(harness.producer, open_manifest(harness.folder), name="n").jobs == 1
 
 
 def test_equal_rows_of_a_manifest_are_one_job(harness: ProducerHarness) -> None:
     row = {"image": "https://example.org/a.jpg", "seconds": 5}
-    done = submit_batch(harness.producer, manifest(harness, row, row, {**row, "seconds": 6}))
+    done = submit_manifest(harness.producer, manifest(harness, row, row, {**row, "seconds": 6}))
     assert (done.jobs, done.duplicates) == (2, 1)
 
 
 def test_a_key_with_another_payload_rejects_the_row(harness: ProducerHarness) -> None:
     one = {"image": "https://example.org/a.jpg", "key": "k"}
     two = {"image": "https://example.org/b.jpg", "key": "k"}
-    done = submit_batch(harness.producer, manifest(harness, one, two))
+    done = submit_manifest(harness.producer, manifest(harness, one, two))
     assert done.jobs == 1
     assert done.rejected[0]["row"] == 2
     assert "'k'" in done.rejected[0]["reason"]
@@ -178,15 +190,15 @@ def test_a_key_with_another_payload_rejects_the_row(harness: ProducerHarness) ->
 def test_the_budget_of_a_batch_is_kept_and_can_be_raised(harness: ProducerHarness) -> None:
     row = {"image": "https://example.org/a.jpg"}
     for budget in (200, 350):
-        done = submit_batch(harness.producer, manifest(harness, row), max_credits=budget)
-    submit_batch(harness.producer, manifest(harness, row))
+        done = submit_manifest(harness.producer, manifest(harness, row), max_credits=budget)
+    submit_manifest(harness.producer, manifest(harness, row))
     ledger = harness.producer.ledger
     assert ledger.redis.hget(ledger.key("batch", done.batch_id), "max_credits") == "350"
 
 
 def test_the_budget_of_a_batch_is_kept_to_the_credit(harness: ProducerHarness) -> None:
     row = {"image": "https://example.org/a.jpg"}
-    done = submit_batch(harness.producer, manifest(harness, row), max_credits=12_345_678)
+    done = submit_manifest(harness.producer, manifest(harness, row), max_credits=12_345_678)
     batch = harness.producer.ledger.batch(done.batch_id)
     assert batch is not None
     assert batch.max_credits == 12_345_678
@@ -199,15 +211,15 @@ def test_a_budget_that_is_no_number_of_credits_is_refused(
     """A batch that had one could not be read, and its jobs would all be held."""
     row = {"image": "https://example.org/a.jpg"}
     with pytest.raises(InvalidPayloadError, match="max_credits"):
-        submit_batch(harness.producer, manifest(harness, row), max_credits=budget)
-    assert list(harness.producer.batches()) == []
+        submit_manifest(harness.producer, manifest(harness, row), max_credits=budget)
+    assert list(queries.list_batches(harness.producer)) == []
 
 
 def test_estimates_follow_what_clips_were_seen_to_cost(harness: ProducerHarness) -> None:
     assert harness.producer.clip_price() == 100
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
-    batch_id = submit_batch(harness.producer, manifest(harness, *urls)).batch_id
-    first = next(harness.producer.jobs_of(batch_id)).job_id
+    batch_id = submit_manifest(harness.producer, manifest(harness, *urls)).batch_id
+    first = next(queries.list_batch_jobs(harness.producer, batch_id)).job_id
     ledger, payments = harness.producer.ledger, Payments(harness.producer.ledger)
     fence = harness.take(first)
     ledger.update_facts(first, fence, {"account": "a"})
@@ -218,7 +230,7 @@ def test_estimates_follow_what_clips_were_seen_to_cost(harness: ProducerHarness)
     now = ledger.now_ms()
     payments.record_balance("a", read_at=now, available=850, frozen=0, total=850)
     assert harness.producer.clip_price() == 150
-    batch = harness.producer.get_batch(batch_id)
+    batch = queries.get_batch(harness.producer, batch_id)
     assert (batch.credits_reserved, batch.credits_spent) == (100, 0), "no more than was committed"
     new = {"image": "https://example.org/new.jpg"}
     assert dry_run_batch(harness.producer, manifest(harness, *urls, new)).credits == 150
@@ -237,8 +249,8 @@ def test_a_manifest_that_cannot_be_read_makes_no_batch(harness: ProducerHarness)
     path = harness.folder / "jobs.csv"
     path.write_text("picture\na.jpg\n")
     with pytest.raises(ValueError, match="column «image»"):
-        submit_batch(harness.producer, open_manifest(path))
-    assert list(harness.producer.batches()) == []
+        submit_manifest(harness.producer, open_manifest(path))
+    assert list(queries.list_batches(harness.producer)) == []
 
 
 def test_a_trial_counts_and_changes_nothing(harness: ProducerHarness) -> None:
@@ -253,22 +265,24 @@ def test_a_trial_counts_and_changes_nothing(harness: ProducerHarness) -> None:
     assert dry_run.credits == 200
     assert dry_run.seconds > 0
     assert any("high contrast" in text for text in dry_run.suggestions), "pictures of one colour"
-    assert list(harness.producer.batches()) == []
+    assert list(queries.list_batches(harness.producer)) == []
     assert not list((harness.folder / "media").rglob("*.png"))
-    submit_batch(harness.producer, manifest(harness, *given))
+    submit_manifest(harness.producer, manifest(harness, *given))
     after = dry_run_batch(harness.producer, manifest(harness, *given))
     assert (after.duplicates, after.credits) == (3, 0)
 
 
 def test_retry_of_a_batch_takes_the_failed_ones(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
-    batch_id = submit_batch(harness.producer, manifest(harness, *urls)).batch_id
-    first, second, _ = (result.job_id for result in harness.producer.jobs_of(batch_id))
+    batch_id = submit_manifest(harness.producer, manifest(harness, *urls)).batch_id
+    first, second, _ = (
+        result.job_id for result in queries.list_batch_jobs(harness.producer, batch_id)
+    )
     for job_id in (first, second):
         harness.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.")
-    change = harness.producer.retry(batch_id)
+    change = actions.retry(harness.producer, batch_id)
     assert change.as_dict() == {"id": batch_id, "changed": 2, "skipped": {}}
-    assert harness.producer.get_batch(batch_id).failed == 0
+    assert queries.get_batch(harness.producer, batch_id).failed == 0
 
 
 def test_an_unknown_outcome_goes_on_by_a_choice_only(harness: ProducerHarness) -> None:
@@ -280,18 +294,20 @@ def test_an_unknown_outcome_goes_on_by_a_choice_only(harness: ProducerHarness) -
     ledger.scripts.run(
         *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
     )
-    assert harness.producer.release(job_id).skipped == {"needs_choice": 1}
-    assert harness.producer.release_reason(Reason.OUTCOME_UNKNOWN).skipped == {"needs_choice": 1}
-    assert harness.producer.release(job_id, mode="as_done", who="me").changed == 1
-    assert harness.producer.get(job_id).state is State.SETTLING
+    assert actions.release(harness.producer, job_id).skipped == {"needs_choice": 1}
+    assert actions.release_reason(harness.producer, Reason.OUTCOME_UNKNOWN).skipped == {
+        "needs_choice": 1
+    }
+    assert actions.release(harness.producer, job_id, mode="as_done", who="me").changed == 1
+    assert queries.get(harness.producer, job_id).state is State.SETTLING
 
 
 def test_cancelling_a_batch_ends_what_waits(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(2)]
-    batch_id = submit_batch(harness.producer, manifest(harness, *urls)).batch_id
-    assert harness.producer.cancel(batch_id).changed == 2
-    assert harness.producer.cancel(batch_id).changed == 0
-    assert harness.producer.get_batch(batch_id).cancelled == 2
+    batch_id = submit_manifest(harness.producer, manifest(harness, *urls)).batch_id
+    assert actions.cancel(harness.producer, batch_id).changed == 2
+    assert actions.cancel(harness.producer, batch_id).changed == 0
+    assert queries.get_batch(harness.producer, batch_id).cancelled == 2
 
 
 def test_more_jobs_than_a_page_are_listed_once_each_and_in_order(harness: ProducerHarness) -> None:
@@ -299,11 +315,13 @@ def test_more_jobs_than_a_page_are_listed_once_each_and_in_order(harness: Produc
     ledger.open_batch("b", "spring", 1)
     job = ImageJob(image="https://example.org/a.jpg")
     ledger.submit_many(
-        new_job(job, key=f"k-{number}", batch_id="b", row=number) for number in range(1, 1251)
+        with_key(new_job(job, batch_id="b", row=number), f"k-{number}") for number in range(1, 1251)
     )
-    assert [result.row for result in harness.producer.jobs_of("b")] == list(range(1, 1251))
+    assert [result.row for result in queries.list_batch_jobs(harness.producer, "b")] == list(
+        range(1, 1251)
+    )
     found = []
-    for number, result in enumerate(harness.producer.recent()):
+    for number, result in enumerate(queries.list_jobs(harness.producer)):
         found.append(result.job_id)
         if number % 400 == 0:
             harness.submit(key=f"late-{number}")
@@ -315,25 +333,25 @@ def test_two_manifests_of_one_name_are_two_batches(harness: ProducerHarness) -> 
         (harness.folder / folder).mkdir()
         text = f"image\nhttps://example.org/{folder}.jpg\n"
         (harness.folder / folder / "jobs.csv").write_text(text)
-    submit_batch(harness.producer, open_manifest(harness.folder / "a" / "jobs.csv"))
+    submit_manifest(harness.producer, open_manifest(harness.folder / "a" / "jobs.csv"))
     other = harness.folder / "b" / "jobs.csv"
     with pytest.raises(BatchNameTaken, match="--name"):
-        submit_batch(harness.producer, open_manifest(other))
-    assert submit_batch(harness.producer, open_manifest(other), name="b").jobs == 1
+        submit_manifest(harness.producer, open_manifest(other))
+    assert submit_manifest(harness.producer, open_manifest(other), name="b").jobs == 1
     # The same rows elsewhere are the same manifest.
     moved = harness.folder / "jobs.csv"
     moved.write_text((harness.folder / "a" / "jobs.csv").read_text())
-    assert submit_batch(harness.producer, open_manifest(moved)).duplicates == 1
+    assert submit_manifest(harness.producer, open_manifest(moved)).duplicates == 1
 
 
 def test_a_raised_budget_lets_go_on_what_it_pays(harness: ProducerHarness) -> None:
     urls = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
-    batch_id = submit_batch(harness.producer, manifest(harness, *urls), max_credits=50).batch_id
-    for result in list(harness.producer.jobs_of(batch_id)):
+    batch_id = submit_manifest(harness.producer, manifest(harness, *urls), max_credits=50).batch_id
+    for result in list(queries.list_batch_jobs(harness.producer, batch_id)):
         harness.end(result.job_id, State.HELD, reason=Reason.BUDGET, resume=State.PREPARING)
-    assert harness.producer.get_batch(batch_id).held_by == {Reason.BUDGET: 3}
-    submit_batch(harness.producer, manifest(harness, *urls), max_credits=250)
-    batch = harness.producer.get_batch(batch_id)
+    assert queries.get_batch(harness.producer, batch_id).held_by == {Reason.BUDGET: 3}
+    submit_manifest(harness.producer, manifest(harness, *urls), max_credits=250)
+    batch = queries.get_batch(harness.producer, batch_id)
     assert (batch.held, batch.queued) == (1, 2)
     ids = harness.producer.ledger.row_ids(batch_id)
     held = next(job for job in harness.producer.ledger.jobs(ids) if job.reason)

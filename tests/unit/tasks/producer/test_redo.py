@@ -4,8 +4,9 @@ import pytest
 
 import tasks
 from config.settings import get_settings
-from tasks.producer.producer import Submission
+from tasks.producer import queries
 from tasks.producer.redo import redo
+from tasks.producer.submissions import Submission
 from tasks.schema.errors import KeyConflict, UnknownId
 from tests.support.commands import close_and_clear_caches
 from tests.unit.tasks.conftest import ProducerHarness
@@ -47,7 +48,7 @@ def test_what_is_at_its_end_can_be_made_anew_any_number_of_times(harness: Produc
     assert len({parent, *made}) == 4
     last = redo(harness.producer, made[-1])
     assert not last.duplicate
-    assert harness.producer.get(last.job_id).parent_id == made[-1]
+    assert queries.get(harness.producer, last.job_id).parent_id == made[-1]
 
 
 def test_what_was_pruned_is_at_its_end(harness: ProducerHarness) -> None:

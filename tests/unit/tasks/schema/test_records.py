@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.producer import queries
 from tasks.schema.payload import Result
 from tasks.schema.records import batch_of, result_of
 from tests.unit.tasks.conftest import ProducerHarness
@@ -57,7 +58,7 @@ def test_a_clip_has_addresses_of_the_output_store(harness: ProducerHarness) -> N
             "changes": json.dumps(["Turned upright."]),
         },
     )
-    result = harness.producer.get(job_id)
+    result = queries.get(harness.producer, job_id)
     assert result.video is not None
     assert result.video.url.startswith("file://")
     assert result.video.url.endswith("a%20b-1234.mp4")
@@ -84,7 +85,7 @@ def test_a_held_job_says_why_and_what_to_do(harness: ProducerHarness) -> None:
         remedy="Top up.",
         resume=State.PREPARING,
     )
-    result = harness.producer.get(job_id)
+    result = queries.get(harness.producer, job_id)
     assert result.reason is not None
     assert result.reason.model_dump() == {
         "code": Reason.CREDITS,
@@ -99,18 +100,18 @@ def test_trouble_shows_while_a_step_is_tried_again(harness: ProducerHarness) -> 
     job_id = harness.submit()
     facts = {"tries": "2", "trouble": "no connection"}
     harness.end(job_id, State.PREPARING, delay=60, facts=facts)
-    assert harness.producer.get(job_id).progress.message == "Tries again: no connection"
+    assert queries.get(harness.producer, job_id).progress.message == "Tries again: no connection"
 
 
 def test_a_message_on_its_way_costs_the_estimate(harness: ProducerHarness) -> None:
     job_id = harness.submit()
     harness.pay(job_id, cost=100)
-    result = harness.producer.get(job_id)
+    result = queries.get(harness.producer, job_id)
     assert (result.paid_messages, result.credits_spent, result.credits_estimated) == (1, 100, True)
 
 
 def test_a_record_survives_json(harness: ProducerHarness) -> None:
-    result = harness.producer.get(harness.submit())
+    result = queries.get(harness.producer, harness.submit())
     assert Result.model_validate_json(result.model_dump_json()) == result
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from tasks.producer import actions, queries
 from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.schema.errors import UnknownId
@@ -162,13 +163,13 @@ class WorkerHarness:
             case "commit":
                 ledger.commit("bad", fence, Commit(State.RENDERING))
             case "cancel":
-                producer.cancel("bad")
+                actions.cancel(producer, "bad")
             case "release":
-                producer.release("bad")
+                actions.release(producer, "bad")
             case "as_done" | "pay_again":
-                producer.release("bad", mode=operation, who="me")
+                actions.release(producer, "bad", mode=operation, who="me")
             case "retry":
-                producer.retry("bad")
+                actions.retry(producer, "bad")
             case "told":
                 ledger.acknowledge_notification("job:bad", 1)
                 ledger.decline("bad")
@@ -178,14 +179,14 @@ class WorkerHarness:
             case "prune":
                 prune(ledger, ledger.now_ms() + 1)
             case "list":
-                assert {job.job_id for job in producer.recent()} >= {"busy", "good"}
-                assert {batch.batch_id for batch in producer.batches()} <= {"b"}
-                for result in producer.recent():
+                assert {job.job_id for job in queries.list_jobs(producer)} >= {"busy", "good"}
+                assert {batch.batch_id for batch in queries.list_batches(producer)} <= {"b"}
+                for result in queries.list_jobs(producer):
                     assert result.model_dump_json()
             case "results":
                 list(producer.ledger.row_states("b"))
-                write_csv(lambda: producer.jobs_of("b"), io.StringIO())
-                write_jsonl(producer.jobs_of("b"), io.StringIO())
+                write_csv(lambda: queries.list_batch_jobs(producer, "b"), io.StringIO())
+                write_jsonl(queries.list_batch_jobs(producer, "b"), io.StringIO())
 
     def step(self, name: str) -> str:
         """What a worker does that was handed a job."""

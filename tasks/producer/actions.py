@@ -1,0 +1,146 @@
+"""Actions on jobs and batches: cancel, retry, release, pause and resume."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+
+from tasks.producer.producer import Producer
+from tasks.producer.queries import is_batch
+from tasks.schema.errors import UnknownId
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import CancelVerdict, ReleaseVerdict, RetryVerdict
+
+_CHANGED: Final[frozenset[str]] = frozenset(
+    {ReleaseVerdict.OK, RetryVerdict.OK, CancelVerdict.CANCELLED, CancelVerdict.REQUESTED}
+)
+"""Verdicts of the ledger for a job that was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The result of an action: how many jobs changed, and why the others did not."""
+
+    id: str
+    changed: int
+    skipped: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the public JSON form."""
+        return asdict(self)
+
+
+def cancel(producer: Producer, any_id: str) -> Change:
+    """Cancel a job, or all jobs of a batch that have not ended. A paid job still gets its clip.
+
+    Raises:
+        UnknownId: There is no job and no batch with this id.
+        RedisUnavailable: Redis does not answer.
+    """
+    ledger = producer.ledger
+    with producer.redis_errors():
+        if not is_batch(producer, any_id):
+            return _change(any_id, [ledger.cancel(any_id)])
+        # Jobs that wait are cancelled first, so that none of them starts meanwhile.
+        verdicts = list(ledger.cancel_waiting(any_id))
+        # These jobs have started meanwhile. They are asked again below, and counted there.
+        verdicts = [verdict for verdict in verdicts if verdict is not CancelVerdict.REQUESTED]
+        for page in ledger.row_states(any_id):
+            verdicts += ledger.cancel_many(row.job_id for row in page if not row.state.is_end)
+    return _change(any_id, verdicts)
+
+
+def retry(producer: Producer, any_id: str) -> Change:
+    """Retry a failed job, or the failed jobs of a batch. Nothing is paid twice.
+
+    Raises:
+        UnknownId: There is no job and no batch with this id.
+        RedisUnavailable: Redis does not answer.
+    """
+    return _apply(producer, any_id, producer.ledger.retry_many, State.FAILED)
+
+
+def release(producer: Producer, any_id: str, *, mode: str = "", who: str = "") -> Change:
+    """Resume a held job, or the held jobs of a batch, at their first unfinished step.
+
+    A job whose payment has an unknown outcome needs a decision: ``mode`` is then ``pay_again`` or
+    ``as_done``. ``who`` made the decision, for the record.
+
+    Raises:
+        UnknownId: There is no job and no batch with this id.
+        RedisUnavailable: Redis does not answer.
+    """
+    release_jobs = partial(producer.ledger.release_many, mode=mode, who=who)
+    return _apply(producer, any_id, release_jobs, State.HELD)
+
+
+def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: str = "") -> Change:
+    """Resume all jobs that are held for a reason; ``mode`` and ``who`` are as in ``release``.
+
+    Raises:
+        RedisUnavailable: Redis does not answer.
+    """
+    with producer.redis_errors():
+        held = producer.ledger.held_ids(reason)
+        return _change(reason.value, producer.ledger.release_many(held, mode=mode, who=who))
+
+
+def release_set_aside(producer: Producer) -> Change:
+    """Resume all jobs that were set aside as unreadable and can be read now.
+
+    Raises:
+        RedisUnavailable: Redis does not answer.
+    """
+    with producer.redis_errors():
+        return _change("set-aside", producer.ledger.release_many(producer.ledger.set_aside()))
+
+
+def pause(producer: Producer, batch_id: str) -> None:
+    """Stop starting jobs of a batch. Jobs that have started continue.
+
+    Raises:
+        UnknownId: There is no such batch.
+        RedisUnavailable: Redis does not answer.
+    """
+    _require_batch(producer, batch_id, producer.ledger.pause)
+
+
+def resume(producer: Producer, batch_id: str) -> None:
+    """Start the jobs of a paused batch again.
+
+    Raises:
+        UnknownId: There is no such batch.
+        RedisUnavailable: Redis does not answer.
+    """
+    _require_batch(producer, batch_id, producer.ledger.resume)
+
+
+def _require_batch(producer: Producer, batch_id: str, switch: Callable[[str], bool]) -> None:
+    with producer.redis_errors():
+        if not switch(batch_id):
+            raise UnknownId(f"There is no batch {batch_id}.")
+
+
+def _apply(
+    producer: Producer, any_id: str, action: Callable[[list[str]], Sequence[str]], state: State
+) -> Change:
+    """Apply an action to one job, or to the jobs of a batch that are in a state."""
+    with producer.redis_errors():
+        if not is_batch(producer, any_id):
+            return _change(any_id, action([any_id]))
+        jobs = (
+            [row.job_id for row in page if row.state is state]
+            for page in producer.ledger.row_states(any_id)
+        )
+        return _change(any_id, chain.from_iterable(map(action, jobs)))
+
+
+def _change(any_id: str, verdicts: Iterable[str]) -> Change:
+    counts = Counter(verdicts)
+    return Change(
+        id=any_id,
+        changed=sum(n for verdict, n in counts.items() if verdict in _CHANGED),
+        skipped={verdict.lower(): n for verdict, n in counts.items() if verdict not in _CHANGED},
+    )

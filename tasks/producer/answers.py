@@ -1,0 +1,81 @@
+"""Answers to texts that need no new job: an export, the credits or the state of a job. All free."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tasks.producer.balances import refresh_balances
+from tasks.producer.producer import Producer
+from tasks.producer.queries import get
+from tasks.producer.text_routing import TextAction
+from tasks.schema.payload import Result
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import State
+from worker.ledger.model.verdicts import ReleaseVerdict, RetryVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a text that makes no job: what it was understood as, and a text for people."""
+
+    action: TextAction
+    text: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the public JSON form."""
+        return {**asdict(self), "action": self.action.value}
+
+
+def answer_export(producer: Producer, job: Job) -> Answer:
+    """Say where the clip is. If only its export is missing, resume that; it costs no credits."""
+    result = get(producer, job.id)
+    if result.video is not None:
+        text = f"The clip is ready: {result.video.path or result.video.url}"
+    elif job.fact("draft") and _resume_export(producer, job):
+        text = f"The export continues, at no cost: `reelqueue watch {job.id}`."
+    else:
+        text = f"There is no clip yet. {_why_no_clip(result)}"
+    return Answer(TextAction.EXPORT, text)
+
+
+def _resume_export(producer: Producer, job: Job) -> bool:
+    with producer.redis_errors():
+        if job.state is State.HELD:
+            return producer.ledger.release(job.id, who="say: export") is ReleaseVerdict.OK
+        if job.state is State.FAILED:
+            return producer.ledger.retry(job.id) is RetryVerdict.OK
+    return False
+
+
+def _why_no_clip(result: Result) -> str:
+    if result.reason is not None:
+        return f"{result.state}: {result.reason.message} {result.reason.remedy}"
+    if result.state.is_end:
+        return f"The job is {result.state} and will have none."
+    return (
+        f"{result.progress.message} It will be exported automatically: "
+        f"`reelqueue watch {result.job_id}`."
+    )
+
+
+def answer_state(producer: Producer, job: Job) -> Answer:
+    """Say what state a job is in, and what is on its timeline."""
+    result = get(producer, job.id)
+    if result.reason is not None:
+        message = f"{result.reason.message} {result.reason.remedy}"
+    else:
+        message = result.progress.message
+    parts = [f"{result.state}: {message}", result.timeline]
+    return Answer(TextAction.STATE, " ".join(filter(None, parts)))
+
+
+def answer_credits(producer: Producer) -> Answer:
+    """Read the balance of each account from the video API, and report it."""
+    problems = refresh_balances(producer)
+    balances = [
+        f"{account.name}: {account.available:g} credits available, {account.reserved:g} reserved, "
+        f"{account.spent:g} spent."
+        for account in producer.ledger.accounts()
+        if account.is_read
+    ]
+    text = " ".join([*balances, *problems]) or "No balance is known yet."
+    return Answer(TextAction.CREDITS, text)

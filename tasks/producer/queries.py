@@ -1,0 +1,126 @@
+"""Queries: the records of jobs and batches, and waiting for a job."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from tasks.producer.producer import Producer
+from tasks.schema.errors import UnknownId
+from tasks.schema.payload import Batch, Result
+from tasks.schema.records import batch_of, result_of
+from worker.ledger.model.batches import placeholder_batch
+from worker.ledger.model.jobs import UnreadableRecordError
+from worker.ledger.pages import PAGE_SIZE, pages
+
+POLL_SECONDS: Final = 0.5
+
+
+def get(producer: Producer, job_id: str) -> Result:
+    """Return the record of a job.
+
+    Raises:
+        UnknownId: There is no such job.
+        RedisUnavailable: Redis does not answer.
+    """
+    result = next(get_many(producer, [job_id]), None)
+    if result is None:
+        raise UnknownId(f"There is no job {job_id}.")
+    return result
+
+
+def get_many(producer: Producer, job_ids: Iterable[str]) -> Iterator[Result]:
+    """Return the records of jobs in the order given, without those that do not exist."""
+    for chunk in pages(job_ids):
+        with producer.redis_errors():
+            jobs = list(producer.ledger.jobs(chunk))
+        yield from (result_of(job, producer.output) for job in jobs)
+
+
+def get_batch(producer: Producer, batch_id: str) -> Batch:
+    """Return the record of a batch.
+
+    Raises:
+        UnknownId: There is no such batch.
+        RedisUnavailable: Redis does not answer.
+    """
+    with producer.redis_errors():
+        batch = producer.ledger.batch(batch_id)
+        pace, flows = producer.ledger.pace(), producer.ledger.flows()
+    if batch is None:
+        raise UnknownId(f"There is no batch {batch_id}.")
+    return batch_of(batch, clip_cost=producer.clip_price(), pace=pace, flows=flows)
+
+
+def list_jobs(producer: Producer) -> Iterator[Result]:
+    """Return the records of all jobs, newest first, reading a page at a time."""
+    return get_many(producer, _ids(producer, producer.ledger.key("jobs"), newest_first=True))
+
+
+def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
+    """Return the records of a batch's jobs in the order of its rows, reading a page at a time."""
+    rows = producer.ledger.key("rows", batch_id)
+    return get_many(producer, _ids(producer, rows, newest_first=False))
+
+
+def list_batches(producer: Producer) -> Iterator[Batch]:
+    """Return the records of all batches, newest first."""
+    with producer.redis_errors():
+        batch_ids = producer.ledger.batch_ids()
+    for batch_id in batch_ids:
+        try:
+            yield get_batch(producer, batch_id)
+        except UnreadableRecordError as error:
+            placeholder = placeholder_batch(batch_id, str(error))
+            yield batch_of(placeholder, clip_cost=0, pace=producer.ledger.pace(), flows={})
+
+
+def _ids(producer: Producer, index: str, *, newest_first: bool) -> Iterator[str]:
+    """Return all ids in an index. Ids that are added meanwhile do not make others come twice."""
+    last: set[str] = set()
+    start = 0
+    while True:
+        with producer.redis_errors():
+            page = list(
+                producer.ledger.redis.zrange(index, start, start + PAGE_SIZE - 1, desc=newest_first)
+            )
+        if not page:
+            return
+        yield from (job_id for job_id in page if job_id not in last)
+        last, start = set(page), start + len(page)
+
+
+def is_batch(producer: Producer, any_id: str) -> bool:
+    """Return whether an id is that of a batch, not of a job.
+
+    Raises:
+        UnknownId: There is no job and no batch with this id.
+        RedisUnavailable: Redis does not answer.
+    """
+    with producer.redis_errors():
+        if producer.ledger.batch(any_id) is not None:
+            return True
+        if next(producer.ledger.jobs([any_id]), None) is not None:
+            return False
+    raise UnknownId(f"There is no job and no batch {any_id}.")
+
+
+def wait(producer: Producer, job_id: str, timeout: float | None = None) -> Result:
+    """Wait until a job has ended or is held, and return its record.
+
+    ``timeout`` is in seconds; without one it waits as long as it takes.
+
+    Raises:
+        TimeoutError: The timeout has passed. The job continues.
+        UnknownId: There is no such job.
+        RedisUnavailable: Redis does not answer.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    pause = threading.Event()
+    while True:
+        result = get(producer, job_id)
+        if result.ended_or_held:
+            return result
+        if end is not None and time.monotonic() >= end:
+            raise TimeoutError(f"{job_id} is still {result.state} after {timeout:g} s.")
+        pause.wait(POLL_SECONDS)

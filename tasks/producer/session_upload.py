@@ -1,0 +1,75 @@
+"""Uploads of files to the session of a job, between its edits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.producer.answers import Answer
+from tasks.producer.producer import Producer
+from tasks.producer.text_routing import TextAction
+from tasks.schema.errors import NotSayable
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import State
+from worker.resources.scratch import scratch_folder
+
+
+def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
+    """Upload files to a job's session.
+
+    Raises:
+        NotSayable: There are no files, a file cannot be used, or the session cannot take any now.
+    """
+    if not files:
+        raise NotSayable("Name the file to upload: --attach FILE.")
+    session_id = _idle_session(job)
+    for name in files:
+        _upload_once(producer, job, session_id, Path(name))
+    names = ", ".join(Path(name).name for name in files)
+    return Answer(
+        TextAction.UPLOAD,
+        f'Uploaded to its project: {names}. Say what to do with it: `reelqueue say {job.id} "…"`.',
+    )
+
+
+def _idle_session(job: Job) -> str:
+    session_id = job.fact("session_id")
+    if session_id is None:
+        raise NotSayable(f"Job {job.id} has no project to upload to.")
+    if job.state in (State.QUEUED, State.PREPARING, State.GENERATING, State.SETTLING):
+        raise NotSayable(
+            f"Job {job.id} is still using its project. Upload when it is done, or attach the file "
+            f'to an edit, which is queued until then: `reelqueue say {job.id} "…" --attach FILE`.'
+        )
+    return session_id
+
+
+def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> None:
+    """Upload a file unless the session has its content: a second copy would be another file."""
+    # These are slow to import.
+    from worker.media import MediaRefused, check_attachment  # noqa: PLC0415
+    from worker.nemo.errors import NemoError  # noqa: PLC0415
+    from worker.runtime.runtime import Runtime  # noqa: PLC0415
+
+    if "://" in str(path) or not path.is_file():
+        raise NotSayable(f"{path} is not a file on this machine.")
+    runtime = Runtime.open(producer.settings)
+    with scratch_folder() as folder:
+        try:
+            file = check_attachment(path, path.name, Path(folder))
+        except MediaRefused as error:
+            raise NotSayable(f"{error.message} {error.remedy}") from None
+        uploaded = producer.ledger.key("uploaded", session_id)
+        with producer.redis_errors():
+            if not producer.ledger.redis.sadd(uploaded, file.sha256):
+                return
+        try:
+            credential = runtime.accounts.credential(str(job.fact("account")))
+            with (
+                runtime.clients.open(credential.token) as client,
+                file.path.open("rb") as content,
+            ):
+                client.upload_file(session_id, file.name, file.content_type, content)
+        except NemoError as error:
+            producer.ledger.redis.srem(uploaded, file.sha256)
+            raise NotSayable(
+                f"{file.name} could not be uploaded to the project of {job.id}: {error.message}"
+            ) from None

@@ -1,0 +1,134 @@
+"""Submission of single jobs.
+
+Jobs are submitted with the rights of the caller: local files are read and copied into the media
+store. Services whose paths are not trusted send the Celery task ``tasks.submit`` instead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tasks.producer.local_files import LocalFiles, copy_to
+from tasks.producer.producer import Producer
+from tasks.schema.errors import KeyConflict
+from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for
+from worker.ledger.model.states import State
+from worker.ledger.model.submissions import NewJob, SubmitResult
+from worker.ledger.model.verdicts import SubmitVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The result of a submission.
+
+    Attributes:
+        job_id: The job's id.
+        state: The job's present state, or the one that it ended in if it was pruned.
+        duplicate: Whether the key named this job before; nothing was enqueued then.
+        pruned: Whether the job's record was deleted. Its key still prevents a second payment.
+    """
+
+    job_id: str
+    state: State
+    duplicate: bool
+    pruned: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the public JSON form; ``pruned`` appears only if it is true."""
+        fields = {"job_id": self.job_id, "state": self.state.value, "duplicate": self.duplicate}
+        return {**fields, "pruned": True} if self.pruned else fields
+
+
+def submit(producer: Producer, job: ImageJob | Mapping[str, Any]) -> Submission:
+    """Copy a job's local files into the media store, and enqueue the job.
+
+    Raises:
+        InvalidPayloadError: The payload or one of its files is invalid.
+        KeyConflict: The key was used with another payload.
+        RedisUnavailable: Redis does not answer.
+    """
+    producer.ping()
+    payload = ImageJob.read(job)
+    check_webhook(producer, payload.webhook)
+    return enqueue(producer, LocalFiles(copy_to(producer.media)).replace_in(payload))
+
+
+def enqueue(producer: Producer, job: ImageJob) -> Submission:
+    """Enqueue a job as it is, without reading its files.
+
+    Raises:
+        InvalidPayloadError: It has a webhook, and no secret to sign messages with is set.
+        KeyConflict: The key was used with another payload.
+        RedisUnavailable: Redis does not answer.
+    """
+    check_webhook(producer, job.webhook)
+    return enqueue_record(producer, new_job(job))
+
+
+def enqueue_record(producer: Producer, new: NewJob) -> Submission:
+    """Write a new job to the ledger, or find the job that its key names.
+
+    Raises:
+        KeyConflict: The key was used with another payload.
+        RedisUnavailable: Redis does not answer.
+    """
+    ledger = producer.ledger
+    with producer.redis_errors():
+        answer = ledger.submit(new)
+        raise_for_conflict(new.key, answer)
+        if answer.verdict is SubmitVerdict.OK:
+            return Submission(answer.job_id, State.QUEUED, duplicate=False)
+        job = next(ledger.jobs([answer.job_id]), None)
+        ended = ledger.tombstone(new.key) if job is None else None
+    if ended is not None:
+        return Submission(answer.job_id, ended, duplicate=True, pruned=True)
+    return Submission(answer.job_id, job.state if job else State.QUEUED, duplicate=True)
+
+
+def check_webhook(producer: Producer, webhook: str | None) -> None:
+    """Refuse a webhook if there is no secret to sign its messages with.
+
+    Raises:
+        InvalidPayloadError: There is a webhook and no secret.
+    """
+    if webhook and producer.settings.egress.webhook_secret is None:
+        raise InvalidPayloadError(
+            ["webhook: cannot be signed; set REELQUEUE_WEBHOOK_SECRET here and for the workers"]
+        )
+
+
+def raise_for_conflict(key: str, answer: SubmitResult) -> None:
+    """Refuse a key that was used with another payload.
+
+    Raises:
+        KeyConflict: The ledger answered so.
+    """
+    if answer.verdict is SubmitVerdict.CONFLICT:
+        raise KeyConflict(
+            f"key: {key!r} was used with another payload (job {answer.job_id}). Use a new key for "
+            f"a different job."
+        )
+
+
+def new_job(job: ImageJob, *, batch_id: str = "", row: int = 0) -> NewJob:
+    """Return the ledger's record for a new job."""
+    return NewJob(
+        id=job.job_id,
+        payload=job.model_dump(mode="json", exclude_none=True),
+        fingerprint=job.fingerprint,
+        priority=job.priority,
+        key=job.key or "",
+        batch_id=batch_id,
+        row=row,
+    )
+
+
+def new_row(job: ImageJob, *, batch_id: str, row: int) -> NewJob:
+    """Return the record for a row of a batch. Without a key, rows of equal content are one job."""
+    new = new_job(job, batch_id=batch_id, row=row)
+    return new if new.key else with_key(new, f"batch:{batch_id}:{new.fingerprint}")
+
+
+def with_key(new: NewJob, key: str) -> NewJob:
+    """Return a record under another key, which also determines the job's id."""
+    return replace(new, id=job_id_for(key), key=key)
