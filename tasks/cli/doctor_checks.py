@@ -13,7 +13,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
 from worker.runtime.durability import CheckResult, check_durability
 from worker.runtime.worker_registry import live_workers
-from worker.storage.store import StoreError
+from worker.storage.errors import StoreError
 
 API_SECONDS: Final = 5.0
 OUTBOX_LATE_SECONDS: Final = 120

@@ -12,7 +12,7 @@ from tasks.manifests.reader import ManifestError
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.schema.payload import InvalidPayloadError
 from worker.ledger.model.jobs import UnreadableRecordError
-from worker.storage.store import StoreError
+from worker.storage.errors import StoreError
 
 
 class ExitCode(IntEnum):

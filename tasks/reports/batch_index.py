@@ -15,7 +15,7 @@ from tasks.reports.export import write_csv
 from tasks.schema.clip_names import folder_of
 from worker.ledger.model.batches import Batch
 from worker.resources.scratch import scratch_folder
-from worker.storage.store import StoreError
+from worker.storage.errors import StoreError
 
 log = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from worker.nemo.errors import (
 from worker.policy import backoff_seconds
 from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
-from worker.storage.store import NotStoredError
+from worker.storage.errors import NotStoredError
 
 MAX_CLIP_BYTES = 2 * 10**9
 FETCH_TRIES = 5

@@ -39,7 +39,7 @@ from worker.policy import Action, Decision, PaymentState, backoff_seconds, decid
 from worker.resources.memory_budget import MemoryUnavailableError
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime, get_runtime
-from worker.storage.store import NotStoredError, StoreError
+from worker.storage.errors import NotStoredError, StoreError
 from worker.telemetry.metrics import LOST, STEPS
 
 log = structlog.get_logger(__name__)

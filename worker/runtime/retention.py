@@ -17,7 +17,8 @@ from worker.ledger.connection import replies
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
 from worker.ledger.pages import PAGE_SIZE
-from worker.storage.store import Store, StoreError
+from worker.storage.errors import StoreError
+from worker.storage.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +96,7 @@ def sweep(*stores: Store) -> None:
     """
     for store in stores:
         try:
-            gone = store.sweep(DAY_MS / 1000)
+            gone = store.sweep_partial_files(DAY_MS / 1000)
         except StoreError as error:
             log.warning("a store could not be swept", error=error.message)
             continue

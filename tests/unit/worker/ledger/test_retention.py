@@ -13,7 +13,8 @@ from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import CancelVerdict
 from worker.runtime.retention import count_expired, prune
-from worker.storage.store import Store, StoreError
+from worker.storage.errors import StoreError
+from worker.storage.store import Store
 
 DAY = 86_400
 

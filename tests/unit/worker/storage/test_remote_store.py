@@ -1,4 +1,4 @@
-"""A store that is no folder of this machine: a real FTP server, reached from several processes."""
+"""A remote store: a real FTP server, reached from several processes."""
 
 import os
 import signal
@@ -13,14 +13,16 @@ import pytest
 
 from tests.support.ftp import ftp_server
 from worker.faultpoints import VARIABLE
-from worker.storage.store import NotStoredError, Store, StoreError
+from worker.storage.errors import NotStoredError, StoreError
+from worker.storage.remote_folder import RemoteFolder
+from worker.storage.store import Store
 
 DAY = 86_400
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The address of a store on the server, and the folder that it is."""
+    """The URL of a store on the server, and its folder on the disk."""
     folder = tmp_path_factory.mktemp("ftp")
     with ftp_server(folder) as url:
         yield f"{url}/shop/clips", folder / "shop" / "clips"
@@ -28,13 +30,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
 
 @pytest.fixture
 def local(tmp_path: Path) -> Path:
-    """A file to be stored."""
+    """A file to store."""
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"film" * 100_000)
     return path
 
 
-def test_what_is_put_is_found(place: tuple[str, Path], local: Path, tmp_path: Path) -> None:
+def test_a_stored_file_is_found_replaced_and_deleted(
+    place: tuple[str, Path], local: Path, tmp_path: Path
+) -> None:
     store = Store(place[0])
     store.check()
     key = "Spring-sale-01234567/1-Kätzchen.mp4"
@@ -55,7 +59,7 @@ def test_what_is_put_is_found(place: tuple[str, Path], local: Path, tmp_path: Pa
     assert list((place[1] / ".parts").iterdir()) == []
 
 
-def test_no_password_is_told(place: tuple[str, Path], local: Path) -> None:
+def test_no_password_is_shown(place: tuple[str, Path], local: Path) -> None:
     store = Store(place[0])
     assert "hunter2" not in repr(store)
     assert store.url("a.mp4").startswith("ftp://127.0.0.1:")
@@ -64,7 +68,7 @@ def test_no_password_is_told(place: tuple[str, Path], local: Path) -> None:
     assert "wrong-word" not in str(caught.value)
 
 
-def test_other_processes_see_it(place: tuple[str, Path], local: Path) -> None:
+def test_other_processes_see_a_stored_file(place: tuple[str, Path], local: Path) -> None:
     Store(place[0]).put_file(local, "b/a.mp4")
     program = (
         "import sys; from worker.storage.store import Store;"
@@ -76,8 +80,10 @@ def test_other_processes_see_it(place: tuple[str, Path], local: Path) -> None:
     assert done.stdout == "400000\n", done.stderr
 
 
-def test_several_jobs_store_at_once(place: tuple[str, Path], tmp_path: Path) -> None:
-    """One connection carries one transfer at a time: nobody's bytes are anybody else's."""
+def test_several_threads_can_store_at_the_same_time(
+    place: tuple[str, Path], tmp_path: Path
+) -> None:
+    """One connection carries one transfer at a time, so the contents are not mixed up."""
     store = Store(place[0])
     problems: list[BaseException] = []
 
@@ -87,7 +93,7 @@ def test_several_jobs_store_at_once(place: tuple[str, Path], tmp_path: Path) -> 
         try:
             for round_ in range(3):
                 store.put_file(path, f"c/{number}-{round_}.bin")
-        except BaseException as error:  # noqa: BLE001 - told below
+        except BaseException as error:  # noqa: BLE001 - asserted below
             problems.append(error)
 
     threads = [threading.Thread(target=put, args=(number,)) for number in range(4)]
@@ -102,17 +108,18 @@ def test_several_jobs_store_at_once(place: tuple[str, Path], tmp_path: Path) -> 
             assert content == bytes([number]) * 200_000
 
 
-def test_a_connection_that_was_lost_is_made_anew(place: tuple[str, Path], local: Path) -> None:
-    """A server closes one that is quiet for long; the next try of a job finds another."""
+def test_a_lost_connection_is_opened_again(place: tuple[str, Path], local: Path) -> None:
+    """A server closes an idle connection; the next try of the job connects again."""
     store = Store(place[0])
-    store._fs.ftp.sock.shutdown(socket.SHUT_RDWR)
+    assert isinstance(store._files, RemoteFolder)
+    store._files._fs.ftp.sock.shutdown(socket.SHUT_RDWR)
     with pytest.raises(StoreError):
         store.put_file(local, "d/a.mp4")
     store.put_file(local, "d/a.mp4")
     assert store.size("d/a.mp4") == 400_000
 
 
-def test_what_a_killed_process_left_is_swept_after_a_day(
+def test_the_partial_file_of_a_killed_process_is_swept_after_a_day(
     place: tuple[str, Path], local: Path
 ) -> None:
     program = (
@@ -128,8 +135,8 @@ def test_what_a_killed_process_left_is_swept_after_a_day(
     assert done.returncode == -signal.SIGKILL
     store = Store(place[0])
     (part,) = (place[1] / ".parts").iterdir()
-    assert store.sweep(DAY) == 0, "somebody may still write it"
+    assert store.sweep_partial_files(DAY) == 0, "a live process may still write it"
     moment, _, rest = part.name.partition("-")
     part.rename(part.with_name(f"{int(moment) - DAY - 1}-{rest}"))
-    assert store.sweep(DAY) == 1
+    assert store.sweep_partial_files(DAY) == 1
     assert list((place[1] / ".parts").iterdir()) == []

@@ -1,4 +1,4 @@
-"""A store shows whole files or none, keeps keys inside, and says what to do when it fails."""
+"""A store holds only whole files, keeps keys inside, and says what to do about its errors."""
 
 import hashlib
 import multiprocessing
@@ -8,13 +8,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 from uuid import uuid4
 
+import fsspec
 import pytest
 from structlog.testing import capture_logs
 
 from worker.runtime.retention import sweep
-from worker.storage.store import NotStoredError, Store, StoreError
+from worker.storage.errors import NotStoredError, StoreError
+from worker.storage.partial_files import PARTIAL_FOLDER
+from worker.storage.store import Store
 
 DAY = 86_400
 
@@ -35,20 +39,33 @@ def store(url: str) -> Store:
 
 @pytest.fixture
 def local(tmp_path: Path) -> Path:
-    """A file to be stored."""
+    """A file to store."""
     path = tmp_path / "local.bin"
     path.write_bytes(b"content of a picture")
     return path
 
 
+def files_in(url: str) -> list[str]:
+    """List every file of a store, partial files too."""
+    fs, root = fsspec.core.url_to_fs(unquote(url))
+    return sorted(fs.find(root))
+
+
+def plant_partial(url: str, name: str) -> None:
+    """Write a partial file, as a killed process leaves it."""
+    fs, root = fsspec.core.url_to_fs(unquote(url))
+    fs.makedirs(f"{root}/{PARTIAL_FOLDER}", exist_ok=True)
+    fs.pipe_file(f"{root}/{PARTIAL_FOLDER}/{name}", b"half")
+
+
 def stored(store: Store, key: str, tmp_path: Path) -> bytes:
-    """What a reader gets."""
+    """Fetch a file and return its content."""
     to = tmp_path / f"read-{uuid4().hex}"
     store.fetch(key, to)
     return to.read_bytes()
 
 
-def test_what_is_put_is_found(store: Store, local: Path, tmp_path: Path) -> None:
+def test_a_stored_file_is_found_and_deleted(store: Store, local: Path, tmp_path: Path) -> None:
     key = "batch-1/Kätzchen, 100% [süß] #1?.mp4"
     assert not store.exists(key)
     store.put_file(local, key)
@@ -62,26 +79,33 @@ def test_what_is_put_is_found(store: Store, local: Path, tmp_path: Path) -> None
     store.delete(key)
 
 
-def test_putting_again_replaces(store: Store, local: Path, tmp_path: Path) -> None:
+def test_storing_again_replaces_the_file(store: Store, local: Path, tmp_path: Path) -> None:
     store.put_file(local, "a/b.mp4")
     local.write_bytes(b"better")
     store.put_file(local, "a/b.mp4")
     assert stored(store, "a/b.mp4", tmp_path) == b"better"
 
 
-def test_content_is_stored_once_under_its_digest(store: Store, local: Path, tmp_path: Path) -> None:
+def test_content_is_stored_once_under_its_digest(
+    url: str, store: Store, local: Path, tmp_path: Path
+) -> None:
+    def identity() -> object:
+        fs, root = fsspec.core.url_to_fs(unquote(url))
+        info = fs.info(f"{root}/{key}")
+        return info.get("ino", info.get("created"))
+
     digest = hashlib.sha256(local.read_bytes()).hexdigest()
     key = store.put_content(local, ".jpg")
     assert key == f"{digest[:2]}/{digest}.jpg"
-    before = store._info(key).get("ino", store._info(key).get("created"))
+    before = identity()
     assert store.put_content(local, ".jpg") == key
-    assert store._info(key).get("ino", store._info(key).get("created")) == before
+    assert identity() == before
     assert stored(store, key, tmp_path) == local.read_bytes()
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "/x", "..", ".a/b", ".123456789"])
-def test_an_ending_that_is_none_is_refused(store: Store, local: Path, suffix: str) -> None:
-    with pytest.raises(ValueError, match="no ending"):
+def test_an_invalid_suffix_is_refused(store: Store, local: Path, suffix: str) -> None:
+    with pytest.raises(ValueError, match="not a file name suffix"):
         store.put_content(local, suffix)
 
 
@@ -105,15 +129,15 @@ def test_an_ending_that_is_none_is_refused(store: Store, local: Path, suffix: st
 )
 def test_a_key_never_leads_out_of_the_store(store: Store, local: Path, key: str) -> None:
     for call in (store.exists, store.size, store.delete, store.url, store.local_path):
-        with pytest.raises(ValueError, match="no key"):
+        with pytest.raises(ValueError, match="not a valid key"):
             call(key)
-    with pytest.raises(ValueError, match="no key"):
+    with pytest.raises(ValueError, match="not a valid key"):
         store.put_file(local, key)
-    with pytest.raises(ValueError, match="no key"):
+    with pytest.raises(ValueError, match="not a valid key"):
         store.fetch(key, local)
 
 
-def test_a_key_that_is_not_there(store: Store, tmp_path: Path) -> None:
+def test_a_missing_key_is_reported(store: Store, tmp_path: Path) -> None:
     to = tmp_path / "to"
     with pytest.raises(NotStoredError) as caught:
         store.fetch("a/b.mp4", to)
@@ -125,45 +149,42 @@ def test_a_key_that_is_not_there(store: Store, tmp_path: Path) -> None:
     assert not to.exists()
 
 
-def test_a_local_file_that_is_not_there_is_the_callers_fault(store: Store, tmp_path: Path) -> None:
+def test_a_missing_local_file_is_not_a_store_error(store: Store, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         store.put_file(tmp_path / "gone", "a.mp4")
 
 
-def test_check_leaves_nothing_behind(store: Store) -> None:
+def test_check_leaves_no_files_behind(url: str, store: Store) -> None:
     store.check()
-    assert [path for path in store._fs.find(store._root) if ".parts" not in path] == []
-    assert list(store._fs.find(f"{store._root}/.parts")) == []
+    assert files_in(url) == []
 
 
-def test_what_was_left_half_written_is_swept_when_it_is_old(store: Store, local: Path) -> None:
+def test_old_partial_files_are_swept(url: str, store: Store, local: Path) -> None:
     store.put_file(local, "a.mp4")
-    assert store.sweep(DAY) == 0
-    begun = {"old": time.time() - DAY - 1, "fresh": time.time() - DAY + 60}
-    for name, moment in begun.items():
-        store._fs.pipe_file(f"{store._parts}/{int(moment)}-{name}", b"half")
-    store._fs.pipe_file(f"{store._parts}/nobody-knows-when", b"half")
-    assert store.sweep(DAY) == 1
-    left = sorted(path.rpartition("-")[2] for path in store._fs.find(store._parts))
-    assert left == ["fresh", "when"]
+    assert store.sweep_partial_files(DAY) == 0
+    started = {"old": time.time() - DAY - 1, "fresh": time.time() - DAY + 60}
+    for name, at in started.items():
+        plant_partial(url, f"{int(at)}-{name}")
+    plant_partial(url, "without-time")
+    assert store.sweep_partial_files(DAY) == 1
+    left = sorted(path.rpartition("-")[2] for path in files_in(url) if PARTIAL_FOLDER in path)
+    assert left == ["fresh", "time"]
     assert store.exists("a.mp4")
 
 
-def test_an_empty_store_has_nothing_to_sweep(store: Store) -> None:
-    assert store.sweep(0) == 0
+def test_an_empty_store_has_no_partial_files_to_sweep(store: Store) -> None:
+    assert store.sweep_partial_files(0) == 0
 
 
-def test_a_store_that_cannot_be_swept_stops_no_other(blocked: str, url: str) -> None:
-    store = Store(url)
-    store._fs.makedirs(store._parts)
-    store._fs.pipe_file(f"{store._parts}/1-old", b"half")
+def test_a_store_that_cannot_be_swept_does_not_stop_the_next(blocked: str, url: str) -> None:
+    plant_partial(url, "1-old")
     with capture_logs() as logs:
-        sweep(Store(blocked), store)
-    assert store._fs.find(store._parts) == []
+        sweep(Store(blocked), Store(url))
+    assert files_in(url) == []
     assert ["Not a directory" in str(log.get("error")) for log in logs] == [True, False]
 
 
-def test_addresses(local: Path, tmp_path: Path) -> None:
+def test_urls_and_local_paths(local: Path, tmp_path: Path) -> None:
     disk = Store((tmp_path / "out put").as_uri())
     disk.put_file(local, "b/ä 1.mp4")
     assert disk.local_path("b/ä 1.mp4") == tmp_path / "out put" / "b" / "ä 1.mp4"
@@ -175,14 +196,14 @@ def test_addresses(local: Path, tmp_path: Path) -> None:
     assert Store(str(tmp_path)).local_path("a") == tmp_path / "a"
 
 
-def test_an_address_shows_no_password() -> None:
+def test_a_url_shows_no_password() -> None:
     store = Store("memory://me:hunter2@host/media")
     assert "hunter2" not in repr(store)
     assert store.url("a.mp4") == "memory://host/media/a.mp4"
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    """A reader opens the final name over and over while two contents replace each other."""
+    """A reader keeps opening the key while two contents replace each other."""
     store = Store(tmp_path.as_uri())
     contents = [letter * 3_000_000 for letter in (b"a", b"b")]
     files = []
@@ -217,7 +238,7 @@ def _put(url: str, local: str, ready: "multiprocessing.synchronize.Barrier") -> 
         Store(url).put_content(Path(local), ".bin")
 
 
-def test_two_processes_may_store_the_same_content_at_once(tmp_path: Path) -> None:
+def test_two_processes_can_store_the_same_content_at_the_same_time(tmp_path: Path) -> None:
     local = tmp_path / "local"
     local.write_bytes(b"x" * 2_000_000)
     url = (tmp_path / "store").as_uri()
@@ -234,12 +255,13 @@ def test_two_processes_may_store_the_same_content_at_once(tmp_path: Path) -> Non
     assert files[0].read_bytes() == local.read_bytes()
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path) -> None:
-    """In a process that may write no file over 64 KB: what a full disk does, without one."""
+def test_a_full_disk_is_reported_and_leaves_the_old_file(tmp_path: Path) -> None:
+    """Run in a process that may write at most 64 KB a file, which fails as a full disk does."""
     program = """
 import resource, sys
 from pathlib import Path
-from worker.storage.store import Store, StoreError
+from worker.storage.errors import StoreError
+from worker.storage.store import Store
 folder = Path(sys.argv[1])
 store = Store(folder.as_uri() + "/store")
 (folder / "old").write_bytes(b"old")
@@ -261,19 +283,19 @@ print(names, store.local_path("clip.mp4").read_bytes())
         check=False,
     )
     assert "File too large" in done.stdout, done.stderr
-    assert "Make room" in done.stdout
+    assert "Free space" in done.stdout
     assert done.stdout.endswith("['.parts', 'clip.mp4'] b'old'\n")
 
 
 @pytest.fixture
 def blocked(tmp_path: Path) -> Iterator[str]:
-    """A store whose folder is taken by a file: nobody can write there, not even root."""
+    """A store whose folder is a file, so that nobody can write there, not even root."""
     (tmp_path / "taken").write_text("a file")
     yield (tmp_path / "taken" / "store").as_uri()
     assert (tmp_path / "taken").read_text() == "a file"
 
 
-def test_a_store_that_cannot_be_written_says_so(blocked: str, local: Path) -> None:
+def test_a_store_that_cannot_be_written_reports_it(blocked: str, local: Path) -> None:
     store = Store(blocked)
     with pytest.raises(StoreError) as caught:
         store.check()
@@ -287,7 +309,7 @@ def test_a_store_that_cannot_be_written_says_so(blocked: str, local: Path) -> No
 @pytest.mark.parametrize(
     ("url", "word"), [("nosuch://x/y", "fsspec"), ("hdfs://host/x", "Install")]
 )
-def test_a_store_of_an_unknown_or_uninstalled_kind(url: str, word: str) -> None:
+def test_a_store_of_an_unknown_or_uninstalled_kind_names_the_remedy(url: str, word: str) -> None:
     with pytest.raises(StoreError) as caught:
         Store(url)
     assert word in caught.value.remedy

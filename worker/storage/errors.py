@@ -1,0 +1,61 @@
+"""Errors of file stores, with what to do about each."""
+
+import errno
+from typing import Final
+
+from config.redaction import redact
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_SETTING: Final = "REELQUEUE_MEDIA_URL or REELQUEUE_OUTPUT_URL, whichever names it,"
+
+
+class StoreError(Exception):
+    """A store operation failed. The same operation may succeed later.
+
+    Attributes:
+        message: What happened, for people.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return the message alone: callers show the remedy beside it."""
+        return self.message
+
+
+class NotStoredError(StoreError):
+    """No file is stored under this key."""
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong, without secrets and without a final period."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return redact(str(error)).rstrip(".") or type(error).__name__
+
+
+def remedy_for(error: Exception) -> str:
+    """Say what to do about an error that a file system raised."""
+    if isinstance(error, ImportError):
+        return f"Install the package that this kind of store needs, or point {_SETTING} elsewhere."
+    if isinstance(error, ValueError):
+        return f"Point {_SETTING} at a file:// folder or another URL that fsspec supports."
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL:
+        return f"Free space in the store, or point {_SETTING} at a store with free space."
+    if number in _FORBIDDEN:
+        return "Give the user that runs the worker read and write access to the store."
+    return f"Check that the store can be reached, or point {_SETTING} elsewhere."
+
+
+def wrong_content(url: str) -> StoreError:
+    """Build the error of a store that returns other bytes than were written to it."""
+    return StoreError(
+        f"The store {url} returned other bytes than were written to it.",
+        f"Check the store, or point {_SETTING} elsewhere.",
+    )

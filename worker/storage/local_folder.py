@@ -1,0 +1,98 @@
+"""The files of a store in a folder on the local disk."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from worker.faultpoints import around
+from worker.resources.offload import offload
+from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
+
+
+class LocalFolder:
+    """A folder in which each file is on the disk before it appears under its key.
+
+    A power failure leaves the old state or the new one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._partial = root / PARTIAL_FOLDER
+
+    @classmethod
+    def from_url(cls, url: str) -> Self | None:
+        """Open the folder of a ``file://`` URL or a plain path; None for any other URL."""
+        parts = urlsplit(url)
+        if parts.scheme in {"file", "local"}:
+            return cls(Path(unquote(parts.path)).absolute())
+        return None if parts.scheme else cls(Path(url).absolute())
+
+    def path(self, key: str) -> Path:
+        """Return where the file of a key is, whether it exists or not."""
+        return self._root / key
+
+    def size(self, key: str) -> int | None:
+        """Return the size of a file in bytes; None if there is no file under this key."""
+        try:
+            found = self.path(key).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def write(self, source: Path, key: str) -> None:
+        """Copy a local file to a key, replacing any file there in one step."""
+        offload(self._write, source, key)
+
+    def read(self, key: str, to: Path) -> bool:
+        """Copy the file of a key to a local file; False if there is no such file."""
+        if not self.path(key).is_file():
+            return False
+        offload(shutil.copyfile, self.path(key), to)
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete the file of a key, if it exists."""
+        try:
+            self.path(key).unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def sweep_partial_files(self, before: float) -> int:
+        """Delete partial files started before a time; return how many."""
+        try:
+            found = list(self._partial.iterdir())
+        except FileNotFoundError:
+            return 0
+        old = [path for path in found if started_at(path.name) < before]
+        for path in old:
+            path.unlink()
+        return len(old)
+
+    def _write(self, source: Path, key: str) -> None:
+        target, partial = self.path(key), self._partial / partial_file_name()
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with around("store.write"):
+                shutil.copyfile(source, partial)
+                _sync(partial)
+            with around("store.rename"):
+                partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        # The directory entries must be on the disk too: the file's, and those of new folders.
+        for parent in target.parents:
+            _sync(parent)
+            if parent == self._root:
+                break
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
