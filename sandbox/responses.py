@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from sandbox.options import ErrorStyle
+from sandbox.option_types import ErrorStyle
 
 # HTTP status of the vendor's own codes where they do not travel with 200.
 _STATUS = {1001: 401, 1002: 404, 1010: 401, 1011: 401, 2001: 400, 4001: 415, 4002: 413}

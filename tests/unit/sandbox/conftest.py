@@ -6,7 +6,8 @@ from contextlib import ExitStack
 import pytest
 from pydantic import SecretStr
 
-from sandbox.options import DurationRange, Options, RegisteredAccount
+from sandbox.option_types import DurationRange, RegisteredAccount
+from sandbox.options import Options
 from sandbox.server import running
 from tests.unit.sandbox.api import TOKEN, Api
 

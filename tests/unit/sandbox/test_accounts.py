@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from sandbox.options import ErrorStyle
+from sandbox.option_types import ErrorStyle
 from tests.unit.sandbox.api import Api
 from tests.unit.sandbox.conftest import QUICK, Start
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from sandbox.options import DurationRange, ErrorStyle
+from sandbox.option_types import DurationRange, ErrorStyle
 from tests.unit.sandbox.api import Api, picture
 from tests.unit.sandbox.conftest import QUICK, Start
 

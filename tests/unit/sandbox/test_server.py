@@ -5,12 +5,14 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
 import pytest
 
-from sandbox.options import DurationRange, parse
+from sandbox.option_types import DurationRange
+from sandbox.options import Options, parse
 from tests.unit.sandbox.api import TOKEN, Api, picture
 
 
@@ -66,6 +68,14 @@ def test_wrong_arguments_are_refused(argv: list[str], capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit, match="2"):
         parse(argv)
     assert argv[0] in capsys.readouterr().err
+
+
+def test_help_explains_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("(default: ") == len(fields(Options))
+    assert parse([]) == Options()
 
 
 def test_arguments() -> None:

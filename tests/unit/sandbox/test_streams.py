@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from sandbox.agent.events import HEARTBEATS
-from sandbox.options import DurationRange
+from sandbox.option_types import DurationRange
 from tests.unit.sandbox.api import Api, events, said
 from tests.unit.sandbox.conftest import QUICK, Start
 
