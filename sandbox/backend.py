@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.agent.streams import Streams
+from sandbox.agent.message_run import Streams
 from sandbox.clock import Clock
 from sandbox.faults import Faults
 from sandbox.options import Options

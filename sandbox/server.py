@@ -13,9 +13,9 @@ from pathlib import Path
 from aiohttp import web
 
 from sandbox.api.controls import control_routes, refusal_middleware
-from sandbox.api.downloads import download_routes
 from sandbox.api.middleware import BACKEND
-from sandbox.api.routes import api_routes
+from sandbox.api.renders import download_routes
+from sandbox.api.sessions import api_routes
 from sandbox.backend import Backend, make_backend
 from sandbox.options import Options, parse
 
