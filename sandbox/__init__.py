@@ -1,4 +1,4 @@
-"""A local stand-in of the video API: it speaks the same wire and renders real MP4 files.
+"""A local stand-in of the video API: it answers the API's calls and renders real MP4 files.
 
-It holds its accounts, sessions and ledger in memory: a restart begins anew.
+Accounts, sessions and the ledger are kept in memory: a restart begins without them.
 """

@@ -1,4 +1,4 @@
-"""`python -m sandbox`."""
+"""Run the stand-in as `python -m sandbox`."""
 
 from sandbox.server import main
 

@@ -1,10 +1,9 @@
-"""The parts of the stand-in, put together."""
+"""The stand-in's state and running work, apart from HTTP."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.agent.message_run import Streams
+from sandbox.agent.streams import Streams
 from sandbox.clock import Clock
 from sandbox.faults import Faults
 from sandbox.options import Options
@@ -15,22 +14,30 @@ from sandbox.state.renders import Renders
 from sandbox.state.uploads import UploadStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """Everything behind the routes."""
+    """Everything behind the routes. It is made inside a running event loop."""
 
-    options: Options
-    clock: Clock
-    accounts: Accounts
-    projects: Projects
-    store: UploadStore
-    streams: Streams
-    renders: Renders
-    faults: Faults
-    log: CallLog
+    def __init__(self, options: Options, folder: Path) -> None:
+        """Create an empty backend that keeps uploads and clips in a folder."""
+        uploads, clips = folder / "uploads", folder / "clips"
+        for place in (uploads, clips):
+            place.mkdir(parents=True, exist_ok=True)
+        self.options = options
+        self.clock = Clock()
+        self.log = CallLog(options.requests_kept)
+        self.accounts = Accounts(options, self.clock)
+        self.projects = Projects()
+        self.store = UploadStore(uploads, options.upload_limit)
+        self.streams = Streams(options, self.clock, self.log)
+        self.renders = Renders(options, clips, self.clock, self.log)
+        self.faults = Faults(options.seed)
 
     def ledger(self, requests: int | None = None) -> dict[str, Any]:
-        """The whole ledger, JSON-ready; `requests` bounds the list of single calls."""
+        """Return the accounts and the call log as JSON-ready values.
+
+        Args:
+            requests: How many of the latest requests to list; None lists all that are kept.
+        """
         accounts = [
             {
                 "name": account.name,
@@ -50,31 +57,6 @@ class Backend:
         }
 
     async def stop(self) -> None:
-        """End all work."""
+        """Cancel all running work."""
         await self.streams.stop()
         await self.renders.stop()
-
-
-def make_backend(options: Options, folder: Path) -> Backend:
-    """Build the parts; needs a running event loop.
-
-    Args:
-        options: The settings.
-        folder: Where uploads and clips are kept; made when missing.
-    """
-    uploads, clips = folder / "uploads", folder / "clips"
-    for place in (uploads, clips):
-        place.mkdir(parents=True, exist_ok=True)
-    clock = Clock()
-    log = CallLog(options.requests_kept)
-    return Backend(
-        options=options,
-        clock=clock,
-        accounts=Accounts(options, clock),
-        projects=Projects(),
-        store=UploadStore(uploads, options.upload_limit),
-        streams=Streams(options, clock, log),
-        renders=Renders(options, clips, clock, log),
-        faults=Faults(options.seed),
-        log=log,
-    )

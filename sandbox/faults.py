@@ -1,5 +1,6 @@
-"""Misbehaviour on request: which call goes wrong, how, and how often."""
+"""Faults on request: which call goes wrong, how, and how often."""
 
+import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -38,31 +39,32 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 class Fault(BaseModel):
-    """One kind of misbehaviour.
+    """A fault to inject.
 
-    On every call: `refuse` answers with a code, `slow` answers late, `reset` drops the connection.
-    Message: `silent`, `question`, `gui` and `trailing` choose what the agent says; `break` cuts the
-    stream; `error` and `quota` end it with a failure; `hang` sends only heartbeats for a while and
-    `mute` nothing at all. Export and poll: `fail` and `stuck` decide the render's fate. Download:
-    `html` sends a page, `cut` half of the file, `gone` answers 404.
+    For every call, `refuse` answers with an error code, `slow` answers late, and `reset` resets
+    the connection. For a message, `silent`, `question`, `gui` and `trailing` choose the agent's
+    text; `break` cuts the stream; `error` and `quota` end it with a failure; `hang` sends only
+    heartbeats for a while, `mute` nothing at all. For an export and a poll, `fail` and `stuck`
+    decide the outcome of the render. For a download, `html` sends a page, `cut` half of the file,
+    and `gone` answers 404.
 
     Attributes:
         call: The call that goes wrong.
-        action: How; each call knows its own.
-        times: How many calls; None means once, or without end when a ratio is given.
-        ratio: The share of calls; None means each one.
+        action: How it goes wrong; each call has its own actions.
+        times: For how many calls; None means one, or all if there is a ratio.
+        ratio: The share (0-1) of the calls; None means each.
         session: Only calls of this session.
         picture: Only calls of a session whose last uploaded picture has this name.
-        spoken: Only calls of a session that has, or has not, taken a message in.
-        code: Code of a `refuse`.
-        retry_after: Seconds in a `Retry-After` header of a `refuse`.
-        style: How a `refuse` travels; None is the natural way of its code.
-        then: What happens to the work behind a broken stream.
-        seconds: Length of `slow`, `hang` and `mute`; for `break`, how long the work goes on.
-        done: Whether a `reset` drops the connection after the work was done.
-        at: Where in the stream (0-1) `break`, `error` and `quota` strike.
-        raw: An `error` that is not JSON, as older servers send it.
-        clean: A `break` or `cut` that looks like a proper end to the transport.
+        spoken: Only calls of a session in which a message was, or was not, accepted.
+        code: The error code of `refuse`.
+        retry_after: Seconds in the `Retry-After` header of `refuse`.
+        style: How the error of `refuse` is sent; None: as its code usually is.
+        then: Whether the work goes on behind a broken stream or stops there.
+        seconds: Duration of `slow`, `hang` and `mute`; for `break`, how long the work goes on.
+        done: Whether a `reset` comes after the call's work instead of before it.
+        at: The moment of `break`, `error` and `quota`, as a share (0-1) of the stream's duration.
+        raw: Whether an `error` is sent in the form of older servers, which is not JSON.
+        clean: Whether a `break` or `cut` looks like a regular end to the client's transport.
         via: Which way of download; None is both.
     """
 
@@ -87,33 +89,33 @@ class Fault(BaseModel):
     via: Literal["link", "proxy"] | None = None
 
     @model_validator(mode="after")
-    def _action_fits(self) -> Self:
+    def _check_action(self) -> Self:
         allowed = _ACTIONS.get(self.call, _ANY_CALL)
         if self.action not in allowed:
-            raise ValueError(f"{self.call} knows: {', '.join(sorted(allowed))}")
+            raise ValueError(f"{self.call} supports: {', '.join(sorted(allowed))}")
         return self
 
-    def fits(self, hit: "CallContext") -> bool:
-        """Whether a call is of the kind that this fault is for."""
+    def fits(self, context: "CallContext") -> bool:
+        """Return whether this fault is meant for a call."""
         return (
-            self.call is hit.call
-            and self.session in (None, hit.session)
-            and self.picture in (None, hit.picture)
-            and self.spoken in (None, hit.spoken)
-            and self.via in (None, hit.via)
+            self.call is context.call
+            and self.session in (None, context.session)
+            and self.picture in (None, context.picture)
+            and self.spoken in (None, context.spoken)
+            and self.via in (None, context.via)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """A call as the faults see it.
+    """What decides which fault a call gets.
 
     Attributes:
-        call: Which call.
-        session: The session that it is about, as far as it says so.
+        call: The call.
+        session: The session that it names, if it names one.
         picture: The name of that session's last picture.
-        spoken: Whether that session has taken a message in.
-        via: For a download: which way.
+        spoken: Whether a message was accepted in that session.
+        via: For a download: `link` or `proxy`.
     """
 
     call: Call
@@ -127,7 +129,7 @@ FAULTS = TypeAdapter(list[Fault])
 
 
 class _ActiveFault:
-    """A fault with what is left of it."""
+    """A fault with the number of calls that it is still for; None: without end."""
 
     def __init__(self, fault: Fault, number: int) -> None:
         self.fault = fault
@@ -137,27 +139,25 @@ class _ActiveFault:
 
 
 class Faults:
-    """The faults in force, oldest first."""
+    """The active faults, oldest first."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._active: list[_ActiveFault] = []
-        self._numbers = 0
+        self._numbers = itertools.count(1)
 
     def add(self, faults: list[Fault]) -> None:
-        """Put further faults in force."""
-        for fault in faults:
-            self._numbers += 1
-            self._active.append(_ActiveFault(fault, self._numbers))
+        """Activate further faults."""
+        self._active += [_ActiveFault(fault, next(self._numbers)) for fault in faults]
 
     def clear(self) -> None:
-        """Behave again."""
+        """Drop all faults."""
         self._active.clear()
 
-    def take(self, hit: CallContext) -> Fault | None:
-        """The fault that hits this call, if any. Uses it up by one."""
+    def take(self, context: CallContext) -> Fault | None:
+        """Return the fault of a call, if there is one, and count the call for it."""
         for active in self._active:
-            if active.left == 0 or not active.fault.fits(hit):
+            if active.left == 0 or not active.fault.fits(context):
                 continue
             active.seen += 1
             ratio = active.fault.ratio
@@ -169,7 +169,7 @@ class Faults:
         return None
 
     def as_json(self) -> list[dict[str, object]]:
-        """The faults in force and how many times each will still strike."""
+        """Return the active faults, each with the number of calls that it is still for."""
         return [
             {**active.fault.model_dump(exclude_none=True), "left": active.left}
             for active in self._active

@@ -1,4 +1,4 @@
-"""Replies and refusal_middleware, in the forms in which the API sends them."""
+"""Replies and refusals in the forms of the API."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from aiohttp import web
 
 from sandbox.option_types import ErrorStyle
 
-# HTTP status of the vendor's own codes where they do not travel with 200.
+# HTTP statuses of the vendor's own codes where they are not sent with 200.
 _STATUS = {1001: 401, 1002: 404, 1010: 401, 1011: 401, 2001: 400, 4001: 415, 4002: 413}
 _HTTP_CODES = range(400, 600)
 _SERVER_ERROR = 500
@@ -32,8 +32,8 @@ class RefusalError(Exception):
 
     Attributes:
         code: The vendor's code (1001-4002) or an HTTP status.
-        message: What is wrong; None says it in the code's own words.
-        style: The way it travels; None is the natural one.
+        message: What is wrong; None takes the code's usual message.
+        style: How it is sent; None: as its code usually is.
         headers: Further headers of the reply.
     """
 
@@ -43,13 +43,13 @@ class RefusalError(Exception):
     headers: dict[str, str] = field(default_factory=dict)
 
     def reply(self, usual: ErrorStyle) -> web.Response:
-        """The reply.
+        """Build the reply.
 
         Args:
-            usual: How the vendor's own codes travel where this refusal leaves it open. HTTP's own
-                codes travel as a status, and those from 500 on without a JSON body.
+            usual: How the vendor's own codes are usually sent. HTTP's own codes are usually sent
+                as a status, those from 500 on without a JSON body.
         """
-        told = self.message or _MESSAGES.get(self.code, "refused")
+        message = self.message or _MESSAGES.get(self.code, "refused")
         plain = self.code in _HTTP_CODES
         style = self.style or ("status" if plain else usual.value)
         if plain and self.code >= _SERVER_ERROR and style == "status":
@@ -57,17 +57,17 @@ class RefusalError(Exception):
         status = 200 if style == "envelope" else _STATUS.get(self.code, self.code)
         if status not in range(200, 600):
             status = 400
-        body = {"code": self.code, "message": told, "data": None}
+        body = {"code": self.code, "message": message, "data": None}
         return web.json_response(body, status=status, headers=self.headers)
 
 
 def enveloped(data: dict[str, Any]) -> web.Response:
-    """A reply that went well."""
+    """Build the reply of a successful call, in an envelope."""
     return web.json_response({"code": 0, "message": "success", "data": data}, dumps=_compact)
 
 
 def bare(data: dict[str, Any]) -> web.Response:
-    """A reply without an envelope, as the render calls send it."""
+    """Build a reply without an envelope, as the render calls send it."""
     return web.json_response(data, dumps=_compact)
 
 

@@ -1,16 +1,13 @@
-"""Chance that falls the same way at every run with the same seed."""
+"""Random numbers that are the same in every run with the same seed."""
 
 import random
 
 
 def draw(seed: int, *what: object) -> float:
-    """A number in [0, 1) that belongs to a thing, whatever else was drawn before it.
+    """Draw a number in [0, 1) for a decision, whatever else was drawn before.
 
     Args:
-        seed: The run's seed.
-        what: What is decided, for instance the kind of decision and its number.
-
-    Returns:
-        The number.
+        seed: The seed of the run.
+        what: The decision, for instance its kind and its number.
     """
-    return random.Random(repr((seed, *what))).random()  # noqa: S311 - a dice, not a secret
+    return random.Random(repr((seed, *what))).random()  # noqa: S311 - not for cryptography

@@ -1,1 +1,1 @@
-"""The agent: running messages and what their streams say."""
+"""The agent: the messages that run, and the events of their streams."""

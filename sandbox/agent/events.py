@@ -1,4 +1,7 @@
-"""What the agent says while it works: ADK events, in the shapes of a recorded server."""
+"""The events of a message's stream: ADK events in the shapes that a real server was recorded with.
+
+Source: the contract, "The message stream".
+"""
 
 import json
 import time
@@ -15,7 +18,11 @@ _AUTHOR = "nemo_agent"
 
 
 class ReplyStyle(StrEnum):
-    """How a message turns out, as its stream tells it."""
+    """What the agent writes at the end of a message's stream.
+
+    PLAIN: that the clip is ready. GUI: also to click buttons. TRAILING: also a false report of an
+    error. SILENT: no text at all. QUESTION: a question, without having made anything.
+    """
 
     PLAIN = "plain"
     GUI = "gui"
@@ -25,7 +32,7 @@ class ReplyStyle(StrEnum):
 
 
 class DraftStage(StrEnum):
-    """What has happened to the draft by then."""
+    """The stages in which a clip appears in the draft."""
 
     RAW = "raw"
     FINISHED = "finished"
@@ -33,12 +40,12 @@ class DraftStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimedEvent:
-    """A moment of a stream.
+    """An event with its moment.
 
     Attributes:
-        share: When, as a share (0-1) of the stream's length.
-        data: What is sent.
-        stage: What becomes visible in the draft just before.
+        share: The moment as a share (0-1) of the stream's duration.
+        data: The bytes to send.
+        stage: The stage that the draft reaches right before.
     """
 
     share: float
@@ -47,34 +54,30 @@ class TimedEvent:
 
 
 class EventWriter:
-    """The events of one message."""
+    """Writes the events of one message."""
 
     def __init__(self) -> None:
         self._invocation = f"e-{uuid.uuid4().hex[:8]}"
 
-    def beats(self, style: ReplyStyle, clip: Clip) -> list[TimedEvent]:
-        """The whole story of a message.
+    def events(self, style: ReplyStyle, clip: Clip) -> list[TimedEvent]:
+        """Return all events of a message that makes a clip, in order of time.
 
-        Args:
-            style: How it turns out.
-            clip: What it is about.
-
-        Returns:
-            Beats in order of time; the last one is at the end of the stream.
+        The last event comes at the end of the stream.
         """
-        opening = [
-            TimedEvent(0.0, self._thought(f"The user wants {clip.seconds:g} seconds of motion."))
-        ]
-        if style is not ReplyStyle.SILENT:
-            opening += self._spoken(0.02, ("I will ", "animate the ", "picture with a slow move."))
+        thought = {"text": f"The user wants {clip.seconds:g} seconds of motion.", "thought": True}
+        opening = [TimedEvent(0.0, self._content("model", [thought], {"partial": True}))]
+        if style is ReplyStyle.SILENT:
+            return [*opening, *self._work(clip, [])]
+        pieces = ("I will ", "animate the ", "picture with a slow move.")
+        opening += self._text_in_pieces(0.02, pieces)
         if style is ReplyStyle.QUESTION:
-            asked = "Which length do you want: 5, 10 or 15 seconds?"
-            return [*opening, TimedEvent(1.0, self._text(asked))]
-        work = self._work(clip, spoken=style is not ReplyStyle.SILENT)
+            question = "Which length do you want: 5, 10 or 15 seconds?"
+            return [*opening, TimedEvent(1.0, self._text(question))]
+        work = self._work(clip, [{"text": "Adding music."}])
         return [*opening, *work, *self._closing(style, clip)]
 
     def error(self, *, raw: bool) -> bytes:
-        """A crash behind the stream; raw is the older form, which is not JSON."""
+        """Return the event of a crash; raw is the form of older servers, which is not JSON."""
         message = "render backend unavailable"
         if raw:
             return b'data: {"error": "RuntimeError: the "render" backend\nis unavailable"}\n\n'
@@ -83,66 +86,47 @@ class EventWriter:
             "error_message": message,
             "timestamp": time.time(),
         }
-        told = {"error": f"RuntimeError: {message}", "error_details": details}
-        return f"data: {json.dumps(told)}\n\n".encode()
+        crash = {"error": f"RuntimeError: {message}", "error_details": details}
+        return f"data: {json.dumps(crash)}\n\n".encode()
 
     def quota(self) -> bytes:
-        """A failure on the model's side."""
+        """Return the event of a failure on the model's side."""
         return self._event({"errorCode": "RESOURCE_EXHAUSTED", "errorMessage": "Out of quota"})
 
-    def _work(self, clip: Clip, *, spoken: bool) -> list[TimedEvent]:
-        aim = {"prompt": clip.name, "duration": round(clip.seconds)}
-        editing: list[dict[str, Any]] = [{"text": "Adding music."}] if spoken else []
-        editing.append(_call("fc-2", "edit_multitrack_draft", {"bgm": MUSIC}))
-        raw_draft = {"t": [{"tt": 0, "sg": [{"d": round(clip.seconds * 1000)}]}]}
+    def _work(self, clip: Clip, text: list[dict[str, Any]]) -> list[TimedEvent]:
+        arguments = {"prompt": clip.name, "duration": round(clip.seconds)}
+        generate = _call("fc-1", "generate_video", arguments)
+        edit = [*text, _call("fc-2", "edit_multitrack_draft", {"bgm": MUSIC})]
+        generated = self._content("user", [_response("fc-1", "generate_video")])
+        edited = self._content("user", [_response("fc-2", "edit_multitrack_draft")])
+        draft = {"t": [{"tt": 0, "sg": [{"d": round(clip.seconds * 1000)}]}]}
         return [
-            TimedEvent(
-                0.08,
-                self._content(
-                    "model",
-                    [_call("fc-1", "generate_video", aim)],
-                    {"longRunningToolIds": ["fc-1"]},
-                ),
-            ),
-            TimedEvent(
-                0.6, self._content("user", [_response("fc-1", "generate_video")]), DraftStage.RAW
-            ),
-            TimedEvent(0.62, self._content("model", editing)),
-            TimedEvent(
-                0.9,
-                self._content("user", [_response("fc-2", "edit_multitrack_draft")]),
-                DraftStage.FINISHED,
-            ),
-            TimedEvent(0.92, self._event({}, {"draft": raw_draft})),
+            TimedEvent(0.08, self._content("model", [generate], {"longRunningToolIds": ["fc-1"]})),
+            TimedEvent(0.6, generated, DraftStage.RAW),
+            TimedEvent(0.62, self._content("model", edit)),
+            TimedEvent(0.9, edited, DraftStage.FINISHED),
+            TimedEvent(0.92, self._event({}, {"draft": draft})),
         ]
 
     def _closing(self, style: ReplyStyle, clip: Clip) -> list[TimedEvent]:
         ready = f"Your clip is ready: {clip.seconds:g} seconds with {MUSIC} music."
-        match style:
-            case ReplyStyle.SILENT:
-                return []
-            case ReplyStyle.GUI:
-                told = (
-                    f"{ready} Click the Export button to download it, or open the Timeline panel "
-                    "to preview in timeline. 点击“导出”按钮即可下载。"
-                )
-                return [TimedEvent(1.0, self._text(told))]
-            case ReplyStyle.TRAILING:
-                trouble = "I encountered a temporary issue. Please try again later."
-                return [TimedEvent(0.98, self._text(ready)), TimedEvent(1.0, self._text(trouble))]
-            case _:
-                return [TimedEvent(1.0, self._text(ready))]
+        if style is ReplyStyle.GUI:
+            ready += (
+                " Click the Export button to download it, or open the Timeline panel to preview "
+                "in timeline. 点击“导出”按钮即可下载。"
+            )
+        if style is not ReplyStyle.TRAILING:
+            return [TimedEvent(1.0, self._text(ready))]
+        error = "I encountered a temporary issue. Please try again later."
+        return [TimedEvent(0.98, self._text(ready)), TimedEvent(1.0, self._text(error))]
 
-    def _spoken(self, share: float, pieces: tuple[str, ...]) -> list[TimedEvent]:
+    def _text_in_pieces(self, share: float, pieces: tuple[str, ...]) -> list[TimedEvent]:
         partial = {"partial": True}
-        told = [
+        events = [
             TimedEvent(share, self._content("model", [{"text": piece}], partial))
             for piece in pieces
         ]
-        return [*told, TimedEvent(share + 0.02, self._text("".join(pieces)))]
-
-    def _thought(self, text: str) -> bytes:
-        return self._content("model", [{"text": text, "thought": True}], {"partial": True})
+        return [*events, TimedEvent(share + 0.02, self._text("".join(pieces)))]
 
     def _text(self, text: str) -> bytes:
         return self._content("model", [{"text": text}])
@@ -152,9 +136,9 @@ class EventWriter:
     ) -> bytes:
         return self._event({"content": {"parts": parts, "role": role}, **(more or {})})
 
-    def _event(self, told: dict[str, Any], state: dict[str, Any] | None = None) -> bytes:
+    def _event(self, fields: dict[str, Any], state: dict[str, Any] | None = None) -> bytes:
         event = {
-            **told,
+            **fields,
             "invocationId": self._invocation,
             "author": _AUTHOR,
             "actions": {

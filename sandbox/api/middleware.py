@@ -1,4 +1,4 @@
-"""What happens to every call before and after its own work: the ledger, tokens, faults."""
+"""What all calls share: the call log, tokens, request bodies and injected faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,7 @@ from sandbox.faults import Call, CallContext, Fault
 from sandbox.responses import RefusalError
 from sandbox.state.accounts import Account
 from sandbox.state.call_log import RequestEntry
+from sandbox.state.projects import Project
 
 BACKEND = web.AppKey("backend", Backend)
 
@@ -21,20 +22,17 @@ _ATTRIBUTION = ("X-Skill-Source", "X-Skill-Version", "X-Skill-Platform")
 _SOURCE = "ai-image-to-video-extender"
 _FAULT = web.RequestKey("fault", Fault)
 _BODY = web.RequestKey("body", dict)
-# Downloads by link go to a file server, which knows neither tokens nor attribution.
-_NAMELESS = "link"
+# Downloads by link go to a file server, which checks neither tokens nor attribution headers.
+_UNATTRIBUTED = "link"
 
 
 def api_call(call: Call, handler: Handler, *, via: str | None = None) -> Handler:
-    """A handler for a call of the API, with everything that all calls have in common.
+    """Wrap the handler of an API call: log the call, apply its fault, and answer refusals.
 
     Args:
-        call: Which call it is.
-        handler: Its own work.
+        call: The call.
+        handler: Its handler.
         via: For a download: `link` or `proxy`.
-
-    Returns:
-        The handler to route to.
     """
 
     async def wrapped(request: web.Request) -> web.StreamResponse:
@@ -42,7 +40,7 @@ def api_call(call: Call, handler: Handler, *, via: str | None = None) -> Handler
         entry = RequestEntry(
             at=backend.clock.now(),
             call=call.value,
-            headers_ok=via == _NAMELESS or is_attributed(request),
+            headers_ok=via == _UNATTRIBUTED or is_attributed(request),
         )
         backend.log.request(entry)
         try:
@@ -64,22 +62,31 @@ def api_call(call: Call, handler: Handler, *, via: str | None = None) -> Handler
     return wrapped
 
 
+@web.middleware
+async def refusal_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a refusal of a control; those of API calls are answered by `api_call`."""
+    try:
+        return await handler(request)
+    except RefusalError as refusal:
+        return refusal.reply(request.app[BACKEND].options.error_style)
+
+
 def fault_of(request: web.Request) -> Fault | None:
-    """The fault that hits this call, for a handler that acts on it itself."""
+    """Return the fault of this call, for a handler that applies it itself."""
     return request.get(_FAULT)
 
 
 def is_attributed(request: web.Request) -> bool:
-    """Whether the three attribution headers are there."""
-    there = all(request.headers.get(name) for name in _ATTRIBUTION)
-    return there and request.headers["X-Skill-Source"] == _SOURCE
+    """Return whether the three attribution headers were sent."""
+    complete = all(request.headers.get(name) for name in _ATTRIBUTION)
+    return complete and request.headers["X-Skill-Source"] == _SOURCE
 
 
 def account_of(request: web.Request) -> Account:
-    """The account that pays for this call.
+    """Return the account whose token was sent.
 
     Raises:
-        RefusalError: 1001, no valid token.
+        RefusalError: 1001: there is no valid token.
     """
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     account = request.app[BACKEND].accounts.find(token.strip())
@@ -90,15 +97,27 @@ def account_of(request: web.Request) -> Account:
     return account
 
 
-async def body_of(request: web.Request) -> dict[str, Any]:
-    """The JSON object that was sent.
+def project_of(request: web.Request, session_id: object) -> Project:
+    """Return the session of the account whose token was sent.
 
     Raises:
-        RefusalError: 422, it is none.
+        RefusalError: 1001: there is no valid token; 1002: the account has no such session.
+    """
+    project = request.app[BACKEND].projects.find(str(session_id), account_of(request))
+    if project is None:
+        raise RefusalError(1002)
+    return project
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """Return the JSON object that was sent.
+
+    Raises:
+        RefusalError: 422: the body is not a JSON object.
     """
     if _BODY in request:
-        held: dict[str, Any] = request[_BODY]
-        return held
+        cached: dict[str, Any] = request[_BODY]
+        return cached
     try:
         body = await request.json()
     except (JSONDecodeError, UnicodeDecodeError):
@@ -110,13 +129,13 @@ async def body_of(request: web.Request) -> dict[str, Any]:
 
 
 def reset_connection(request: web.Request) -> None:
-    """Cut the connection with no answer."""
+    """Reset the connection without an answer."""
     if request.transport is not None:
         request.transport.abort()
 
 
 def close_connection(request: web.Request) -> None:
-    """Close the connection after what was written so far."""
+    """Close the connection after what has been written."""
     if request.transport is not None:
         request.transport.close()
 
@@ -153,7 +172,7 @@ def _refusal(fault: Fault) -> RefusalError:
 
 
 async def _session_of(backend: Backend, request: web.Request, call: Call) -> str | None:
-    """The session that a call is about, as far as it says so."""
+    """Return the id of the session that a call names, if it names one."""
     if call in {Call.UPLOAD, Call.STATE}:
         return request.match_info["session"]
     if call in {Call.MESSAGE, Call.CLAIM, Call.EXPORT}:

@@ -1,54 +1,32 @@
-"""The calls of the API, apart from downloads."""
+"""Handlers of tokens, sessions, their messages, and the balance."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from urllib.parse import unquote, urlsplit
 
-from aiohttp import BodyPartReader, ClientError, ClientSession, ClientTimeout, hdrs, web
+from aiohttp import hdrs, web
 
 from sandbox.api.middleware import (
     BACKEND,
     account_of,
-    api_call,
     body_of,
     close_connection,
     fault_of,
     is_attributed,
+    project_of,
     reset_connection,
 )
-from sandbox.faults import Call
-from sandbox.responses import RefusalError, bare, enveloped
-from sandbox.state.accounts import Account
-from sandbox.state.call_log import SessionEntry, UploadEntry
-from sandbox.state.projects import Json, Project, Upload, ready_for_export
-from sandbox.state.renders import Render
-from sandbox.state.uploads import CHUNK
+from sandbox.responses import RefusalError, enveloped
+from sandbox.state.call_log import SessionEntry
+from sandbox.state.projects import Json
 
-_FETCH_SECONDS = 30.0
+_CLAIM_SECONDS = 7 * 24 * 3600
 _STREAM_HEADERS = {
     hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
     hdrs.CACHE_CONTROL: "no-cache",
 }
 
 
-def api_routes() -> list[web.RouteDef]:
-    """The routes of the contract's calls."""
-    session = "/api/tasks/me/with-session/nemo_agent"
-    return [
-        web.post("/api/auth/anonymous-token", api_call(Call.TOKEN, issue_token)),
-        web.post(session, api_call(Call.SESSION, open_session)),
-        web.post("/api/auth/claim-token", api_call(Call.CLAIM, claim)),
-        web.post("/api/upload-video/nemo_agent/me/{session}", api_call(Call.UPLOAD, upload)),
-        web.post("/run_sse", api_call(Call.MESSAGE, run_message)),
-        web.get("/api/state/nemo_agent/me/{session}/latest", api_call(Call.STATE, get_state)),
-        web.get("/api/credits/balance/simple", api_call(Call.CREDITS, get_credits)),
-        web.post("/api/render/proxy/lambda", api_call(Call.EXPORT, export)),
-        web.get("/api/render/proxy/lambda/{render}", api_call(Call.POLL, get_render)),
-    ]
-
-
 async def issue_token(request: web.Request) -> web.StreamResponse:
-    """An anonymous token for a client id."""
+    """Issue an anonymous token to a client id."""
     backend = request.app[BACKEND]
     client_id = request.headers.get("X-Client-Id", "").strip()
     if not client_id:
@@ -56,18 +34,15 @@ async def issue_token(request: web.Request) -> web.StreamResponse:
     issued = backend.accounts.issue(client_id, request.remote or "")
     if issued is None:
         raise RefusalError(429, "one token per client and ten per address in 7 days")
+    token, account = issued
     if not is_attributed(request):
-        issued.account.unattributed = True
-    told = {
-        "token": issued.token,
-        "credits": issued.account.available,
-        "expires_in": round(issued.seconds),
-    }
-    return enveloped(told)
+        account.unattributed = True
+    seconds = round(backend.options.token_seconds)
+    return enveloped({"token": token, "credits": account.available, "expires_in": seconds})
 
 
 async def open_session(request: web.Request) -> web.StreamResponse:
-    """A task with a session of its own."""
+    """Create a task with its session."""
     backend = request.app[BACKEND]
     account = account_of(request)
     project = backend.projects.open(account)
@@ -83,46 +58,18 @@ async def open_session(request: web.Request) -> web.StreamResponse:
 
 
 async def claim(request: web.Request) -> web.StreamResponse:
-    """A claim token, which opens a project in a browser."""
-    account = account_of(request)
+    """Issue a claim token, which opens a project in a browser."""
+    account_of(request)
     body = await body_of(request)
-    project = _project(request, account, body.get("session_id"))
+    project = project_of(request, body.get("session_id"))
     if body.get("task_id") != project.task_id:
         raise RefusalError(1002)
-    claimed = f"clm_{project.task_id.removeprefix('tsk_')}"
-    return enveloped({"claim_token": claimed, "expires_in": 604800})
-
-
-async def upload(request: web.Request) -> web.StreamResponse:
-    """Files by multipart, or by address."""
-    project = _project(request, account_of(request), request.match_info["session"])
-    if request.content_type.startswith("multipart/"):
-        stored = await _receive(request)
-    else:
-        stored = await _fetch_all(request)
-    backend = request.app[BACKEND]
-    for file in stored:
-        project.uploads.append(file)
-        backend.log.uploads.append(
-            UploadEntry(
-                session_id=project.session_id,
-                name=file.name,
-                bytes=file.size,
-                sha256=file.sha256,
-                kind=file.kind,
-                at=backend.clock.now(),
-            )
-        )
-    origin = f"{request.scheme}://{request.host}"
-    files = [
-        {"name": file.name, "size": file.size, "url": f"{origin}/uploads/{file.sha256}"}
-        for file in stored
-    ]
-    return enveloped({"files": files})
+    token = f"clm_{project.task_id.removeprefix('tsk_')}"
+    return enveloped({"claim_token": token, "expires_in": _CLAIM_SECONDS})
 
 
 async def run_message(request: web.Request) -> web.StreamResponse:
-    """A message, answered with an event stream for as long as the work takes."""
+    """Run a message and send its event stream until the work ends."""
     backend = request.app[BACKEND]
     account = account_of(request)
     body = await body_of(request)
@@ -130,7 +77,7 @@ async def run_message(request: web.Request) -> web.StreamResponse:
     if project is None:
         return web.json_response({"detail": "Session not found"}, status=404)
     fault = fault_of(request)
-    run = backend.streams.begin(project, _text_of(body), fault)
+    run = backend.streams.accept(project, _text_of(body), fault)
     if fault is not None and fault.action == "reset":
         backend.streams.start(run, None)
         reset_connection(request)
@@ -143,74 +90,24 @@ async def run_message(request: web.Request) -> web.StreamResponse:
         raise
     backend.streams.start(run, response)
     try:
-        ended_well = await asyncio.shield(run.over)
+        ended_well = await asyncio.shield(run.stream_end)
     finally:
-        run.abandon()
+        run.cancel()
     if not ended_well:
         close_connection(request)
     return response
 
 
 async def get_state(request: web.Request) -> web.StreamResponse:
-    """The session as it stands."""
-    project = _project(request, account_of(request), request.match_info["session"])
-    return enveloped({"state": project.state()})
+    """Send the session's current state."""
+    return enveloped({"state": project_of(request, request.match_info["session"]).state()})
 
 
 async def get_credits(request: web.Request) -> web.StreamResponse:
-    """The balance, and what is reserved by running work."""
+    """Send the balance, with the credits that running work has reserved."""
     account = account_of(request)
-    told = {"available": account.available, "frozen": account.frozen, "total": account.total}
-    return enveloped(told)
-
-
-async def export(request: web.Request) -> web.StreamResponse:
-    """Start a render under the caller's id."""
-    account = account_of(request)
-    body = await body_of(request)
-    if account.unattributed or not account.may_render:
-        raise RefusalError(402)
-    project = _project(request, account, body.get("sessionId"))
-    identifier, draft = body.get("id"), body.get("draft")
-    if not isinstance(identifier, str) or not identifier or "/" in identifier:
-        raise RefusalError(422, "an id is needed")
-    if not isinstance(draft, dict) or not ready_for_export(draft):
-        raise RefusalError(422, "the draft is empty")
-    render = request.app[BACKEND].renders.submit(identifier, project, draft, fault_of(request))
-    return bare(_render_json(request, render))
-
-
-async def get_render(request: web.Request) -> web.StreamResponse:
-    """How far a render is."""
-    backend = request.app[BACKEND]
-    account = account_of(request)
-    render = backend.renders.find(request.match_info["render"])
-    if render is None or render.project.account is not account:
-        raise RefusalError(404, "render not found")
-    render.entry.polls.append(backend.clock.now())
-    fault = fault_of(request)
-    if fault is not None and fault.action in {"fail", "stuck"}:
-        backend.renders.force_outcome(render, fault.action)
-    return bare(_render_json(request, render))
-
-
-def _render_json(request: web.Request, render: Render) -> Json:
-    told: Json = {"id": render.entry.id, "status": render.entry.status}
-    if render.file is not None:
-        name = request.app[BACKEND].renders.link(render)
-        told["output"] = {
-            "url": f"{request.scheme}://{request.host}/renders/{name}",
-            "duration": render.clip.seconds,
-            "size": render.file.stat().st_size,
-        }
-    return told
-
-
-def _project(request: web.Request, account: Account, session_id: object) -> Project:
-    project = request.app[BACKEND].projects.find(str(session_id), account)
-    if project is None:
-        raise RefusalError(1002)
-    return project
+    balance = {"available": account.available, "frozen": account.frozen, "total": account.total}
+    return enveloped(balance)
 
 
 def _text_of(body: Json) -> str:
@@ -222,42 +119,3 @@ def _text_of(body: Json) -> str:
     if not texts or not all(isinstance(text, str) for text in texts):
         raise RefusalError(422, "a text is needed")
     return "\n".join(texts)
-
-
-async def _receive(request: web.Request) -> list[Upload]:
-    store = request.app[BACKEND].store
-    try:
-        stored = [
-            await store.keep(part.filename or "file", _chunks(part))
-            async for part in await request.multipart()
-            if isinstance(part, BodyPartReader) and part.name == "files"
-        ]
-    except ValueError:
-        raise RefusalError(422, "not a well-formed multipart body") from None
-    if not stored:
-        raise RefusalError(422, "a multipart field named files is needed")
-    return stored
-
-
-async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while chunk := await part.read_chunk(CHUNK):
-        yield chunk
-
-
-async def _fetch_all(request: web.Request) -> list[Upload]:
-    body = await body_of(request)
-    urls = body.get("urls")
-    if body.get("source_type") != "url" or not isinstance(urls, list) or not urls:
-        raise RefusalError(422, "urls and source_type are needed")
-    async with ClientSession(timeout=ClientTimeout(total=_FETCH_SECONDS)) as client:
-        return [await _fetch(request, client, str(url)) for url in urls]
-
-
-async def _fetch(request: web.Request, client: ClientSession, url: str) -> Upload:
-    name = unquote(urlsplit(url).path.rpartition("/")[2]) or "file"
-    try:
-        async with client.get(url, raise_for_status=True) as response:
-            content = response.content.iter_chunked(CHUNK)
-            return await request.app[BACKEND].store.keep(name, content)
-    except (ClientError, TimeoutError, ValueError):
-        raise RefusalError(422, "the address cannot be fetched") from None

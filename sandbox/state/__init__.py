@@ -1,1 +1,1 @@
-"""Accounts, projects, uploads and renders, held in memory."""
+"""The state in memory: accounts, sessions, uploads, renders and the call log."""

@@ -1,7 +1,8 @@
-"""What was asked of the stand-in, told without any token."""
+"""The log of what was asked of the stand-in. It holds no token."""
 
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,19 +29,19 @@ class UploadEntry:
 
 @dataclass(slots=True, kw_only=True)
 class MessageEntry:
-    """A message, also one that was refused.
+    """A message, accepted or refused.
 
     Attributes:
         session_id: Its session.
-        account: Name of the account that pays.
+        account: Name of its account.
         text: The prompt.
-        at: When it came, Unix seconds.
+        at: When it arrived, in Unix seconds.
         ended_at: When its work ended.
-        charged: Credits taken for it.
+        charged: Credits charged for it.
         outcome: `running`, then `clean`, `silent`, `question`, `error`, `quota`, `broken`,
             `cancelled` or `refused`.
-        overlapping: It came while another one ran in its session.
-        image_sha256: The picture that it works on.
+        overlapping: Whether it arrived while another one ran in its session.
+        image_sha256: SHA-256 of the picture that it works on.
     """
 
     session_id: str
@@ -53,10 +54,14 @@ class MessageEntry:
     overlapping: bool = False
     image_sha256: str | None = None
 
+    def end(self, at: float, outcome: str, charged: int = 0) -> None:
+        """Record the end of its work, the outcome, and the credits charged."""
+        self.ended_at, self.outcome, self.charged = at, outcome, charged
+
 
 @dataclass(slots=True, kw_only=True)
 class RenderEntry:
-    """An export and what became of it."""
+    """An export with its result."""
 
     id: str
     session_id: str
@@ -69,7 +74,7 @@ class RenderEntry:
 
 @dataclass(slots=True, kw_only=True)
 class RequestEntry:
-    """One call; `status` is None while it runs, 0 when its connection was dropped."""
+    """A call; `status` is None while it runs and 0 if its connection was dropped."""
 
     at: float
     call: str
@@ -79,7 +84,7 @@ class RequestEntry:
 
 
 class CallLog:
-    """Everything that happened, in order."""
+    """All that happened, in order."""
 
     def __init__(self, requests_kept: int) -> None:
         self.sessions: list[SessionEntry] = []
@@ -88,35 +93,25 @@ class CallLog:
         self.renders: list[RenderEntry] = []
         self.requests: deque[RequestEntry] = deque(maxlen=requests_kept)
         self.calls: Counter[str] = Counter()
-        # Download links carry their own permission; a token sent along has leaked.
+        # A download link grants access by itself: a token sent with it has leaked.
         self.tokens_on_links = 0
 
     def request(self, entry: RequestEntry) -> None:
-        """Remember a call; the entry is completed as the call goes on."""
+        """Add a call; its entry is completed as the call goes on."""
         self.calls[entry.call] += 1
         self.requests.append(entry)
 
-    def paid_messages(self) -> dict[str, int]:
-        """Charged messages for each picture, by its SHA-256."""
-        paid = (entry.image_sha256 for entry in self.messages if entry.charged)
-        return dict(Counter(sha256 for sha256 in paid if sha256))
-
     def as_json(self, requests: int | None) -> dict[str, object]:
-        """The ledger as JSON-ready values.
-
-        Args:
-            requests: How many of the latest calls to list; None lists all that are kept.
-        """
-        listed = list(self.requests)
-        if requests is not None:
-            listed = listed[len(listed) - min(requests, len(listed)) :]
+        """Return the log as JSON-ready values, with the latest `requests` calls (None: all)."""
+        skipped = 0 if requests is None else max(0, len(self.requests) - requests)
+        pictures = (entry.image_sha256 for entry in self.messages if entry.charged)
         return {
             "sessions": [asdict(entry) for entry in self.sessions],
             "uploads": [asdict(entry) for entry in self.uploads],
             "messages": [asdict(entry) for entry in self.messages],
-            "paid_messages": self.paid_messages(),
+            "paid_messages": dict(Counter(sha256 for sha256 in pictures if sha256)),
             "renders": [asdict(entry) for entry in self.renders],
             "calls": dict(self.calls),
-            "requests": [asdict(entry) for entry in listed],
+            "requests": [asdict(entry) for entry in islice(self.requests, skipped, None)],
             "tokens_on_links": self.tokens_on_links,
         }

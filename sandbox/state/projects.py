@@ -1,4 +1,4 @@
-"""Sessions: what was uploaded, what was generated, and the draft as it stands."""
+"""Sessions: their uploads, their generated clips, and the current draft."""
 
 import re
 import secrets
@@ -15,8 +15,10 @@ Json = dict[str, Any]
 PICTURES = frozenset({"jpg", "png", "gif", "webp"})
 MUSIC = "Lo-fi"
 _TRACK_VIDEO, _TRACK_AUDIO, _TRACK_TITLE = 0, 1, 7
-# Names that cameras and programs give say nothing about the picture.
-_DULL = {"photo", "image", "img", "picture", "pic", "upload", "file", "input", "source", "tmp"}
+# File names given by cameras and programs, which do not describe the picture.
+_GENERIC_NAMES = frozenset(
+    ("photo", "image", "img", "picture", "pic", "upload", "file", "input", "source", "tmp")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,24 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Its duration."""
         return self.request.seconds or DEFAULT_SECONDS
 
 
 @dataclass(slots=True, kw_only=True)
 class Project:
-    """One session."""
+    """A session.
+
+    Attributes:
+        session_id: Its id.
+        task_id: The id of its task.
+        account: The account that it belongs to.
+        uploads: Its files, in the order of their arrival.
+        clips: Its generated clips by their ids, in the order of their generation.
+        draft: The current draft, empty before the first clip.
+        busy: Whether a message runs.
+        spoken: Whether a message was ever accepted.
+    """
 
     session_id: str
     task_id: str
@@ -60,16 +73,16 @@ class Project:
 
     @property
     def picture(self) -> Upload | None:
-        """The last picture that was uploaded."""
+        """The picture that was uploaded last."""
         return next((upload for upload in reversed(self.uploads) if upload.kind in PICTURES), None)
 
     @property
     def clip(self) -> Clip | None:
-        """The last clip that was generated."""
+        """The clip that was generated last."""
         return next(reversed(self.clips.values()), None)
 
-    def plan(self, text: str) -> Clip:
-        """The clip that a message asks for; what it leaves open stays as in the last one."""
+    def plan_clip(self, text: str) -> Clip:
+        """Return the clip that a message asks for; what it leaves open is as in the last one."""
         request = parse_prompt(text)
         if self.clip is not None:
             request = request.with_defaults(self.clip.request)
@@ -79,16 +92,16 @@ class Project:
         name = subject or (Path(picture.name).stem if picture else "clip")
         return Clip(id=f"gm_{secrets.token_hex(4)}", name=name, picture=picture, request=request)
 
-    def show_raw(self, clip: Clip) -> None:
-        """First stage of a generation: the clip alone, beside what other tracks there were."""
+    def add_raw(self, clip: Clip) -> None:
+        """Add a clip in its first stage: it replaces the video track of the draft."""
         self.clips[clip.id] = clip
         others = [track for track in self.draft.get("t", []) if track["tt"] != _TRACK_VIDEO]
         self.draft = {
             "t": [_track(_TRACK_VIDEO, clip.seconds, name=clip.name, id=clip.id), *others]
         }
 
-    def show_finished(self, clip: Clip) -> None:
-        """Second stage: music, and a title where there is one."""
+    def finish(self, clip: Clip) -> None:
+        """Bring a clip to its second stage: the draft gets music, and a title if it has one."""
         tracks = [
             _track(_TRACK_VIDEO, clip.seconds, name=clip.name, id=clip.id),
             _track(_TRACK_AUDIO, clip.seconds, name=MUSIC, volume=0.35),
@@ -99,7 +112,7 @@ class Project:
         self.draft = {"t": tracks}
 
     def clip_of(self, draft: Json) -> Clip | None:
-        """The clip that a draft shows, whatever the session has made since."""
+        """Return the clip that a draft shows, even if the session has made another one since."""
         for track in draft.get("t", []):
             for segment in track.get("sg", []):
                 clip = self.clips.get(segment.get("m", {}).get("id", ""))
@@ -108,7 +121,7 @@ class Project:
         return self.clip
 
     def state(self) -> Json:
-        """The session as the state call tells it."""
+        """Return the reply of the state call."""
         aspect = self.clip.request.aspect if self.clip else None
         width, height = frame_size(aspect or Aspect.LANDSCAPE, 1080)
         return {
@@ -120,13 +133,13 @@ class Project:
 
 
 class Projects:
-    """Every session by its id."""
+    """All sessions by their ids."""
 
     def __init__(self) -> None:
         self._by_session: dict[str, Project] = {}
 
     def open(self, account: Account) -> Project:
-        """Start an empty session."""
+        """Create an empty session."""
         project = Project(
             session_id=f"ses_{secrets.token_hex(8)}",
             task_id=f"tsk_{secrets.token_hex(8)}",
@@ -136,31 +149,31 @@ class Projects:
         return project
 
     def of(self, session_id: str) -> Project | None:
-        """A session, whoever asks."""
+        """Return a session of any account."""
         return self._by_session.get(session_id)
 
     def find(self, session_id: str, account: Account) -> Project | None:
-        """An account's own session; another's does not exist for it."""
+        """Return a session of this account; those of other accounts are not found."""
         project = self._by_session.get(session_id)
         return project if project is not None and project.account is account else None
 
 
 def ready_for_export(draft: object) -> bool:
-    """Whether at least one track has a segment."""
+    """Return whether at least one track has a segment."""
     tracks = draft.get("t") if isinstance(draft, dict) else None
     if not isinstance(tracks, list):
         return False
     return any(isinstance(track, dict) and track.get("sg") for track in tracks)
 
 
-def _track(kind: int, seconds: float, **told: object) -> Json:
-    return {"tt": kind, "sg": [{"d": round(seconds * 1000), "m": told}]}
+def _track(kind: int, seconds: float, **metadata: object) -> Json:
+    return {"tt": kind, "sg": [{"d": round(seconds * 1000), "m": metadata}]}
 
 
 def _subject(file_name: str) -> str | None:
     words = re.findall(r"[^\W\d_]+", Path(file_name).stem)
-    telling = [word for word in words if word.lower() not in _DULL and len(word) > 1]
-    # A name with digits in it is a number or a hash, not a subject.
-    if not telling or re.search(r"\d", Path(file_name).stem):
+    descriptive = [word for word in words if word.lower() not in _GENERIC_NAMES and len(word) > 1]
+    # A name with digits is a number or a hash, not a subject.
+    if not descriptive or re.search(r"\d", Path(file_name).stem):
         return None
-    return " ".join(word.lower() for word in telling)
+    return " ".join(word.lower() for word in descriptive)

@@ -1,7 +1,6 @@
-"""Exports: from a draft to an MP4 file on disk, and the links to it."""
+"""Exports: each makes an MP4 file from a draft; links give access to the file."""
 
 import asyncio
-import functools
 import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from sandbox.video.clip import ClipSpec, RenderStoppedError, render_clip
 from sandbox.video.motion import Motion
 
 _RENDER_THREADS = 2
-# It is «processing» after this share of its time.
+# The share of its time after which the status goes from "pending" to "processing".
 _PENDING_SHARE = 0.3
 
 
@@ -29,14 +28,14 @@ class Render:
     """An export.
 
     Attributes:
-        entry: Its line in the ledger; it holds the status.
+        entry: Its entry in the call log, which holds the status.
         project: Its session.
         draft: The draft as it was sent, in canonical JSON.
-        clip: What the draft shows.
-        forced_outcome: `fail`, `stuck` or nothing.
+        clip: The clip that the draft shows.
+        forced_outcome: `fail`, `stuck` or None.
         file: The finished MP4.
         link: The name of its latest download link.
-        task: The work.
+        task: The task that renders it.
     """
 
     entry: RenderEntry
@@ -51,14 +50,14 @@ class Render:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An address that anyone may download from, until it ends (Unix seconds)."""
+    """A link from which anyone may download until it expires (Unix seconds)."""
 
     render: Render
     expires_at: float
 
 
 class Renders:
-    """Every export by its id."""
+    """All exports by their ids."""
 
     def __init__(self, options: Options, folder: Path, clock: Clock, log: CallLog) -> None:
         self._options = options
@@ -67,21 +66,21 @@ class Renders:
         self._log = log
         self._by_id: dict[str, Render] = {}
         self._links: dict[str, Link] = {}
-        self._films: dict[str, asyncio.Future[Path]] = {}
-        self._threads = ThreadPoolExecutor(_RENDER_THREADS, thread_name_prefix="film")
+        self._files: dict[str, asyncio.Future[Path]] = {}
+        self._threads = ThreadPoolExecutor(_RENDER_THREADS, thread_name_prefix="render")
         self._stop = Event()
 
     def submit(self, identifier: str, project: Project, draft: Json, fault: Fault | None) -> Render:
-        """Start an export, or find the one that this id already names.
+        """Start an export, or return the one that this id already names.
 
         Raises:
-            RefusalError: 409, the id names an export of something else; 422, the draft shows
-                nothing that this session has made.
+            RefusalError: 409: the id names an export of another draft; 422: the draft shows no
+                clip of this session.
         """
-        told = json.dumps(draft, sort_keys=True)
+        canonical = json.dumps(draft, sort_keys=True)
         known = self._by_id.get(identifier)
         if known is not None:
-            if known.project is project and known.draft == told:
+            if known.project is project and known.draft == canonical:
                 return known
             raise RefusalError(409, "this render id is taken")
         clip = project.clip_of(draft)
@@ -91,18 +90,18 @@ class Renders:
             id=identifier, session_id=project.session_id, submitted_at=self._clock.now()
         )
         self._log.renders.append(entry)
-        render = Render(entry=entry, project=project, draft=told, clip=clip)
+        render = Render(entry=entry, project=project, draft=canonical, clip=clip)
         render.forced_outcome = self._forced_outcome(fault)
         self._by_id[identifier] = render
         render.task = asyncio.create_task(self._work(render))
         return render
 
     def find(self, identifier: str) -> Render | None:
-        """The export of that id."""
+        """Return the export of an id."""
         return self._by_id.get(identifier)
 
     def force_outcome(self, render: Render, forced_outcome: str) -> None:
-        """Make an export fail, or never complete, from now on."""
+        """Make an export fail (`fail`) or never complete (`stuck`) from now on."""
         if render.task is not None:
             render.task.cancel()
         render.forced_outcome = forced_outcome
@@ -111,7 +110,7 @@ class Renders:
         render.entry.status = "failed" if forced_outcome == "fail" else "processing"
 
     def link(self, render: Render) -> str:
-        """A name under which the file can be downloaded without a token."""
+        """Return a name under which the file can be downloaded without a token."""
         if render.link is not None and self.find_by_link(render.link) is render:
             return render.link
         name = f"{render.entry.id}-{secrets.token_hex(8)}.mp4"
@@ -121,19 +120,18 @@ class Renders:
         return name
 
     def find_by_link(self, name: str) -> Render | None:
-        """The export behind a link; None for an unknown or ended one."""
+        """Return the export behind a link; None if the link is unknown or has expired."""
         link = self._links.get(name)
         return link.render if link is not None and link.expires_at > self._clock.now() else None
 
     async def stop(self) -> None:
-        """Give up what is not finished."""
+        """Stop all exports that are not finished."""
         self._stop.set()
         tasks = [render.task for render in self._by_id.values() if render.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        films = list(self._films.values())
-        await asyncio.gather(*films, return_exceptions=True)
+        await asyncio.gather(*self._files.values(), return_exceptions=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _work(self, render: Render) -> None:
@@ -148,33 +146,32 @@ class Renders:
             render.entry.status = "failed"
             return
         try:
-            _, file = await asyncio.gather(rest, asyncio.shield(self._film(render.clip)))
+            _, file = await asyncio.gather(rest, asyncio.shield(self._file(render.clip)))
         except (OSError, ValueError, RenderStoppedError):
-            # A picture with the right first bytes may still not decode.
+            # A picture with the right first bytes may still be impossible to decode.
             render.entry.status = "failed"
             return
         render.file = file
         render.entry.completed_at = self._clock.now()
         render.entry.status = "completed"
 
-    def _film(self, clip: Clip) -> asyncio.Future[Path]:
-        """The clip's file; equal shots are made once."""
-        spec = self._shot(clip)
-        film = self._films.get(spec.key)
-        if film is None or (film.done() and film.exception() is not None):
-            film = asyncio.get_running_loop().run_in_executor(
-                self._threads, functools.partial(self._make, spec)
-            )
-            self._films[spec.key] = film
-        return film
+    def _file(self, clip: Clip) -> asyncio.Future[Path]:
+        """Return a clip's file; equal clips are rendered once."""
+        spec = self._spec(clip)
+        file = self._files.get(spec.key)
+        if file is None or (file.done() and file.exception() is not None):
+            loop = asyncio.get_running_loop()
+            file = loop.run_in_executor(self._threads, self._render, spec)
+            self._files[spec.key] = file
+        return file
 
-    def _make(self, spec: ClipSpec) -> Path:
+    def _render(self, spec: ClipSpec) -> Path:
         target = self._folder / f"{spec.key}.mp4"
         if not target.exists():
             render_clip(spec, target, self._stop)
         return target
 
-    def _shot(self, clip: Clip) -> ClipSpec:
+    def _spec(self, clip: Clip) -> ClipSpec:
         return ClipSpec(
             picture=clip.picture.path if clip.picture else None,
             picture_sha256=clip.picture.sha256 if clip.picture else "",

@@ -1,4 +1,4 @@
-"""Files that come in: what they are by their first bytes, and where they are kept."""
+"""Uploaded files: their kind, judged by their first bytes, and the folder that they are kept in."""
 
 import hashlib
 import tempfile
@@ -17,14 +17,7 @@ _RIFF_KINDS = {b"WAVE": "wav", b"WEBP": "webp", b"AVI ": "avi"}
 
 
 def sniff(head: bytes) -> str | None:
-    """What a file is, by its first bytes and never by its name.
-
-    Args:
-        head: At least the first 64 bytes, if there are so many.
-
-    Returns:
-        One of the accepted kinds, or None.
-    """
+    """Return a file's kind by its first 64 bytes; None if it is not an accepted one."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -59,7 +52,7 @@ def _sniff_sound(head: bytes) -> str | None:
 
 
 class _Incoming:
-    """A file that is being received. Its size and kind are judged as it comes."""
+    """A file that is being received. Its size is checked with each chunk, its kind at the end."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
@@ -87,7 +80,7 @@ class _Incoming:
         return Upload(name=name, size=self._size, sha256=sha256, kind=kind, path=path)
 
     def discard(self) -> None:
-        """Remove what was not kept."""
+        """Remove the file unless it was kept."""
         self._target.close()
         Path(self._target.name).unlink(missing_ok=True)
 
@@ -100,17 +93,10 @@ class UploadStore:
         self._limit = limit
 
     async def keep(self, name: str, chunks: AsyncIterator[bytes]) -> Upload:
-        """Write a file to disk as it comes in.
-
-        Args:
-            name: The name that the client gave.
-            chunks: Its content.
-
-        Returns:
-            The stored file.
+        """Store a file as it arrives, under the name that the client gave.
 
         Raises:
-            RefusalError: 4001, not an accepted kind; 4002, too large.
+            RefusalError: 4001: its kind is not accepted; 4002: it is too large.
         """
         incoming = _Incoming(self._folder, self._limit)
         try:

@@ -1,1 +1,1 @@
-"""The clip: an H.264 file made from one picture."""
+"""The clips: H.264 files, each made from one picture."""

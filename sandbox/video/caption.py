@@ -1,10 +1,10 @@
-"""A title over a clip: white letters on a soft shadow, faded in and out."""
+"""The title of a clip: white letters with a soft shadow, faded in and out."""
 
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-# Limited-range video levels (ITU-R BT.709): black, white, and chroma without colour.
+# Limited-range video levels (ITU-R BT.709): black, white, and neutral chroma.
 _BLACK, _WHITE, _NEUTRAL = 16, 235, 128
 _FADE_SECONDS = 0.6
 _LATIN_END = 0x250
@@ -13,7 +13,7 @@ _SMALLEST_FONT = 8
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A drawn title: where it lies (even pixels) and how opaque letters and shadow are."""
+    """A drawn title: its corner in even pixels, and the opacity of its letters and its shadow."""
 
     left: int
     top: int
@@ -33,20 +33,17 @@ class Caption:
 
 
 def can_draw(text: str) -> bool:
-    """Whether the built-in font has the letters of this text."""
+    """Return whether the built-in font has the letters of a text."""
     return bool(text.strip()) and all(ord(letter) < _LATIN_END for letter in text)
 
 
 def make_caption(text: str, width: int, height: int) -> Caption:
-    """Draw a title once, for the lower third of a frame.
+    """Draw a title of Latin letters for the lower third of a frame.
 
     Args:
-        text: The title, in Latin letters.
+        text: The title. It takes at most nine tenths of the frame's width.
         width: The frame's width in pixels.
         height: The frame's height in pixels.
-
-    Returns:
-        The caption, at most nine tenths of the frame wide.
     """
     short = min(width, height)
     font = _font_within(text, max(_SMALLEST_FONT, round(short * 0.085)), width * 0.9)
@@ -66,14 +63,11 @@ def make_caption(text: str, width: int, height: int) -> Caption:
 
 
 def opacity_at(moment: float, shown: float) -> float:
-    """How opaque a title is.
+    """Return the opacity (0-1) of a title, which fades in and out.
 
     Args:
-        moment: Seconds since the clip began.
-        shown: Seconds that the title stays.
-
-    Returns:
-        0-1: it fades in, stays, fades out.
+        moment: Seconds since the start of the clip.
+        shown: Seconds for which the title is shown.
     """
     fade = min(_FADE_SECONDS, shown / 3)
     return max(0.0, min(1.0, moment / fade, (shown - moment) / fade))

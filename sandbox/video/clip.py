@@ -1,4 +1,4 @@
-"""The real clip: an H.264 MP4 file made from one picture, with a moving camera."""
+"""Rendering of a clip: an H.264 MP4 file of one picture with a moving camera."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from sandbox.video.caption import Caption, can_draw, make_caption, opacity_at
 from sandbox.video.motion import TRAVEL, Aspect, Motion, Window, window_at
 from sandbox.video.picture import blank_picture, fit, natural_aspect, open_picture
 
-FRAMES_A_SECOND = 30
+FRAMES_PER_SECOND = 30
 TITLE_SECONDS = 3.0
-# The picture is prepared at the middle of a zoom: each frame is resampled near one to one.
+# The picture is prepared for the middle of a zoom, so that all frames are resampled by little.
 _OVERSIZE = TRAVEL**0.5
 _SHAPES = {Aspect.LANDSCAPE: (16, 9), Aspect.PORTRAIT: (9, 16), Aspect.SQUARE: (1, 1)}
-# Planes of a 4:2:0 frame: luma in full, the two chroma planes at half the size.
+# Filters for the planes of a 4:2:0 frame: luma in full size, two chroma planes in half size.
 _LUMA_FILTER = Image.Resampling.BICUBIC
 _CHROMA_FILTER = Image.Resampling.BILINEAR
 
 
 class RenderStoppedError(Exception):
-    """The clip was given up because the process is ending."""
+    """The rendering was stopped because the process is ending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,12 @@ class ClipSpec:
 
     Attributes:
         picture: The uploaded file; None makes a plain gradient.
-        picture_sha256: Its content, so that a copy under another path is the same spec.
-        seconds: Length of the clip.
-        aspect: Shape of the frame; None follows the picture.
-        motion: The camera's movement.
-        title: Text of the title; None shows none.
-        short_side: Pixels of the frame's short side (1080 makes 1920x1080, 1080x1920, 1080x1080).
+        picture_sha256: The file's SHA-256; a copy under another path makes the same clip.
+        seconds: Duration of the clip.
+        aspect: Aspect ratio of the frame; None chooses it by the picture.
+        motion: The camera movement.
+        title: Text of the title; None shows no title.
+        short_side: Pixels on the frame's short side (1080 makes 1920x1080, 1080x1920, 1080x1080).
     """
 
     picture: Path | None
@@ -52,32 +52,26 @@ class ClipSpec:
 
     @property
     def key(self) -> str:
-        """A name for the finished clip: equal shots have equal keys."""
-        told = (
-            self.picture_sha256,
-            self.seconds,
-            self.aspect,
-            self.motion,
-            self.title,
-            self.short_side,
-        )
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+        """A name for the clip: equal specifications have equal keys."""
+        look = (self.aspect, self.motion, self.title, self.short_side)
+        fields = (self.picture_sha256, self.seconds, *look)
+        return hashlib.sha256(repr(fields).encode()).hexdigest()[:32]
 
 
 def frame_size(aspect: Aspect, short_side: int) -> tuple[int, int]:
-    """Width and height of a frame in pixels, both even as 4:2:0 needs them."""
+    """Return width and height of a frame in pixels, both even as 4:2:0 requires."""
     across, down = _SHAPES[aspect]
     unit = short_side / min(across, down)
     return _even(across * unit), _even(down * unit)
 
 
 def render_clip(spec: ClipSpec, target: Path, stop: Event) -> None:
-    """Render a clip. Blocking; meant for a thread of its own.
+    """Render a clip. This blocks and is meant for a thread of its own.
 
     Args:
-        spec: What to show.
-        target: Where the MP4 goes. It appears whole, by a rename.
-        stop: Gives up within a frame's time when set.
+        spec: What the clip shows.
+        target: The path of the MP4 file. The finished file is renamed to it.
+        stop: Stops the rendering at the next frame when set.
 
     Raises:
         RenderStoppedError: `stop` was set.
@@ -94,7 +88,7 @@ def render_clip(spec: ClipSpec, target: Path, stop: Event) -> None:
 def _encode(spec: ClipSpec, target: Path, stop: Event) -> None:
     picture, width, height = _prepare(spec)
     source = _to_planes(picture)
-    count = round(spec.seconds * FRAMES_A_SECOND)
+    count = round(spec.seconds * FRAMES_PER_SECOND)
     caption = (
         make_caption(spec.title, width, height) if spec.title and can_draw(spec.title) else None
     )
@@ -124,7 +118,7 @@ def _prepare(spec: ClipSpec) -> tuple[Image.Image, int, int]:
 
 def _add_stream(container: av.container.OutputContainer, width: int, height: int) -> VideoStream:
     stream = container.add_stream(
-        "libx264", rate=FRAMES_A_SECOND, options={"preset": "superfast", "crf": "21"}
+        "libx264", rate=FRAMES_PER_SECOND, options={"preset": "superfast", "crf": "21"}
     )
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     context = stream.codec_context
@@ -135,7 +129,7 @@ def _add_stream(container: av.container.OutputContainer, width: int, height: int
 
 
 def _to_planes(picture: Image.Image) -> tuple[Image.Image, ...]:
-    """The picture as video planes. Done once: a frame is then only resampled."""
+    """Convert the picture to video planes once, so that a frame only has to be resampled."""
     whole = av.VideoFrame.from_image(picture).reformat(  # type: ignore[no-untyped-call]
         format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
     )
@@ -152,13 +146,13 @@ def _frames(
     size: tuple[int, int],
     caption: Caption | None,
 ) -> Iterator[av.VideoFrame]:
-    # One frame serves all: the encoder copies what it keeps, and fresh pages cost more than a copy.
+    # All frames share a buffer: the encoder copies what it keeps, and new pages cost more time.
     frame = av.VideoFrame(*size, "yuv420p")
-    shown = min(TITLE_SECONDS, count / FRAMES_A_SECOND)
+    shown = min(TITLE_SECONDS, count / FRAMES_PER_SECOND)
     for number in range(count):
         window = window_at(motion, number / max(1, count - 1))
         planes = _resample(source, window, size)
-        opacity = opacity_at(number / FRAMES_A_SECOND, shown)
+        opacity = opacity_at(number / FRAMES_PER_SECOND, shown)
         if caption is not None and opacity > 0:
             caption.draw_on(planes, opacity)
         for plane, content in zip(frame.planes, planes, strict=True):

@@ -1,4 +1,4 @@
-"""What a prompt asks of a clip, and where the camera stands at each moment of it."""
+"""The request that is read from a prompt, and the path of the camera."""
 
 import re
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ DEFAULT_SECONDS = 10.0
 SHORTEST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
 
-# A zoom travels between 1 and this factor; a pan moves over the same share of the frame.
+# A zoom goes from 1 to this factor; a pan moves over the same share of the frame.
 TRAVEL = 1.15
 
 
@@ -24,7 +24,7 @@ class Motion(StrEnum):
 
 
 class Aspect(StrEnum):
-    """The shape of a frame."""
+    """The aspect ratio of a frame."""
 
     LANDSCAPE = "16:9"
     PORTRAIT = "9:16"
@@ -33,7 +33,7 @@ class Aspect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRequest:
-    """What a text asks for; None where it asks for nothing."""
+    """What a prompt asks for; None for what it leaves open."""
 
     seconds: float | None = None
     aspect: Aspect | None = None
@@ -41,7 +41,7 @@ class ClipRequest:
     title: str | None = None
 
     def with_defaults(self, earlier: "ClipRequest") -> "ClipRequest":
-        """These wishes, filled up with earlier ones where they say nothing."""
+        """Return this request, with the values of an earlier one for what it leaves open."""
         return replace(
             self,
             seconds=self.seconds or earlier.seconds,
@@ -98,13 +98,9 @@ _MOTIONS = (
 
 
 def parse_prompt(text: str) -> ClipRequest:
-    """Length, shape, movement and title that a prompt names, in English or Chinese.
+    """Read duration (clamped to 1-60 seconds), aspect ratio, camera movement and title of a prompt.
 
-    Args:
-        text: The prompt as the user wrote it.
-
-    Returns:
-        The wishes; a length is clamped to 1-60 seconds.
+    English and Chinese prompts are understood.
     """
     seconds = _SECONDS.search(text)
     title = _TITLE.search(text)
@@ -119,20 +115,15 @@ def parse_prompt(text: str) -> ClipRequest:
 
 
 def smoothstep(share: float) -> float:
-    """Ease a share of the time (0-1): the camera starts and ends at rest."""
+    """Ease a share (0-1) of the time, so that the camera starts and ends at rest."""
     return share * share * (3.0 - 2.0 * share)
 
 
 def window_at(motion: Motion, share: float) -> Window:
-    """Where the camera looks.
+    """Return the part of the picture that is shown at a share (0-1) of the clip's duration.
 
-    Args:
-        motion: The movement.
-        share: How much of the clip has passed, 0-1.
-
-    Returns:
-        A window of the frame's shape inside a picture of the frame's shape. Its edges are real
-        numbers: rounding them to pixels is what makes such a movement shake.
+    The picture has the frame's aspect ratio, and so has the window. Its edges are not rounded to
+    pixels, which would make the movement jitter.
     """
     eased = smoothstep(share)
     narrow = 1.0 / TRAVEL
@@ -140,7 +131,7 @@ def window_at(motion: Motion, share: float) -> Window:
     match motion:
         case Motion.PUSH_IN | Motion.PULL_OUT:
             depth = eased if motion is Motion.PUSH_IN else 1.0 - eased
-            # A constant factor a moment looks like a constant speed; a constant step does not.
+            # A zoom by a constant factor per frame looks even; one by a constant step does not.
             side = TRAVEL**-depth
             return Window((1.0 - side) * 0.5, (1.0 - side) * 0.46, side, side)
         case Motion.PAN_RIGHT:

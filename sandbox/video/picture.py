@@ -1,4 +1,4 @@
-"""The still picture behind a clip: read, turned upright, and fitted to the frame's shape."""
+"""The picture of a clip: it is read, turned upright, and fitted to the frame."""
 
 from pathlib import Path
 
@@ -6,23 +6,21 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from sandbox.video.motion import Aspect
 
-# Beyond this difference of shapes a crop would lose the subject: show all of it over a blur.
+# If the aspect ratios differ by more than this factor, a crop would lose the subject: the whole
+# picture is shown over a blurred copy instead.
 _CROP_LIMIT = 1.6
-_LEANS_LANDSCAPE = 1.25
-_LEANS_PORTRAIT = 0.8
-# The blurred background is made at this fraction of the size: a blur holds no detail.
+_LANDSCAPE_FROM = 1.25
+_PORTRAIT_BELOW = 0.8
+# The blurred background is made at this fraction of the size, since it shows no detail.
 _BLUR_SCALE = 8
 
 
 def open_picture(path: Path, longest: int) -> Image.Image:
-    """Read a picture: upright, flat, in RGB.
+    """Read a picture, turn it upright, flatten transparency, and convert it to RGB.
 
     Args:
         path: The uploaded file.
-        longest: About how many pixels its longest side must keep; larger files load faster.
-
-    Returns:
-        The picture, never stretched.
+        longest: Pixels that the longest side must keep; larger JPEG files are reduced on loading.
 
     Raises:
         OSError: The file is not a picture that can be decoded.
@@ -36,29 +34,24 @@ def open_picture(path: Path, longest: int) -> Image.Image:
 
 
 def blank_picture(width: int, height: int) -> Image.Image:
-    """A quiet gradient, for a session without a picture."""
+    """Return a gradient for a session without a picture."""
     column = Image.linear_gradient("L").resize((width, height), Image.Resampling.BICUBIC)
     return ImageOps.colorize(column, (24, 32, 58), (214, 140, 112))
 
 
 def natural_aspect(width: int, height: int) -> Aspect:
-    """The frame that suits a picture of this size best."""
+    """Return the aspect ratio that suits a picture of this size best."""
     ratio = width / height
-    if ratio < _LEANS_PORTRAIT:
+    if ratio < _PORTRAIT_BELOW:
         return Aspect.PORTRAIT
-    return Aspect.SQUARE if ratio < _LEANS_LANDSCAPE else Aspect.LANDSCAPE
+    return Aspect.SQUARE if ratio < _LANDSCAPE_FROM else Aspect.LANDSCAPE
 
 
 def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """Fill a frame with a picture without stretching it.
+    """Fit an RGB picture to a frame of a size in pixels without stretching it.
 
-    Args:
-        picture: The picture, in RGB.
-        width: Width of the result in pixels.
-        height: Height of the result in pixels.
-
-    Returns:
-        The picture cropped to the frame; where its shape is far off, all of it on a blurred copy.
+    The picture is cropped; if its aspect ratio is far from the frame's, the whole picture is
+    placed on a blurred copy of itself.
     """
     mismatch = (picture.width / picture.height) / (width / height)
     size = (width, height)

@@ -1,14 +1,16 @@
-"""A stand-in on a free port, and a client that speaks the contract to it."""
+"""Fixtures: stand-ins on free ports, each with a client."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from pydantic import SecretStr
 
 from sandbox.option_types import DurationRange, RegisteredAccount
 from sandbox.options import Options
-from sandbox.server import running
+from sandbox.server import serving
 from tests.unit.sandbox.api import TOKEN, Api
 
 QUICK = Options(
@@ -21,12 +23,31 @@ QUICK = Options(
     tokens_per_address=100,
 )
 
+START_SECONDS = 30.0
+
 Start = Callable[[Options], Api]
+
+
+@contextmanager
+def running(options: Options) -> Iterator[str]:
+    """Run a stand-in in a thread; yields its base URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
+    thread.start()
+    server = serving(options)
+    try:
+        starting = asyncio.run_coroutine_threadsafe(server.__aenter__(), loop)
+        yield starting.result(START_SECONDS)
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts stand-ins that end with the test."""
+    """Return a function that starts a stand-in, which stops with the test."""
     with ExitStack() as stack:
 
         def begin(options: Options) -> Api:
@@ -38,5 +59,5 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def api(start: Start) -> Api:
-    """A client of a quick stand-in, with a registered token and 1,000 credits."""
+    """Return a client of a fast stand-in, with a registered token and 1,000 credits."""
     return start(QUICK)

@@ -93,7 +93,7 @@ def test_faults_are_cleared(api: Api) -> None:
 def test_unknown_fault_is_refused(api: Api) -> None:
     reply = api.faults({"call": "credits", "action": "question"})
     assert reply.status_code == 422
-    assert "credits knows: refuse, reset, slow" in reply.json()["message"]
+    assert "credits supports: refuse, reset, slow" in reply.json()["message"]
 
 
 def test_slow_answer_comes_late(api: Api) -> None:
