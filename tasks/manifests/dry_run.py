@@ -11,8 +11,9 @@ from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer
 from tasks.schema.estimates import ahead_of_last, seconds_for
+from worker.file_refusal import FileRefusedError
 from worker.ledger.pages import pages
-from worker.media import MediaRefused, measure_contrast
+from worker.media import measure_contrast
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def _contrast(entry: AcceptedRow, tally: _Tally) -> float | str:
         return LOW_CONTRAST
     try:
         found: float | str = measure_contrast(tally.contents.path_of(job.image), job.image)
-    except MediaRefused as error:
+    except FileRefusedError as error:
         found = f"image: {error.message} {error.remedy}"
     except OSError as error:
         found = f"image: {job.image} cannot be read: {error.strerror}"

@@ -14,10 +14,10 @@ from tasks.schema.payload import (
     is_url,
     media_key,
 )
+from worker.file_refusal import FileRefusedError
 from worker.media.file_types import detect_file_type
 from worker.media.prepared_file import sha256_of
 from worker.media.refusals import (
-    MediaRefused,
     check_size,
     unsupported_attachment,
     unsupported_image,
@@ -156,7 +156,7 @@ class LocalFiles:
                 self._look(file)
             except FileNotFoundError:
                 yield f"{file.field}: there is no file {file.name}"
-            except MediaRefused as error:
+            except FileRefusedError as error:
                 yield f"{file.field}: {error.message} {error.remedy}"
             except OSError as error:
                 yield f"{file.field}: {file.name} cannot be read: {error.strerror}"

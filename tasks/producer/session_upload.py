@@ -7,6 +7,7 @@ from tasks.producer.answers import Answer
 from tasks.producer.producer import Producer
 from tasks.producer.text_routing import TextAction
 from tasks.schema.errors import NotSayable
+from worker.file_refusal import FileRefusedError
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.resources.scratch import scratch_folder
@@ -45,7 +46,7 @@ def _idle_session(job: Job) -> str:
 def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> None:
     """Upload a file unless the session has its content: a second copy would be another file."""
     # These are slow to import.
-    from worker.media import MediaRefused, check_attachment  # noqa: PLC0415
+    from worker.media import check_attachment  # noqa: PLC0415
     from worker.nemo.errors import NemoError  # noqa: PLC0415
     from worker.runtime.runtime import Runtime  # noqa: PLC0415
 
@@ -55,7 +56,7 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
     with scratch_folder() as folder:
         try:
             file = check_attachment(path, path.name, Path(folder))
-        except MediaRefused as error:
+        except FileRefusedError as error:
             raise NotSayable(f"{error.message} {error.remedy}") from None
         uploaded = producer.ledger.key("uploaded", session_id)
         with producer.redis_errors():

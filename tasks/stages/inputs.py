@@ -57,8 +57,7 @@ def gather_inputs(step: Step, folder: Path) -> JobInputs:
     """The files to upload.
 
     Raises:
-        MediaRefused: A file cannot be used.
-        SourceRefused: A file may not, or could not, be fetched.
+        FileRefusedError: A file cannot be used, may not or could not be fetched.
         StoreError: The media store failed.
         MemoryUnavailableError: Other pictures take all the memory there is for them.
     """

@@ -22,12 +22,11 @@ from worker.accounts.credentials import (
     TokenPendingError,
 )
 from worker.accounts.credit_shortfall import credit_shortfall
-from worker.egress.sources import SourceRefused
+from worker.file_refusal import FileRefusedError
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job, UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import ClaimVerdict
-from worker.media import MediaRefused
 from worker.nemo.errors import (
     Call,
     NemoError,
@@ -337,9 +336,7 @@ def _work(step: Step, stage: Stage) -> Commit:
         return step.rested(error)
     except NemoError as error:
         return step.decided(judge_error(step, error, _payment_state(step.job)), error)
-    except MediaRefused as error:
-        return step.fail(Reason(error.code), error.message, error.remedy)
-    except SourceRefused as error:
+    except FileRefusedError as error:
         if error.repeatable and step.failures("source") < FAULTS_TOLERATED:
             return _repeat(step, "source", error.message)
         return step.fail(Reason(error.code), error.message, error.remedy)

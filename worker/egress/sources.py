@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urljoin
 
 import httpcore
@@ -12,8 +12,7 @@ import httpx
 
 from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, allowed_hosts, resolve
 from worker.egress.tls import shared_ssl_context
-
-SourceCode = Literal["forbidden_source", "bad_request", "source_unreachable", "file_too_large"]
+from worker.file_refusal import FileRefusedError
 
 MAX_REDIRECTS: Final = 5
 FETCH_SECONDS: Final = 120.0
@@ -24,30 +23,6 @@ _LAST_PORT: Final = 2**16 - 1
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _OK: Final = 200
-
-
-class SourceRefused(Exception):  # noqa: N818 - named for what happened
-    """A source that may not or cannot be used.
-
-    Attributes:
-        code: The reason's code.
-        message: What is wrong, for people; the query of a URL is left out, it may be a secret.
-        remedy: What to do about it.
-        repeatable: Whether the same source may work later.
-    """
-
-    def __init__(
-        self, code: SourceCode, message: str, remedy: str, *, repeatable: bool = False
-    ) -> None:
-        super().__init__(code, message, remedy)
-        self.code = code
-        self.message = message
-        self.remedy = remedy
-        self.repeatable = repeatable
-
-    def __str__(self) -> str:
-        """The message: remedies are shown beside it, not in it."""
-        return self.message
 
 
 def download_source(
@@ -77,7 +52,7 @@ def download_source(
         clock: Tells seconds.
 
     Raises:
-        SourceRefused: It may not be used (``forbidden_source``, ``bad_request``), is not there
+        FileRefusedError: It may not be used (``forbidden_source``, ``bad_request``), is not there
             (``source_unreachable``), or is too large (``file_too_large``).
         OSError: The file cannot be written.
     """
@@ -89,7 +64,7 @@ def download_source(
         if next_url is None:
             return
         url = next_url
-    raise SourceRefused(
+    raise FileRefusedError(
         "source_unreachable",
         f"{_shown(url)} was redirected to more than {MAX_REDIRECTS} times over.",
         "Give the address at which the picture itself lies.",
@@ -154,21 +129,21 @@ def _parsed(url: str) -> httpx.URL:
     try:
         target = httpx.URL(url.strip())
     except (httpx.InvalidURL, TypeError, ValueError) as error:
-        raise SourceRefused(
+        raise FileRefusedError(
             "bad_request", f"{_shown(url)} is no address of the web.", "Look at its spelling."
         ) from error
     if target.scheme not in _SCHEMES or not target.host:
-        raise SourceRefused(
+        raise FileRefusedError(
             "forbidden_source",
             f"{_shown(url)} is no http or https address.",
             "Give an address that starts with https://, or submit the file itself.",
         )
     if (target.port or 0) > _LAST_PORT:
-        raise SourceRefused(
+        raise FileRefusedError(
             "bad_request", f"{_shown(url)} names a port that there is not.", "Look at its spelling."
         )
     if target.userinfo:
-        raise SourceRefused(
+        raise FileRefusedError(
             "forbidden_source",
             f"The address at {target.host} holds a name or a password.",
             "Give an address that works without one.",
@@ -181,13 +156,13 @@ def _unreachable(url: str) -> Iterator[None]:
     try:
         yield
     except ForbiddenHostError as error:
-        raise SourceRefused(
+        raise FileRefusedError(
             "forbidden_source",
             f"{error}.",
             "Give a public address, or add the host to REELQUEUE_PRIVATE_HOSTS.",
         ) from error
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise SourceRefused(
+        raise FileRefusedError(
             "source_unreachable",
             f"{_shown(url)} cannot be fetched: {str(error) or type(error).__name__}.",
             "See that the address can be reached from here.",
@@ -195,8 +170,8 @@ def _unreachable(url: str) -> Iterator[None]:
         ) from error
 
 
-def _refused_status(url: str, status: int) -> SourceRefused:
-    return SourceRefused(
+def _refused_status(url: str, status: int) -> FileRefusedError:
+    return FileRefusedError(
         "source_unreachable",
         f"{_shown(url)} answers with status {status}.",
         "See that the address gives the picture to anyone who asks.",
@@ -204,9 +179,9 @@ def _refused_status(url: str, status: int) -> SourceRefused:
     )
 
 
-def too_large(place: str, max_bytes: int) -> SourceRefused:
+def too_large(place: str, max_bytes: int) -> FileRefusedError:
     """Refuse what a URL or a path names, because it has more bytes than are taken."""
-    return SourceRefused(
+    return FileRefusedError(
         "file_too_large",
         f"{_shown(place)} is larger than {max_bytes / 10**6:g} MB.",
         "Compress or scale down the picture, or trim the clip, and send it again.",

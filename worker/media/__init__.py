@@ -7,12 +7,11 @@ from worker.media.attachments import check_attachment
 from worker.media.image_headers import MAX_IMAGE_MEMORY, memory_needed
 from worker.media.images import measure_contrast, prepare_image
 from worker.media.prepared_file import PreparedFile, PreparedImage
-from worker.media.refusals import MAX_SOURCE_BYTES, MediaRefused
+from worker.media.refusals import MAX_SOURCE_BYTES
 
 __all__ = [
     "MAX_IMAGE_MEMORY",
     "MAX_SOURCE_BYTES",
-    "MediaRefused",
     "PreparedFile",
     "PreparedImage",
     "check_attachment",

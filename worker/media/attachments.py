@@ -42,7 +42,7 @@ def check_attachment(source: Path, name: str, workdir: Path) -> PreparedFile:
         workdir: An existing folder for changed copies of pictures.
 
     Raises:
-        MediaRefused: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
+        FileRefusedError: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
         OSError: The disk failed; nothing is said about the file.
     """
     size = check_size(source, name)

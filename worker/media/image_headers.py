@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from pillow_heif import register_heif_opener
 
+from worker.file_refusal import FileRefusedError
 from worker.media.file_types import (
     AVIF,
     BMP,
@@ -30,7 +31,6 @@ from worker.media.file_types import (
 from worker.media.jpeg_scans import MAX_PIXELS_PER_BYTE, decodes_row_by_row
 from worker.media.refusals import (
     MAX_BYTES,
-    MediaRefused,
     bad_image_file,
     check_size,
     refuse_on_error,
@@ -98,7 +98,7 @@ def checked_image(source: Path, name: str) -> Iterator[FileType]:
     """Tell the kind of a picture by its content; what goes wrong inside is its content's fault.
 
     Raises:
-        MediaRefused: It is empty, too large, no picture, or found damaged inside.
+        FileRefusedError: It is empty, too large, no picture, or found damaged inside.
         OSError: The disk failed; nothing is said about the picture.
     """
     size = check_size(source, name)
@@ -122,7 +122,7 @@ def memory_needed(source: Path, name: str) -> int:
     Blocks for as long as it takes to read a header.
 
     Raises:
-        MediaRefused: It is a picture that cannot be used.
+        FileRefusedError: It is a picture that cannot be used.
         OSError: The disk failed.
     """
     found = detect_file_type(source)
@@ -142,7 +142,7 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
     """Read what the header says, and no more than that decoded which it takes to know it.
 
     Raises:
-        MediaRefused: It has too many pixels.
+        FileRefusedError: It has too many pixels.
     """
     with open_image(source, name, kind) as image:
         width, height = image_size(source, kind)
@@ -168,7 +168,7 @@ def open_image(source: Path, name: str, kind: FileType) -> Iterator[Image.Image]
     """Open a picture to be decoded; a JPEG of any size is read at a size that can be.
 
     Raises:
-        MediaRefused: It has, or claims, too many pixels.
+        FileRefusedError: It has, or claims, too many pixels.
     """
     with _open(source, kind) as image:
         pixels = _pixels_of(image)
@@ -208,9 +208,9 @@ def _pixels_of(image: Image.Image) -> int:
     return pixels
 
 
-def _too_many_pixels(name: str, image: Image.Image, kind: FileType) -> MediaRefused:
+def _too_many_pixels(name: str, image: Image.Image, kind: FileType) -> FileRefusedError:
     form = "progressive JPEG" if kind is JPEG else kind.name
-    return MediaRefused(
+    return FileRefusedError(
         "bad_image",
         f"{name} has {image.width} by {image.height} pixels; a {form} picture is held in memory "
         f"whole, and may have at most {MAX_PIXELS // 10**6} million.",
@@ -219,7 +219,7 @@ def _too_many_pixels(name: str, image: Image.Image, kind: FileType) -> MediaRefu
     )
 
 
-def _too_few_bytes(name: str, image: Image.Image) -> MediaRefused:
+def _too_few_bytes(name: str, image: Image.Image) -> FileRefusedError:
     return bad_image_file(
         name,
         f"claims {image.width} by {image.height} pixels, for which its file is far too short",

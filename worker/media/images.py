@@ -52,7 +52,7 @@ def prepare_image(
         The picture to send: ``source`` itself if nothing had to be changed.
 
     Raises:
-        MediaRefused: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
+        FileRefusedError: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
         OSError: The disk failed; nothing is said about the picture.
     """
     with checked_image(source, name) as kind:
@@ -65,7 +65,7 @@ def measure_contrast(source: Path, name: str) -> float:
     Measured on a thumbnail, between the darkest and the lightest twentieth. Blocks.
 
     Raises:
-        MediaRefused: It is no picture, or a damaged one.
+        FileRefusedError: It is no picture, or a damaged one.
         OSError: The disk failed.
     """
     with checked_image(source, name) as kind, open_image(source, name, kind) as image:

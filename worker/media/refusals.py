@@ -4,11 +4,10 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from worker.file_refusal import FileRefusedError
 from worker.media.file_types import ATTACHMENT_FORMATS, IMAGE_FORMATS
-
-RefusalCode = Literal["unsupported_file", "file_too_large", "bad_image"]
 
 MAX_BYTES: Final = 200 * 10**6
 """The largest file that the video API takes, in bytes. «200 MB», read the stricter way."""
@@ -31,57 +30,36 @@ _OF_THE_DISK: Final = frozenset(
 )
 
 
-class MediaRefused(Exception):  # noqa: N818 - named for what happened
-    """A file that cannot be used. The job fails; trying again would change nothing.
-
-    Attributes:
-        code: The reason's code: ``unsupported_file`` (the contract's 4001), ``file_too_large``
-            (4002) or ``bad_image``.
-        message: What is wrong, for people.
-        remedy: What to do about it.
-    """
-
-    def __init__(self, code: RefusalCode, message: str, remedy: str) -> None:
-        super().__init__(code, message, remedy)
-        self.code = code
-        self.message = message
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        """The message: remedies are shown beside it, not in it."""
-        return self.message
-
-
-def unsupported_image(name: str, found: str) -> MediaRefused:
+def unsupported_image(name: str, found: str) -> FileRefusedError:
     """Refuse what is no picture that can be used."""
-    return MediaRefused(
+    return FileRefusedError(
         "unsupported_file",
         f"{name} {found}.",
         f"Send a picture in one of these formats: {IMAGE_FORMATS}.",
     )
 
 
-def unsupported_attachment(name: str, found: str) -> MediaRefused:
+def unsupported_attachment(name: str, found: str) -> FileRefusedError:
     """Refuse what is no picture, video or sound that can be used."""
-    return MediaRefused(
+    return FileRefusedError(
         "unsupported_file",
         f"{name} {found}.",
         f"Attach a file in one of these formats: {ATTACHMENT_FORMATS}.",
     )
 
 
-def bad_image_file(name: str, found: str) -> MediaRefused:
+def bad_image_file(name: str, found: str) -> FileRefusedError:
     """Refuse a picture that is damaged or empty."""
-    return MediaRefused(
+    return FileRefusedError(
         "bad_image",
         f"{name} {found}.",
         f"Save or export the picture again, as one of {IMAGE_FORMATS}, and send that file.",
     )
 
 
-def too_large(name: str, size: int, most: int) -> MediaRefused:
+def too_large(name: str, size: int, most: int) -> FileRefusedError:
     """Refuse what has more bytes than it may have."""
-    return MediaRefused(
+    return FileRefusedError(
         "file_too_large",
         f"{name} has {format_megabytes(size)} MB; "
         f"such a file may have at most {format_megabytes(most)} MB.",
@@ -96,7 +74,8 @@ def check_size(source: Path, name: str) -> int:
         The size in bytes.
 
     Raises:
-        MediaRefused: ``file_too_large``, ``bad_image`` (empty) or ``unsupported_file`` (no file).
+        FileRefusedError: ``file_too_large``, ``bad_image`` (empty) or ``unsupported_file`` (not a
+            file).
         FileNotFoundError: There is nothing at that path.
     """
     size = source.stat().st_size
@@ -110,7 +89,7 @@ def check_size(source: Path, name: str) -> int:
 
 
 @contextmanager
-def refuse_on_error(refusal: MediaRefused) -> Iterator[None]:
+def refuse_on_error(refusal: FileRefusedError) -> Iterator[None]:
     """Turn whatever a decoder raises into a refusal; faults of the disk stay what they are.
 
     Decoders answer hostile bytes with OSError, ValueError, SyntaxError, struct.error,
@@ -118,7 +97,7 @@ def refuse_on_error(refusal: MediaRefused) -> Iterator[None]:
     """
     try:
         yield
-    except MediaRefused:
+    except FileRefusedError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from worker.egress.sources import SourceRefused, too_large
+from worker.egress.sources import too_large
+from worker.file_refusal import FileRefusedError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # A pipe that nobody writes to would hold up the one that opens it.
@@ -33,7 +34,7 @@ def copy_allowed_file(text: str, roots: Iterable[Path], to: Path, *, max_bytes: 
         max_bytes: The most bytes that are taken.
 
     Raises:
-        SourceRefused: ``forbidden_source`` outside of the roots, ``bad_request`` if it is not
+        FileRefusedError: ``forbidden_source`` outside of the roots, ``bad_request`` if it is not
             there or no file, ``file_too_large``.
         OSError: The disk failed.
     """
@@ -59,7 +60,7 @@ def _placed(text: str, roots: Iterable[Path]) -> tuple[Path, tuple[str, ...]]:
     for folder in folders:
         if real.is_relative_to(folder):
             return folder, real.relative_to(folder).parts
-    raise SourceRefused(
+    raise FileRefusedError(
         "forbidden_source", f"{text} does not lie in a folder that is open for jobs.", _REMEDY
     )
 
@@ -99,5 +100,5 @@ def _refused(text: str) -> Iterator[None]:
         raise _no_file(f"The file {text} cannot be read: {error.strerror}.") from error
 
 
-def _no_file(message: str) -> SourceRefused:
-    return SourceRefused("bad_request", message, _REMEDY)
+def _no_file(message: str) -> FileRefusedError:
+    return FileRefusedError("bad_request", message, _REMEDY)

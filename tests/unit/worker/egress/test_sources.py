@@ -18,7 +18,8 @@ from tests.unit.worker.egress.loopback_site import (
     running_site,
     status,
 )
-from worker.egress.sources import SourceRefused, download_source
+from worker.egress.sources import download_source
+from worker.file_refusal import FileRefusedError
 
 
 @pytest.fixture
@@ -39,9 +40,9 @@ def at(*addresses: str) -> Callable[[str, int], Sequence[str]]:
     return lambda _host, _port: addresses
 
 
-def refused(url: str, to: Path, **options: Any) -> SourceRefused:
+def refused(url: str, to: Path, **options: Any) -> FileRefusedError:
     """The refusal of a URL; nothing may be left where the file would be."""
-    with pytest.raises(SourceRefused) as caught:
+    with pytest.raises(FileRefusedError) as caught:
         download_source(url, to, **{"max_bytes": 10**6, **options})
     assert not to.exists()
     assert caught.value.remedy

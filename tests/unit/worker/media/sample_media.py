@@ -78,13 +78,14 @@ def prepared_within(memory: int, given: Path, workdir: Path) -> str:
     program = """
 import resource, sys
 from pathlib import Path
-from worker.media import MediaRefused, prepare_image
+from worker.file_refusal import FileRefusedError
+from worker.media import prepare_image
 memory = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 given = Path(sys.argv[1])
 try:
     print(*prepare_image(given, given.name, Path(sys.argv[2])).changes)
-except MediaRefused as error:
+except FileRefusedError as error:
     print(error.code, error.message, error.remedy)
 """
     done = subprocess.run(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.media.sample_media import camera_data, film, picture, save
-from worker.media import MediaRefused, PreparedFile, PreparedImage, check_attachment
+from worker.file_refusal import FileRefusedError
+from worker.media import PreparedFile, PreparedImage, check_attachment
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_picture_attached_is_prepared_like_any_other(given: Path, workdir: Pat
 )
 def test_attachments_that_are_none_are_refused(given: Path, workdir: Path, content: bytes) -> None:
     given.write_bytes(content)
-    with pytest.raises(MediaRefused) as caught:
+    with pytest.raises(FileRefusedError) as caught:
         check_attachment(given, "music.mp3", workdir)
     assert caught.value.code == "unsupported_file"
     assert "M4A" in caught.value.remedy
@@ -80,6 +81,6 @@ def test_attachments_that_are_none_are_refused(given: Path, workdir: Path, conte
 def test_an_attachment_of_201_mb_is_refused(given: Path, workdir: Path) -> None:
     with given.open("wb") as file:
         file.truncate(201 * 10**6)
-    with pytest.raises(MediaRefused) as caught:
+    with pytest.raises(FileRefusedError) as caught:
         check_attachment(given, "long.mp4", workdir)
     assert caught.value.code == "file_too_large"

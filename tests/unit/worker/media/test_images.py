@@ -17,7 +17,8 @@ from tests.unit.worker.media.sample_media import (
     save,
     vast_jpeg,
 )
-from worker.media import MediaRefused, PreparedImage, measure_contrast, prepare_image
+from worker.file_refusal import FileRefusedError
+from worker.media import PreparedImage, measure_contrast, prepare_image
 from worker.media.image_headers import MAX_SIDE
 
 
@@ -310,7 +311,7 @@ def test_a_file_that_is_too_large_by_its_metadata_keeps_its_pixels(
 def test_an_animation_that_is_too_large_is_refused(given: Path, workdir: Path) -> None:
     frames = [Image.effect_noise((64, 64), 80) for _ in range(4)]
     save(frames[0], given, "GIF", save_all=True, append_images=frames[1:])
-    with pytest.raises(MediaRefused) as caught:
+    with pytest.raises(FileRefusedError) as caught:
         prepare_image(given, "a.gif", workdir, max_bytes=10_000)
     assert caught.value.code == "file_too_large"
     assert "animat" in caught.value.message

@@ -8,15 +8,16 @@ import pytest
 from PIL import Image
 
 from tests.unit.worker.media.sample_media import camera_data, picture, prepared_within, save
-from worker.media import MediaRefused, prepare_image
+from worker.file_refusal import FileRefusedError
+from worker.media import prepare_image
 from worker.media.image_headers import MAX_PIXELS
 
 LISTED = "JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP"
 
 
-def refused(source: Path, name: str, workdir: Path) -> MediaRefused:
+def refused(source: Path, name: str, workdir: Path) -> FileRefusedError:
     """The refusal of a picture."""
-    with pytest.raises(MediaRefused) as caught:
+    with pytest.raises(FileRefusedError) as caught:
         prepare_image(source, name, workdir)
     error = caught.value
     assert name in error.message
@@ -89,7 +90,7 @@ def test_hostile_bytes_give_a_picture_or_a_refusal_and_nothing_else(
             try:
                 prepare_image(given, "evil", workdir)
                 outcomes.add("prepared")
-            except MediaRefused as error:
+            except FileRefusedError as error:
                 outcomes.add(error.code)
     assert outcomes <= {"prepared", "bad_image", "unsupported_file"}
     assert "bad_image" in outcomes

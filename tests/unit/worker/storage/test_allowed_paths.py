@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.egress.sources import SourceRefused
+from worker.file_refusal import FileRefusedError
 from worker.storage.allowed_paths import copy_allowed_file
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
@@ -43,9 +43,9 @@ def test_a_file_under_a_root(root: Path, tmp_path: Path) -> None:
     assert copied(str(root / "folder" / "b.png"), [root], to) == PICTURE
 
 
-def refused(text: str, roots: list[Path], to: Path) -> SourceRefused:
+def refused(text: str, roots: list[Path], to: Path) -> FileRefusedError:
     """The refusal of a path."""
-    with pytest.raises(SourceRefused) as caught:
+    with pytest.raises(FileRefusedError) as caught:
         copied(text, roots, to)
     assert not caught.value.repeatable
     return caught.value
@@ -128,7 +128,7 @@ def test_what_changes_under_the_look_leads_nowhere_else(
         for _ in range(3000):
             try:
                 seen.add(copied(str(root / "inner" / "b.png"), [root], tmp_path / "copy"))
-            except SourceRefused as error:
+            except FileRefusedError as error:
                 seen.add(error.code.encode())
     finally:
         stop.set()
