@@ -8,7 +8,8 @@ from celery import Celery, signals
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
-from worker.runtime.bootsteps import AgendaStep, PeriodicThread
+from worker.runtime.bootsteps import AgendaStep
+from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
 from worker.runtime.worker_registry import unregister_worker
 from worker.telemetry.metrics_server import MetricsStep

@@ -18,6 +18,7 @@ from config.celery import SUBMIT_QUEUE, wakeup_queue
 from worker.ledger.model.states import HOLD_REASONS, State
 from worker.ledger.reader import Reader
 from worker.runtime.durability import CHECKS
+from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime
 from worker.telemetry.service_snapshot import (
     AccountBalance,
@@ -52,17 +53,18 @@ class Metrics(Collector):
         self._runtime = runtime
         self._records = records
         self._broker = broker
-        self._away: set[str] = set()
+        self._redis_failures = RepeatFilter()
+        self._broker_failures = RepeatFilter()
 
     def collect(self) -> Iterator[Metric]:
         """Look at everything now; a server that does not answer leaves its figures out."""
         try:
             snapshot = take_snapshot(self._records, self._runtime.accounts.names())
         except RedisError as error:
-            self._tell_once("records", error)
+            self._log_outage("Redis", self._redis_failures, error)
             snapshot = None
         else:
-            self._away.discard("records")
+            self._redis_failures.clear()
         yield _gauge("up", "Whether Redis answered this scrape.", snapshot is not None)
         if snapshot is not None:
             yield from _service(snapshot)
@@ -70,11 +72,9 @@ class Metrics(Collector):
         yield from self._queues()
         yield from self._process()
 
-    def _tell_once(self, what: str, error: RedisError) -> None:
-        """One line for an outage, not one for each scrape."""
-        if what not in self._away:
-            log.warning("a scrape got no answer", about=what, error=str(error))
-        self._away.add(what)
+    def _log_outage(self, server: str, failures: RepeatFilter, error: RedisError) -> None:
+        if failures.is_new("outage"):
+            log.warning("scrape got no answer", server=server, error=str(error))
 
     def _queues(self) -> Iterator[Metric]:
         """What waits in the Celery queues; the broker may be another server."""
@@ -89,10 +89,10 @@ class Metrics(Collector):
                         pipe.llen(f"{queue}{Channel.sep}{step}" if step else queue)
                 lengths = pipe.execute()
         except RedisError as error:
-            self._tell_once("queues", error)
+            self._log_outage("broker", self._broker_failures, error)
             yield _gauge("broker_up", BROKER_UP, False)
             return
-        self._away.discard("queues")
+        self._broker_failures.clear()
         steps = len(PRIORITY_STEPS)
         waiting = {
             name: sum(lengths[at * steps : (at + 1) * steps]) for at, name in enumerate(queues)

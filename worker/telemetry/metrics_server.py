@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from config.settings import get_settings
 from worker.ledger.connection import connect_without_retries
 from worker.ledger.reader import Reader
-from worker.runtime.bootsteps import PeriodicThread
+from worker.runtime.periodic_thread import PeriodicThread
+from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.telemetry.metrics import Metrics
 
@@ -62,7 +63,7 @@ class Exporter:
         self._host = host
         self._port = port
         self._app = app
-        self._told = False
+        self._failures = RepeatFilter()
 
     def serve(self) -> None:
         """Serve for good. An address that cannot be had is told once, and no reason to stop."""
@@ -70,7 +71,7 @@ class Exporter:
         try:
             server = make_server(self._host, self._port, self._app, kind, _Handler)
         except OSError as error:
-            if not self._told:
+            if self._failures.is_new(str(error)):
                 log.warning(
                     "metrics are not served; everything else goes on",
                     host=self._host,
@@ -79,7 +80,6 @@ class Exporter:
                     remedy="Free the port, or set REELQUEUE_METRICS_PORT: each worker on a machine "
                     f"needs its own. It is tried again every {PORT_PAUSE:g} s.",
                 )
-            self._told = True
             return
         log.info("metrics are served", host=self._host, port=self._port, path="/metrics")
         with server:

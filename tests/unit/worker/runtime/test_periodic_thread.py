@@ -1,4 +1,4 @@
-"""The rounds of a worker go on through an outage, and tell of it once."""
+"""Periodic threads continue through an outage of Redis, and log it once."""
 
 import threading
 from collections.abc import Iterator
@@ -7,50 +7,50 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from worker.runtime.bootsteps import PeriodicThread
+from worker.runtime.periodic_thread import PeriodicThread
 
 
-def told(*script: Exception | None) -> list[tuple[str, str]]:
-    """What rounds say that meet these, one after another: level and event."""
-    over = threading.Event()
+def logged(*results: Exception | None) -> list[tuple[str, str]]:
+    """Run a thread whose calls have these results in order; return its log levels and events."""
+    done = threading.Event()
 
-    def once() -> Iterator[Exception | None]:
-        yield from script
-        over.set()
+    def each_result() -> Iterator[Exception | None]:
+        yield from results
+        done.set()
         while True:
             yield None
 
-    steps = once()
+    next_result = each_result()
 
     def work() -> None:
-        if error := next(steps):
+        if error := next(next_result):
             raise error
 
     with capture_logs() as logs:
-        rounds = PeriodicThread("test", 0.001, work)
-        rounds.start()
-        assert over.wait(30), "the rounds went on"
-        rounds.stop()
+        thread = PeriodicThread("test", 0.001, work)
+        thread.start()
+        assert done.wait(30), "the thread did not continue"
+        thread.stop()
     return [(log["log_level"], log["event"]) for log in logs]
 
 
-def test_an_outage_of_redis_is_told_as_it_begins_and_as_it_ends() -> None:
-    away = RedisConnectionError("refused")
-    assert told(None, *[away] * 20, ValueError("a fault of ours"), away, None) == [
+def test_an_outage_of_redis_is_logged_at_its_start_and_at_its_end() -> None:
+    outage = RedisConnectionError("refused")
+    assert logged(None, *[outage] * 20, ValueError("unexpected"), outage, None) == [
         ("warning", "Redis does not answer"),
-        ("error", "a round failed"),
+        ("error", "periodic work failed"),
         ("info", "Redis answers again"),
     ]
 
 
-def test_what_redis_refuses_is_a_fault_and_no_outage() -> None:
-    """A script that fails would fail for ever, and nothing be handed out: somebody must know."""
-    full, fault = ResponseError("OOM command not allowed"), ResponseError("WRONGTYPE in a script")
-    away = RedisConnectionError("refused")
-    assert told(*[full] * 20, *[fault] * 20, away, away, *[fault] * 2, None) == [
-        ("error", "Redis refuses a round"),
-        ("error", "Redis refuses a round"),
+def test_an_error_reply_of_redis_is_logged_as_an_error_and_not_as_an_outage() -> None:
+    """A faulty script would fail forever and stop all dispatching, so it must be noticed."""
+    full, faulty = ResponseError("OOM command not allowed"), ResponseError("WRONGTYPE in a script")
+    outage = RedisConnectionError("refused")
+    assert logged(*[full] * 20, *[faulty] * 20, outage, outage, *[faulty] * 2, None) == [
+        ("error", "Redis returned an error"),
+        ("error", "Redis returned an error"),
         ("warning", "Redis does not answer"),
-        ("error", "Redis refuses a round"),
+        ("error", "Redis returned an error"),
         ("info", "Redis answers again"),
     ]

@@ -214,7 +214,7 @@ def test_a_server_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
         with capture_logs() as lines:
             scraper.scrape()
             found = scraper.scrape()
-        assert [line["about"] for line in lines] == ["records", "queues"]
+        assert [line["server"] for line in lines] == ["Redis", "broker"]
         assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (0, 0)
         assert found["reelqueue_worker_may_pay"] == 1
         assert not [series for series in found if "jobs" in series]

@@ -1,0 +1,58 @@
+"""The leader lease: one worker leads at a time, and a dead one is replaced before a lease ends."""
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from config.settings import RedisSettings, Settings, TimingSettings
+from tests.support.valkey import Valkey
+from worker.runtime.leader_lease import MAX_LEASE_SECONDS, LeaderLease
+from worker.runtime.runtime import Runtime
+
+
+def leader_lease(valkey: Valkey, lease_seconds: float, tick_seconds: float = 0.5) -> LeaderLease:
+    settings = Settings(
+        redis=RedisSettings(url=SecretStr(valkey.url)),
+        timing=TimingSettings(lease_seconds=lease_seconds, tick_seconds=tick_seconds),
+    )
+    return LeaderLease(Runtime.open(settings))
+
+
+def remaining_ms(redis: Redis) -> int:
+    """Return the milliseconds until the lease ends."""
+    return redis.pttl("ticker:{rq}")
+
+
+@pytest.mark.parametrize("lease_seconds", [5, 30, 600])
+def test_a_dead_leader_is_replaced_within_a_third_of_a_job_lease(
+    redis: Redis, valkey: Valkey, lease_seconds: float
+) -> None:
+    assert leader_lease(valkey, lease_seconds).acquire()
+    assert 0 < remaining_ms(redis) <= min(lease_seconds / 3, MAX_LEASE_SECONDS) * 1000
+
+
+def test_a_leader_keeps_the_lease_between_two_ticks(redis: Redis, valkey: Valkey) -> None:
+    """Even with the shortest job lease that the settings allow for the interval of ticks."""
+    assert leader_lease(valkey, lease_seconds=4, tick_seconds=1).acquire()
+    assert remaining_ms(redis) > 2000
+
+
+def test_one_worker_leads_until_it_releases_the_lease(redis: Redis, valkey: Valkey) -> None:
+    first, second = leader_lease(valkey, 30), leader_lease(valkey, 30)
+    assert first.acquire()
+    assert first.acquire()
+    assert not second.acquire()
+    second.release()
+    assert not second.acquire(), "a worker that does not lead cannot release the lease"
+    first.release()
+    assert second.acquire()
+    redis.pexpire("ticker:{rq}", 1000)
+    assert second.acquire()
+    assert remaining_ms(redis) > 1000, "the leader extends its lease"
+
+
+def test_a_worker_that_drains_does_not_lead(redis: Redis, valkey: Valkey) -> None:
+    redis.ping()
+    runtime = Runtime.open(Settings(redis=RedisSettings(url=SecretStr(valkey.url))))
+    runtime.status.draining = True
+    assert not LeaderLease(runtime).acquire()

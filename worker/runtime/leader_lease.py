@@ -1,0 +1,47 @@
+"""The lease by which one worker at a time dispatches jobs and does the work for all workers."""
+
+from typing import Final
+
+from worker.runtime.runtime import Runtime
+
+MAX_LEASE_SECONDS: Final = 5.0
+"""Maximum time without a leader after a leader died, unless ticks are farther apart."""
+JOB_LEASE_SHARE: Final = 1 / 6
+"""Maximum share of a job's lease, so that a dead leader's own jobs are dispatched again soon."""
+MIN_LEASE_TICKS: Final = 3
+"""Minimum number of ticks that the lease outlasts."""
+
+
+class LeaderLease:
+    """The leader lease as one worker sees it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._redis = runtime.ledger.redis
+        self._key = runtime.ledger.key("ticker")
+        self._owner = runtime.owner
+        self._status = runtime.status
+        timing = runtime.settings.timing
+        seconds = max(
+            MIN_LEASE_TICKS * timing.tick_seconds,
+            min(MAX_LEASE_SECONDS, JOB_LEASE_SHARE * timing.lease_seconds),
+        )
+        self._lease_ms = int(seconds * 1000)
+
+    def acquire(self) -> bool:
+        """Take or extend the lease, and return whether this worker leads.
+
+        A worker that drains does not lead.
+        """
+        if self._status.draining:
+            return False
+        if self._redis.set(self._key, self._owner, nx=True, px=self._lease_ms):
+            return True
+        if self._redis.get(self._key) != self._owner:
+            return False
+        self._redis.pexpire(self._key, self._lease_ms)
+        return True
+
+    def release(self) -> None:
+        """Give the lease up if this worker holds it, so that another one leads immediately."""
+        if self._redis.get(self._key) == self._owner:
+            self._redis.delete(self._key)
