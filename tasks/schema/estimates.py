@@ -5,14 +5,12 @@ from math import ceil
 from typing import Final
 
 from worker.ledger.model.batches import Pace
+from worker.ledger.model.states import PRIORITY_WEIGHTS
 
 TYPICAL_PLACE_SECONDS: Final = 180.0
 """From admission to a settled draft, before any clip was made: generations take 30 to 300 s."""
 TYPICAL_CLIP_SECONDS: Final = 240.0
 """From admission to a delivered clip: renders take 30 to 90 s more. Source: the contract."""
-
-WEIGHTS: Final = {"high": 16, "normal": 4, "low": 1}
-"""The shares of the priorities, as the ledger's scripts have them."""
 
 
 def seconds_for(queued: int, running: int, pace: Pace, *, places: int, ahead: int = 0) -> float:
@@ -65,9 +63,9 @@ def ahead_of(jobs: int, priority: str, flows: Mapping[str, int], mine: str) -> i
         flows: What waits in each active flow.
         mine: The batch's id: its own flows are not others.
     """
-    weight = WEIGHTS[priority]
+    weight = PRIORITY_WEIGHTS[priority]
     return sum(
-        min(waiting, ceil(jobs * WEIGHTS.get(flow.rpartition(":")[2], 1) / weight))
+        min(waiting, ceil(jobs * PRIORITY_WEIGHTS.get(flow.rpartition(":")[2], 1) / weight))
         for flow, waiting in flows.items()
         if flow.rpartition(":")[0] != mine
     )

@@ -15,6 +15,7 @@ from rich.table import Table
 from tests.bench.submit import write
 from tests.integration.conftest import House, passing_house
 from tests.support.commands import run_reelqueue
+from tests.support.ledger_access import row_ids
 from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
@@ -74,8 +75,8 @@ def measure_fairness(house: House, large: int, small: int, limit: float = 600) -
     wait_until(lambda: succeeded(short) == small, "the small batch to end", limit)
     assert run_reelqueue("cancel", long, env=house.env).code == 0
     house.settled()
-    mine = list(house.ledger.jobs(house.ledger.row_ids(short)))
-    others = [job for job in house.ledger.jobs(house.ledger.row_ids(long)) if job.started_at]
+    mine = list(house.ledger.jobs(row_ids(house.ledger, short)))
+    others = [job for job in house.ledger.jobs(row_ids(house.ledger, long)) if job.started_at]
     return FairnessRun(min(job.created_at for job in mine), mine, others)
 
 

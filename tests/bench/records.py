@@ -14,6 +14,7 @@ from rich.table import Table
 from tasks.producer.submissions import new_job
 from tasks.schema.payload import ImageJob
 from tests.integration.conftest import House, passing_house
+from tests.support.ledger_access import submit_many
 from tests.support.waiting import wait_until
 from worker.runtime.retention import prune
 
@@ -30,7 +31,9 @@ def main() -> None:
         house.open_sandbox()
         redis: Any = house.redis
         house.ledger.open_batch("b", "bench", house.ledger.now_ms())
-        house.ledger.submit_many(new_job(job(house, n), batch_id="b", row=n) for n in range(jobs))
+        submit_many(
+            house.ledger, (new_job(job(house, n), batch_id="b", row=n) for n in range(jobs))
+        )
         house.ledger.seal_batch("b")
         row(table, "that waits", redis, jobs)
         house.start_worker()

@@ -19,6 +19,7 @@ from typing import Any, Final
 from tests.faults.evidence import gather
 from tests.faults.invariants import INVARIANTS, violations
 from tests.integration.conftest import House
+from tests.support.ledger_access import recent_ids
 from tests.support.processes import Process, Worker
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, Receiver, webhook_receiver
@@ -191,7 +192,7 @@ class KillRun:
 
     def _cancel_before_the_message(self) -> None:
         """A person's wish that arrives in the middle of the step that would pay."""
-        for job in list(self.house.ledger.jobs(self.house.ledger.recent_ids(20))):
+        for job in list(self.house.ledger.jobs(recent_ids(self.house.ledger, 20))):
             if job.state is State.GENERATING and job.owner and job.call is None:
                 self.house.ledger.cancel(job.id)
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.integration.conftest import House
+from tests.support.ledger_access import recent_ids
 from tests.support.processes import ROOT
 from worker.ledger.model.jobs import Job
 
@@ -33,7 +34,7 @@ def the_clip(lines: list[str]) -> list[str]:
 
 def made_last(house: House, count: int) -> list[Job]:
     """The last jobs, the oldest first."""
-    return [house.job(job_id) for job_id in reversed(house.ledger.recent_ids(count))]
+    return [house.job(job_id) for job_id in reversed(recent_ids(house.ledger, count))]
 
 
 def test_from_a_picture_to_two_clips_and_the_balance(calm_house: House) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import TOKEN, House
+from tests.support.ledger_access import submit_many
 from tests.support.waiting import wait_until
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
@@ -31,7 +32,7 @@ def batch(house: House, name: str, size: int) -> list[str]:
         )
         for n, job_id in enumerate(job_ids)
     ]
-    house.ledger.submit_many(jobs)
+    submit_many(house.ledger, jobs)
     house.ledger.seal_batch(name)
     return job_ids
 

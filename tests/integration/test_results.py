@@ -8,6 +8,7 @@ import pytest
 from tasks.producer.submissions import new_job, with_key
 from tasks.schema.payload import ImageJob
 from tests.integration.conftest import House
+from tests.support.ledger_access import recent_ids
 from tests.support.waiting import wait_until
 from worker.media.clips import inspect, probe
 
@@ -60,7 +61,7 @@ def test_workers_prune_by_themselves(house: House) -> None:
     submit(house, "batch-0001")
     wait_until(lambda: house.ledger.lookup_keys(["batch-0001:1"])[0], "the first job")
     wait_until(lambda: house.ledger.batch("batch-0001") is None, "the batch to go")
-    assert house.ledger.recent_ids(10) == []
+    assert recent_ids(house.ledger, 10) == []
     assert house.ledger.counts()[0] == {}
     assert house.ledger.tombstone("batch-0001:1") is not None
     (folder,) = (house.folder / "output").glob("Spring-sale-*")

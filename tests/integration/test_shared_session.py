@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.conftest import House
 from tests.support.commands import run_reelqueue
+from tests.support.ledger_access import row_ids
 from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
@@ -31,7 +32,7 @@ def batch(house: House, name: str, rows: int, *options: str) -> str:
 
 
 def jobs(house: House, batch_id: str) -> list[Job]:
-    return [house.job(job_id) for job_id in house.ledger.row_ids(batch_id)]
+    return [house.job(job_id) for job_id in row_ids(house.ledger, batch_id)]
 
 
 def messages(house: House, session_ids: set[str | None]) -> list[dict[str, Any]]:

@@ -6,12 +6,11 @@ script, safe to run twice, because a lost reply makes the client run it again.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Final
 from uuid import uuid4
 
 from worker.faultpoints import around
-from worker.ledger.model.states import Reason, State
+from worker.ledger.model.states import PRIORITY_WEIGHTS, Reason, State
 from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument
 from worker.ledger.model.verdicts import (
     CancelVerdict,
@@ -24,7 +23,6 @@ from worker.ledger.model.verdicts import (
 from worker.ledger.pages import PAGE_SIZE, pages
 from worker.ledger.reader import Reader
 
-PRIORITIES: Final = ("high", "normal", "low")
 LEASE_MARGIN_MS: Final = 1000
 """From the end of a lease to the first look at the job by somebody else."""
 WAKEUPS_PER_LEASE: Final = 8
@@ -64,6 +62,22 @@ class Commit:
     facts: Mapping[str, str] | None = None
 
 
+def commit_arguments(job_id: str, fence: int, end: Commit, *, nonce: str) -> list[object]:
+    """The end of a step as the script takes it. A repeated run with the same nonce is harmless."""
+    facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
+    return [
+        job_id,
+        fence,
+        nonce,
+        end.state,
+        int(end.delay * 1000),
+        end.reason or "",
+        end.resume or "",
+        end.outcome,
+        *_pairs(facts),
+    ]
+
+
 class Ledger(Reader):
     """Job, batch and account records of one namespace: read by its base, written here."""
 
@@ -73,10 +87,6 @@ class Ledger(Reader):
         """Write one job as queued, or find the one that its key names."""
         verdict, job_id = self.scripts.run("submit", as_argument([job]))
         return SubmitResult(SubmitVerdict(verdict), job_id)
-
-    def submit_many(self, jobs: Iterable[NewJob]) -> list[SubmitResult]:
-        """Write many jobs, a page in one run of the script."""
-        return list(chain.from_iterable(self.submit_pages(pages(jobs))))
 
     def submit_pages(self, jobs: Iterable[Sequence[NewJob]]) -> Iterator[list[SubmitResult]]:
         """Write pages of at most ``PAGE_SIZE`` jobs, each in one run of the script.
@@ -187,22 +197,10 @@ class Ledger(Reader):
         reply = self.scripts.run("update_facts", job_id, fence, *_pairs(facts), point=point)
         return bool(reply == "OK")
 
-    def commit(self, job_id: str, fence: int, end: Commit, nonce: str | None = None) -> bool:
-        """End a step. False: the lease is lost, and with it the say."""
-        facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
-        reply = self.scripts.run(
-            "commit",
-            job_id,
-            fence,
-            nonce or uuid4().hex,
-            end.state,
-            int(end.delay * 1000),
-            end.reason or "",
-            end.resume or "",
-            end.outcome,
-            *_pairs(facts),
-            point=f"commit.{end.state}",
-        )
+    def commit(self, job_id: str, fence: int, end: Commit) -> bool:
+        """End a step. False: the lease is lost, and nothing was written."""
+        arguments = commit_arguments(job_id, fence, end, nonce=uuid4().hex)
+        reply = self.scripts.run("commit", *arguments, point=f"commit.{end.state}")
         return bool(reply == "OK")
 
     # --- sessions that several jobs use ------------------------------------------------------
@@ -241,7 +239,7 @@ class Ledger(Reader):
 
     def cancel_waiting(self, batch_id: str) -> Iterator[CancelVerdict]:
         """As ``cancel``, of the jobs that wait in a batch's flows, whatever their number."""
-        for priority in PRIORITIES:
+        for priority in PRIORITY_WEIGHTS:
             flow = f"{batch_id}:{priority}"
             left = self.redis.llen(self.key("flow", flow))
             while left > 0:

@@ -91,10 +91,7 @@ class Reader:
         Raises:
             UnreadableRecordError: The record makes no sense to this version.
         """
-        try:
-            fields = self.redis.hgetall(self.key("job", job_id))
-        except ResponseError as error:
-            raise UnreadableRecordError(str(error)) from error
+        fields = self._record("job", job_id)
         return read_job(fields) if fields else None
 
     def facts(self, job_id: str, *names: str) -> list[str | None]:
@@ -117,10 +114,6 @@ class Reader:
             elif fields:
                 yield read_job_or_placeholder(job_id, fields)
 
-    def recent_ids(self, limit: int) -> list[str]:
-        """Ids of all jobs, newest first."""
-        return list(self.redis.zrange(self.key("jobs"), 0, limit - 1, desc=True))
-
     def batch_ids(self) -> list[str]:
         """Ids of all batches, newest first."""
         return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
@@ -140,10 +133,6 @@ class Reader:
             for batch_id, fields in zip(ids, found, strict=True)
             if not isinstance(fields, ResponseError) and fields[0] != "1"
         }
-
-    def row_ids(self, batch_id: str) -> list[str]:
-        """Ids of a batch's jobs, in the order of its rows."""
-        return list(self.redis.zrange(self.key("rows", batch_id), 0, -1))
 
     def row_states(self, batch_id: str) -> Iterator[list[RowState]]:
         """Where a batch's jobs stand, a page at a time, in the order of its rows.
@@ -188,11 +177,14 @@ class Reader:
         Raises:
             UnreadableRecordError: The record makes no sense to this version.
         """
-        try:
-            fields = self.redis.hgetall(self.key("batch", batch_id))
-        except ResponseError as error:
-            raise UnreadableRecordError(f"batch {batch_id}: {error}") from error
+        fields = self._record("batch", batch_id)
         return read_batch(batch_id, fields) if fields else None
+
+    def _record(self, kind: str, name: str) -> dict[str, str]:
+        try:
+            return dict(self.redis.hgetall(self.key(kind, name)))
+        except ResponseError as error:
+            raise UnreadableRecordError(f"{kind} {name}: {error}") from error
 
     def set_aside(self) -> dict[str, str]:
         """What could not be read and was taken out of everybody's way, each with the reason.

@@ -10,6 +10,7 @@ from redis.exceptions import NoScriptError
 
 from worker.faultpoints import around
 from worker.ledger.connection import PipelinedConnection, pipelined_connection
+from worker.ledger.constants import LUA_CONSTANTS
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 
@@ -40,7 +41,7 @@ class Scripts:
     def text(self, name: str) -> str:
         """The whole script as the server runs it."""
         shared = (source(f"lib/{part}") for part in ("prelude", "webhooks", "sessions"))
-        return "\n".join((self._clock, *shared, source(name)))
+        return "\n".join((self._clock, LUA_CONSTANTS, *shared, source(name)))
 
     def arguments(self, *values: object) -> list[Any]:
         """Key count, the one key and the arguments of a call, as EVAL and EVALSHA take them."""

@@ -23,7 +23,7 @@ local function count_pilot(batch)
   if increment(batch_key(batch), 'pilot', -1) > 0 then return end
   redis.call('HDEL', batch_key(batch), 'pilot')
   local waiting = redis.call('HGET', batch_key(batch), 'sealed') ~= '1'
-  for priority, _ in pairs(WEIGHT) do
+  for priority, _ in pairs(PRIORITY_WEIGHTS) do
     waiting = waiting or redis.call('EXISTS', flow_key(batch .. ':' .. priority)) == 1
   end
   if waiting then pause_batch(batch) end
@@ -65,7 +65,7 @@ while #out / 2 < n and admitted < admit do
     redis.call('ZREM', FLOWS, flow)
   else
     redis.call('HSET', META, 'virtual_time', at)
-    redis.call('ZINCRBY', FLOWS, 1 / (WEIGHT[string.match(flow, '[^:]*$')] or 1), flow)
+    redis.call('ZINCRBY', FLOWS, 1 / (PRIORITY_WEIGHTS[string.match(flow, '[^:]*$')] or 1), flow)
     local job = load_job(id)
     if job and job.state == 'queued' then
       admit_alone(id, job, flow)

@@ -7,7 +7,7 @@ from typing import Final
 from worker.ledger.model.fields import float_or_zero, int_or_zero
 
 FIRST_WINDOW: Final = 5
-"""Messages in flight that an account begins with; the scripts have the same figure."""
+"""Messages in flight that an account begins with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from worker.ledger.model.states import Reason, State
 
 VERSION: Final = 1
 MAX_TURNS: Final = 1000
-"""As the scripts have it."""
+"""More turns than any job has: a record with more is taken for damaged."""
 
 Fields = Mapping[str, str]
 UPGRADES: Final[dict[int, Callable[[Fields], Fields]]] = {}

@@ -1,6 +1,7 @@
 """The states of a job and the closed list of reasons for a hold or a failure."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class State(StrEnum):
@@ -38,6 +39,10 @@ RUNNING = frozenset(
         State.DELIVERING,
     }
 )
+
+
+PRIORITY_WEIGHTS: Final = {"high": 16, "normal": 4, "low": 1}
+"""The shares of the priorities: a job of high priority starts for every 1/16 of virtual time."""
 
 
 class Reason(StrEnum):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from tasks.producer import queries
+from tests.support.ledger_access import recent_ids
 from tests.support.processes import ROOT
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
@@ -50,7 +51,7 @@ def worker(harness: ProducerHarness, *ends: Commit) -> Iterator[list[str]]:
 
 
 def jobs(harness: ProducerHarness) -> list[str]:
-    return harness.producer.ledger.recent_ids(10)
+    return recent_ids(harness.producer.ledger, 10)
 
 
 def prompts(harness: ProducerHarness) -> list[str]:

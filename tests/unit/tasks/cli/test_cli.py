@@ -12,6 +12,7 @@ import pytest
 
 from tasks.producer import actions, queries
 from tasks.schema.payload import DEFAULT_PROMPT
+from tests.support.ledger_access import recent_ids, row_ids
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.ledger import Commit
@@ -59,7 +60,7 @@ def test_bad_files_are_all_named_and_nothing_is_enqueued(
     assert answer.out == ""
     assert len(answer.err.splitlines()) == 3
     assert all(name in answer.err for name in ("empty.jpg", "text.jpg", "gone.jpg"))
-    assert harness.producer.ledger.recent_ids(1) == []
+    assert recent_ids(harness.producer.ledger, 1) == []
 
 
 @pytest.mark.parametrize(
@@ -434,7 +435,7 @@ def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
     assert run_command(*submit).code != 0
     ledger = harness.producer.ledger
     (batch_id,) = ledger.batch_ids()
-    ledger.cancel_many(ledger.row_ids(batch_id))
+    ledger.cancel_many(row_ids(ledger, batch_id))
 
     def owed() -> list[str]:
         hooks = ledger.redis.scan_iter(ledger.key("hook", "batch_*"))
@@ -458,7 +459,7 @@ def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
     assert (doctor()["ok"], doctor()["found"]) == (True, "wholly in")
     assert "not wholly in" not in run_command("status", batch_id).out
     assert owed() == []
-    ledger.cancel_many(ledger.row_ids(batch_id)[PAGE_SIZE:])
+    ledger.cancel_many(row_ids(ledger, batch_id)[PAGE_SIZE:])
     assert owed() == ["batch.ended"]
 
 
@@ -506,7 +507,7 @@ def test_a_table_of_which_records_were_pruned_is_left_as_it_is(
     harness.picture("shots/1.png", 5)
     batch_id = run_command("batch", "submit", "shots", "--json").records[0]["batch_id"]
     run_command("results", batch_id)
-    first = harness.producer.ledger.row_ids(batch_id)[0]
+    first = row_ids(harness.producer.ledger, batch_id)[0]
     harness.end(first, State.CANCELLED)
     harness.producer.ledger.acknowledge_notification(f"job:{first}", 1)
     run_command("prune", "--days", "0")

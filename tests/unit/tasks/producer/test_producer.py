@@ -19,6 +19,7 @@ from tasks.producer.submissions import new_job, with_key
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
 from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for, media_key
 from tasks.step.remedy_messages import remedy_message
+from tests.support.ledger_access import recent_ids, row_ids, submit_many
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
@@ -98,7 +99,7 @@ def test_files_that_cannot_be_used_are_all_named(
     with pytest.raises(InvalidPayloadError) as refused:
         submissions.submit(harness.producer, {"image": "gone.jpg", "attach": ["text.jpg"]})
     assert [problem.split(":")[0] for problem in refused.value.problems] == ["image", "attach"]
-    assert harness.producer.ledger.recent_ids(10) == []
+    assert recent_ids(harness.producer.ledger, 10) == []
 
 
 def test_waiting_ends_when_a_job_is_held(harness: ProducerHarness) -> None:
@@ -159,7 +160,7 @@ def test_a_batch_that_ended_before_it_was_sealed_leaves_its_table(harness: Produ
     manifest_ = manifest(harness, *rows)
     done = submit_manifest(harness.producer, manifest_)
     ledger = harness.producer.ledger
-    ledger.cancel_many(ledger.row_ids(done.batch_id))
+    ledger.cancel_many(row_ids(ledger, done.batch_id))
     ledger.unseal_batch(done.batch_id)
     submit_manifest(harness.producer, manifest(harness, {"image": "https://example.org/0.jpg"}))
     assert list((harness.folder / "output").rglob("manifest.csv"))
@@ -314,8 +315,12 @@ def test_more_jobs_than_a_page_are_listed_once_each_and_in_order(harness: Produc
     ledger = harness.producer.ledger
     ledger.open_batch("b", "spring", 1)
     job = ImageJob(image="https://example.org/a.jpg")
-    ledger.submit_many(
-        with_key(new_job(job, batch_id="b", row=number), f"k-{number}") for number in range(1, 1251)
+    submit_many(
+        ledger,
+        (
+            with_key(new_job(job, batch_id="b", row=number), f"k-{number}")
+            for number in range(1, 1251)
+        ),
     )
     assert [result.row for result in queries.list_batch_jobs(harness.producer, "b")] == list(
         range(1, 1251)
@@ -353,7 +358,7 @@ def test_a_raised_budget_lets_go_on_what_it_pays(harness: ProducerHarness) -> No
     submit_manifest(harness.producer, manifest(harness, *urls), max_credits=250)
     batch = queries.get_batch(harness.producer, batch_id)
     assert (batch.held, batch.queued) == (1, 2)
-    ids = harness.producer.ledger.row_ids(batch_id)
+    ids = row_ids(harness.producer.ledger, batch_id)
     held = next(job for job in harness.producer.ledger.jobs(ids) if job.reason)
     told = remedy_message(Reason.BUDGET, held, harness.producer.settings)
     assert "--max-credits" in told

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
-from worker.ledger.ledger import Ledger
+from worker.ledger.ledger import Commit, Ledger, commit_arguments
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import Payments
 
@@ -69,6 +69,12 @@ class House:
         if job.state.is_end:
             found.append("end")
         return found
+
+
+def commit_again(ledger: Ledger, job_id: str, fence: int, end: Commit, nonce: str) -> bool:
+    """Run the script of a commit under a given nonce, as a client does whose reply was lost."""
+    arguments = commit_arguments(job_id, fence, end, nonce=nonce)
+    return bool(ledger.scripts.run("commit", *arguments) == "OK")
 
 
 @pytest.fixture

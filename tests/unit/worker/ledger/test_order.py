@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.ledger_access import submit_many
 from tests.unit.worker.ledger.conftest import House
 from worker.ledger.ledger import Commit
 from worker.ledger.model.batches import read_pace
@@ -12,16 +13,19 @@ from worker.ledger.pages import PAGE_SIZE
 
 def fill(house: House, batch_id: str, jobs: int, priority: str = "normal") -> None:
     house.ledger.open_batch(batch_id, batch_id, 1)
-    house.ledger.submit_many(
-        NewJob(
-            id=f"{batch_id}-{n}",
-            payload={},
-            fingerprint="f",
-            batch_id=batch_id,
-            row=n,
-            priority=priority,
-        )
-        for n in range(jobs)
+    submit_many(
+        house.ledger,
+        (
+            NewJob(
+                id=f"{batch_id}-{n}",
+                payload={},
+                fingerprint="f",
+                batch_id=batch_id,
+                row=n,
+                priority=priority,
+            )
+            for n in range(jobs)
+        ),
     )
     house.ledger.seal_batch(batch_id)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ledger_access import submit_many
 from tests.support.valkey import Valkey
 from tests.unit.worker.ledger.conftest import CLOCK, LEASE, House
 from worker.ledger.ledger import Ledger
@@ -55,13 +56,13 @@ def test_leases_and_batches_go_on_after_the_server_was_restarted(tmp_path: Path)
         fence = house.running()
         assert ledger.heartbeat([("j", fence)]) == [True]
         many = [NewJob(id="k", payload={}, fingerprint="f")]
-        assert [answer.verdict for answer in ledger.submit_many(many)] == ["OK"]
+        assert [answer.verdict for answer in submit_many(ledger, many)] == ["OK"]
         server.stop()
         server.start()
         assert ledger.heartbeat([("j", fence)]) == [True]
         server.stop()
         server.start()
-        assert [answer.verdict for answer in ledger.submit_many(many)] == ["DUPLICATE"]
+        assert [answer.verdict for answer in submit_many(ledger, many)] == ["DUPLICATE"]
         assert house.begin("j", fence) == "OK"
     server.stop()
 

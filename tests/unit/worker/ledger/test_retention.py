@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from config.settings import read_settings
+from tests.support.ledger_access import recent_ids, row_ids, submit_many
 from tests.unit.worker.ledger.conftest import House
 from worker.ledger.clip_names import reserve_name
 from worker.ledger.ledger import Commit
@@ -60,7 +61,7 @@ def test_jobs_go_when_their_time_is_over_and_leave_nothing_but_their_keys(house:
     assert count_expired(house.ledger, ago(house)) == 2
     assert pruned(house) == (2, 0)
     assert pruned(house) == (0, 0), "safe twice"
-    assert house.ledger.row_ids("b") == house.ledger.recent_ids(10) == ["late"]
+    assert row_ids(house.ledger, "b") == recent_ids(house.ledger, 10) == ["late"]
     batch = house.ledger.batch("b")
     assert batch is not None
     assert batch.counts == house.ledger.counts()[0] == {State.SUCCEEDED: 1}
@@ -113,7 +114,7 @@ def test_what_is_not_at_an_end_or_not_told_stays(house: House) -> None:
     house.redis.zadd("outbox:{t}", {"job:untold": 1})
     house.later(100 * DAY)
     assert pruned(house) == (0, 0)
-    assert set(house.ledger.recent_ids(10)) == {"waits", "held", "untold"}
+    assert set(recent_ids(house.ledger, 10)) == {"waits", "held", "untold"}
 
 
 def test_a_batch_that_is_still_open_stays(house: House) -> None:
@@ -126,8 +127,9 @@ def test_a_batch_that_is_still_open_stays(house: House) -> None:
 def test_more_than_a_page_goes_past_what_stays(house: House) -> None:
     for number in range(30):
         house.submit(f"waits-{number}")
-    house.ledger.submit_many(
-        NewJob(id=f"j-{n}", payload={}, fingerprint="f", key=f"k-{n}") for n in range(1200)
+    submit_many(
+        house.ledger,
+        (NewJob(id=f"j-{n}", payload={}, fingerprint="f", key=f"k-{n}") for n in range(1200)),
     )
     assert (
         house.ledger.cancel_many(f"j-{n}" for n in range(1200)).count(CancelVerdict.CANCELLED)
@@ -136,7 +138,7 @@ def test_more_than_a_page_goes_past_what_stays(house: House) -> None:
     house.redis.delete("outbox:{t}")
     house.later(31 * DAY)
     assert pruned(house) == (1200, 0)
-    assert len(house.ledger.recent_ids(2000)) == 30
+    assert len(recent_ids(house.ledger, 2000)) == 30
 
 
 def test_clips_go_only_when_that_is_asked_for(house: House, tmp_path: Path) -> None:

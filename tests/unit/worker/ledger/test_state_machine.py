@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from tests.unit.worker.ledger.conftest import CLOCK
+from tests.unit.worker.ledger.conftest import CLOCK, commit_again
 from tests.unit.worker.ledger.model import (
     BUDGET,
     CAP,
@@ -286,7 +286,7 @@ class Machine(RuleBasedStateMachine):
             outcome=outcome,
             facts=facts,
         )
-        done = self.run(lambda: self.ledger.commit(job.id, fence, end, nonce), twice=twice)
+        done = self.run(lambda: commit_again(self.ledger, job.id, fence, end, nonce), twice=twice)
         expected = self.model.commit(job, fence, nonce, End(state, why, outcome, delay * 1000))
         assert done == expected
         if done and facts:

@@ -19,6 +19,7 @@ from config.settings import (
     Settings,
     read_settings,
 )
+from tests.support.ledger_access import submit_many
 from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
@@ -66,7 +67,7 @@ class Scraper:
 def submit(runtime: Runtime, *job_ids: str, webhook: str = "") -> None:
     payload = {"webhook": webhook} if webhook else {}
     jobs = [NewJob(id=job_id, payload=payload, fingerprint="f") for job_id in job_ids]
-    runtime.ledger.submit_many(jobs)
+    submit_many(runtime.ledger, jobs)
 
 
 def end(runtime: Runtime, job_id: str, commit: Commit) -> None:

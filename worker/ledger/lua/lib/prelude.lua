@@ -24,15 +24,10 @@ local function held_key(account, reason)
   return 'held:{' .. ns .. '}:' .. account .. ':' .. reason
 end
 
-local RUNNING = {preparing = true, generating = true, settling = true, rendering = true,
-                 delivering = true}
-local ENDS = {succeeded = true, failed = true, cancelled = true}
 local STATES = {queued = true, held = true}
 for _, some in ipairs({RUNNING, ENDS}) do
   for state, _ in pairs(some) do STATES[state] = true end
 end
-local WEIGHT = {high = 16, normal = 4, low = 1}
-local FIRST_WINDOW = 5  -- messages in flight that an account begins with
 
 local function number(text) return tonumber(text) or 0 end
 
@@ -46,7 +41,6 @@ end
 local INTEGER_FIELDS = {turn = true, fence = true, entered_at = true, paid = true, intents = true,
                attempts = true, crashes = true, revision = true, lease = true, not_before = true}
 local REQUIRED_FIELDS = {'turn', 'fence', 'entered_at', 'flow'}
-local MAX_TURNS = 1000
 
 local function is_integer(text)
   return #text < 16 and (text == '0' or string.find(text, '^%-?[1-9]%d*$') ~= nil)
@@ -165,12 +159,12 @@ local function enqueue(ids, flow, batch)
 end
 
 local function deactivate_flows(batch)
-  for priority, _ in pairs(WEIGHT) do redis.call('ZREM', FLOWS, batch .. ':' .. priority) end
+  for priority, _ in pairs(PRIORITY_WEIGHTS) do redis.call('ZREM', FLOWS, batch .. ':' .. priority) end
 end
 
 local function activate_flows(batch)
   if is_closed(batch) then return end
-  for priority, _ in pairs(WEIGHT) do
+  for priority, _ in pairs(PRIORITY_WEIGHTS) do
     local flow = batch .. ':' .. priority
     if redis.call('EXISTS', flow_key(flow)) == 1 then
       redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)

@@ -1,0 +1,26 @@
+"""Constants of the Python code as Lua definitions, so that the scripts use the same values."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from worker.ledger.model.accounts import FIRST_WINDOW
+from worker.ledger.model.jobs import MAX_TURNS
+from worker.ledger.model.states import ENDS, PRIORITY_WEIGHTS, RUNNING
+
+
+def _table(values: Mapping[str, object]) -> str:
+    return "{" + ", ".join(f"{name} = {value}" for name, value in values.items()) + "}"
+
+
+def _set(names: Iterable[str]) -> str:
+    return _table(dict.fromkeys(sorted(names), "true"))
+
+
+LUA_CONSTANTS: Final = f"""
+local PRIORITY_WEIGHTS = {_table(PRIORITY_WEIGHTS)}
+local RUNNING = {_set(RUNNING)}
+local ENDS = {_set(ENDS)}
+local MAX_TURNS = {MAX_TURNS}
+local FIRST_WINDOW = {FIRST_WINDOW}
+"""
+"""Definitions that precede every script."""
