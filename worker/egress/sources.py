@@ -10,7 +10,13 @@ from urllib.parse import urljoin
 import httpcore
 import httpx
 
-from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, allowed_hosts, resolve
+from worker.egress.pinned_transport import (
+    ForbiddenHostError,
+    PinnedBackend,
+    Resolver,
+    allowed_hosts,
+    resolve,
+)
 from worker.egress.tls import shared_ssl_context
 from worker.file_refusal import FileRefusedError
 

@@ -14,7 +14,13 @@ import httpcore
 import httpx
 from pydantic import SecretStr
 
-from worker.egress.guard import ForbiddenHostError, PinnedBackend, Resolver, allowed_hosts, resolve
+from worker.egress.pinned_transport import (
+    ForbiddenHostError,
+    PinnedBackend,
+    Resolver,
+    allowed_hosts,
+    resolve,
+)
 from worker.egress.tls import shared_ssl_context
 
 RETRY_DELAYS: Final = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import httpx
 
-from worker.egress.guard import ForbiddenHostError
+from worker.egress.pinned_transport import ForbiddenHostError
 from worker.faultpoints import around
 from worker.nemo.envelope import read_envelope
 from worker.nemo.errors import BadAnswer, Call, NoAnswer

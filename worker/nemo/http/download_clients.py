@@ -2,7 +2,7 @@
 
 The API's own host is called as always. Every other one is connected to by an address that was
 checked to be public, unless it is configured, so that no render's address and no redirect leads
-into the house (`worker.egress.guard`). Where the environment demands a proxy, the proxy connects
+into the house (`worker.egress.pinned_transport`). Where the environment demands a proxy, the proxy connects
 and resolves names, so only addresses that are written out can be checked here.
 """
 
@@ -15,7 +15,12 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
-from worker.egress.guard import ForbiddenHostError, PinnedBackend, allowed_hosts, is_public
+from worker.egress.pinned_transport import (
+    ForbiddenHostError,
+    PinnedBackend,
+    allowed_hosts,
+    is_public,
+)
 from worker.egress.tls import shared_ssl_context
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
