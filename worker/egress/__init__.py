@@ -1,1 +1,1 @@
-"""Requests to addresses that other people name: the guard, image sources, webhooks."""
+"""Requests to addresses that other people name: source files, webhooks, and their guard."""

@@ -1,80 +1,61 @@
-"""Which hosts may be reached when somebody else names them, and how they are connected to.
+"""HTTP over checked addresses, for hosts that other people name.
 
-A connection is made to the address that was checked, not to the name: a name may resolve to
-something harmless first and to something inside the house a moment later.
+A connection goes to the IP address that was checked, not to the name. A name that resolves to a
+public address first and to a private one a moment later (DNS rebinding) gains nothing.
 """
 
-import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpcore
+import httpx
 from gevent.monkey import get_original
 
+from worker.egress.address_rules import is_allowed, is_public
+from worker.egress.tls import shared_ssl_context
 from worker.resources.offload import offload_with_timeout
 
 Resolver = Callable[[str, int], Sequence[str]]
 
-_ADDRESSES_TRIED: Final = 3
-_LOOKUP_SECONDS: Final = 5.0
-# Gevent's own would take the threads in which pictures are decoded, and name servers may be slow.
+_MAX_ADDRESSES: Final = 3
+_RESOLVE_SECONDS: Final = 5.0
+# Gevent's own resolver would occupy the threads that decode images, and name servers can be slow.
 _getaddrinfo = get_original("socket", "getaddrinfo")
-_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-# Python's list is not complete: an old relay's address, and what answers inside a cloud or network.
-_NOT_PUBLIC: Final = tuple(
-    ipaddress.ip_network(network)
-    for network in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20")
-)
-# RFC 6052 and RFC 8215: an IPv4 address in the last four bytes, reached through a translator.
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_NETWORKS_OF_TUNNELS: Final = tuple(
-    ipaddress.IPv6Network(network) for network in ("64:ff9b:1::/48", "2002::/16", "2001::/32")
-)
 
 
 class ForbiddenHostError(Exception):
-    """A host that may not be reached, with one of its addresses that is not public."""
+    """A host must not be reached, because one of its addresses is not public."""
 
     def __init__(self, host: str, address: str) -> None:
         super().__init__(f"{host} is at {address}, which is not a public address")
-        self.host = host
-        self.address = address
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """All addresses of a host, in the order in which the system prefers them.
+    """Return all addresses of a host, in the order that the system prefers.
 
     Raises:
-        OSError: It has none, or nobody said so in time.
+        OSError: It has none, or the resolver did not answer in time.
     """
-    found = offload_with_timeout(_LOOKUP_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = offload_with_timeout(
+        _RESOLVE_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM
+    )
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def allowed_hosts(entries: Iterable[str | None]) -> frozenset[str]:
-    """Hosts whose addresses may be private, from settings.
-
-    Args:
-        entries: Each ``host`` (any port), ``host:port``, or a URL (its port only).
-    """
-    return frozenset(_authority(entry) for entry in entries if entry)
-
-
 class PinnedBackend(httpcore.SyncBackend):
-    """The network of an httpcore pool: checked addresses only, and an end to all waiting.
+    """The network layer of a connection pool: checked addresses only, and one overall deadline.
 
-    Names stay names above it: the Host header and TLS see what the URL says.
+    The Host header and TLS still use the name in the URL.
 
     Args:
-        allowed: What `allowed_hosts` gives.
-        seconds: How long all that goes over this network may take, from now.
-        resolver: Finds the addresses of a host.
-        clock: Tells seconds.
+        allowed: Hosts that may be private (`allowed_hosts`).
+        seconds: How long everything over this network may take, from now.
+        resolver: Returns the addresses of a host.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -98,60 +79,135 @@ class PinnedBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to a host by one of its addresses, all of which have been checked.
+        """Connect to a host by one of its checked addresses.
 
         Raises:
-            ForbiddenHostError: One of them is not to be reached.
-            httpcore.NetworkError: None of them can be.
+            ForbiddenHostError: One of its addresses is not public.
+            httpcore.NetworkError: No address accepts a connection.
         """
-        addresses = self._checked(host, port)
-        for number, address in enumerate(addresses[:_ADDRESSES_TRIED], start=1):
+        addresses = self._checked_addresses(host, port)[:_MAX_ADDRESSES]
+        for number, address in enumerate(addresses, start=1):
             try:
                 stream = super().connect_tcp(
-                    address, port, self.left(timeout), local_address, socket_options
+                    address, port, self.remaining(timeout), local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if number == min(len(addresses), _ADDRESSES_TRIED):
+                if number == len(addresses):
                     raise
             else:
-                return _TimedStream(stream, self.left)
+                return _DeadlineStream(stream, self.remaining)
         raise httpcore.ConnectError(f"{host} has no address")
 
-    def left(self, timeout: float | None) -> float:
-        """What is left of a time-out, the deadline kept in mind."""
+    def remaining(self, timeout: float | None) -> float:
+        """Shorten a timeout to the time left before the deadline.
+
+        Raises:
+            httpcore.ReadTimeout: The deadline is over.
+        """
         left = self._deadline - self._clock()
         if left <= 0:
-            raise httpcore.ReadTimeout("the time for the whole download is over")
+            raise httpcore.ReadTimeout("the transfer took too long in total")
         return left if timeout is None else min(left, timeout)
 
-    def _checked(self, host: str, port: int) -> Sequence[str]:
-        """All addresses of a host; it is refused if a single one is not to be reached."""
+    def _checked_addresses(self, host: str, port: int) -> Sequence[str]:
         try:
             addresses = self._resolver(host, port)
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"{host} cannot be found") from error
-        if {host.lower(), f"{host.lower()}:{port}"} & self._allowed:
-            return addresses
-        for address in addresses:
-            if not is_public(address):
-                raise ForbiddenHostError(host, address)
+            raise httpcore.ConnectError(f"{host} cannot be resolved") from error
+        if not is_allowed(host, port, self._allowed):
+            for address in addresses:
+                if not is_public(address):
+                    raise ForbiddenHostError(host, address)
         return addresses
 
 
-class _TimedStream(httpcore.NetworkStream):
-    """A connection whose every wait ends at the deadline."""
+class PinnedTransport(httpx.BaseTransport):
+    """An httpx transport over a `PinnedBackend`. Proxies of the environment are not used."""
+
+    def __init__(self, backend: PinnedBackend) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=shared_ssl_context(), network_backend=backend
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read the head of its response."""
+        url = request.url
+        with _httpx_errors():
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    request.method,
+                    httpcore.URL(
+                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                    ),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+@contextmanager
+def open_response(
+    backend: PinnedBackend,
+    method: str,
+    url: httpx.URL,
+    *,
+    headers: dict[str, str],
+    content: bytes | None = None,
+    timeout: httpx.Timeout,
+) -> Iterator[httpx.Response]:
+    """Send one request on a connection of its own and give its response, with the body unread.
+
+    Raises:
+        ForbiddenHostError: The host must not be reached.
+        httpx.TransportError: The host cannot be reached, or the connection broke.
+    """
+    request = httpx.Request(
+        method,
+        url,
+        headers={"User-Agent": "reelqueue", "Connection": "close", **headers},
+        content=content,
+        extensions={"timeout": timeout.as_dict()},
+    )
+    with PinnedTransport(backend) as transport:
+        response = transport.handle_request(request)
+        try:
+            yield response
+        finally:
+            response.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _httpx_errors():
+            yield from self._response.iter_stream()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    """A connection on which every wait ends at the deadline."""
 
     def __init__(
-        self, stream: httpcore.NetworkStream, left: Callable[[float | None], float]
+        self, stream: httpcore.NetworkStream, remaining: Callable[[float | None], float]
     ) -> None:
         self._stream = stream
-        self._left = left
+        self._remaining = remaining
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._left(timeout))
+        return self._stream.read(max_bytes, self._remaining(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._left(timeout))
+        self._stream.write(buffer, self._remaining(timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -162,48 +218,23 @@ class _TimedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        secured = self._stream.start_tls(ssl_context, server_hostname, self._left(timeout))
-        return _TimedStream(secured, self._left)
+        secured = self._stream.start_tls(ssl_context, server_hostname, self._remaining(timeout))
+        return _DeadlineStream(secured, self._remaining)
 
     def get_extra_info(self, info: str) -> object:
         return self._stream.get_extra_info(info)
 
 
-def is_public(address: str) -> bool:
-    """Whether an address belongs to the open internet.
-
-    Addresses that carry another one (mapped, NAT64) are judged by that one; tunnels (6to4,
-    Teredo) lead to who knows where and are not public.
-    """
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, IPv6Address):
-        if any(ip in network for network in _NETWORKS_OF_TUNNELS):
-            return False
-        ip = _carried(ip)
-    if isinstance(ip, IPv6Address) and ip not in _GLOBAL_UNICAST:
-        return False
-    return ip.is_global and not (
-        any(ip in network for network in _NOT_PUBLIC)
-        or ip.is_private
-        or ip.is_loopback
-        or ip.is_link_local
-        or ip.is_multicast
-        or ip.is_reserved
-        or ip.is_unspecified
-    )
-
-
-def _carried(ip: IPv6Address) -> IPv4Address | IPv6Address:
-    if ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    if ip in _NAT64:
-        return IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip
-
-
-def _authority(host: str) -> str:
-    """``host`` or ``host:port`` of a setting, which may be a whole URL."""
-    if "://" not in host:
-        return host.lower().replace("[", "").replace("]", "")
-    parts = urlsplit(host)
-    return f"{parts.hostname or ''}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    """Raise the httpx exception of the same name for one of httpcore."""
+    try:
+        yield
+    except (
+        httpcore.NetworkError,
+        httpcore.TimeoutException,
+        httpcore.ProtocolError,
+        httpcore.UnsupportedProtocol,
+    ) as error:
+        kind: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+        raise kind(str(error)) from error

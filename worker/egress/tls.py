@@ -1,4 +1,4 @@
-"""The TLS context that all connections of one process share."""
+"""The TLS context that all connections of a process share."""
 
 import functools
 import ssl
@@ -8,5 +8,5 @@ import httpx
 
 @functools.cache
 def shared_ssl_context() -> ssl.SSLContext:
-    """Build the TLS context at its first use: each context costs about 20 ms."""
+    """Return the shared TLS context, built at its first use: building one takes 20 ms."""
     return httpx.create_ssl_context()

@@ -1,6 +1,6 @@
-"""Webhooks on the wire: signed by the Standard Webhooks scheme, sent where they may go.
+"""Requests that deliver webhooks, signed by the Standard Webhooks scheme.
 
-Source: the Standard Webhooks specification, «Signature scheme» and «Deliverability».
+Source: the Standard Webhooks specification, "Signature scheme" and "Deliverability".
 """
 
 import base64
@@ -10,47 +10,45 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import httpcore
 import httpx
 from pydantic import SecretStr
 
+from worker.egress.address_rules import allowed_hosts
 from worker.egress.pinned_transport import (
     ForbiddenHostError,
     PinnedBackend,
     Resolver,
-    allowed_hosts,
+    open_response,
     resolve,
 )
-from worker.egress.tls import shared_ssl_context
 
 RETRY_DELAYS: Final = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
-"""Seconds before each further try: about a day in all."""
+"""Seconds before each retry: about a day in total."""
 SEND_SECONDS: Final = 10.0
-"""How long one try may take, connection and answer together."""
-_GONE: Final = 410
+"""How long one attempt may take, connection and response together."""
 
 
 class WebhookDeliveryError(Exception):
-    """A message that was not received; ``final`` if the receiver wants no more of it."""
+    """A webhook was not delivered; ``final`` if the receiver wants no further attempts."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.final = final
 
 
-def retry_delay(tries: int) -> float | None:
-    """Seconds until the next try, after so many in vain; None: it is given up."""
-    return RETRY_DELAYS[tries - 1] if tries <= len(RETRY_DELAYS) else None
+def retry_delay(attempts: int) -> float | None:
+    """Return the seconds until the next attempt after n failed ones; None to give up."""
+    return RETRY_DELAYS[attempts - 1] if attempts <= len(RETRY_DELAYS) else None
 
 
 def signature_headers(secret: SecretStr, name: str, sent_at: int, body: bytes) -> dict[str, str]:
-    """The headers that prove who sent a message, and when.
+    """Build the headers that prove who sent a webhook, and when.
 
     Args:
         secret: ``whsec_`` and a key in base64.
-        name: The message's id, the same at each try.
-        sent_at: When this try is made, in seconds since the epoch.
-        body: What is sent.
+        name: The message's id, the same at each attempt.
+        sent_at: When this attempt is made, in seconds since the epoch.
+        body: The body to send.
     """
     key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"))
     digest = hmac.digest(key, b"%b.%d.%b" % (name.encode(), sent_at, body), hashlib.sha256)
@@ -70,58 +68,42 @@ def send(
     resolver: Resolver = resolve,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Send a message once. Only a status of 2xx says that it was received; no redirect is followed.
+    """Send a webhook once. Only a 2xx status counts as delivered; redirects are not followed.
 
     Args:
-        url: Where to.
-        headers: What `signature_headers` gives.
+        url: The receiver's URL.
+        headers: The headers of `signature_headers`.
         body: JSON.
         private_hosts: Hosts, as ``host`` or ``host:port``, whose addresses may be private.
-        resolver: Finds the addresses of a host.
-        clock: Tells seconds.
+        resolver: Returns the addresses of a host.
+        clock: Returns seconds.
 
     Raises:
-        WebhookDeliveryError: It was not received. The text does not hold the address, which may be
-            a secret.
+        WebhookDeliveryError: It was not delivered. The text names the host alone, because the
+            URL may be a secret.
     """
     target = httpx.URL(url)
-    address = httpcore.URL(
-        scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
-    )
-    sent = {
-        "Host": target.netloc.decode("ascii"),
-        "User-Agent": "reelqueue",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        **headers,
-    }
     backend = PinnedBackend(
         allowed_hosts(private_hosts), SEND_SECONDS, resolver=resolver, clock=clock
     )
-    timeouts = dict.fromkeys(("connect", "read", "write", "pool"), SEND_SECONDS)
     try:
-        with (
-            httpcore.ConnectionPool(
-                ssl_context=shared_ssl_context(), network_backend=backend
-            ) as pool,
-            pool.stream(
-                "POST",
-                address,
-                headers=[(name.encode(), value.encode()) for name, value in sent.items()],
-                content=body,
-                extensions={"timeout": timeouts},
-            ) as response,
-        ):
-            status = response.status
+        with open_response(
+            backend,
+            "POST",
+            target,
+            headers={"Content-Type": "application/json", **headers},
+            content=body,
+            timeout=httpx.Timeout(SEND_SECONDS),
+        ) as response:
+            status = response.status_code
     except ForbiddenHostError as error:
         raise WebhookDeliveryError(f"{error}: add it to REELQUEUE_PRIVATE_HOSTS") from error
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        why = str(error) or type(error).__name__
-        raise WebhookDeliveryError(f"{target.host} cannot be reached: {why}") from error
-    if status == _GONE:
+    except (httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError) as error:
+        cause = str(error) or type(error).__name__
+        raise WebhookDeliveryError(f"{target.host} cannot be reached: {cause}") from error
+    if status == httpx.codes.GONE:
         raise WebhookDeliveryError(
-            f"{target.host} wants no more of it (status {status})", final=True
+            f"{target.host} accepts no more webhooks (status {status})", final=True
         )
     if not httpx.codes.is_success(status):
-        raise WebhookDeliveryError(f"{target.host} answers with status {status}")
+        raise WebhookDeliveryError(f"{target.host} returned status {status}")

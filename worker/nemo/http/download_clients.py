@@ -1,39 +1,34 @@
-"""How clips are fetched from where the API says they lie, which may be any host at all.
+"""HTTP clients for downloading a clip from where the API says it is, which may be any host.
 
-The API's own host is called as always. Every other one is connected to by an address that was
-checked to be public, unless it is configured, so that no render's address and no redirect leads
-into the house (`worker.egress.pinned_transport`). Where the environment demands a proxy, the proxy connects
-and resolves names, so only addresses that are written out can be checked here.
+The API's own host is called as usual. Any other host is connected to by an address that was
+checked to be public, unless the settings name the host (`worker.egress.pinned_transport`). Where
+the environment requires a proxy, the proxy resolves names and connects, so only hosts given as IP
+addresses can be checked.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from urllib.request import getproxies, proxy_bypass
 
-import httpcore
 import httpx
 
-from worker.egress.pinned_transport import (
-    ForbiddenHostError,
-    PinnedBackend,
-    allowed_hosts,
-    is_public,
-)
+from worker.egress.address_rules import allowed_hosts, is_allowed, is_public
+from worker.egress.pinned_transport import ForbiddenHostError, PinnedBackend, PinnedTransport
 from worker.egress.tls import shared_ssl_context
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class DownloadClients:
-    """Chooses the HTTP client for each address on the way to one clip.
+    """Chooses the HTTP client for each address during the download of one clip.
 
     Args:
-        http: The client of the API's own host; stays open.
-        api_url: Base URL of the API, whose host may be reached on any port.
+        http: The client for the API's own host; stays open.
+        api_url: Base URL of the API, whose host is allowed on any port.
         private_hosts: Further hosts, as ``host`` or ``host:port``, that may be private.
-        seconds: How long all of the way may take, from now.
+        seconds: How long the download may take in total, from now.
     """
 
     def __init__(
@@ -45,86 +40,26 @@ class DownloadClients:
         self._backend = PinnedBackend(self._allowed, seconds)
 
     def client_for(self, url: httpx.URL) -> AbstractContextManager[httpx.Client]:
-        """The client to ask at this address, closed with the block if it is not the API's.
+        """Return the client for an address; all but the API's own close with their block.
 
         Raises:
-            ForbiddenHostError: A proxy would lead to an address that is not public.
+            ForbiddenHostError: A proxy would connect to an address that is not public.
         """
         if url.host == self._api_host:
             return nullcontext(self._http)
-        proxy = _proxy_of(url)
+        timeout = self._http.timeout
+        proxy = _proxy_for(url)
         if proxy is None:
-            return httpx.Client(transport=_PinnedTransport(self._backend), timeout=self._timeout)
-        if not {url.host, f"{url.host}:{url.port}"} & self._allowed and not _may_be_public(url):
+            return httpx.Client(transport=PinnedTransport(self._backend), timeout=timeout)
+        if not is_allowed(url.host, url.port, self._allowed) and not _may_be_public(url):
             raise ForbiddenHostError(url.host, url.host)
         return httpx.Client(
-            proxy=proxy, trust_env=False, verify=shared_ssl_context(), timeout=self._timeout
+            proxy=proxy, trust_env=False, verify=shared_ssl_context(), timeout=timeout
         )
 
-    @property
-    def _timeout(self) -> httpx.Timeout:
-        return self._http.timeout
 
-
-class _PinnedTransport(httpx.BaseTransport):
-    """An httpx transport over checked addresses; no proxies."""
-
-    def __init__(self, backend: PinnedBackend) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=shared_ssl_context(), network_backend=backend
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and read the head of its answer."""
-        url = request.url
-        with _told_by_httpx():
-            response = self._pool.handle_request(
-                httpcore.Request(
-                    request.method,
-                    httpcore.URL(
-                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-                    ),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._pool.close()
-
-
-class _Body(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        with _told_by_httpx():
-            yield from self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
-
-
-@contextmanager
-def _told_by_httpx() -> Iterator[None]:
-    """Raise httpx's exceptions for httpcore's, which bear the same names."""
-    try:
-        yield
-    except (
-        httpcore.NetworkError,
-        httpcore.TimeoutException,
-        httpcore.ProtocolError,
-        httpcore.UnsupportedProtocol,
-    ) as error:
-        kind: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
-        raise kind(str(error)) from error
-
-
-def _proxy_of(url: httpx.URL) -> str | None:
-    """The proxy that the environment demands for an address, if it does."""
+def _proxy_for(url: httpx.URL) -> str | None:
+    """Return the proxy that the environment requires for an address, if any."""
     if url.host in _LOOPBACK:
         return None
     proxies = getproxies()
@@ -138,5 +73,5 @@ def _may_be_public(url: httpx.URL) -> bool:
     try:
         ipaddress.ip_address(url.host)
     except ValueError:
-        return True  # a name: what it resolves to is known to the proxy alone
+        return True  # Only the proxy knows what a name resolves to.
     return is_public(url.host)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.egress.pinned_transport import allowed_hosts, is_public
+from worker.egress.address_rules import allowed_hosts, is_public
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_the_time_is_capped_however_busy_the_line_is(site: Site, to: Path) -> No
     )
     assert error.code == "source_unreachable"
     assert error.repeatable
-    assert "time for the whole download" in error.message
+    assert "took too long in total" in error.message
 
 
 def test_a_site_that_says_nothing_is_given_up(to: Path) -> None:
