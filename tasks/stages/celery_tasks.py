@@ -11,7 +11,7 @@ from celery import shared_task
 from tasks.outbox import notifications
 from tasks.outbox import webhook_delivery as hooks
 from tasks.stages import deliver, generate, prepare, render, settle
-from tasks.step.step import JobFailedError, run
+from tasks.step.context import JobFailedError, run
 from worker.ledger.model.states import State
 
 STAGES: Final = MappingProxyType(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tasks.schema.clip_names import clip_name
-from tasks.step.step import Step
+from tasks.step.context import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.media.clips import BadClip, Clip, QualityFinding, check, inspect, make_poster, probe

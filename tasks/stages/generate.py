@@ -9,8 +9,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from tasks.stages.message_text import answer, instructions
+from tasks.step.context import FORGET_SESSION, LeaseLostError, Step, judge_error, with_jitter
 from tasks.step.progress import report_progress
-from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, judge_error, with_jitter
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import BeginVerdict

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tasks.schema.payload import is_media_key, is_url
+from tasks.step.context import Step
 from tasks.step.session_acquisition import is_follow_up_edit, uses_shared_session
-from tasks.step.step import Step
 from worker.egress.sources import download_source
 from worker.media import (
     MAX_SOURCE_BYTES,

@@ -7,8 +7,8 @@ from pathlib import Path
 import structlog
 
 from tasks.stages.inputs import JobInputs, gather_inputs
+from tasks.step.context import FORGET_SESSION, LeaseLostError, Step, with_jitter
 from tasks.step.session_acquisition import acquire_session, is_follow_up_edit, uses_shared_session
-from tasks.step.step import FORGET_SESSION, LeaseLostError, Step, with_jitter
 from worker.accounts.credentials import Credential
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from tasks.step.step import RENDER_TRIES, Step
+from tasks.step.context import RENDER_TRIES, Step
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.nemo.client import NemoClient

@@ -6,8 +6,8 @@ from typing import Any
 import structlog
 
 from tasks.stages.reply import question_of, reply_of
+from tasks.step.context import Step
 from tasks.step.session_acquisition import uses_shared_session
-from tasks.step.step import Step
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.nemo import client as nemo

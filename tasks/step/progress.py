@@ -3,7 +3,7 @@
 import structlog
 from celery import current_app
 
-from tasks.step.step import Step
+from tasks.step.context import Step
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ Source: the agenda protocol («One message at a time in a session»); the decisi
 from dataclasses import replace
 from typing import Final, assert_never
 
-from tasks.step.step import LeaseLostError, Step, with_jitter
+from tasks.step.context import LeaseLostError, Step, with_jitter
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import Reason, State

@@ -9,7 +9,7 @@ from redis import Redis
 
 from config.settings import ApiSettings, Settings
 from tasks.stages.deliver import deliver
-from tasks.step.step import Step
+from tasks.step.context import Step
 from tests.support.waiting import free_port
 from tests.unit.worker.media.test_clips import clip
 from worker.ledger.ledger import Commit

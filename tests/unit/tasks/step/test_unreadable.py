@@ -15,7 +15,7 @@ from tasks.producer import actions, queries
 from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.schema.errors import UnknownId
-from tasks.step.step import Step, run
+from tasks.step.context import Step, run
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import UnreadableRecordError
@@ -218,7 +218,7 @@ OPERATIONS: Final = (
 def worker_harness(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> WorkerHarness:
     """A house whose one worker runs in this process."""
     worker_harness = WorkerHarness(harness.producer)
-    monkeypatch.setattr("tasks.step.step.get_runtime", lambda: worker_harness.runtime)
+    monkeypatch.setattr("tasks.step.context.get_runtime", lambda: worker_harness.runtime)
     return worker_harness
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tasks.step.step import run
+from tasks.step.context import run
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
@@ -16,7 +16,7 @@ def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = Runtime.open(harness.producer.settings)
-    monkeypatch.setattr("tasks.step.step.get_runtime", lambda: runtime)
+    monkeypatch.setattr("tasks.step.context.get_runtime", lambda: runtime)
     job_id = harness.submit()
     runtime.ledger.due(1, room=1, admit=1)
     commit = Ledger.commit
