@@ -11,7 +11,7 @@ from celery import shared_task
 from tasks.outbox import notifications
 from tasks.outbox import webhook_delivery as hooks
 from tasks.stages import deliver, generate, prepare, render, settle
-from tasks.step.context import JobFailedError, run
+from tasks.step.runner import JobFailedError, run_step
 from worker.ledger.model.states import State
 
 STAGES: Final = MappingProxyType(
@@ -28,31 +28,31 @@ STAGES: Final = MappingProxyType(
 @shared_task(name="tasks.prepare", throws=(JobFailedError,))
 def prepare_task(job_id: str) -> str:
     """Image, session, upload."""
-    return run(job_id, STAGES)
+    return run_step(job_id, STAGES)
 
 
 @shared_task(name="tasks.generate", throws=(JobFailedError,))
 def generate_task(job_id: str) -> str:
     """The paid message and its stream."""
-    return run(job_id, STAGES)
+    return run_step(job_id, STAGES)
 
 
 @shared_task(name="tasks.settle", throws=(JobFailedError,))
 def settle_task(job_id: str) -> str:
     """A reading of what the message did."""
-    return run(job_id, STAGES)
+    return run_step(job_id, STAGES)
 
 
 @shared_task(name="tasks.render", throws=(JobFailedError,))
 def render_task(job_id: str) -> str:
     """An export, or a look at it."""
-    return run(job_id, STAGES)
+    return run_step(job_id, STAGES)
 
 
 @shared_task(name="tasks.deliver", throws=(JobFailedError,))
 def deliver_task(job_id: str) -> str:
     """Download, check, publish."""
-    return run(job_id, STAGES)
+    return run_step(job_id, STAGES)
 
 
 @shared_task(name="tasks.notify")

@@ -1,12 +1,15 @@
-"""Deliver: fetch the clip, look into it, and put it where people find it."""
+"""The delivering stage: download the clip, check it, and write it to the output store."""
 
 import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from tasks.schema.clip_names import clip_name
-from tasks.step.context import Step
+from tasks.step.commits import fail, failure_facts, failures, retry_later
+from tasks.step.context import StepContext
+from tasks.step.credentials import open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.media.clips import BadClip, Clip, QualityFinding, check, inspect, make_poster, probe
@@ -25,100 +28,103 @@ from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
 from worker.storage.errors import NotStoredError
 
-MAX_CLIP_BYTES = 2 * 10**9
-FETCH_TRIES = 5
-LEFT_TO_THE_POLICY = (TokenRefused, RateLimited, PlanRefused, Unreachable, ServerFailed)
+MAX_CLIP_BYTES: Final = 2 * 10**9
+MAX_DOWNLOADS: Final = 5
+POLICY_ERRORS: Final = (TokenRefused, RateLimited, PlanRefused, Unreachable, ServerFailed)
+"""Errors of a download that the policy decides about; any other fails the job after some tries."""
 
 
-def deliver(step: Step) -> Commit:
-    """Nothing is visible under its final name before it is whole and was opened."""
+def deliver(step: StepContext) -> Commit:
+    """Deliver the clip; its final name appears only after the clip is complete and was opened."""
     output = step.runtime.output
     with scratch_folder() as folder:
-        film, still = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
+        clip_file, poster_file = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
         try:
-            is_stored = _find_stored(step, film)
+            is_stored = _fetch_stored(step, clip_file)
             if not is_stored:
-                _fetch(step, film)
-            clip = offload(probe, film)
+                _download(step, clip_file)
+            clip = offload(probe, clip_file)
         except BadClip as error:
             return _retry_or_fail(step, Reason.BAD_CLIP, str(error))
+        except POLICY_ERRORS:
+            raise
         except NemoError as error:
-            if isinstance(error, LEFT_TO_THE_POLICY):
-                raise
             return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
-        findings = _look(step, film, clip)
-        name = _name(step, clip)
+        findings = _findings(step, clip_file, clip)
+        name = _reserve_name(step, clip)
         if not is_stored:
-            output.put_file(film, f"{name}.mp4")
+            output.put_file(clip_file, f"{name}.mp4")
         poster = None
-        # A clip that was paid for is delivered, with or without a still of it.
+        # The clip was paid for: it is delivered even if no poster can be made.
         with suppress(BadClip):
-            offload(make_poster, film, still)
+            offload(make_poster, clip_file, poster_file)
             poster = f"{name}.jpg"
-            output.put_file(still, poster)
+            output.put_file(poster_file, poster)
     return Commit(State.SUCCEEDED, facts=_facts(clip, findings, name, poster))
 
 
-def _look(step: Step, film: Path, clip: Clip) -> tuple[QualityFinding, ...]:
-    """What should be marked. A clip that opens is delivered whatever is found: it was paid for."""
-    payload = step.job.payload
-    seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
-    findings = check(clip, seconds=seconds or None, aspect=payload.get("aspect"))
-    try:
-        return (*findings, *offload(inspect, film))
-    except BadClip as error:
-        return (*findings, QualityFinding("damaged", f"Not all of it can be read: {error}."))
+def _fetch_stored(step: StepContext, clip_file: Path) -> bool:
+    """Fetch the clip from the output store, if an earlier step has put it there.
 
-
-def _name(step: Step, clip: Clip) -> str:
-    """The key of the job's clip without its ending, the same at each try."""
-    name = step.job.fact("clip_name") or clip_name(step.runtime, step.job)
-    # Recorded before anything is written there: what is found there later is its own, and by its
-    # digest known to be whole.
-    step.update_facts(clip_name=name, stored=_stored(step, clip.sha256))
-    return name
-
-
-def _find_stored(step: Step, film: Path) -> bool:
-    """Take the clip from the store, if an earlier try has put it there.
-
-    Whoever did so may have died before it was told, and the link may have ended since then.
+    That step may have died before its commit, and the download link may have expired since.
     """
     stored = step.job.fact("stored")
     if stored is None:
         return False
     try:
-        step.runtime.output.fetch(f"{step.job.facts['clip_name']}.mp4", film)
+        step.runtime.output.fetch(f"{step.job.facts['clip_name']}.mp4", clip_file)
     except NotStoredError:
         return False
-    return stored == _stored(step, offload(sha256_of, film))
+    return stored == _stored_clip(step, offload(sha256_of, clip_file))
 
 
-def _stored(step: Step, sha256: str) -> str:
-    """Which render a stored clip is of, and its content."""
-    return f"{step.job.facts['render_id']} {sha256}"
-
-
-def _fetch(step: Step, film: Path) -> None:
+def _download(step: StepContext, clip_file: Path) -> None:
     job = step.job
-    with step.runtime.clients.open(step.token()) as client, film.open("wb") as sink:
+    with open_client(step) as client, clip_file.open("wb") as sink:
         client.download(job.fact("source_url"), job.facts["render_id"], sink, MAX_CLIP_BYTES)
 
 
-def _retry_or_fail(step: Step, reason: Reason, message: str) -> Commit:
-    tries = step.failures(reason)
-    if tries + 1 >= FETCH_TRIES:
-        return step.fail(reason, message)
-    return step.retry_later(backoff_seconds(tries), **step.failure_facts(message, kind=reason))
+def _retry_or_fail(step: StepContext, reason: Reason, message: str) -> Commit:
+    earlier = failures(step, reason)
+    if earlier + 1 >= MAX_DOWNLOADS:
+        return fail(step, reason, message)
+    return retry_later(step, backoff_seconds(earlier), **failure_facts(step, reason, message))
+
+
+def _findings(step: StepContext, clip_file: Path, clip: Clip) -> tuple[QualityFinding, ...]:
+    """Check the clip's quality. It was paid for, so it is delivered whatever is found."""
+    payload = step.job.payload
+    seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
+    findings = check(clip, seconds=seconds or None, aspect=payload.get("aspect"))
+    try:
+        return (*findings, *offload(inspect, clip_file))
+    except BadClip as error:
+        return (*findings, QualityFinding("damaged", f"Part of the clip cannot be read: {error}."))
+
+
+def _reserve_name(step: StepContext, clip: Clip) -> str:
+    """Return the clip's name in the output store without its suffix, the same in each step.
+
+    It is recorded with the clip's digest before the file is written, so that a later step can
+    tell whether the file of that name is this clip, and complete.
+    """
+    name = step.job.fact("clip_name") or clip_name(step.runtime, step.job)
+    step.update_facts(clip_name=name, stored=_stored_clip(step, clip.sha256))
+    return name
+
+
+def _stored_clip(step: StepContext, sha256: str) -> str:
+    """Identify a stored clip by its render and its content."""
+    return f"{step.job.facts['render_id']} {sha256}"
 
 
 def _facts(
     clip: Clip, findings: tuple[QualityFinding, ...], name: str, poster: str | None
 ) -> dict[str, str]:
-    found = {
+    record = {
         **asdict(clip),
         "key": f"{name}.mp4",
         "poster": poster,
         "findings": [asdict(finding) for finding in findings],
     }
-    return {"clip": json.dumps(found), "tries": "0"}
+    return {"clip": json.dumps(record), "tries": "0"}

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tasks.schema.payload import is_media_key, is_url
-from tasks.step.context import Step
-from tasks.step.session_acquisition import is_follow_up_edit, uses_shared_session
+from tasks.step.context import StepContext
 from worker.egress.sources import download_source
 from worker.media import (
     MAX_SOURCE_BYTES,
@@ -53,7 +52,7 @@ class JobInputs:
         return ", ".join(f"{file.name} {_use(file)}" for file in self.attached)
 
 
-def gather_inputs(step: Step, folder: Path) -> JobInputs:
+def gather_inputs(step: StepContext, folder: Path) -> JobInputs:
     """The files to upload.
 
     Raises:
@@ -62,7 +61,7 @@ def gather_inputs(step: Step, folder: Path) -> JobInputs:
         MemoryUnavailableError: Other pictures take all the memory there is for them.
     """
     payload, image = step.job.payload, None
-    if not payload.get("pass_url") and not is_follow_up_edit(step):
+    if not payload.get("pass_url") and not step.is_follow_up_edit:
         place = _place(folder, 0)
         given = str(payload["image"])
         raw = _fetch(step, str(payload.get("media") or given), place)
@@ -71,7 +70,7 @@ def gather_inputs(step: Step, folder: Path) -> JobInputs:
         )
     material = JobInputs(image, tuple(_attached(step, folder)))
     return with_unique_names(
-        material, step.job.id if uses_shared_session(step) or is_follow_up_edit(step) else ""
+        material, step.job.id if step.uses_shared_session or step.is_follow_up_edit else ""
     )
 
 
@@ -98,7 +97,7 @@ def with_unique_names(material: JobInputs, owner: str = "") -> JobInputs:
     return JobInputs(named[0], tuple(named[1:]))
 
 
-def _attached(step: Step, folder: Path) -> Iterator[PreparedFile]:
+def _attached(step: StepContext, folder: Path) -> Iterator[PreparedFile]:
     names: dict[str, str] = step.job.payload.get("attach_names") or {}
     for number, given in enumerate(step.job.payload.get("attach") or (), start=1):
         place = _place(folder, number)
@@ -145,7 +144,7 @@ def _place(folder: Path, number: int) -> Path:
     return place
 
 
-def _fetch(step: Step, given: str, place: Path) -> Path:
+def _fetch(step: StepContext, given: str, place: Path) -> Path:
     settings, raw = step.runtime.settings, place / "given"
     if is_media_key(given):
         step.runtime.media.fetch(given, raw)

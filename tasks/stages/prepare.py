@@ -1,4 +1,4 @@
-"""Prepare: the files, the account, the money gate, the session, the upload."""
+"""The preparing stage: files, account, credit gate, session, upload."""
 
 import json
 from collections.abc import Sequence
@@ -7,8 +7,16 @@ from pathlib import Path
 import structlog
 
 from tasks.stages.inputs import JobInputs, gather_inputs
-from tasks.step.context import FORGET_SESSION, LeaseLostError, Step, with_jitter
-from tasks.step.session_acquisition import acquire_session, is_follow_up_edit, uses_shared_session
+from tasks.step.commits import (
+    NO_SESSION,
+    hold_for_budget,
+    hold_for_credits,
+    retry_later,
+    with_jitter,
+)
+from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.credentials import job_credential
+from tasks.step.session_acquisition import acquire_session
 from worker.accounts.credentials import Credential
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
@@ -21,109 +29,111 @@ from worker.resources.scratch import scratch_folder
 log = structlog.get_logger(__name__)
 
 
-def prepare(step: Step) -> Commit:
-    """Bring the job to where only the paid message is missing; done parts are not done again."""
-    joined = acquire_session(step)
-    if isinstance(joined, Commit):
-        return joined
-    step, runtime = joined, joined.runtime
-    known = step.job.fact("account")
-    credential = step.credential()
-    moved = known is not None and known != credential.name
-    if moved and is_follow_up_edit(step):
-        # It stays in its session, and is paid from the account that keeps this by now.
+def prepare(step: StepContext) -> Commit:
+    """Do all that must precede the paid message; what an earlier step completed is not repeated."""
+    blocked = acquire_session(step)
+    if blocked is not None:
+        return blocked
+    runtime, known_account = step.runtime, step.job.fact("account")
+    credential = job_credential(step)
+    # A session belongs to the account that opened it: on another account the job needs a new one.
+    keeps_session = known_account in (None, credential.name)
+    if step.is_follow_up_edit and not keeps_session:
+        # A follow-up edit stays in its session and is paid by the account that owns it now.
         step.update_facts(account=credential.name)
-        moved = False
-    if step.job.fact("uploaded") and not moved:
+        keeps_session = True
+    if step.job.fact("uploaded") and keeps_session:
         return Commit(State.GENERATING, facts={"tries": "0"})
     with runtime.clients.open(credential.token) as client:
-        short = _gate(step, client, credential, may_reuse=not moved)
-        if short is not None:
-            return short
+        held = _check_credits(step, client, credential, keeps_session=keeps_session)
+        if held is not None:
+            return held
         with scratch_folder() as folder:
-            material = gather_inputs(step, Path(folder))
-            _note(step, material)
-            # A session belongs to the account that opened it.
-            session_id = _session(step, client, credential, may_reuse=not moved)
+            inputs = gather_inputs(step, Path(folder))
+            _record_inputs(step, inputs)
+            session_id = _open_session(step, client, credential, keeps_session=keeps_session)
             step.update_facts(uploading="1")
-            _upload(step, client, session_id, material.files)
+            _upload(step, client, session_id, inputs.files)
     return Commit(State.GENERATING, facts={"uploaded": "1", "uploading": "", "tries": "0"})
 
 
-def _note(step: Step, material: JobInputs) -> None:
-    """Keep what was changed, and what the message says of the files."""
-    image = material.image
-    step.update_facts(
-        # A follow-up shows the picture of the job that it follows.
-        media_name=image.name if image else step.job.fact("media_name") or "",
-        changes=json.dumps(image.changes if image else (), ensure_ascii=False),
-        attached=material.purposes,
-        picture=_picture(step, material) if uses_shared_session(step) else "",
-    )
-
-
-def _picture(step: Step, material: JobInputs) -> str:
-    return material.image.name if material.image else str(step.job.payload["image"])
-
-
-def _gate(
-    step: Step, client: NemoClient, credential: Credential, *, may_reuse: bool
+def _check_credits(
+    step: StepContext, client: NemoClient, credential: Credential, *, keeps_session: bool
 ) -> Commit | None:
-    """No upload for a job that cannot be paid; the reservation itself is made at the message."""
-    runtime, at_least = step.runtime, step.runtime.settings.api.clip_cost
+    """Hold a job that cannot be paid before it uploads; the message makes the reservation."""
+    runtime, clip_cost = step.runtime, step.runtime.settings.api.clip_cost
     account = runtime.ledger.account(credential.name)
     if not account.is_read:
         if not runtime.balance_monitor.read_balance(credential):
-            return step.retry_later(with_jitter(backoff_seconds(0)))
+            return retry_later(step, with_jitter(backoff_seconds(0)))
         account = runtime.ledger.account(credential.name)
-    price = account.price(at_least)
-    if not account.affordable_clips(at_least):
+    price = account.price(clip_cost)
+    if not account.affordable_clips(clip_cost):
         if credential.anonymous and not account.bind_id:
-            # Without a session there is no link by which its owner could register.
-            _session(step, client, credential, may_reuse=may_reuse)
-        return step.hold_for_credits(
+            # The link by which the account's owner registers needs the id of a session.
+            _open_session(step, client, credential, keeps_session=keeps_session)
+        return hold_for_credits(
+            step,
             f"{account.headroom:g} credits are left on {account.name}, a clip costs about "
-            f"{price:g}."
+            f"{price:g}.",
         )
     batch = runtime.ledger.batch(step.job.batch_id) if step.job.batch_id else None
     if batch is not None and not batch.may_spend(price):
-        return step.hold_for_budget(batch.max_credits or 0)
+        return hold_for_budget(step, batch.max_credits or 0)
     return None
 
 
-def _session(step: Step, client: NemoClient, credential: Credential, *, may_reuse: bool) -> str:
-    """The job's session: the one that is open and clean, else a new one.
+def _record_inputs(step: StepContext, inputs: JobInputs) -> None:
+    """Record how the image was changed, and what the message says about the files."""
+    image, picture = inputs.image, ""
+    if step.uses_shared_session:
+        picture = image.name if image else str(step.job.payload["image"])
+    step.update_facts(
+        # A follow-up edit keeps the image name of the job that it edits.
+        media_name=image.name if image else step.job.fact("media_name") or "",
+        changes=json.dumps(image.changes if image else (), ensure_ascii=False),
+        attached=inputs.purposes,
+        picture=picture,
+    )
 
-    An upload that may have arrived makes a session unclean: a second copy of the image would
+
+def _open_session(
+    step: StepContext, client: NemoClient, credential: Credential, *, keeps_session: bool
+) -> str:
+    """Return the id of the job's session; open a new one if there is none that can be used.
+
+    A session in which an upload may have arrived cannot be used: a second copy of the image would
     change the clip.
     """
-    known = step.job.fact("session_id")
-    if known and may_reuse and (is_follow_up_edit(step) or not step.job.fact("uploading")):
-        return known
-    step.update_facts(**FORGET_SESSION)
+    session_id = step.job.fact("session_id")
+    is_clean = step.is_follow_up_edit or not step.job.fact("uploading")
+    if session_id and keeps_session and is_clean:
+        return session_id
+    step.update_facts(**NO_SESSION)
     session = client.create_session(str(step.job.payload.get("language", "en")))
     step.update_facts(
         session_id=session.session_id,
         task_id=session.task_id,
         bind_id=session.bind_id or "",
     )
+    ledger = step.runtime.ledger
     if credential.anonymous:
-        step.runtime.ledger.store_bind_id(credential.name, session.bind_id or session.task_id)
+        ledger.store_bind_id(credential.name, session.bind_id or session.task_id)
     try:
         step.update_facts(claim_url=client.claim_link(session.task_id, session.session_id))
     except RateLimited:
         raise
     except NemoError as error:
-        # The link is a convenience for people; a job does not wait for it.
-        log.info("there is no link to the project", error=str(error))
-    if uses_shared_session(step) and not step.runtime.ledger.share_session(
-        step.job.id, step.lease.fence
-    ):
+        # The link is a convenience: the job goes on without it.
+        log.info("claim link not available", error=str(error))
+    if step.uses_shared_session and not ledger.share_session(step.job.id, step.lease.fence):
         raise LeaseLostError
     return session.session_id
 
 
-def _upload(step: Step, client: NemoClient, session_id: str, files: Sequence[PreparedFile]) -> None:
+def _upload(
+    step: StepContext, client: NemoClient, session_id: str, files: Sequence[PreparedFile]
+) -> None:
     if step.job.payload.get("pass_url"):
         client.upload_urls(session_id, [str(step.job.payload["image"])])
     for prepared in files:

@@ -1,8 +1,10 @@
-"""Render: one export, polled at the interval; once more with a new id when it fails."""
+"""The rendering stage: submit an export and poll it; render once more if it fails."""
 
 from uuid import uuid4
 
-from tasks.step.context import RENDER_TRIES, Step
+from tasks.step.commits import MAX_RENDERS, hold, render_again
+from tasks.step.context import StepContext
+from tasks.step.credentials import open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.nemo.client import NemoClient
@@ -11,32 +13,28 @@ from worker.nemo.errors import Refusal
 from worker.nemo.responses import RenderState, RenderStatus
 
 
-def render(step: Step) -> Commit:
-    """Submit the export, or look at it."""
-    with step.runtime.clients.open(step.token()) as client:
-        if not step.job.fact("render_id"):
-            # Recorded before the request: whoever comes after knows which render to look for.
+def render(step: StepContext) -> Commit:
+    """Submit the export, or poll it if it was submitted."""
+    with open_client(step) as client:
+        render_id = step.job.fact("render_id")
+        if render_id is None:
+            # Recorded before the request, so that a later step knows which render to look for.
             render_id = f"render_{step.runtime.ledger.now_ms()}_{uuid4().hex[:8]}"
             step.update_facts(render_id=render_id, polls="0", render_submitted="")
             return _submit(step, client, render_id)
-        render_id = step.job.facts["render_id"]
         if not step.job.fact("render_submitted"):
             return _find_or_submit(step, client, render_id)
-        return _look(step, client.render_status(render_id))
+        return _evaluate(step, client.render_status(render_id))
 
 
-def _submit(step: Step, client: NemoClient, render_id: str) -> Commit:
+def _submit(step: StepContext, client: NemoClient, render_id: str) -> Commit:
     draft = Draft.unpack(step.job.facts["draft"])
     client.submit_render(render_id, step.job.facts["session_id"], draft)
-    return Commit(
-        State.RENDERING,
-        delay=step.runtime.settings.timing.render_poll_seconds,
-        facts={"render_submitted": "1", "tries": "0"},
-    )
+    return _poll_later(step, render_submitted="1")
 
 
-def _find_or_submit(step: Step, client: NemoClient, render_id: str) -> Commit:
-    """The request may or may not have arrived; the same id makes it one render either way."""
+def _find_or_submit(step: StepContext, client: NemoClient, render_id: str) -> Commit:
+    """Find a render whose request may have arrived; else submit it with the same id."""
     try:
         status = client.render_status(render_id)
     except Refusal as error:
@@ -44,11 +42,11 @@ def _find_or_submit(step: Step, client: NemoClient, render_id: str) -> Commit:
             raise
         return _submit(step, client, render_id)
     step.update_facts(render_submitted="1")
-    return _look(step, status)
+    return _evaluate(step, status)
 
 
-def _look(step: Step, status: RenderStatus) -> Commit:
-    settings = step.runtime.settings
+def _evaluate(step: StepContext, status: RenderStatus) -> Commit:
+    """Decide what follows from the status of the render."""
     polls = step.job.number("polls") + 1
     match status.status:
         case RenderState.COMPLETED:
@@ -57,18 +55,20 @@ def _look(step: Step, status: RenderStatus) -> Commit:
                 facts={"source_url": status.url or "", "polls": str(polls), "tries": "0"},
             )
         case RenderState.FAILED:
-            return step.render_again(status.message or "The API says that the render failed.")
+            return render_again(step, status.message or "The API reports that the render failed.")
         case RenderState.PENDING | RenderState.PROCESSING:
-            if polls < settings.timing.render_max_polls:
-                return Commit(
-                    State.RENDERING,
-                    delay=settings.timing.render_poll_seconds,
-                    facts={"polls": str(polls), "tries": "0"},
-                )
-            if step.job.number("render_tries") + 1 < RENDER_TRIES:
-                return step.render_again("The render is slow.")
-            return step.hold(
+            if polls < step.runtime.settings.timing.render_max_polls:
+                return _poll_later(step, polls=str(polls))
+            if step.job.number("render_tries") + 1 < MAX_RENDERS:
+                return render_again(step, "The render is slow.")
+            return hold(
+                step,
                 Reason.RENDER_SLOW,
-                f"The render is still {status.status} after {polls} looks.",
+                f"The render is still {status.status} after {polls} polls.",
                 facts={"polls": "0"},
             )
+
+
+def _poll_later(step: StepContext, **facts: str) -> Commit:
+    delay = step.runtime.settings.timing.render_poll_seconds
+    return Commit(State.RENDERING, delay=delay, facts={**facts, "tries": "0"})

@@ -1,4 +1,4 @@
-"""Settle: read the state until it says what the message did."""
+"""The settling stage: read the session's state until it shows what the message did."""
 
 import json
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import structlog
 
 from tasks.stages.reply import question_of, reply_of
-from tasks.step.context import Step
-from tasks.step.session_acquisition import uses_shared_session
+from tasks.step.commits import hold
+from tasks.step.context import StepContext
+from tasks.step.credentials import account_name, job_credential, open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.nemo import client as nemo
@@ -16,74 +17,85 @@ from worker.outcome import Evidence, MessageOutcome, StateReading, message_outco
 
 log = structlog.get_logger(__name__)
 
+Stream = dict[str, Any]
+"""What the message's stream contained, as the sender recorded it; empty if it recorded nothing."""
 
-def settle(step: Step) -> Commit:
-    """Read once, judge, and either go on, come back later, or hold."""
+
+def settle(step: StepContext) -> Commit:
+    """Read the state once; then continue, read again later, or hold the job."""
     job, settings = step.job, step.runtime.settings
-    with step.runtime.clients.open(step.token()) as client:
+    with open_client(step) as client:
         state = client.state(job.facts["session_id"])
-    if _spoken_since(step):
-        return step.hold(
+    if _has_later_message(step):
+        return hold(
+            step,
             Reason.OUTCOME_UNKNOWN,
-            "Another message was sent in its project since, so the present draft is not its own.",
+            "Another message was sent in its project later, so the current draft is not its own.",
             facts={"as_done": ""},
         )
     if job.fact("as_done"):
-        return _as_done(step, state)
-    heard: dict[str, Any] = json.loads(job.call_fact("stream") or "{}")
+        return _accept_draft(step, state)
+    stream: Stream = json.loads(job.call_fact("stream") or "{}")
     reading = StateReading(state.fingerprint, state.ready)
-    previous = job.fact("last_reading")
     readings = job.number("readings") + 1
-    outcome = message_outcome(
-        Evidence(
-            ended_cleanly=bool(heard.get("clean")),
-            has_text=bool(heard.get("reply")),
-            # What could not be read may have been tool activity: no question is read into it.
-            has_tool_activity=bool(heard.get("tools") or heard.get("skipped")),
-            baseline=job.facts.get("baseline", ""),
-            previous=StateReading(*json.loads(previous)) if previous else None,
-            current=reading,
-            readings=readings,
-            seconds_since_sent=(step.runtime.ledger.now_ms() - job.sent_at) / 1000,
-        ),
-        min_readings=settings.timing.settle_checks,
-        # The sender's own limit is kept by a pulse, up to a lease later.
-        message_seconds=settings.timing.stream_timeout_seconds + settings.timing.lease_seconds,
-    )
     facts = {
         "readings": str(readings),
         "last_reading": json.dumps([reading.fingerprint, reading.ready]),
         "tries": "0",
     }
+    outcome = message_outcome(
+        _evidence(step, stream, reading, readings),
+        min_readings=settings.timing.settle_checks,
+        # The sender's deadline is enforced by the heartbeat, at most a lease late.
+        message_seconds=settings.timing.stream_timeout_seconds + settings.timing.lease_seconds,
+    )
     match outcome:
         case MessageOutcome.DONE:
-            return _done(step, state, str(heard.get("reply") or ""), facts)
+            return _done(step, state, str(stream.get("reply") or ""), facts)
         case MessageOutcome.WAIT:
             return Commit(State.SETTLING, delay=settings.timing.settle_seconds, facts=facts)
         case MessageOutcome.QUESTION:
-            return _question(step, question_of(str(heard["reply"])), facts)
+            return _answer(step, question_of(str(stream["reply"])), facts)
         case MessageOutcome.UNKNOWN:
-            return step.hold(
-                Reason.OUTCOME_UNKNOWN,
-                f"The message was sent, its stream {_how(heard)}, and {readings} readings of the "
-                f"project show no finished clip. It may have been charged: {_balances(step)}."
-                + (
-                    " Its batch is paused until this is decided."
-                    if uses_shared_session(step)
-                    else ""
-                ),
-                facts=facts,
-            )
+            return _hold_unknown(step, stream, readings, facts)
 
 
-def _spoken_since(step: Step) -> bool:
-    """Whether somebody else has sent a message in the job's session since its own."""
+def _has_later_message(step: StepContext) -> bool:
+    """Whether another message was sent in the job's session after its own."""
     last = step.runtime.ledger.last_message(step.job.facts["session_id"])
     return last is not None and step.job.call is not None and last != step.job.call
 
 
-def _done(step: Step, state: nemo.State, said: str, facts: dict[str, str]) -> Commit:
-    """The draft is kept: every export of this job uses this one, whatever comes later."""
+def _accept_draft(step: StepContext, state: nemo.State) -> Commit:
+    """Use the current draft as the job's result, as a person decided."""
+    if state.ready and state.fingerprint != step.job.fact("baseline"):
+        return _done(step, state, "", {"as_done": "", "tries": "0"})
+    return hold(
+        step,
+        Reason.OUTCOME_UNKNOWN,
+        "The project's current draft contains nothing of this job to export.",
+        facts={"as_done": ""},
+    )
+
+
+def _evidence(step: StepContext, stream: Stream, reading: StateReading, readings: int) -> Evidence:
+    job = step.job
+    previous = job.fact("last_reading")
+    return Evidence(
+        ended_cleanly=bool(stream.get("clean")),
+        has_text=bool(stream.get("reply")),
+        # A frame that could not be read may have been tool activity: then it is no question.
+        has_tool_activity=bool(stream.get("tools") or stream.get("skipped")),
+        baseline=job.facts.get("baseline", ""),
+        previous=StateReading(*json.loads(previous)) if previous else None,
+        current=reading,
+        readings=readings,
+        seconds_since_sent=(step.runtime.ledger.now_ms() - job.sent_at) / 1000,
+    )
+
+
+def _done(step: StepContext, state: nemo.State, text: str, facts: dict[str, str]) -> Commit:
+    """Keep this draft for every export of the job, whatever happens in the session later."""
     job, timeline = step.job, state.draft.timeline()
     account = step.runtime.ledger.account(job.facts["account"]) if job.fact("account") else None
     return Commit(
@@ -93,26 +105,19 @@ def _done(step: Step, state: nemo.State, said: str, facts: dict[str, str]) -> Co
             **facts,
             "draft": state.draft.pack(),
             "timeline": timeline,
-            "reply": reply_of(job, said, timeline, account),
+            "reply": reply_of(job, text, timeline, account),
         },
     )
 
 
-def _as_done(step: Step, state: nemo.State) -> Commit:
-    if state.ready and state.fingerprint != step.job.fact("baseline"):
-        return _done(step, state, "", {"as_done": "", "tries": "0"})
-    return step.hold(
-        Reason.OUTCOME_UNKNOWN,
-        "The project's present draft has nothing of this job to export.",
-        facts={"as_done": ""},
-    )
-
-
-def _question(step: Step, question: str, facts: dict[str, str]) -> Commit:
-    """Answered once, by the job's own instructions; a second question is for a person."""
+def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
+    """Answer the agent's first question in a new turn; hold the job at a second one."""
     if any(turn.outcome == "question" for turn in step.job.turns):
-        return step.hold(
-            Reason.QUESTION, f"The agent asks again: {question}", facts={"reply": question}
+        return hold(
+            step,
+            Reason.QUESTION,
+            f"The agent asks again: {question}",
+            facts={"reply": question},
         )
     return Commit(
         State.GENERATING,
@@ -121,25 +126,37 @@ def _question(step: Step, question: str, facts: dict[str, str]) -> Commit:
     )
 
 
-def _balances(step: Step) -> str:
-    """The account's total before the message and now, as far as both are known."""
-    balance_monitor, ledger = step.runtime.balance_monitor, step.runtime.ledger
+def _hold_unknown(
+    step: StepContext, stream: Stream, readings: int, facts: dict[str, str]
+) -> Commit:
+    message = (
+        f"The message was sent, its stream {_stream_end(stream)}, and {readings} readings of the "
+        f"project show no finished clip. It may have been charged: {_balances(step)}."
+    )
+    if step.uses_shared_session:
+        message += " Its batch is paused until you decide."
+    return hold(step, Reason.OUTCOME_UNKNOWN, message, facts=facts)
+
+
+def _stream_end(stream: Stream) -> str:
+    if stream.get("error"):
+        return f"reported an error ({stream['error']})"
+    if stream.get("clean"):
+        return "ended cleanly"
+    return "broke" if stream else "was lost with its worker"
+
+
+def _balances(step: StepContext) -> str:
+    """Describe the account's total before the message and now, as far as both are known."""
+    monitor, ledger = step.runtime.balance_monitor, step.runtime.ledger
     try:
-        balance_monitor.read_balance(step.credential())
+        monitor.read_balance(job_credential(step))
     except NemoError as error:
-        log.info("the balance could not be read", error=str(error))
+        log.info("balance not read", error=str(error))
     before = next(
         (turn.balance_before for turn in step.job.turns if turn.call == step.job.call), None
     )
-    account = ledger.account(step.account)
-    was = "not known" if before is None else f"{before:g}"
-    now = f"{account.total:g}" if account.is_read else "not known"
-    return f"{account.name} held {was} credits before it and holds {now} now"
-
-
-def _how(heard: dict[str, Any]) -> str:
-    if heard.get("error"):
-        return f"reported an error ({heard['error']})"
-    if heard.get("clean"):
-        return "ended cleanly"
-    return "broke" if heard else "was lost with the worker that heard it"
+    account = ledger.account(account_name(step))
+    total_before = "not known" if before is None else f"{before:g}"
+    total_now = f"{account.total:g}" if account.is_read else "not known"
+    return f"{account.name} held {total_before} credits before it and holds {total_now} now"

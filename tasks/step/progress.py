@@ -1,15 +1,15 @@
-"""What a running job tells while it runs: the record's progress, and Celery's PROGRESS."""
+"""Report progress while a stage runs: in the job's record, and as Celery's PROGRESS state."""
 
 import structlog
 from celery import current_app
 
-from tasks.step.context import Step
+from tasks.step.context import StepContext
 
 log = structlog.get_logger(__name__)
 
 
-def report_progress(step: Step, message: str) -> None:
-    """Say where a job stands, as far as that can be told now."""
+def report_progress(step: StepContext, message: str) -> None:
+    """Write a progress message; errors are logged, because they must not end the stage."""
     ledger, job = step.runtime.ledger, step.job
     try:
         facts = {"progress": message, "progress_at": str(ledger.now_ms())}
@@ -18,6 +18,5 @@ def report_progress(step: Step, message: str) -> None:
         current_app.backend.store_result(
             job.id, {"stage": job.state.value, "message": message}, "PROGRESS"
         )
-    except Exception as error:  # noqa: BLE001 - whatever the backend raises
-        # A word that is lost is no harm; a stream that is closed for it would be.
-        log.warning("progress could not be told", error=str(error))
+    except Exception as error:  # noqa: BLE001 - the result backend raises errors of many types
+        log.warning("progress not reported", error=str(error))

@@ -1,60 +1,56 @@
-"""Joining a session that several jobs use: a follow-up its predecessor's, a row its shared batch's.
+"""Acquire a session that several jobs use, before anything is uploaded to it.
 
-Source: the agenda protocol («One message at a time in a session»); the decisions are the ledger's.
+A follow-up edit uses the session of the job that it edits; a row may use its batch's shared one.
+Source: the agenda protocol, "One message at a time in a session". The ledger decides.
 """
 
-from dataclasses import replace
 from typing import Final, assert_never
 
-from tasks.step.context import LeaseLostError, Step, with_jitter
+from tasks.step.commits import fail, hold, retry_later, with_jitter
+from tasks.step.context import LeaseLostError, StepContext
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import SessionVerdict
 
-TURN_WAIT: Final = 1.0
-"""Seconds between two looks at a session that another job is at work in."""
+BUSY_SECONDS: Final = 1.0
+"""How long a job waits before it asks again for a session that another job uses."""
 
 
-def acquire_session(step: Step) -> Step | Commit:
-    """The step with its job in the session that it is to use, or what must happen before.
+def acquire_session(step: StepContext) -> Commit | None:
+    """Acquire the session that the job is to use, and update the step's job from the ledger.
+
+    Returns:
+        None when the stage may continue; else the commit that ends the step.
 
     Raises:
-        LeaseLostError: The job is no longer ours.
+        LeaseLostError: The step no longer owns the job.
     """
-    job, ledger = step.job, step.runtime.ledger
-    if not (is_follow_up_edit(step) or uses_shared_session(step) or job.turn > 1):
-        return step
-    joining = ledger.acquire_session(job.id, step.lease.fence)
-    match joining.verdict:
+    if not (step.is_follow_up_edit or step.uses_shared_session or step.job.turn > 1):
+        return None
+    acquisition = step.runtime.ledger.acquire_session(step.job.id, step.lease.fence)
+    match acquisition.verdict:
         case SessionVerdict.OK:
-            return replace(step, job=read_job(joining.record))
+            step.job = read_job(acquisition.record)
+            return None
         case SessionVerdict.LOST:
             raise LeaseLostError
         case SessionVerdict.SESSION_BUSY:
-            return step.retry_later(with_jitter(TURN_WAIT))
+            return retry_later(step, with_jitter(BUSY_SECONDS))
         case SessionVerdict.NO_PROJECT:
-            return step.fail(
+            return fail(
+                step,
                 Reason.BAD_REQUEST,
-                f"The job that it follows, {joining.other}, ended without a project to go on in.",
-                "Submit the image again, with all that is wanted in one prompt.",
+                f"The job that it edits, {acquisition.other}, ended without a project.",
+                "Submit the image again, with everything that you want in one prompt.",
             )
         case SessionVerdict.SESSION_BLOCKED:
-            return step.hold(
+            return hold(
+                step,
                 Reason.BLOCKED,
-                f"Its session waits for job {joining.other}.",
+                f"Its session is blocked by job {acquisition.other}.",
                 resume=State.PREPARING,
-                facts={"blocked_by": joining.other},
+                facts={"blocked_by": acquisition.other},
             )
         case _:
-            assert_never(joining.verdict)
-
-
-def is_follow_up_edit(step: Step) -> bool:
-    """Whether the job goes on in the session of another."""
-    return step.job.fact("follows") is not None
-
-
-def uses_shared_session(step: Step) -> bool:
-    """Whether the job uses its batch's one session."""
-    return step.job.fact("shared") is not None
+            assert_never(acquisition.verdict)

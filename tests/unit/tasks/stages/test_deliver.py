@@ -9,7 +9,7 @@ from redis import Redis
 
 from config.settings import ApiSettings, Settings
 from tasks.stages.deliver import deliver
-from tasks.step.context import Step
+from tasks.step.context import StepContext
 from tests.support.waiting import free_port
 from tests.unit.worker.media.test_clips import clip
 from worker.ledger.ledger import Commit
@@ -22,7 +22,9 @@ from worker.runtime.runtime import Runtime
 
 
 @pytest.fixture(params=["file", "memory"])
-def step(request: pytest.FixtureRequest, redis: Redis, settings: Settings, tmp_path: Path) -> Step:
+def step(
+    request: pytest.FixtureRequest, redis: Redis, settings: Settings, tmp_path: Path
+) -> StepContext:
     """A job that is to be delivered, and was delivered once; nothing can be fetched any more."""
     redis.ping()
     url = f"memory://{uuid4().hex}" if request.param == "memory" else settings.storage.output_url
@@ -50,13 +52,13 @@ def step(request: pytest.FixtureRequest, redis: Redis, settings: Settings, tmp_p
     return _step(runtime, int(claim.record["fence"]))
 
 
-def _step(runtime: Runtime, fence: int) -> Step:
+def _step(runtime: Runtime, fence: int) -> StepContext:
     job = runtime.ledger.job("j")
     assert job is not None
-    return Step(runtime, job, Lease("j", fence, 0, 0))
+    return StepContext(runtime, job, Lease("j", fence, 0, 0))
 
 
-def test_it_is_delivered_from_the_store(step: Step, tmp_path: Path) -> None:
+def test_it_is_delivered_from_the_store(step: StepContext, tmp_path: Path) -> None:
     end = deliver(step)
     assert end.state is State.SUCCEEDED
     assert sha256_of(tmp_path / "clip.mp4") in (end.facts or {})["clip"]
@@ -64,7 +66,7 @@ def test_it_is_delivered_from_the_store(step: Step, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["another render", "other bytes", "gone", "never stored"])
-def test_what_is_not_it_is_fetched_anew(step: Step, tmp_path: Path, wrong: str) -> None:
+def test_what_is_not_it_is_fetched_anew(step: StepContext, tmp_path: Path, wrong: str) -> None:
     fence = step.lease.fence
     match wrong:
         case "another render":

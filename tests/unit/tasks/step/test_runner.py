@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tasks.step.context import run
+from tasks.step.commits import retry_later
+from tasks.step.runner import run_step
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
@@ -16,7 +17,7 @@ def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = Runtime.open(harness.producer.settings)
-    monkeypatch.setattr("tasks.step.context.get_runtime", lambda: runtime)
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
     job_id = harness.submit()
     runtime.ledger.due(1, room=1, admit=1)
     commit = Ledger.commit
@@ -28,5 +29,5 @@ def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
 
     monkeypatch.setattr(Ledger, "commit", committed)
     with capture_logs() as logs:
-        assert run(job_id, {State.PREPARING: lambda step: step.retry_later(0)}) == "preparing"
+        assert run_step(job_id, {State.PREPARING: lambda step: retry_later(step, 0)}) == "preparing"
     assert [log["event"] for log in logs] == ["step done"]

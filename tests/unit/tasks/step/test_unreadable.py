@@ -15,7 +15,9 @@ from tasks.producer import actions, queries
 from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.schema.errors import UnknownId
-from tasks.step.context import Step, run
+from tasks.step.commits import failure_facts, retry_later
+from tasks.step.context import StepContext
+from tasks.step.runner import run_step
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import UnreadableRecordError
@@ -190,7 +192,7 @@ class WorkerHarness:
 
     def step(self, name: str) -> str:
         """What a worker does that was handed a job."""
-        return run(name, dict.fromkeys(RUNNING, _nothing_to_do))
+        return run_step(name, dict.fromkeys(RUNNING, _nothing_to_do))
 
     def is_cared_for(self) -> bool:
         """Whether the job can be read, or is set aside or held with its reason."""
@@ -203,9 +205,9 @@ class WorkerHarness:
         return True
 
 
-def _nothing_to_do(step: Step) -> Commit:
+def _nothing_to_do(step: StepContext) -> Commit:
     step.update_facts(clip_name="b/a")
-    return step.retry_later(0, **step.failure_facts("nothing to do", kind="fault"))
+    return retry_later(step, 0, **failure_facts(step, "fault", "nothing to do"))
 
 
 OPERATIONS: Final = (
@@ -218,7 +220,7 @@ OPERATIONS: Final = (
 def worker_harness(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> WorkerHarness:
     """A house whose one worker runs in this process."""
     worker_harness = WorkerHarness(harness.producer)
-    monkeypatch.setattr("tasks.step.context.get_runtime", lambda: worker_harness.runtime)
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: worker_harness.runtime)
     return worker_harness
 
 

@@ -1,0 +1,140 @@
+"""Send a paid message, read its stream to the end, and record what it contained.
+
+The caller has recorded the intent to pay. Whatever happens here, the message is not sent again.
+"""
+
+import json
+import time
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from tasks.stages.message_text import answer, instructions
+from tasks.step.commits import start_settling
+from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.decisions import apply_decision, decide_error
+from tasks.step.progress import report_progress
+from worker.ledger.ledger import Commit
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import Reason
+from worker.nemo.client import NemoClient
+from worker.nemo.errors import NemoError, SessionNotFound
+from worker.nemo.streaming.events import Heartbeat, ToolActivity
+from worker.nemo.streaming.message_stream import MessageStream
+from worker.nemo.streaming.transcript import Transcript
+from worker.policy import Action, Decision, PaymentState, error_kind, uncharged_reason
+
+log = structlog.get_logger(__name__)
+
+STILL_WORKING: Final = "⏳ Still working…"
+AT_WORK: Final = "The agent is working."
+
+
+def send_message(step: StepContext, client: NemoClient, call: str) -> Commit:
+    """Send the turn's message and read its stream; the settling stage decides whether it worked.
+
+    Args:
+        step: The step, whose intent to pay is recorded.
+        client: A client with the token of the job's account.
+        call: The id under which the intent was recorded.
+    """
+    settings, lease = step.runtime.settings, step.lease
+    stream = client.message(
+        step.job.facts["session_id"],
+        _text(step.job),
+        read_timeout=settings.timing.stream_idle_seconds,
+    )
+    lease.abort = stream.abort
+    lease.hard_deadline = time.monotonic() + settings.timing.stream_timeout_seconds
+    lease.progress(settings.timing.stream_idle_seconds)
+    try:
+        transcript = _read_stream(step, stream, call)
+    except NemoError as error:
+        return _message_refused(step, error, call)
+    finally:
+        lease.abort = None
+    is_clean = bool(transcript.clean) and transcript.error is None
+    _record_transcript(step, call, transcript, is_clean=is_clean)
+    return start_settling(0.0 if is_clean else settings.timing.settle_first_seconds)
+
+
+def _text(job: Job) -> str:
+    is_answer = job.turns and job.turns[-1].outcome == "question"
+    text = answer if is_answer else instructions
+    return text(job.payload, job.fact("attached") or "", job.fact("picture") or "")
+
+
+def _read_stream(step: StepContext, stream: MessageStream, call: str) -> Transcript:
+    """Send the message and read its stream to the end, even if the lease is lost.
+
+    Raises:
+        NemoError: The direct reply was a refusal, or there was no reply.
+    """
+    settings = step.runtime.settings
+    transcript = Transcript()
+    is_at_work = False
+    still_working_at = time.monotonic() + settings.timing.still_working_seconds
+    with stream:
+        _record_accepted(step, call)
+        for event in stream:
+            transcript.add(event)
+            # A stream of heartbeats alone reaches the idle limit.
+            if not isinstance(event, Heartbeat):
+                step.lease.progress(settings.timing.stream_idle_seconds)
+            if time.monotonic() >= still_working_at:
+                still_working_at = time.monotonic() + settings.timing.still_working_seconds
+                report_progress(step, STILL_WORKING)
+            if isinstance(event, ToolActivity) and not is_at_work:
+                is_at_work = True
+                report_progress(step, AT_WORK)
+    return transcript
+
+
+def _record_accepted(step: StepContext, call: str) -> None:
+    """Record that the API accepted the message; an error here must not stop the stream."""
+    try:
+        step.runtime.payments.record_fact(step.job.id, call, "accepted", "1")
+    except RedisError as error:
+        log.info("acceptance of the message not recorded", error=str(error))
+
+
+def _record_transcript(
+    step: StepContext, call: str, transcript: Transcript, *, is_clean: bool
+) -> None:
+    """Record what the stream contained: it was paid for, so no lease is needed."""
+    contents: dict[str, Any] = {
+        "clean": is_clean,
+        "reply": transcript.reply,
+        "tools": transcript.tool_activity,
+        "error": transcript.error.message if transcript.error else None,
+        "heartbeats": transcript.heartbeats,
+        "skipped": transcript.skipped,
+    }
+    payments, job_id = step.runtime.payments, step.job.id
+    payments.record_fact(job_id, call, "stream", json.dumps(contents, ensure_ascii=False))
+    payments.record_fact(job_id, call, "ended", "clean" if is_clean else "broken")
+
+
+def _message_refused(step: StepContext, error: NemoError, call: str) -> Commit:
+    """End the step after the message failed without a stream."""
+    decision = decide_error(step, error, PaymentState.REPLY)
+    if step.job.is_bound and isinstance(error, SessionNotFound):
+        # The lost session holds what an earlier message paid for.
+        decision = Decision(Action.HOLD, reason=Reason.SESSION_LOST)
+    uncharged = uncharged_reason(error_kind(error), PaymentState.REPLY)
+    if uncharged is not None:
+        step = _release_intent(step, call, uncharged)
+    return apply_decision(step, decision, error)
+
+
+def _release_intent(step: StepContext, call: str, why: str) -> StepContext:
+    """Release the intent of a message that was not charged, and read the job again.
+
+    Raises:
+        LeaseLostError: The step no longer owns the job.
+    """
+    runtime, job_id = step.runtime, step.job.id
+    if not runtime.payments.release(job_id, step.lease.fence, call, why):
+        raise LeaseLostError
+    return StepContext(runtime, runtime.ledger.job(job_id) or step.job, step.lease)

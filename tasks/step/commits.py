@@ -1,0 +1,118 @@
+"""The commits that end a step: hold the job, fail it, or repeat the stage later."""
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+from tasks.step.context import StepContext
+from tasks.step.remedy_messages import remedy_message
+from worker.accounts.credentials import ANONYMOUS
+from worker.accounts.credit_shortfall import credit_shortfall
+from worker.ledger.ledger import Commit
+from worker.ledger.model.states import Reason, State
+
+MAX_RENDERS: Final = 2
+"""Source: the contract, "Codes": a failed render is repeated once with a new id."""
+NO_SESSION: Final = dict.fromkeys(
+    ("session_id", "task_id", "bind_id", "claim_url", "uploading", "uploaded"), ""
+)
+"""The facts that make a job forget its session."""
+
+
+def hold(
+    step: StepContext,
+    reason: Reason,
+    message: str,
+    *,
+    resume: State | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> Commit:
+    """Hold the job until a person or an event releases it.
+
+    Args:
+        step: The step that ends.
+        reason: Why the job is held.
+        message: What happened, for people.
+        resume: The state in which the job continues once it is released; None: its current one.
+        facts: Facts to write.
+    """
+    return Commit(
+        State.HELD,
+        reason=reason,
+        message=message,
+        remedy=remedy_message(reason, step.job, step.runtime.settings, bind_id=_bind_id(step)),
+        resume=resume or step.job.state,
+        facts=facts,
+    )
+
+
+def hold_for_credits(step: StepContext, message: str) -> Commit:
+    """Hold the job until there are credits; the message states the shortfall of all held jobs."""
+    runtime = step.runtime
+    shortfall = credit_shortfall(
+        runtime.ledger, runtime.accounts.names(), runtime.settings.api.clip_cost, more=1
+    )
+    return hold(step, Reason.CREDITS, f"{message} {shortfall}")
+
+
+def hold_for_budget(step: StepContext, max_credits: float) -> Commit:
+    """Hold the job because its batch has reached its budget."""
+    message = f"The batch has reached its --max-credits ({max_credits:g})."
+    return hold(step, Reason.BUDGET, message)
+
+
+def fail(step: StepContext, reason: Reason, message: str, remedy: str = "") -> Commit:
+    """End the job as failed."""
+    return Commit(
+        State.FAILED,
+        reason=reason,
+        message=message,
+        remedy=remedy or remedy_message(reason, step.job, step.runtime.settings),
+    )
+
+
+def retry_later(step: StepContext, delay: float, **facts: str) -> Commit:
+    """Repeat the current stage after a delay in seconds."""
+    return Commit(step.job.state, delay=delay, facts=facts)
+
+
+def start_settling(delay: float = 0.0) -> Commit:
+    """Read the state after a delay in seconds, to see what the message did."""
+    return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
+
+
+def render_again(step: StepContext, message: str) -> Commit:
+    """Render once more with a new id, or fail if that was the last try."""
+    renders = step.job.number("render_tries") + 1
+    if renders >= MAX_RENDERS:
+        return fail(step, Reason.RENDER_FAILED, message)
+    return Commit(
+        State.RENDERING,
+        facts={
+            "render_id": "",
+            "render_submitted": "",
+            "render_tries": str(renders),
+            "tries": "0",
+        },
+    )
+
+
+def failures(step: StepContext, kind: str) -> int:
+    """Return how many times in a row the current stage has failed in the same way."""
+    return step.job.number("tries") if step.job.fact("tries_of") == kind else 0
+
+
+def failure_facts(step: StepContext, kind: str, message: str) -> dict[str, str]:
+    """Return the facts that record one more failure of this kind."""
+    return {"tries": str(failures(step, kind) + 1), "tries_of": kind, "trouble": message}
+
+
+def with_jitter(seconds: float) -> float:
+    """Vary a wait by up to half, so that jobs that wait together do not all return at once."""
+    return seconds * random.uniform(0.5, 1.5)  # noqa: S311 - not used for security
+
+
+def _bind_id(step: StepContext) -> str:
+    """Return the id that binds the anonymous account, from this job's session or an earlier one."""
+    own = step.job.fact("bind_id") or step.job.fact("task_id")
+    return own or step.runtime.ledger.account(ANONYMOUS).bind_id

@@ -1,0 +1,96 @@
+"""Decisions about errors of the video API: ask the policy, then carry out what it decides."""
+
+from tasks.step.commits import (
+    NO_SESSION,
+    fail,
+    failure_facts,
+    failures,
+    hold,
+    hold_for_credits,
+    render_again,
+    retry_later,
+    start_settling,
+    with_jitter,
+)
+from tasks.step.context import StepContext
+from tasks.step.credentials import account_name, discard_used_tokens
+from worker.ledger.ledger import Commit
+from worker.ledger.model.states import Reason, State
+from worker.nemo.errors import NemoError, OutOfCredits, RateLimited, TokenRefused
+from worker.policy import Action, Decision, PaymentState, decide, error_kind
+
+
+def decide_error(
+    step: StepContext, error: NemoError, payment: PaymentState | None = None
+) -> Decision:
+    """Ask the policy what to do about an error.
+
+    Args:
+        step: The step in which it occurred.
+        error: The error.
+        payment: Whether the job had paid; None: as its record says.
+    """
+    runtime, job = step.runtime, step.job
+    requested_wait = error.retry_after if isinstance(error, RateLimited) else None
+    return decide(
+        error.call,
+        error_kind(error),
+        payment or (PaymentState.PAID if job.is_bound else PaymentState.UNPAID),
+        attempt=failures(step, _failure_kind(error)),
+        anonymous=runtime.accounts.uses_anonymous_token,
+        others_can_take=not job.is_bound and runtime.accounts.others_can_take(account_name(step)),
+        rate_limit_wait=requested_wait or runtime.settings.timing.rate_limit_seconds,
+    )
+
+
+def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> Commit:
+    """Carry out a decision of the policy and return the commit that ends the step."""
+    failure = failure_facts(step, _failure_kind(error), error.message)
+    match decision.action:
+        case Action.HOLD:
+            assert decision.reason is not None  # noqa: S101 - the policy gives one with each hold
+            _record_refusal(step, error)
+            if decision.reason is Reason.CREDITS:
+                return hold_for_credits(step, error.message)
+            return hold(step, decision.reason, error.message)
+        case Action.FAIL:
+            assert decision.reason is not None  # noqa: S101 - as above
+            return fail(step, decision.reason, error.message)
+        case Action.SETTLE:
+            return start_settling(step.runtime.settings.timing.settle_first_seconds)
+        case Action.NEW_SESSION:
+            return _prepare_again(step, failure, decision.delay)
+        case Action.NEW_ACCOUNT:
+            _record_refusal(step, error)
+            return _prepare_again(step, failure)
+        case Action.NEW_TOKEN:
+            discard_used_tokens(step)
+            return _prepare_again(step, failure)
+        case Action.RENDER_AGAIN:
+            return render_again(step, error.message)
+        case Action.COOL_DOWN:
+            step.runtime.payments.record_rate_limited(account_name(step), decision.delay)
+            return retry_later(step, with_jitter(decision.delay), **failure)
+        case Action.REPEAT:
+            return retry_later(step, with_jitter(decision.delay), **failure)
+
+
+def _prepare_again(step: StepContext, failure: dict[str, str], delay: float = 0.0) -> Commit:
+    """Prepare the job again in a new session."""
+    if step.job.is_bound:
+        # The session holds what was paid for: the job stays in it and repeats the stage.
+        return retry_later(step, delay, **failure)
+    return Commit(State.PREPARING, delay=delay, facts={**NO_SESSION, **failure})
+
+
+def _record_refusal(step: StepContext, error: NemoError) -> None:
+    """Record for all workers that the account has no credits or that its token is refused."""
+    if isinstance(error, OutOfCredits):
+        step.runtime.payments.record_credits_refused(account_name(step))
+    if isinstance(error, TokenRefused):
+        step.runtime.payments.record_token_refused(account_name(step), by="job")
+
+
+def _failure_kind(error: NemoError) -> str:
+    """Return the name under which failures in a row are counted."""
+    return type(error).__name__

@@ -1,0 +1,62 @@
+"""The commit that follows from each exception of a stage."""
+
+import random
+from typing import Final
+
+import sentry_sdk
+import structlog
+
+from tasks.step.commits import fail, failure_facts, failures, hold, retry_later, with_jitter
+from tasks.step.context import StepContext
+from tasks.step.decisions import apply_decision, decide_error
+from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
+from worker.file_refusal import FileRefusedError
+from worker.ledger.ledger import Commit
+from worker.ledger.model.states import Reason
+from worker.nemo.errors import NemoError
+from worker.policy import backoff_seconds
+from worker.resources.memory_budget import MemoryUnavailableError
+from worker.storage.errors import NotStoredError, StoreError
+
+log = structlog.get_logger(__name__)
+
+MAX_RETRIES: Final = 5
+MAX_STORE_RETRIES: Final = 10
+PENDING_SECONDS: Final = 1.0
+"""How long to wait for a token or for memory that another job is using."""
+
+
+def commit_for_exception(step: StepContext, error: Exception) -> Commit:
+    """Decide how a step ends whose stage raised an exception."""
+    match error:
+        case TokenPendingError() | MemoryUnavailableError():
+            return retry_later(step, with_jitter(PENDING_SECONDS))
+        case AccountCoolingDownError():
+            # Spread over one more pause, so that the jobs do not all return at once.
+            stagger = random.uniform(0, step.runtime.settings.timing.rate_limit_seconds)  # noqa: S311
+            return retry_later(step, error.wait + stagger)
+        case NemoError():
+            return apply_decision(step, decide_error(step, error), error)
+        case FileRefusedError() if error.repeatable and failures(step, "source") < MAX_RETRIES:
+            return _retry(step, "source", error.message)
+        case FileRefusedError():
+            return fail(step, Reason(error.code), error.message, error.remedy)
+        case NotStoredError():
+            return fail(step, Reason.SOURCE_UNREACHABLE, error.message, error.remedy)
+        case StoreError():
+            log.warning("store failed", error=error.message)
+            if failures(step, "store") < MAX_STORE_RETRIES:
+                return _retry(step, "store", error.message)
+            return fail(step, Reason.DELIVERY_FAILED, error.message, error.remedy)
+        case _:
+            name = type(error).__name__
+            log.error("unexpected exception in step", exc_info=error)
+            sentry_sdk.capture_exception(error)
+            if failures(step, "fault") < MAX_RETRIES:
+                return _retry(step, "fault", name)
+            return hold(step, Reason.POISON, f"An unexpected error occurred: {name}.")
+
+
+def _retry(step: StepContext, kind: str, message: str) -> Commit:
+    wait = with_jitter(backoff_seconds(failures(step, kind)))
+    return retry_later(step, wait, **failure_facts(step, kind, message))

@@ -1,0 +1,95 @@
+"""Run one step of one job: claim it, run its stage, commit the result.
+
+The record decides which stage runs; the wake-up message only names the job.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import uuid4
+
+import structlog
+
+from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.exceptions import commit_for_exception
+from worker.ledger.ledger import Commit
+from worker.ledger.model.jobs import UnreadableRecordError, read_job
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import ClaimVerdict
+from worker.runtime.leases import Lease
+from worker.runtime.runtime import Runtime, get_runtime
+from worker.telemetry.metrics import LOST, STEPS
+
+log = structlog.get_logger(__name__)
+
+MAX_STEP_SECONDS: Final = 600.0
+"""The longest that a step may take, for example the slow download of a large clip.
+
+A step that reads a message's stream has a limit of its own.
+"""
+
+Stage = Callable[[StepContext], Commit]
+
+
+class JobFailedError(RuntimeError):
+    """The job failed. Raised after the commit, so that Flower shows the task as failed."""
+
+
+def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
+    """Run the next step of a job, if it can be claimed.
+
+    Returns:
+        What happened, in a word: the new state, or why there was no step. Flower shows it.
+
+    Raises:
+        JobFailedError: The job ended as failed.
+    """
+    runtime = get_runtime()
+    if runtime.status.draining or runtime.status.lagging:
+        runtime.ledger.decline(job_id)
+        return "declined"
+    claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
+    if claim.verdict is not ClaimVerdict.OK:
+        return claim.verdict.lower()
+    fence = int(claim.record["fence"])
+    with (
+        structlog.contextvars.bound_contextvars(job_id=job_id),
+        runtime.leases.hold(job_id, fence, MAX_STEP_SECONDS) as lease,
+    ):
+        commit = _run_stage(runtime, claim.record, lease, stages)
+        lease.is_ending = True
+        is_committed = commit is not None and runtime.ledger.commit(job_id, fence, commit)
+    if commit is None or not is_committed:
+        STEPS.labels(claim.record["state"], LOST).inc()
+        return LOST
+    STEPS.labels(claim.record["state"], commit.state.value).inc()
+    log.info("step done", state=commit.state.value, reason=commit.reason, delay=commit.delay)
+    if commit.state is State.FAILED:
+        raise JobFailedError(f"{commit.reason}: {commit.message}")
+    return commit.state.value
+
+
+def _run_stage(
+    runtime: Runtime, record: Mapping[str, str], lease: Lease, stages: Mapping[State, Stage]
+) -> Commit | None:
+    """Run the stage that the record asks for; None if the lease was lost."""
+    try:
+        step = StepContext(runtime, read_job(record), lease)
+    except UnreadableRecordError as error:
+        return _hold_unreadable(record, error)
+    try:
+        return stages[step.job.state](step)
+    except LeaseLostError:
+        return None
+    except Exception as error:  # noqa: BLE001 - it is logged, or has a meaning of its own
+        return commit_for_exception(step, error)
+
+
+def _hold_unreadable(record: Mapping[str, str], error: UnreadableRecordError) -> Commit:
+    log.error("job record cannot be read", error=str(error))
+    return Commit(
+        State.HELD,
+        reason=Reason.POISON,
+        message=f"This job's record cannot be read: {error}",
+        remedy="Upgrade the workers to the version that wrote it, then release the job.",
+        resume=State(record["state"]),
+    )
