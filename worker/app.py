@@ -1,4 +1,4 @@
-"""The Celery app: ``celery -A worker.app worker -P gevent`` with nothing else is right."""
+"""The Celery app. ``celery -A worker.app worker -P gevent`` needs no further options."""
 
 from typing import Any
 
@@ -22,39 +22,38 @@ app.steps["worker"].update((AgendaStep, MetricsStep))
 
 
 @signals.setup_logging.connect
-def _logging(**_: Any) -> None:  # noqa: ANN401 - celery's signature
-    """Own the logging of worker and beat alike: Celery would print tokens it does not know."""
+def _set_up_logging(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
+    """Replace Celery's logging, which would print tokens."""
     configure_logging(get_settings())
 
 
 @signals.worker_init.connect
-def _init(**_: Any) -> None:  # noqa: ANN401 - celery's signature
+def _start_sentry(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
     init_sentry(get_settings())
 
 
 @signals.worker_process_init.connect
-def _child(**_: Any) -> None:  # noqa: ANN401 - celery's signature
-    """A prefork child works on its own: its own connections, owner and pulse."""
+def _start_prefork_child(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
+    """Give a prefork child its own connections, owner ID and heartbeat."""
     get_runtime.cache_clear()
     runtime = get_runtime()
-    PeriodicThread(
-        "heartbeat", runtime.settings.timing.lease_seconds / 3, runtime.leases.heartbeat
-    ).start()
+    interval = runtime.settings.timing.lease_seconds / 3
+    PeriodicThread("heartbeat", interval, runtime.leases.heartbeat).start()
 
 
 @signals.worker_shutting_down.connect
-def _drain(sig: str, **_: Any) -> None:  # noqa: ANN401 - celery's signature
-    """Claim nothing from now on; short steps finish, a paid stream is heard to its end."""
+def _start_draining(sig: str, **_: Any) -> None:  # noqa: ANN401 - Celery's signature
+    """Claim no more jobs. Short steps finish, and paid streams are read to their end."""
     runtime = get_runtime()
     runtime.status.draining = True
     log.info(
-        "draining: no new work is taken",
+        "worker is draining",
         signal=sig,
-        steps_under_way=len(runtime.leases),
-        at_most_seconds=round(runtime.leases.longest(), 1),
+        running_steps=len(runtime.leases),
+        max_seconds=round(runtime.leases.max_remaining_seconds(), 1),
     )
 
 
 @signals.worker_shutdown.connect
-def _gone(sender: Any, **_: Any) -> None:  # noqa: ANN401 - celery's signature
+def _unregister(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signature
     unregister_worker(get_runtime().ledger, sender.hostname)

@@ -66,7 +66,7 @@ def gather_inputs(step: StepContext, folder: Path) -> JobInputs:
         given = str(payload["image"])
         raw = _fetch(step, str(payload.get("media") or given), place)
         image = run_within_memory(
-            step.runtime.pictures, prepare_image, raw, _name_of(given, "image"), place
+            step.runtime.image_memory, prepare_image, raw, _name_of(given, "image"), place
         )
     material = JobInputs(image, tuple(_attached(step, folder)))
     return with_unique_names(
@@ -107,7 +107,7 @@ def _attached(step: StepContext, folder: Path) -> Iterator[PreparedFile]:
             names.get(given) or f"{default}{Path(given).suffix}" if is_media_key(given) else given
         )
         yield run_within_memory(
-            step.runtime.pictures, check_attachment, raw, _name_of(name, default), place
+            step.runtime.image_memory, check_attachment, raw, _name_of(name, default), place
         )
 
 

@@ -112,7 +112,7 @@ def test_a_rolling_restart_of_all_workers_loses_no_lease(house: House) -> None:
         house.start_worker("-c", "12")
         worker.terminate()
         assert worker.wait(60) == 0
-        assert re.search(r"draining.*at_most_seconds=\d", worker.text())
+        assert re.search(r"draining.*max_seconds=\d", worker.text())
     assert house.settled() == {State.SUCCEEDED: 30}
     taken_over = [
         job.id

@@ -52,7 +52,7 @@ def test_a_batch_of_a_hundred_with_credits_for_37(house: House) -> None:
     assert found is not None
     assert found.held_by == {Reason.CREDITS: 63}
     last = house.job(house.ledger.held_ids(Reason.CREDITS)[-1])
-    assert re.search(r"wait for credits: \d+; about \d+ are missing", last.message)
+    assert re.search(r"waiting for credits: \d+; about \d+ are missing", last.message)
     assert "Top up" in last.remedy
     house.sandbox.top_up("account-1", 6300)
     wait_until(

@@ -1,7 +1,7 @@
-"""The accounts that pay: registered tokens, or one anonymous token for the whole fleet.
+"""The accounts that pay: registered tokens, or one anonymous token that all workers share.
 
-The anonymous token lives in one Redis key of its own and nowhere else. It is always asked for
-with the same client id: another id would dodge the provider's limits.
+The anonymous token is stored in one Redis key and nowhere else. It is always requested with the
+same client ID, because another ID would evade the API's limits.
 """
 
 import hashlib
@@ -23,28 +23,28 @@ from worker.nemo.errors import Call, SessionNotFound, TokenRefused
 
 ANONYMOUS: Final = "anonymous"
 RENEW_EARLY_MS: Final = 3_600_000
-"""An hour: no job should meet the token's end in its middle."""
+"""How long before its end a token is renewed, so that it does not expire during a job."""
 
 
 class TokenPendingError(Exception):
-    """Another worker is asking for the fleet's token at this moment."""
+    """Another worker is requesting the anonymous token at this moment."""
 
 
 class AccountCoolingDownError(Exception):
-    """The account rests after a 429, for everyone.
+    """The account may not be used yet, by any worker, after a 429 response.
 
     Attributes:
         wait: Seconds until it may be used again.
     """
 
     def __init__(self, wait: float) -> None:
-        super().__init__(f"the account rests for {wait:.1f} s")
+        super().__init__(f"the account is cooling down for {wait:.1f} s")
         self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An account and its token. ``token_id`` tells two tokens apart without showing them."""
+    """An account and its token."""
 
     name: str
     token: SecretStr
@@ -52,7 +52,7 @@ class Credential:
 
     @property
     def token_id(self) -> str:
-        """A fingerprint of the token, for records."""
+        """A fingerprint of the token, which may be recorded."""
         return _digest(self.token)
 
 
@@ -60,57 +60,56 @@ ClientFactory = Callable[[SecretStr | None], AbstractContextManager[NemoClient]]
 
 
 class Accounts:
-    """Chooses an account for a job, and keeps the anonymous token alive."""
+    """Chooses accounts for jobs, and keeps the anonymous token."""
 
     def __init__(self, settings: Settings, ledger: Ledger, open_client: ClientFactory) -> None:
-        """Open nothing yet."""
         self._settings = settings
         self._ledger = ledger
         self._open_client = open_client
+        named = {f"account-{_digest(token)}": token for token in settings.api.tokens}
         self._registered = {
-            f"account-{_digest(token)}": Credential(f"account-{_digest(token)}", token, False)
-            for token in settings.api.tokens
+            name: Credential(name, token, anonymous=False) for name, token in named.items()
         }
 
     def names(self) -> list[str]:
-        """The accounts that this configuration can use."""
+        """Return the names of the configured accounts."""
         return list(self._registered) or [ANONYMOUS]
 
-    def choose(self, present: str | None = None) -> str:
-        """The account for a job that has not paid yet.
+    def choose(self, current: str | None = None) -> str:
+        """Choose the account of a job that has not paid.
 
-        Work spreads by chance over the accounts that can take it, by the room they have. Where
-        none can, it is the one with the most money, so that the job is held on that.
+        The choice is random among the accounts that can take a job, weighted by their windows. If
+        none can, it is the account with the most credits, on which the job is then held.
 
         Args:
-            present: The account that the job has; it stays there while that one can take it.
+            current: The job's account so far. It is kept if it can take the job, or if none can.
         """
-        known = {name: self._ledger.account(name) for name in self.names()}
-        able = [account for account in known.values() if self._can_take(account)]
-        if present in known and (not able or known[present] in able):
-            return present
+        accounts = {name: self._ledger.account(name) for name in self.names()}
+        able = [account for account in accounts.values() if self._can_take(account)]
+        if current in accounts and (not able or accounts[current] in able):
+            return current
         if not able:
-            return max(known.values(), key=lambda account: account.headroom).name
+            return max(accounts.values(), key=lambda account: account.headroom).name
         weights = [account.window for account in able]
-        return random.choices(able, weights)[0].name  # noqa: S311 - no secret hangs on it
+        return random.choices(able, weights)[0].name  # noqa: S311 - not used for security
 
     def others_can_take(self, name: str) -> bool:
-        """Whether a job that has not paid could go to an account other than this one."""
+        """Return whether another account than this one can take a job that has not paid."""
         others = (self._ledger.account(other) for other in self.names() if other != name)
         return any(self._can_take(account) for account in others)
 
     def credential(self, name: str) -> Credential:
-        """The credential of an account.
+        """Return the credential of an account.
 
         Raises:
-            AccountCoolingDownError: It rests after a 429.
-            TokenRefused: The account is configured no more; nothing was sent.
-            TokenPendingError: Another worker is asking for the token; come back soon.
-            NemoError: The API gives no anonymous token.
+            AccountCoolingDownError: The account is cooling down after a 429 response.
+            TokenRefused: The account is no longer configured; nothing was sent.
+            TokenPendingError: Another worker is requesting the anonymous token; try again soon.
+            NemoError: The API gave no anonymous token.
         """
-        rest = (self._ledger.account(name).cooling_until - self._ledger.now_ms()) / 1000
-        if rest > 0:
-            raise AccountCoolingDownError(rest)
+        wait = (self._ledger.account(name).cooling_until - self._ledger.now_ms()) / 1000
+        if wait > 0:
+            raise AccountCoolingDownError(wait)
         if name in self._registered:
             return self._registered[name]
         if name == ANONYMOUS:
@@ -118,10 +117,10 @@ class Accounts:
         raise TokenRefused(Call.TOKEN, f"the token of {name} is no longer in NEMO_TOKEN")
 
     def session_owner(self, session_id: str) -> Credential | None:
-        """The credential under which a session is found: a token may have been replaced.
+        """Return the credential that can open a session, as its token may have been replaced.
 
         Raises:
-            NemoError: The API does not tell.
+            NemoError: The API did not answer whether it can.
         """
         for name in self.names():
             credential = self.credential(name)
@@ -134,16 +133,16 @@ class Accounts:
         return None
 
     def has_token(self, name: str) -> bool:
-        """Whether an account's token is at hand, so that none must be asked for."""
+        """Return whether an account has a token, so that none must be requested."""
         return name in self._registered or self._stored() is not None
 
     @property
     def uses_anonymous_token(self) -> bool:
-        """Whether there is only the anonymous account, whose token we may renew ourselves."""
+        """Whether no token is configured, so that the workers request one themselves."""
         return not self._registered
 
     def discard_anonymous_token(self, token_id: str) -> None:
-        """Forget the anonymous token if it is the one that was refused; asks for no new one."""
+        """Delete the anonymous token if it is the given one, which was refused."""
         stored = self._stored()
         if stored is not None and stored.token_id == token_id:
             self._ledger.redis.delete(self._ledger.key("token"))
@@ -155,35 +154,32 @@ class Accounts:
 
     def _stored(self) -> Credential | None:
         text = self._ledger.redis.get(self._ledger.key("token"))
-        return Credential(ANONYMOUS, SecretStr(json.loads(text)["token"]), True) if text else None
+        if not text:
+            return None
+        return Credential(ANONYMOUS, SecretStr(json.loads(text)["token"]), anonymous=True)
 
     def _anonymous(self) -> Credential:
-        stored = self._stored()
-        if stored is not None:
+        if stored := self._stored():
             return stored
-        redis, lock = self._ledger.redis, self._ledger.key("token_lock")
-        mine = uuid4().hex
-        # A lease: a worker that died while it asked keeps nobody longer than its jobs.
-        if not redis.set(lock, mine, nx=True, px=self._ledger.lease_ms):
+        redis, lock, nonce = self._ledger.redis, self._ledger.key("token_lock"), uuid4().hex
+        # The lock expires with a lease, so that a worker that died does not block the others.
+        if not redis.set(lock, nonce, nx=True, px=self._ledger.lease_ms):
             raise TokenPendingError
         try:
-            return self._stored() or self._ask()
+            return self._stored() or self._request_token()
         finally:
-            if redis.get(lock) == mine:
+            if redis.get(lock) == nonce:
                 redis.delete(lock)
 
-    def _ask(self) -> Credential:
+    def _request_token(self) -> Credential:
         with self._open_client(None) as client:
             grant = client.anonymous_token(self._client_id())
-        credential = Credential(ANONYMOUS, grant.token, True)
-        lives_ms = None
-        if grant.expires_in:
-            lives_ms = max(1000, int(grant.expires_in * 1000) - RENEW_EARLY_MS)
-            if grant.expires_in * 1000 <= 2 * RENEW_EARLY_MS:
-                lives_ms = int(grant.expires_in * 1000)
+        lifetime_ms = int(grant.expires_in * 1000) if grant.expires_in else None
+        if lifetime_ms and lifetime_ms > 2 * RENEW_EARLY_MS:
+            lifetime_ms -= RENEW_EARLY_MS
         value = json.dumps({"token": grant.token.get_secret_value(), "at": self._ledger.now_ms()})
-        self._ledger.redis.set(self._ledger.key("token"), value, px=lives_ms)
-        return credential
+        self._ledger.redis.set(self._ledger.key("token"), value, px=lifetime_ms)
+        return Credential(ANONYMOUS, grant.token, anonymous=True)
 
     def _client_id(self) -> str:
         if self._settings.api.client_id:

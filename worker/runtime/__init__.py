@@ -1,1 +1,1 @@
-"""What a worker process does: boot steps, ticker, leases, and the checks before it may pay."""
+"""The worker process: boot step, heartbeat, ticker, leases, and the checks before payments."""

@@ -11,13 +11,12 @@ from worker.resources.scratch import sweep_scratch_folders
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.leader_lease import LeaderLease
 from worker.runtime.periodic_thread import PeriodicThread
-from worker.runtime.retention import cutoff_ms, prune, sweep
+from worker.runtime.retention import DAY_SECONDS, cutoff_ms, prune, sweep_partial_files
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.runtime.ticker import Ticker
 
 log = structlog.get_logger(__name__)
 
-DAY_SECONDS: Final = 86_400
 MAX_PRUNE_INTERVAL: Final = 600.0
 MAX_BALANCE_INTERVAL: Final = 1.0
 
@@ -87,4 +86,4 @@ def _delete_old_records(runtime: Runtime) -> None:
     )
     if pruned.jobs or pruned.batches:
         log.info("old records pruned", jobs=pruned.jobs, batches=pruned.batches)
-    sweep(runtime.media, runtime.output)
+    sweep_partial_files(runtime.media, runtime.output)

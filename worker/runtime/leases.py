@@ -1,8 +1,8 @@
-"""The leases that this process holds, and the pulse that keeps them.
+"""The leases that this process holds on jobs.
 
-A step owns its job for one lease; the pulse pushes all leases on in one round trip. A beat is
-not progress: each step has a deadline, and past it the pulse lets go, so that a step that hangs
-loses its job to somebody else.
+A step owns its job while its lease lasts, and heartbeats extend all leases in one round trip. A
+heartbeat is not progress: each step has a deadline, after which its lease is no longer extended, so
+that a step that hangs loses its job to another worker.
 """
 
 import threading
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """The ownership of one job by one step. Times are of the monotonic clock, in seconds."""
+    """The ownership of one job by one step. Deadlines are in seconds of the monotonic clock."""
 
     job_id: str
     fence: int
@@ -29,12 +29,12 @@ class Lease:
     hard_deadline: float
     lost: bool = False
     is_ending: bool = False
-    """Its own commit is under way, or done: that the record has no owner is no loss then."""
+    """Whether the step commits. A commit gives the lease up, so that this is not a loss."""
     abort: Callable[[], None] | None = field(default=None, repr=False)
-    """Called once when the deadline is over, to end a call that blocks."""
+    """Called once when the deadline has passed, to end a call that blocks."""
 
     def progress(self, idle_limit: float) -> None:
-        """Something was heard: the deadline moves on, never past the hard one."""
+        """Move the deadline after progress, up to the hard deadline."""
         self.deadline = min(time.monotonic() + idle_limit, self.hard_deadline)
 
 
@@ -48,7 +48,7 @@ class Leases:
 
     @contextmanager
     def hold(self, job_id: str, fence: int, limit: float) -> Iterator[Lease]:
-        """Keep a claimed job for the length of a step, at most ``limit`` seconds."""
+        """Hold the lease of a claimed job during a step, for at most ``limit`` seconds."""
         deadline = time.monotonic() + limit
         lease = Lease(job_id, fence, deadline, deadline)
         with self._lock:
@@ -60,40 +60,45 @@ class Leases:
                 self._held.discard(lease)
 
     def heartbeat(self) -> None:
-        """Push on every lease whose step is within its deadline. Redis down: tried next time."""
-        with self._lock:
-            held = [lease for lease in self._held if not lease.lost]
-        alive = [lease for lease in held if lease.deadline > time.monotonic()]
+        """Extend the leases of all steps that are within their deadlines.
+
+        If Redis does not answer, they are extended by the next heartbeat.
+        """
+        held = self._active()
         for lease in held:
-            if lease not in alive:
-                self._let_go(lease)
+            if lease.deadline <= time.monotonic():
+                self._give_up(lease)
+        alive = [lease for lease in held if not lease.lost]
         try:
             kept = self._ledger.heartbeat((lease.job_id, lease.fence) for lease in alive)
         except RedisError as error:
-            log.warning("leases could not be pushed on", error=str(error), held=len(alive))
+            log.warning("leases could not be extended", error=str(error), held=len(alive))
             return
         for lease, is_kept in zip(alive, kept, strict=True):
             if not is_kept and lease in self._held and not lease.is_ending:
                 lease.lost = True
                 log.warning("lease lost", job_id=lease.job_id, fence=lease.fence)
 
-    def longest(self) -> float:
-        """Seconds until the last of the steps under way is given up: the longest a drain takes."""
-        with self._lock:
-            ends = [lease.hard_deadline for lease in self._held if not lease.lost]
-        return max(0.0, max(ends, default=0.0) - time.monotonic())
+    def max_remaining_seconds(self) -> float:
+        """Return the seconds until the last running step is given up: the maximum of a drain."""
+        deadlines = [lease.hard_deadline for lease in self._active()]
+        return max(0.0, max(deadlines, default=0.0) - time.monotonic())
 
-    def streams(self) -> int:
-        """Steps that follow a paid stream: the only ones with a call to end."""
+    def count_streams(self) -> int:
+        """Count the steps that read the stream of a paid message."""
         with self._lock:
             return sum(lease.abort is not None for lease in self._held)
 
     def __len__(self) -> int:
-        """Steps under way."""
+        """Count the running steps."""
         return len(self._held)
 
-    def _let_go(self, lease: Lease) -> None:
-        log.warning("step is past its deadline", job_id=lease.job_id, fence=lease.fence)
+    def _active(self) -> list[Lease]:
+        with self._lock:
+            return [lease for lease in self._held if not lease.lost]
+
+    def _give_up(self, lease: Lease) -> None:
+        log.warning("step exceeded its deadline", job_id=lease.job_id, fence=lease.fence)
         lease.lost = True
         if lease.abort is not None:
             lease.abort()

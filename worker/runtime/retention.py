@@ -1,11 +1,11 @@
-"""Retention: records at an end go after a while; their keys stay.
+"""Deletes the records of jobs that ended long ago, and files that killed processes left behind.
 
-Clips go only when that is asked for: they were paid for. What a process that was killed left half
-written in a store goes after a day.
+The keys of pruned jobs stay known, so that a late duplicate pays nothing. Clips are paid for, and
+are deleted only if the caller passes their store.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,13 +22,12 @@ from worker.storage.store import Store
 
 log = structlog.get_logger(__name__)
 
-DAY_MS: Final = 86_400_000
-_FIELDS: Final = ("state", "finished_at", "clip_name", "clip")
+DAY_SECONDS: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """How many records went, and how many clips with them."""
+    """How many jobs, batches and clips were deleted."""
 
     jobs: int
     batches: int
@@ -36,26 +35,24 @@ class PruneResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Old:
-    """A job that is at an end for long enough."""
-
+class _ExpiredJob:
     id: str
-    name: str
+    clip_name: str
     files: tuple[str, ...]
 
 
 def cutoff_ms(ledger: Ledger, days: float) -> int:
-    """The moment so many days ago, in ms of the server's clock."""
-    return ledger.now_ms() - int(days * DAY_MS)
+    """Return the time that was some days ago, in ms of the Redis server's clock."""
+    return ledger.now_ms() - int(days * DAY_SECONDS * 1000)
 
 
 def count_expired(ledger: Ledger, before: int) -> int:
-    """How many jobs reached an end before a moment (ms)."""
-    found, start = 0, 0
+    """Count the jobs that ended before a time (ms)."""
+    count, start = 0, 0
     while page := _page(ledger, before, start):
-        found += len(_old_ones(ledger, page, before))
+        count += len(_expired(ledger, page, before))
         start += len(page)
-    return found
+    return count
 
 
 def prune(
@@ -66,46 +63,47 @@ def prune(
     clips: Store | None = None,
     may_continue: Callable[[], bool] = lambda: True,
 ) -> PruneResult:
-    """Forget the jobs that reached an end before a moment, and batches that have none left.
+    """Delete the jobs that ended before a time, and the batches that have no jobs left.
 
     Args:
-        ledger: Whose.
-        before: The moment, in ms.
-        tombstone_days: How long their keys stay known; None: for good.
-        clips: The store from which their files go too, before their record; None: they stay.
-        may_continue: Asked before each page of jobs.
+        ledger: The records.
+        before: The time, in ms.
+        tombstone_days: How long the jobs' keys stay known; None: forever.
+        clips: The store from which the clips are deleted too, before their record.
+        may_continue: Called before each page of jobs; False ends the pruning.
 
     Raises:
-        StoreError: A file could not be deleted. Its record is still there.
+        StoreError: A clip could not be deleted. Its record still exists.
     """
+    keep_ms = int((tombstone_days or 0) * DAY_SECONDS * 1000)
     jobs, files, kept = 0, 0, 0
     while may_continue() and (page := _page(ledger, before, kept)):
-        old = _old_ones(ledger, page, before)
+        expired = _expired(ledger, page, before)
         if clips is not None:
-            files += _delete(old, clips)
-        gone = _forget(ledger, old, before, int((tombstone_days or 0) * DAY_MS))
-        jobs += gone
-        kept += len(page) - gone
-    return PruneResult(jobs, sum(_forget_batches(ledger, before)), files)
+            files += _delete_clips(expired, clips)
+        deleted = _delete_jobs(ledger, expired, before, keep_ms)
+        jobs += deleted
+        kept += len(page) - deleted
+    return PruneResult(jobs, _delete_batches(ledger, before), files)
 
 
-def sweep(*stores: Store) -> None:
-    """Delete what killed processes left half written in stores, when it cannot be theirs any more.
+def sweep_partial_files(*stores: Store) -> None:
+    """Delete the half-written files that killed processes left in stores a day ago or earlier.
 
-    Nothing is written for longer than a step may take. A store that fails is swept another time.
+    No step writes for a day, so they are not in use. A store that fails is left for the next time.
     """
     for store in stores:
         try:
-            gone = store.sweep_partial_files(DAY_MS / 1000)
+            deleted = store.sweep_partial_files(DAY_SECONDS)
         except StoreError as error:
-            log.warning("a store could not be swept", error=error.message)
+            log.warning("partial files could not be deleted", error=error.message)
             continue
-        if gone:
-            log.info("half-written files were deleted", store=repr(store), files=gone)
+        if deleted:
+            log.info("partial files deleted", store=repr(store), files=deleted)
 
 
 def _page(ledger: Ledger, before: int, start: int) -> list[str]:
-    """Jobs that were made before a moment: only these can have ended before it."""
+    """Return jobs that were created before a time, as only these can have ended before it."""
     return list(
         ledger.redis.zrangebyscore(
             ledger.key("jobs"), "-inf", f"({before}", start=start, num=PAGE_SIZE
@@ -113,55 +111,52 @@ def _page(ledger: Ledger, before: int, start: int) -> list[str]:
     )
 
 
-def _old_ones(ledger: Ledger, job_ids: list[str], before: int) -> list[_Old]:
+def _expired(ledger: Ledger, job_ids: list[str], before: int) -> list[_ExpiredJob]:
     with ledger.redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
-            pipe.hmget(ledger.key("job", job_id), _FIELDS)
-        found = replies(pipe)
-    old = (_old(*job, before) for job in zip(job_ids, found, strict=True))
-    return [job for job in old if job is not None]
+            pipe.hmget(ledger.key("job", job_id), "state", "finished_at", "clip_name", "clip")
+        records = replies(pipe)
+    jobs = (_read(*job, before) for job in zip(job_ids, records, strict=True))
+    return [job for job in jobs if job is not None]
 
 
-def _old(job_id: str, found: Any, before: int) -> _Old | None:  # noqa: ANN401 - a reply
-    """A job whose time is over. What cannot be read stays, for whoever restores it."""
-    if isinstance(found, ResponseError):
+def _read(job_id: str, record: Any, before: int) -> _ExpiredJob | None:  # noqa: ANN401 - a reply
+    """Return a job that has expired. An unreadable record is kept, so that it can be restored."""
+    if isinstance(record, ResponseError):
         return None
-    state, finished, name, clip = found
+    state, finished, clip_name, clip = record
     try:
         if state is not None and (not State(state).is_end or int(finished or 0) >= before):
             return None
-        return _Old(job_id, name or "", _files(clip))
+        stored: dict[str, Any] = json.loads(clip) if clip else {}
+        files = tuple(str(stored[name]) for name in ("key", "poster") if stored.get(name))
     except (ValueError, TypeError, AttributeError):
         return None
+    return _ExpiredJob(job_id, clip_name or "", files)
 
 
-def _files(clip: str | None) -> tuple[str, ...]:
-    found: dict[str, Any] = json.loads(clip) if clip else {}
-    return tuple(str(found[name]) for name in ("key", "poster") if found.get(name))
-
-
-def _delete(old: list[_Old], clips: Store) -> int:
-    for job in old:
+def _delete_clips(jobs: list[_ExpiredJob], clips: Store) -> int:
+    for job in jobs:
         for key in job.files:
             clips.delete(key)
-    return sum(bool(job.files) for job in old)
+    return sum(bool(job.files) for job in jobs)
 
 
-def _forget(ledger: Ledger, old: list[_Old], before: int, keep: int) -> int:
-    """Run the script, and let go of the names of what it took. Returns how many went."""
-    if not old:
+def _delete_jobs(ledger: Ledger, jobs: list[_ExpiredJob], before: int, keep_ms: int) -> int:
+    """Delete records and the clip names reserved by them, and return how many were deleted."""
+    if not jobs:
         return 0
-    verdicts = ledger.scripts.run("prune", before, keep, *(job.id for job in old))
-    gone = [job for job, verdict in zip(old, verdicts, strict=True) if verdict != "KEPT"]
+    verdicts = ledger.scripts.run("prune", before, keep_ms, *(job.id for job in jobs))
+    deleted = [job for job, verdict in zip(jobs, verdicts, strict=True) if verdict != "KEPT"]
     with ledger.redis.pipeline(transaction=False) as pipe:
-        for job in gone:
-            folder, _, name = job.name.rpartition("/")
+        for job in deleted:
+            folder, _, name = job.clip_name.rpartition("/")
             if name:
                 pipe.hdel(ledger.key("names", folder), folded(name))
         pipe.execute()
-    return len(gone)
+    return len(deleted)
 
 
-def _forget_batches(ledger: Ledger, before: int) -> Iterator[bool]:
-    for batch_id in ledger.redis.zrangebyscore(ledger.key("batches"), "-inf", f"({before}"):
-        yield ledger.scripts.run("prune_batch", batch_id, before) == "OK"
+def _delete_batches(ledger: Ledger, before: int) -> int:
+    batch_ids = ledger.redis.zrangebyscore(ledger.key("batches"), "-inf", f"({before}")
+    return sum(ledger.scripts.run("prune_batch", each, before) == "OK" for each in batch_ids)

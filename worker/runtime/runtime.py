@@ -1,4 +1,4 @@
-"""What one worker process is made of, opened once from the settings."""
+"""The parts of one worker process, built once from the settings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ from worker.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Opens clients of the video API, one for each step."""
+    """Opens clients of the video API. Each step has its own."""
 
     api_url: str
     web_url: str
@@ -35,7 +35,7 @@ class Clients:
 
     @contextmanager
     def open(self, token: SecretStr | None) -> Iterator[NemoClient]:
-        """Open a client with a token, or with none to ask for one."""
+        """Open a client with a token, or without one to request a token."""
         with open_http() as http:
             yield NemoClient(
                 http,
@@ -49,7 +49,7 @@ class Clients:
 
 @dataclass(slots=True)
 class WorkerStatus:
-    """Whether this process takes new work. Set by the bootsteps, read before every claim."""
+    """Whether this process takes new jobs and pays. Set by the heartbeat, read by the steps."""
 
     draining: bool = False
     lagging: bool = False
@@ -57,18 +57,18 @@ class WorkerStatus:
 
     @property
     def may_pay(self) -> bool:
-        """Whether nothing speaks against paying."""
+        """Whether paid messages may be sent."""
         return not self.reasons_not_to_pay
 
     @property
     def why_not_pay(self) -> str:
-        """What speaks against paying, as a sentence; empty when nothing does."""
+        """The reasons not to pay as a sentence; empty if there are none."""
         return describe(self.reasons_not_to_pay)
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The parts that every stage works with."""
+    """The parts that all stages use."""
 
     settings: Settings
     ledger: Ledger
@@ -81,12 +81,12 @@ class Runtime:
     clients: Clients
     owner: str
     status: WorkerStatus = field(default_factory=WorkerStatus)
-    pictures: MemoryBudget = field(default_factory=lambda: MemoryBudget(MAX_IMAGE_MEMORY))
-    """What all pictures that are decoded at one time may take."""
+    image_memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(MAX_IMAGE_MEMORY))
+    """The memory for all images that are decoded at the same time."""
 
     @classmethod
     def open(cls, settings: Settings) -> "Runtime":
-        """Build all parts. Nothing is sent yet."""
+        """Build all parts, without sending anything."""
         ledger = Ledger(
             connect(settings), settings.redis.namespace, lease_seconds=settings.timing.lease_seconds
         )
@@ -95,7 +95,6 @@ class Runtime:
             platform=detect_platform(Path(__file__).resolve(), settings.api.skill_platform),
             version=settings.api.skill_version,
         )
-
         clients = Clients(
             settings.api.url, settings.api.web_url, identity, settings.egress.private_hosts
         )
@@ -116,5 +115,5 @@ class Runtime:
 
 @lru_cache(maxsize=1)
 def get_runtime() -> Runtime:
-    """The runtime of this process, opened at the first use: after a fork, never before."""
+    """Return the runtime of this process, opened at the first call, which follows a fork."""
     return Runtime.open(get_settings())

@@ -1,29 +1,31 @@
-"""The workers that are alive, and how many slots each has."""
+"""The registry of live workers, and how many slots each has."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from worker.ledger.ledger import Ledger
 
-STREAM_SHARE = 0.8
-"""The share of all slots that jobs between prepare and settle may take: a stream holds its slot
-for minutes, and the rest must be free for polls."""
+STREAM_SHARE: Final = 0.8
+"""Maximum share of all slots for jobs between prepare and settle: a stream holds its slot for
+minutes, and the rest must stay free for polls."""
+FORGET_AFTER_MS: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class LiveWorkers:
-    """A view of all live workers."""
+    """The number of live workers, and of all their slots."""
 
     count: int
     slots: int
 
     @property
     def stream_slots(self) -> int:
-        """The most jobs between prepare and settle; at least one, so that a tiny worker works."""
+        """Maximum number of jobs between prepare and settle; at least 1 if there is a worker."""
         return max(1, int(self.slots * STREAM_SHARE)) if self.slots else 0
 
 
 def register_worker(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
-    """Say that a worker is alive, for so many seconds from now."""
+    """Record that a worker is alive for the next seconds."""
     until = ledger.now_ms() + int(seconds * 1000)
     with ledger.redis.pipeline() as pipe:
         pipe.zadd(ledger.key("workers"), {worker: until})
@@ -32,7 +34,7 @@ def register_worker(ledger: Ledger, worker: str, slots: int, seconds: float) -> 
 
 
 def unregister_worker(ledger: Ledger, worker: str) -> None:
-    """Say that a worker takes no more work."""
+    """Record that a worker takes no more work."""
     with ledger.redis.pipeline() as pipe:
         pipe.zrem(ledger.key("workers"), worker)
         pipe.hdel(ledger.key("concurrency"), worker)
@@ -40,13 +42,10 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
 
 
 def live_workers(ledger: Ledger) -> LiveWorkers:
-    """Who is alive. Those long gone are forgotten."""
-    now = ledger.now_ms()
-    gone = ledger.redis.zrangebyscore(ledger.key("workers"), "-inf", now - 600_000)
-    for worker in gone:
+    """Count the live workers, and delete the entries of those that died long ago."""
+    now, key = ledger.now_ms(), ledger.key("workers")
+    for worker in ledger.redis.zrangebyscore(key, "-inf", now - FORGET_AFTER_MS):
         unregister_worker(ledger, worker)
-    alive = ledger.redis.zrangebyscore(ledger.key("workers"), now, "+inf")
-    if not alive:
-        return LiveWorkers(0, 0)
-    slots = ledger.redis.hmget(ledger.key("concurrency"), alive)
+    alive = ledger.redis.zrangebyscore(key, now, "+inf")
+    slots = ledger.redis.hmget(ledger.key("concurrency"), alive) if alive else []
     return LiveWorkers(len(alive), sum(int(n or 0) for n in slots))

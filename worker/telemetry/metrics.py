@@ -105,7 +105,7 @@ class Metrics(Collector):
         wrong = {finding.check for finding in status.reasons_not_to_pay}
         obstacles = {check: check in wrong for check in CHECKS}
         yield _gauge("worker_leases", "Jobs that this process works on.", len(leases))
-        yield _gauge("worker_streams", "Paid streams that it follows.", leases.streams())
+        yield _gauge("worker_streams", "Paid streams that it follows.", leases.count_streams())
         yield _gauge("worker_may_pay", "Whether it may send paid messages.", status.may_pay)
         yield _gauges("worker_pay_obstacle", "What speaks against paying.", "check", obstacles)
         yield _gauge(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.resources.scratch import scratch_folder, sweep_scratch_folders
-from worker.runtime.bootsteps import DAY_SECONDS
+from worker.runtime.retention import DAY_SECONDS
 
 
 @pytest.fixture

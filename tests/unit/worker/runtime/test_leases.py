@@ -85,16 +85,18 @@ def test_a_loss_is_told_once(ledger: Ledger) -> None:
 
 def test_a_drain_takes_as_long_as_the_longest_step_may(ledger: Ledger) -> None:
     leases = Leases(ledger)
-    assert leases.longest() == 0
+    assert leases.max_remaining_seconds() == 0
     with leases.hold("a", 1, limit=60) as short, leases.hold("b", 1, limit=600) as long:
         long.progress(idle_limit=5)
-        assert 60 < leases.longest() <= 600, "what is heard may make it as long as it can be"
+        assert 60 < leases.max_remaining_seconds() <= 600, (
+            "what is heard may make it as long as it can be"
+        )
         long.lost = True
-        assert 0 < leases.longest() <= 60
+        assert 0 < leases.max_remaining_seconds() <= 60
         short.lost = True
-        assert leases.longest() == 0
+        assert leases.max_remaining_seconds() == 0
     with leases.hold("c", 1, limit=-1):
-        assert leases.longest() == 0
+        assert leases.max_remaining_seconds() == 0
 
 
 def test_progress_never_goes_past_the_hard_deadline(ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ import fsspec
 import pytest
 from structlog.testing import capture_logs
 
-from worker.runtime.retention import sweep
+from worker.runtime.retention import sweep_partial_files
 from worker.storage.errors import NotStoredError, StoreError
 from worker.storage.partial_files import PARTIAL_FOLDER
 from worker.storage.store import Store
@@ -179,7 +179,7 @@ def test_an_empty_store_has_no_partial_files_to_sweep(store: Store) -> None:
 def test_a_store_that_cannot_be_swept_does_not_stop_the_next(blocked: str, url: str) -> None:
     plant_partial(url, "1-old")
     with capture_logs() as logs:
-        sweep(Store(blocked), Store(url))
+        sweep_partial_files(Store(blocked), Store(url))
     assert files_in(url) == []
     assert ["Not a directory" in str(log.get("error")) for log in logs] == [True, False]
 
