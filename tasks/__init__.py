@@ -10,7 +10,7 @@ from tasks.producer.answers import Answer
 from tasks.producer.producer import with_default_producer
 from tasks.producer.submissions import Submission
 from tasks.schema.errors import KeyConflict, NotSayable, RedisUnavailable, UnknownId
-from tasks.schema.payload import Batch, ImageJob, InvalidPayloadError, Result
+from tasks.schema.image_job import Batch, ImageJob, InvalidPayloadError, Result
 
 submit = with_default_producer(submissions.submit)
 submit_batch = with_default_producer(batch_submission.submit_batch)

@@ -7,7 +7,7 @@ from celery import Task, shared_task
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import enqueue
 from tasks.schema.errors import RedisUnavailable
-from tasks.schema.payload import ImageJob
+from tasks.schema.image_job import ImageJob
 from worker.runtime.runtime import get_runtime
 
 

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from tasks.manifests.reader import ManifestError
 from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
-from tasks.schema.payload import InvalidPayloadError
+from tasks.schema.image_job import InvalidPayloadError
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.storage.errors import StoreError
 

@@ -19,7 +19,7 @@ from tasks.producer.producer import Producer
 from tasks.producer.submissions import new_row, raise_for_conflict
 from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.errors import BatchNameTaken, KeyConflict
-from tasks.schema.payload import ImageJob, InvalidPayloadError, webhook_address
+from tasks.schema.image_job import ImageJob, InvalidPayloadError, webhook_address
 from worker.ledger.model.states import Reason
 from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict

@@ -7,7 +7,7 @@ from celery.exceptions import TaskRevokedError
 
 from tasks.producer.producer import Producer
 from tasks.reports.batch_index import write_index_of_ended
-from tasks.schema.records import result_of
+from tasks.schema.result import result_of
 from worker.faultpoints import around
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.model.states import State

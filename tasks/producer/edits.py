@@ -15,7 +15,7 @@ from tasks.producer.session_upload import upload
 from tasks.producer.submissions import Submission, enqueue_record, new_job
 from tasks.producer.text_routing import TextAction, action_of
 from tasks.schema.errors import NotSayable, UnknownId
-from tasks.schema.payload import ImageJob
+from tasks.schema.image_job import ImageJob
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 

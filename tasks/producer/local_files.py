@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from tasks.schema.payload import (
+from tasks.schema.image_job import (
     ImageJob,
     InvalidPayloadError,
     content_suffix,

@@ -7,8 +7,8 @@ from typing import Final
 
 from tasks.producer.producer import Producer
 from tasks.schema.errors import UnknownId
-from tasks.schema.payload import Batch, Result
-from tasks.schema.records import batch_of, result_of
+from tasks.schema.image_job import Batch, Result
+from tasks.schema.result import batch_of, result_of
 from worker.ledger.model.batches import placeholder_batch
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.pages import PAGE_SIZE, pages

@@ -11,7 +11,7 @@ from itertools import count
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import Submission, enqueue_record, new_job, with_key
 from tasks.schema.errors import UnknownId
-from tasks.schema.payload import ImageJob, InvalidPayloadError
+from tasks.schema.image_job import ImageJob, InvalidPayloadError
 from tasks.schema.prompt_template import fill_prompt
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import SINGLE, NewJob

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
 from tasks.schema.errors import KeyConflict
-from tasks.schema.payload import ImageJob, InvalidPayloadError, job_id_for
+from tasks.schema.image_job import ImageJob, InvalidPayloadError, job_id_for
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from tasks.schema.payload import is_media_key, is_url
+from tasks.schema.image_job import is_media_key, is_url
 from tasks.step.context import StepContext
 from worker.egress.sources import download_source
 from worker.media import (

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.producer.submissions import new_job
-from tasks.schema.payload import ImageJob
+from tasks.schema.image_job import ImageJob
 from tests.integration.conftest import House, passing_house
 from tests.support.ledger_access import submit_many
 from tests.support.waiting import wait_until

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.producer.submissions import new_job, with_key
-from tasks.schema.payload import ImageJob
+from tasks.schema.image_job import ImageJob
 from tests.integration.conftest import House
 from tests.support.ledger_access import recent_ids
 from tests.support.waiting import wait_until

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.schema.payload import Result
-from tasks.schema.records import result_of
+from tasks.schema.image_job import Result
+from tasks.schema.result import result_of
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import State
 from worker.storage.store import Store

@@ -24,7 +24,7 @@ from tasks.producer import queries, submissions
 from tasks.producer.local_files import problems_of
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.errors import UnknownId
-from tasks.schema.payload import DEFAULT_PROMPT, Batch, ImageJob, InvalidPayloadError, Result
+from tasks.schema.image_job import DEFAULT_PROMPT, Batch, ImageJob, InvalidPayloadError, Result
 from worker.ledger.model.states import Reason, State
 
 

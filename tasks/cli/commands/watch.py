@@ -29,7 +29,7 @@ from tasks.producer import queries
 from tasks.producer.producer import Producer, default_producer
 from tasks.producer.queries import POLL_SECONDS
 from tasks.schema.errors import RedisUnavailable
-from tasks.schema.payload import Batch, Result
+from tasks.schema.image_job import Batch, Result
 
 OUTAGE_SECONDS: Final = 60.0
 """How long Redis may be away before a watcher gives up. The jobs do not."""

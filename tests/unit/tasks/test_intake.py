@@ -9,7 +9,7 @@ import pytest
 from config.settings import Settings, get_settings
 from tasks import intake
 from tasks.producer import queries
-from tasks.schema.payload import job_id_for
+from tasks.schema.image_job import job_id_for
 from tests.support.ledger_access import recent_ids
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.runtime.runtime import get_runtime

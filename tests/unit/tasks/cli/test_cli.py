@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasks.producer import actions, queries
-from tasks.schema.payload import DEFAULT_PROMPT
+from tasks.schema.image_job import DEFAULT_PROMPT
 from tests.support.ledger_access import recent_ids, row_ids
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand

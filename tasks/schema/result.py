@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tasks.schema.estimates import ahead_of_last, seconds_for, waiting_of
-from tasks.schema.payload import (
+from tasks.schema.image_job import (
     Batch,
     Decision,
     Progress,

@@ -6,7 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
-from tasks.schema.payload import (
+from tasks.schema.image_job import (
     DEFAULT_PROMPT,
     MEDIA_KEY,
     ImageJob,

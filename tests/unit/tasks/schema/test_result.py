@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.producer import queries
-from tasks.schema.payload import Result
-from tasks.schema.records import batch_of, result_of
+from tasks.schema.image_job import Result
+from tasks.schema.result import batch_of, result_of
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.batches import Batch, Pace
 from worker.ledger.model.jobs import Job
