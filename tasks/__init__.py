@@ -9,8 +9,16 @@ from tasks.producer import redo as redo_
 from tasks.producer.answers import Answer
 from tasks.producer.producer import with_default_producer
 from tasks.producer.submissions import Submission
-from tasks.schema.errors import KeyConflict, NotSayable, RedisUnavailable, UnknownId
-from tasks.schema.image_job import Batch, ImageJob, InvalidPayloadError, Result
+from tasks.schema.batch import Batch
+from tasks.schema.errors import (
+    InvalidPayloadError,
+    KeyConflict,
+    NotSayable,
+    RedisUnavailable,
+    UnknownId,
+)
+from tasks.schema.image_job import ImageJob
+from tasks.schema.result import Result
 
 submit = with_default_producer(submissions.submit)
 submit_batch = with_default_producer(batch_submission.submit_batch)

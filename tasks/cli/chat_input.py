@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tasks.producer.text_routing import TextAction, action_of
-from tasks.schema.image_job import is_url
+from tasks.schema.addresses import is_url
 from worker.media.file_types import FILE_TYPES
 
 _WORD: Final = re.compile(r"""'[^']+'|"[^"]+"|(?:\\.|\S)+""")

@@ -9,8 +9,13 @@ from redis.exceptions import RedisError
 from typer.core import TyperGroup
 
 from tasks.manifests.reader import ManifestError
-from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
-from tasks.schema.image_job import InvalidPayloadError
+from tasks.schema.errors import (
+    BatchNameTaken,
+    InvalidPayloadError,
+    KeyConflict,
+    RedisUnavailable,
+    UnknownId,
+)
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.storage.errors import StoreError
 

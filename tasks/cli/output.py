@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from tasks.schema.image_job import Batch, Result
+from tasks.schema.batch import Batch
+from tasks.schema.result import Result
 from worker.ledger.model.states import State
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, and nothing else.")]

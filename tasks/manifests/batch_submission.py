@@ -18,8 +18,9 @@ from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import new_row, raise_for_conflict
 from tasks.reports.batch_index import write_index_of_ended
-from tasks.schema.errors import BatchNameTaken, KeyConflict
-from tasks.schema.image_job import ImageJob, InvalidPayloadError, webhook_address
+from tasks.schema.addresses import webhook_address
+from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
+from tasks.schema.image_job import ImageJob
 from worker.ledger.model.states import Reason
 from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict

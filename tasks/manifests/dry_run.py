@@ -10,7 +10,7 @@ from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer
-from tasks.schema.estimates import ahead_of_last, seconds_for
+from tasks.schema.estimates import estimate_seconds, jobs_ahead
 from worker.file_refusal import FileRefusedError
 from worker.ledger.pages import pages
 from worker.media import measure_contrast
@@ -146,10 +146,10 @@ def _estimate_seconds(
     with producer.redis_errors():
         pace, flows = producer.ledger.pace(), producer.ledger.flows()
     if session is SessionMode.SHARED:
-        return round(seconds_for(new.total(), 0, pace, places=1), 1)
-    ahead = ahead_of_last(new, flows, batch_id)
-    places = pace.max_admitted or producer.configured_concurrency()
-    return round(seconds_for(new.total(), 0, pace, places=places, ahead=ahead), 1)
+        return round(estimate_seconds(new.total(), 0, pace, concurrency=1), 1)
+    ahead = jobs_ahead(new, flows, batch_id)
+    concurrency = pace.max_admitted or producer.configured_concurrency()
+    return round(estimate_seconds(new.total(), 0, pace, concurrency=concurrency, ahead=ahead), 1)
 
 
 def _suggestions(producer: Producer, jobs: int, tally: _Tally) -> Iterator[str]:

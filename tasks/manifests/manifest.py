@@ -20,7 +20,8 @@ from tasks.manifests.reader import (
     read_jsonl,
 )
 from tasks.manifests.rejects import COLUMNS, ROW, CsvRejects, JsonlRejects, Rejects
-from tasks.schema.image_job import ImageJob, InvalidPayloadError
+from tasks.schema.errors import InvalidPayloadError
+from tasks.schema.image_job import ImageJob
 from tasks.schema.prompt_template import PLACEHOLDER, fill_prompt
 
 IMAGE_SUFFIXES: Final = frozenset(

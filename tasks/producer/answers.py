@@ -7,7 +7,7 @@ from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer
 from tasks.producer.queries import get
 from tasks.producer.text_routing import TextAction
-from tasks.schema.image_job import Result
+from tasks.schema.result import Result
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.verdicts import ReleaseVerdict, RetryVerdict

@@ -6,14 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from tasks.schema.image_job import (
-    ImageJob,
-    InvalidPayloadError,
-    content_suffix,
-    is_media_key,
-    is_url,
-    media_key,
-)
+from tasks.schema.addresses import is_url
+from tasks.schema.errors import InvalidPayloadError
+from tasks.schema.image_job import ImageJob
+from tasks.schema.media_keys import content_suffix, is_media_key, media_key
 from worker.file_refusal import FileRefusedError
 from worker.media.file_types import detect_file_type
 from worker.media.prepared_file import sha256_of

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tasks.producer.producer import Producer
+from tasks.schema.batch import Batch, batch_of
 from tasks.schema.errors import UnknownId
-from tasks.schema.image_job import Batch, Result
-from tasks.schema.result import batch_of, result_of
+from tasks.schema.result import Result, result_of
 from worker.ledger.model.batches import placeholder_batch
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.pages import PAGE_SIZE, pages

@@ -10,8 +10,8 @@ from itertools import count
 
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import Submission, enqueue_record, new_job, with_key
-from tasks.schema.errors import UnknownId
-from tasks.schema.image_job import ImageJob, InvalidPayloadError
+from tasks.schema.errors import InvalidPayloadError, UnknownId
+from tasks.schema.image_job import ImageJob
 from tasks.schema.prompt_template import fill_prompt
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import SINGLE, NewJob

@@ -10,8 +10,8 @@ from typing import Any
 
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
-from tasks.schema.errors import KeyConflict
-from tasks.schema.image_job import ImageJob, InvalidPayloadError, job_id_for
+from tasks.schema.errors import InvalidPayloadError, KeyConflict
+from tasks.schema.image_job import ImageJob, job_id_for
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
-from tasks.schema.image_job import Quality, Result
+from tasks.schema.result import Quality, Result
 
 COLUMNS: Final = (
     *("row", "job_id", "state", "reason", "message", "remedy", "image", "prompt", "url", "path"),

@@ -19,7 +19,7 @@ from typing import Any, Final, TextIO
 from urllib.parse import quote, unquote, urlsplit
 
 from tasks.schema.clip_names import image_name
-from tasks.schema.image_job import Result, Video
+from tasks.schema.result import Result, Video
 
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 _JOBS: Final = "<!-- jobs -->\n"

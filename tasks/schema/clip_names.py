@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from config.clip_name_template import PLACEHOLDER
-from tasks.schema.image_job import is_url
+from tasks.schema.addresses import is_url
 from worker.ledger import clip_names as names
 from worker.ledger.model.batches import Batch
 from worker.ledger.model.jobs import Job

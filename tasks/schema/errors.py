@@ -1,21 +1,49 @@
-"""Why the producer's side refuses, in words for people."""
+"""Errors of the Python API. Their texts are for people, and say what to do."""
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+
+class InvalidPayloadError(ValueError):
+    """The payload is invalid. ``problems`` and the text name each wrong field."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+    @classmethod
+    def from_validation(cls, error: ValidationError) -> "InvalidPayloadError":
+        """Convert an error of pydantic. What was sent is not repeated: it may hold a secret."""
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        return cls(
+            [
+                ": ".join(filter(None, [".".join(map(str, detail["loc"])), _message(detail)]))
+                for detail in details
+            ]
+        )
+
+
+def _message(detail: ErrorDetails) -> str:
+    if detail["type"] == "string_unicode":
+        return "is not UTF-8 text"
+    return detail["msg"].removeprefix("Value error, ")
 
 
 class KeyConflict(ValueError):  # noqa: N818 - named for what happened
-    """The key is known with another payload. Nothing was enqueued."""
+    """The key was used with another payload. Nothing was enqueued."""
 
 
 class BatchNameTaken(ValueError):  # noqa: N818 - as above
-    """Another manifest has a batch of this name. Nothing was enqueued."""
+    """The batch of this name belongs to another manifest. Nothing was enqueued."""
 
 
 class UnknownId(LookupError):  # noqa: N818 - as above
-    """There is no job and no batch of that id."""
+    """There is no job or batch with this id."""
 
 
 class RedisUnavailable(ConnectionError):  # noqa: N818 - as above
-    """Redis does not answer. The text says what to do; no address in it holds a password."""
+    """Redis does not answer, or returned an error. The text holds no password."""
 
 
 class NotSayable(ValueError):  # noqa: N818 - as above
-    """The job cannot take this request in its present state. The text says what can be done."""
+    """The job cannot take this request in its present state."""

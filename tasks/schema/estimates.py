@@ -1,4 +1,4 @@
-"""What jobs will take: from the places there are, what clips took lately, and who else waits."""
+"""Estimates of the time that jobs will take."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -7,65 +7,66 @@ from typing import Final
 from worker.ledger.model.batches import Pace
 from worker.ledger.model.states import PRIORITY_WEIGHTS
 
-TYPICAL_PLACE_SECONDS: Final = 180.0
-"""From admission to a settled draft, before any clip was made: generations take 30 to 300 s."""
+TYPICAL_ADMITTED_SECONDS: Final = 180.0
+"""From admission to a settled draft, before the first clip: generations take 30 to 300 s."""
 TYPICAL_CLIP_SECONDS: Final = 240.0
 """From admission to a delivered clip: renders take 30 to 90 s more. Source: the contract."""
 
 
-def seconds_for(queued: int, running: int, pace: Pace, *, places: int, ahead: int = 0) -> float:
-    """Seconds until so many jobs are at an end.
+def estimate_seconds(
+    queued: int, running: int, pace: Pace, *, concurrency: int, ahead: int = 0
+) -> float:
+    """Estimate the seconds until jobs have ended.
 
     Args:
-        queued: Jobs that wait.
-        running: Jobs that were admitted.
-        pace: What clips took lately.
-        places: The jobs that run at once.
-        ahead: Jobs of others that come to their turn meanwhile.
+        queued: Jobs that have not been admitted.
+        running: Jobs that have been admitted.
+        pace: How long recent clips took.
+        concurrency: How many jobs run at once.
+        ahead: Jobs of others that are admitted before the last of these.
     """
-    place = pace.admitted_seconds if pace.clips else TYPICAL_PLACE_SECONDS
+    admitted = pace.admitted_seconds if pace.clips else TYPICAL_ADMITTED_SECONDS
     clip = pace.clip_seconds if pace.clips else TYPICAL_CLIP_SECONDS
     if queued:
-        # A place is free when the job before has settled; the last clip has all its way to go.
-        waves = ceil((queued + ahead + running) / max(1, places))
-        return (waves - 1) * place + clip
-    # Of jobs that began at any time in a span, the last has about so much of it left.
+        # A job is admitted as soon as another has settled. The last one has all steps before it.
+        waves = ceil((queued + ahead + running) / max(1, concurrency))
+        return (waves - 1) * admitted + clip
+    # Of n jobs that were admitted at random times, the last has n / (n + 1) of its time left.
     return clip * running / (running + 1)
 
 
-def ahead_of_last(waiting: Mapping[str, int], flows: Mapping[str, int], mine: str) -> int:
-    """How many jobs of other flows come to their turn before the last of ours of any priority.
+def waiting_by_priority(queued: int, flows: Mapping[str, int], batch_id: str) -> dict[str, int]:
+    """Return how many queued jobs of a batch have each priority.
+
+    Jobs that are in no flow of the batch count as normal ones.
+    """
+    waiting = {
+        priority: flows[f"{batch_id}:{priority}"]
+        for priority in PRIORITY_WEIGHTS
+        if f"{batch_id}:{priority}" in flows
+    }
+    rest = max(0, queued - sum(waiting.values()))
+    return {**waiting, "normal": waiting.get("normal", 0) + rest} if rest else waiting
+
+
+def jobs_ahead(waiting: Mapping[str, int], flows: Mapping[str, int], batch_id: str) -> int:
+    """Return how many jobs of others are admitted before the last one of a batch.
 
     Args:
-        waiting: How many of ours wait, by priority.
-        flows: What waits in each active flow.
-        mine: The batch's id: its own flows are not others.
+        waiting: How many jobs of the batch wait, by priority.
+        flows: How many jobs wait in each active flow.
+        batch_id: The batch, whose own flows do not count.
     """
+    others = []
+    for flow, jobs in flows.items():
+        batch, _, priority = flow.rpartition(":")
+        if batch != batch_id:
+            others.append((jobs, PRIORITY_WEIGHTS.get(priority, 1)))
+
+    def ahead_of(ours: int, weight: int) -> int:
+        return sum(min(jobs, ceil(ours * other / weight)) for jobs, other in others)
+
     return max(
-        (ahead_of(jobs, priority, flows, mine) for priority, jobs in waiting.items()), default=0
-    )
-
-
-def waiting_of(queued: int, flows: Mapping[str, int], mine: str) -> dict[str, int]:
-    """How many jobs of a batch wait, by priority, as its flows have it; else as normal ones."""
-    own = (flow.rpartition(":") for flow in flows)
-    known = {priority: flows[f"{mine}:{priority}"] for batch, _, priority in own if batch == mine}
-    rest = max(0, queued - sum(known.values()))
-    return {**known, "normal": known.get("normal", 0) + rest} if rest else known
-
-
-def ahead_of(jobs: int, priority: str, flows: Mapping[str, int], mine: str) -> int:
-    """How many jobs of other flows come to their turn before the last of ours.
-
-    Args:
-        jobs: How many of ours wait.
-        priority: Theirs, which is their weight.
-        flows: What waits in each active flow.
-        mine: The batch's id: its own flows are not others.
-    """
-    weight = PRIORITY_WEIGHTS[priority]
-    return sum(
-        min(waiting, ceil(jobs * PRIORITY_WEIGHTS.get(flow.rpartition(":")[2], 1) / weight))
-        for flow, waiting in flows.items()
-        if flow.rpartition(":")[0] != mine
+        (ahead_of(ours, PRIORITY_WEIGHTS[priority]) for priority, ours in waiting.items()),
+        default=0,
     )

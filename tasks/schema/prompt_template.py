@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from tasks.schema.image_job import InvalidPayloadError
+from tasks.schema.errors import InvalidPayloadError
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 """A placeholder: the name of a column in braces."""

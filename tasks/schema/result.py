@@ -1,35 +1,25 @@
-"""The public records of jobs and batches, made from what the ledger holds."""
+"""The result record: the public state of a job, made from its record in the ledger."""
 
 import json
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from tasks.schema.estimates import ahead_of_last, seconds_for, waiting_of
-from tasks.schema.image_job import (
-    Batch,
-    Decision,
-    Progress,
-    Quality,
-    QualityFinding,
-    ReasonDetail,
-    Result,
-    Session,
-    Video,
-)
-from worker.ledger.model import batches
-from worker.ledger.model import jobs as records
-from worker.ledger.model.states import State
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt
+
+from tasks.schema.image_job import Priority
+from worker.ledger.model.jobs import Job, placeholder_for
+from worker.ledger.model.states import Reason, State
 from worker.storage.store import Store
 
 STATE_MESSAGES: Final = {
-    State.QUEUED: "Waits for its turn.",
-    State.PREPARING: "Checks and uploads the image.",
+    State.QUEUED: "The job is waiting in the queue.",
+    State.PREPARING: "The image is being checked and uploaded.",
     State.GENERATING: "The clip is being generated.",
-    State.SETTLING: "Reads what came of the generation.",
+    State.SETTLING: "The result of the generation is being read.",
     State.RENDERING: "The clip is being rendered.",
-    State.DELIVERING: "Fetches and checks the clip.",
+    State.DELIVERING: "The clip is being downloaded and checked.",
     State.HELD: "Held.",
     State.SUCCEEDED: "Done.",
     State.FAILED: "Failed.",
@@ -37,11 +27,120 @@ STATE_MESSAGES: Final = {
 }
 
 
-def result_of(job: records.Job, output: Store, *, now: float | None = None) -> Result:
-    """The public record of a job; of one whose facts make no sense, what is left.
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReasonDetail(_Record):
+    """Why a job is held or failed, and what to do about it."""
+
+    code: Reason
+    message: str
+    remedy: str
+
+
+class QualityFinding(_Record):
+    """A flaw that was found in a clip: a code and a sentence."""
+
+    code: str
+    message: str
+
+
+class Quality(_Record):
+    """The flaws that were found in a finished clip; ``ok`` if there are none."""
+
+    ok: bool
+    findings: tuple[QualityFinding, ...]
+
+
+class Video(_Record):
+    """The finished clip, as measured from its file: bytes, pixels and seconds."""
+
+    url: str
+    source_url: str | None
+    path: str | None
+    bytes: NonNegativeInt
+    sha256: str
+    width: NonNegativeInt
+    height: NonNegativeInt
+    seconds: NonNegativeFloat
+    codec: str
+    poster: str | None
+    quality: Quality | None
+
+
+class Session(_Record):
+    """The session at the video API. The claim link opens it in a browser."""
+
+    session_id: str | None
+    task_id: str | None
+    claim_url: str | None
+
+
+class Progress(_Record):
+    """The job's state, a sentence about it, and when the job entered it."""
+
+    stage: State
+    message: str
+    since: datetime
+
+
+class Decision(_Record):
+    """What a person decided about a payment of unknown outcome, who it was, and when."""
+
+    choice: Literal["pay_again", "as_done"]
+    by: str
+    at: datetime
+
+
+class Result(_Record):
+    """The record of one job. Times are UTC, durations are seconds.
+
+    ``row`` is the job's row in the manifest of its batch. ``credits_spent`` is the price of its
+    messages; if ``credits_estimated``, the charge of one of them was not read, and the expected
+    price of a clip is counted for it. ``webhook_error`` says why a webhook was not delivered.
+    """
+
+    job_id: str
+    batch_id: str | None
+    parent_id: str | None
+    row: NonNegativeInt | None
+    state: State
+    reason: ReasonDetail | None
+    image: str
+    prompt: str
+    priority: Priority
+    video: Video | None
+    reply: str | None
+    timeline: str | None
+    session: Session
+    render_id: str | None
+    paid_messages: NonNegativeInt
+    credits_spent: NonNegativeFloat
+    credits_estimated: bool
+    progress: Progress
+    attempts: NonNegativeInt
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds_in: Mapping[State, NonNegativeFloat]
+    decisions: tuple[Decision, ...]
+    changes: tuple[str, ...]
+    data: Mapping[str, Any]
+    webhook_error: str | None = None
+
+    @property
+    def ended_or_held(self) -> bool:
+        """Whether the job makes no progress by itself."""
+        return self.state.is_end or self.state is State.HELD
+
+
+def result_of(job: Job, output: Store, *, now: float | None = None) -> Result:
+    """Return the record of a job; if its facts are damaged, without them.
 
     Args:
-        job: The job as the ledger has it.
+        job: The job in the ledger.
         output: The store of the finished clips, which knows their addresses.
         now: Seconds since the epoch; the present if None.
     """
@@ -55,13 +154,12 @@ def result_of(job: records.Job, output: Store, *, now: float | None = None) -> R
         TypeError,
         ValueError,
     ) as error:
-        # They are JSON that this service wrote, and nobody checks again before it is shown.
-        return _result(
-            records.placeholder_for(job, f"{type(error).__name__}: {error}"), output, now
-        )
+        # The facts are JSON that was not checked when it was read from the ledger.
+        placeholder = placeholder_for(job, f"{type(error).__name__}: {error}")
+        return _result(placeholder, output, now)
 
 
-def _result(job: records.Job, output: Store, now: float | None) -> Result:
+def _result(job: Job, output: Store, now: float | None) -> Result:
     payload = job.payload
     return Result(
         job_id=job.id,
@@ -69,7 +167,7 @@ def _result(job: records.Job, output: Store, now: float | None) -> Result:
         parent_id=job.parent_id,
         row=job.number("row") or None,
         state=job.state,
-        reason=_why(job),
+        reason=_reason(job),
         image=str(payload["image"]),
         prompt=str(payload.get("prompt", "")),
         priority=payload.get("priority", "normal"),
@@ -85,12 +183,14 @@ def _result(job: records.Job, output: Store, now: float | None) -> Result:
         paid_messages=job.paid_messages,
         credits_spent=sum(turn.cost for turn in job.turns),
         credits_estimated=any(not turn.charged for turn in job.turns),
-        progress=Progress(stage=job.state, message=_progress(job), since=_moment(job.entered_at)),
+        progress=Progress(
+            stage=job.state, message=_progress_message(job), since=_utc(job.entered_at)
+        ),
         attempts=job.attempts,
         cancel_requested=job.cancel_requested,
-        created_at=_moment(job.created_at),
-        started_at=_moment(job.started_at) if job.started_at else None,
-        finished_at=_moment(job.finished_at) if job.finished_at else None,
+        created_at=_utc(job.created_at),
+        started_at=_utc(job.started_at) if job.started_at else None,
+        finished_at=_utc(job.finished_at) if job.finished_at else None,
         seconds_in=_seconds_in(job, time.time() if now is None else now),
         decisions=tuple(_decisions(job)),
         changes=tuple(json.loads(job.fact("changes") or "[]")),
@@ -99,66 +199,13 @@ def _result(job: records.Job, output: Store, now: float | None) -> Result:
     )
 
 
-def batch_of(
-    batch: batches.Batch, *, clip_cost: float, pace: batches.Pace, flows: Mapping[str, int]
-) -> Batch:
-    """The public record of a batch, from its counters alone, however large it is.
-
-    The ledger keeps one sum of what the batch's messages cost at the estimate. What of it is
-    still reserved is itself estimated: the jobs that generate or settle, at the price of a clip.
-
-    Args:
-        batch: The batch as the ledger has it.
-        clip_cost: The estimated price of a clip, in credits.
-        pace: What clips took lately.
-        flows: What waits in each active flow, ours and others'.
-    """
-    counts = {state: batch.counts.get(state, 0) for state in State}
-    under_way = counts[State.GENERATING] + counts[State.SETTLING]
-    reserved = min(batch.committed, under_way * clip_cost)
-    return Batch(
-        batch_id=batch.id,
-        name=batch.name,
-        sealed=batch.sealed,
-        paused=batch.paused,
-        blocked_by=batch.blocked_by,
-        total=batch.total,
-        open=batch.open,
-        queued=counts[State.QUEUED],
-        running=batch.running,
-        held=counts[State.HELD],
-        succeeded=counts[State.SUCCEEDED],
-        failed=counts[State.FAILED],
-        cancelled=counts[State.CANCELLED],
-        held_by=dict(batch.held_by),
-        credits_spent=batch.committed - reserved,
-        credits_reserved=reserved,
-        eta_seconds=_eta(batch, pace, flows),
-        webhook_error=batch.webhook_error,
-    )
-
-
-def _eta(batch: batches.Batch, pace: batches.Pace, flows: Mapping[str, int]) -> float | None:
-    """Until all that is open is at an end; None while it is paused, or no worker is there."""
-    if not batch.open:
-        return 0.0
-    if batch.paused or not pace.max_admitted:
-        return None
-    queued = batch.counts.get(State.QUEUED, 0)
-    if batch.shared:
-        return round(seconds_for(queued, batch.running, pace, places=1), 1)
-    ahead = ahead_of_last(waiting_of(queued, flows, batch.id), flows, batch.id)
-    seconds = seconds_for(queued, batch.running, pace, places=pace.max_admitted, ahead=ahead)
-    return round(seconds, 1)
-
-
-def _why(job: records.Job) -> ReasonDetail | None:
+def _reason(job: Job) -> ReasonDetail | None:
     if job.reason is None:
         return None
     return ReasonDetail(code=job.reason, message=job.message, remedy=job.remedy)
 
 
-def _video(job: records.Job, output: Store) -> Video | None:
+def _video(job: Job, output: Store) -> Video | None:
     text = job.fact("clip")
     if text is None:
         return None
@@ -180,23 +227,22 @@ def _video(job: records.Job, output: Store) -> Video | None:
 
 
 def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
-    """What the look found; None for a clip that was delivered before there was one."""
+    """Return the findings of the quality check. None for a clip from before that existed."""
     if findings is None:
         return None
     return Quality(ok=not findings, findings=tuple(QualityFinding(**found) for found in findings))
 
 
-def _decisions(job: records.Job) -> Iterator[Decision]:
-    """What people decided about it, in order."""
+def _decisions(job: Job) -> Iterator[Decision]:
     for made in json.loads(job.fact("decisions") or "[]"):
-        yield Decision(choice=made["choice"], by=made["by"], at=_moment(made["at"]))
+        yield Decision(choice=made["choice"], by=made["by"], at=_utc(made["at"]))
 
 
-def _progress(job: records.Job) -> str:
-    """What the stage itself says, if it has said something; else what its name says."""
+def _progress_message(job: Job) -> str:
+    """Return what the running stage has reported, else a sentence about the state."""
     if job.state.is_running:
         if job.number("tries") and job.fact("trouble"):
-            return f"Tries again: {job.fact('trouble')}"
+            return f"Retrying: {job.fact('trouble')}"
         if job.number("progress_at") >= job.entered_at and job.fact("progress"):
             return str(job.fact("progress"))
     if job.state is State.CANCELLED or job.reason is None:
@@ -204,13 +250,13 @@ def _progress(job: records.Job) -> str:
     return job.message or STATE_MESSAGES[job.state]
 
 
-def _seconds_in(job: records.Job, now: float) -> dict[State, float]:
+def _seconds_in(job: Job, now: float) -> dict[State, float]:
     spent = job.milliseconds_in
     if not job.state.is_end:
-        here = max(0, int(now * 1000) - job.entered_at)
-        spent[job.state] = spent.get(job.state, 0) + here
+        present = max(0, int(now * 1000) - job.entered_at)
+        spent[job.state] = spent.get(job.state, 0) + present
     return {state: milliseconds / 1000 for state, milliseconds in spent.items()}
 
 
-def _moment(milliseconds: int) -> datetime:
+def _utc(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from tasks.schema.image_job import is_media_key, is_url
+from tasks.schema.addresses import is_url
+from tasks.schema.media_keys import is_media_key
 from tasks.step.context import StepContext
 from worker.egress.sources import download_source
 from worker.media import (

@@ -3,8 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.schema.image_job import Result
-from tasks.schema.result import result_of
+from tasks.schema.result import Result, result_of
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import State
 from worker.storage.store import Store

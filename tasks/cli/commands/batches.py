@@ -23,7 +23,8 @@ from tasks.producer.producer import Producer, default_producer
 from tasks.reports.batch_index import write_batch_index
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
-from tasks.schema.image_job import Batch, webhook_address
+from tasks.schema.addresses import webhook_address
+from tasks.schema.batch import Batch
 from worker.storage.errors import StoreError
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")

@@ -19,8 +19,9 @@ from tasks.producer.answers import Answer, answer_credits
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import Producer, default_producer
 from tasks.producer.text_routing import TextAction
-from tasks.schema.errors import NotSayable, UnknownId
-from tasks.schema.image_job import DEFAULT_PROMPT, InvalidPayloadError, Result
+from tasks.schema.errors import InvalidPayloadError, NotSayable, UnknownId
+from tasks.schema.image_job import DEFAULT_PROMPT
+from tasks.schema.result import Result
 from worker.ledger.model.states import Reason, State
 from worker.runtime.worker_registry import live_workers
 

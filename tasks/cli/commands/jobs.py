@@ -23,8 +23,10 @@ from tasks.cli.output import (
 from tasks.producer import queries, submissions
 from tasks.producer.local_files import problems_of
 from tasks.producer.producer import Producer, default_producer
-from tasks.schema.errors import UnknownId
-from tasks.schema.image_job import DEFAULT_PROMPT, Batch, ImageJob, InvalidPayloadError, Result
+from tasks.schema.batch import Batch
+from tasks.schema.errors import InvalidPayloadError, UnknownId
+from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
+from tasks.schema.result import Result
 from worker.ledger.model.states import Reason, State
 
 

@@ -11,7 +11,9 @@ from tasks.cli.error_handling import ExitCode
 from tasks.cli.output import Json, console, emit, note, table
 from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer, default_producer
-from tasks.schema.image_job import Batch, ImageJob, Result
+from tasks.schema.batch import Batch
+from tasks.schema.image_job import ImageJob
+from tasks.schema.result import Result
 from worker.accounts.credit_shortfall import credit_shortfall
 from worker.ledger.model.accounts import Account
 from worker.runtime.retention import PruneResult, count_expired, cutoff_ms

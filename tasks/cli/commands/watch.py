@@ -28,8 +28,9 @@ from tasks.cli.output import (
 from tasks.producer import queries
 from tasks.producer.producer import Producer, default_producer
 from tasks.producer.queries import POLL_SECONDS
+from tasks.schema.batch import Batch
 from tasks.schema.errors import RedisUnavailable
-from tasks.schema.image_job import Batch, Result
+from tasks.schema.result import Result
 
 OUTAGE_SECONDS: Final = 60.0
 """How long Redis may be away before a watcher gives up. The jobs do not."""

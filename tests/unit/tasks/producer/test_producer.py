@@ -16,8 +16,15 @@ from tasks.producer import actions, queries, submissions
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import new_job, with_key
-from tasks.schema.errors import BatchNameTaken, KeyConflict, RedisUnavailable, UnknownId
-from tasks.schema.image_job import ImageJob, InvalidPayloadError, job_id_for, media_key
+from tasks.schema.errors import (
+    BatchNameTaken,
+    InvalidPayloadError,
+    KeyConflict,
+    RedisUnavailable,
+    UnknownId,
+)
+from tasks.schema.image_job import ImageJob, job_id_for
+from tasks.schema.media_keys import media_key
 from tasks.step.remedy_messages import remedy_message
 from tests.support.ledger_access import recent_ids, row_ids, submit_many
 from tests.support.waiting import free_port

@@ -4,7 +4,7 @@ import csv
 import io
 
 from tasks.reports.export import COLUMNS, write_csv
-from tasks.schema.image_job import Result
+from tasks.schema.result import Result
 from tests.support.results import result, video
 
 

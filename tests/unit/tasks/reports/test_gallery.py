@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasks.reports.gallery import write_page
-from tasks.schema.image_job import Result
+from tasks.schema.result import Result
 from tests.support.results import result, video
 
 ATTACK = """</title></p>"'><script>alert(1)</script><img src=x onerror=alert(1)>$title&amp;<!--"""

@@ -6,15 +6,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
-from tasks.schema.image_job import (
-    DEFAULT_PROMPT,
-    MEDIA_KEY,
-    ImageJob,
-    InvalidPayloadError,
-    job_id_for,
-    media_key,
-    webhook_address,
-)
+from tasks.schema.addresses import webhook_address
+from tasks.schema.errors import InvalidPayloadError
+from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob, job_id_for
+from tasks.schema.media_keys import MEDIA_KEY, media_key
 
 URL = "https://example.org/a.jpg"
 KEY = f"ab/{'ab' * 32}.jpg"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.producer import queries
-from tasks.schema.image_job import Result
-from tasks.schema.result import batch_of, result_of
+from tasks.schema.batch import batch_of
+from tasks.schema.result import Result, result_of
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.batches import Batch, Pace
 from worker.ledger.model.jobs import Job
@@ -100,7 +100,7 @@ def test_trouble_shows_while_a_step_is_tried_again(harness: ProducerHarness) -> 
     job_id = harness.submit()
     facts = {"tries": "2", "trouble": "no connection"}
     harness.end(job_id, State.PREPARING, delay=60, facts=facts)
-    assert queries.get(harness.producer, job_id).progress.message == "Tries again: no connection"
+    assert queries.get(harness.producer, job_id).progress.message == "Retrying: no connection"
 
 
 def test_a_message_on_its_way_costs_the_estimate(harness: ProducerHarness) -> None:

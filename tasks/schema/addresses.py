@@ -1,0 +1,57 @@
+"""Web addresses in payloads: of images, and of webhooks."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from tasks.schema.errors import InvalidPayloadError
+
+_MALFORMED: Final = "must be an address such as https://example.org/…"
+_MAX_PORT: Final = 2**16
+
+
+def is_url(name: str) -> bool:
+    """Return whether a name is a web address, and not a path."""
+    return name.lower().startswith(("https://", "http://"))
+
+
+def check_url(text: str) -> str:
+    """Return a web address as it is.
+
+    Raises:
+        ValueError: It has another scheme, or no host.
+    """
+    if not is_url(text) or not urlsplit(text).hostname:
+        raise ValueError(_MALFORMED)
+    return text
+
+
+def check_webhook_url(text: str) -> str:
+    """Return an address that webhooks can be sent to, as it is.
+
+    Raises:
+        ValueError: The HTTP client cannot send to it, or it holds a password.
+    """
+    try:
+        url = httpx.URL(check_url(text))
+        valid = url.scheme in {"http", "https"} and bool(url.host) and (url.port or 1) < _MAX_PORT
+    except (httpx.InvalidURL, ValueError):
+        valid = False
+    if not valid or not text.isprintable() or " " in text:
+        raise ValueError(_MALFORMED)
+    if url.userinfo:
+        raise ValueError("must not hold a name or a password: messages are signed instead")
+    return text
+
+
+def webhook_address(text: str) -> str:
+    """Return the address of a webhook that was given outside a payload.
+
+    Raises:
+        InvalidPayloadError: It is invalid.
+    """
+    try:
+        return check_webhook_url(text)
+    except ValueError as error:
+        raise InvalidPayloadError([f"webhook: {error}"]) from None
