@@ -1,41 +1,69 @@
 """The command line: ``reelqueue``. Exit codes and JSON records are part of the public surface."""
 
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Annotated, Final
+
 import typer
 
-from tasks.cli.commands import batches, jobs
-from tasks.cli.commands import chat as chatting
-from tasks.cli.commands import decisions as steering
-from tasks.cli.commands import operations as operating
-from tasks.cli.commands import say as saying
-from tasks.cli.commands import starters as starting
-from tasks.cli.commands import watch as watching
+from tasks.cli.commands import batches, chat, decisions, jobs, operations, say, starters, watch
 from tasks.cli.error_handling import ErrorHandlingGroup
 
 app = typer.Typer(
     cls=ErrorHandlingGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Turn still images into short MP4 clips, one or a hundred thousand at a time.",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command()(jobs.submit)
-app.add_typer(batches.app, name="batch")
-app.command("list")(jobs.list_)
-app.command()(jobs.status)
-app.command()(watching.watch)
-app.command()(batches.results)
-app.command()(saying.say)
-app.command()(chatting.chat)
-app.command()(steering.retry)
-app.command()(steering.release)
-app.command()(steering.cancel)
-app.command()(steering.redo)
-app.command("credits")(operating.credits_)
-app.command()(operating.doctor)
-app.command()(operating.prune)
-app.command()(operating.schema)
-for starter in (starting.worker, starting.sandbox, starting.flower):
-    app.command(context_settings=starting.PASS_EVERYTHING)(starter)
-app.command(context_settings=starting.PASS_THE_REST)(starting.valkey)
+_COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
+    "Submit": {"submit": jobs.submit, "say": say.say, "chat": chat.chat},
+    "Follow": {
+        "status": jobs.status,
+        "watch": watch.watch,
+        "list": jobs.list_,
+        "results": batches.results,
+    },
+    "Decide": {
+        "release": decisions.release,
+        "retry": decisions.retry,
+        "redo": decisions.redo,
+        "cancel": decisions.cancel,
+    },
+    "Operate": {
+        "credits": operations.credits_,
+        "doctor": operations.doctor,
+        "prune": operations.prune,
+        "schema": operations.schema,
+    },
+}
+"""The commands by what people do, in the order of the help."""
+
+for _panel, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_panel)(_command)
+app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(starters.worker)
+app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(starters.flower)
+app.command(context_settings=starters.FORWARD_ALL, rich_help_panel="Start")(starters.sandbox)
+app.command(context_settings=starters.FORWARD_UNKNOWN, rich_help_panel="Start")(starters.valkey)
+app.add_typer(batches.app, name="batch", rich_help_panel="Submit")
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"reelqueue {metadata.version('reelqueue')}")
+        raise typer.Exit
+
+
+@app.callback()
+def reelqueue(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Turn still images into short MP4 clips, one or a hundred thousand at a time."""

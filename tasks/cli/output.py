@@ -13,7 +13,9 @@ from tasks.schema.batch import Batch
 from tasks.schema.result import Result
 from worker.ledger.model.states import State
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, and nothing else.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per line, and nothing else.")
+]
 
 UUID_WIDTH: Final = 36
 

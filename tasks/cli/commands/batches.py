@@ -25,14 +25,15 @@ from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
 from tasks.schema.addresses import webhook_address
 from tasks.schema.batch import Batch
+from tasks.schema.image_job import DEFAULT_PROMPT
 from worker.storage.errors import StoreError
 
-app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches.")
+app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches of images.")
 
 MAX_SHOWN: Final = 100
 """Rejected rows that a person is told of, one by one."""
 
-BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch.")]
+BatchId = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch.")]
 
 
 def nonempty_path(text: str | Path) -> Path:
@@ -51,36 +52,85 @@ def submit(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.csv|FILE.jsonl|FOLDER", help="The manifest.", parser=nonempty_path
+            metavar="FILE.csv|FILE.jsonl|FOLDER",
+            help="The manifest: a table with one image per row, or a folder of images.",
+            parser=nonempty_path,
         ),
     ],
     *,
     prompt: Annotated[
-        str | None, typer.Option(help="For rows without one; {column} is filled in.")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Prompt for rows without one. {column} stands for the row's value in a column.",
+            show_default=DEFAULT_PROMPT,
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the batch.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the batch. The same rows under the same name are paid once.",
+            show_default="name of the file or folder",
+        ),
+    ] = None,
     max_credits: Annotated[
-        float | None, typer.Option(min=0, help="The most that the batch may spend, in all.")
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="CREDITS",
+            help="The most that the batch may spend in total. What exceeds it is held.",
+            show_default="no limit",
+        ),
     ] = None,
     pilot: Annotated[
-        int | None, typer.Option(min=1, help="Run so many, then pause the batch.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Run N jobs, then pause the batch.",
+            show_default="run all jobs",
+        ),
     ] = None,
     rejects: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where rejected rows go; else beside the manifest."),
+        typer.Option(
+            metavar="FILE",
+            help="File for rejected rows and the reasons.",
+            show_default="beside the manifest",
+        ),
     ] = None,
     session: Annotated[
-        SessionMode, typer.Option(help="A project for each row, or one for all, in turn.")
+        SessionMode,
+        typer.Option(
+            metavar="MODE",
+            help="own: a session with the video API for each row. shared: one for all rows, which "
+            "then run one after another.",
+        ),
     ] = SessionMode.OWN,
     webhook: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Who is told of the end, of the batch and of each row."),
+        typer.Option(
+            metavar="URL",
+            help="Address that is sent a signed message when the batch or one of its jobs ends.",
+            show_default="no webhook",
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check every row and estimate the cost; submit nothing."),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait until all jobs end or are held; print the batch."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Enqueue a manifest as one batch. The same one under the same name is paid once."""
+    """Submit the rows of a manifest as one batch.
+
+    Rejected rows do not stop the others. Submitting the same manifest under the same name again
+    adds only the rows that are new.
+    """
     producer, manifest = default_producer(), open_manifest(source, prompt)
     if webhook is not None:
         submissions.check_webhook(producer, webhook_address(webhook))
@@ -188,14 +238,14 @@ def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> N
 
 @app.command()
 def pause(batch_id: BatchId, as_json: Json = False) -> None:
-    """Let no further job of a batch start."""
+    """Pause a batch: jobs that run go on, no further job starts."""
     actions.pause(default_producer(), batch_id)
     _show_batch(batch_id, as_json=as_json)
 
 
 @app.command()
 def resume(batch_id: BatchId, as_json: Json = False) -> None:
-    """Let the jobs of a paused batch start again."""
+    """Resume a paused batch."""
     actions.resume(default_producer(), batch_id)
     _show_batch(batch_id, as_json=as_json)
 
@@ -217,13 +267,26 @@ class Format(StrEnum):
 
 
 def results(
-    batch_id: Annotated[str, typer.Argument(metavar="BATCH", help="The batch.")],
-    form: Annotated[Format, typer.Option("--format", help="One of them.")] = Format.JSONL,
+    batch_id: Annotated[str, typer.Argument(metavar="BATCH", help="Id of the batch.")],
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="jsonl: one record per line. csv: a table. html: a page that shows the clips.",
+        ),
+    ] = Format.JSONL,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")
+        Path | None,
+        typer.Option(
+            *("--output", "-o"),
+            metavar="FILE",
+            help="File to write.",
+            show_default="standard output",
+        ),
     ] = None,
 ) -> None:
-    """Write the records of a batch's jobs, in the order of its rows."""
+    """Write the results of a batch, in the order of its rows."""
     producer = default_producer()
     batch = queries.get_batch(producer, batch_id)
     with _open_output(output) as sink:

@@ -38,13 +38,15 @@ _SHOWN_FIELDS: Final = frozenset({"reason", "remedy", "clip", "film", "marked", 
 
 def chat(
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGE…", help="Paths or https addresses.")
+        list[str] | None,
+        typer.Argument(metavar="IMAGE…", help="Image files, or addresses such as https://…."),
     ] = None,
 ) -> None:
-    """Make a clip of a picture and talk about it: a line is an edit, or a question that is free.
+    """Make a clip and edit it in a conversation, one line at a time.
 
-    An edit is paid for, and what it costs is said before. Exports, credits, the status and uploads
-    are free. `exit` or Ctrl-D ends; Ctrl-C stops waiting, and the job goes on.
+    Each edit is paid for, and its price is shown first. Asking for an export, for credits or for
+    the status and uploading a file are free. "exit" or Ctrl-D ends the conversation; Ctrl-C stops
+    waiting for a job, which goes on.
     """
     checked_jobs(images or [], {})
     producer = default_producer()

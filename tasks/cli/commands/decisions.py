@@ -12,9 +12,11 @@ from tasks.producer import actions, queries
 from tasks.producer.actions import Change
 from tasks.producer.producer import Producer, default_producer
 from tasks.producer.redo import redo as remake
-from worker.ledger.model.states import Reason, State
+from worker.ledger.model.states import HOLD_REASONS, Reason, State
 
-AnyId = Annotated[str, typer.Argument(metavar="ID", help="A job or a batch.")]
+_HOLD_REASONS: Final = [reason for reason in Reason if reason in HOLD_REASONS]
+
+AnyId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job or a batch.")]
 
 CHOICE_NEEDED: Final = (
     "It may have been paid for already, so choose: `--as-done` takes the project's present draft, "
@@ -32,7 +34,10 @@ SKIP_REASONS: Final = {
 
 
 def retry(any_id: AnyId, as_json: Json = False) -> None:
-    """Let a failed job, or the failed ones of a batch, go on; nothing is paid twice."""
+    """Try a failed job, or the failed jobs of a batch, again.
+
+    A job that has been paid for goes on where it failed and is not paid again.
+    """
     producer = default_producer()
     change = actions.retry(producer, any_id)
     _tell(change, as_json=as_json)
@@ -47,18 +52,35 @@ def _fail_if_held(producer: Producer, job_id: str) -> None:
 
 
 def redo(
-    ids: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs at an end, or held.")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="JOB…", help="Ids of jobs that have ended or are held.")
+    ],
     *,
     prompt: Annotated[
-        str | None, typer.Option(help="What is asked for this time; {column} is filled in.")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="New prompt. {column} stands for the job's value in a column of its manifest.",
+            show_default="the job's prompt",
+        ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key; for one job.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the new clips.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Idempotency key: the same key is the same new job. For one job.",
+            show_default="the same redo before it ends is the same new job",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait until the new jobs end or are held; print the results."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make clips anew, as new, newly paid jobs.
+    """Make clips of the same images again, as new jobs that are paid for.
 
-    The same asked for again before it is done is the same job; --key makes it another.
+    Repeating a redo before it ends returns the same new job; use --key for another one.
     """
     if key is not None and len(ids) > 1:
         raise CommandError("--key names one job: give one job with it.")
@@ -79,28 +101,46 @@ def redo(
 
 
 def cancel(any_id: AnyId, as_json: Json = False) -> None:
-    """End a job or a batch; what is paid goes on to its clip."""
+    """Cancel a job, or the open jobs of a batch.
+
+    A job that has been paid for goes on and delivers its clip.
+    """
     _tell(actions.cancel(default_producer(), any_id), as_json=as_json)
 
 
 def release(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID…", help="Held jobs, or batches.")
+        list[str] | None,
+        typer.Argument(metavar="ID…", help="Ids of held jobs, or of batches with held jobs."),
     ] = None,
     *,
-    reason: Annotated[Reason | None, typer.Option(help="All that are held for it.")] = None,
+    reason: Annotated[
+        Reason | None,
+        typer.Option(
+            metavar="REASON",
+            help=f"Instead of ids: all jobs held for this reason: {', '.join(_HOLD_REASONS)}.",
+            show_default="the ids given",
+        ),
+    ] = None,
     pay_again: Annotated[
-        bool, typer.Option("--pay-again", help="Unknown outcome: pay for a new generation.")
+        bool,
+        typer.Option("--pay-again", help="Of jobs held as outcome_unknown: pay for a new clip."),
     ] = False,
     as_done: Annotated[
-        bool, typer.Option("--as-done", help="Unknown outcome: take the present draft.")
+        bool,
+        typer.Option(
+            "--as-done", help="Of jobs held as outcome_unknown: take the session's draft as it is."
+        ),
     ] = False,
     set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="All that could not be read, and can be now.")
+        bool,
+        typer.Option(
+            "--set-aside", help="Instead of ids: read all records again that could not be read."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let held jobs go on, at the first thing that is missing."""
+    """Resume held jobs at their first unfinished step."""
     if [bool(ids), bool(reason), set_aside].count(True) != 1:
         raise CommandError("Name jobs or batches, or give --reason or --set-aside: one of them.")
     if pay_again and as_done:

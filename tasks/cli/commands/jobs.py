@@ -32,29 +32,71 @@ from worker.ledger.model.states import Reason, State
 
 def submit(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE…", help="Paths or https addresses.")
+        list[str],
+        typer.Argument(metavar="IMAGE…", help="Image files, or addresses such as https://…."),
     ],
     *,
-    prompt: Annotated[str, typer.Option(help="What is asked for.")] = DEFAULT_PROMPT,
-    aspect: Annotated[str | None, typer.Option(help="16:9, 9:16 or 1:1.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length of the clip, 1 to 60.")] = None,
-    language: Annotated[str, typer.Option(help="Language of the session.")] = "en",
-    priority: Annotated[str, typer.Option(help="high, normal or low.")] = "normal",
+    prompt: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the clip should show.")
+    ] = DEFAULT_PROMPT,
+    aspect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATIO",
+            help="Aspect ratio of the clip: 16:9, 9:16 or 1:1.",
+            show_default="chosen by the video API",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Length of the clip, 1 to 60 seconds.",
+            show_default="as in the prompt",
+        ),
+    ] = None,
+    language: Annotated[
+        str, typer.Option(metavar="CODE", help="Language of the session with the video API.")
+    ] = "en",
+    priority: Annotated[
+        str, typer.Option(metavar="PRIORITY", help="Priority in the queue: high, normal or low.")
+    ] = "normal",
     attach: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Music, logo or clip to use; repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="File to use in the clip: music, a logo or another clip. Repeatable.",
+            show_default="no files",
+        ),
     ] = None,
     pass_url: Annotated[
-        bool, typer.Option("--pass-url", help="Let the video API fetch the address itself.")
+        bool,
+        typer.Option(
+            "--pass-url", help="Let the video API download the image from its address itself."
+        ),
     ] = False,
     webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="Who is told of the end.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Address that is sent a signed message when a job ends or is held.",
+            show_default="no webhook",
+        ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key; for one image.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the clips.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Idempotency key: the same key is the same job, paid once. For one image.",
+            show_default="each submission is a new job",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the jobs end or are held; print the results.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Enqueue images, one job each."""
+    """Submit images, one job each."""
     if key is not None and len(images) > 1:
         raise CommandError("--key names one job: give one image with it.")
     options: dict[str, Any] = {
@@ -100,10 +142,10 @@ def checked_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[Imag
 
 
 def status(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs or batches.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs or batches.")],
     as_json: Json = False,
 ) -> None:
-    """Tell how jobs or batches stand, in the order asked."""
+    """Print the records of jobs or batches, in the order given."""
     producer = default_producer()
     unknown = False
     for any_id in ids:
@@ -135,14 +177,36 @@ def read_record(producer: Producer, any_id: str) -> Result | Batch:
 
 def list_(
     *,
-    batches: Annotated[bool, typer.Option("--batches", help="Batches instead of jobs.")] = False,
-    batch: Annotated[str | None, typer.Option(metavar="ID", help="Jobs of this batch.")] = None,
-    state: Annotated[list[State] | None, typer.Option(help="In this state; repeatable.")] = None,
-    reason: Annotated[Reason | None, typer.Option(help="Held or failed for this reason.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    batches: Annotated[
+        bool, typer.Option("--batches", help="List batches instead of jobs.")
+    ] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Only jobs of this batch.", show_default="all jobs"),
+    ] = None,
+    state: Annotated[
+        list[State] | None,
+        typer.Option(
+            metavar="STATE",
+            help=f"Only jobs in this state: {', '.join(State)}. Repeatable.",
+            show_default="all states",
+        ),
+    ] = None,
+    reason: Annotated[
+        Reason | None,
+        typer.Option(
+            metavar="REASON",
+            help=f"Only jobs held or failed for this reason: {', '.join(Reason)}.",
+            show_default="all reasons",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Print at most this many.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """List jobs, or batches, newest first; the jobs of a batch in the order of its rows."""
+    """List jobs or batches, newest first.
+
+    The jobs of one batch are listed in the order of its rows.
+    """
     producer = default_producer()
     if batches:
         _list_batches(producer, limit, as_json=as_json)

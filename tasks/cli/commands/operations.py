@@ -22,11 +22,12 @@ from worker.runtime.retention import prune as forget
 
 def credits_(
     cached: Annotated[
-        bool, typer.Option("--cached", help="As last read; ask the API nothing.")
+        bool,
+        typer.Option("--cached", help="Print the balances last read, without asking the API."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell the balance of each account, and what of it is reserved."""
+    """Print the balance of each account, and the credits reserved for running jobs."""
     producer = default_producer()
     producer.ping()
     stale = [] if cached else refresh_balances(producer)
@@ -71,7 +72,7 @@ def _figure(value: object) -> str:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check every part, and say what to do where one is wrong."""
+    """Check every part of the service, and print what to do where a check fails."""
     from tasks.cli.doctor_checks import run_checks  # noqa: PLC0415 - as above
 
     wrong = False
@@ -99,19 +100,26 @@ def doctor(as_json: Json = False) -> None:
 def prune(
     days: Annotated[
         float | None,
-        typer.Option(min=0, help="At an end for so long; REELQUEUE_RESULT_DAYS if not given."),
+        typer.Option(
+            min=0,
+            metavar="DAYS",
+            help="Delete what ended more than this many days ago.",
+            show_default="REELQUEUE_RESULT_DAYS, or 30",
+        ),
     ] = None,
     *,
     clips: Annotated[
-        bool, typer.Option("--clips", help="Delete their clips from the output store too.")
+        bool, typer.Option("--clips", help="Also delete their clips from the output store.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print how many jobs would be deleted; delete none.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Forget jobs that are at an end for long, and batches of which none is left.
+    """Delete the records of jobs that ended long ago, and of batches that have no jobs left.
 
-    Their keys stay known, so that a late repeat pays nothing. The workers do the same by
-    themselves, and never touch a clip.
+    Their keys stay known, so that a late repetition is not paid again. The workers delete old
+    records by themselves, but never a clip.
     """
     producer = default_producer()
     producer.ping()
@@ -136,7 +144,7 @@ def prune(
 
 
 def schema() -> None:
-    """Print the JSON Schema of payload, result and batch."""
+    """Print the JSON Schemas of payload, result and batch."""
     emit(
         {
             "payload": ImageJob.model_json_schema(),

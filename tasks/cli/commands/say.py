@@ -14,20 +14,39 @@ from tasks.schema.errors import NotSayable
 
 
 def say(
-    job_id: Annotated[str, typer.Argument(metavar="JOB", help="The job that it is about.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is wanted.")] = "",
+    job_id: Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")],
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT", help="What to do, in English or Chinese.", show_default=False
+        ),
+    ] = "",
     *,
     attach: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Music, logo or picture for its project; repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="File to upload to the job's session: music, a logo or an image. Repeatable.",
+            show_default="no files",
+        ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key of an edit.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the new clip.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Idempotency key of an edit: the same key is the same edit, paid once.",
+            show_default="each edit is a new job",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the edit ends or is held; print its result.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Edit a job's clip further, or ask for its export, its state, credits or an upload.
+    """Edit a job's clip, or ask for its export, its status, credits or an upload.
 
-    An edit is a new job in the same project, and is paid for. All else is free.
+    An edit is a new job in the same session with the video API, and is paid for. Export, status,
+    credits and uploads are answered immediately, free of charge.
     """
     if not text.strip() and not attach:
         raise CommandError("Say something, or give --attach FILE.")

