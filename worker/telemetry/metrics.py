@@ -1,7 +1,7 @@
-"""The figures that a worker tells Prometheus, read at each scrape; docs/metrics.md names them.
+"""The Prometheus metrics of a worker, read at each scrape; docs/metrics.md lists them.
 
-Those of the service come from Redis and are the same whichever worker is asked; those of the
-process are its own. No label has a value that a job, a batch or a caller could choose.
+Metrics of the service come from Redis and are the same on every worker; those of the process are
+its own. No label takes a value that a job, a batch or a caller can choose.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,23 +30,22 @@ from worker.telemetry.service_snapshot import (
 log = structlog.get_logger(__name__)
 
 LOST: Final = "lost"
-"""The outcome of a step whose job belonged to somebody else by its end."""
-BROKER_UP: Final = "Whether the broker answered this scrape."
+"""The outcome of a step that lost its lease."""
 STEPS: Final = Counter(
     "reelqueue_steps",
-    "Steps that this process did, by stage and by the state that followed.",
+    "Steps of this process by stage and by the state that followed.",
     ("stage", "outcome"),
     registry=None,
 )
 
 
 class Metrics(Collector):
-    """All figures, as one worker knows them.
+    """Collects all metrics of one worker.
 
     Args:
-        runtime: This process.
-        records: The records, on a client that gives up soon.
-        broker: The Celery queues, on such a client; its own annotations do not tell what it gives.
+        runtime: The process.
+        records: A reader of the records on a client with a short timeout.
+        broker: A client of the broker with a short timeout.
     """
 
     def __init__(self, runtime: Runtime, records: Reader, broker: Any) -> None:  # noqa: ANN401
@@ -57,27 +56,27 @@ class Metrics(Collector):
         self._broker_failures = RepeatFilter()
 
     def collect(self) -> Iterator[Metric]:
-        """Look at everything now; a server that does not answer leaves its figures out."""
-        try:
-            snapshot = take_snapshot(self._records, self._runtime.accounts.names())
-        except RedisError as error:
-            self._log_outage("Redis", self._redis_failures, error)
-            snapshot = None
-        else:
-            self._redis_failures.clear()
-        yield _gauge("up", "Whether Redis answered this scrape.", snapshot is not None)
-        if snapshot is not None:
-            yield from _service(snapshot)
-            yield from _accounts(snapshot.accounts, self._runtime.settings.limits.account_in_flight)
+        """Read all metrics; those of a server that does not answer are left out."""
+        yield from self._service()
         yield from self._queues()
         yield from self._process()
 
-    def _log_outage(self, server: str, failures: RepeatFilter, error: RedisError) -> None:
-        if failures.is_new("outage"):
-            log.warning("scrape got no answer", server=server, error=str(error))
+    def _service(self) -> Iterator[Metric]:
+        about = "Whether Redis answered this scrape."
+        try:
+            snapshot = take_snapshot(self._records, self._runtime.accounts.names())
+        except RedisError as error:
+            _log_outage("Redis", self._redis_failures, error)
+            yield _gauge("up", about, 0)
+            return
+        self._redis_failures.clear()
+        yield _gauge("up", about, 1)
+        yield from _jobs_and_workers(snapshot)
+        yield from _accounts(snapshot.accounts, self._runtime.settings.limits.account_in_flight)
 
     def _queues(self) -> Iterator[Metric]:
-        """What waits in the Celery queues; the broker may be another server."""
+        """Read the lengths of the Celery queues, which may be on another server."""
+        about = "Whether the broker answered this scrape."
         queues = {
             "wakeups": wakeup_queue(self._runtime.settings.redis.namespace),
             "submissions": SUBMIT_QUEUE,
@@ -87,94 +86,79 @@ class Metrics(Collector):
                 for queue in queues.values():
                     for step in PRIORITY_STEPS:
                         pipe.llen(f"{queue}{Channel.sep}{step}" if step else queue)
-                lengths = pipe.execute()
+                lengths = iter(pipe.execute())
         except RedisError as error:
-            self._log_outage("broker", self._broker_failures, error)
-            yield _gauge("broker_up", BROKER_UP, False)
+            _log_outage("broker", self._broker_failures, error)
+            yield _gauge("broker_up", about, 0)
             return
         self._broker_failures.clear()
-        steps = len(PRIORITY_STEPS)
-        waiting = {
-            name: sum(lengths[at * steps : (at + 1) * steps]) for at, name in enumerate(queues)
-        }
-        yield _gauge("broker_up", BROKER_UP, True)
+        waiting = {name: sum(next(lengths) for _ in PRIORITY_STEPS) for name in queues}
+        yield _gauge("broker_up", about, 1)
         yield _gauges("queue_messages", "Messages in a Celery queue.", "queue", waiting)
 
     def _process(self) -> Iterator[Metric]:
         status, leases = self._runtime.status, self._runtime.leases
-        wrong = {finding.check for finding in status.reasons_not_to_pay}
-        obstacles = {check: check in wrong for check in CHECKS}
+        failed = {result.check for result in status.reasons_not_to_pay}
+        obstacles = {check: check in failed for check in CHECKS}
         yield _gauge("worker_leases", "Jobs that this process works on.", len(leases))
-        yield _gauge("worker_streams", "Paid streams that it follows.", leases.count_streams())
+        yield _gauge("worker_streams", "Paid streams that it reads.", leases.count_streams())
         yield _gauge("worker_may_pay", "Whether it may send paid messages.", status.may_pay)
-        yield _gauges("worker_pay_obstacle", "What speaks against paying.", "check", obstacles)
-        yield _gauge(
-            "worker_lagging", "Whether it is overloaded, and claims nothing.", status.lagging
-        )
-        yield _gauge("worker_draining", "Whether it stops, and claims nothing.", status.draining)
+        yield _gauges("worker_pay_obstacle", "Reasons not to pay.", "check", obstacles)
+        yield _gauge("worker_lagging", "Whether it claims no jobs: overloaded.", status.lagging)
+        yield _gauge("worker_draining", "Whether it claims no jobs: stopping.", status.draining)
         for family in STEPS.collect():
-            # When each series began is of no use to anybody, and doubles them.
+            # The time at which each series began would double the number of series.
             family.samples = [each for each in family.samples if each.name.endswith("_total")]
             yield family
 
 
-def _service(snapshot: ServiceSnapshot) -> Iterator[Metric]:
+def _jobs_and_workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     states = {state.value: snapshot.states.get(state, 0) for state in State}
     held = {reason.value: snapshot.held.get(reason, 0) for reason in sorted(HOLD_REASONS)}
     yield _gauges("jobs", "Jobs in a state; queued is the backlog.", "state", states)
     yield _gauges("held_jobs", "Jobs held for a reason.", "reason", held)
-    clips = CounterMetricFamily("reelqueue_clips", "Clips that were ever delivered.")
+    clips = CounterMetricFamily("reelqueue_clips", "Clips delivered so far.")
     clips.add_metric((), snapshot.clips)
     yield clips
     yield from _backlog("agenda", "Jobs on the agenda", snapshot.agenda)
-    yield from _backlog("outbox", "Ends and holds yet to be told", snapshot.outbox)
-    yield _gauge("webhooks_owed", "Messages owed to receivers of webhooks.", snapshot.webhooks)
+    yield from _backlog("outbox", "Pending notifications", snapshot.outbox)
+    yield _gauge("webhooks_pending", "Pending webhook messages.", snapshot.pending_webhooks)
     yield _gauge("set_aside_records", "Records that cannot be read.", snapshot.set_aside)
     if snapshot.ticker_silence is not None:
         silence = snapshot.ticker_silence
-        yield _gauge("ticker_silence_seconds", "Since jobs were last handed out.", silence)
-    yield _gauge("workers", "Workers that are alive and take work.", snapshot.workers.count)
-    yield _gauge("slots", "Slots of all these workers.", snapshot.workers.slots)
+        yield _gauge("ticker_silence_seconds", "Seconds since the last tick.", silence)
+    yield _gauge("workers", "Live workers that take jobs.", snapshot.workers.count)
+    yield _gauge("slots", "Slots of all live workers.", snapshot.workers.slots)
 
 
-def _backlog(name: str, what: str, dates: Backlog) -> Iterator[Metric]:
-    yield _gauge(f"{name}_waiting", f"{what}.", dates.waiting)
-    yield _gauge(f"{name}_due", f"{what} whose time has come.", dates.due)
-    yield _gauge(f"{name}_oldest_due_seconds", "How long the first of them is due.", dates.oldest)
+def _backlog(name: str, about: str, backlog: Backlog) -> Iterator[Metric]:
+    oldest = backlog.oldest_due_seconds
+    yield _gauge(f"{name}_waiting", f"{about}.", backlog.waiting)
+    yield _gauge(f"{name}_due", f"{about} that are due.", backlog.due)
+    yield _gauge(f"{name}_oldest_due_seconds", "How long the first one has been due.", oldest)
 
 
 def _accounts(balances: Sequence[AccountBalance], cap: int) -> Iterator[Metric]:
     """Yield the metrics of each account; credits and age only where a balance was read."""
-    known = [balance for balance in balances if balance.account.is_read]
-
-    def of(
-        which: Sequence[AccountBalance],
-        name: str,
-        about: str,
-        figure: Callable[[AccountBalance], float],
-    ) -> Metric:
+    read = [each for each in balances if each.account.is_read]
+    rows: tuple[tuple[Sequence[AccountBalance], str, str, Callable[[AccountBalance], float]], ...]
+    rows = (
+        (read, "available_credits", "Credits available.", lambda each: each.account.available),
+        (read, "balance_age_seconds", "Age of that reading.", lambda each: each.age_seconds),
+        (balances, "reserved_credits", "Credits reserved.", lambda each: each.account.reserved),
+        (balances, "spent_credits", "Credits spent.", lambda each: each.account.spent),
+        (balances, "messages_in_flight", "Paid messages in flight.", lambda each: each.in_flight),
+        (
+            balances,
+            "messages_window",
+            "Maximum of messages in flight.",
+            lambda each: min(cap, int(each.account.window)),
+        ),
+        (balances, "cooling_seconds", "Cool-down left.", lambda each: each.cooling_seconds),
+    )
+    for which, name, about, figure in rows:
         values = {each.account.name: figure(each) for each in which}
-        return _gauges(f"account_{name}", about, "account", values)
-
-    yield of(
-        known, "available_credits", "Free to spend, as last read.", lambda b: b.account.available
-    )
-    yield of(known, "balance_age_seconds", "Since that was read.", lambda b: b.balance_age)
-    yield of(
-        balances,
-        "reserved_credits",
-        "For messages that are not settled.",
-        lambda b: b.account.reserved,
-    )
-    yield of(balances, "spent_credits", "What messages have cost.", lambda b: b.account.spent)
-    yield of(balances, "messages_in_flight", "Paid messages under way.", lambda b: b.in_flight)
-    yield of(
-        balances,
-        "messages_window",
-        "The most that may be under way now.",
-        lambda b: min(cap, int(b.account.window)),
-    )
-    yield of(balances, "cooling_seconds", "Rest after a 429 that is left.", lambda b: b.cooling)
+        yield _gauges(f"account_{name}", about, "account", values)
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:
@@ -183,6 +167,11 @@ def _gauge(name: str, about: str, value: float) -> Metric:
 
 def _gauges(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(f"reelqueue_{name}", about, labels=(label,))
-    for of, value in values.items():
-        family.add_metric((of,), value)
+    for label_value, value in values.items():
+        family.add_metric((label_value,), value)
     return family
+
+
+def _log_outage(server: str, failures: RepeatFilter, error: RedisError) -> None:
+    if failures.is_new("outage"):
+        log.warning("scrape got no answer", server=server, error=str(error))

@@ -1,7 +1,7 @@
-"""Serves a worker's metrics over HTTP, where a port is set.
+"""The HTTP server of a worker's metrics, which runs if a port is configured.
 
-One thread listens, which under gevent is a greenlet, and one serves each scrape. It begins behind
-the pool, so that prefork children, which have no figures of the service, serve nothing.
+One thread listens and one serves each scrape; under gevent they are greenlets. The server starts
+after the pool, so that prefork children do not inherit it.
 """
 
 import socket
@@ -25,30 +25,29 @@ from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-PORT_PAUSE: Final = 5.0
-"""Between two tries for a port that is taken: by the worker before this one, which drains."""
-SERVER_SECONDS: Final = 2.0
-"""How long Redis and the broker are each waited for: both within the 10 s of a scrape."""
-SCRAPER_SECONDS: Final = 10.0
-"""How long a scraper that says nothing is listened to."""
+PORT_RETRY_SECONDS: Final = 5.0
+"""Interval of the tries to listen on a port that another worker uses, which may be draining."""
+REDIS_TIMEOUT: Final = 2.0
+"""Time limit for Redis and for the broker, which together must fit into the 10 s of a scrape."""
+REQUEST_TIMEOUT: Final = 10.0
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = SCRAPER_SECONDS
+    timeout = REQUEST_TIMEOUT
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """No line for a scrape."""
+        """Log nothing for a scrape."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    allow_reuse_port = False  # two workers on one port would answer by turns
+    allow_reuse_port = False  # two workers on one port would answer alternately
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002
-        """A scraper that went away is worth a line, and no traceback."""
-        log.info("a scrape was cut off", error=repr(sys.exception()))
+        """Log a scrape that was cut off in one line, without a traceback."""
+        log.info("scrape was cut off", error=repr(sys.exception()))
 
 
 class _Server6(_Server):
@@ -56,29 +55,28 @@ class _Server6(_Server):
 
 
 class Exporter:
-    """One address; whoever drives it decides when to try again."""
+    """Serves a WSGI app on one address."""
 
     def __init__(self, host: str, port: int, app: Wsgi) -> None:
-        """Open nothing yet."""
         self._host = host
         self._port = port
         self._app = app
         self._failures = RepeatFilter()
 
     def serve(self) -> None:
-        """Serve for good. An address that cannot be had is told once, and no reason to stop."""
+        """Serve forever, or return if the address cannot be used, which is logged once."""
         kind = _Server6 if ":" in self._host else _Server
         try:
             server = make_server(self._host, self._port, self._app, kind, _Handler)
         except OSError as error:
             if self._failures.is_new(str(error)):
                 log.warning(
-                    "metrics are not served; everything else goes on",
+                    "metrics are not served; everything else works",
                     host=self._host,
                     port=self._port,
                     error=str(error),
-                    remedy="Free the port, or set REELQUEUE_METRICS_PORT: each worker on a machine "
-                    f"needs its own. It is tried again every {PORT_PAUSE:g} s.",
+                    remedy="Free the port or change REELQUEUE_METRICS_PORT: each worker on a "
+                    f"machine needs its own. The port is tried every {PORT_RETRY_SECONDS:g} s.",
                 )
             return
         log.info("metrics are served", host=self._host, port=self._port, path="/metrics")
@@ -87,36 +85,34 @@ class Exporter:
 
 
 def metrics_registry(runtime: Runtime) -> CollectorRegistry:
-    """All metrics of a process, on connections of their own that give up soon."""
+    """Register all metrics of a process, on connections of their own with short timeouts."""
     settings = runtime.settings
     records = Reader(
-        connect_without_retries(settings.redis.url, SERVER_SECONDS),
+        connect_without_retries(settings.redis.url, REDIS_TIMEOUT),
         settings.redis.namespace,
         lease_seconds=settings.timing.lease_seconds,
     )
     registry = CollectorRegistry()
     registry.register(
-        Metrics(runtime, records, connect_without_retries(settings.redis.broker, SERVER_SECONDS))
+        Metrics(runtime, records, connect_without_retries(settings.redis.broker, REDIS_TIMEOUT))
     )
     return registry
 
 
 class MetricsStep(bootsteps.StartStopStep):
-    """Serves metrics from the worker's start to the end of its process, the drain included."""
+    """Serves metrics from the start of the worker to the end of its process."""
 
     requires = ("celery.worker.components:Pool",)
 
-    def include_if(self, parent: Any) -> bool:  # noqa: ARG002, ANN401 - celery's signature
-        """Only where a port is set."""
+    def include_if(self, parent: Any) -> bool:  # noqa: ARG002, ANN401 - Celery's signature
+        """Return whether a port is configured."""
         return get_settings().operations.metrics_port is not None
 
-    def start(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's worker
-        """Begin to listen."""
+    def start(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - Celery's worker
+        """Start to listen."""
         runtime = get_runtime()
-        settings = runtime.settings
-        if settings.operations.metrics_port is not None:
+        operations = runtime.settings.operations
+        if operations.metrics_port is not None:
             app = make_wsgi_app(metrics_registry(runtime))
-            exporter = Exporter(
-                settings.operations.metrics_host, settings.operations.metrics_port, app
-            )
-            PeriodicThread("metrics", PORT_PAUSE, exporter.serve).start()
+            exporter = Exporter(operations.metrics_host, operations.metrics_port, app)
+            PeriodicThread("metrics", PORT_RETRY_SECONDS, exporter.serve).start()

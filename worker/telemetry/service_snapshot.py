@@ -1,4 +1,4 @@
-"""The whole service at a glance, read in two round trips however many jobs there are."""
+"""A snapshot of the whole service, read in two round trips however many jobs there are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,50 +14,53 @@ from worker.runtime.worker_registry import LiveWorkers
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for its moment: the agenda, or the outbox."""
+    """The entries of the agenda or of the outbox, which each become due at a time."""
 
     waiting: int
     due: int
-    oldest: float  # seconds since the first of them was due; 0 when none is
+    oldest_due_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class AccountBalance:
-    """An account with its messages in flight, at one moment of the server's clock, in ms."""
+    """An account with its messages in flight, at a time in ms of the Redis server's clock."""
 
     account: Account
     in_flight: int
     now: int
 
     @property
-    def cooling(self) -> float:
-        """Seconds that it still rests after a 429."""
+    def cooling_seconds(self) -> float:
+        """Seconds until the account may be used again after a 429 response."""
         return max(0, self.account.cooling_until - self.now) / 1000
 
     @property
-    def balance_age(self) -> float:
-        """Seconds since its balance was read."""
+    def age_seconds(self) -> float:
+        """Seconds since the balance was read."""
         return max(0, self.now - self.account.read_at) / 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSnapshot:
-    """What there is, and what waits."""
+    """The jobs, backlogs, workers and accounts of the service at one time.
+
+    ``ticker_silence`` is the number of seconds since the last tick; None before the first one.
+    """
 
     states: Mapping[State, int]
     held: Mapping[Reason, int]
     clips: int
     agenda: Backlog
     outbox: Backlog
-    webhooks: int
+    pending_webhooks: int
     set_aside: int
-    ticker_silence: float | None  # seconds since the last round; None before the first
+    ticker_silence: float | None
     workers: LiveWorkers
     accounts: Sequence[AccountBalance]
 
 
 def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
-    """Look at everything, and at the accounts that are named.
+    """Read the state of the service and of the given accounts.
 
     Raises:
         RedisError: The server does not answer.
@@ -70,34 +73,34 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         pipe.hlen(key("unreadable"))
         pipe.zrangebyscore(key("workers"), now, "+inf")
         pipe.hgetall(key("concurrency"))
-        for dates in ("agenda", "outbox"):
-            pipe.zcard(key(dates))
-            pipe.zcount(key(dates), "-inf", now)
-            pipe.zrange(key(dates), 0, 0, withscores=True)
+        for backlog in ("agenda", "outbox"):
+            pipe.zcard(key(backlog))
+            pipe.zcount(key(backlog), "-inf", now)
+            pipe.zrange(key(backlog), 0, 0, withscores=True)
         for name in accounts:
             pipe.hgetall(key("account", name))
             pipe.zcount(key("slots", name), now, "+inf")
         counts, clips, (last_tick, hooks), set_aside, alive, slots, *rest = pipe.execute()
     states, held = read_counts(counts)
-    records = rest[6:]
+    records, in_flight = rest[6::2], rest[7::2]
     return ServiceSnapshot(
         states=states,
         held=held,
         clips=int_or_zero(clips),
         agenda=_backlog(rest[:3], now),
         outbox=_backlog(rest[3:6], now),
-        # Messages from before the counter was kept are owed without it.
-        webhooks=max(0, int_or_zero(hooks)),
+        # Negative where messages were created by a version that did not count them.
+        pending_webhooks=max(0, int_or_zero(hooks)),
         set_aside=set_aside,
         ticker_silence=max(0, now - int_or_zero(last_tick)) / 1000 if last_tick else None,
         workers=LiveWorkers(len(alive), sum(int_or_zero(slots.get(worker)) for worker in alive)),
         accounts=[
-            AccountBalance(read_account(name, records[2 * at]), records[2 * at + 1], now)
-            for at, name in enumerate(accounts)
+            AccountBalance(read_account(name, record), messages, now)
+            for name, record, messages in zip(accounts, records, in_flight, strict=True)
         ],
     )
 
 
-def _backlog(found: Sequence[Any], now: int) -> Backlog:
-    waiting, due, first = found
+def _backlog(replies: Sequence[Any], now: int) -> Backlog:
+    waiting, due, first = replies
     return Backlog(waiting, due, max(0.0, (now - first[0][1]) / 1000) if first else 0.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import read_settings
+from config.settings import OperationsSettings, read_settings
 
 
 def test_the_environment_has_precedence_over_the_file(
@@ -27,6 +27,26 @@ def test_the_wakeup_cap_is_read_from_its_new_and_its_old_name(
 ) -> None:
     monkeypatch.setenv(name, "7")
     assert read_settings().limits.wakeup_cap == 7
+
+
+@pytest.mark.parametrize(("text", "days"), [("", None), ("90", 90.0)])
+def test_an_empty_number_of_tombstone_days_means_forever(
+    monkeypatch: pytest.MonkeyPatch, text: str, days: float | None
+) -> None:
+    """Docker Compose passes an unset variable as an empty one."""
+    monkeypatch.setenv("REELQUEUE_TOMBSTONE_DAYS", text)
+    assert read_settings().retention.tombstone_days == days
+
+
+def test_an_empty_metrics_port_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELQUEUE_METRICS_PORT", "")
+    assert read_settings().operations.metrics_port is None
+
+
+@pytest.mark.parametrize("port", [0, 65536])
+def test_a_metrics_port_out_of_range_is_refused(port: int) -> None:
+    with pytest.raises(ValidationError):
+        OperationsSettings(metrics_port=port)
 
 
 def test_an_error_names_every_wrong_variable_and_shows_no_value(

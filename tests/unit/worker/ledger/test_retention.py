@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 
-from config.settings import read_settings
 from tests.support.ledger_access import recent_ids, row_ids, submit_many
 from tests.unit.worker.ledger.conftest import House
 from worker.ledger.clip_names import reserve_name
@@ -176,12 +175,3 @@ def test_a_clip_that_is_done_keeps_what_export_and_edits_need(house: House) -> N
     assert job is not None
     assert {"draft", "session_id"} <= job.facts.keys()
     assert not work.keys() & job.facts.keys()
-
-
-@pytest.mark.parametrize(("given", "days"), [("", None), ("90", 90.0)])
-def test_an_empty_setting_keeps_keys_for_good(
-    monkeypatch: pytest.MonkeyPatch, given: str, days: float | None
-) -> None:
-    """As the example of the settings has it, and as containers hand it on."""
-    monkeypatch.setenv("REELQUEUE_TOMBSTONE_DAYS", given)
-    assert read_settings().retention.tombstone_days == days

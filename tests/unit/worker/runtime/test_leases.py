@@ -1,4 +1,4 @@
-"""Leases: pushed on while a step makes progress, let go past its deadline."""
+"""Leases: extended while a step makes progress, and given up after its deadline."""
 
 import time
 
@@ -24,15 +24,15 @@ def fence(ledger: Ledger) -> int:
     return int(ledger.claim("j", "w1", "n1").record["fence"])
 
 
-def shrink(ledger: Ledger) -> None:
-    """Make the lease look as if it had run for a while."""
+def shorten(ledger: Ledger) -> None:
+    """Shorten the lease in the record, as if time had passed."""
     ledger.redis.hset(ledger.key("job", "j"), "lease", 1)
 
 
-def test_a_beat_pushes_the_lease_on(ledger: Ledger) -> None:
+def test_a_heartbeat_extends_the_lease(ledger: Ledger) -> None:
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60) as lease:
-        shrink(ledger)
+        shorten(ledger)
         leases.heartbeat()
         assert not lease.lost
     job = ledger.job("j")
@@ -40,13 +40,13 @@ def test_a_beat_pushes_the_lease_on(ledger: Ledger) -> None:
     assert job.lease > 1
 
 
-def test_a_step_past_its_deadline_is_let_go_and_aborted(ledger: Ledger) -> None:
+def test_a_step_past_its_deadline_is_given_up_and_aborted(ledger: Ledger) -> None:
     aborted = []
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60) as lease:
         lease.abort = lambda: aborted.append(True)
         lease.deadline = time.monotonic() - 1
-        shrink(ledger)
+        shorten(ledger)
         leases.heartbeat()
         leases.heartbeat()
         assert lease.lost
@@ -55,17 +55,17 @@ def test_a_step_past_its_deadline_is_let_go_and_aborted(ledger: Ledger) -> None:
     assert (job.lease, aborted) == (1, [True])
 
 
-def test_a_lease_that_somebody_else_took_is_marked_lost(ledger: Ledger) -> None:
+def test_a_lease_that_another_worker_took_is_marked_lost(ledger: Ledger) -> None:
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60) as lease:
-        shrink(ledger)
+        shorten(ledger)
         assert ledger.claim("j", "w2", "n2").verdict == "OK"
         leases.heartbeat()
         assert lease.lost
 
 
-def test_a_step_that_is_just_being_committed_is_no_loser(ledger: Ledger) -> None:
-    """The commit is in the record, and its reply on the way, when the beat comes."""
+def test_a_step_that_is_being_committed_has_not_lost_its_lease(ledger: Ledger) -> None:
+    """The heartbeat comes after the commit is recorded and before its reply is received."""
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60) as lease, capture_logs() as logs:
         lease.is_ending = True
@@ -74,7 +74,7 @@ def test_a_step_that_is_just_being_committed_is_no_loser(ledger: Ledger) -> None
     assert (lease.lost, logs) == (False, [])
 
 
-def test_a_loss_is_told_once(ledger: Ledger) -> None:
+def test_a_lost_lease_is_logged_once(ledger: Ledger) -> None:
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60), capture_logs() as logs:
         ledger.redis.hset(ledger.key("job", "j"), "owner", "")
@@ -83,13 +83,13 @@ def test_a_loss_is_told_once(ledger: Ledger) -> None:
     assert [log["event"] for log in logs] == ["lease lost"]
 
 
-def test_a_drain_takes_as_long_as_the_longest_step_may(ledger: Ledger) -> None:
+def test_a_drain_takes_at_most_the_time_of_the_longest_step(ledger: Ledger) -> None:
     leases = Leases(ledger)
     assert leases.max_remaining_seconds() == 0
     with leases.hold("a", 1, limit=60) as short, leases.hold("b", 1, limit=600) as long:
         long.progress(idle_limit=5)
         assert 60 < leases.max_remaining_seconds() <= 600, (
-            "what is heard may make it as long as it can be"
+            "progress may move the deadline up to the hard one"
         )
         long.lost = True
         assert 0 < leases.max_remaining_seconds() <= 60
@@ -99,18 +99,18 @@ def test_a_drain_takes_as_long_as_the_longest_step_may(ledger: Ledger) -> None:
         assert leases.max_remaining_seconds() == 0
 
 
-def test_progress_never_goes_past_the_hard_deadline(ledger: Ledger) -> None:
+def test_progress_never_moves_the_deadline_past_the_hard_one(ledger: Ledger) -> None:
     with Leases(ledger).hold("j", fence(ledger), limit=60) as lease:
         hard = lease.hard_deadline
         lease.progress(1000)
         assert lease.deadline == hard
 
 
-def test_nothing_is_pushed_after_the_step(ledger: Ledger) -> None:
+def test_a_lease_is_not_extended_after_its_step(ledger: Ledger) -> None:
     leases = Leases(ledger)
     with leases.hold("j", fence(ledger), limit=60):
         pass
-    shrink(ledger)
+    shorten(ledger)
     leases.heartbeat()
     job = ledger.job("j")
     assert job is not None

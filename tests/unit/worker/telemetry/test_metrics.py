@@ -1,4 +1,4 @@
-"""Metrics: a ledger in a known state as Prometheus reads it, and one that does not answer."""
+"""Metrics: the values of a known state, and what is left out if a server does not answer."""
 
 import re
 import socket
@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from redis import Redis
 from structlog.testing import capture_logs
 
 from config.settings import (
     ApiSettings,
-    OperationsSettings,
     RedisSettings,
     Settings,
-    read_settings,
 )
 from tests.support.ledger_access import submit_many
 from tests.support.scrapes import Scrape, parse_scrape
@@ -34,7 +32,7 @@ from worker.telemetry.metrics import STEPS
 from worker.telemetry.metrics_server import Exporter, metrics_registry
 
 TOKEN = "nmv_usr_registered_for_tests"
-WEBHOOK = "https://one.example/told"
+WEBHOOK = "https://one.example/webhook"
 DOCS = Path(__file__).resolve().parents[4] / "docs" / "metrics.md"
 
 
@@ -52,7 +50,7 @@ def runtime(redis: Redis, valkey: Valkey) -> Iterator[Runtime]:
 
 
 class Scraper:
-    """What an open worker would answer."""
+    """Scrapes the metrics of a process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._registry = metrics_registry(runtime)
@@ -76,7 +74,7 @@ def end(runtime: Runtime, job_id: str, commit: Commit) -> None:
 
 
 def pay(runtime: Runtime, job_id: str, account: str) -> None:
-    """A message of 100 credits that is under way."""
+    """Begin a paid message of 100 credits."""
     fence = int(runtime.ledger.claim(job_id, "w", "n").record["fence"])
     runtime.ledger.update_facts(job_id, fence, {"account": account})
     intent = runtime.payments.begin(job_id, fence, turn=1, call=f"{job_id}:1:1", cost=100, cap=9)
@@ -84,10 +82,10 @@ def pay(runtime: Runtime, job_id: str, account: str) -> None:
 
 
 def each(name: str, label: str, values: Mapping[Any, float]) -> Scrape:
-    return {f'reelqueue_{name}{{{label}="{of}"}}': value for of, value in values.items()}
+    return {f'reelqueue_{name}{{{label}="{key}"}}': value for key, value in values.items()}
 
 
-def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
+def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
     ledger, (account,) = runtime.ledger, runtime.accounts.names()
     redis = ledger.redis
     runtime.payments.record_balance(
@@ -132,7 +130,7 @@ def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
         "up": 1,
         "broker_up": 1,
         "clips_total": 1,
-        "webhooks_owed": 2,
+        "webhooks_pending": 2,
         "set_aside_records": 1,
         "agenda_waiting": 2,
         "agenda_due": 1,
@@ -163,31 +161,31 @@ def test_a_known_ledger_reads_as_it_stands(runtime: Runtime) -> None:
     }
 
 
-def test_the_money_of_an_account_that_was_never_read_is_not_told(runtime: Runtime) -> None:
+def test_credits_of_an_account_that_was_never_read_are_left_out(runtime: Runtime) -> None:
     found = Scraper(runtime).scrape()
     assert not [series for series in found if "available" in series or "balance_age" in series]
     assert [series for series in found if "reserved_credits" in series]
     assert "reelqueue_ticker_silence_seconds" not in found
 
 
-def test_a_webhook_is_owed_until_it_is_received_or_given_up(runtime: Runtime) -> None:
+def test_a_webhook_is_pending_until_it_is_received_or_given_up(runtime: Runtime) -> None:
     scraper, hooks = Scraper(runtime), Webhooks(runtime.ledger)
     submit(runtime, "a", "b", "c", webhook=WEBHOOK)
     runtime.ledger.cancel_many(["a", "b", "c"])
-    assert scraper.scrape()["reelqueue_webhooks_owed"] == 3
+    assert scraper.scrape()["reelqueue_webhooks_pending"] == 3
     (receiver,) = hooks.lease_receivers()
     for settle in hooks.received, lambda hook: hooks.give_up(hook, "gone"):
         hook = hooks.due(receiver)
         assert hook is not None
         settle(hook)
         settle(hook)
-    assert scraper.scrape()["reelqueue_webhooks_owed"] == 1
+    assert scraper.scrape()["reelqueue_webhooks_pending"] == 1
     runtime.ledger.redis.delete(runtime.ledger.key("hook", "job_c_1"))
     assert hooks.due(receiver) is None
-    assert scraper.scrape()["reelqueue_webhooks_owed"] == 0
+    assert scraper.scrape()["reelqueue_webhooks_pending"] == 0
 
 
-def test_a_scrape_costs_the_same_however_many_jobs_wait(runtime: Runtime) -> None:
+def test_a_scrape_costs_the_same_regardless_of_the_number_of_jobs(runtime: Runtime) -> None:
     scraper, redis = Scraper(runtime), runtime.ledger.redis
     assert scraper.scrape()["reelqueue_up"] == 1
     costs = []
@@ -196,13 +194,13 @@ def test_a_scrape_costs_the_same_however_many_jobs_wait(runtime: Runtime) -> Non
         before = redis.info("stats")
         assert scraper.scrape()['reelqueue_jobs{state="queued"}'] == waiting
         after = redis.info("stats")
-        told = after["total_net_output_bytes"] - before["total_net_output_bytes"]
-        costs.append((after["total_commands_processed"] - before["total_commands_processed"], told))
+        sent = after["total_net_output_bytes"] - before["total_net_output_bytes"]
+        costs.append((after["total_commands_processed"] - before["total_commands_processed"], sent))
     assert costs[0][0] == costs[1][0]
     assert costs[1][1] < 1.1 * costs[0][1], costs
 
 
-def test_a_server_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
+def test_an_outage_is_logged_once_and_recovered_from(tmp_path: Path) -> None:
     server = Valkey(tmp_path).start()
     try:
         runtime = open_runtime(server.url)
@@ -210,7 +208,7 @@ def test_a_server_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
         assert scraper.scrape()["reelqueue_up"] == 1
         server.stop()
         server.start()
-        assert scraper.scrape()["reelqueue_up"] == 1, "a connection of before is no reason"
+        assert scraper.scrape()["reelqueue_up"] == 1, "a broken connection is replaced"
         server.stop()
         with capture_logs() as lines:
             scraper.scrape()
@@ -225,40 +223,29 @@ def test_a_server_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_a_broker_that_is_away_hides_only_its_queues(redis: Redis, valkey: Valkey) -> None:
+def test_an_outage_of_the_broker_hides_only_its_queues(redis: Redis, valkey: Valkey) -> None:
     redis.ping()
-    away = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
-    found = Scraper(open_runtime(valkey.url, broker_url=away)).scrape()
+    unused = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
+    found = Scraper(open_runtime(valkey.url, broker_url=unused)).scrape()
     assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (1, 0)
     assert not [series for series in found if "queue_messages" in series]
 
 
-def test_a_port_that_is_taken_is_told_once() -> None:
+def test_a_port_in_use_is_logged_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as lines:
         exporter = Exporter("127.0.0.1", taken.getsockname()[1], lambda _environ, _start: [])
         exporter.serve()
         exporter.serve()
-    assert [line["event"] for line in lines] == ["metrics are not served; everything else goes on"]
+    assert [line["event"] for line in lines] == ["metrics are not served; everything else works"]
     assert "REELQUEUE_METRICS_PORT" in lines[0]["remedy"]
 
 
-def test_an_empty_port_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REELQUEUE_METRICS_PORT", "")
-    assert read_settings().operations.metrics_port is None
-
-
-@pytest.mark.parametrize("port", [0, 65536])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
-    with pytest.raises(ValidationError):
-        OperationsSettings(metrics_port=port)
-
-
-def test_the_page_names_every_metric_and_no_other(runtime: Runtime) -> None:
+def test_the_documentation_lists_every_metric_and_no_other(runtime: Runtime) -> None:
     STEPS.labels("preparing", "generating").inc(0)
     runtime.payments.record_balance(
         runtime.accounts.names()[0], read_at=1, available=1, frozen=0, total=1
     )
     runtime.ledger.due(1, room=1, admit=1)
-    told = set(re.findall(r"^# TYPE (\w+)", Scraper(runtime).text(), re.MULTILINE))
-    named = re.findall(r"^\| `(reelqueue_\w+)", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(named) == sorted(told)
+    served = set(re.findall(r"^# TYPE (\w+)", Scraper(runtime).text(), re.MULTILINE))
+    listed = re.findall(r"^\| `(reelqueue_\w+)", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(served)
