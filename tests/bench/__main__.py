@@ -1,10 +1,13 @@
-"""Choose a measurement by its name: ``python -m tests.bench NAME ARGUMENTS``."""
+"""Run a measurement by its name: ``python -m tests.bench NAME [OPTIONS]``."""
 
+import argparse
 import ast
-import runpy
+import importlib
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from rich.console import Console
 
@@ -13,31 +16,53 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Run the one that is named, or say which there are."""
-    name, *rest = sys.argv[1:] or [""]
+    """Run the measurement that is named, or list all of them."""
+    name, *argv = sys.argv[1:] or [""]
     found = benches()
+    console = Console(width=100)
     if name not in found:
-        Console().print(listed(found), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(0 if name == LIST else f"There is no measurement «{name}».")
-    sys.argv = [name, *rest]
-    runpy.run_module(f"tests.bench.{name}", run_name="__main__")
+        console.print(listed(found), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(0 if name == LIST else f'There is no measurement "{name}".')
+    bench = importlib.import_module(f"tests.bench.{name}")
+    options = parse(bench, argv)
+    with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
+        for part in bench.run(options, Path(folder)):
+            console.print(part)
+
+
+def parse(bench: ModuleType, argv: Sequence[str]) -> argparse.Namespace:
+    """Read the options of a measurement.
+
+    Its ``OPTIONS`` name each with its default and an explanation. The default decides about the
+    type; that of a path is None.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {bench.__name__.replace('bench.', 'bench ')}",
+        description=bench.__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for name, (default, explanation) in getattr(bench, "OPTIONS", {}).items():
+        kind = Path if default is None else type(default)
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=kind, default=default, help=explanation)
+    return parser.parse_args(argv)
 
 
 def listed(found: Mapping[str, str]) -> str:
-    """All of them, one a line."""
+    """Return all measurements, one on each line."""
     width = max(map(len, found))
     return "\n".join(f"  WHAT={name:{width}}  {about}" for name, about in found.items())
 
 
 def benches() -> dict[str, str]:
-    """Each measurement by its name, and what it says of itself."""
+    """Return the first line of each measurement's docstring, by its name."""
     paths = sorted(path for path in HERE.glob("*.py") if not path.name.startswith("_"))
-    return {path.stem: _about(path) for path in paths}
+    return {path.stem: _first_line(path) for path in paths}
 
 
-def _about(path: Path) -> str:
-    first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0]
-    return first.partition(": ``")[0]
+def _first_line(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
 
 
 if __name__ == "__main__":

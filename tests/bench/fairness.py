@@ -1,18 +1,19 @@
-"""Whether a small batch has its share beside a large one: ``python -m tests.bench.fairness``.
+"""Whether a small batch gets its share beside a large one.
 
-One worker, one account. When the large batch is well under way the small one is submitted; what is
-counted is how many jobs of the large one start, and end, before those of the small one have. What
-is left of the large one is then cancelled.
+One worker and one account process a large batch. When it is well under way, a small batch is
+submitted. What is counted is how many jobs of the large batch start, and end, before those of the
+small batch have. The rest of the large batch is then cancelled.
 """
 
-import argparse
 import json
+from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from tests.bench.submit import write
+from tests.bench.submit import write_manifest
 from tests.integration.conftest import House, passing_house
 from tests.support.commands import run_reelqueue
 from tests.support.ledger_access import row_ids
@@ -20,16 +21,22 @@ from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 
-UNDER_WAY = 20
-"""The small batch comes when one in so many jobs of the large one is done."""
+OPTIONS = {
+    "large": (10_000, "jobs of the large batch"),
+    "small": (10, "jobs of the small batch"),
+    "slots": (50, "jobs that the worker runs at the same time"),
+    "stream_seconds": (0.2, "duration of a message's stream"),
+}
+SUBMIT_AFTER = 20
+"""The small batch is submitted when one in this many jobs of the large batch has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class FairnessRun:
-    """When the jobs of both started and ended, as Redis has it, in ms; each in order.
+    """The jobs of both batches, with the moments of their starts and ends in ms.
 
     Attributes:
-        submitted: When the first job of the small batch was there.
+        submitted: When the first job of the small batch was submitted.
         small: Its jobs.
         large: The jobs of the large batch that have started.
     """
@@ -39,40 +46,61 @@ class FairnessRun:
     large: list[Job]
 
     def started_meanwhile(self, until: int) -> int:
-        """How many of the large batch have started since."""
+        """Return how many jobs of the large batch started after the submission."""
         return sum(self.submitted < (job.started_at or 0) <= until for job in self.large)
 
     def ended_meanwhile(self, until: int) -> int:
-        """How many of the large batch have ended since."""
+        """Return how many jobs of the large batch ended after the submission."""
         return sum(self.submitted < (job.finished_at or 0) <= until for job in self.large)
 
     @property
     def done_before(self) -> int:
-        """How many of the large batch had ended by then."""
+        """How many jobs of the large batch had ended before the submission."""
         return sum(0 < (job.finished_at or 0) <= self.submitted for job in self.large)
 
     @property
     def starts(self) -> list[int]:
-        """When the small batch's jobs started."""
+        """When the jobs of the small batch started, in order."""
         return sorted(job.started_at or 0 for job in self.small)
 
     @property
     def ends(self) -> list[int]:
-        """When they ended."""
+        """When the jobs of the small batch ended, in order."""
         return sorted(job.finished_at or 0 for job in self.small)
 
 
+def run(options: Namespace, _folder: Path) -> Iterator[str | Table]:
+    """Measure, and yield what is printed."""
+    slots = str(options.slots)
+    with passing_house() as house:
+        house.open_sandbox("--stream-seconds", str(options.stream_seconds), "--clip-height", "64")
+        house.start_worker("-c", slots, REELQUEUE_ACCOUNT_IN_FLIGHT=slots)
+        found = measure_fairness(house, options.large, options.small)
+    yield f"{options.large} jobs, {found.done_before} of them done when {options.small} came"
+    table = Table("of the small batch", "seconds after its submission", "of the large batch since")
+    for which, at in (("first", 0), ("last", -1)):
+        moment = found.starts[at]
+        seconds, others = (moment - found.submitted) / 1000, found.started_meanwhile(moment)
+        table.add_row(f"{which} start", f"{seconds:.1f}", f"{others} started")
+    for which, at in (("first", 0), ("last", -1)):
+        moment = found.ends[at]
+        seconds, others = (moment - found.submitted) / 1000, found.ended_meanwhile(moment)
+        table.add_row(f"{which} end", f"{seconds:.1f}", f"{others} ended")
+    yield table
+
+
 def measure_fairness(house: House, large: int, small: int, limit: float = 600) -> FairnessRun:
-    """Let a batch of ``small`` jobs come behind one of ``large``; the house has a worker."""
+    """Submit a batch of ``small`` jobs behind one of ``large``; the house has a worker."""
     long = _submit(house, "large", large)
 
     def succeeded(batch_id: str) -> int:
         batch = house.ledger.batch(batch_id)
         return batch.counts.get(State.SUCCEEDED, 0) if batch else 0
 
-    wait_until(lambda: succeeded(long) >= large // UNDER_WAY, "the large batch to get on", limit)
+    first = large // SUBMIT_AFTER
+    wait_until(lambda: succeeded(long) >= first, f"{first} jobs of the large batch", limit)
     short = _submit(house, "small", small)
-    wait_until(lambda: succeeded(short) == small, "the small batch to end", limit)
+    wait_until(lambda: succeeded(short) == small, "the end of the small batch", limit)
     assert run_reelqueue("cancel", long, env=house.env).code == 0
     house.settled()
     mine = list(house.ledger.jobs(row_ids(house.ledger, short)))
@@ -83,7 +111,7 @@ def measure_fairness(house: House, large: int, small: int, limit: float = 600) -
 def _submit(house: House, name: str, rows: int) -> str:
     folder = house.folder / name
     folder.mkdir()
-    write(folder / f"{name}.csv", rows)
+    write_manifest(folder / f"{name}.csv", rows)
     prompt = "1-second slow push-in on {name}"
     command = ("batch", "submit", folder / f"{name}.csv", "--prompt", prompt, "--json")
     answer = run_reelqueue(*command, env=house.env)
@@ -91,32 +119,3 @@ def _submit(house: House, name: str, rows: int) -> str:
     done = json.loads(answer.out)
     assert done["jobs"] == rows
     return str(done["batch_id"])
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--large", type=int, default=10_000)
-    parser.add_argument("--small", type=int, default=10)
-    parser.add_argument("--slots", type=int, default=50)
-    parser.add_argument("--stream-seconds", type=float, default=0.2)
-    asked = parser.parse_args()
-    with passing_house() as house:
-        house.open_sandbox("--stream-seconds", f"{asked.stream_seconds:g}", "--clip-height", "64")
-        house.start_worker("-c", str(asked.slots), REELQUEUE_ACCOUNT_IN_FLIGHT=str(asked.slots))
-        ran = measure_fairness(house, asked.large, asked.small)
-    table = Table("of the small batch", "seconds after it was submitted", "large ones meanwhile")
-    for what, at, others in (
-        ("the first started", ran.starts[0], ran.started_meanwhile(ran.starts[0])),
-        ("the last started", ran.starts[-1], ran.started_meanwhile(ran.starts[-1])),
-        ("the first ended", ran.ends[0], ran.ended_meanwhile(ran.ends[0])),
-        ("the last ended", ran.ends[-1], ran.ended_meanwhile(ran.ends[-1])),
-    ):
-        did = what.rpartition(" ")[2]
-        table.add_row(what, f"{(at - ran.submitted) / 1000:.1f}", f"{others} {did}")
-    Console().print(f"{asked.large} jobs, {ran.done_before} of them done when {asked.small} came")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()

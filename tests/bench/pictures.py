@@ -1,22 +1,23 @@
-"""Memory of pictures that are prepared at once: ``python -m tests.bench.pictures``.
+"""How much memory it takes to prepare many pictures at the same time.
 
-Each line is a process of its own, patched by gevent as a worker is: it prepares so many phone
-pictures of 24 million pixels that must be turned, all handed in at once. Linux only.
+Each row is measured in a process of its own, patched by gevent as a worker is. It prepares phone
+pictures of 24 million pixels that must be rotated, all submitted at the same time. Linux only.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from tests.unit.worker.media.sample_media import camera_data
 from worker.media import MAX_IMAGE_MEMORY
 
+OPTIONS = {"count": (200, "pictures that are prepared at the same time")}
 PROGRAM = """
 from gevent import monkey
 monkey.patch_all()
@@ -28,7 +29,7 @@ from worker.media import prepare_image
 from worker.resources.memory_budget import MemoryBudget
 
 def peak():
-    # Not getrusage: what that tells goes on from the process that started this one.
+    # Not getrusage, whose value goes on from that of the parent process.
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
 given, workdir, count, size = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
@@ -42,8 +43,25 @@ print(peak() - before)
 """
 
 
+def run(options: Namespace, folder: Path) -> Iterator[Table]:
+    """Measure, and yield what is printed."""
+    table = Table("pictures", "bound, MB", "peak, MB", "times that of one")
+    given = phone_picture(folder / "given", 6000, 4000)
+    one = 0
+    for count, bound in (
+        (1, MAX_IMAGE_MEMORY),
+        (options.count, MAX_IMAGE_MEMORY),
+        (options.count, 0),
+    ):
+        peak = peak_of(given, count, bound or 10**12)
+        one = one or peak
+        shown = f"{bound // 10**6:,}" if bound else "none"
+        table.add_row(f"{count:,}", shown, f"{peak:,}", f"{peak / one:.1f}")
+    yield table
+
+
 def peak_of(given: Path, count: int, memory: int) -> int:
-    """MB that a process grows by at most while it prepares so many pictures at once."""
+    """Return by how many MB a process grows at most while it prepares pictures."""
     with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(given), folder, str(count), str(memory)],
@@ -56,29 +74,7 @@ def peak_of(given: Path, count: int, memory: int) -> int:
 
 
 def phone_picture(path: Path, width: int, height: int) -> Path:
-    """A picture that lies on its side."""
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(
-        path, "JPEG", exif=camera_data(6)
-    )
+    """Write a picture whose Exif orientation says that it lies on its side."""
+    picture = Image.linear_gradient("L").resize((width, height)).convert("RGB")
+    picture.save(path, "JPEG", exif=camera_data(6))
     return path
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200)
-    count: int = parser.parse_args().count
-    table = Table("at once", "bound, MB", "peak, MB", "of one")
-    with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
-        given = phone_picture(Path(folder) / "given", 6000, 4000)
-        one = 0
-        for at_once, memory in ((1, MAX_IMAGE_MEMORY), (count, MAX_IMAGE_MEMORY), (count, 10**12)):
-            peak = peak_of(given, at_once, memory)
-            one = one or peak
-            bound = f"{memory // 10**6:,}" if memory == MAX_IMAGE_MEMORY else "none"
-            table.add_row(f"{at_once:,}", bound, f"{peak:,}", f"{peak / one:.1f}")
-    Console(width=100).print(table)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,57 +1,59 @@
-"""How late polls are while every stream slot is taken: ``python -m tests.bench.polls``.
+"""How late polls are while every stream slot is taken.
 
-Starts a Valkey, the stand-in and one worker, enqueues the jobs, and prints, from the stand-in's
-own ledger, the distance between two polls of a render as a multiple of the interval.
+Starts a Valkey, the stand-in and one worker, submits the jobs, and prints, from the ledger of the
+stand-in, the time between two polls of a render as a multiple of the interval.
 """
 
-import argparse
 import statistics
 import time
+from argparse import Namespace
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from tests.integration.conftest import passing_house
 
-SLOT_LIMIT = 0.8
+OPTIONS = {
+    "jobs": (1000, "jobs to run"),
+    "slots": (200, "jobs that the worker runs at the same time"),
+    "stream_seconds": (30.0, "duration of a message's stream"),
+    "interval": (3.0, "seconds between two polls of a render"),
+}
+STREAM_SHARE = 0.8
+"""The share of the slots that streams may take."""
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--slots", type=int, default=200)
-    parser.add_argument("--stream-seconds", type=float, default=30)
-    parser.add_argument("--interval", type=float, default=3)
-    asked = parser.parse_args()
+def run(options: Namespace, _folder: Path) -> Iterator[Table | dict[str, int]]:
+    """Measure, and yield what is printed."""
     with passing_house() as house:
         house.open_sandbox(
-            *("--stream-seconds", f"{asked.stream_seconds:g}", "--heartbeat-seconds", "5"),
-            *("--render-seconds", f"{4 * asked.interval:g}"),
+            *("--stream-seconds", str(options.stream_seconds), "--heartbeat-seconds", "5"),
+            *("--render-seconds", str(4 * options.interval)),
         )
         house.start_worker(
-            *("-c", str(asked.slots)),
-            REELQUEUE_ACCOUNT_IN_FLIGHT=str(asked.slots),
-            REELQUEUE_RENDER_POLL_SECONDS=str(asked.interval),
+            *("-c", str(options.slots)),
+            REELQUEUE_ACCOUNT_IN_FLIGHT=str(options.slots),
+            REELQUEUE_RENDER_POLL_SECONDS=str(options.interval),
             REELQUEUE_LEASE_SECONDS="30",
             REELQUEUE_TICK_SECONDS="0.5",
             REELQUEUE_STREAM_TIMEOUT_SECONDS="900",
             REELQUEUE_STREAM_IDLE_SECONDS="600",
         )
         began = time.monotonic()
-        for _ in range(asked.jobs):
+        for _ in range(options.jobs):
             house.submit(house.image())
         counts = house.settled(limit=3600)
-        report(house.sandbox.ledger(), asked, time.monotonic() - began)
-        Console().print({state.value: n for state, n in counts.items()})
+        yield report(house.sandbox.ledger(), options, time.monotonic() - began)
+        yield {state.value: n for state, n in counts.items()}
 
 
-def report(ledger: dict[str, list[dict[str, Any]]], asked: argparse.Namespace, took: float) -> None:
-    """Print the table."""
+def report(ledger: dict[str, list[dict[str, Any]]], options: Namespace, seconds: float) -> Table:
+    """Build the table from the ledger of the stand-in."""
     gaps = sorted(
-        (later - earlier) / asked.interval
+        (later - earlier) / options.interval
         for render in ledger["renders"]
         for earlier, later in pairwise(render["polls"])
     )
@@ -60,24 +62,23 @@ def report(ledger: dict[str, list[dict[str, Any]]], asked: argparse.Namespace, t
         + [(m["ended_at"], -1) for m in ledger["messages"]]
     )
     running, most, full, since = 0, 0, 0.0, streams[0][0]
-    limit = int(asked.slots * SLOT_LIMIT)
+    limit = int(options.slots * STREAM_SHARE)
     for at, step in streams:
         if running >= limit * 0.9:
             full += at - since
         running, since = running + step, at
         most = max(most, running)
     table = Table("what", "figure")
-    table.add_row("jobs, slots, stream", f"{asked.jobs}, {asked.slots}, {asked.stream_seconds:g} s")
-    table.add_row("took", f"{took:.0f} s")
-    table.add_row("most streams at once (limit)", f"{most} ({limit})")
-    table.add_row("time with over 90 % of the stream slots taken", f"{full:.0f} s")
-    table.add_row("polls measured", str(len(gaps)))
-    table.add_row("distance of two polls, in intervals: median", f"{statistics.median(gaps):.2f}")
-    table.add_row("99th percentile", f"{gaps[int(len(gaps) * 0.99)]:.2f}")
-    table.add_row("most", f"{gaps[-1]:.2f}")
-    table.add_row("paid messages, inputs", f"{len(ledger['messages'])}, {len(ledger['uploads'])}")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+    for what, figure in {
+        "jobs, slots, stream": f"{options.jobs}, {options.slots}, {options.stream_seconds:g} s",
+        "duration": f"{seconds:.0f} s",
+        "most streams at the same time (limit)": f"{most} ({limit})",
+        "time with over 90 % of the stream slots taken": f"{full:.0f} s",
+        "polls measured": str(len(gaps)),
+        "time between two polls, in intervals: median": f"{statistics.median(gaps):.2f}",
+        "99th percentile": f"{gaps[int(len(gaps) * 0.99)]:.2f}",
+        "maximum": f"{gaps[-1]:.2f}",
+        "paid messages, inputs": f"{len(ledger['messages'])}, {len(ledger['uploads'])}",
+    }.items():
+        table.add_row(what, figure)
+    return table

@@ -1,18 +1,16 @@
-"""What a scrape of metrics costs with few and many jobs waiting: ``python -m tests.bench.scrape``.
+"""What a scrape of metrics costs with few and with many waiting jobs.
 
-The figures of the service over the wire to a real server, without HTTP: the median of many scrapes
-with 10 jobs in the backlog, and with ``--jobs``; their ratio should be 1.
+Prints the median of many scrapes against a real server, without HTTP, with 10 jobs in the backlog
+and with ``--jobs``. Their ratio should be 1.
 """
 
-import argparse
 import statistics
-import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import SecretStr
-from rich.console import Console
 from rich.table import Table
 
 from config.settings import RedisSettings, Settings
@@ -22,47 +20,39 @@ from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
 from worker.telemetry.metrics_server import metrics_registry
 
+OPTIONS = {"jobs": (100_000, "waiting jobs in the second measurement")}
 FEW = 10
 SCRAPES = 200
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=100_000)
-    many: int = parser.parse_args().jobs
+def run(options: Namespace, folder: Path) -> Iterator[Table]:
+    """Measure, and yield what is printed."""
     table = Table("jobs waiting", "median of a scrape, ms", "ratio")
-    with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
-        server = Valkey(Path(folder)).start()
-        try:
-            settings = Settings(redis=RedisSettings(url=SecretStr(server.url)))
-            runtime = Runtime.open(settings)
-            first = 0.0
-            for have, want in (0, FEW), (FEW, many):
-                submit_many(runtime.ledger, jobs(have, want))
-                took = median(runtime)
-                first = first or took
-                table.add_row(f"{want:,}", f"{took * 1000:.2f}", f"{took / first:.2f}")
-        finally:
-            server.stop()
-    Console(width=100).print(table)
+    server = Valkey(folder).start()
+    try:
+        runtime = Runtime.open(Settings(redis=RedisSettings(url=SecretStr(server.url))))
+        first = 0.0
+        for present, total in (0, FEW), (FEW, options.jobs):
+            submit_many(runtime.ledger, jobs(present, total))
+            seconds = median(runtime)
+            first = first or seconds
+            table.add_row(f"{total:,}", f"{seconds * 1000:.2f}", f"{seconds / first:.2f}")
+    finally:
+        server.stop()
+    yield table
 
 
-def jobs(have: int, want: int) -> Iterator[NewJob]:
-    """As many as are missing."""
-    for number in range(have, want):
+def jobs(present: int, total: int) -> Iterator[NewJob]:
+    """Make the jobs that are missing to a total."""
+    for number in range(present, total):
         yield NewJob(id=f"j{number}", payload={"image": "a.jpg"}, fingerprint="f")
 
 
 def median(runtime: Runtime) -> float:
-    """Seconds of a scrape."""
-    registry, took = metrics_registry(runtime), []
+    """Return the median seconds of a scrape."""
+    registry, found = metrics_registry(runtime), []
     for _ in range(SCRAPES):
         start = time.perf_counter()
         list(registry.collect())
-        took.append(time.perf_counter() - start)
-    return statistics.median(took)
-
-
-if __name__ == "__main__":
-    main()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)

@@ -1,4 +1,4 @@
-"""A small catalog's whole way, as ``make bench WHAT=catalog`` goes it with a large one."""
+"""The workflow of a small catalog; ``make bench WHAT=catalog`` runs it with a large one."""
 
 import pytest
 
@@ -14,4 +14,4 @@ SEED = 3
 def test_every_row_is_accounted_for_from_the_dry_run_to_the_gallery(house: House) -> None:
     house.open_sandbox("--stream-seconds", "0.1-0.3", "--clip-height", "64")
     house.start_worker()
-    run_workflow(house, Mix(rows=40, bad=len(DEFECTS), again=3, converted=4), SEED)
+    run_workflow(house, Mix(rows=40, bad=len(DEFECTS), repeated=3, converted=4), SEED)

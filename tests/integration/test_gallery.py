@@ -50,28 +50,32 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_thousands_of_jobs_show_a_few_cards_at_a_time(tab: Tab, page: str) -> None:
     tab.open(page)
-    assert tab.ask(COUNT) == "5,000 jobs"
-    assert "3,500 of 5,000 jobs done" in tab.ask("document.getElementById('totals').textContent")
-    first = tab.ask(SHOWN)
+    assert tab.evaluate(COUNT) == "5,000 jobs"
+    assert "3,500 of 5,000 jobs done" in tab.evaluate(
+        "document.getElementById('totals').textContent"
+    )
+    first = tab.evaluate(SHOWN)
     assert 0 < first < JOBS / 10
-    tab.ask("scrollTo(0, document.body.scrollHeight)")
-    wait_until(lambda: tab.ask(SHOWN) > first, "more cards")
+    tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+    wait_until(lambda: tab.evaluate(SHOWN) > first, "more cards")
 
 
 def test_filters_and_search_find_what_is_asked_for(tab: Tab, page: str) -> None:
     tab.open(page)
-    tab.ask("document.querySelector('button[data-state=held]').click()")
-    assert tab.ask(COUNT) == "500 of 5,000 jobs"
+    tab.evaluate("document.querySelector('button[data-state=held]').click()")
+    assert tab.evaluate(COUNT) == "500 of 5,000 jobs"
     states = "[...new Set([...document.querySelectorAll('article')].map(c => c.dataset.state))]"
-    assert tab.ask(states) == ["held"]
+    assert tab.evaluate(states) == ["held"]
     tab.press("/", "/")
     tab.type("PRODUCT-00017 a-17")
-    assert tab.ask(COUNT) == "1 of 5,000 jobs"
-    assert tab.ask("document.querySelector('article h2').textContent") == "product-00017.jpg"
-    assert "reelqueue release 17" in tab.ask("document.querySelector('article code').textContent")
-    assert tab.ask("location.hash") == "#state=held&q=PRODUCT-00017+a-17"
+    assert tab.evaluate(COUNT) == "1 of 5,000 jobs"
+    assert tab.evaluate("document.querySelector('article h2').textContent") == "product-00017.jpg"
+    assert "reelqueue release 17" in tab.evaluate(
+        "document.querySelector('article code').textContent"
+    )
+    assert tab.evaluate("location.hash") == "#state=held&q=PRODUCT-00017+a-17"
     tab.press("Escape")
-    assert tab.ask(COUNT) == "500 of 5,000 jobs"
+    assert tab.evaluate(COUNT) == "500 of 5,000 jobs"
 
 
 @pytest.mark.parametrize(
@@ -87,34 +91,34 @@ def test_a_view_can_be_handed_on_as_an_address(
     tab: Tab, page: str, fragment: str, count: str
 ) -> None:
     tab.open(page + fragment)
-    assert tab.ask(COUNT) == count
-    assert tab.ask("document.getElementById('none').hidden") == (count[0] != "0")
+    assert tab.evaluate(COUNT) == count
+    assert tab.evaluate("document.getElementById('none').hidden") == (count[0] != "0")
 
 
 def test_a_clip_plays_where_its_poster_was(tab: Tab, page: str) -> None:
     tab.open(f"{page}#q=product-00001.jpg")
     poster = "document.querySelector('.screen img')"
-    wait_until(lambda: tab.ask(f"{poster}.naturalWidth") == 320, "the poster")
-    assert tab.ask("document.querySelectorAll('video').length") == 0
-    tab.ask("document.querySelector('button.screen').focus()")
+    wait_until(lambda: tab.evaluate(f"{poster}.naturalWidth") == 320, "the poster")
+    assert tab.evaluate("document.querySelectorAll('video').length") == 0
+    tab.evaluate("document.querySelector('button.screen').focus()")
     tab.press("Enter", "\r")
-    wait_until(lambda: tab.ask("document.querySelector('video')?.currentTime > 0"), "the film")
-    assert tab.ask("document.querySelector('video').videoWidth") == 320
-    assert tab.ask("document.activeElement.tagName") == "VIDEO"
+    wait_until(lambda: tab.evaluate("document.querySelector('video')?.currentTime > 0"), "the film")
+    assert tab.evaluate("document.querySelector('video').videoWidth") == 320
+    assert tab.evaluate("document.activeElement.tagName") == "VIDEO"
 
 
 def test_what_comes_from_outside_is_shown_and_does_nothing(tab: Tab, page: str) -> None:
     tab.open(f"{page}#q=onerror")
-    assert tab.ask("document.querySelector('article p').textContent") == ATTACK
-    assert tab.ask("document.title") == "spring"
-    assert tab.ask("document.querySelectorAll('article img, article script').length") == 0
+    assert tab.evaluate("document.querySelector('article p').textContent") == ATTACK
+    assert tab.evaluate("document.title") == "spring"
+    assert tab.evaluate("document.querySelectorAll('article img, article script').length") == 0
 
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_wider_than_the_screen(tab: Tab, page: str, width: int) -> None:
     tab.resize(width, 800)
     tab.open(page)
-    assert tab.ask("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_every_control_has_a_name(tab: Tab, page: str) -> None:

@@ -1,4 +1,4 @@
-"""A catalog as people have them: a CSV of products, some rows of which are wrong."""
+"""A sample catalog: a CSV of products, some rows of which are defective."""
 
 import csv
 import io
@@ -14,50 +14,50 @@ register_heif_opener()
 
 COLUMNS = ("image", "prompt", "seconds", "aspect", "sku", "note")
 FORMS = {"heic": "HEIF", "avif": "AVIF", "tiff": "TIFF", "bmp": "BMP"}
-"""Forms that must be converted before they are sent, by the ending of their names."""
+"""Picture formats that must be converted before they are uploaded, by their file extensions."""
 DEFECTS = (
     *("missing", "text", "empty", "folder", "length", "shape", "cells", "quotes", "nameless"),
     "damaged",
 )
-"""What is wrong with bad rows, in turn. A damaged picture shows only to who opens it."""
+"""The defects of bad rows, in turn. A damaged picture is found only when it is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How many rows, and how many of them are of a kind; ``side`` of the pictures in pixels."""
+    """How many rows there are, how many of each kind, and the pictures' ``side`` in pixels."""
 
     rows: int
     bad: int
-    again: int
+    repeated: int
     converted: int
     side: int = 96
 
 
 @dataclass(slots=True)
 class Catalog:
-    """A manifest and what is to come of it. Rows are known by their lines in the file, from 1.
+    """A manifest with the expected results. Rows are numbered by their lines in the file, from 1.
 
     Attributes:
         manifest: The CSV.
         good: The rows that become a clip.
         converted: Those of them whose picture must be converted.
-        again: The rows that repeat an earlier one.
-        rejected: The rows that are refused when they are submitted.
-        damaged: The rows that only the worker, or a dry run, finds to be bad.
+        repeated: The rows that repeat an earlier one.
+        rejected: The rows that are rejected at submission.
+        damaged: The rows that only the worker, or a dry run, finds to be defective.
     """
 
     manifest: Path
     good: set[int] = field(default_factory=set)
     converted: set[int] = field(default_factory=set)
-    again: set[int] = field(default_factory=set)
+    repeated: set[int] = field(default_factory=set)
     rejected: set[int] = field(default_factory=set)
     damaged: set[int] = field(default_factory=set)
 
-    def note(self, line: int, kind: str) -> None:
-        """Expect of a row what its kind says."""
+    def add(self, line: int, kind: str) -> None:
+        """Add a row to the sets that its kind belongs to."""
         match kind:
-            case "again":
-                self.again.add(line)
+            case "repeated":
+                self.repeated.add(line)
             case "damaged":
                 self.damaged.add(line)
             case "png":
@@ -70,21 +70,23 @@ class Catalog:
 
 
 def write_catalog(folder: Path, mix: Mix, seed: int) -> Catalog:
-    """Write a manifest and its pictures into a new folder, in an order that the seed decides."""
+    """Write a manifest and its pictures to a new folder; the seed decides the order of the rows."""
     folder.mkdir()
     kinds = [
-        *(["again"] * mix.again),
+        *(["repeated"] * mix.repeated),
         *(DEFECTS[n % len(DEFECTS)] for n in range(mix.bad)),
         *(list(FORMS)[n % len(FORMS)] for n in range(mix.converted)),
-        *(["png"] * (mix.rows - mix.bad - mix.again - mix.converted - 1)),
+        *(["png"] * (mix.rows - mix.bad - mix.repeated - mix.converted - 1)),
     ]
     random.Random(seed).shuffle(kinds)
     found = Catalog(folder / "catalog.csv")
     text, line = _text(COLUMNS), 2
     good: list[str] = []
     for number, kind in enumerate(["png", *kinds], start=1):
-        row = good[number * 7 % len(good)] if kind == "again" else _row(folder, number, kind, mix)
-        found.note(line, kind)
+        row = (
+            good[number * 7 % len(good)] if kind == "repeated" else _row(folder, number, kind, mix)
+        )
+        found.add(line, kind)
         if line in found.good:
             good.append(row)
         text += row
@@ -94,7 +96,7 @@ def write_catalog(folder: Path, mix: Mix, seed: int) -> Catalog:
 
 
 def picture(path: Path, number: int, side: int) -> None:
-    """A picture of its own: its shades and a number."""
+    """Write a picture whose colors and number differ from all others."""
     shade = (60 + number * 37 % 180, 60 + number * 91 % 180, 60 + number * 53 % 180)
     image = Image.new("RGB", (side, side * 3 // 4), shade)
     pen = ImageDraw.Draw(image)
@@ -104,22 +106,22 @@ def picture(path: Path, number: int, side: int) -> None:
 
 
 def correct_rejects(rejects: Path, side: int) -> None:
-    """Put each rejected row right where it stands, as a person would."""
+    """Correct each row of a file of rejected rows in place, as a person would."""
     with rejects.open(encoding="utf-8", newline="") as file:
         table = csv.DictReader(file)
         rows = list(table)
     text = _text(table.fieldnames or ())
     for row in rows:
         number = 10**5 + int(row["rejected_row"])
-        name = f"mended-{number}.png"
+        name = f"corrected-{number}.png"
         picture(rejects.parent / name, number, side)
-        right = {**row, "image": name, "prompt": "", "seconds": "1", "aspect": "", "note": ""}
-        text += _text([right[column] for column in table.fieldnames or ()])
+        corrected = {**row, "image": name, "prompt": "", "seconds": "1", "aspect": "", "note": ""}
+        text += _text([corrected[column] for column in table.fieldnames or ()])
     rejects.write_text(text, encoding="utf-8", newline="")
 
 
 def _row(folder: Path, number: int, kind: str, mix: Mix) -> str:
-    """A row of the manifest as it stands there, and the file that it names."""
+    """Write the picture of a row, and return the row as it is written in the manifest."""
     form = kind if kind in FORMS else "png"
     name = f"product-{number}.{form}"
     path = folder / name
@@ -128,7 +130,7 @@ def _row(folder: Path, number: int, kind: str, mix: Mix) -> str:
         case "missing":
             pass
         case "text":
-            path.write_text("This is no picture at all.")
+            path.write_text("This is not a picture.")
         case "empty":
             path.touch()
         case "folder":

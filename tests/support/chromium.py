@@ -41,9 +41,9 @@ class Tab:
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=url)
         ready = "document.readyState === 'complete' && location.href !== 'about:blank'"
-        wait_until(lambda: self.ask(ready), f"{url} to load")
+        wait_until(lambda: self.evaluate(ready), f"{url} to load")
 
-    def ask(self, expression: str) -> Any:
+    def evaluate(self, expression: str) -> Any:
         """The value of an expression in the page."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
@@ -70,7 +70,7 @@ class Tab:
             mobile=False,
         )
 
-    def prefer(self, **features: str) -> None:
+    def emulate_media(self, **features: str) -> None:
         """Set what a person prefers, such as ``color_scheme="dark"``."""
         wanted = [
             {"name": f"prefers-{name.replace('_', '-')}", "value": value}

@@ -7,7 +7,7 @@ from redis import Redis
 
 from tasks.manifests.batch_submission import submit_manifest
 from tasks.manifests.manifest import open_manifest
-from tests.bench.submit import PROMPT, measure, write
+from tests.bench.submit import PROMPT, measure, write_manifest
 from tests.support.valkey import Valkey
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.pages import PAGE_SIZE
@@ -20,17 +20,17 @@ def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_pa
     sizes = []
     for rows, form in (2 * PAGE_SIZE, "csv"), (20 * PAGE_SIZE, "jsonl"):
         manifest = tmp_path / f"{rows}.{form}"
-        write(manifest, rows)
+        write_manifest(manifest, rows)
         command = ["batch", "submit", str(manifest), "--prompt", PROMPT, "--json"]
         cost = measure(command, env)
-        assert cost.said["jobs"] == rows
+        assert cost.output["jobs"] == rows
         sizes.append(cost.size)
     assert sizes[1] < 1.1 * sizes[0], sizes
 
 
 def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(harness: ProducerHarness) -> None:
     rows = 4 * PAGE_SIZE
-    write(harness.folder / "jobs.csv", rows)
+    write_manifest(harness.folder / "jobs.csv", rows)
     before = _calls(harness)
     submit_manifest(harness.producer, open_manifest(harness.folder / "jobs.csv", PROMPT))
     after = _calls(harness)
