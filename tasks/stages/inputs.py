@@ -1,4 +1,4 @@
-"""What a job brings: its image and what is attached, fetched, checked and cleaned."""
+"""The files that a job uploads: its image and attachments, fetched, checked and converted."""
 
 import hashlib
 import re
@@ -25,8 +25,8 @@ from worker.storage.allowed_paths import copy_allowed_file
 F = TypeVar("F", bound=PreparedFile)
 
 _MEMORY_SECONDS: Final = 300.0
-"""Half of what a step may take. Who gives up fetches its file anew, so it is long."""
-_USES: Final = {"audio": "as the music", "video": "as a further clip", "image": "as a picture"}
+"""How long a file waits for memory: half of a step, because the next step fetches it again."""
+_PURPOSES: Final = {"audio": "as the music", "video": "as a further clip", "image": "as a picture"}
 _LOGO: Final = re.compile(r"(?<![a-z])logo(?![a-z])|标志|徽标", re.IGNORECASE)
 
 
@@ -35,8 +35,8 @@ class JobInputs:
     """What is uploaded for a job.
 
     Attributes:
-        image: The picture; None when its address is passed on, or when the session has it.
-        attached: Music, logo, further pictures and clips.
+        image: The image; None if the API fetches it by its address, or if the session has it.
+        attached: Music, logo, further images and clips.
     """
 
     image: PreparedFile | None
@@ -44,124 +44,125 @@ class JobInputs:
 
     @property
     def files(self) -> tuple[PreparedFile, ...]:
-        """All of it, the image first."""
+        """All files, the image first."""
         return (self.image, *self.attached) if self.image else self.attached
 
     @property
     def purposes(self) -> str:
-        """What each attached file is for, as the message says it."""
-        return ", ".join(f"{file.name} {_use(file)}" for file in self.attached)
+        """What each attached file is for, in the words of the message."""
+        return ", ".join(f"{file.name} {_purpose(file)}" for file in self.attached)
 
 
 def gather_inputs(step: StepContext, folder: Path) -> JobInputs:
-    """The files to upload.
+    """Fetch and prepare the files to upload, under names that are unique in their session.
 
     Raises:
-        FileRefusedError: A file cannot be used, may not or could not be fetched.
+        FileRefusedError: A file cannot be used, or could not be fetched.
         StoreError: The media store failed.
-        MemoryUnavailableError: Other pictures take all the memory there is for them.
+        MemoryUnavailableError: Other files use all the memory for decoding.
     """
-    payload, image = step.job.payload, None
-    if not payload.get("pass_url") and not step.is_follow_up_edit:
-        place = _place(folder, 0)
-        given = str(payload["image"])
-        raw = _fetch(step, str(payload.get("media") or given), place)
-        image = run_within_memory(
-            step.runtime.image_memory, prepare_image, raw, _name_of(given, "image"), place
-        )
-    material = JobInputs(image, tuple(_attached(step, folder)))
-    return with_unique_names(
-        material, step.job.id if step.uses_shared_session or step.is_follow_up_edit else ""
-    )
+    has_image = not step.job.payload.get("pass_url") and not step.is_follow_up_edit
+    image = _image(step, folder) if has_image else None
+    attached = list(_attached(step, folder))
+    tag = ""
+    if step.uses_shared_session or step.is_follow_up_edit:
+        # Other jobs upload files to the same session.
+        tag = f"-{hashlib.sha256(step.job.id.encode()).hexdigest()[:6]}"
+    taken: set[str] = set()
+
+    def renamed(file: PreparedFile) -> PreparedFile:
+        return replace(file, name=_unique_name(Path(file.name), tag, taken))
+
+    return JobInputs(renamed(image) if image else None, tuple(map(renamed, attached)))
 
 
-def with_unique_names(material: JobInputs, owner: str = "") -> JobInputs:
-    """The same files under names of which each is used once in its session.
+def prepare_within_memory(
+    memory: MemoryBudget,
+    prepare: Callable[[Path, str, Path], F],
+    source: Path,
+    name: str,
+    folder: Path,
+) -> F:
+    """Prepare a file in a thread, once there is memory to decode it.
 
     Args:
-        material: The files.
-        owner: The id of the job that brings them, where other jobs bring files too.
+        memory: The memory that all files share.
+        prepare: `prepare_image` or `check_attachment`.
+        source: The file.
+        name: The file's name for people.
+        folder: A folder for converted copies.
+
+    Raises:
+        MemoryUnavailableError: Other files have used all of it for five minutes.
     """
-    tag = f"-{hashlib.sha256(owner.encode()).hexdigest()[:6]}" if owner else ""
-    taken: set[str] = set()
-    named = []
-    for file in material.files:
-        path = Path(file.name)
-        name, n = f"{path.stem}{tag}{path.suffix}", 1
-        while name.lower() in taken:
-            n += 1
-            name = f"{path.stem}{tag}-{n}{path.suffix}"
-        taken.add(name.lower())
-        named.append(replace(file, name=name))
-    if material.image is None:
-        return JobInputs(None, tuple(named))
-    return JobInputs(named[0], tuple(named[1:]))
+    needed = offload(memory_needed, source, name)
+    with memory.reserve(needed, _MEMORY_SECONDS):
+        return offload(prepare, source, name, folder)
+
+
+def _image(step: StepContext, folder: Path) -> PreparedFile:
+    payload, subfolder = step.job.payload, _subfolder(folder, 0)
+    given = str(payload["image"])
+    source = _fetch(step, str(payload.get("media") or given), subfolder)
+    name = _file_name(given, "image")
+    return prepare_within_memory(step.runtime.image_memory, prepare_image, source, name, subfolder)
 
 
 def _attached(step: StepContext, folder: Path) -> Iterator[PreparedFile]:
     names: dict[str, str] = step.job.payload.get("attach_names") or {}
     for number, given in enumerate(step.job.payload.get("attach") or (), start=1):
-        place = _place(folder, number)
-        raw = _fetch(step, given, place)
-        default = f"attachment-{number}"
-        name = (
-            names.get(given) or f"{default}{Path(given).suffix}" if is_media_key(given) else given
+        subfolder, default = _subfolder(folder, number), f"attachment-{number}"
+        source = _fetch(step, given, subfolder)
+        name = given
+        if is_media_key(given):
+            name = names.get(given) or f"{default}{Path(given).suffix}"
+        name = _file_name(name, default)
+        yield prepare_within_memory(
+            step.runtime.image_memory, check_attachment, source, name, subfolder
         )
-        yield run_within_memory(
-            step.runtime.image_memory, check_attachment, raw, _name_of(name, default), place
-        )
 
 
-def run_within_memory(
-    memory: MemoryBudget, look: Callable[[Path, str, Path], F], raw: Path, name: str, place: Path
-) -> F:
-    """Look at a file in a thread, once there is memory for the pixels in it.
-
-    Args:
-        memory: What all looks share.
-        look: `prepare_image` or `check_attachment`.
-        raw: The file.
-        name: What people call it.
-        place: A folder for changed copies.
-
-    Raises:
-        MemoryUnavailableError: Other pictures took it all for five minutes.
-    """
-    needed = offload(memory_needed, raw, name)
-    with memory.reserve(needed, _MEMORY_SECONDS):
-        return offload(look, raw, name, place)
-
-
-def _use(file: PreparedFile) -> str:
-    family = file.content_type.partition("/")[0]
-    if family == "image" and _LOGO.search(file.name):
-        return "as the logo"
-    return _USES.get(family, "as material")
-
-
-def _place(folder: Path, number: int) -> Path:
-    place = folder / str(number)
-    place.mkdir()
-    return place
-
-
-def _fetch(step: StepContext, given: str, place: Path) -> Path:
-    settings, raw = step.runtime.settings, place / "given"
+def _fetch(step: StepContext, given: str, folder: Path) -> Path:
+    """Fetch a file from the media store, the web, or a path or store that is allowed."""
+    settings, target = step.runtime.settings, folder / "given"
     if is_media_key(given):
-        step.runtime.media.fetch(given, raw)
-        return raw
-    if is_url(given):
+        step.runtime.media.fetch(given, target)
+    elif is_url(given):
         download_source(
             given,
-            raw,
+            target,
             private_hosts=settings.egress.private_hosts,
             api_host=settings.api.url,
             max_bytes=MAX_SOURCE_BYTES,
         )
-        return raw
-    offload(copy_allowed_file, given, settings.storage.media_roots, raw, max_bytes=MAX_SOURCE_BYTES)
-    return raw
+    else:
+        roots = settings.storage.media_roots
+        offload(copy_allowed_file, given, roots, target, max_bytes=MAX_SOURCE_BYTES)
+    return target
 
 
-def _name_of(given: str, default: str) -> str:
+def _subfolder(folder: Path, number: int) -> Path:
+    subfolder = folder / str(number)
+    subfolder.mkdir()
+    return subfolder
+
+
+def _file_name(given: str, default: str) -> str:
     return Path(given.split("?", 1)[0]).name or default
+
+
+def _unique_name(name: Path, tag: str, taken: set[str]) -> str:
+    """Return a name with the tag that is not taken yet, and take it. Case does not distinguish."""
+    unique, number = f"{name.stem}{tag}{name.suffix}", 1
+    while unique.lower() in taken:
+        number += 1
+        unique = f"{name.stem}{tag}-{number}{name.suffix}"
+    taken.add(unique.lower())
+    return unique
+
+
+def _purpose(file: PreparedFile) -> str:
+    family = file.content_type.partition("/")[0]
+    if family == "image" and _LOGO.search(file.name):
+        return "as the logo"
+    return _PURPOSES.get(family, "as material")

@@ -1,4 +1,4 @@
-"""What a job says to the agent: the words of its message, built from its payload."""
+"""The text of a job's paid message, built from its payload."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ _LENGTH: Final = re.compile(r"\b\d+(?:\.\d+)?[\s-]*(?:seconds?|secs?|s)\b", re.I
 
 
 def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
-    """The job's own instructions: prompt, length, aspect and files, said once each.
+    """Build the job's instructions: prompt, length, aspect and files, each stated once.
 
     Args:
-        payload: The job's.
+        payload: The job's payload.
         attached: The attached files, and what each is for.
-        picture: The picture to work on, where its session holds others too.
+        picture: The picture to work on, if its session contains others too.
     """
     prompt, seconds = str(payload["prompt"]).strip(), payload.get("seconds")
     parts = []
@@ -35,7 +35,7 @@ def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = 
 
 
 def answer(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
-    """The answer to the agent's one question: the instructions again, and leave to choose."""
+    """Build the answer to the agent's question: the instructions again, and leave to decide."""
     return (
         f"{instructions(payload, attached, picture)} Please decide everything that is not said "
         f"here yourself, and make the video now without asking again."

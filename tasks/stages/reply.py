@@ -1,41 +1,37 @@
-"""The reply of a job: what the agent said, for people who have no screen of it.
+"""The reply of a job: what the agent said, for people who do not see its screen.
 
-Source: the contract, «What the backend says and what we do». The export follows by itself; the
-timeline and the credits are told where the agent points at them; an edit by dragging would be a
-paid message, so it is left to a person.
+Source: the contract, "What the backend says and what we do". The job exports by itself, and the
+reply adds the timeline and the credits where the agent refers to them. An edit would be a paid
+message, so the reply only names the command for it.
 """
-
-from typing import Final
 
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
 from worker.nemo.agent_text import ImpliedAction, translate
 
-SILENT_EDIT: Final = "Done without a word. {timeline}"
 
-
-def reply_of(job: Job, said: str, timeline: str, account: Account | None) -> str:
-    """The agent's words without its instructions, and what these stood for.
+def reply_of(job: Job, agent_text: str, timeline: str, account: Account | None) -> str:
+    """Return the agent's text without its screen instructions, and with what they refer to.
 
     Args:
         job: The job.
-        said: All texts of the message's stream.
-        timeline: The draft in a line.
-        account: What is known of the money of the job's account.
+        agent_text: All texts of the message's stream.
+        timeline: The draft in one line.
+        account: The job's account; None if it has none.
     """
-    if not said:
-        return SILENT_EDIT.format(timeline=timeline)
-    speech = translate(said)
-    parts = [speech.text or "Done."]
-    if ImpliedAction.TIMELINE in speech.actions or not speech.text:
+    if not agent_text:
+        return f"Done; the agent sent no text. {timeline}"
+    translation = translate(agent_text)
+    parts = [translation.text or "Done."]
+    if ImpliedAction.TIMELINE in translation.actions or not translation.text:
         parts.append(timeline)
-    if ImpliedAction.CREDITS in speech.actions and account is not None and account.is_read:
+    if ImpliedAction.CREDITS in translation.actions and account is not None and account.is_read:
         parts.append(f"Credits: {account.available:g} available, {account.reserved:g} reserved.")
-    if ImpliedAction.EDIT in speech.actions:
-        parts.append(f'To change it by words: `reelqueue say {job.id} "…"`.')
+    if ImpliedAction.EDIT in translation.actions:
+        parts.append(f'To change the clip, describe the change: `reelqueue say {job.id} "…"`.')
     return "\n\n".join(parts)
 
 
-def question_of(said: str) -> str:
-    """A question of the agent without its instructions; whole where nothing else is left."""
-    return translate(said).text or said
+def question_of(agent_text: str) -> str:
+    """Return the agent's question without screen instructions, unless that leaves nothing."""
+    return translate(agent_text).text or agent_text

@@ -24,7 +24,7 @@ monkey.patch_all()
 import re, sys
 from pathlib import Path
 import gevent
-from tasks.stages.inputs import run_within_memory
+from tasks.stages.inputs import prepare_within_memory
 from worker.media import prepare_image
 from worker.resources.memory_budget import MemoryBudget
 
@@ -37,7 +37,7 @@ memory, before = MemoryBudget(size), peak()
 def prepare(number):
     place = workdir / str(number)
     place.mkdir()
-    run_within_memory(memory, prepare_image, given, "a.jpg", place).path.unlink()
+    prepare_within_memory(memory, prepare_image, given, "a.jpg", place).path.unlink()
 gevent.joinall([gevent.spawn(prepare, number) for number in range(count)], raise_error=True)
 print(peak() - before)
 """

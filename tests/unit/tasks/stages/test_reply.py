@@ -1,4 +1,4 @@
-"""The reply of a job: the agent's words, and what its instructions stood for."""
+"""The reply of a job: the agent's text, and what its screen instructions refer to."""
 
 import pytest
 
@@ -23,9 +23,9 @@ CREDITS = "Credits: 900 available, 100 reserved."
 
 
 @pytest.mark.parametrize(
-    ("said", "reply"),
+    ("agent_text", "reply"),
     [
-        ("", f"Done without a word. {TIMELINE}"),
+        ("", f"Done; the agent sent no text. {TIMELINE}"),
         ("Your clip is ready.", "Your clip is ready."),
         ("Ready. Click the Export button.", "Ready."),
         ("Click the Export button.", f"Done.\n\n{TIMELINE}"),
@@ -33,18 +33,21 @@ CREDITS = "Credits: 900 available, 100 reserved."
         ("完成。请在时间线中预览。", f"完成。\n\n{TIMELINE}"),
         ("Ready. Check your account balance.", f"Ready.\n\n{CREDITS}"),
         ("完成。请查看账户余额。", f"完成。\n\n{CREDITS}"),
-        ("Ready. Drag the logo.", 'Ready.\n\nTo change it by words: `reelqueue say j "…"`.'),
+        (
+            "Ready. Drag the logo.",
+            'Ready.\n\nTo change the clip, describe the change: `reelqueue say j "…"`.',
+        ),
     ],
 )
-def test_reply(said: str, reply: str) -> None:
-    assert reply_of(JOB, said, TIMELINE, RICH) == reply
+def test_reply(agent_text: str, reply: str) -> None:
+    assert reply_of(JOB, agent_text, TIMELINE, RICH) == reply
 
 
 @pytest.mark.parametrize("account", [POOR, None])
-def test_no_credits_are_told_that_nobody_has_read(account: None) -> None:
+def test_credits_are_omitted_if_the_balance_was_not_read(account: None) -> None:
     assert reply_of(JOB, "Ready. Check your billing page.", TIMELINE, account) == "Ready."
 
 
-def test_a_question_stays_one() -> None:
+def test_a_question_keeps_its_text_without_screen_instructions() -> None:
     assert question_of("Which style? Select one in the panel.") == "Which style?"
     assert question_of("Open the style panel?") == "Open the style panel?"
