@@ -1,1 +1,1 @@
-"""Notifications from the outbox: Celery results, batch files, webhooks."""
+"""What the worker sends out of the outbox: Celery results, batch indexes, webhooks."""

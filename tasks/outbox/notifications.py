@@ -1,4 +1,4 @@
-"""Notify: tell the world what became of a job, from the outbox that its last commit filled."""
+"""Notify others of a job's state, from the outbox that its last commit has filled."""
 
 from contextlib import suppress
 
@@ -9,46 +9,53 @@ from tasks.producer.producer import Producer
 from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.result import result_of
 from worker.faultpoints import around
-from worker.ledger.model.jobs import UnreadableRecordError
+from worker.ledger.model.jobs import Job, UnreadableRecordError
 from worker.ledger.model.states import State
-from worker.runtime.runtime import get_runtime
+from worker.runtime.runtime import Runtime, get_runtime
 
 
 def notify(entry: str) -> str:
-    """Store the Celery result of one job, then take its entry out of the outbox.
+    """Store the Celery result of a job and update its batch's index, then remove the entry.
 
-    A stored FAILURE and REVOKED must hold exceptions of Python's or Celery's own types, or
-    ``AsyncResult`` raises in processes that do not have our code.
+    Returns:
+        The job's state, or why there was nothing to notify of, for Flower.
     """
     runtime = get_runtime()
-    job_id = entry.removeprefix("job:")
+    ledger, job_id = runtime.ledger, entry.removeprefix("job:")
     try:
-        job = runtime.ledger.job(job_id)
+        job = ledger.job(job_id)
     except UnreadableRecordError:
-        runtime.ledger.drop_notification(entry)
+        ledger.drop_notification(entry)
         return "unreadable"
     if job is None:
-        runtime.ledger.acknowledge_notification(entry, 0)
+        ledger.acknowledge_notification(entry, 0)
         return "gone"
-    backend = current_app.backend
+    _store_celery_result(runtime, job)
+    # Before the entry is removed: until then, no job of the batch is pruned.
+    if job.batch_id:
+        with suppress(UnreadableRecordError):
+            write_index_of_ended(Producer.of_worker(runtime), job.batch_id)
+    ledger.acknowledge_notification(entry, job.revision)
+    return job.state.value
+
+
+def _store_celery_result(runtime: Runtime, job: Job) -> None:
+    """Store the job's result for ``AsyncResult(job_id)``.
+
+    A stored FAILURE or REVOKED holds an exception of Python or Celery: one of this project would
+    raise in processes that do not have its code.
+    """
+    store = current_app.backend.store_result
     record = result_of(job, runtime.output).model_dump(mode="json")
     with around("result"):
         match job.state:
             case State.SUCCEEDED:
-                backend.store_result(job_id, record, states.SUCCESS)
+                store(job.id, record, states.SUCCESS)
             case State.FAILED:
-                error = RuntimeError(f"{job.reason}: {job.message}")
-                backend.store_result(job_id, error, states.FAILURE)
+                store(job.id, RuntimeError(f"{job.reason}: {job.message}"), states.FAILURE)
             case State.CANCELLED:
-                backend.store_result(job_id, TaskRevokedError("cancelled"), states.REVOKED)
+                store(job.id, TaskRevokedError("cancelled"), states.REVOKED)
             case State.HELD:
-                backend.store_result(job_id, record, "HELD")
+                store(job.id, record, "HELD")
             case _:
-                backend.store_result(job_id, record["progress"], "PROGRESS")
-    if job.batch_id:
-        producer = Producer.of_worker(runtime)
-        # Before the entry goes: what is still to be told is not pruned, and its batch stays whole.
-        with suppress(UnreadableRecordError):
-            write_index_of_ended(producer, job.batch_id)
-    runtime.ledger.acknowledge_notification(entry, job.revision)
-    return job.state.value
+                store(job.id, record["progress"], "PROGRESS")

@@ -1,13 +1,13 @@
-"""Webhooks: send one receiver the webhooks that it is owed, one after another.
+"""Deliver webhooks: send a receiver its due messages, one after another.
 
-A receiver has one worker at most, and rests after each failure, so that one which is slow or dead
-costs a single slot now and then, and no job and no other receiver waits for it.
+At most one worker sends to a receiver, and a receiver pauses after each failure. So a receiver
+that is slow or down occupies one slot now and then, and delays no job and no other receiver.
 """
 
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import sentry_sdk
 import structlog
@@ -22,88 +22,88 @@ from worker.runtime.runtime import Runtime, get_runtime
 
 log = structlog.get_logger(__name__)
 
-TURN_SECONDS: Final = 10.0
-"""After so long a receiver's next message waits for the receiver's next turn."""
-REST_SECONDS: Final = 5.0
+MAX_DELIVERY_SECONDS: Final = 10.0
+"""How long messages are sent to a receiver before its next messages wait for another task."""
+PAUSE_SECONDS: Final = 5.0
+"""How long a receiver pauses after a failure."""
 
 
 def deliver_webhooks(receiver: str) -> str:
-    """Send what is due, until nothing is left, a message fails or the turn is over."""
+    """Send messages until none is due, one fails, or the time is over.
+
+    Returns:
+        How many messages were sent, for Flower.
+    """
     runtime = get_runtime()
-    hooks = Webhooks(runtime.ledger)
-    end = time.monotonic() + TURN_SECONDS
-    sent, rest = 0, 0.0
-    while not rest and not runtime.status.draining and time.monotonic() < end:
-        hook = hooks.due(receiver)
-        if hook is None:
+    webhooks = Webhooks(runtime.ledger)
+    end = time.monotonic() + MAX_DELIVERY_SECONDS
+    sent, pause = 0, 0.0
+    while not pause and not runtime.status.draining and time.monotonic() < end:
+        message = webhooks.due(receiver)
+        if message is None:
             break
-        if _send(runtime, hooks, hook):
+        if _deliver(runtime, webhooks, message):
             sent += 1
         else:
-            rest = REST_SECONDS
-    hooks.release_receiver(receiver, rest)
+            pause = PAUSE_SECONDS
+    webhooks.release_receiver(receiver, pause)
     return f"{sent} sent"
 
 
-def _send(runtime: Runtime, hooks: Webhooks, hook: WebhookMessage) -> bool:
-    """Send one message, and note what became of it. Whether the receiver is well."""
-    body = hook.body or _body(runtime, hook)
+def _deliver(runtime: Runtime, webhooks: Webhooks, message: WebhookMessage) -> bool:
+    """Send one message and record the result. False if the receiver should pause."""
+    body = message.body or _body(runtime, message)
     if body is None:
-        log.warning("a webhook is dropped: its record is gone", webhook_id=hook.name)
-        hooks.give_up(hook, "its record is gone")
+        log.warning("webhook dropped", webhook_id=message.name, why="its record is gone")
+        webhooks.give_up(message, "its record is gone")
         return True
-    if not hook.body:
-        hooks.store_body(hook, body)
+    if not message.body:
+        webhooks.store_body(message, body)
     try:
-        _post(runtime, hook, body.encode())
+        _send(runtime, message, body.encode())
     except WebhookDeliveryError as error:
-        _try_again(hooks, hook, error)
+        _retry_or_give_up(webhooks, message, error)
         return False
     except Exception as error:
-        # Whatever it is: the receiver's other messages go on, and this one has an end.
-        log.exception("sending a webhook met a fault of ours", webhook_id=hook.name)
+        # An unexpected error must not stop the receiver's other messages, nor repeat for ever.
+        log.exception("unexpected exception in webhook delivery", webhook_id=message.name)
         sentry_sdk.capture_exception(error)
-        fault = WebhookDeliveryError(f"A fault of this service: {type(error).__name__}")
-        _try_again(hooks, hook, fault)
+        failure = WebhookDeliveryError(f"an unexpected error occurred: {type(error).__name__}")
+        _retry_or_give_up(webhooks, message, failure)
         return False
-    hooks.received(hook)
+    webhooks.received(message)
     return True
 
 
-def _try_again(hooks: Webhooks, hook: WebhookMessage, error: WebhookDeliveryError) -> None:
-    """Put a message off that was not received, or give it up."""
-    wait = None if error.final else retry_delay(hook.tries + 1)
-    if wait is None:
-        log.warning("a webhook is given up", webhook_id=hook.name, why=str(error))
-        hooks.give_up(hook, str(error))
-    else:
-        log.info("a webhook is tried again", webhook_id=hook.name, why=str(error), wait=wait)
-        hooks.retry_later(hook, wait)
-
-
-def _post(runtime: Runtime, hook: WebhookMessage, body: bytes) -> None:
-    secret = runtime.settings.egress.webhook_secret
-    if secret is None:
-        raise WebhookDeliveryError("the workers have no REELQUEUE_WEBHOOK_SECRET to sign it with")
-    headers = signature_headers(secret, hook.name, int(time.time()), body)
-    send(hook.url, headers, body, private_hosts=runtime.settings.egress.private_hosts)
-
-
-def _body(runtime: Runtime, hook: WebhookMessage) -> str | None:
-    """What is said, with the record as it stands now; None: there is none."""
-    data = _record(runtime, hook)
-    if data is None:
-        return None
-    happened = datetime.fromtimestamp(hook.at / 1000, UTC).isoformat().replace("+00:00", "Z")
-    said = {"type": hook.event, "timestamp": happened, "data": data}
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
-
-
-def _record(runtime: Runtime, hook: WebhookMessage) -> dict[str, Any] | None:
+def _body(runtime: Runtime, message: WebhookMessage) -> str | None:
+    """Build the body with the current record; None if the record is gone."""
     producer = Producer.of_worker(runtime)
+    get = queries.get_batch if message.kind == "batch" else queries.get
     try:
-        if hook.kind == "batch":
-            return queries.get_batch(producer, hook.about).model_dump(mode="json")
-        return queries.get(producer, hook.about).model_dump(mode="json")
+        record = get(producer, message.about)
     except (UnknownId, UnreadableRecordError):
         return None
+    timestamp = datetime.fromtimestamp(message.at / 1000, UTC).isoformat().replace("+00:00", "Z")
+    data = record.model_dump(mode="json")
+    body = {"type": message.event, "timestamp": timestamp, "data": data}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def _send(runtime: Runtime, message: WebhookMessage, body: bytes) -> None:
+    egress = runtime.settings.egress
+    if egress.webhook_secret is None:
+        raise WebhookDeliveryError("the workers have no REELQUEUE_WEBHOOK_SECRET to sign it with")
+    headers = signature_headers(egress.webhook_secret, message.name, int(time.time()), body)
+    send(message.url, headers, body, private_hosts=egress.private_hosts)
+
+
+def _retry_or_give_up(
+    webhooks: Webhooks, message: WebhookMessage, error: WebhookDeliveryError
+) -> None:
+    wait = None if error.final else retry_delay(message.tries + 1)
+    if wait is None:
+        log.warning("webhook given up", webhook_id=message.name, why=str(error))
+        webhooks.give_up(message, str(error))
+    else:
+        log.info("webhook delayed", webhook_id=message.name, why=str(error), wait=wait)
+        webhooks.retry_later(message, wait)

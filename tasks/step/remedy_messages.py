@@ -1,4 +1,4 @@
-"""The way out of each hold and failure, as a sentence with the command that takes it."""
+"""What people can do about a held or failed job, with the command that does it."""
 
 from urllib.parse import quote
 
@@ -8,72 +8,68 @@ from worker.ledger.model.states import Reason
 
 
 def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str = "") -> str:
-    """What a person can do about a job that stands still.
+    """Return what people can do about a held or failed job.
 
     Args:
-        reason: Why it does.
+        reason: Why the job is held or failed.
         job: The job.
-        settings: Whose accounts they are.
-        bind_id: What binds the anonymous account to a registered one (contract, "Codes", 2001).
+        settings: The worker's settings.
+        bind_id: The id that binds the anonymous account to a registered one (contract, "Codes",
+            2001).
     """
+    web_url, release = settings.api.web_url, f"reelqueue release {job.id}"
     match reason:
+        case Reason.CREDITS if settings.api.tokens:
+            return f"Top up the account at {web_url}; the job continues when the balance has grown."
         case Reason.CREDITS:
-            if settings.api.tokens:
-                return (
-                    f"Top up the account at {settings.api.web_url}; the job goes on by itself when "
-                    f"the balance has grown."
-                )
-            link = f"{settings.api.web_url}/register?bind={quote(bind_id, safe='')}"
-            return (
-                f"Register at {link}, or set NEMO_TOKEN; the job goes on by itself when there are "
-                f"credits."
-            )
+            link = f"{web_url}/register?bind={quote(bind_id, safe='')}"
+            return f"Register at {link}, or set NEMO_TOKEN; the job continues when it has credits."
         case Reason.BUDGET:
             return (
-                "Submit the batch again with a higher --max-credits: what that pays for goes on by "
-                "itself."
+                "Submit the batch again with a higher --max-credits; the jobs that it covers "
+                "continue by themselves."
             )
         case Reason.TOKEN:
             return (
-                f"Set a valid NEMO_TOKEN and restart the workers; what has not paid goes on by "
-                f"itself then, and the rest by `reelqueue release {job.id}`."
+                f"Set a valid NEMO_TOKEN and restart the workers. A job that has not paid "
+                f"continues by itself; for one that has, run `{release}`."
             )
         case Reason.PLAN:
             return (
                 f"The plan does not allow export. Upgrade it, or set a NEMO_TOKEN whose plan does, "
-                f"then `reelqueue release {job.id}`: the clip is exported, not paid again."
+                f"then run `{release}`: the clip is exported and not paid for again."
             )
         case Reason.SESSION_LOST if not job.paid_messages:
             return (
-                "Nothing was paid for this edit; the project that it was to go on in is gone. "
-                "Submit the image again, with all that is wanted in one prompt."
+                "Nothing was paid for this edit, and the project that it edits no longer exists. "
+                "Submit the image again, with everything that you want in one prompt."
             )
         case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST:
             return (
                 f"Look at the project ({job.fact('claim_url') or 'no link'}), then choose: "
-                f"`reelqueue release {job.id} --as-done` takes its present draft, "
-                f"`reelqueue release {job.id} --pay-again` pays for a new one."
+                f"`{release} --as-done` uses its current draft, "
+                f"`{release} --pay-again` pays for a new one."
             )
         case Reason.QUESTION:
             return (
-                f"Submit the image again with a clearer prompt, or pay for another try: "
-                f"`reelqueue release {job.id} --pay-again`."
+                f"Submit the image again with a clearer prompt, or pay for another attempt: "
+                f"`{release} --pay-again`."
             )
         case Reason.RENDER_SLOW:
-            return f"`reelqueue release {job.id}` looks again; it costs nothing."
+            return f"Run `{release}` to check the render again, free of charge."
         case Reason.POISON:
-            return f"Look at the workers' logs, then `reelqueue release {job.id}`."
+            return f"Read the workers' logs, then run `{release}`."
         case Reason.BLOCKED:
-            return "Decide about the job before it in its shared session first."
+            return "Release or cancel the job before it in its session first."
         case Reason.RENDER_FAILED | Reason.DELIVERY_FAILED | Reason.BAD_CLIP:
-            return f"`reelqueue retry {job.id}` renders and fetches again; it costs nothing."
+            return f"Run `reelqueue retry {job.id}` to render and download again, free of charge."
         case Reason.SOURCE_UNREACHABLE:
-            return f"Check the address, then `reelqueue retry {job.id}`."
+            return f"Check the address, then run `reelqueue retry {job.id}`."
         case Reason.FORBIDDEN_SOURCE:
-            return "Name an image that this service may read; see REELQUEUE_MEDIA_ROOTS."
+            return "Use an image that this service may read; see REELQUEUE_MEDIA_ROOTS."
         case Reason.UNSUPPORTED_FILE | Reason.BAD_IMAGE:
-            return "Give a JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF or BMP image that opens."
+            return "Use a JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF or BMP image that can be opened."
         case Reason.FILE_TOO_LARGE:
             return "Compress or trim the file to at most 200 MB."
         case Reason.BAD_REQUEST | Reason.KEY_CONFLICT:
-            return "Mend the request and submit it again."
+            return "Correct the request and submit it again."

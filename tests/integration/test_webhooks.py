@@ -113,7 +113,7 @@ def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
         assert (len(gone.received), len(broken.received)) == (1, 2)
     assert "410" in str(house.job(refused).fact("webhook_error"))
     assert "500" in str(house.job(failed).fact("webhook_error"))
-    assert "fault of this service" in str(house.job(puzzling).fact("webhook_error"))
+    assert "unexpected error" in str(house.job(puzzling).fact("webhook_error"))
 
 
 def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_path: Path) -> None:
