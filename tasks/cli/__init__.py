@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from tasks.cli.commands import batches, chat, decisions, jobs, operations, say, starters, watch
+from tasks.cli import conversation, progress
+from tasks.cli.commands import batches, decisions, operations, say, starters, submit
 from tasks.cli.error_handling import ErrorHandlingGroup
 
 app = typer.Typer(
@@ -18,11 +19,11 @@ app = typer.Typer(
 )
 
 _COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
-    "Submit": {"submit": jobs.submit, "say": say.say, "chat": chat.chat},
+    "Submit": {"submit": submit.submit, "say": say.say, "chat": conversation.chat},
     "Follow": {
-        "status": jobs.status,
-        "watch": watch.watch,
-        "list": jobs.list_,
+        "status": submit.status,
+        "watch": progress.watch,
+        "list": submit.list_,
         "results": batches.results,
     },
     "Decide": {

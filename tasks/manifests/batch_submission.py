@@ -10,8 +10,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from tasks.manifests.csv_lines import ManifestError
 from tasks.manifests.manifest import Manifest, Row, batch_id_for, rows_of_jobs
-from tasks.manifests.reader import ManifestError
 from tasks.manifests.rejects import Rejects
 from tasks.producer import submissions
 from tasks.producer.local_files import LocalFiles, copy_to

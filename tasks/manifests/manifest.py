@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from tasks.manifests.reader import (
+from tasks.manifests.csv_lines import (
     Header,
     ManifestError,
     ManifestLine,

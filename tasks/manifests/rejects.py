@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from uuid import uuid4
 
-from tasks.manifests.reader import Header, ManifestError, ManifestLine, is_text
+from tasks.manifests.csv_lines import Header, ManifestError, ManifestLine, is_text
 
 ROW: Final = "rejected_row"
 REASON: Final = "rejected_reason"

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from tasks.cli.commands.watch import exit_code, wait_until_done
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import Json, console, emit, note, print_batch, printable
+from tasks.cli.progress import exit_code, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
 from tasks.manifests.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest

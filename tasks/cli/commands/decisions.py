@@ -5,9 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from tasks.cli.commands.watch import exit_with_results
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import Json, console, emit, note
+from tasks.cli.progress import exit_with_results
 from tasks.producer import actions, queries
 from tasks.producer.actions import Change
 from tasks.producer.producer import Producer, default_producer

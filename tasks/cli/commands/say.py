@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.commands.watch import exit_with_results
 from tasks.cli.error_handling import CommandError
 from tasks.cli.output import Json, console, emit, note, printable
+from tasks.cli.progress import exit_with_results
 from tasks.producer.answers import Answer
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import default_producer

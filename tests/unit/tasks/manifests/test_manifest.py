@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.manifests.csv_lines import ManifestError
 from tasks.manifests.manifest import Row, batch_id_for, open_manifest
-from tasks.manifests.reader import ManifestError
 
 
 def csv_rows(folder: Path, text: str | bytes, prompt: str | None = None) -> list[Row]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.manifests.csv_lines import ManifestError, ManifestLine
 from tasks.manifests.manifest import open_manifest
-from tasks.manifests.reader import ManifestError, ManifestLine
 from tasks.manifests.rejects import JsonlRejects
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from tasks.cli.chat_input import ChatInput, parse_chat_input
-from tasks.cli.commands.jobs import checked_jobs
-from tasks.cli.commands.watch import wait_until_done
+from tasks.cli.commands.submit import checked_jobs
 from tasks.cli.error_handling import CommandError
 from tasks.cli.output import console, note, printable, result_fields
+from tasks.cli.progress import wait_until_done
 from tasks.producer import queries, submissions
 from tasks.producer.answers import Answer, answer_credits
 from tasks.producer.edits import say as say_to

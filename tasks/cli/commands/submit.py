@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.commands.watch import exit_with_results
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import (
     STATE_STYLES,
@@ -20,6 +19,7 @@ from tasks.cli.output import (
     table,
     truncated,
 )
+from tasks.cli.progress import exit_with_results
 from tasks.producer import queries, submissions
 from tasks.producer.local_files import problems_of
 from tasks.producer.producer import Producer, default_producer
