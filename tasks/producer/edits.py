@@ -87,7 +87,7 @@ def _edit(
     # A repeated request gets its job back even if the first job could take no edit any more.
     if known is None:
         _check_editable(job)
-    new = new_job(LocalFiles(copy_to(producer.media)).replace_attachments(edit))
+    new = new_job(LocalFiles(copy_to(producer.media)).replace_in(edit, image=False))
     fingerprint = hashlib.sha256(f"{job.id}:{new.fingerprint}".encode()).hexdigest()
     return enqueue_record(
         producer, replace(new, fingerprint=fingerprint, parent_id=job.id, follows=job.id)

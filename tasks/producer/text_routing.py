@@ -1,9 +1,9 @@
-"""What a text asks for: an export, credits, the state, an upload, or an edit by the agent.
+"""Routing of texts: an export, the credits, the state, an upload, or an edit by the agent.
 
-Source: the contract, «What a message is». Pure. A text is a request only if every word of it
-belongs to one: «please export the video» is, «a ship for exporting nations» is an edit, and so is
-«balance the colours». An edit that is taken for one would cost nothing and could be said again; a
-request that is taken for an edit would be paid for. The words of each request are therefore many.
+Source: the contract, "What a message is". A text is a free request only if all of its words are
+known for that request: "please export the video" is one, but "a ship for exporting nations" and
+"balance the colors" are edits. A free request that is taken for an edit would be paid, while an
+edit that is taken for a free request can be repeated; so many words are known for each request.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final
 
 
 class TextAction(StrEnum):
-    """What a text asks for. Only a message goes to the agent, and is paid."""
+    """What a text asks for. Only an edit is sent to the agent, and paid."""
 
     EXPORT = "export"
     CREDITS = "credits"
@@ -26,13 +26,13 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_KEYS: Final = {
+_KEYWORDS: Final = {
     TextAction.EXPORT: _words("export download 导出 下载 输出 发给我 发我 传给我"),
     TextAction.CREDITS: _words("credit credits balance 积分 余额 点数"),
     TextAction.STATE: _words("status state tracks timeline progress 状态 进度 轨道 时间线 时间轴"),
     TextAction.UPLOAD: _words("upload 上传"),
 }
-_SMALL: Final = _words(
+_FILLERS: Final = _words(
     "a an the this that it its my our your me us i we you please pls kindly can could would will "
     "may do does did is are was be have has got to of for in on as at and or now then just again "
     "ok okay hi hello hey thanks thank want need like let's lets go ahead what what's whats how "
@@ -44,7 +44,7 @@ _SMALL: Final = _words(
     "怎样 如何 怎么样 多少 几 几个 来 去 和 "
     "在 哪 哪里 到 呀 嘛 先 就 直接 全部 所有 你好"
 )
-_OWN: Final = {
+_OTHER_WORDS: Final = {
     TextAction.EXPORT: _words(
         "video videos clip clips movie film file files result project draft version mp4 mov hd "
         "1080p 720p 4k high quality final finished link url format send give get save fetch share "
@@ -71,64 +71,64 @@ _OWN: Final = {
     ),
 }
 _VIDEO: Final = r"(?:the|my|our|this|that) (?:final |finished |last )?(?:video|clip|movie|film|mp4)"
-_NOW: Final = r"(?: file)?(?: to me| now| please| here)*"
-_WHOLE: Final = (
-    (TextAction.EXPORT, rf"(?:send|give|get|show|share|hand|e-?mail) (?:me|us) {_VIDEO}{_NOW}"),
-    (TextAction.EXPORT, rf"(?:send|give|hand|e-?mail) {_VIDEO} to (?:me|us){_NOW}"),
-    (TextAction.EXPORT, rf"(?:save|share|send) {_VIDEO}{_NOW}"),
-    (TextAction.EXPORT, rf"(?:i|we)(?: want| need| would like|'d like) {_VIDEO}{_NOW}"),
+_TRAILER: Final = r"(?: file)?(?: to me| now| please| here)*"
+_PATTERNS: Final = (
+    (TextAction.EXPORT, rf"(?:send|give|get|show|share|hand|e-?mail) (?:me|us) {_VIDEO}{_TRAILER}"),
+    (TextAction.EXPORT, rf"(?:send|give|hand|e-?mail) {_VIDEO} to (?:me|us){_TRAILER}"),
+    (TextAction.EXPORT, rf"(?:save|share|send) {_VIDEO}{_TRAILER}"),
+    (TextAction.EXPORT, rf"(?:i|we)(?: want| need| would like|'d like) {_VIDEO}{_TRAILER}"),
     (TextAction.STATE, rf"is (?:it|{_VIDEO}) (?:done|ready|finished)(?: yet| now)?"),
     (TextAction.STATE, rf"how(?: is|'s) (?:it|{_VIDEO}) (?:going|doing|coming along)"),
     (TextAction.STATE, r"(?:视频|片子|短片)?(?:好了吗|做好了吗|完成了吗|做完了吗)"),
 )
-_POLITE: Final = re.compile(
+_POLITE_START: Final = re.compile(
     r"^(?:(?:please|pls|ok|okay|hi|hello|hey|now|(?:can|could|would|will) you(?: please)?)[ ,]+)+"
 )
 _TOKEN: Final = re.compile(r"[a-z0-9]+(?:['’.][a-z0-9]+)*|[\u4e00-\u9fff]+", re.IGNORECASE)
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
-_LONGEST: Final = 5
-_MOST_WORDS: Final = 24
+_MAX_WORD_LENGTH: Final = 5
+_MAX_WORDS: Final = 24
 
 
 def action_of(text: str) -> TextAction:
-    """What a text asks for; anything that is not wholly a request is a message."""
+    """Return what a text asks for: an edit, unless the whole text is a free request."""
     plain = " ".join(text.casefold().replace("’", "'").split())
-    bare = _POLITE.sub("", plain).strip(" .,!?。，！？")
-    for action, pattern in _WHOLE:
-        if re.fullmatch(pattern, bare):
+    request = _POLITE_START.sub("", plain).strip(" .,!?。，！？")
+    for action, pattern in _PATTERNS:
+        if re.fullmatch(pattern, request):
             return action
-    known = [action for action in _KEYS if _consists(plain, action)]
-    # «the status of the export» is about the status: whichever word its own request allows.
-    return known[0] if known else TextAction.EDIT
+    # "the status of the export" has two keywords, but only the words for the state allow both.
+    return next((action for action in _KEYWORDS if _is_request(plain, action)), TextAction.EDIT)
 
 
-def _consists(text: str, action: TextAction) -> bool:
-    """Whether a text names a request and holds nothing that does not belong to it."""
-    allowed = _SMALL | _OWN[action] | _KEYS[action]
+def _is_request(text: str, action: TextAction) -> bool:
+    """Return whether a text has a keyword of an action, and only words that go with it."""
+    allowed = _FILLERS | _OTHER_WORDS[action] | _KEYWORDS[action]
     words = list(_split(text, allowed))
     return (
-        0 < len(words) <= _MOST_WORDS
+        0 < len(words) <= _MAX_WORDS
         and all(word in allowed for word in words)
-        and any(word in _KEYS[action] for word in words)
+        and any(word in _KEYWORDS[action] for word in words)
     )
 
 
 def _split(text: str, known: frozenset[str]) -> Iterator[str]:
-    """Words; a run of Chinese, which has no spaces, by the longest known word first."""
+    """Split a text into words. Chinese has no spaces, and is split into known words."""
     for run in _TOKEN.findall(text):
-        if not _CHINESE.match(run):
+        if _CHINESE.match(run):
+            yield from _segments(run, known)
+        else:
             yield run
-            continue
-        yield from _segments(run, known)
 
 
 def _segments(run: str, known: frozenset[str]) -> list[str]:
-    """The run as known words; as itself where it cannot be one."""
-    ways: list[list[str] | None] = [[], *[None] * len(run)]
+    """Split a run of Chinese into known words. A run that has other parts stays whole."""
+    # For each length, the words that make up the beginning of the run, if it can be split there.
+    splits: list[list[str] | None] = [[], *[None] * len(run)]
     for end in range(1, len(run) + 1):
-        for start in range(max(0, end - _LONGEST), end):
-            before, word = ways[start], run[start:end]
+        for start in range(max(0, end - _MAX_WORD_LENGTH), end):
+            before, word = splits[start], run[start:end]
             if before is not None and word in known:
-                ways[end] = [*before, word]
+                splits[end] = [*before, word]
                 break
-    return ways[-1] or [run]
+    return splits[-1] or [run]

@@ -12,7 +12,7 @@ import structlog
 from tasks.producer import queries
 from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv
-from tasks.schema.clip_names import folder_of
+from tasks.schema.clip_names import batch_folder
 from worker.ledger.model.batches import Batch
 from worker.resources.scratch import scratch_folder
 from worker.storage.errors import StoreError
@@ -38,7 +38,7 @@ def write_batch_index(producer: Producer, batch_id: str) -> bool:
         path = Path(folder) / NAME
         with path.open("w", encoding="utf-8", newline="") as sink:
             write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
-        producer.output.put_file(path, f"{folder_of(batch)}/{NAME}")
+        producer.output.put_file(path, f"{batch_folder(batch)}/{NAME}")
     return True
 
 

@@ -1,8 +1,7 @@
-"""Names of clips that a person can use, and that no two jobs share.
+"""Names of clip files. They are readable, valid in every store, and unique to a job.
 
-A name is made of the template ``REELQUEUE_CLIP_NAME``, of letters, digits, marks and ``._-`` of
-any script alone, short enough for every file system. Where two jobs come to the same name, the
-later one gets a number behind it.
+A name comes from the template ``REELQUEUE_CLIP_NAME``. It holds only letters, digits and marks of
+any script, and ``._-``. If two jobs have the same name, the later one gets a number appended.
 """
 
 import re
@@ -14,52 +13,53 @@ from urllib.parse import unquote, urlsplit
 
 from config.clip_name_template import PLACEHOLDER
 from tasks.schema.addresses import is_url
-from worker.ledger import clip_names as names
+from worker.ledger.clip_names import reserve_name
+from worker.ledger.ledger import Ledger
 from worker.ledger.model.batches import Batch
 from worker.ledger.model.jobs import Job
-from worker.runtime.runtime import Runtime
+from worker.storage.store import Store
 
 SINGLE: Final = "single"
 """The folder of clips that belong to no batch."""
 
-_LONGEST: Final = 120
-"""Bytes of a name: room for a number, an ending and stores that allow 143."""
-_LONGEST_FIELD: Final = 60
-_KEPT: Final = frozenset("._-")
-_NUMBERED: Final = range(2, 10)
+_MAX_BYTES: Final = 120
+"""Longest name. Some stores allow 143 bytes, which leaves room for a number and a suffix."""
+_MAX_FIELD_BYTES: Final = 60
+_PUNCTUATION: Final = frozenset("._-")
+_NUMBERS: Final = range(2, 10)
 _SHORT_ID: Final = 8
 _DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+"""Names that Windows reserves."""
 
 
-def clip_name(runtime: Runtime, job: Job) -> str:
-    """The key of a job's clip without its ending. It is this job's alone, and stays so.
+def clip_name(job: Job, *, template: str, ledger: Ledger, output: Store) -> str:
+    """Reserve a name for a job's clip, and return its key in the output store without a suffix.
 
-    The caller records it before it writes anything there. A file that is there already is not
-    this job's: another namespace may use the same store.
+    The caller must record the name before it writes the file. A name whose file exists is not
+    used: the file belongs to another namespace that shares the store.
 
     Raises:
-        StoreError: The store cannot be asked.
+        StoreError: The store does not answer.
     """
-    batch = runtime.ledger.batch(job.batch_id) if job.batch_id else None
-    folder = folder_of(batch)
-    wanted = fill(runtime.settings.storage.clip_name, fields_of(job, batch))
-    for name in candidates(wanted, job.id):
-        if runtime.output.exists(f"{folder}/{name}.mp4"):
+    batch = ledger.batch(job.batch_id) if job.batch_id else None
+    folder = batch_folder(batch)
+    for name in candidate_names(fill_template(template, template_fields(job, batch)), job.id):
+        if output.exists(f"{folder}/{name}.mp4"):
             continue
-        if names.reserve_name(runtime.ledger, folder, name, job.id):
+        if reserve_name(ledger, folder, name, job.id):
             return f"{folder}/{name}"
-    raise AssertionError("the last candidate holds the job's own id")
+    raise AssertionError("the last names hold the job's own id")
 
 
-def folder_of(batch: Batch | None) -> str:
-    """The folder of a batch's clips: its name, and enough of its id to tell it from others."""
+def batch_folder(batch: Batch | None) -> str:
+    """Return the folder for a batch's clips: its name, and a part of its id to make it unique."""
     if batch is None:
         return SINGLE
-    return "-".join(filter(None, (_clean(batch.name, _LONGEST_FIELD), batch.id[:_SHORT_ID])))
+    return "-".join(filter(None, (_clean(batch.name, _MAX_FIELD_BYTES), batch.id[:_SHORT_ID])))
 
 
-def fields_of(job: Job, batch: Batch | None) -> Mapping[str, str]:
-    """What a template may name, as text; the caller's own columns as ``data.NAME``."""
+def template_fields(job: Job, batch: Batch | None) -> Mapping[str, str]:
+    """Return the fields that a template may use. The caller's own columns are ``data.NAME``."""
     payload = job.payload
     return {
         "row": str(job.number("row") or ""),
@@ -73,42 +73,40 @@ def fields_of(job: Job, batch: Batch | None) -> Mapping[str, str]:
 
 
 def image_name(image: str) -> str:
-    """The file name in a path or an address."""
+    """Return the file name in a path or an address."""
     path = unquote(urlsplit(image).path) if is_url(image) else image
     return PurePosixPath(path).name or image
 
 
-def fill(template: str, fields: Mapping[str, str]) -> str:
-    """A name made of a template; never empty. Fields without a value leave no trace.
+def fill_template(template: str, fields: Mapping[str, str]) -> str:
+    """Return a name made from a template such as ``{row:04}-{image}``. It is never empty.
 
-    Args:
-        template: With places such as ``{row}``, or ``{row:04}`` for leading zeros.
-        fields: What stands in the places.
+    ``:04`` pads a field with zeros. A field without a value is left out.
     """
 
-    def filled(place: re.Match[str]) -> str:
-        text = _clean(fields.get(place["field"], ""), _LONGEST_FIELD)
-        return text.zfill(int(place["width"] or 0)) if text else ""
+    def value(placeholder: re.Match[str]) -> str:
+        text = _clean(fields.get(placeholder["field"], ""), _MAX_FIELD_BYTES)
+        return text.zfill(int(placeholder["width"] or 0)) if text else ""
 
-    name = _clean(PLACEHOLDER.sub(filled, template), _LONGEST) or "clip"
+    name = _clean(PLACEHOLDER.sub(value, template), _MAX_BYTES) or "clip"
     return f"clip-{name}" if _DEVICES.match(name) else name
 
 
-def candidates(name: str, job_id: str) -> Iterator[str]:
-    """The name, then others that are like it; the last one can be no other job's."""
+def candidate_names(name: str, job_id: str) -> Iterator[str]:
+    """Return the names to try: the name itself, then with a number, then with the job's id."""
     yield name
-    yield from (f"{name}-{number}" for number in _NUMBERED)
+    yield from (f"{name}-{number}" for number in _NUMBERS)
     yield f"{name}-{job_id[:_SHORT_ID]}"
     yield f"{name}-{job_id}"
-    # Somebody put a file of that very name there.
-    yield from (f"{name}-{job_id}-{number}" for number in _NUMBERED)
+    # For the case that somebody else stored a file under that name.
+    yield from (f"{name}-{job_id}-{number}" for number in _NUMBERS)
 
 
-def _clean(text: str, limit: int) -> str:
-    """Only what is safe in a file name everywhere, and at most so many bytes of it."""
-    known = unicodedata.normalize("NFC", text)
+def _clean(text: str, max_bytes: int) -> str:
+    """Replace what is not safe in every file system, and cut the text to a length."""
     safe = (
-        sign if sign in _KEPT or unicodedata.category(sign)[0] in "LMN" else "-" for sign in known
+        sign if sign in _PUNCTUATION or unicodedata.category(sign)[0] in "LMN" else "-"
+        for sign in unicodedata.normalize("NFC", text)
     )
     name = re.sub(r"-{2,}", "-", "".join(safe)).strip("-._")
-    return name.encode()[:limit].decode(errors="ignore").strip("-._")
+    return name.encode()[:max_bytes].decode(errors="ignore").strip("-._")

@@ -1,4 +1,4 @@
-"""Prompt templates: a prompt in which each `{column}` stands for a value of the row."""
+"""Prompt templates: prompts with ``{column}`` placeholders, which the row's values replace."""
 
 import re
 from collections.abc import Mapping
@@ -7,18 +7,18 @@ from typing import Final
 from tasks.schema.errors import InvalidPayloadError
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
-"""A placeholder: the name of a column in braces."""
+"""A column's name in braces."""
 
 
-def fill_prompt(prompt: str, given: Mapping[str, object]) -> str:
-    """A prompt with each ``{column}`` filled in.
+def fill_prompt(prompt: str, values: Mapping[str, object]) -> str:
+    """Return a prompt with its placeholders filled in.
 
     Raises:
-        InvalidPayloadError: A column is missing or empty.
+        InvalidPayloadError: A value is missing or empty.
     """
-    missing = [name for name in PLACEHOLDER.findall(prompt) if given.get(name) in (None, "")]
+    missing = [name for name in PLACEHOLDER.findall(prompt) if values.get(name) in (None, "")]
     if missing:
         raise InvalidPayloadError(
             [f"prompt: the row has no {', '.join('{' + name + '}' for name in missing)}"]
         )
-    return PLACEHOLDER.sub(lambda place: str(given[place[1]]), prompt)
+    return PLACEHOLDER.sub(lambda match: str(values[match[1]]), prompt)

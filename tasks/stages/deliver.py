@@ -108,7 +108,13 @@ def _reserve_name(step: StepContext, clip: Clip) -> str:
     It is recorded with the clip's digest before the file is written, so that a later step can
     tell whether the file of that name is this clip, and complete.
     """
-    name = step.job.fact("clip_name") or clip_name(step.runtime, step.job)
+    runtime = step.runtime
+    name = step.job.fact("clip_name") or clip_name(
+        step.job,
+        template=runtime.settings.storage.clip_name,
+        ledger=runtime.ledger,
+        output=runtime.output,
+    )
     step.update_facts(clip_name=name, stored=_stored_clip(step, clip.sha256))
     return name
 

@@ -21,7 +21,7 @@ from tasks.cli.output import (
 )
 from tasks.cli.progress import exit_with_results
 from tasks.producer import queries, submissions
-from tasks.producer.local_files import problems_of
+from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.batch import Batch
 from tasks.schema.errors import InvalidPayloadError, UnknownId
@@ -135,7 +135,8 @@ def checked_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[Imag
         InvalidPayloadError: A payload or a file is refused; all such files are named.
     """
     jobs = [ImageJob.read({"image": image, **options}) for image in images]
-    problems = dict.fromkeys(problem for job in jobs for problem in problems_of(job))
+    files = LocalFiles(hash_only)
+    problems = dict.fromkeys(problem for job in jobs for problem in files.problems_of(job))
     if problems:
         raise InvalidPayloadError(list(problems))
     return jobs
