@@ -1,1 +1,1 @@
-"""Settings, and what is derived from them. Depends on nothing else of the project."""
+"""Settings, and the configuration of Celery, logging and Sentry that is derived from them."""

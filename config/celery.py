@@ -1,7 +1,7 @@
-"""The settings of Celery, derived from ours: settings in, a plain dictionary out.
+"""The configuration of Celery, derived from the settings.
 
-The choices are measured ones for Celery 5.7 on Redis: the agenda is the timer and the
-dead-man's switch, so a Celery message is only a hint, acknowledged early and never redelivered.
+The values were measured with Celery 5.7 on Redis. The ledger's agenda schedules and repeats all
+work, so a Celery message is only a wake-up message: acknowledged early and never redelivered.
 """
 
 from datetime import timedelta
@@ -12,29 +12,29 @@ from kombu import Queue
 from config.settings import Settings
 
 SUBMIT_QUEUE: Final = "celery"
-"""Where other services send ``tasks.submit``: Celery's own default."""
+"""The queue of ``tasks.submit``, to which other services send: Celery's default queue."""
 
-STAGES: Final = ("prepare", "generate", "settle", "render", "deliver", "notify", "hooks")
+WAKEUP_TASKS: Final = ("prepare", "generate", "settle", "render", "deliver", "notify", "hooks")
 
 
 def wakeup_queue(namespace: str) -> str:
-    """The queue of the ticker's hints, apart from submissions so that neither buries the other."""
+    """Return the name of the queue of wake-up messages, which do not wait behind submissions."""
     return f"{namespace}.wakeups"
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
-    """The whole configuration of the Celery app."""
+    """Return the whole configuration of the Celery app."""
     wakeups = wakeup_queue(settings.redis.namespace)
-    # Without time-outs and health checks a half-open connection stops a worker for good. Kombu
-    # looks for one at every interval of the health check, and gives it up after another.
-    patience = settings.redis_timeout
-    connecting = settings.redis_connect_timeout
+    # Without timeouts and health checks, a half-open connection would stop a worker forever. Kombu
+    # checks a connection once an interval, and gives it up after a second one.
+    timeout = settings.redis_timeout
+    connect_timeout = settings.redis_connect_timeout
     transport = {
         "ack_emulation": False,
-        "socket_timeout": patience,
-        "socket_connect_timeout": connecting,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": connect_timeout,
         "socket_keepalive": True,
-        "health_check_interval": patience / 3,
+        "health_check_interval": timeout / 3,
         "queue_order_strategy": "round_robin",
     }
     return {
@@ -45,10 +45,10 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_pool_acquire_timeout": 5,
         "broker_pool_limit": 20,
-        "redis_socket_timeout": patience,
-        "redis_socket_connect_timeout": connecting,
+        "redis_socket_timeout": timeout,
+        "redis_socket_connect_timeout": connect_timeout,
         "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": patience,
+        "redis_backend_health_check_interval": timeout,
         "result_expires": timedelta(days=settings.retention.result_days),
         "task_serializer": "json",
         "result_serializer": "json",
@@ -66,7 +66,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "task_default_queue": SUBMIT_QUEUE,
         "task_queues": [Queue(SUBMIT_QUEUE), Queue(wakeups)],
-        "task_routes": {f"tasks.{stage}": {"queue": wakeups} for stage in STAGES},
+        "task_routes": {f"tasks.{name}": {"queue": wakeups} for name in WAKEUP_TASKS},
         "imports": ["tasks.intake", "tasks.stages.celery_tasks"],
         "timezone": "UTC",
         "enable_utc": True,

@@ -1,9 +1,8 @@
-"""Logs and Sentry, with every secret taken out by value before a line or an event leaves."""
+"""Logging and Sentry. Secrets are redacted in every log line and event before it is sent."""
 
 import logging
 import sys
 import traceback
-from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import sentry_sdk
@@ -14,22 +13,22 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from config.redaction import learn, redact, redact_value
+from config.redaction import redact, redact_value, register_secrets
 from config.settings import Settings
 
 _QUIET: Final = ("httpx", "httpcore", "PIL", "fsspec", "kombu", "amqp", "asyncio")
-"""Libraries whose lines below a warning tell an operator nothing. httpx logs every request."""
+"""Libraries that are logged from warnings on. httpx, for one, logs every request."""
 
 _CALL_ARGUMENTS: Final = frozenset({"args", "kwargs", "vars"})
-"""What a report of a task or a stack frame calls the values that it was called with."""
+"""The keys of call arguments in Sentry's reports of tasks and of stack frames."""
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send all logs of this process, ours and the libraries', to standard error as one stream.
+    """Write all logs of this process, those of libraries too, to standard error in one format.
 
-    Celery must be told to leave the loggers alone: connect its ``setup_logging`` signal here.
+    Under Celery, call this from its ``setup_logging`` signal, which disables Celery's own setup.
     """
-    learn(settings)
+    register_secrets(settings)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -69,35 +68,35 @@ def configure_logging(settings: Settings) -> None:
 
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: redact every value of an event, exception texts included."""
+    """Redact all values of an event, including exception texts. A structlog processor."""
     return cast("EventDict", redact_value(event))
 
 
 def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
-    """Start Sentry when a DSN is set; nothing that leaves holds a secret or a task's arguments.
+    """Start Sentry if a DSN is configured. Events contain no secrets and no call arguments.
 
     Args:
-        settings: Where the DSN and the secrets to look for come from.
-        transport: Takes the envelopes instead of the network.
+        settings: The DSN and the secrets to redact.
+        transport: Receives the envelopes instead of the network.
 
     Returns:
         Whether Sentry is on.
     """
     if settings.operations.sentry_dsn is None:
         return False
-    learn(settings)
+    register_secrets(settings)
     sentry_sdk.init(
         dsn=settings.operations.sentry_dsn.get_secret_value(),
         transport=transport,
-        # Personal data stays off: that is what an unset `send_default_pii` means, and naming the
-        # option is deprecated. Naming its successor would switch the event scrubber off.
+        # Personal data is off while `send_default_pii` is unset. Setting it is deprecated, and
+        # setting its successor would disable the event scrubber.
         include_local_variables=False,
         max_request_body_size="never",
-        # Chosen by name: an integration that switches itself on may report what it sees.
+        # Integrations are listed, as one that enables itself could report unredacted data.
         auto_enabling_integrations=False,
         integrations=[
             LoggingIntegration(),
-            # Marks events with the task's name and drops the scope of a task when it ends.
+            # Adds the task's name to events, and resets the scope after each task.
             CeleryIntegration(propagate_traces=False),
         ],
         before_send=_before_send,
@@ -108,7 +107,7 @@ def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Writes to a stream; a line that cannot be formatted is reported without its arguments."""
+    """Reports a line that cannot be formatted without its arguments, which may be secrets."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         reason = redact("".join(traceback.format_exception_only(sys.exception())).strip())
@@ -118,28 +117,15 @@ class _Handler(logging.StreamHandler[Any]):
 def _renderer(log_format: str) -> Processor:
     if log_format == "json":
         return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
-    # Plain tracebacks: the pretty ones show local variables.
+    # Plain tracebacks, because the formatted ones show local variables.
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
 
 
 def _before_send(event: Event, _hint: Hint) -> Event | None:
-    return cast("Event", redact_value(_without_arguments(event)))
+    return cast("Event", redact_value(event, omit=_CALL_ARGUMENTS))
 
 
 def _before_breadcrumb(crumb: Breadcrumb, _hint: BreadcrumbHint) -> Breadcrumb | None:
-    return cast("Breadcrumb", redact_value(_without_arguments(crumb)))
-
-
-def _without_arguments(value: object) -> object:
-    """Copy a structure without the values that functions and tasks were called with."""
-    if isinstance(value, Mapping):
-        return {
-            key: _without_arguments(inner)
-            for key, inner in value.items()
-            if key not in _CALL_ARGUMENTS
-        }
-    if isinstance(value, list | tuple):
-        return [_without_arguments(inner) for inner in value]
-    return value
+    return cast("Breadcrumb", redact_value(crumb, omit=_CALL_ARGUMENTS))

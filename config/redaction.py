@@ -1,7 +1,7 @@
-"""Secrets taken out of text by value, wherever they stand in it.
+"""Replaces secrets in texts, wherever they occur.
 
-Two kinds are known: those with a form of their own (access and claim tokens, bearer headers,
-passwords in URLs) and those that were configured, which may have any form.
+Two kinds are found: secrets of a known form (access and claim tokens, bearer headers, passwords in
+URLs), and the configured ones, which may have any form.
 """
 
 import re
@@ -15,15 +15,13 @@ from config.settings import Settings
 
 REDACTED: Final = "[redacted]"
 
-_PASSWORD: Final = rf"\1{REDACTED}@"
-_FORMS: Final = (
+_PATTERNS: Final = (
     (re.compile(r"""nmv_usr_[^\s"'\\]+""", re.IGNORECASE), REDACTED),
     (re.compile(r"""clm_[^\s"'\\]+""", re.IGNORECASE), REDACTED),
     (re.compile(r"""\b(bearer)(\s+|%20)[^\s"'\\]+""", re.IGNORECASE), rf"\1 {REDACTED}"),
-    (re.compile(r"""(://[^\s:/@"']*:)[^\s/"']*@"""), _PASSWORD),
+    (re.compile(r"""(://[^\s:/@"']*:)[^\s/"']*@"""), rf"\1{REDACTED}@"),
 )
-
-_SHORTEST_PASSWORD: Final = 6
+_MIN_PASSWORD_LENGTH: Final = 6
 
 _configured: dict[str, re.Pattern[str] | None] = {"pattern": None}
 
@@ -31,48 +29,52 @@ _configured: dict[str, re.Pattern[str] | None] = {"pattern": None}
 def redact(text: str) -> str:
     """Return the text without access tokens, claim tokens, bearer headers and passwords in URLs.
 
-    Settings given to `learn` are known too: their tokens and passwords are found wherever they
-    stand, whatever their form.
+    Tokens and passwords of the settings given to `register_secrets` are replaced in any form.
     """
     pattern = _configured["pattern"]
     if pattern is not None:
         text = pattern.sub(REDACTED, text)
-    for form, replacement in _FORMS:
+    for form, replacement in _PATTERNS:
         text = form.sub(replacement, text)
     return text
 
 
-def redact_value(value: object) -> object:
-    """Copy a structure with every text in it redacted; other objects become redacted text."""
+def redact_value(value: object, omit: frozenset[str] = frozenset()) -> object:
+    """Copy a structure with all texts in it redacted; other objects become redacted texts.
+
+    Args:
+        value: The structure.
+        omit: Keys of mappings to leave out, at every level.
+    """
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, str):
-        return redact(value)
     if isinstance(value, bytes):
         return redact(value.decode(errors="replace"))
     if isinstance(value, Mapping):
         return {
-            redact(key) if isinstance(key, str) else key: redact_value(inner)
+            redact(key) if isinstance(key, str) else key: redact_value(inner, omit)
             for key, inner in value.items()
+            if key not in omit
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [redact_value(inner) for inner in value]
+        return [redact_value(inner, omit) for inner in value]
     return redact(str(value))
 
 
-def learn(settings: Settings) -> None:
-    """Remember the configured secrets, the longest first so that none hides a part of another."""
-    texts = sorted(_spellings(_secrets(settings)), key=len, reverse=True)
-    _configured["pattern"] = re.compile("|".join(map(re.escape, texts))) if texts else None
+def register_secrets(settings: Settings) -> None:
+    """Remember the configured secrets, longest first, as one may contain another."""
+    spellings = sorted(_spellings(_secrets(settings)), key=len, reverse=True)
+    pattern = "|".join(map(re.escape, spellings))
+    _configured["pattern"] = re.compile(pattern) if spellings else None
 
 
 def _secrets(settings: Settings) -> Iterable[str]:
-    for secret in settings.api.tokens:
-        yield secret.get_secret_value()
+    for token in settings.api.tokens:
+        yield token.get_secret_value()
     for url in (settings.redis.url, settings.redis.broker):
         password = _password(url)
-        # A shorter one would blot out ordinary words; inside its URL it is found by form.
-        if len(password) >= _SHORTEST_PASSWORD:
+        # A shorter password could be part of ordinary words; in its URL, it is found by its form.
+        if len(password) >= _MIN_PASSWORD_LENGTH:
             yield password
 
 
@@ -84,8 +86,10 @@ def _password(url: SecretStr) -> str:
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:
-    """Each secret as it is, as it stands in a URL, and as it was before it stood there."""
-    found: set[str] = set()
-    for secret in secrets:
-        found |= {secret, quote(secret, safe=""), unquote(secret)}
-    return found - {""}
+    """Return each secret as it is, encoded for a URL, and decoded from one."""
+    spellings = {
+        spelling
+        for secret in secrets
+        for spelling in (secret, quote(secret, safe=""), unquote(secret))
+    }
+    return spellings - {""}
