@@ -1,4 +1,4 @@
-"""Nothing secret leaves in a log line or a Sentry event, whatever it was put into."""
+"""Log lines and Sentry events contain no secret."""
 
 import json
 import logging
@@ -38,8 +38,8 @@ def settings(redis_url: str = REDIS, **operations: str) -> Settings:
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    """Give the process its loggers back."""
+def _restore_logging() -> Iterator[None]:
+    """Restore the loggers of the process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -51,21 +51,21 @@ def _fresh() -> Iterator[None]:
 
 
 class Lines:
-    """What has been written to standard error."""
+    """The text that was written to standard error."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
         self._text = ""
 
     def getvalue(self) -> str:
-        """All of it, from the start of the test."""
+        """Return the whole text since the start of the test."""
         self._text += self._capsys.readouterr().err
         return self._text
 
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """Standard error of the test."""
+    """Capture standard error of the test."""
     return Lines(capsys)
 
 
@@ -76,7 +76,7 @@ def fail(prompt: str) -> None:
 
 
 def assert_clean(text: str) -> None:
-    """No secret stands in the text, in any spelling."""
+    """Check that the text contains no secret, in any spelling."""
     for secret in SECRETS:
         assert secret not in text, f"{secret} in {text}"
 
@@ -107,12 +107,12 @@ def test_configured_tokens_of_any_form_are_redacted(lines: Lines) -> None:
     assert lines.getvalue() == ""
 
 
-def test_a_short_redis_password_does_not_blot_out_words() -> None:
+def test_a_short_redis_password_is_not_redacted_in_words() -> None:
     configure_logging(settings(redis_url="redis://:rq@h:1/0"))
     assert redact("rq is the namespace") == "rq is the namespace"
 
 
-def test_a_json_line_holds_the_job_and_no_secret(lines: Lines) -> None:
+def test_a_json_line_contains_the_job_and_no_secret(lines: Lines) -> None:
     configure_logging(settings())
     structlog.contextvars.bind_contextvars(job_id="j-1")
     log = structlog.get_logger("tasks.generate")
@@ -149,7 +149,7 @@ def test_exception_texts_are_redacted_and_locals_left_out(lines: Lines, log_form
     assert prompt_of_a_person not in text
 
 
-def test_library_lines_take_the_same_road(lines: Lines) -> None:
+def test_lines_of_libraries_are_redacted_too(lines: Lines) -> None:
     configure_logging(settings())
     logging.getLogger("celery.worker").info("connected to %s as %s", REDIS, ACCESS)
     text = lines.getvalue()
@@ -169,14 +169,14 @@ def test_warnings_become_log_lines(lines: Lines) -> None:
     assert_clean(lines.getvalue())
 
 
-def test_request_lines_of_httpx_are_silent(lines: Lines) -> None:
+def test_request_lines_of_httpx_are_not_logged(lines: Lines) -> None:
     configure_logging(settings(log_level="debug"))
     logging.getLogger("httpx").info("HTTP Request: GET %s", f"https://x.test/?t={ACCESS}")
     logging.getLogger("httpcore.http11").debug("send_request_headers")
     assert lines.getvalue() == ""
 
 
-def test_the_level_is_kept_and_configuring_twice_writes_once(lines: Lines) -> None:
+def test_configuring_again_changes_the_level_and_writes_each_line_once(lines: Lines) -> None:
     configure_logging(settings())
     configure_logging(settings(log_level="warning"))
     structlog.get_logger("ours").info("not this")
@@ -192,7 +192,7 @@ def test_a_line_that_cannot_be_formatted_shows_no_arguments(lines: Lines) -> Non
     assert "a log line of ours could not be written" in text
 
 
-def test_a_console_line_is_for_people(lines: Lines) -> None:
+def test_a_console_line_shows_the_event_and_its_fields(lines: Lines) -> None:
     configure_logging(settings(log_format="console"))
     structlog.get_logger("ours").info("clip delivered", job_id="j-2")
     assert "clip delivered" in lines.getvalue()
@@ -200,25 +200,25 @@ def test_a_console_line_is_for_people(lines: Lines) -> None:
 
 
 class Envelopes(Transport):
-    """Keeps what Sentry would send."""
+    """A transport that keeps the envelopes."""
 
     def __init__(self) -> None:
         super().__init__({})
         self.kept: list[Envelope] = []
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        """Keep one."""
+        """Keep an envelope."""
         self.kept.append(envelope)
 
     @property
     def text(self) -> str:
-        """Everything that would have crossed the wire."""
+        """Everything that would have been sent."""
         return b"".join(envelope.serialize() for envelope in self.kept).decode()
 
 
 @pytest.fixture
 def envelopes() -> Iterator[Envelopes]:
-    """A running Sentry without a network, ended after the test."""
+    """Run Sentry without a network during the test."""
     transport = Envelopes()
     configured = settings(sentry_dsn="https://key@sentry.invalid/1")
     configure_logging(configured)
