@@ -1,1 +1,1 @@
-"""One module for each stage of a job, and the Celery tasks that run them."""
+"""The stages of a job, one module each, and the Celery tasks that run them."""

@@ -55,7 +55,10 @@ def generate(step: StepContext) -> Commit:
         _record_baseline(step, client)
         call = f"{job.id}:{job.turn}:{step.lease.fence}"
         intent = _record_intent(step, call)
-        return _intent_refused(step, intent, call) or send_message(step, client, call)
+        refused = _intent_refused(step, intent, call)
+        if refused is not None:
+            return refused
+        return send_message(step, client, call)
 
 
 def _settle_sent_message(step: StepContext) -> Commit:

@@ -1,1 +1,1 @@
-"""One step of one job: claim, work, commit."""
+"""One step of one job: what a stage works with, how it ends, and the runner around it."""

@@ -108,7 +108,7 @@ def failure_facts(step: StepContext, kind: str, message: str) -> dict[str, str]:
 
 
 def with_jitter(seconds: float) -> float:
-    """Vary a wait by up to half, so that jobs that wait together do not all return at once."""
+    """Vary a wait by up to half, so that waiting jobs do not all return together."""
     return seconds * random.uniform(0.5, 1.5)  # noqa: S311 - not used for security
 
 

@@ -21,7 +21,9 @@ from worker.storage.errors import NotStoredError, StoreError
 log = structlog.get_logger(__name__)
 
 MAX_RETRIES: Final = 5
+"""How often in a row a stage is repeated after a source failed, or after an unexpected error."""
 MAX_STORE_RETRIES: Final = 10
+"""How often in a row a stage is repeated after a store failed."""
 PENDING_SECONDS: Final = 1.0
 """How long to wait for a token or for memory that another job is using."""
 
@@ -32,7 +34,7 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
         case TokenPendingError() | MemoryUnavailableError():
             return retry_later(step, with_jitter(PENDING_SECONDS))
         case AccountCoolingDownError():
-            # Spread over one more pause, so that the jobs do not all return at once.
+            # Spread over one more pause, so that the jobs do not all return together.
             stagger = random.uniform(0, step.runtime.settings.timing.rate_limit_seconds)  # noqa: S311
             return retry_later(step, error.wait + stagger)
         case NemoError():

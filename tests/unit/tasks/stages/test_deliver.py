@@ -1,4 +1,4 @@
-"""A clip that an earlier try has stored is taken from the store; what is not it is fetched."""
+"""A clip that an earlier step has stored is used; any other file is not, and is downloaded."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -25,7 +25,7 @@ from worker.runtime.runtime import Runtime
 def step(
     request: pytest.FixtureRequest, redis: Redis, settings: Settings, tmp_path: Path
 ) -> StepContext:
-    """A job that is to be delivered, and was delivered once; nothing can be fetched any more."""
+    """A step of a job whose clip is in the output store; nothing can be downloaded."""
     redis.ping()
     url = f"memory://{uuid4().hex}" if request.param == "memory" else settings.storage.output_url
     nowhere = f"http://127.0.0.1:{free_port()}"
@@ -38,13 +38,13 @@ def step(
     ledger.submit(NewJob(id="j", payload={"image": "cat.jpg"}, fingerprint="f"))
     ledger.due(1, room=1, admit=1)
     fence = int(ledger.claim("j", "w", "n").record["fence"])
-    film = clip(tmp_path / "clip.mp4", frames=25)
-    runtime.output.put_file(film, "single/cat.mp4")
+    clip_file = clip(tmp_path / "clip.mp4", frames=25)
+    runtime.output.put_file(clip_file, "single/cat.mp4")
     facts = {
         "source_url": f"{nowhere}/clip.mp4",
         "render_id": "r1",
         "clip_name": "single/cat",
-        "stored": f"r1 {sha256_of(film)}",
+        "stored": f"r1 {sha256_of(clip_file)}",
     }
     ledger.update_facts("j", fence, facts)
     ledger.commit("j", fence, Commit(State.DELIVERING))
@@ -58,7 +58,7 @@ def _step(runtime: Runtime, fence: int) -> StepContext:
     return StepContext(runtime, job, Lease("j", fence, 0, 0))
 
 
-def test_it_is_delivered_from_the_store(step: StepContext, tmp_path: Path) -> None:
+def test_a_stored_clip_is_delivered_without_a_download(step: StepContext, tmp_path: Path) -> None:
     end = deliver(step)
     assert end.state is State.SUCCEEDED
     assert sha256_of(tmp_path / "clip.mp4") in (end.facts or {})["clip"]
@@ -66,7 +66,9 @@ def test_it_is_delivered_from_the_store(step: StepContext, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("wrong", ["another render", "other bytes", "gone", "never stored"])
-def test_what_is_not_it_is_fetched_anew(step: StepContext, tmp_path: Path, wrong: str) -> None:
+def test_a_stored_file_that_is_not_the_clip_is_not_delivered(
+    step: StepContext, tmp_path: Path, wrong: str
+) -> None:
     fence = step.lease.fence
     match wrong:
         case "another render":

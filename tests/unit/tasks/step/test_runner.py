@@ -1,4 +1,4 @@
-"""What a step tells its lease."""
+"""Running a step: its claim, its lease and its commit."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from worker.ledger.model.states import State
 from worker.runtime.runtime import Runtime
 
 
-def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
+def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = Runtime.open(harness.producer.settings)
@@ -22,8 +22,8 @@ def test_a_beat_between_a_commit_and_its_reply_is_no_loss(
     runtime.ledger.due(1, room=1, admit=1)
     commit = Ledger.commit
 
-    def committed(ledger: Ledger, *told: Any) -> bool:
-        done = commit(ledger, *told)
+    def committed(ledger: Ledger, *arguments: Any) -> bool:
+        done = commit(ledger, *arguments)
         runtime.leases.heartbeat()
         return done
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a record: nobody stops over it, and it is set aside or held, with reason."""
+"""Damaged records: no operation fails because of one, and its job is set aside or held."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ FACTS: Final = {
     "follows": "",
     "shared": "",
 }
-"""What a job may have besides what the scripts write."""
+"""Facts that a job may have besides the fields that the scripts write."""
 
 FIELDS: Final = (
     *("v", "id", "payload", "flow", "batch", "parent", "state", "entered_at", "created_at"),
@@ -60,7 +60,7 @@ VALUES: Final = (
     *("null", "[1]", "[" * 3000, '{"image": ', '{"image": 1}', '{"image": "a", "data": 1}'),
     *('{"key": 1}', '"text"', "held", "bad", "\x00\x1b", "ü" * 99, None),
 )
-"""None: the field is not there."""
+"""Values of a damaged field; None: the field is missing."""
 FOREIGN: Final[Mapping[str, Callable[[Redis, str], object]]] = {
     "text": lambda redis, key: redis.set(key, "text"),
     "list": lambda redis, key: redis.rpush(key, "text"),
@@ -86,7 +86,7 @@ stories = st.sampled_from(
 
 
 class WorkerHarness:
-    """A producer, and one worker that does a step of a job in no time."""
+    """A producer, and a worker that runs one step of a job in this process."""
 
     def __init__(self, producer: Producer) -> None:
         self.producer = producer
@@ -96,7 +96,7 @@ class WorkerHarness:
         self.runtime = Runtime.open(producer.settings)
 
     def begin(self, story: str) -> int:
-        """A job that has come so far, in a batch, and two neighbours; the fence of its owner."""
+        """Submit three jobs and bring the one called "bad" to a point of its life; its fence."""
         ledger = self.ledger
         self.redis.flushdb()
         self.payments.record_balance("a", read_at=1, available=1000, frozen=0, total=1000)
@@ -148,18 +148,18 @@ class WorkerHarness:
             self.redis.hset(key, field, value)
 
     def do(self, operation: str, fence: int) -> None:
-        """One thing that workers or people do, about all of them where it can be."""
+        """Run one operation of workers or people, on all jobs where that is possible."""
         ledger, producer = self.ledger, self.producer
         match operation:
             case "due":
                 ledger.due(100, room=100, admit=100)
                 ledger.pending_notifications(100)
                 ledger.postpone_notification("job:bad", 1)
-            case "beat":
+            case "heartbeat":
                 assert ledger.heartbeat([("bad", fence), ("busy", self.busy)])[1]
             case "step":
                 self.step("bad")
-            case "record":
+            case "facts":
                 ledger.update_facts("bad", fence, {"draft": "{}"})
                 self.payments.record_fact("bad", f"bad:1:{fence}", "ended", "1")
             case "commit":
@@ -172,7 +172,7 @@ class WorkerHarness:
                 actions.release(producer, "bad", mode=operation, who="me")
             case "retry":
                 actions.retry(producer, "bad")
-            case "told":
+            case "notified":
                 ledger.acknowledge_notification("job:bad", 1)
                 ledger.decline("bad")
             case "balance":
@@ -191,11 +191,11 @@ class WorkerHarness:
                 write_jsonl(queries.list_batch_jobs(producer, "b"), io.StringIO())
 
     def step(self, name: str) -> str:
-        """What a worker does that was handed a job."""
-        return run_step(name, dict.fromkeys(RUNNING, _nothing_to_do))
+        """Run a step of a job, as a worker does after a wake-up message."""
+        return run_step(name, dict.fromkeys(RUNNING, _fail_again))
 
-    def is_cared_for(self) -> bool:
-        """Whether the job can be read, or is set aside or held with its reason."""
+    def is_accounted_for(self) -> bool:
+        """Whether the job can be read, or is set aside, or is held."""
         try:
             self.ledger.job("bad")
         except UnreadableRecordError:
@@ -205,20 +205,20 @@ class WorkerHarness:
         return True
 
 
-def _nothing_to_do(step: StepContext) -> Commit:
+def _fail_again(step: StepContext) -> Commit:
     step.update_facts(clip_name="b/a")
-    return retry_later(step, 0, **failure_facts(step, "fault", "nothing to do"))
+    return retry_later(step, 0, **failure_facts(step, "fault", "failed again"))
 
 
 OPERATIONS: Final = (
-    *("due", "beat", "step", "record", "commit", "cancel", "release", "as_done", "pay_again"),
-    *("retry", "told", "balance", "prune", "list", "results"),
+    *("due", "heartbeat", "step", "facts", "commit", "cancel", "release", "as_done", "pay_again"),
+    *("retry", "notified", "balance", "prune", "list", "results"),
 )
 
 
 @pytest.fixture
 def worker_harness(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> WorkerHarness:
-    """A house whose one worker runs in this process."""
+    """A worker harness on an empty namespace."""
     worker_harness = WorkerHarness(harness.producer)
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: worker_harness.runtime)
     return worker_harness
@@ -233,28 +233,28 @@ def worker_harness(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) ->
     operations=st.lists(st.sampled_from(OPERATIONS), min_size=1, max_size=6, unique=True),
 )
 @example("preparing", (JOB, "fence", "x"), ["step"])
-@example("preparing", (JOB, "turn", "9" * 14), ["step", "record"])
+@example("preparing", (JOB, "turn", "9" * 14), ["step", "facts"])
 @example("queued", (BATCH, "its type", "text"), ["due", "list", "results"])
 @example("owned", (BATCH, "n:preparing", "x"), ["commit", "list"])
 @example("succeeded", (JOB, "clip", '{"key": '), ["list", "prune"])
 @example("question", (JOB, "decisions", "{"), ["pay_again"])
 @example("owned", (JOB, "tries", "x"), ["step"])
-def test_nobody_stops_over_a_record_and_it_is_cared_for(
+def test_a_damaged_record_stops_nothing_and_its_job_is_accounted_for(
     worker_harness: WorkerHarness, story: str, damage: Damage, operations: list[str]
 ) -> None:
     fence = worker_harness.begin(story)
     if story == "queued":
-        operations = [name for name in operations if name != "beat"]
+        operations = [name for name in operations if name != "heartbeat"]
     worker_harness.damage(damage)
     for operation in operations:
-        with suppress(UnknownId):  # where it has been pruned
+        with suppress(UnknownId):  # it may have been pruned
             worker_harness.do(operation, fence)
-    # The others go on, and whoever is handed the bad one finds its reason.
+    # The other jobs continue, and a step of the damaged job finds why it cannot run.
     worker_harness.ledger.due(100, room=100, admit=100)
     assert worker_harness.step("good") == "preparing"
     if worker_harness.redis.type(JOB) == "hash":
         worker_harness.redis.hset(JOB, mapping={"lease": "1", "not_before": "0"})
     worker_harness.step("bad")
-    assert worker_harness.is_cared_for()
+    assert worker_harness.is_accounted_for()
     counts: Any = worker_harness.ledger.counts()[0]
     assert all(n > 0 for n in counts.values()), counts
