@@ -65,7 +65,7 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
         try:
             credential = runtime.accounts.credential(str(job.fact("account")))
             with (
-                runtime.clients.open(credential.token) as client,
+                runtime.open_client(credential.token) as client,
                 file.path.open("rb") as content,
             ):
                 client.upload_file(session_id, file.name, file.content_type, content)

@@ -51,7 +51,7 @@ def generate(step: StepContext) -> Commit:
     credential = job_credential(step)
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)
-    with runtime.clients.open(credential.token) as client:
+    with runtime.open_client(credential.token) as client:
         _record_baseline(step, client)
         call = f"{job.id}:{job.turn}:{step.lease.fence}"
         intent = _record_intent(step, call)

@@ -44,7 +44,7 @@ def prepare(step: StepContext) -> Commit:
         keeps_session = True
     if step.job.fact("uploaded") and keeps_session:
         return Commit(State.GENERATING, facts={"tries": "0"})
-    with runtime.clients.open(credential.token) as client:
+    with runtime.open_client(credential.token) as client:
         held = _check_credits(step, client, credential, keeps_session=keeps_session)
         if held is not None:
             return held

@@ -14,7 +14,7 @@ def open_client(step: StepContext) -> AbstractContextManager[NemoClient]:
     Raises:
         The errors of `job_credential`.
     """
-    return step.runtime.clients.open(job_credential(step).token)
+    return step.runtime.open_client(job_credential(step).token)
 
 
 def job_credential(step: StepContext) -> Credential:

@@ -11,19 +11,16 @@ from tests.support.waiting import wait_until
 from worker.accounts.credentials import ANONYMOUS, Accounts, Credential, TokenPendingError
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason, State
-from worker.nemo.http.transport import Identity
-from worker.runtime.runtime import Clients
+from worker.runtime.runtime import client_factory
 
 pytestmark = pytest.mark.integration
 
 
 def accounts(house: House, **api: object) -> Accounts:
     """The accounts of one more worker."""
-    url = house.sandbox.url
     ledger = Ledger(Redis.from_url(house.valkey.url, decode_responses=True), "rq", lease_seconds=3)
-    clients = Clients(url, url, Identity("tests", "1"))
-    settings = Settings(api=ApiSettings.model_validate({"url": url, **api}))
-    return Accounts(settings, ledger, clients.open)
+    settings = Settings(api=ApiSettings.model_validate({"url": house.sandbox.url, **api}))
+    return Accounts(settings, ledger, client_factory(settings))
 
 
 def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> None:

@@ -1,6 +1,7 @@
 """Reads the balances of the accounts, and resumes held jobs that can be paid again."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -33,22 +34,15 @@ TOKEN_REQUEST_SECONDS: Final = 3600
 """Interval of the requests for an anonymous token for held jobs: API limits last for days."""
 
 
+@dataclass(frozen=True, slots=True)
 class BalanceMonitor:
     """Reads balances, and resumes jobs that were held for lack of credits or of a valid token."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        ledger: Ledger,
-        payments: Payments,
-        accounts: Accounts,
-        open_client: ClientFactory,
-    ) -> None:
-        self._settings = settings
-        self._ledger = ledger
-        self._payments = payments
-        self._accounts = accounts
-        self._open_client = open_client
+    settings: Settings
+    ledger: Ledger
+    payments: Payments
+    accounts: Accounts
+    open_client: ClientFactory
 
     def read_balance(self, credential: Credential) -> bool:
         """Read and record one balance.
@@ -59,14 +53,14 @@ class BalanceMonitor:
         Raises:
             NemoError: The API did not answer.
         """
-        lock = self._ledger.key("balance_lock", credential.name)
-        if not self._ledger.redis.set(lock, "1", nx=True, ex=READ_LOCK_SECONDS):
+        lock = self.ledger.key("balance_lock", credential.name)
+        if not self.ledger.redis.set(lock, "1", nx=True, ex=READ_LOCK_SECONDS):
             return False
         try:
-            read_at = self._ledger.now_ms()
-            with self._open_client(credential.token) as client:
+            read_at = self.ledger.now_ms()
+            with self.open_client(credential.token) as client:
                 balance = client.credits()
-            self._payments.record_balance(
+            self.payments.record_balance(
                 credential.name,
                 read_at=read_at,
                 available=balance.available,
@@ -74,13 +68,13 @@ class BalanceMonitor:
                 total=balance.total,
             )
         finally:
-            self._ledger.redis.delete(lock)
+            self.ledger.redis.delete(lock)
         return True
 
     def run_once(self) -> None:
         """Read the balances that are due, and resume the held jobs that can continue."""
-        for name in self._accounts.names():
-            account = self._ledger.account(name)
+        for name in self.accounts.names():
+            account = self.ledger.account(name)
             if self._is_due(account):
                 self._refresh(account)
         self._release_held_for_token()
@@ -89,24 +83,24 @@ class BalanceMonitor:
     def _is_due(self, account: Account) -> bool:
         if not self._can_be_read_again(account):
             return self._needs_first_reading(account.name)
-        age = (self._ledger.now_ms() - account.read_at) / 1000
+        age = (self.ledger.now_ms() - account.read_at) / 1000
         soon = account.auth_refused_by == "job" or (
-            self._ledger.redis.zcard(self._ledger.key("ended", account.name)) > 0
+            self.ledger.redis.zcard(self.ledger.key("ended", account.name)) > 0
         )
-        return age > self._settings.timing.balance_seconds / (SPEEDUP_AFTER_JOB if soon else 1)
+        return age > self.settings.timing.balance_seconds / (SPEEDUP_AFTER_JOB if soon else 1)
 
     def _can_be_read_again(self, account: Account) -> bool:
         """Return whether the balance was read before and no token must be requested for it."""
-        return account.is_read and self._accounts.has_token(account.name)
+        return account.is_read and self.accounts.has_token(account.name)
 
     def _needs_first_reading(self, name: str) -> bool:
         """Return whether held jobs wait for a reading; limits requests for an anonymous token."""
-        held = self._ledger.counts()[1]
+        held = self.ledger.counts()[1]
         if not held.get(Reason.CREDITS) and not held.get(Reason.TOKEN):
             return False
         return name != ANONYMOUS or bool(
-            self._ledger.redis.set(
-                self._ledger.key("ask_again"), "1", nx=True, ex=TOKEN_REQUEST_SECONDS
+            self.ledger.redis.set(
+                self.ledger.key("ask_again"), "1", nx=True, ex=TOKEN_REQUEST_SECONDS
             )
         )
 
@@ -115,68 +109,68 @@ class BalanceMonitor:
         name = account.name
         was_unusable = account.auth_refused_by == "balance" or not self._can_be_read_again(account)
         try:
-            if not self.read_balance(self._accounts.credential(name)):
+            if not self.read_balance(self.accounts.credential(name)):
                 return
         except (AccountCoolingDownError, TokenPendingError):
             return
         except TokenRefused as error:
             log.warning("token refused", account=name, error=str(error))
-            self._payments.record_token_refused(name, by="balance")
+            self.payments.record_token_refused(name, by="balance")
             return
         except RateLimited as error:
-            wait = error.retry_after or self._settings.timing.rate_limit_seconds
-            self._payments.record_rate_limited(name, wait)
+            wait = error.retry_after or self.settings.timing.rate_limit_seconds
+            self.payments.record_rate_limited(name, wait)
             return
         except NemoError as error:
             log.warning("balance could not be read", account=name, error=str(error))
             return
         if was_unusable:
-            self._release(self._ledger.held_ids(Reason.TOKEN, name), "its token works again")
+            self._release(self.ledger.held_ids(Reason.TOKEN, name), "its token works again")
 
     def _release_held_for_token(self) -> None:
         """Move unpaid jobs of accounts that are no longer configured to one whose token works."""
-        if not self._ledger.held_count(Reason.TOKEN):
+        if not self.ledger.held_count(Reason.TOKEN):
             return
-        names = self._accounts.names()
-        accounts = map(self._ledger.account, names)
+        names = self.accounts.names()
+        accounts = map(self.ledger.account, names)
         if not any(account.is_read and not account.auth_refused_by for account in accounts):
             return
-        for name in self._ledger.holding_accounts(Reason.TOKEN) - set(names):
-            held = self._ledger.held_ids(Reason.TOKEN, name)
+        for name in self.ledger.holding_accounts(Reason.TOKEN) - set(names):
+            held = self.ledger.held_ids(Reason.TOKEN, name)
             self._release(self._movable(held), "another account can take it")
 
     def _release_held_for_credits(self) -> None:
         """Resume as many jobs as the balances pay, less those that are about to pay."""
-        if not self._ledger.held_count(Reason.CREDITS):
+        if not self.ledger.held_count(Reason.CREDITS):
             return
-        price = self._settings.api.clip_cost
-        names = self._accounts.names()
-        affordable = {name: self._ledger.account(name).affordable_clips(price) for name in names}
+        price = self.settings.api.clip_cost
+        names = self.accounts.names()
+        affordable = {name: self.ledger.account(name).affordable_clips(price) for name in names}
         room = sum(affordable.values()) - self._count_about_to_pay(names)
         for name in names:
-            held = self._ledger.held_ids(Reason.CREDITS, name)
+            held = self.ledger.held_ids(Reason.CREDITS, name)
             most = max(0, min(room, affordable[name]))
             room -= self._release(held[:most], "the balance has grown")
         able = {name for name in names if affordable[name]}
-        for name in self._ledger.holding_accounts(Reason.CREDITS) - able:
-            held = self._movable(self._ledger.held_ids(Reason.CREDITS, name))
+        for name in self.ledger.holding_accounts(Reason.CREDITS) - able:
+            held = self._movable(self.ledger.held_ids(Reason.CREDITS, name))
             room -= self._release(held[: max(0, room)], "another account can pay")
 
     def _count_about_to_pay(self, names: Iterable[str]) -> int:
         """Count the jobs that will pay and have reserved no credits yet."""
-        counts = self._ledger.counts()[0]
-        in_flight = sum(self._payments.slots_taken(name) for name in names)
+        counts = self.ledger.counts()[0]
+        in_flight = sum(self.payments.slots_taken(name) for name in names)
         unpaid = max(0, counts.get(State.GENERATING, 0) - in_flight)
-        return sum(self._ledger.flows().values()) + counts.get(State.PREPARING, 0) + unpaid
+        return sum(self.ledger.flows().values()) + counts.get(State.PREPARING, 0) + unpaid
 
     def _movable(self, job_ids: list[str]) -> list[str]:
         """Return the jobs that are not bound to their account by a payment or a session."""
-        jobs = self._ledger.jobs(job_ids[:RELEASE_LIMIT])
+        jobs = self.ledger.jobs(job_ids[:RELEASE_LIMIT])
         return [job.id for job in jobs if not job.is_bound]
 
     def _release(self, job_ids: list[str], why: str) -> int:
         """Resume held jobs, and return how many were."""
-        verdicts = [self._ledger.release(job_id, who=why) for job_id in job_ids[:RELEASE_LIMIT]]
+        verdicts = [self.ledger.release(job_id, who=why) for job_id in job_ids[:RELEASE_LIMIT]]
         if verdicts:
             log.info("held jobs resumed", jobs=len(verdicts), why=why)
         return verdicts.count(ReleaseVerdict.OK)

@@ -17,41 +17,37 @@ log = structlog.get_logger(__name__)
 OUTAGE: Final = "outage"
 
 
-class PeriodicThread:
+class PeriodicThread(threading.Thread):
     """Calls a function, waits, and repeats until it is stopped. No exception ends it."""
 
     def __init__(self, name: str, interval: float, work: Callable[[], object]) -> None:
-        self._name = name
+        super().__init__(name=name, daemon=True)
         self._interval = interval
         self._work = work
-        self._stop = threading.Event()
+        self._stopped = threading.Event()
         self._failures = RepeatFilter()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread; the first call follows immediately."""
-        self._thread.start()
 
     def stop(self) -> None:
         """End the thread after the current call, without waiting for the interval."""
-        self._stop.set()
+        self._stopped.set()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def run(self) -> None:
+        """Call the function until the thread is stopped."""
+        while not self._stopped.is_set():
             try:
                 self._work()
             except (RedisConnectionError, RedisTimeoutError, OperationalError) as error:
                 # Nothing is lost: due jobs stay on the agenda. One line for each outage.
                 if self._failures.is_new(OUTAGE):
-                    log.warning("Redis does not answer", thread=self._name, error=str(error))
+                    log.warning("Redis does not answer", thread=self.name, error=str(error))
             except RedisError as error:
                 # Redis answers with an error: out of memory, a full disk, or a faulty script. It
                 # may not end by itself, so it is logged as an error, once for each text.
                 if self._failures.is_new(str(error)):
-                    log.exception("Redis returned an error", thread=self._name)
+                    log.exception("Redis returned an error", thread=self.name)
             except Exception:
-                log.exception("periodic work failed", thread=self._name)
+                log.exception("periodic work failed", thread=self.name)
             else:
                 if self._failures.clear():
-                    log.info("Redis answers again", thread=self._name)
-            self._stop.wait(self._interval)
+                    log.info("Redis answers again", thread=self.name)
+            self._stopped.wait(self._interval)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings, get_settings
 from worker.accounts.balance_monitor import BalanceMonitor
-from worker.accounts.credentials import Accounts
+from worker.accounts.credentials import Accounts, ClientFactory
 from worker.ledger.connection import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
@@ -22,29 +22,6 @@ from worker.resources.memory_budget import MemoryBudget
 from worker.runtime.durability import CheckResult, describe
 from worker.runtime.leases import Leases
 from worker.storage.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Clients:
-    """Opens clients of the video API. Each step has its own."""
-
-    api_url: str
-    web_url: str
-    identity: Identity
-    private_hosts: tuple[str, ...] = ()
-
-    @contextmanager
-    def open(self, token: SecretStr | None) -> Iterator[NemoClient]:
-        """Open a client with a token, or without one to request a token."""
-        with open_http() as http:
-            yield NemoClient(
-                http,
-                api_url=self.api_url,
-                web_url=self.web_url,
-                identity=self.identity,
-                token=token,
-                private_hosts=self.private_hosts,
-            )
 
 
 @dataclass(slots=True)
@@ -78,7 +55,7 @@ class Runtime:
     leases: Leases
     media: Store
     output: Store
-    clients: Clients
+    open_client: ClientFactory
     owner: str
     status: WorkerStatus = field(default_factory=WorkerStatus)
     image_memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(MAX_IMAGE_MEMORY))
@@ -91,26 +68,45 @@ class Runtime:
             connect(settings), settings.redis.namespace, lease_seconds=settings.timing.lease_seconds
         )
         payments = Payments(ledger)
-        identity = Identity(
-            platform=detect_platform(Path(__file__).resolve(), settings.api.skill_platform),
-            version=settings.api.skill_version,
-        )
-        clients = Clients(
-            settings.api.url, settings.api.web_url, identity, settings.egress.private_hosts
-        )
-        accounts = Accounts(settings, ledger, clients.open)
+        open_client = client_factory(settings)
+        accounts = Accounts(settings, ledger, open_client)
         return cls(
             settings=settings,
             ledger=ledger,
             payments=payments,
             accounts=accounts,
-            balance_monitor=BalanceMonitor(settings, ledger, payments, accounts, clients.open),
+            balance_monitor=BalanceMonitor(settings, ledger, payments, accounts, open_client),
             leases=Leases(ledger),
             media=Store(settings.storage.media_url),
             output=Store(settings.storage.output_url),
-            clients=clients,
+            open_client=open_client,
             owner=uuid4().hex,
         )
+
+
+def client_factory(settings: Settings) -> ClientFactory:
+    """Return a function that opens a client of the video API with a token.
+
+    Without a token, the client can only request an anonymous one.
+    """
+    identity = Identity(
+        platform=detect_platform(Path(__file__).resolve(), settings.api.skill_platform),
+        version=settings.api.skill_version,
+    )
+
+    @contextmanager
+    def open_client(token: SecretStr | None) -> Iterator[NemoClient]:
+        with open_http() as http:
+            yield NemoClient(
+                http,
+                api_url=settings.api.url,
+                web_url=settings.api.web_url,
+                identity=identity,
+                token=token,
+                private_hosts=settings.egress.private_hosts,
+            )
+
+    return open_client
 
 
 @lru_cache(maxsize=1)
