@@ -1,8 +1,9 @@
-"""Submit a picture from a service that has Celery and nothing of ours, and follow it.
+"""Submit a picture from a service that has only Celery, and wait for its record.
 
     REDIS_URL=redis://127.0.0.1:6379/0 python celery_only.py https://example.com/cat.jpg cat-1
 
-Needs ``celery[redis]`` alone. A path must lie in a folder of the workers' REELQUEUE_MEDIA_ROOTS.
+Only ``celery[redis]`` must be installed. A local path must be in a folder that the workers' setting
+REELQUEUE_MEDIA_ROOTS names.
 """
 
 import json
@@ -17,10 +18,10 @@ redis = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 app = Celery(broker=redis, backend=redis)
 
 payload = {"image": image, "key": key, "prompt": "a 1-second slow push-in"}
-app.send_task("tasks.submit", args=[payload]).get(timeout=60)  # raises if it is refused
-# The id is known beforehand: the answer need not be waited for, or may be lost.
+app.send_task("tasks.submit", args=[payload]).get(timeout=60)  # raises if the payload is invalid
+# The key determines the id, so it is known even if the answer is lost.
 job_id = str(uuid5(NAMESPACE_URL, f"reelqueue:job:{key}"))
 
-# Raises if the job fails or is cancelled. A held job is HELD, which is no end: look at `state`.
+# Raises if the job fails or is cancelled. A held job has the state HELD, and get() waits for it.
 record = app.AsyncResult(job_id).get(timeout=3600)
 print(json.dumps(record))

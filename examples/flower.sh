@@ -1,10 +1,10 @@
 #!/bin/sh
-# Submit a picture by Flower's HTTP API, and follow it. Needs curl alone.
+# Submit a picture through the HTTP API of Flower, and wait for its record. Only curl is needed.
 #
 #   FLOWER=http://127.0.0.1:5555 examples/flower.sh https://example.com/cat.jpg cat-1
 #
-# Flower with a login: put FLOWER=http://user:password@host:5555. Without one, it answers only when
-# it was started with FLOWER_UNAUTHENTICATED_API=true.
+# If Flower has a login, use FLOWER=http://user:password@host:5555. Without a login, it must have
+# been started with FLOWER_UNAUTHENTICATED_API=true.
 set -eu
 image=$1 key=$2
 api=${FLOWER:-http://127.0.0.1:5555}/api/task
@@ -18,7 +18,7 @@ answer=$(curl -fsS "$api/result/$task?timeout=60")
 job=$(echo "$answer" | field job_id)
 [ -n "$job" ] || { echo "$answer" >&2; exit 1; }
 
-# PENDING, PROGRESS, then HELD, SUCCESS (with the record), FAILURE or REVOKED.
+# The state is PENDING or PROGRESS, then HELD, SUCCESS (with the record), FAILURE or REVOKED.
 while :; do
   answer=$(curl -fsS "$api/result/$job")
   case $answer in

@@ -1,8 +1,8 @@
-"""Submit a picture with our own package, and follow it to its record.
+"""Submit a picture with the package `tasks`, and wait for its record.
 
     python examples/python_api.py samples/cat.jpg cat-1
 
-Needs the settings of the workers in the environment, or in ``.env``.
+The settings of the workers must be in the environment or in the file ``.env``.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Intake: the task by which any service enqueues a job, with no code of ours."""
+"""The Celery task by which other services submit jobs. They need Celery only, not this package."""
 
 from typing import Any
 
@@ -11,43 +11,39 @@ from tasks.schema.image_job import ImageJob
 from worker.runtime.runtime import get_runtime
 
 
-# Other services read the answer and the refusals, so they are stored, unlike those of a stage.
+# Callers read the answer or the error, so it is stored, unlike those of the stages.
 @shared_task(name="tasks.submit", bind=True, ignore_result=False, throws=(ValueError,))
 def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, Any]:
     """Enqueue one job.
 
-    A path in the payload is not read here: which paths other services may name is checked by
-    the worker that prepares the job.
+    A path in the payload is not read here. The worker that prepares the job checks which paths
+    other services may use.
 
     Args:
         task: The task itself.
-        payload: An image job, as the schema of ``reelqueue schema`` has it.
+        payload: An image job, as `reelqueue schema` prints it.
 
     Returns:
         ``job_id``, ``state`` and ``duplicate``.
 
     Raises:
-        ValueError: The payload is refused; the text lists every error by its field. Or the key
-            is known with another payload.
-        ConnectionError: Redis does not answer, or refuses.
+        ValueError: The payload is invalid, and the text names each wrong field; or the key was
+            used with another payload.
+        ConnectionError: Redis does not answer, or returned an error.
     """
-    runtime = get_runtime()
+    # The errors are built-in types, because a caller's process cannot load those of this package.
     try:
-        job = _checked(payload, task.request.id)
-        submission = enqueue(Producer.of_worker(runtime), job)
-    # Of built-in types: a process without our code could not read others from the results.
+        job = _read_job(payload, task.request.id)
+        return enqueue(Producer.of_worker(get_runtime()), job).as_dict()
     except ValueError as error:
-        refusal: Exception = ValueError(str(error))
+        raise ValueError(str(error)) from None
     except RedisUnavailable as error:
-        refusal = ConnectionError(str(error))
-    else:
-        return submission.as_dict()
-    raise refusal
+        raise ConnectionError(str(error)) from None
 
 
-def _checked(payload: object, task_id: str | None) -> ImageJob:
+def _read_job(payload: object, task_id: str | None) -> ImageJob:
     job = ImageJob.read(payload)
     if job.key is not None and job.job_id == task_id:
-        # The answer of this task would stand where the job's own result is looked for.
+        # Celery stores the result of this task and of the job under their ids.
         raise ValueError("send this task under another id than the job's")
     return job
