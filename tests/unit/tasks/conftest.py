@@ -1,6 +1,6 @@
 """Fixtures: settings, a producer on an empty database, and the command line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +11,8 @@ from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import RedisSettings, Settings, StorageSettings
+from tasks.manifests.batch_submission import submit_manifest
+from tasks.manifests.manifest import Manifest, rows_of_jobs
 from tasks.producer import submissions
 from tasks.producer.producer import Producer
 from tests.support.commands import CommandResult, run_reelqueue
@@ -41,20 +43,29 @@ class ProducerHarness:
         payload = {"image": "https://example.org/a.jpg", **fields}
         return submissions.submit(self.producer, payload).job_id
 
-    def take(self, job_id: str) -> int:
+    def manifest(self, *rows: Mapping[str, object]) -> Manifest:
+        """Return a manifest with rows; relative paths start in the test's folder."""
+        return Manifest("spring", self.folder, rows_of_jobs(rows))
+
+    def submit_batch(self, rows: int) -> str:
+        """Submit a batch of images given by address and return its id."""
+        images = [{"image": f"https://example.org/{row}.jpg"} for row in range(rows)]
+        return submit_manifest(self.producer, self.manifest(*images)).batch_id
+
+    def claim(self, job_id: str) -> int:
         """Dispatch all jobs, claim one, and return its fence."""
         self.producer.ledger.due(100, room=100, admit=100)
         claim = self.producer.ledger.claim(job_id, "w", "n")
         assert claim.verdict == "OK"
         return int(claim.record["fence"])
 
-    def end(self, job_id: str, state: State, **commit: object) -> None:
+    def finish_step(self, job_id: str, state: State, **commit: object) -> None:
         """Claim a job and commit its step."""
-        fence = self.take(job_id)
+        fence = self.claim(job_id)
         end = Commit(state, **commit)  # type: ignore[arg-type]
         assert self.producer.ledger.commit(job_id, fence, end)
 
-    def end_next(self, end: Commit) -> str:
+    def finish_next_step(self, end: Commit) -> str:
         """Claim the next job as soon as one is due, commit its step, and return its id."""
         ledger = self.producer.ledger
         ((job_id, _),) = wait_until(lambda: ledger.due(1, room=1, admit=1), "a job to be due")
@@ -62,10 +73,10 @@ class ProducerHarness:
         assert ledger.commit(job_id, fence, end)
         return job_id
 
-    def pay(self, job_id: str, cost: float = 100) -> None:
+    def begin_payment(self, job_id: str, cost: float = 100) -> None:
         """Claim a job and begin a paid message whose outcome stays unknown."""
         ledger = self.producer.ledger
-        fence = self.take(job_id)
+        fence = self.claim(job_id)
         ledger.update_facts(job_id, fence, {"account": "a"})
         ledger.scripts.run("balance", "a", 1, 1000, 0, 1000)
         ledger.scripts.run("begin_paid", job_id, fence, 1, f"{job_id}:1", cost, 31_000, 10)
@@ -73,7 +84,7 @@ class ProducerHarness:
 
 @pytest.fixture
 def settings(valkey: Valkey, tmp_path: Path) -> Settings:
-    """Settings for a real Valkey and stores in the test's own folder."""
+    """Settings for a real Valkey, and for stores in the test's own folder."""
     return Settings(
         redis=RedisSettings(url=SecretStr(valkey.url)),
         storage=StorageSettings(

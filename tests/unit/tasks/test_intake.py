@@ -1,4 +1,4 @@
-"""The task by which other services enqueue: its answer, and how a refusal reads."""
+"""The Celery task by which other services submit jobs: its answer and its errors."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ URL = "https://example.org/a.jpg"
 
 @pytest.fixture(autouse=True)
 def worker_process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The settings of this process lead to the test's own Valkey."""
+    """Make the settings of this process name the test's own Valkey."""
     monkeypatch.setenv("REDIS_URL", settings.redis.url.get_secret_value())
     get_settings.cache_clear()
     get_runtime.cache_clear()
@@ -33,7 +33,7 @@ def send(payload: object, task_id: str = "t") -> Any:
     return intake.submit.apply(args=(payload,), task_id=task_id)
 
 
-def test_the_answer_is_json_and_the_job_is_there(harness: ProducerHarness) -> None:
+def test_the_answer_is_json_and_the_job_is_queued(harness: ProducerHarness) -> None:
     answer = send({"image": URL, "key": "k"}).get()
     assert json.loads(json.dumps(answer)) == {
         "job_id": job_id_for("k"),
@@ -44,7 +44,7 @@ def test_the_answer_is_json_and_the_job_is_there(harness: ProducerHarness) -> No
     assert send({"image": URL, "key": "k"}).get()["duplicate"] is True
 
 
-def test_a_path_is_not_read_here(harness: ProducerHarness) -> None:
+def test_a_path_is_not_read_at_submission(harness: ProducerHarness) -> None:
     answer = send({"image": "/etc/hostname"}).get()
     job = harness.producer.ledger.job(answer["job_id"])
     assert job is not None
@@ -54,12 +54,12 @@ def test_a_path_is_not_read_here(harness: ProducerHarness) -> None:
 @pytest.mark.parametrize(
     ("payload", "fields"),
     [
-        ({"image": "", "seconds": 99, "colour": "red"}, ("image", "seconds", "colour")),
+        ({"image": "", "seconds": 99, "color": "red"}, ("image", "seconds", "color")),
         ({}, ("image",)),
         ("photo.jpg", ("Input should be",)),
     ],
 )
-def test_a_refusal_is_a_built_in_error_that_names_every_field(
+def test_an_invalid_payload_is_a_built_in_error_that_names_each_field(
     harness: ProducerHarness, payload: object, fields: tuple[str, ...]
 ) -> None:
     refused = send(payload)
@@ -69,7 +69,7 @@ def test_a_refusal_is_a_built_in_error_that_names_every_field(
     assert recent_ids(harness.producer.ledger, 1) == []
 
 
-def test_a_known_key_with_another_payload_is_refused(harness: ProducerHarness) -> None:
+def test_a_key_with_another_payload_is_refused(harness: ProducerHarness) -> None:
     send({"image": URL, "key": "k"})
     refused = send({"image": URL, "key": "k", "seconds": 5})
     assert type(refused.result) is ValueError
@@ -77,7 +77,7 @@ def test_a_known_key_with_another_payload_is_refused(harness: ProducerHarness) -
     assert len(recent_ids(harness.producer.ledger, 5)) == 1
 
 
-def test_the_task_does_not_take_the_place_of_its_jobs_result(harness: ProducerHarness) -> None:
+def test_the_task_must_not_have_the_id_of_its_job(harness: ProducerHarness) -> None:
     refused = send({"image": URL, "key": "k"}, task_id=job_id_for("k"))
     assert type(refused.result) is ValueError
     assert recent_ids(harness.producer.ledger, 1) == []

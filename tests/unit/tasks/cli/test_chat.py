@@ -42,7 +42,7 @@ def worker(harness: ProducerHarness, *ends: Commit) -> Iterator[list[str]]:
     """Somebody ends the next jobs, one after the other; their ids, once it is over."""
     register_worker(harness.producer.ledger, "w", slots=2, seconds=100)
     ended: list[str] = []
-    hands = threading.Thread(target=lambda: ended.extend(map(harness.end_next, ends)))
+    hands = threading.Thread(target=lambda: ended.extend(map(harness.finish_next_step, ends)))
     hands.start()
     try:
         yield ended
@@ -199,7 +199,9 @@ def test_ctrl_c_stops_the_wait_and_not_the_job(
 
     def interrupt() -> None:
         nonlocal job_id
-        job_id = harness.end_next(Commit(State.RENDERING, delay=100, facts={"session_id": "s"}))
+        job_id = harness.finish_next_step(
+            Commit(State.RENDERING, delay=100, facts={"session_id": "s"})
+        )
         before = pings()
         wait_until(lambda: pings() > before + 1, "it to look a second time")
         os.kill(os.getpid(), signal.SIGINT)
@@ -239,10 +241,10 @@ def test_what_is_typed_at_a_terminal_while_it_waits_is_not_heard(
     try:
         read_until("> ")
         os.write(ours, b"zoom in\n")
-        harness.end_next(Commit(State.RENDERING))
+        harness.finish_next_step(Commit(State.RENDERING))
         read_until("rendering")
         os.write(ours, b"pan left\n")
-        harness.end_next(DONE)
+        harness.finish_next_step(DONE)
         read_until("film")
         read_until("> ")
         os.write(ours, b"quit\n")

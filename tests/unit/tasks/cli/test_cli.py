@@ -24,11 +24,13 @@ URL = "https://example.org/a.jpg"
 
 
 def failed(harness: ProducerHarness, job_id: str) -> None:
-    harness.end(job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.", remedy="Retry.")
+    harness.finish_step(
+        job_id, State.FAILED, reason=Reason.RENDER_FAILED, message="No.", remedy="Retry."
+    )
 
 
 def held(harness: ProducerHarness, job_id: str) -> None:
-    harness.end(job_id, State.HELD, reason=Reason.CREDITS, message="No.", remedy="Top up.")
+    harness.finish_step(job_id, State.HELD, reason=Reason.CREDITS, message="No.", remedy="Top up.")
 
 
 # --- submit, status, list ----------------------------------------------------------------------
@@ -106,7 +108,7 @@ def test_status_for_people_shows_what_was_changed_and_what_is_marked(
     clip = {**sizes, "sha256": "0", "codec": "h264", "key": "a.mp4", "findings": [frozen]}
     changes = ["scaled down from 9000 by 9 to 8192 by 8 pixels"]
     facts = {"clip": json.dumps(clip), "changes": json.dumps(changes)}
-    harness.end(job_id, State.SUCCEEDED, facts=facts)
+    harness.finish_step(job_id, State.SUCCEEDED, facts=facts)
     out = run_command("status", job_id).out
     assert f"changed   {changes[0]}" in out
     assert f"marked    {frozen['message']}" in out
@@ -171,7 +173,7 @@ def end_all(harness: ProducerHarness, ends: Sequence[State]) -> None:
     """Do a worker's part: one end after the other, each for the next job."""
     for state in ends:
         reason = {State.HELD: Reason.CREDITS, State.FAILED: Reason.BAD_CLIP}.get(state)
-        harness.end_next(Commit(state, reason=reason))
+        harness.finish_next_step(Commit(state, reason=reason))
 
 
 def test_watch_tells_each_change_once_and_ends_with_the_jobs(
@@ -223,7 +225,7 @@ def test_an_unknown_outcome_needs_a_choice(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     job_id = harness.submit()
-    harness.pay(job_id)
+    harness.begin_payment(job_id)
     job = harness.producer.ledger.job(job_id)
     assert job is not None
     harness.producer.ledger.scripts.run(
@@ -482,7 +484,7 @@ def test_prune_forgets_what_ended_and_its_key_still_answers(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     done = harness.submit(key="k-1")
-    harness.end(done, State.SUCCEEDED)
+    harness.finish_step(done, State.SUCCEEDED)
     harness.producer.ledger.acknowledge_notification(f"job:{done}", 1)
     waits = harness.submit(key="k-2")
     assert run_command("prune", "--json").records[0]["jobs"] == 0
@@ -508,7 +510,7 @@ def test_a_table_of_which_records_were_pruned_is_left_as_it_is(
     batch_id = run_command("batch", "submit", "shots", "--json").records[0]["batch_id"]
     run_command("results", batch_id)
     first = row_ids(harness.producer.ledger, batch_id)[0]
-    harness.end(first, State.CANCELLED)
+    harness.finish_step(first, State.CANCELLED)
     harness.producer.ledger.acknowledge_notification(f"job:{first}", 1)
     run_command("prune", "--days", "0")
     assert len(run_command("results", batch_id).records) == 1

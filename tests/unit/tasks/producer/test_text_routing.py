@@ -1,4 +1,4 @@
-"""What a text asks for, in two languages; whole words only."""
+"""Routing of texts, in English and Chinese."""
 
 import pytest
 from hypothesis import given
@@ -64,7 +64,7 @@ TABLE = {
         *("", "   ", "?", "exporting nations", "a film about exporting nations", "exported goods"),
         *("make it brighter", "add music", "credit card close-up", "downloads of coffee beans"),
         *("make the status symbol shine", "add end credits", "roll the credits over black"),
-        *("balance the colours", "balance the music and the voice", "keep the balance board still"),
+        *("balance the colors", "balance the music and the voice", "keep the balance board still"),
         *("add a status bar at the top", "a statusquo title", "let the tracks of the train glow"),
         *("show the train tracks from above", "upload speed as a rising graph", "uploading hearts"),
         *("the export crates on the ship sway", "export a ship full of bananas to China"),
@@ -94,10 +94,10 @@ TABLE = {
 @pytest.mark.parametrize(
     ("text", "action"), [(text, action) for action, texts in TABLE.items() for text in texts]
 )
-def test_intent(text: str, action: TextAction) -> None:
+def test_action_of(text: str, action: TextAction) -> None:
     assert action_of(text) is action
 
 
 @given(st.text(alphabet="export dwnlacis导出积分状态上传余额 .,!?'’", max_size=60))
-def test_any_text_is_one_of_them(text: str) -> None:
+def test_any_text_has_an_action(text: str) -> None:
     assert action_of(text) in TextAction

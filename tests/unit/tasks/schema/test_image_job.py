@@ -1,4 +1,4 @@
-"""What is taken as a payload, and how a refusal reads."""
+"""Validation of payloads, and the errors of invalid ones."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ def test_an_image_alone_is_enough() -> None:
     assert (job.prompt, job.language, job.priority) == (DEFAULT_PROMPT, "en", "normal")
 
 
-def test_everything_that_can_be_said() -> None:
+def test_all_fields_are_kept() -> None:
     payload: dict[str, Any] = {
         "version": 1,
         "image": URL,
@@ -38,17 +38,17 @@ def test_everything_that_can_be_said() -> None:
         "attach": ["music.mp3", KEY],
         "attach_names": {KEY: "logo.png"},
         "pass_url": True,
-        "webhook": "https://example.org/told?x=1",
+        "webhook": "https://example.org/hook?x=1",
         "key": "order 7",
         "data": {"sku": "A-1", "n": 3, "gone": None},
     }
     assert ImageJob.read(payload).model_dump(mode="json", exclude={"media"}) == payload
 
 
-def test_all_errors_are_told_at_once_and_by_field() -> None:
-    found = problems({"image": "", "seconds": 61, "aspect": "4:3", "colour": "red", "version": 2})
+def test_an_error_names_each_invalid_field() -> None:
+    found = problems({"image": "", "seconds": 61, "aspect": "4:3", "color": "red", "version": 2})
     assert {problem.split(":")[0] for problem in found} == {
-        *("image", "seconds", "aspect", "colour", "version"),
+        *("image", "seconds", "aspect", "color", "version"),
     }
 
 
@@ -68,32 +68,32 @@ def test_all_errors_are_told_at_once_and_by_field() -> None:
         ("data", {"": 1}),
     ],
 )
-def test_refused_values(field: str, value: object) -> None:
+def test_invalid_values_are_refused(field: str, value: object) -> None:
     found = problems({"image": URL, field: value})
     assert [problem.split(":")[0].split(".")[0] for problem in found] == [field]
 
 
-def test_only_an_address_can_be_passed_on() -> None:
+def test_pass_url_needs_an_address() -> None:
     assert problems({"image": "a.jpg", "pass_url": True})[0].startswith("pass_url: ")
     assert problems({"image": URL, "media": KEY, "pass_url": True})[0].startswith("pass_url: ")
 
 
 @pytest.mark.parametrize("payload", [None, 7, "photo.jpg", ["photo.jpg"]])
-def test_a_payload_that_is_no_object_is_refused_in_words(payload: object) -> None:
+def test_a_payload_that_is_not_an_object_is_refused(payload: object) -> None:
     assert problems(payload)
 
 
-def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+def test_an_error_does_not_repeat_the_value() -> None:
     secret = "nmv_usr_" + "x" * 20
     assert secret not in " ".join(problems({"image": URL, "seconds": secret, "key": [secret]}))
 
 
-def test_a_key_names_its_job_for_ever() -> None:
+def test_the_key_determines_the_job_id() -> None:
     assert job_id_for("k") == str(uuid5(NAMESPACE_URL, "reelqueue:job:k"))
     assert job_id_for(None) != job_id_for(None)
 
 
-def test_the_fingerprint_is_of_everything_but_the_key() -> None:
+def test_the_fingerprint_covers_all_but_the_key() -> None:
     one = ImageJob.read({"image": URL, "key": "a"})
     same = ImageJob.read({"key": "b", "prompt": DEFAULT_PROMPT, "image": URL})
     other = ImageJob.read({"image": URL, "key": "a", "seconds": 5})
@@ -101,7 +101,7 @@ def test_the_fingerprint_is_of_everything_but_the_key() -> None:
     assert one.fingerprint != other.fingerprint
 
 
-def test_media_keys_have_one_form_whatever_the_name() -> None:
+def test_media_keys_have_the_same_form_for_any_file_name() -> None:
     sha = "0f" * 32
     for name in ("a.JPG", "a", "a.verylong", "a.tar.gz", "a.ünï", ".jpg"):
         assert re.fullmatch(MEDIA_KEY, media_key(sha, name)), name
@@ -111,11 +111,11 @@ def test_media_keys_have_one_form_whatever_the_name() -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *("example.org/told", "ftp://example.org/", "https://", "https:///told", "http://a b/"),
+        *("example.org/hook", "ftp://example.org/", "https://", "https:///told", "http://a b/"),
         *("https://user:secret@example.org/", "https://example.org:99999/", "https://e.org/\n"),
     ],
 )
-def test_a_webhook_that_cannot_be_called_is_refused_by_its_field(address: str) -> None:
+def test_an_invalid_webhook_address_is_refused(address: str) -> None:
     (problem,) = problems({"image": URL, "webhook": address})
     assert problem.startswith("webhook: must")
     assert "secret" not in problem
@@ -123,7 +123,7 @@ def test_a_webhook_that_cannot_be_called_is_refused_by_its_field(address: str) -
         webhook_address(address)
 
 
-def test_who_is_told_makes_no_other_job() -> None:
+def test_the_webhook_is_not_in_the_fingerprint() -> None:
     silent = ImageJob.read({"image": URL})
-    told = ImageJob.read({"image": URL, "webhook": "https://example.org/told"})
-    assert silent.fingerprint == told.fingerprint
+    notified = ImageJob.read({"image": URL, "webhook": "https://example.org/hook"})
+    assert silent.fingerprint == notified.fingerprint

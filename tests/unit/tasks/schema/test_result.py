@@ -1,4 +1,4 @@
-"""The public records, made from records in a real ledger."""
+"""The result record and the batch record, made from a real ledger."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def test_a_queued_job(harness: ProducerHarness) -> None:
 
 def test_a_clip_has_addresses_of_the_output_store(harness: ProducerHarness) -> None:
     job_id = harness.submit()
-    harness.end(
+    harness.finish_step(
         job_id,
         State.SUCCEEDED,
         facts={
@@ -75,9 +75,9 @@ def test_a_clip_has_addresses_of_the_output_store(harness: ProducerHarness) -> N
     assert {State.QUEUED, State.PREPARING} <= result.seconds_in.keys()
 
 
-def test_a_held_job_says_why_and_what_to_do(harness: ProducerHarness) -> None:
+def test_a_held_job_has_a_reason_and_a_remedy(harness: ProducerHarness) -> None:
     job_id = harness.submit()
-    harness.end(
+    harness.finish_step(
         job_id,
         State.HELD,
         reason=Reason.CREDITS,
@@ -96,21 +96,21 @@ def test_a_held_job_says_why_and_what_to_do(harness: ProducerHarness) -> None:
     assert result.ended_or_held
 
 
-def test_trouble_shows_while_a_step_is_tried_again(harness: ProducerHarness) -> None:
+def test_the_progress_of_a_retried_step_names_its_error(harness: ProducerHarness) -> None:
     job_id = harness.submit()
     facts = {"tries": "2", "trouble": "no connection"}
-    harness.end(job_id, State.PREPARING, delay=60, facts=facts)
+    harness.finish_step(job_id, State.PREPARING, delay=60, facts=facts)
     assert queries.get(harness.producer, job_id).progress.message == "Retrying: no connection"
 
 
-def test_a_message_on_its_way_costs_the_estimate(harness: ProducerHarness) -> None:
+def test_an_unsettled_message_costs_the_estimate(harness: ProducerHarness) -> None:
     job_id = harness.submit()
-    harness.pay(job_id, cost=100)
+    harness.begin_payment(job_id, cost=100)
     result = queries.get(harness.producer, job_id)
     assert (result.paid_messages, result.credits_spent, result.credits_estimated) == (1, 100, True)
 
 
-def test_a_record_survives_json(harness: ProducerHarness) -> None:
+def test_a_record_can_be_read_back_from_json(harness: ProducerHarness) -> None:
     result = queries.get(harness.producer, harness.submit())
     assert Result.model_validate_json(result.model_dump_json()) == result
 
@@ -154,7 +154,7 @@ def test_reserved_and_spent_add_up_to_what_was_committed() -> None:
     assert (found.credits_reserved, found.credits_spent) == (50, 0)
 
 
-def test_the_time_to_go_follows_the_places_and_what_clips_took_lately() -> None:
+def test_the_eta_follows_the_concurrency_and_the_pace_of_recent_clips() -> None:
     pace = Pace(clips=9, admitted_seconds=60, clip_seconds=90, max_admitted=10)
 
     def eta(paused: bool = False, pace: Pace = pace, **counts: int) -> float | None:
@@ -162,15 +162,15 @@ def test_the_time_to_go_follows_the_places_and_what_clips_took_lately() -> None:
         found = batch_of(batch(paused=paused, **counts), clip_cost=100, pace=pace, flows=flows)
         return found.eta_seconds
 
-    assert eta(queued=100) == 9 * 60 + 90 + 60, "and ten of the others come in between"
+    assert eta(queued=100) == 9 * 60 + 90 + 60, "ten jobs of the other flow are admitted in between"
     assert eta(rendering=1) == 45
     mixed = {"b:high": 8, "b:low": 2, "other:normal": 50}
     found = batch_of(batch(queued=10), clip_cost=100, pace=pace, flows=mixed)
-    assert found.eta_seconds == 60 + 90, "the two low ones see eight of each pass"
+    assert found.eta_seconds == 60 + 90, "the two of low priority wait for eight others"
     alone = replace(batch(queued=10), shared=True)
     found = batch_of(alone, clip_cost=100, pace=pace, flows=mixed)
-    assert found.eta_seconds == 9 * 60 + 90, "one after another, whoever else waits"
-    assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "as the contract says of most"
-    assert eta(queued=10, pace=replace(pace, max_admitted=0)) is None, "no worker is there"
+    assert found.eta_seconds == 9 * 60 + 90, "one after another, whatever else waits"
+    assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "the typical times of the contract"
+    assert eta(queued=10, pace=replace(pace, max_admitted=0)) is None, "there is no worker"
     assert eta(paused=True, queued=10, succeeded=5) is None
     assert eta(succeeded=5, held=2) == 0

@@ -1,0 +1,38 @@
+"""The dry run of a manifest, with a real ledger."""
+
+from tasks.manifests.batch_submission import SessionMode, submit_manifest
+from tasks.manifests.dry_run import dry_run_batch
+from tasks.producer.queries import list_batches
+from tests.unit.tasks.conftest import ProducerHarness
+
+
+def test_a_shared_session_takes_its_rows_one_after_another(harness: ProducerHarness) -> None:
+    rows = [{"image": f"https://example.org/{n}.jpg"} for n in range(10)]
+    own = dry_run_batch(harness.producer, harness.manifest(*rows))
+    shared = dry_run_batch(harness.producer, harness.manifest(*rows), session=SessionMode.SHARED)
+    assert shared.seconds > 5 * own.seconds
+
+
+def test_a_dry_run_counts_and_changes_nothing(harness: ProducerHarness) -> None:
+    harness.picture("a.png")
+    harness.picture("b.png")
+    rows = [{"image": name} for name in ("a.png", "a.png", "b.png", "gone.png")]
+    dry_run = dry_run_batch(harness.producer, harness.manifest(*rows))
+    assert (dry_run.rows, dry_run.good, dry_run.duplicates, len(dry_run.rejected)) == (4, 3, 1, 1)
+    assert dry_run.credits == 200
+    assert dry_run.seconds > 0
+    assert any("high contrast" in text for text in dry_run.suggestions), "each has one color"
+    assert list(list_batches(harness.producer)) == []
+    assert not list((harness.folder / "media").rglob("*.png"))
+    submit_manifest(harness.producer, harness.manifest(*rows))
+    after = dry_run_batch(harness.producer, harness.manifest(*rows))
+    assert (after.duplicates, after.credits) == (3, 0)
+
+
+def test_a_dry_run_opens_every_picture(harness: ProducerHarness) -> None:
+    whole = harness.picture("whole.png").read_bytes()
+    (harness.folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    rows = harness.manifest({"image": "whole.png"}, {"image": "cut.png"})
+    dry_run = dry_run_batch(harness.producer, rows)
+    assert (dry_run.good, [row["row"] for row in dry_run.rejected]) == (1, [2])
+    assert "damaged" in dry_run.rejected[0]["reason"]

@@ -1,0 +1,63 @@
+"""Local files of jobs: each content is read and stored as rarely as possible."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.producer.local_files import LocalFiles
+from tasks.schema.errors import InvalidPayloadError
+from tasks.schema.image_job import ImageJob
+from tasks.schema.media_keys import media_key
+from tests.unit.tasks.conftest import ProducerHarness
+from worker.media.prepared_file import sha256_of
+
+
+class Recorder:
+    """Stores nothing, and records the names of the files that it was given."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, path: Path, name: str) -> str:
+        self.names.append(name)
+        return media_key(sha256_of(path), name)
+
+
+@pytest.fixture
+def stored() -> Recorder:
+    return Recorder()
+
+
+def test_an_unchanged_file_is_stored_once(harness: ProducerHarness, stored: Recorder) -> None:
+    path = harness.picture()
+    files = LocalFiles(stored, harness.folder)
+    job = ImageJob.read({"image": "photo.png"})
+    first = [files.replace_in(job).media for _ in range(3)]
+    assert (len(set(first)), stored.names) == (1, ["photo.png"])
+    harness.picture(shade=1)
+    os.utime(path, ns=(1, 1))
+    assert files.replace_in(job).media != first[0]
+
+
+def test_of_many_jobs_each_file_is_stored_once_but_none_of_an_invalid_job(
+    harness: ProducerHarness, stored: Recorder
+) -> None:
+    names = [harness.picture(f"{shade}.png", shade).name for shade in range(40)]
+    (harness.folder / "text.png").write_text("no picture")
+    jobs = [ImageJob.read({"image": name}) for name in names * 2]
+    invalid = ImageJob.read({"image": harness.picture("own.png", 50).name, "attach": ["text.png"]})
+    *replaced, error = LocalFiles(stored, harness.folder).replace_in_all([*jobs, invalid])
+    assert sorted(stored.names) == sorted(names)
+    assert isinstance(error, InvalidPayloadError)
+    keys = [media_key(sha256_of(harness.folder / name), name) for name in names * 2]
+    assert [job.media for job in replaced if isinstance(job, ImageJob)] == keys
+
+
+def test_a_full_cache_is_cleared(harness: ProducerHarness, stored: Recorder) -> None:
+    jobs = [ImageJob.read({"image": harness.picture(f"{n}.png", n).name}) for n in range(4)]
+    files = LocalFiles(stored, harness.folder, cache_size=3)
+    first = files.replace_in_all(jobs)
+    assert files.replace_in_all(jobs[:1]) == first[:1]
+    assert files.replace_in_all(jobs[:1]) == first[:1]
+    assert stored.names.count("0.png") == 2
