@@ -25,7 +25,7 @@ def context(harness: ProducerHarness, job_id: str, fence: int) -> StepContext:
 def step(harness: ProducerHarness) -> StepContext:
     """A step of a job that is preparing."""
     job_id = harness.submit()
-    return context(harness, job_id, harness.take(job_id))
+    return context(harness, job_id, harness.claim(job_id))
 
 
 def test_a_step_sees_the_facts_that_it_has_written(step: StepContext) -> None:
@@ -56,7 +56,7 @@ def test_an_unpaid_job_prepares_again_without_its_session(
 @pytest.mark.parametrize("action", [Action.NEW_SESSION, Action.NEW_TOKEN])
 def test_a_paid_job_stays_in_its_session(harness: ProducerHarness, action: Action) -> None:
     job_id = harness.submit()
-    harness.pay(job_id)
+    harness.begin_payment(job_id)
     fence = int(harness.producer.ledger.redis.hget(f"job:{{rq}}:{job_id}", "fence") or 0)
     step = context(harness, job_id, fence)
     assert step.job.is_bound
