@@ -8,6 +8,7 @@ from celery import Celery, signals
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
+from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import AgendaStep
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
@@ -28,8 +29,10 @@ def _set_up_logging(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
 
 
 @signals.worker_init.connect
-def _start_sentry(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
+def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
+    """Do what must be done once, before any pool has started."""
     init_sentry(get_settings())
+    preload_modules()
 
 
 @signals.worker_process_init.connect
