@@ -116,8 +116,24 @@ class House:
 
     def wait_for(self, job_id: str, *states: State, limit: float = 60) -> Job:
         """Wait until a job is in one of some states."""
-        wait_until(lambda: self.job(job_id).state in states, f"{job_id} to be in {states}", limit)
+        wait_until(
+            lambda: self.job(job_id).state in states,
+            f"{job_id} to be {' or '.join(states)}",
+            limit,
+            lambda: self.diagnosis(job_id),
+        )
         return self.job(job_id)
+
+    def diagnosis(self, job_id: str) -> str:
+        """The job's record, the accounts, and the end of each worker's log."""
+        record = self.redis.hgetall(self.ledger.key("job", job_id))
+        agenda = self.redis.zrange(self.ledger.key("agenda"), 0, -1, withscores=True)
+        lines = [f"now {self.ledger.now_ms()}", f"record {record}", f"agenda {agenda}"]
+        lines += [
+            f"{key} {self.redis.hgetall(key)}" for key in self.redis.scan_iter("account:{rq}:*")
+        ]
+        lines += ["".join(worker.text()[-6000:]) for worker in self.workers]
+        return "\n".join(lines)
 
     def settled(self, limit: float = 120) -> dict[State, int]:
         """Wait until nothing is queued or running; the counts."""

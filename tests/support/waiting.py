@@ -9,11 +9,22 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], what: str, limit: float = 60) -> T:
-    """Ask until the answer is true, and return it.
+def wait_until(
+    condition: Callable[[], T],
+    what: str,
+    limit: float = 60,
+    explain: Callable[[], object] = lambda: "",
+) -> T:
+    """Poll a condition until it is true, and return its value.
+
+    Args:
+        condition: Called every 20 ms.
+        what: What is waited for, as the end of "waited 60 s for ...".
+        limit: Seconds.
+        explain: Called when the limit is over: what the message says besides.
 
     Raises:
-        AssertionError: The limit (seconds) is over; the message says what was waited for.
+        AssertionError: The limit is over.
     """
     pause = threading.Event()
     end = time.monotonic() + limit
@@ -21,7 +32,7 @@ def wait_until(condition: Callable[[], T], what: str, limit: float = 60) -> T:
         answer = condition()
         if answer:
             return answer
-        assert time.monotonic() < end, f"waited {limit:.0f} s for {what}"
+        assert time.monotonic() < end, f"waited {limit:.0f} s for {what} {explain()}"
         pause.wait(0.02)
 
 
