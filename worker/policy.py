@@ -16,6 +16,7 @@ from worker.nemo.errors import (
     FileTypeRefused,
     NemoError,
     NoAnswer,
+    OtherRefusal,
     OutOfCredits,
     PlanRefused,
     RateLimited,
@@ -25,31 +26,24 @@ from worker.nemo.errors import (
     Unreachable,
 )
 
+MAX_WAIT_SECONDS: Final = 300.0
+"""The wait between repeats doubles up to this value; the number of repeats has no limit."""
 
-class PaymentState(StrEnum):
-    """Whether the job had paid when the error occurred."""
+MAX_REFUSALS: Final = 3
+"""How often a refusal is repeated before it counts as permanent."""
 
-    UNPAID = "unpaid"  # no message of this turn was sent
-    REPLY = "reply"  # the error is the direct reply to the message
-    PAID = "paid"  # a message was sent earlier
-
-
-class ErrorKind(StrEnum):
-    """The errors that the policy distinguishes."""
-
-    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of an error, not a secret
-    SESSION_NOT_FOUND = "session_not_found"
-    OUT_OF_CREDITS = "out_of_credits"
-    FILE_TYPE = "file_type"
-    FILE_SIZE = "file_size"
-    CLIENT_ID_MISSING = "client_id_missing"
-    PLAN = "plan"
-    RATE_LIMITED = "rate_limited"
-    SERVER_FAILED = "server_failed"
-    UNREACHABLE = "unreachable"
-    NO_ANSWER = "no_answer"
-    BAD_ANSWER = "bad_answer"
-    REFUSED = "refused"
+_UNCHARGED_REASONS: Final[dict[type[NemoError], str]] = {
+    TokenRefused: "token_refused",
+    SessionNotFound: "session_not_found",
+    OutOfCredits: "out_of_credits",
+    RateLimited: "rate_limited",
+    FileTypeRefused: "file_refused",
+    FileTooLarge: "file_refused",
+    PlanRefused: "plan_refused",
+    ClientIdMissing: "request_refused",
+    OtherRefusal: "request_refused",
+    Unreachable: "not_sent",
+}
 
 
 class Action(StrEnum):
@@ -81,61 +75,10 @@ class Decision:
     reason: Reason | None = None
 
 
-_KINDS: Final[tuple[tuple[type[NemoError], ErrorKind], ...]] = (
-    (TokenRefused, ErrorKind.TOKEN_REFUSED),
-    (SessionNotFound, ErrorKind.SESSION_NOT_FOUND),
-    (OutOfCredits, ErrorKind.OUT_OF_CREDITS),
-    (FileTypeRefused, ErrorKind.FILE_TYPE),
-    (FileTooLarge, ErrorKind.FILE_SIZE),
-    (ClientIdMissing, ErrorKind.CLIENT_ID_MISSING),
-    (PlanRefused, ErrorKind.PLAN),
-    (RateLimited, ErrorKind.RATE_LIMITED),
-    (ServerFailed, ErrorKind.SERVER_FAILED),
-    (Unreachable, ErrorKind.UNREACHABLE),
-    (NoAnswer, ErrorKind.NO_ANSWER),
-    (BadAnswer, ErrorKind.BAD_ANSWER),
-)
-
-MAX_WAIT_SECONDS: Final = 300.0
-"""The wait between repeats doubles up to this value; the number of repeats has no limit."""
-
-MAX_REFUSALS: Final = 3
-"""How often a refusal is repeated before it counts as permanent."""
-
-_UNCHARGED_REASONS: Final = {
-    ErrorKind.TOKEN_REFUSED: "token_refused",
-    ErrorKind.SESSION_NOT_FOUND: "session_not_found",
-    ErrorKind.OUT_OF_CREDITS: "out_of_credits",
-    ErrorKind.RATE_LIMITED: "rate_limited",
-    ErrorKind.FILE_TYPE: "file_refused",
-    ErrorKind.FILE_SIZE: "file_refused",
-    ErrorKind.PLAN: "plan_refused",
-    ErrorKind.CLIENT_ID_MISSING: "request_refused",
-    ErrorKind.REFUSED: "request_refused",
-    ErrorKind.UNREACHABLE: "not_sent",
-}
-"""The errors that prove, as the direct reply to a message, that the message was not charged."""
-
-
-def error_kind(error: NemoError) -> ErrorKind:
-    """Classify an error of the client."""
-    for error_class, kind in _KINDS:
-        if isinstance(error, error_class):
-            return kind
-    # An undocumented code in a successful HTTP response may mean that the message is running.
-    return ErrorKind.BAD_ANSWER if error.maybe_charged else ErrorKind.REFUSED
-
-
-def backoff_seconds(attempt: int) -> float:
-    """Return the wait before repeat number ``attempt`` (from 0): 1, 2, 4… up to the maximum."""
-    return float(min(MAX_WAIT_SECONDS, 2.0 ** min(attempt, 16)))
-
-
 def decide(
-    call: Call,
-    kind: ErrorKind,
-    payment: PaymentState,
+    error: NemoError,
     *,
+    is_paid: bool,
     attempt: int,
     anonymous: bool,
     others_can_take: bool,
@@ -144,68 +87,65 @@ def decide(
     """Decide what a job does after an error.
 
     Args:
-        call: The call that failed.
-        kind: The kind of error.
-        payment: Whether the job had paid.
+        error: The error.
+        is_paid: Whether the job's session holds what an earlier message paid for.
         attempt: Errors of this kind in a row before this one.
         anonymous: Whether the account's token is anonymous, so that this service may renew it.
-        others_can_take: Whether another account can take the job, which has paid nothing in its
-            session.
-        rate_limit_wait: Seconds to wait after a 429: what the API asked for, else the setting.
+        others_can_take: Whether another account can take the job, which has paid nothing.
+        rate_limit_wait: Seconds to wait after a 429 that does not name a time.
     """
     backoff = backoff_seconds(attempt)
-    match kind:
-        case ErrorKind.TOKEN_REFUSED if anonymous and attempt < MAX_REFUSALS:
+    match error:
+        case NemoError() if error.maybe_charged:
+            return Decision(Action.SETTLE)
+        case TokenRefused() if anonymous and attempt < MAX_REFUSALS:
             return Decision(Action.NEW_TOKEN)
-        case ErrorKind.TOKEN_REFUSED | ErrorKind.OUT_OF_CREDITS if others_can_take:
+        case TokenRefused() | OutOfCredits() if others_can_take:
             return Decision(Action.NEW_ACCOUNT)
-        case ErrorKind.TOKEN_REFUSED:
+        case TokenRefused():
             return Decision(Action.HOLD, reason=Reason.TOKEN)
-        case ErrorKind.OUT_OF_CREDITS:
+        case OutOfCredits():
             return Decision(Action.HOLD, reason=Reason.CREDITS)
-        case ErrorKind.PLAN:
+        case PlanRefused():
             return Decision(Action.HOLD, reason=Reason.PLAN)
-        case ErrorKind.SESSION_NOT_FOUND if payment is PaymentState.PAID:
+        case SessionNotFound() if is_paid:
             return Decision(Action.HOLD, reason=Reason.SESSION_LOST)
-        case ErrorKind.SESSION_NOT_FOUND:
+        case SessionNotFound():
             return Decision(Action.NEW_SESSION, delay=backoff - 1)
-        case ErrorKind.FILE_TYPE if payment is not PaymentState.PAID:
+        case FileTypeRefused() if error.call is Call.MESSAGE or not is_paid:
             return Decision(Action.FAIL, reason=Reason.UNSUPPORTED_FILE)
-        case ErrorKind.FILE_SIZE if payment is not PaymentState.PAID:
+        case FileTooLarge() if error.call is Call.MESSAGE or not is_paid:
             return Decision(Action.FAIL, reason=Reason.FILE_TOO_LARGE)
-        case ErrorKind.RATE_LIMITED if call is Call.TOKEN and attempt > 0:
+        case RateLimited() if error.call is Call.TOKEN and attempt > 0:
             return Decision(Action.HOLD, reason=Reason.TOKEN)
-        case ErrorKind.RATE_LIMITED:
-            return Decision(Action.COOL_DOWN, delay=rate_limit_wait)
-        case ErrorKind.UNREACHABLE:
-            return Decision(Action.REPEAT, delay=backoff)
-        case ErrorKind.SERVER_FAILED | ErrorKind.NO_ANSWER | ErrorKind.BAD_ANSWER:
-            if payment is PaymentState.REPLY:
-                return Decision(Action.SETTLE)
+        case RateLimited():
+            return Decision(Action.COOL_DOWN, delay=error.retry_after or rate_limit_wait)
+        case ServerFailed() | NoAnswer() | BadAnswer() if error.call is Call.UPLOAD:
             # The file may have arrived, and a second copy in the session would change the clip.
-            return Decision(
-                Action.NEW_SESSION if call is Call.UPLOAD else Action.REPEAT, delay=backoff
-            )
-        case ErrorKind.CLIENT_ID_MISSING if attempt >= MAX_REFUSALS:
+            return Decision(Action.NEW_SESSION, delay=backoff)
+        case ServerFailed() | NoAnswer() | BadAnswer() | Unreachable():
+            return Decision(Action.REPEAT, delay=backoff)
+        case ClientIdMissing() if attempt >= MAX_REFUSALS:
             return Decision(Action.HOLD, reason=Reason.TOKEN)
-        # A call after payment uploads no file, so a file error then is as good as undocumented.
-        case (
-            ErrorKind.CLIENT_ID_MISSING
-            | ErrorKind.REFUSED
-            | ErrorKind.FILE_TYPE
-            | ErrorKind.FILE_SIZE
-        ):
-            return _undocumented_refusal(call, attempt)
+        # A refusal that the contract does not document, or that does not apply to this call.
+        case _ if error.call is Call.POLL:
+            return Decision(Action.RENDER_AGAIN)
+        case _ if attempt < MAX_REFUSALS:
+            return Decision(Action.REPEAT, delay=backoff)
+        case _:
+            return Decision(Action.FAIL, reason=Reason.BAD_REQUEST)
 
 
-def uncharged_reason(kind: ErrorKind, payment: PaymentState) -> str | None:
-    """Return why the message that failed cannot have been charged; None if it may have been."""
-    return _UNCHARGED_REASONS.get(kind) if payment is PaymentState.REPLY else None
+def uncharged_reason(error: NemoError) -> str | None:
+    """Return why the message that failed was not charged; None if it may have been charged.
+
+    Only the direct reply to a message, or no connection at all, proves that it was not.
+    """
+    if error.call is not Call.MESSAGE or error.maybe_charged:
+        return None
+    return _UNCHARGED_REASONS.get(type(error))
 
 
-def _undocumented_refusal(call: Call, attempt: int) -> Decision:
-    if call is Call.POLL:
-        return Decision(Action.RENDER_AGAIN)
-    if attempt < MAX_REFUSALS:
-        return Decision(Action.REPEAT, delay=backoff_seconds(attempt))
-    return Decision(Action.FAIL, reason=Reason.BAD_REQUEST)
+def backoff_seconds(attempt: int) -> float:
+    """Return the wait before repeat number ``attempt`` (from 0): 1, 2, 4… up to the maximum."""
+    return float(min(MAX_WAIT_SECONDS, 2.0 ** min(attempt, 16)))

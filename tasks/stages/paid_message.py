@@ -17,13 +17,12 @@ from tasks.step.decisions import apply_decision, decide_error
 from tasks.step.progress import report_progress
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job
-from worker.ledger.model.states import Reason
 from worker.nemo.client import NemoClient
-from worker.nemo.errors import NemoError, SessionNotFound
+from worker.nemo.errors import NemoError
 from worker.nemo.streaming.events import Heartbeat, ToolActivity
 from worker.nemo.streaming.message_stream import MessageStream
 from worker.nemo.streaming.transcript import Transcript
-from worker.policy import Action, Decision, PaymentState, error_kind, uncharged_reason
+from worker.policy import uncharged_reason
 
 log = structlog.get_logger(__name__)
 
@@ -118,11 +117,8 @@ def _record_transcript(
 
 def _message_refused(step: StepContext, error: NemoError, call: str) -> Commit:
     """End the step after the message failed without a stream."""
-    decision = decide_error(step, error, PaymentState.REPLY)
-    if step.job.is_bound and isinstance(error, SessionNotFound):
-        # The lost session holds what an earlier message paid for.
-        decision = Decision(Action.HOLD, reason=Reason.SESSION_LOST)
-    uncharged = uncharged_reason(error_kind(error), PaymentState.REPLY)
+    decision = decide_error(step, error)
+    uncharged = uncharged_reason(error)
     if uncharged is not None:
         step = _release_intent(step, call, uncharged)
     return apply_decision(step, decision, error)

@@ -16,30 +16,20 @@ from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, discard_used_tokens
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.nemo.errors import NemoError, OutOfCredits, RateLimited, TokenRefused
-from worker.policy import Action, Decision, PaymentState, decide, error_kind
+from worker.nemo.errors import NemoError, OutOfCredits, TokenRefused
+from worker.policy import Action, Decision, decide
 
 
-def decide_error(
-    step: StepContext, error: NemoError, payment: PaymentState | None = None
-) -> Decision:
-    """Ask the policy what to do about an error.
-
-    Args:
-        step: The step in which it occurred.
-        error: The error.
-        payment: Whether the job had paid; None: as its record says.
-    """
-    runtime, job = step.runtime, step.job
-    requested_wait = error.retry_after if isinstance(error, RateLimited) else None
+def decide_error(step: StepContext, error: NemoError) -> Decision:
+    """Ask the policy what to do about an error."""
+    accounts, job = step.runtime.accounts, step.job
     return decide(
-        error.call,
-        error_kind(error),
-        payment or (PaymentState.PAID if job.is_bound else PaymentState.UNPAID),
+        error,
+        is_paid=job.is_bound,
         attempt=failures(step, _failure_kind(error)),
-        anonymous=runtime.accounts.uses_anonymous_token,
-        others_can_take=not job.is_bound and runtime.accounts.others_can_take(account_name(step)),
-        rate_limit_wait=requested_wait or runtime.settings.timing.rate_limit_seconds,
+        anonymous=accounts.uses_anonymous_token,
+        others_can_take=not job.is_bound and accounts.others_can_take(account_name(step)),
+        rate_limit_wait=step.runtime.settings.timing.rate_limit_seconds,
     )
 
 
