@@ -41,16 +41,16 @@ def acquire_session(step: StepContext) -> Commit | None:
             return fail(
                 step,
                 Reason.BAD_REQUEST,
-                f"The job that it edits, {acquisition.other}, ended without a project.",
+                f"The job that it edits, {acquisition.waits_for}, ended without a project.",
                 "Submit the image again, with everything that you want in one prompt.",
             )
         case SessionVerdict.SESSION_BLOCKED:
             return hold(
                 step,
                 Reason.BLOCKED,
-                f"Its session is blocked by job {acquisition.other}.",
+                f"Its session is blocked by job {acquisition.waits_for}.",
                 resume=State.PREPARING,
-                facts={"blocked_by": acquisition.other},
+                facts={"blocked_by": acquisition.waits_for},
             )
         case _:
             assert_never(acquisition.verdict)

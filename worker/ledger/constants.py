@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.ledger.model.accounts import FIRST_WINDOW
 from worker.ledger.model.jobs import MAX_TURNS
-from worker.ledger.model.states import ENDS, PRIORITY_WEIGHTS, RUNNING
+from worker.ledger.model.states import ENDS, PRIORITY_WEIGHTS, RUNNING, SESSION_STATES, State
 
 
 def _table(values: Mapping[str, object]) -> str:
@@ -18,8 +18,10 @@ def _set(names: Iterable[str]) -> str:
 
 LUA_CONSTANTS: Final = f"""
 local PRIORITY_WEIGHTS = {_table(PRIORITY_WEIGHTS)}
+local STATES = {_set(State)}
 local RUNNING = {_set(RUNNING)}
 local ENDS = {_set(ENDS)}
+local SESSION_STATES = {_set(SESSION_STATES)}
 local MAX_TURNS = {MAX_TURNS}
 local FIRST_WINDOW = {FIRST_WINDOW}
 """

@@ -44,7 +44,7 @@ class SessionAcquisition:
     """The answer to a job that joins a session: OK with its record, or why not and who is meant."""
 
     verdict: SessionVerdict
-    other: str = ""
+    waits_for: str = ""
     record: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -217,7 +217,7 @@ class Ledger(Reader):
         if verdict is SessionVerdict.OK:
             record = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
             return SessionAcquisition(verdict, record=record)
-        return SessionAcquisition(verdict, other=reply[1] if len(reply) > 1 else "")
+        return SessionAcquisition(verdict, waits_for=reply[1] if len(reply) > 1 else "")
 
     def share_session(self, job_id: str, fence: int) -> bool:
         """Make the job's session its batch's. False: the lease is lost."""

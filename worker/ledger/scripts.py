@@ -14,6 +14,9 @@ from worker.ledger.constants import LUA_CONSTANTS
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 
+_LIBRARIES: Final = ("prelude", "flows", "payments", "webhooks", "sessions", "transitions")
+"""Parts of every script, in the order in which they use each other."""
+
 
 @cache
 def source(name: str) -> str:
@@ -40,7 +43,7 @@ class Scripts:
 
     def text(self, name: str) -> str:
         """The whole script as the server runs it."""
-        shared = (source(f"lib/{part}") for part in ("prelude", "webhooks", "sessions"))
+        shared = (source(f"lib/{name}") for name in _LIBRARIES)
         return "\n".join((self._clock, LUA_CONSTANTS, *shared, source(name)))
 
     def arguments(self, *values: object) -> list[Any]:

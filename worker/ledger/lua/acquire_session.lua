@@ -1,53 +1,53 @@
--- acquire_session(id, fence) -> OK {record} | a refusal and who is meant
+-- acquire_session(id, fence) -> OK {record} | a refusal and the job to wait for
 -- Brings a follow-up into the session of the job that it follows, and a job of a shared batch into
--- the batch's, and takes the session for it, before anything is uploaded there.
+-- the batch's, and acquires that session, before anything is uploaded there.
 --   LOST             not the owner
---   SESSION_BUSY     another job is at work in it, or comes before this one: look again soon
---   SESSION_BLOCKED  that one is held
---   NO_PROJECT       the job that it follows came to an end without a session
+--   SESSION_BUSY     another job works in it or is ahead of this one: ask again soon
+--   SESSION_BLOCKED  the job to wait for is held or queued
+--   NO_PROJECT       the job that it follows ended without a session
 -- Safe twice.
 local id, fence = ARGV[2], ARGV[3]
-local job = load_job(id)
-if not job or job.owner == '' or job.fence ~= fence then return {'LOST'} end
+local job = load_owned(id, fence)
+if not job then return {'LOST'} end
 
-local function adopt(found)
-  for _, name in ipairs(SESSION) do redis.call('HSET', job_key(id), name, found[name]) end
-  job.session_id = found.session_id
+local function use_session(fields)
+  for _, name in ipairs(SESSION_FIELDS) do redis.call('HSET', job_key(id), name, fields[name]) end
+  job.session_id = fields.session_id
 end
 
 if job.follows ~= '' then
-  local before, why = load_job(job.after)
+  local predecessor, why = load_job(job.after)
   if why then return {'SESSION_BUSY', job.after} end
-  if before and (before.state == 'queued' or AT_WORK[before.state]) then
-    return {stands_still(job.after) and 'SESSION_BLOCKED' or 'SESSION_BUSY', job.after}
-  end
-  local origin, unread = load_job(job.follows)
-  if unread then return {'SESSION_BUSY', job.follows} end
+  if predecessor and predecessor.state == 'queued' then return {'SESSION_BLOCKED', job.after} end
+  if predecessor and SESSION_STATES[predecessor.state] then return {'SESSION_BUSY', job.after} end
+
+  local origin, origin_why = load_job(job.follows)
+  if origin_why then return {'SESSION_BUSY', job.follows} end
   if not origin then return {'NO_PROJECT', job.follows} end
   if origin.session_id == '' then
     if ENDS[origin.state] then return {'NO_PROJECT', job.follows} end
-    return {stands_still(job.follows) and 'SESSION_BLOCKED' or 'SESSION_BUSY', job.follows}
+    return {is_parked(job.follows) and 'SESSION_BLOCKED' or 'SESSION_BUSY', job.follows}
   end
   if not turn_is_paid(job) then
-    adopt(origin)
+    use_session(origin)
     redis.call('HSETNX', job_key(id), 'media_name', origin.media_name)
   end
 elseif job.shared ~= '' and not ever_paid(job) then
-  local found = {}
-  for _, name in ipairs(SESSION) do
-    found[name] = redis.call('HGET', batch_key(job.batch), 'shared:' .. name) or ''
+  local session = {}
+  for _, name in ipairs(SESSION_FIELDS) do
+    session[name] = redis.call('HGET', batch_key(job.batch), 'shared:' .. name) or ''
   end
-  if found.session_id ~= '' then
-    -- What was uploaded before others worked here, or elsewhere, is uploaded again: the newest
-    -- picture is the one that a message means.
-    local mine = redis.call('HGET', session_key(found.session_id), 'holder') == id
-    if job.session_id ~= found.session_id or not mine then
+  if session.session_id ~= '' then
+    -- A message works on the newest image of its session. So what was uploaded to another session,
+    -- or before other jobs worked in this one, is uploaded again.
+    local is_holder = redis.call('HGET', session_key(session.session_id), 'holder') == id
+    if job.session_id ~= session.session_id or not is_holder then
       redis.call('HDEL', job_key(id), 'uploaded', 'uploading')
     end
-    adopt(found)
+    use_session(session)
   end
 end
 
-local refusal, holder = take_session(id, job)
-if refusal then return {refusal, holder} end
+local refusal, other = acquire_session(id, job)
+if refusal then return {refusal, other} end
 return {'OK', redis.call('HGETALL', job_key(id))}

@@ -14,8 +14,8 @@
 local id, fence, turn, call, cost, lease, cap =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
 
-local job = load_job(id)
-if not job or job.owner == '' or job.fence ~= fence then return {'LOST'} end
+local job = load_owned(id, fence)
+if not job then return {'LOST'} end
 
 local sent = job['call:' .. turn]
 if sent == call and turn == job.turn then
@@ -32,8 +32,8 @@ if number(turn) > 1 then
   if before ~= 'question' and before ~= 'pay_again' then return {'CLOSED'} end
 end
 
-local elsewhere, holder = take_session(id, job)
-if elsewhere then return {elsewhere, holder} end
+local refusal, other = acquire_session(id, job)
+if refusal then return {refusal, other} end
 
 local base, reserved, cooling, refused_at, estimate, window, refusals, trying, total =
   unpack(redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until',
@@ -63,7 +63,7 @@ if job.batch ~= '' then
 end
 redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
   'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent')
-note_message(job, call)
+set_last_message(job, call)
 redis.call('HINCRBY', job_key(id), 'paid', 1)
 redis.call('HINCRBY', job_key(id), 'intents', 1)
 return {'OK'}

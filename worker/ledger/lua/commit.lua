@@ -24,16 +24,16 @@ if redis.call('HGET', META, 'suspect') == id then redis.call('HDEL', META, 'susp
 -- Whoever held this job up may have been decided about meanwhile: then it looks again.
 if reason == 'blocked' then
   local holder = redis.call('HGET', job_key(id), 'blocked_by')
-  if stands_still(holder) then
-    redis.call('SADD', waiting_key(holder), id)
+  if is_parked(holder) then
+    redis.call('SADD', blocked_key(holder), id)
   else
     state, reason = resume, ''
     redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
   end
 end
 if redis.call('HGET', job_key(id), 'session_id') ~= job.session_id then
-  drop_shared(job)
-  leave_session(id, job)
+  drop_batch_session(job)
+  release_session(id, job)
 end
 
 local call = job['call:' .. job.turn]

@@ -68,7 +68,7 @@ while #out / 2 < n and admitted < admit do
     redis.call('ZINCRBY', FLOWS, 1 / (PRIORITY_WEIGHTS[string.match(flow, '[^:]*$')] or 1), flow)
     local job = load_job(id)
     if job and job.state == 'queued' then
-      admit_alone(id, job, flow)
+      begin_batch_turn(id, job, flow)
       move(id, job, 'preparing')
       redis.call('ZADD', AGENDA, now + redispatch_after, id)
       admitted = admitted + 1

@@ -2,8 +2,8 @@
 -- The owner is alive: its lease, its place on the agenda and its message's slot go on.
 -- Safe twice, and never shortens anything.
 local id, fence, lease, margin = ARGV[2], ARGV[3], number(ARGV[4]), number(ARGV[5])
-local job = load_job(id)
-if not job or job.owner == '' or job.fence ~= fence then return 'LOST' end
+local job = load_owned(id, fence)
+if not job then return 'LOST' end
 redis.call('HSET', job_key(id), 'lease', math.max(number(job.lease), now + lease))
 redis.call('ZADD', AGENDA, 'XX', 'GT', now + lease + margin, id)
 if job.account ~= '' then

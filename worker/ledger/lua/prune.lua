@@ -16,13 +16,13 @@ local function prune(id)
   if not ENDS[state] or number(finished) >= before
     or redis.call('ZSCORE', OUTBOX, 'job:' .. id) then return 'KEPT' end
   if key and key ~= '' then
-    local idem = 'idem:{' .. ns .. '}:' .. key
+    local idem = idempotency_key(key)
     redis.call('SET', idem, id .. '|' .. fingerprint .. '|' .. state)
     if keep > 0 then redis.call('PEXPIRE', idem, keep) end
   end
   count_job({batch = batch or ''}, 'n:' .. state, -1)
   if batch and batch ~= '' then
-    redis.call('ZREM', 'rows:{' .. ns .. '}:' .. batch, id)
+    redis.call('ZREM', rows_key(batch), id)
     increment(batch_key(batch), 'pruned', 1)
   end
   forget_session(id)

@@ -9,8 +9,8 @@ local CANNOT_HAVE_BEEN_CHARGED = {
 }
 local id, fence, call, why = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not CANNOT_HAVE_BEEN_CHARGED[why] then return 'REFUSED' end
-local job = load_job(id)
-if not job or job.owner == '' or job.fence ~= fence then return 'LOST' end
+local job = load_owned(id, fence)
+if not job then return 'LOST' end
 local turn = job.turn
 if job['call:' .. turn] ~= call then
   if job['released:' .. call] ~= '' then return 'OK' end

@@ -1,10 +1,10 @@
 -- share_session(id, fence) -> OK | LOST
--- The session that a job of a shared batch has opened is the batch's from now on. Safe twice.
+-- Makes the session that a job of a shared batch has opened the batch's. Safe twice.
 local id, fence = ARGV[2], ARGV[3]
-local job = load_job(id)
-if not job or job.owner == '' or job.fence ~= fence then return 'LOST' end
-for _, name in ipairs(SESSION) do
+local job = load_owned(id, fence)
+if not job then return 'LOST' end
+for _, name in ipairs(SESSION_FIELDS) do
   redis.call('HSET', batch_key(job.batch), 'shared:' .. name, job[name])
 end
-take_session(id, job)
+acquire_session(id, job)
 return 'OK'

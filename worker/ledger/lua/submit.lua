@@ -16,7 +16,7 @@ end
 local function write(job)
   local id = job.id
   if job.key ~= '' then
-    local known = redis.call('SET', 'idem:{' .. ns .. '}:' .. job.key,
+    local known = redis.call('SET', idempotency_key(job.key),
       id .. '|' .. job.fingerprint, 'NX', 'GET')
     if known then
       local old_id, old_print = string.match(known, '^([^|]*)|([^|]*)')
@@ -41,7 +41,7 @@ local function write(job)
   local flow = group(flows, job.flow)
   flow.batch = job.batch
   flow[#flow + 1] = id
-  if job.fields.follows then line_up(id) end
+  if job.fields.follows then append_to_chain(id) end
   return 'OK', id
 end
 
@@ -49,7 +49,7 @@ local function put_in_place()
   if #index > 0 then redis.call('ZADD', JOBS, unpack(index)) end
   for batch, rows in pairs(batches) do
     if batch ~= '' then
-      redis.call('ZADD', 'rows:{' .. ns .. '}:' .. batch, unpack(rows))
+      redis.call('ZADD', rows_key(batch), unpack(rows))
       redis.pcall('HDEL', batch_key(batch), 'ended')
     end
     count_job({batch = batch}, 'n:queued', #rows / 2)

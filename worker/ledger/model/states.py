@@ -44,6 +44,9 @@ RUNNING = frozenset(
 PRIORITY_WEIGHTS: Final = {"high": 16, "normal": 4, "low": 1}
 """The shares of the priorities: a job of high priority starts for every 1/16 of virtual time."""
 
+SESSION_STATES = frozenset({State.PREPARING, State.GENERATING, State.SETTLING})
+"""States in which a job works in its session. The ticker limits how many jobs are in them."""
+
 
 class Reason(StrEnum):
     """Why a job is held or failed: the closed list of the public surface."""

@@ -410,7 +410,7 @@ def test_what_was_set_aside_is_seen_and_put_back(
 
     assert not doctor()["ok"]
     assert "2 set aside" in doctor()["found"]
-    assert f"{job_id}: turn is 'many', no number" in doctor()["found"]
+    assert f"{job_id}: turn is 'many', not a number" in doctor()["found"]
     assert "`reelqueue release --set-aside`" in doctor()["remedy"]
     (shown,) = run_command("status", job_id, "--json").records
     assert f"`reelqueue release {job_id}`" in shown["reason"]["remedy"]

@@ -46,8 +46,8 @@ def hold(house: House, job_id: str, fence: int, reason: Reason) -> None:
 
 
 def verdict(house: House, job_id: str, fence: int) -> tuple[str, str]:
-    joining = house.ledger.acquire_session(job_id, fence)
-    return joining.verdict, joining.other
+    acquisition = house.ledger.acquire_session(job_id, fence)
+    return acquisition.verdict, acquisition.waits_for
 
 
 def block(house: House, job_id: str, fence: int, by: str) -> None:
@@ -287,3 +287,62 @@ def test_what_is_remembered_of_a_session_goes_with_the_record(house: House) -> N
     house.redis.delete("outbox:{t}")
     assert house.ledger.scripts.run("prune", 10**15, 0, "b") == ["PRUNED"]
     assert not house.redis.exists("session:{t}:s")
+
+
+# --- the queue for a session
+
+
+def queued_behind(house: House) -> tuple[int, int, int]:
+    """Job a works in a session; b, then c, have asked for it. Their fences."""
+    first = in_session(house, "a")
+    assert house.begin("a", first, "c-a") == "OK"
+    fences = in_session(house, "b"), in_session(house, "c")
+    for job_id, fence in zip("bc", fences, strict=True):
+        house.later(1)
+        assert house.begin(job_id, fence, f"c-{job_id}") == "SESSION_BUSY"
+    return first, *fences
+
+
+def test_jobs_acquire_a_session_in_the_order_in_which_they_asked(house: House) -> None:
+    first, second, third = queued_behind(house)
+    settle(house, "a", first)
+    assert verdict(house, "c", third) == ("SESSION_BUSY", "b")
+    assert verdict(house, "b", second) == ("OK", "")
+    assert verdict(house, "c", third) == ("SESSION_BUSY", "b")
+    settle(house, "b", second)
+    assert verdict(house, "c", third) == ("OK", "")
+    assert not house.redis.exists("session_queue:{t}:s")
+
+
+def test_a_job_that_backs_off_loses_its_place_in_the_queue(house: House) -> None:
+    first, second, third = queued_behind(house)
+    settle(house, "a", first)
+    assert house.ledger.commit("b", second, Commit(State.PREPARING, delay=60))
+    assert verdict(house, "c", third) == ("OK", "")
+
+
+def test_a_job_that_asks_again_soon_keeps_its_place_in_the_queue(house: House) -> None:
+    first, second, third = queued_behind(house)
+    settle(house, "a", first)
+    assert house.ledger.commit("b", second, Commit(State.PREPARING, delay=2))
+    assert verdict(house, "c", third) == ("SESSION_BUSY", "b")
+
+
+def test_a_job_that_is_held_leaves_the_queue(house: House) -> None:
+    first, second, third = queued_behind(house)
+    hold(house, "b", second, Reason.CREDITS)
+    assert house.redis.zrange("session_queue:{t}:s", 0, -1) == ["c"]
+    settle(house, "a", first)
+    assert verdict(house, "c", third) == ("OK", "")
+
+
+def test_a_session_record_from_before_the_queue_is_still_held_by_its_holder(house: House) -> None:
+    first = in_session(house, "a")
+    assert house.begin("a", first, "c-a") == "OK"
+    house.redis.hset("session:{t}:s", mapping={"wanted": "b", "wanted_at": "1000000000"})
+    second, third = in_session(house, "b"), in_session(house, "c")
+    assert verdict(house, "c", third) == ("SESSION_BUSY", "a")
+    settle(house, "a", first)
+    house.later(1)
+    assert verdict(house, "b", second) == ("SESSION_BUSY", "c")
+    assert verdict(house, "c", third) == ("OK", "")

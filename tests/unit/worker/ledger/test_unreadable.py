@@ -131,7 +131,7 @@ def test_what_was_set_aside_goes_back_where_it_stood_when_it_can_be_read(
     assert house.ledger.release("bad") == "UNREADABLE"
     assert house.ledger.retry("bad") == "UNREADABLE"
     assert house.ledger.claim("bad", "w", "n").verdict == "UNREADABLE"
-    assert house.ledger.set_aside() == {"bad": "fence is 'seven', no number"}
+    assert house.ledger.set_aside() == {"bad": "fence is 'seven', not a number"}
     mended(house, before)
     assert house.ledger.release("bad") == "OK"
     assert house.ledger.release("bad") == "NOT_HELD"
@@ -180,7 +180,7 @@ def test_a_follow_up_waits_for_the_one_before_it_that_cannot_be_read(house: Hous
     next_fence = house.claim("next")
     damaged(house)
     answer = house.ledger.acquire_session("next", next_fence)
-    assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
+    assert (answer.verdict, answer.waits_for) == ("SESSION_BUSY", "bad")
 
 
 def test_nobody_speaks_in_a_session_whose_holder_cannot_be_read(house: House) -> None:
@@ -196,7 +196,7 @@ def test_nobody_speaks_in_a_session_whose_holder_cannot_be_read(house: House) ->
     next_fence = house.claim("next")
     before = damaged(house)
     answer = house.ledger.acquire_session("next", next_fence)
-    assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
+    assert (answer.verdict, answer.waits_for) == ("SESSION_BUSY", "bad")
     house.ledger.update_facts("next", next_fence, {"session_id": "s", "account": "a"})
     assert house.begin("next", next_fence, call="c2") == "SESSION_BUSY"
     mended(house, before)
@@ -214,4 +214,4 @@ def test_a_follow_up_does_not_fail_over_an_origin_that_cannot_be_read(house: Hou
     fence = house.claim("two")
     damaged(house)
     answer = house.ledger.acquire_session("two", fence)
-    assert (answer.verdict, answer.other) == ("SESSION_BUSY", "bad")
+    assert (answer.verdict, answer.waits_for) == ("SESSION_BUSY", "bad")

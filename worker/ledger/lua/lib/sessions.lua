@@ -1,63 +1,94 @@
--- Sessions that several jobs use: one message at a time in each, whoever sends it. Stands behind
--- the prelude in every script. Two kinds of jobs meet in a session:
---   a follow-up goes on in the session of the job that it follows
---   the jobs of a shared batch go through one session, admitted one at a time
--- session:{ns}:<session> holds who has it (holder), the last message in it (last), and who asked
--- for it in vain without being the batch's next, and when (wanted, wanted_at).
+-- Sessions of the video API that several jobs share: one job at a time works in each.
+--
+-- Which jobs share a session
+--   a follow-up works in the session of the job that it follows
+--   the jobs of a batch with a shared session work in that one; so do redone jobs of such a batch
+--
+-- How a session changes hands
+--   acquire_session          takes it when it is free and nobody is ahead; else the job queues for it
+--   release_session_if_done  gives it up after a move to a state that does not need it any more
+--   needs_session            whether a job needs its session for itself, judged by its record, so
+--                            that a holder that went away without a release blocks nobody
+-- Follow-ups of one job also keep the order in which they were submitted: each has a predecessor,
+-- and acquires the session only after it. A shared batch also dispatches one job at a time: whose
+-- turn it is is in the batch's record, and its flows are closed meanwhile.
+--
+-- Keys and fields
+--   session:{ns}:<session>        holder: the job that has acquired it; last: the last message's call
+--   session_queue:{ns}:<session>  zset of jobs that wait for it, score = when each first asked
+--   waiting:{ns}:<job>            set of jobs that are held as blocked by this one
+--   job    follows: the job in whose session a follow-up works
+--          root, after: the first job of a chain of follow-ups, and the predecessor in it
+--          last_said: on the root, the last follow-up of the chain
+--          shared: 1 where it uses its batch's session
+--   batch  session: own or shared; shared:<field>: that session
+--          admitted: the job whose turn it is
+--          blocked_by: the job over whose unknown outcome the batch is paused
 local function session_key(session) return 'session:{' .. ns .. '}:' .. session end
-local function waiting_key(id) return 'waiting:{' .. ns .. '}:' .. id end
+local function session_queue_key(session) return 'session_queue:{' .. ns .. '}:' .. session end
+local function blocked_key(id) return 'waiting:{' .. ns .. '}:' .. id end
 
-local WANTED_MS = 10000
-local AT_WORK = {preparing = true, generating = true, settling = true}
-local SESSION = {'session_id', 'task_id', 'bind_id', 'claim_url', 'account', 'token_id'}
+local SESSION_FIELDS = {'session_id', 'task_id', 'bind_id', 'claim_url', 'account', 'token_id'}
+-- A job in the queue that is not due within this many ms does not hold up those behind it.
+local QUEUE_PATIENCE = 10000
 
--- Whether the job has this session for itself: while it works in it, and while it is held over a
--- message that may have changed it. A question changed nothing; a lost session has nothing left.
-local function has_session(job, session)
+-- Whether a job needs this session for itself: while it works in it, and while it is held over a
+-- message of unknown outcome. A question leaves the project as it was; a lost session has none.
+local function needs_session(job, session)
   if session == '' or job.session_id ~= session then return false end
-  if AT_WORK[job.state] then return true end
+  if SESSION_STATES[job.state] then return true end
   return job.state == 'held' and job['call:' .. job.turn] ~= ''
     and job['outcome:' .. job.turn] == 'sent'
     and job.reason ~= 'question' and job.reason ~= 'session_lost'
 end
 
--- A follow-up, or a job that is made anew in a shared batch: neither is admitted as its next.
-local function comes_between(job)
-  return job.follows ~= '' or is_single(job.flow)
+-- The first job in a session's queue that is not this one, or nil if this one may go first. Jobs
+-- that have stopped asking lose their place.
+local function first_ahead(id, session)
+  for _, other in ipairs(redis.call('ZRANGE', session_queue_key(session), 0, -1)) do
+    if other == id then return nil end
+    local job = load_job(other)
+    if job and SESSION_STATES[job.state] and job.session_id == session
+      and number(job.not_before) <= now + QUEUE_PATIENCE then return other end
+    redis.call('ZREM', session_queue_key(session), other)
+  end
 end
 
--- Takes the job's session for it -> nil, or SESSION_BUSY | SESSION_BLOCKED and who has it.
--- The holder is judged by its record, so that a job which left without a word holds up nobody.
-local function take_session(id, job)
+-- Acquires the job's session -> nil, or SESSION_BUSY | SESSION_BLOCKED and the job to wait for.
+-- Safe twice.
+local function acquire_session(id, job)
   if job.session_id == '' then return nil end
-  local key = session_key(job.session_id)
-  local holder, wanted, wanted_at =
-    unpack(redis.call('HMGET', key, 'holder', 'wanted', 'wanted_at'))
+  local holder = redis.call('HGET', session_key(job.session_id), 'holder')
   if holder == id then return nil end
-  local other, why
-  if holder then other, why = load_job(holder) end
-  -- What cannot be read may have a message under way here: it comes first, until it is decided.
-  if why then return 'SESSION_BUSY', holder end
-  if other and has_session(other, job.session_id) then
-    if comes_between(job) then redis.call('HSET', key, 'wanted', id, 'wanted_at', now) end
-    return other.state == 'held' and 'SESSION_BLOCKED' or 'SESSION_BUSY', holder
+  local refusal, other
+  if holder then
+    local holding, unreadable = load_job(holder)
+    if unreadable then
+      -- It may have a message under way in the session.
+      refusal, other = 'SESSION_BUSY', holder
+    elseif holding and needs_session(holding, job.session_id) then
+      refusal = holding.state == 'held' and 'SESSION_BLOCKED' or 'SESSION_BUSY'
+      other = holder
+    end
   end
-  -- A batch whose next job is always ready would never let anybody in between.
-  if job.shared ~= '' and wanted and wanted ~= id and now - number(wanted_at) < WANTED_MS then
-    return 'SESSION_BUSY', wanted
+  if not refusal then
+    other = first_ahead(id, job.session_id)
+    refusal = other and 'SESSION_BUSY'
   end
-  redis.call('HSET', key, 'holder', id)
-  redis.call('HDEL', key, 'wanted', 'wanted_at')
+  if refusal then
+    redis.call('ZADD', session_queue_key(job.session_id), 'NX', now, id)
+    return refusal, other
+  end
+  redis.call('HSET', session_key(job.session_id), 'holder', id)
+  redis.call('ZREM', session_queue_key(job.session_id), id)
   return nil
 end
 
-local function note_message(job, call)
-  if job.session_id ~= '' then redis.call('HSET', session_key(job.session_id), 'last', call) end
-end
-
--- Where nobody else will ever speak, nothing need be remembered.
-local function leave_session(id, job)
+-- Gives a session up, or the place in its queue. Where no other job will work in it, its last
+-- message need not be remembered.
+local function release_session(id, job)
   if job.session_id == '' then return end
+  redis.call('ZREM', session_queue_key(job.session_id), id)
   local key = session_key(job.session_id)
   if redis.call('HGET', key, 'holder') ~= id then return end
   if job.follows == '' and job.shared == '' then
@@ -67,51 +98,46 @@ local function leave_session(id, job)
   end
 end
 
--- What is remembered of a job's session goes with its record, unless another has it now.
+-- Remembers the last message of a session, by which settling tells whose draft the session shows.
+local function set_last_message(job, call)
+  if job.session_id ~= '' then redis.call('HSET', session_key(job.session_id), 'last', call) end
+end
+
+-- Deletes what is stored for a job's session when the job is pruned, unless another job holds it.
 local function forget_session(id)
-  redis.call('DEL', waiting_key(id))
+  redis.call('DEL', blocked_key(id))
   local session = redis.call('HGET', job_key(id), 'session_id')
   if not session or session == '' then return end
   local holder = redis.call('HGET', session_key(session), 'holder')
   if holder and holder ~= id then return end
-  redis.call('DEL', session_key(session), 'uploaded:{' .. ns .. '}:' .. session)
+  redis.call('DEL', session_key(session), session_queue_key(session),
+    'uploaded:{' .. ns .. '}:' .. session)
 end
 
--- A new follow-up takes its place behind the last one in its session.
-local function line_up(id)
+-- Appends a new follow-up to its chain.
+local function append_to_chain(id)
   local follows = redis.call('HGET', job_key(id), 'follows')
   local origin = follows and load_job(follows)
   if not origin then return end
   local first = origin.root ~= '' and origin.root or follows
   local root = load_job(first)
   if not root then first, root = follows, origin end
-  local after = root.last_said ~= '' and root.last_said or follows
-  redis.call('HSET', job_key(id), 'root', first, 'after', after)
+  local predecessor = root.last_said ~= '' and root.last_said or follows
+  redis.call('HSET', job_key(id), 'root', first, 'after', predecessor)
   redis.call('HSET', job_key(first), 'last_said', id)
 end
 
--- Whether whoever holds a job up stands still itself: the job is then parked behind it, instead of
--- taking one of the slots that the other may need.
-local function stands_still(id)
+-- Whether a job does not go on for now. A job that waits for it is held as blocked then, instead of
+-- taking a place that the other may need to go on.
+local function is_parked(id)
   local state = redis.pcall('HGET', job_key(id), 'state')
   return state == 'held' or state == 'queued'
 end
 
--- Jobs that were held as blocked behind this one look again.
-local function wake(id)
-  for _, other in ipairs(redis.call('SMEMBERS', waiting_key(id))) do
-    local job = load_job(other)
-    if job and job.state == 'held' and job.reason == 'blocked' then
-      redis.call('HSET', job_key(other), 'message', '', 'remedy', '', 'not_before', 0)
-      resume_job(other, job, job.resume == '' and 'preparing' or job.resume)
-    end
-  end
-  redis.call('DEL', waiting_key(id))
-end
-
--- A shared batch has one session: while a job is in it, none of the batch's flows is open. What
--- waits among the single jobs is kept apart by the session itself.
-local function admit_alone(id, job, flow)
+-- Gives a job the turn of its batch, if that shares one session: the batch's flows are closed until
+-- the job is done in the session. A job that waited among the single jobs gets no turn; it queues
+-- for the session.
+local function begin_batch_turn(id, job, flow)
   if job.batch == '' or redis.call('HGET', batch_key(job.batch), 'session') ~= 'shared' then
     return
   end
@@ -122,20 +148,12 @@ local function admit_alone(id, job, flow)
   deactivate_flows(job.batch)
 end
 
--- The session is the batch's no more: the next job opens another.
-local function drop_shared(job)
-  if job.shared == '' or job.session_id == '' then return end
+-- Ends the turn of a job that does not need the session any more. A batch whose job is held over an
+-- unknown outcome is paused until that is decided.
+local function end_batch_turn(id, job)
   local key = batch_key(job.batch)
-  if redis.call('HGET', key, 'shared:session_id') ~= job.session_id then return end
-  for _, name in ipairs(SESSION) do redis.call('HDEL', key, 'shared:' .. name) end
-end
-
--- A shared batch whose job is done in the session lets the next one in. One whose job is held over
--- an unknown outcome is paused until that is decided.
-local function leave_batch(id, job)
-  local key = batch_key(job.batch)
-  if redis.call('HGET', key, 'admitted') ~= id or AT_WORK[job.state] then return end
-  if has_session(job, job.session_id) then
+  if redis.call('HGET', key, 'admitted') ~= id or SESSION_STATES[job.state] then return end
+  if needs_session(job, job.session_id) then
     if redis.call('HGET', key, 'paused') ~= '1' then
       redis.call('HSET', key, 'paused', 1, 'blocked_by', id)
     end
@@ -149,12 +167,17 @@ local function leave_batch(id, job)
   activate_flows(job.batch)
 end
 
-after_move = function(id, job, from)
-  if from == job.state or not AT_WORK[from] and from ~= 'held' then return end
-  if job.reason == 'session_lost' then drop_shared(job) end
-  if not AT_WORK[job.state] and not has_session(job, job.session_id) then
-    leave_session(id, job)
-  end
-  if job.shared ~= '' then leave_batch(id, job) end
-  if not AT_WORK[job.state] or from == 'held' then wake(id) end
+-- Forgets the session of a shared batch: the next job opens another one.
+local function drop_batch_session(job)
+  if job.shared == '' or job.session_id == '' then return end
+  local key = batch_key(job.batch)
+  if redis.call('HGET', key, 'shared:session_id') ~= job.session_id then return end
+  for _, name in ipairs(SESSION_FIELDS) do redis.call('HDEL', key, 'shared:' .. name) end
+end
+
+-- After a move: gives up the session, and the batch's turn, that the job does not need any more.
+local function release_session_if_done(id, job)
+  if job.reason == 'session_lost' then drop_batch_session(job) end
+  if not needs_session(job, job.session_id) then release_session(id, job) end
+  if job.shared ~= '' then end_batch_turn(id, job) end
 end

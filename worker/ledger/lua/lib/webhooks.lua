@@ -1,10 +1,10 @@
--- Webhooks: messages that are owed to receivers. Stands behind the prelude in every script. They
--- wait apart from the outbox, by receiver (the address's origin), so that one which is slow or dead
--- holds up neither a Celery result nor another receiver.
+-- Webhook messages that are owed to receivers. They wait apart from the outbox, by receiver (the
+-- origin of the URL), so that a slow or dead receiver delays neither Celery results nor other
+-- receivers.
 --   hook:{ns}:<name>       one message: event, kind, about, url, at, tries; body from its first try
---   hooks:{ns}:<receiver>  zset of what one receiver is owed, score = when it is tried next
+--   hooks:{ns}:<receiver>  zset of what one receiver is owed, score = next try
 --   receivers:{ns}         zset of the receivers that are owed anything, score = when to look next
---   ringing:{ns}           zset of the receivers that a worker talks to, score = until when at most
+--   ringing:{ns}           zset of the receivers leased by a worker, score = end of the lease
 --   meta:{ns}              hooks: how many messages are owed in all
 local RECEIVERS = 'receivers:{' .. ns .. '}'
 local LEASED = 'ringing:{' .. ns .. '}'
@@ -31,10 +31,10 @@ local function delete_webhook(receiver, name)
   redis.call('DEL', webhook_key(name))
 end
 
--- A batch ends when its manifest is wholly in and nothing of it waits or runs. It is told once for
--- each time: what lets a job go on, or brings a new one, opens it again.
+-- Ends a batch whose manifest is complete and that has no queued or running job, and adds its
+-- webhook. A job that is added or resumed reopens the batch; it then ends once more.
 local OPEN_COUNTERS = {'n:queued', 'n:preparing', 'n:generating', 'n:settling', 'n:rendering',
-              'n:delivering'}
+                       'n:delivering'}
 local function end_batch_if_done(batch)
   local key = batch_key(batch)
   local sealed, ended, url = unpack(redis.pcall('HMGET', key, 'sealed', 'ended', 'webhook'))
@@ -47,7 +47,8 @@ local function end_batch_if_done(batch)
   if url and url ~= '' then add_webhook('batch', batch, generation, 'batch.ended', url) end
 end
 
-after_notify = function(id, revision)
+-- Adds the webhook of a job that has ended or is held now, and ends its batch if it was the last.
+local function add_job_webhook(id, revision)
   local url, state, batch = unpack(redis.call('HMGET', job_key(id), 'webhook', 'state', 'batch'))
   if url and url ~= '' then add_webhook('job', id, revision, 'job.' .. state, url) end
   if batch and batch ~= '' then end_batch_if_done(batch) end

@@ -1,0 +1,54 @@
+-- Flows: where queued jobs wait. Each batch has a flow for each priority, named <batch>:<priority>;
+-- single jobs wait in single:<priority>. The set FLOWS holds the flows that jobs may start from,
+-- with their virtual time as the score.
+
+local function virtual_time()
+  return number(redis.call('HGET', META, 'virtual_time'))
+end
+
+local function is_single(flow) return string.sub(flow, 1, 7) == 'single:' end
+
+-- Whether no job of a batch may start from its flows: the batch is paused, or it shares one session
+-- and one of its jobs is working in that session.
+local function is_closed(batch)
+  if batch == '' then return false end
+  local paused, admitted = unpack(redis.pcall('HMGET', batch_key(batch), 'paused', 'admitted'))
+  return paused == '1' or (admitted and admitted ~= '')
+end
+
+-- Appends jobs to their flow. A flow that becomes active starts at the current virtual time, so
+-- that it gains and loses nothing by the time it was empty. A job of a batch that waits among the
+-- single jobs is not held back when the batch is closed.
+local function enqueue(ids, flow, batch)
+  redis.call('RPUSH', flow_key(flow), unpack(ids))
+  if is_single(flow) or not is_closed(batch) then
+    redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
+  end
+end
+
+local function deactivate_flows(batch)
+  for priority, _ in pairs(PRIORITY_WEIGHTS) do
+    redis.call('ZREM', FLOWS, batch .. ':' .. priority)
+  end
+end
+
+-- Activates the flows of a batch in which jobs wait, unless the batch is closed.
+local function activate_flows(batch)
+  if is_closed(batch) then return end
+  for priority, _ in pairs(PRIORITY_WEIGHTS) do
+    local flow = batch .. ':' .. priority
+    if redis.call('EXISTS', flow_key(flow)) == 1 then
+      redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
+    end
+  end
+end
+
+local function pause_batch(batch)
+  redis.call('HSET', batch_key(batch), 'paused', 1)
+  deactivate_flows(batch)
+end
+
+local function resume_batch(batch)
+  redis.call('HSET', batch_key(batch), 'paused', 0)
+  activate_flows(batch)
+end

@@ -1,0 +1,103 @@
+-- Moves of a job from one state to another, with everything that depends on the state.
+
+local move  -- defined below: a move can resume jobs that were blocked, which moves them in turn
+
+-- Continues a job that was held, failed or set back. Before its payment it queues again; after it,
+-- it goes straight on.
+local function resume_job(id, job, to)
+  if to == 'preparing' or to == 'generating' then
+    move(id, job, 'queued')
+    enqueue({id}, job.flow, job.batch)
+  else
+    move(id, job, to)
+    redis.call('ZADD', AGENDA, now, id)
+  end
+end
+
+-- Resumes the jobs that are held as blocked by this one.
+local function resume_blocked(id)
+  for _, other in ipairs(redis.call('SMEMBERS', blocked_key(id))) do
+    local job = load_job(other)
+    if job and job.state == 'held' and job.reason == 'blocked' then
+      redis.call('HSET', job_key(other), 'message', '', 'remedy', '', 'not_before', 0)
+      resume_job(other, job, job.resume == '' and 'preparing' or job.resume)
+    end
+  end
+  redis.call('DEL', blocked_key(id))
+end
+
+-- Writes the state, its counters and the time spent in the old state. A held job is counted under
+-- its reason too. A job that is done with its session gives it to the next.
+move = function(id, job, to, reason)
+  local from = job.state
+  if from == 'held' then
+    redis.call('SREM', held_key(job.account, job.reason), id)
+    count_job(job, 'h:' .. job.reason, -1)
+  end
+  if to == 'held' then
+    redis.call('SADD', held_key(job.account, reason), id)
+    redis.call('SADD', 'holds:{' .. ns .. '}', held_key(job.account, reason))
+    count_job(job, 'h:' .. reason, 1)
+  end
+  redis.call('HSET', job_key(id), 'reason', reason or '')
+  job.reason = reason or ''
+  if from == to then return end
+
+  count_job(job, 'n:' .. from, -1)
+  count_job(job, 'n:' .. to, 1)
+  redis.call('HINCRBY', job_key(id), 'ms:' .. from, now - number(job.entered_at))
+  redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
+  if job.batch ~= '' and (to == 'queued' or RUNNING[to]) then
+    redis.call('HDEL', batch_key(job.batch), 'ended')
+  end
+  job.state = to
+  job.entered_at = now
+  if SESSION_STATES[from] or from == 'held' then
+    release_session_if_done(id, job)
+    if from == 'held' or not SESSION_STATES[to] then resume_blocked(id) end
+  end
+end
+
+-- Puts an end or a hold into the outbox, in the same write as the move.
+local function notify(id)
+  local revision = redis.call('HINCRBY', job_key(id), 'revision', 1)
+  redis.call('ZADD', OUTBOX, now, 'job:' .. id)
+  add_job_webhook(id, revision)
+end
+
+-- Takes a job that is ended or held off the agenda.
+local function unschedule(id)
+  redis.call('ZREM', AGENDA, id)
+  redis.call('HDEL', UNREADABLE, id)
+end
+
+-- Requeues a job that was set aside and can be read again. -> whether it had been set aside
+-- If it is on the agenda again, its owner has kept it; otherwise its owner was told LOST, and it
+-- has none.
+local function restore_set_aside(id, job)
+  if redis.call('HDEL', UNREADABLE, id) == 0 then return false end
+  if job.state == 'queued' then
+    redis.call('LREM', flow_key(job.flow), 0, id)
+    enqueue({id}, job.flow, job.batch)
+  elseif RUNNING[job.state] and not redis.call('ZSCORE', AGENDA, id) then
+    redis.call('HSET', job_key(id), 'owner', '', 'nonce', '', 'lease', 0)
+    redis.call('ZADD', AGENDA, now, id)
+  end
+  return true
+end
+
+-- Cancels a job, or notes the request. -> CANCELLED | REQUESTED | ENDED
+-- The caller takes a job that was queued out of its flow: job.state_before is its state until now.
+local function request_cancel(id, job)
+  if ENDS[job.state] then return 'ENDED' end
+  redis.call('HSET', job_key(id), 'cancel_requested', 1)
+  local idle = job.owner == '' and not ever_paid(job)
+  if job.state ~= 'held' and not idle then return 'REQUESTED' end
+  job.state_before = job.state
+  unschedule(id)
+  end_call(job, job['call:' .. job.turn])
+  move(id, job, 'cancelled')
+  redis.call('HSET', job_key(id), 'finished_at', now)
+  notify(id)
+  return 'CANCELLED'
+end
