@@ -250,8 +250,8 @@ class Settings(BaseModel):
     def redis_timeout(self) -> float:
         """Seconds without an answer after which a connection to Redis is given up.
 
-        At most a third of a lease, so that a heartbeat can be repeated on a new connection before
-        the lease ends.
+        A third of a lease, within bounds, so that a heartbeat can be repeated on a new connection
+        before the lease ends.
         """
         return min(MAX_REDIS_TIMEOUT, max(MIN_REDIS_TIMEOUT, self.timing.lease_seconds / 3))
 
@@ -268,7 +268,7 @@ def read_settings(env_file: str = ".env") -> Settings:
         pydantic.ValidationError: A value is out of its bounds; the message names the variable.
     """
     variables = {**dotenv_values(env_file), **os.environ}
-    by_name = {name.upper(): value for name, value in variables.items()}
+    by_name = {name.upper(): value for name, value in variables.items() if value is not None}
     return Settings.model_validate(dict.fromkeys(Settings.model_fields, by_name))
 
 

@@ -9,7 +9,7 @@ from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
 from worker.resources.preload import preload_modules
-from worker.runtime.bootsteps import AgendaStep
+from worker.runtime.bootsteps import PeriodicWorkStep
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
 from worker.runtime.worker_registry import unregister_worker
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 app = Celery("reelqueue")
 app.config_from_object(celery_config(get_settings()))
-app.steps["worker"].update((AgendaStep, MetricsStep))
+app.steps["worker"].update((PeriodicWorkStep, MetricsStep))
 
 
 @signals.setup_logging.connect

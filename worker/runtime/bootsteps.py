@@ -21,7 +21,7 @@ MAX_PRUNE_INTERVAL: Final = 600.0
 MAX_BALANCE_INTERVAL: Final = 1.0
 
 
-class AgendaStep(bootsteps.StartStopStep):
+class PeriodicWorkStep(bootsteps.StartStopStep):
     """Runs the heartbeat, the ticker, the balance monitor and the retention in threads."""
 
     requires = ("celery.worker.components:Pool",)
