@@ -38,7 +38,7 @@ points: $(READY) ## Kill a worker at every named point, twice each; ARGS="begin_
 
 soak: $(READY) ## The same for half an hour over 5,000 jobs; ARGS="--seconds 7200"
 	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
-		--restarts 50 --duplicated 20000 --dropped 500 --frozen 20 $(ARGS)
+		--restarts 50 --duplicated 20000 --dropped 500 --freeze-seconds 20 $(ARGS)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -1,15 +1,15 @@
 """Run a measurement by its name: ``python -m tests.bench NAME [OPTIONS]``."""
 
-import argparse
 import ast
 import importlib
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 from rich.console import Console
+
+from tests.support.options import parse_options
 
 LIST = "list"
 HERE = Path(__file__).parent
@@ -24,28 +24,10 @@ def main() -> None:
         console.print(listed(found), markup=False, highlight=False, soft_wrap=True)
         sys.exit(0 if name == LIST else f'There is no measurement "{name}".')
     bench = importlib.import_module(f"tests.bench.{name}")
-    options = parse(bench, argv)
+    options = parse_options(f"tests.bench {name}", bench.__doc__, bench.OPTIONS, argv)
     with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
         for part in bench.run(options, Path(folder)):
             console.print(part)
-
-
-def parse(bench: ModuleType, argv: Sequence[str]) -> argparse.Namespace:
-    """Read the options of a measurement.
-
-    Its ``OPTIONS`` name each with its default and an explanation. The default decides about the
-    type; that of a path is None.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {bench.__name__.replace('bench.', 'bench ')}",
-        description=bench.__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    for name, (default, explanation) in getattr(bench, "OPTIONS", {}).items():
-        kind = Path if default is None else type(default)
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=kind, default=default, help=explanation)
-    return parser.parse_args(argv)
 
 
 def listed(found: Mapping[str, str]) -> str:

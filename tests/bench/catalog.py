@@ -33,7 +33,7 @@ OPTIONS = {
     "converted": (15, "rows whose picture must be converted"),
     "clip_height": (180, "short side of the clips in pixels"),
     "seed": (1, "seed of the order of the rows"),
-    "keep": (None, "a folder to copy the clips and the page to"),
+    "keep": (None, "a folder to copy the clips and the page to (default: none)"),
 }
 SLOTS = 50
 

@@ -18,7 +18,7 @@ from tests.support.results import result
 OPTIONS = {
     "small": (100, "jobs on the small page"),
     "large": (5000, "jobs on the large page"),
-    "shots": (None, "a folder to write screenshots of the large page to"),
+    "shots": (None, "a folder to write screenshots of the large page to (default: none)"),
 }
 REPEATS = 5
 LAST_DURATION = "performance.getEntriesByName('{}').at(-1).duration"

@@ -16,9 +16,11 @@ from pathlib import Path
 from PIL import Image
 from rich.table import Table
 
+from tests.support.options import Options
 from tests.unit.worker.media.test_clips import clip
 from worker.media import clips
 
+OPTIONS: Options = {}
 FRAMES = 250
 SIZE = (1280, 720)
 

@@ -1,4 +1,4 @@
-"""What a campaign leaves behind, read from both sides: our records and the stand-in's ledger."""
+"""What a campaign leaves behind: the records in Redis, the stand-in's ledger, and the clips."""
 
 import hashlib
 import json
@@ -15,25 +15,25 @@ Fields = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that the invariants speak of.
+    """Everything that the invariants are checked against.
 
     Attributes:
-        inputs: The SHA-256 of the picture of each job that was submitted, by its id.
-        jobs: Every record as Redis has it, by its id.
-        counts: The counters by state, and those of the held by reason.
+        inputs: The SHA-256 of each submitted job's picture, by the job's id.
+        jobs: All job records in Redis, by their ids.
+        counts: The counters by state, and those of held jobs by reason.
         flows: The jobs in each flow.
         agenda: The jobs on the agenda.
         held: The jobs in each held set.
-        outbox: What is still to be told.
-        slots: Calls that take a slot.
-        reserved: For each account, the sum as noted and the single reservations.
-        results: Status of the Celery result of each job that has one.
+        outbox: The pending notifications.
+        slots: The calls that occupy a slot.
+        reserved: For each account, the stored sum and the single reservations.
+        results: The status of each job's Celery result, if it has one.
         messages: The stand-in's messages.
-        sessions: The picture that was uploaded last in each session.
+        sessions: The picture that was uploaded last to each session.
         renders: The stand-in's renders.
-        tokens_on_links: Downloads that carried a token where none belongs.
-        clips: SHA-256 of each clip in the output store, by its key.
-        samples: Counters that were read while it ran, each with the number of jobs then.
+        tokens_on_links: Downloads by link that carried a token.
+        clips: The SHA-256 of each clip in the output store, by its key.
+        samples: Counters that were read during the run.
     """
 
     inputs: Mapping[str, str]
@@ -54,22 +54,22 @@ class Evidence:
     samples: Sequence["Sample"] = ()
 
     def in_state(self, *states: State) -> dict[str, Fields]:
-        """The records that are in one of the given states."""
+        """Return the records that are in one of the given states."""
         return {job_id: job for job_id, job in self.jobs.items() if job["state"] in states}
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The counters at one moment."""
+    """The counters at one moment, with the number of job records."""
 
     jobs: int
     counts: Mapping[str, int]
     headroom: Mapping[str, float]
-    """For each account the balance as read, less what is reserved."""
+    """For each account, the balance without the reserved credits."""
 
 
 def sample(ledger: Ledger) -> Sample:
-    """Read the counters and the number of jobs in one go, and each account's headroom."""
+    """Read the counters, the number of jobs and each account's headroom in one transaction."""
     accounts = sorted(ledger.redis.smembers(ledger.key("accounts")))
     with ledger.redis.pipeline(transaction=True) as pipe:
         pipe.zcard(ledger.key("jobs"))
@@ -86,19 +86,19 @@ def sample(ledger: Ledger) -> Sample:
 
 def gather(
     ledger: Ledger,
-    outside: Mapping[str, Any],
+    sandbox_ledger: Mapping[str, Any],
     output: Path,
     inputs: Mapping[str, str],
     samples: Sequence[Sample],
 ) -> Evidence:
-    """Read both sides, when nothing moves any more.
+    """Gather the evidence when no job is running any more.
 
     Args:
-        ledger: Ours.
-        outside: The stand-in's ledger.
-        output: The folder of the finished clips.
-        inputs: The SHA-256 of the picture of each job, by its id.
-        samples: What was read meanwhile.
+        ledger: The ledger of the service.
+        sandbox_ledger: The ledger of the stand-in.
+        output: The folder of the clips.
+        inputs: The SHA-256 of each job's picture, by the job's id.
+        samples: The counters that were read during the run.
     """
     redis = ledger.redis
     job_ids = redis.zrange(ledger.key("jobs"), 0, -1)
@@ -109,7 +109,7 @@ def gather(
     with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.get(f"celery-task-meta-{job_id}")
-        told = pipe.execute()
+        results = pipe.execute()
     now = ledger.now_ms()
     accounts = sorted(redis.smembers(ledger.key("accounts")))
     return Evidence(
@@ -137,13 +137,13 @@ def gather(
         },
         results={
             job_id: json.loads(text)["status"]
-            for job_id, text in zip(job_ids, told, strict=True)
+            for job_id, text in zip(job_ids, results, strict=True)
             if text
         },
-        messages=outside["messages"],
-        sessions={upload["session_id"]: upload["sha256"] for upload in outside["uploads"]},
-        renders=outside["renders"],
-        tokens_on_links=outside["tokens_on_links"],
+        messages=sandbox_ledger["messages"],
+        sessions={upload["session_id"]: upload["sha256"] for upload in sandbox_ledger["uploads"]},
+        renders=sandbox_ledger["renders"],
+        tokens_on_links=sandbox_ledger["tokens_on_links"],
         clips={
             str(clip.relative_to(output)): hashlib.sha256(clip.read_bytes()).hexdigest()
             for clip in sorted(output.rglob("*.mp4"))

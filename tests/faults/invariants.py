@@ -1,7 +1,7 @@
-"""The invariants of the design, each a function from the evidence to what breaks it.
+"""The invariants of the design: each is a function that yields the violations in the evidence.
 
-Source: the agenda protocol, «Invariants». They hold when nothing moves any more; those about
-counters were sampled while it ran.
+Source: the agenda protocol, "Invariants". They hold when no job is running any more; those about
+counters hold at all times and are checked with samples, too.
 """
 
 import json
@@ -15,7 +15,7 @@ from worker.ledger.model.states import ENDS, RUNNING, Reason, State
 Invariant = Callable[[Evidence], Iterator[str]]
 
 _FINISHED: Final = frozenset({"clean", "silent"})
-_TOLD: Final = {
+_RESULT_STATUS: Final = {
     State.SUCCEEDED: "SUCCESS",
     State.FAILED: "FAILURE",
     State.CANCELLED: "REVOKED",
@@ -24,13 +24,13 @@ _TOLD: Final = {
 
 
 def turns(job: Fields) -> list[str]:
-    """The calls of a job's turns: messages that were, or may have been, sent."""
+    """Return the calls of a job's turns: messages that were, or may have been, sent."""
     numbers = range(1, int(job["turn"]) + 1)
     return [call for n in numbers if (call := job.get(f"call:{n}"))]
 
 
 def paid_once_per_turn(evidence: Evidence) -> Iterator[str]:
-    """No picture has more messages than its job has turns with a call."""
+    """A picture has at most as many messages as its job has turns with a call."""
     sent = Counter(m["image_sha256"] for m in evidence.messages if m["outcome"] != "refused")
     allowed = {evidence.inputs.get(job_id): turns(job) for job_id, job in evidence.jobs.items()}
     for picture, number in sent.items():
@@ -40,24 +40,24 @@ def paid_once_per_turn(evidence: Evidence) -> Iterator[str]:
 
 
 def later_turns_have_a_reason(evidence: Evidence) -> Iterator[str]:
-    """A later turn stands only behind a question or a person's decision; «paid» counts calls."""
+    """A later turn follows only a question or a person's decision; `paid` counts the calls."""
     for job_id, job in evidence.jobs.items():
         for number in range(1, int(job["turn"])):
             if job.get(f"outcome:{number}") not in {"question", "pay_again"}:
                 yield f"{job_id}: turn {number + 1} after {job.get(f'outcome:{number}')!r}"
         if int(job["paid"]) != len(turns(job)):
-            yield f"{job_id}: {job['paid']} paid by its counter, {len(turns(job))} calls"
+            yield f"{job_id}: counter says {job['paid']} paid, but there are {len(turns(job))} calls"
 
 
 def messages_never_overlap(evidence: Evidence) -> Iterator[str]:
-    """One message at a time in a session."""
+    """A session has one message at a time."""
     for message in evidence.messages:
         if message["overlapping"]:
-            yield f"session {message['session_id']}: two messages at once"
+            yield f"session {message['session_id']}: two messages at the same time"
 
 
 def no_job_is_lost(evidence: Evidence) -> Iterator[str]:
-    """Each job that was submitted has a record, and there is no other."""
+    """Each submitted job has a record, and there are no other records."""
     for job_id in evidence.inputs.keys() - evidence.jobs.keys():
         yield f"{job_id}: lost"
     for job_id in evidence.jobs.keys() - evidence.inputs.keys():
@@ -65,7 +65,7 @@ def no_job_is_lost(evidence: Evidence) -> Iterator[str]:
 
 
 def every_job_is_in_one_place(evidence: Evidence) -> Iterator[str]:
-    """A job is in exactly one of: a flow, the agenda, a held set, an end."""
+    """A job is in exactly one of: a flow, the agenda, a held set, a final state."""
     places = Counter(
         [
             *(job_id for queue in evidence.flows.values() for job_id in queue),
@@ -78,23 +78,23 @@ def every_job_is_in_one_place(evidence: Evidence) -> Iterator[str]:
         if places[job_id] != 1:
             yield f"{job_id} ({evidence.jobs[job_id]['state']}): in {places[job_id]} places"
     for job_id in places.keys() - evidence.jobs.keys():
-        yield f"{job_id}: queued, but there is no record"
+        yield f"{job_id}: queued, but it has no record"
 
 
 def no_job_is_left_running(evidence: Evidence) -> Iterator[str]:
-    """Each job has ended or is held with a reason, a sentence and a way out; nobody owns it."""
+    """Each job has ended or is held with reason, message and remedy; no job has an owner."""
     for job_id, job in evidence.in_state(State.QUEUED, *RUNNING).items():
         yield f"{job_id}: still {job['state']}"
     for job_id, job in evidence.in_state(State.HELD).items():
         if not (job.get("reason") and job.get("message") and job.get("remedy")):
-            yield f"{job_id}: held without reason, sentence or way out"
+            yield f"{job_id}: held without reason, message or remedy"
     for job_id, job in evidence.jobs.items():
         if job.get("owner"):
             yield f"{job_id}: owned by {job['owner'][:8]}, but it is {job['state']}"
 
 
 def counters_add_up(evidence: Evidence) -> Iterator[str]:
-    """Counters are those of the records, and added up to all jobs at each sampled moment."""
+    """Counters agree with the records, and in each sample they add up to all jobs."""
     found = Counter(f"n:{job['state']}" for job in evidence.jobs.values())
     found.update(f"h:{job['reason']}" for job in evidence.in_state(State.HELD).values())
     for name in sorted(found.keys() | evidence.counts.keys()):
@@ -107,20 +107,20 @@ def counters_add_up(evidence: Evidence) -> Iterator[str]:
 
 
 def reservations_are_released(evidence: Evidence) -> Iterator[str]:
-    """No slot is kept, the sum of reservations is theirs, and it never passed the balance."""
+    """No slot is occupied; reservations add up to the stored sum and never exceed the balance."""
     for call in evidence.slots:
-        yield f"call {call}: still takes a slot"
-    for account, (noted, single) in evidence.reserved.items():
-        if abs(noted - sum(single.values())) > 1e-6:
-            yield f"{account}: {noted:g} reserved by its sum, {sum(single.values()):g} one by one"
+        yield f"call {call}: still occupies a slot"
+    for account, (stored, single) in evidence.reserved.items():
+        if abs(stored - sum(single.values())) > 1e-6:
+            yield f"{account}: stored sum {stored:g}, but {sum(single.values()):g} reserved"
     for number, moment in enumerate(evidence.samples):
         for account, headroom in moment.headroom.items():
             if headroom < 0:
-                yield f"sample {number}: {account} has reserved {-headroom:g} more than it has"
+                yield f"sample {number}: {account} has reserved {-headroom:g} more than its balance"
 
 
 def finished_messages_are_recognized(evidence: Evidence) -> Iterator[str]:
-    """What a message has made is never given up: its job is no unknown outcome."""
+    """A job whose message made a clip is not held or failed for an unknown outcome."""
     made = {m["image_sha256"] for m in evidence.messages if m["outcome"] in _FINISHED}
     for job_id, job in evidence.in_state(State.HELD, State.FAILED).items():
         unknown = job.get("reason") in {Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST}
@@ -129,22 +129,22 @@ def finished_messages_are_recognized(evidence: Evidence) -> Iterator[str]:
 
 
 def finished_renders_are_delivered(evidence: Evidence) -> Iterator[str]:
-    """A session with a completed render has one that was fetched, and a job that succeeded."""
-    fetched: dict[str, int] = {}
+    """A session with a completed render has one that was downloaded, and a succeeded job."""
+    downloaded: dict[str, int] = {}
     for render in evidence.renders:
         if render["status"] == "completed":
             session = render["session_id"]
-            fetched[session] = fetched.get(session, 0) + render["downloads"]
+            downloaded[session] = downloaded.get(session, 0) + render["downloads"]
     succeeded = {job.get("session_id") for job in evidence.in_state(State.SUCCEEDED).values()}
-    for session, downloads in fetched.items():
+    for session, downloads in downloaded.items():
         if not downloads:
-            yield f"session {session}: its render was never fetched"
+            yield f"session {session}: its render was never downloaded"
         if session not in succeeded:
             yield f"session {session}: rendered, but no job of it succeeded"
 
 
 def clips_match_their_records(evidence: Evidence) -> Iterator[str]:
-    """Under a final name lies the clip of the record, and nothing else."""
+    """The clips in the output store are those of the records."""
     recorded = {}
     for job_id, job in evidence.in_state(State.SUCCEEDED).items():
         clip = json.loads(job.get("clip") or "{}")
@@ -158,17 +158,17 @@ def clips_match_their_records(evidence: Evidence) -> Iterator[str]:
 
 
 def notifications_are_sent(evidence: Evidence) -> Iterator[str]:
-    """The outbox is empty, and each job's Celery result says how it stands."""
+    """The outbox is empty, and each job's Celery result agrees with its state."""
     for entry in evidence.outbox:
-        yield f"{entry}: still to be told"
+        yield f"{entry}: pending notification"
     for job_id, job in evidence.jobs.items():
-        expected = _TOLD.get(State(job["state"]))
+        expected = _RESULT_STATUS.get(State(job["state"]))
         if expected and evidence.results.get(job_id) != expected:
-            yield f"{job_id}: {job['state']}, told as {evidence.results.get(job_id)}"
+            yield f"{job_id}: {job['state']}, but its result is {evidence.results.get(job_id)}"
 
 
 def no_token_on_download_links(evidence: Evidence) -> Iterator[str]:
-    """No token was sent along with a download link."""
+    """No token was sent with a download link."""
     if evidence.tokens_on_links:
         yield f"{evidence.tokens_on_links} downloads carried a token"
 
@@ -191,7 +191,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """Everything that breaks an invariant, each named by it."""
+    """Return all violations, each with the name of its invariant."""
     return [
         f"{invariant.__name__}: {found}"
         for invariant in INVARIANTS

@@ -1,12 +1,11 @@
-"""A kill at every fault point: ``python -m tests.faults.points``.
+"""Kills at every fault point: ``python -m tests.faults.points``.
 
-Workers that die at one named point each, at its first and, in a second round, at its second
-passage. Others finish what they left, and the invariants are checked against the ledgers of both
-sides. Exit status 1: an invariant broke, or a point was never reached.
+Each worker is killed at one named point, at its first or its second passage. Other workers finish
+the jobs that were left, and the invariants are checked against the job records and the ledger of
+the stand-in. The exit status is 1 if an invariant is violated or a point was never reached.
 """
 
 import argparse
-import hashlib
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from tests.faults.evidence import gather
 from tests.faults.invariants import INVARIANTS, violations
+from tests.faults.load import submit_job
 from tests.integration.conftest import House
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import Process, Worker
@@ -25,30 +25,30 @@ from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, Receiver, webhook_receiver
 from worker.faultpoints import VARIABLE, WORKER
 from worker.ledger.model.states import Reason, State
-from worker.ledger.model.submissions import NewJob
 
-AT_ONCE: Final = 4
+GROUP_SIZE: Final = 4
 LIMIT_SECONDS: Final = 120
-WAITING: Final = 4
-"""Jobs that are kept on their way for each worker that is to die."""
+JOBS_PER_VICTIM: Final = 4
+"""Jobs that are submitted for each worker that is to be killed."""
 
 ANONYMOUS_POINTS: Final = ("api.token",)
-"""Points that only a house without registered tokens passes."""
+"""Points that only workers without a registered token pass."""
 WEBHOOK_POINTS: Final = ("lease_receivers", "webhook_due", "webhook_sent", "release_receiver")
-"""Points that only a house with webhooks passes."""
+"""Points that only workers with webhooks to send pass."""
 RECEIVERS: Final = 8
-"""So many that one is free while others wait for the end of a dead worker's turn."""
+"""Enough for one to be free while others wait until the lease of a killed worker expires."""
 PAUSE_SECONDS: Final = 2.0
-"""So long that a worker is behind with its beats, and so short that it keeps most of its leases."""
+"""Long enough for a worker to be late with heartbeats, short enough to keep most of its leases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What makes a house pass a point that good days do not lead to.
+    """What makes workers pass a point that they do not pass without faults.
 
     Attributes:
-        faults: Of the stand-in.
-        pauses: The victim is frozen now and then, so that it is overloaded as it wakes.
+        faults: Faults of the stand-in.
+        pauses: Whether the victim is frozen from time to time, so that it is overloaded when it
+            resumes.
     """
 
     faults: Sequence[Mapping[str, object]] = ()
@@ -56,7 +56,7 @@ class Trigger:
 
 
 def refuse(call: str, code: int) -> Trigger:
-    """A call that is refused now and then, as long as somebody is to die of it."""
+    """Refuse two in five of the calls while there is a victim."""
     return Trigger(({"call": call, "action": "refuse", "code": code, "ratio": 0.4},))
 
 
@@ -69,7 +69,7 @@ TRIGGERS: Final[Mapping[str, Trigger]] = {
     "commit.preparing": refuse("upload", 500),
     "commit.held": refuse("export", 402),
     "commit.failed": refuse("upload", 4001),
-    # Long enough between claim and message for a person to change her mind.
+    # Leaves time between claim and message for a cancellation.
     "commit.cancelled": Trigger(
         ({"call": "state", "action": "slow", "seconds": 1.0, "times": 20},)
     ),
@@ -81,7 +81,7 @@ TRIGGERS: Final[Mapping[str, Trigger]] = {
 
 @dataclass(slots=True)
 class Victim:
-    """A worker that is to die, and where."""
+    """A worker that is to be killed, and at which passage of which point."""
 
     point: str
     passage: int
@@ -90,11 +90,11 @@ class Victim:
 
     @property
     def trigger(self) -> Trigger:
-        """What leads it to its point."""
+        """What makes it pass its point."""
         return TRIGGERS.get(self.point.partition(":")[0], Trigger())
 
     def pause_or_resume(self) -> None:
-        """Let it sleep as long as a nap, be awake as long, and so on."""
+        """Freeze it and resume it in turn, each for the same time."""
         now = time.monotonic()
         if now < self.resumes_at + PAUSE_SECONDS or " ready." not in self.process.text():
             if now >= self.resumes_at:
@@ -106,7 +106,7 @@ class Victim:
 
 @dataclass(slots=True)
 class KillRun:
-    """All kills in one house."""
+    """All kills in one scenario."""
 
     house: House
     env: Mapping[str, str]
@@ -116,10 +116,10 @@ class KillRun:
     killed: int = 0
 
     def run(self, points: Sequence[tuple[str, int]]) -> list[str]:
-        """Kill at each point and passage, finish, and say what broke."""
+        """Kill at each point and passage, let all jobs end, and return the violations."""
         left = list(points)
         while left:
-            group, left = left[:AT_ONCE], left[AT_ONCE:]
+            group, left = left[:GROUP_SIZE], left[GROUP_SIZE:]
             self._kill([self._start(point, passage) for point, passage in group])
         self._finish()
         evidence = gather(
@@ -136,11 +136,12 @@ class KillRun:
         ]
 
     def _missing_notifications(self) -> list[str]:
-        """Ends that no receiver heard of."""
+        """Return the jobs whose end no receiver was notified of."""
         if not self.receivers:
             return []
-        heard = {said["data"]["job_id"] for by in self.receivers for _, _, said in by.received}
-        return [f"{job_id}: its receiver was never told" for job_id in set(self.inputs) - heard]
+        sent = [event for receiver in self.receivers for _, _, event in receiver.received]
+        missing = set(self.inputs) - {event["data"]["job_id"] for event in sent}
+        return [f"{job_id}: its receiver was never notified" for job_id in missing]
 
     def _start(self, point: str, passage: int) -> Victim:
         number = len(self.house.workers)
@@ -150,11 +151,11 @@ class KillRun:
         return Victim(point, passage, process)
 
     def _kill(self, victims: list[Victim]) -> None:
-        """Keep the house busy until each of them has died."""
+        """Keep workers busy until all victims are dead."""
         for victim in victims:
             if victim.trigger.faults:
                 self.house.sandbox.misbehave(*victim.trigger.faults)
-            for _ in range(WAITING):
+            for _ in range(JOBS_PER_VICTIM):
                 self._submit()
         cancels = any(victim.point.startswith("commit.cancelled") for victim in victims)
 
@@ -162,7 +163,7 @@ class KillRun:
             counts = self.house.ledger.counts()[0]
             busy = sum(n for state, n in counts.items() if not state.is_end)
             held = counts.get(State.HELD, 0)
-            if busy - held < AT_ONCE:
+            if busy - held < GROUP_SIZE:
                 self._submit()
             if cancels:
                 self._cancel_before_the_message()
@@ -173,7 +174,7 @@ class KillRun:
             return not any(victim.process.alive for victim in victims)
 
         try:
-            wait_until(all_died, "victims to die", LIMIT_SECONDS)
+            wait_until(all_died, "all victims to die", LIMIT_SECONDS)
         except AssertionError:
             self.missed += [
                 f"{victim.point} (passage {victim.passage})"
@@ -186,28 +187,26 @@ class KillRun:
         self.house.sandbox.behave()
 
     def _clear_refusals(self) -> None:
-        """As the owner would: what an account was refused does not stop the next point."""
+        """Forget what accounts were refused, so that it does not affect the next point."""
         for account in self.house.redis.scan_iter("account:{rq}:*"):
             self.house.redis.hdel(account, "refused_at_base", "distrust")
 
     def _cancel_before_the_message(self) -> None:
-        """A person's wish that arrives in the middle of the step that would pay."""
+        """Request the cancellation of jobs whose current step is about to pay."""
         for job in list(self.house.ledger.jobs(recent_ids(self.house.ledger, 20))):
             if job.state is State.GENERATING and job.owner and job.call is None:
                 self.house.ledger.cancel(job.id)
 
     def _submit(self) -> None:
         number = len(self.inputs)
-        path = self.house.image(f"p{number}.png", number)
-        job_id = f"job-{number}"
-        payload = {"image": str(path), "prompt": "a 1-second push-in", "language": "en"}
+        webhook = {}
         if self.receivers:
-            payload["webhook"] = self.receivers[number % len(self.receivers)].url
-        self.house.ledger.submit(NewJob(id=job_id, payload=payload, fingerprint=job_id))
-        self.inputs[job_id] = hashlib.sha256(path.read_bytes()).hexdigest()
+            webhook["webhook"] = self.receivers[number % len(self.receivers)].url
+        job_id, sha256 = submit_job(self.house.ledger, self.house.folder, number, **webhook)
+        self.inputs[job_id] = sha256
 
     def _finish(self) -> None:
-        """A healthy worker takes over; what only waits for a word is released."""
+        """Start a worker that finishes all jobs; release what is held for a repairable reason."""
         self.house.start_worker(**self.env)
         self._clear_refusals()
 
@@ -216,14 +215,14 @@ class KillRun:
                 for job_id in self.house.ledger.held_ids(reason):
                     self.house.ledger.release(job_id, who="the test")
             counts = self.house.ledger.counts()[0]
-            told = not self.house.redis.exists("outbox:{rq}", "receivers:{rq}")
-            return told and all(state.is_end or state is State.HELD for state in counts)
+            notified = not self.house.redis.exists("outbox:{rq}", "receivers:{rq}")
+            return notified and all(state.is_end or state is State.HELD for state in counts)
 
         wait_until(settled, "every job to end", 180)
 
 
 def passages(names: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Both sides of each point, at the first and at the second passage."""
+    """Yield both sides of each point, with the first and with the second passage."""
     for passage in (1, 2):
         for name in names:
             for side in ("before", "after"):
@@ -232,7 +231,7 @@ def passages(names: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What a house is like in which some of the points are passed."""
+    """The conditions under which some of the points are passed."""
 
     points: Sequence[str]
     flags: Sequence[str] = ()
@@ -240,7 +239,7 @@ class Scenario:
     receivers: int = 0
 
     def kill(self, names: Sequence[str], folder: Path) -> tuple[KillRun, list[str]]:
-        """Kill at each of the given points, and say what broke."""
+        """Kill at each of the given points, and return the run and the violations."""
         with ExitStack() as stack:
             house = House(folder, stack)
             house.open_sandbox(*self.flags)
@@ -265,15 +264,19 @@ SCENARIOS: Final = (
 
 
 def main() -> None:
-    """Kill at every point, print what became of it, and exit with 1 when a promise broke."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="points to kill at; all if none is named")
-    parser.add_argument("--keep", type=Path, help="a folder that stays, with every log")
-    asked: Any = parser.parse_args()
-    wanted = asked.names or WORKER
+    """Kill at every point, print the violations, and exit with 1 if there are any."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.points", description=__doc__)
+    parser.add_argument("names", nargs="*", help="points to kill at (default: all)")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="a folder that is kept, with all logs (default: a temporary folder)",
+    )
+    options: Any = parser.parse_args()
+    wanted = options.names or WORKER
     broken, killed, jobs = [], 0, 0
     with tempfile.TemporaryDirectory(prefix="points-") as scratch:
-        folder = asked.keep or Path(scratch)
+        folder = options.keep or Path(scratch)
         for number, scenario in enumerate(SCENARIOS):
             names = [name for name in wanted if name in scenario.points]
             if names:
@@ -281,12 +284,12 @@ def main() -> None:
                 broken += found
                 killed += done.killed
                 jobs += len(done.inputs)
-    print(  # noqa: T201 - what it is run for
+    print(  # noqa: T201 - the report
         f"{len(wanted)} points, {killed} workers killed at them, {jobs} jobs, "
         f"{len(INVARIANTS)} invariants checked, {len(broken)} violations"
     )
     for line in broken:
-        print(line)  # noqa: T201 - as above
+        print(line)  # noqa: T201 - the report
     sys.exit(1 if broken else 0)
 
 

@@ -1,4 +1,4 @@
-"""A small TCP proxy that misbehaves on request: what networks do between two healthy servers."""
+"""A TCP proxy that imitates a bad network between two healthy servers."""
 
 import asyncio
 import socket
@@ -16,16 +16,16 @@ SLOW_SECONDS: Final = 0.05
 
 
 class Condition(StrEnum):
-    """How bytes travel."""
+    """The condition of the network."""
 
-    WELL = "well"
-    SLOW = "slow"  # each piece is late
-    SLICED = "sliced"  # in small pieces, so that no read finds a whole reply
-    HALF_OPEN = "half-open"  # nothing travels, and nobody is told
+    NORMAL = "normal"
+    SLOW = "slow"  # every read is delayed
+    SLICED = "sliced"  # bytes arrive in small pieces, so that no read returns a whole reply
+    HALF_OPEN = "half-open"  # no byte arrives, and neither side gets an error
 
 
 class _Connection:
-    """One client's connection and ours to the server behind."""
+    """A client's connection, and the one to the server for it."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self._writers = (client, server)
@@ -36,7 +36,7 @@ class _Connection:
             if reset:
                 sock = writer.get_extra_info("socket")
                 with suppress(OSError):
-                    # Close with a reset instead of a farewell.
+                    # Close with a RST instead of a FIN.
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
             else:
@@ -44,12 +44,12 @@ class _Connection:
 
 
 class Proxy:
-    """Listens on a loopback port and passes on to another, from a thread of its own."""
+    """Listens on a loopback port and forwards to another, in a thread of its own."""
 
     def __init__(self, port: int) -> None:
-        """Start at once. ``port`` is the server's; it may be away for a time."""
+        """Start to listen. ``port`` is the server's, which may be down for a time."""
         self._target = port
-        self._condition = Condition.WELL
+        self._condition = Condition.NORMAL
         self._connections: set[_Connection] = set()
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
@@ -66,11 +66,11 @@ class Proxy:
         self._loop.close()
 
     def set_condition(self, condition: Condition) -> None:
-        """Treat all bytes so from now on. Connections that were half-open stay so until cut."""
+        """Change the condition. Connections that were half-open stay so until they are cut."""
         self._do(lambda: self._set(condition))
 
     def cut(self, *, reset: bool = False) -> None:
-        """End all connections, by a farewell or by a reset."""
+        """Close or reset all connections."""
 
         def cut_all() -> None:
             for link in list(self._connections):
@@ -101,7 +101,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
-            behind, server = await asyncio.open_connection("127.0.0.1", self._target)
+            replies, server = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             client.transport.abort()
             return
@@ -110,7 +110,7 @@ class Proxy:
         self._connections.add(link)
         try:
             await asyncio.gather(
-                self._forward(reader, server, link), self._forward(behind, client, link)
+                self._forward(reader, server, link), self._forward(replies, client, link)
             )
         finally:
             self._connections.discard(link)
@@ -124,7 +124,7 @@ class Proxy:
                 if link.half_open:
                     continue
                 await self._write(data, writer)
-        # What one side has ended, the other side sees ended; but not through a half-open line.
+        # If one side has closed its connection, close the other, unless they are half-open.
         if not link.half_open:
             writer.close()
 

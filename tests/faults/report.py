@@ -1,4 +1,4 @@
-"""The table of a campaign: what was done to the service, and what became of its jobs."""
+"""The report of a campaign: the injected faults, and the results of the jobs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from worker.ledger.model.states import State
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is told of a campaign besides its evidence."""
+    """What is reported of a campaign besides its evidence."""
 
     seed: int
     seconds: float
@@ -25,8 +25,8 @@ class Run:
     outages: Sequence[Outage]
 
 
-def show(run: Run, evidence: Evidence, broken: Sequence[str]) -> None:
-    """Print the table, then what was broken."""
+def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
+    """Print the table, then the violations."""
     console = Console(width=100)
     table = Table("what", "figure", title=f"Fault campaign, seed {run.seed}")
     for name, number in run.faults.items():
@@ -37,18 +37,18 @@ def show(run: Run, evidence: Evidence, broken: Sequence[str]) -> None:
     for state, number in sorted(states.items()):
         table.add_row(f"jobs {state}", str(number))
     for reason, number in Counter(_reasons(evidence)).items():
-        table.add_row(f"  of them for {reason}", str(number))
-    table.add_row("poisoned jobs released meanwhile", str(run.released))
+        table.add_row(f"  {reason}", str(number))
+    table.add_row("poison jobs released during the run", str(run.released))
     table.add_section()
     _add_money(table, evidence)
     table.add_section()
     _add_lateness(table, run, evidence)
     table.add_section()
     table.add_row("invariants checked, samples of the counters", _checked(evidence))
-    table.add_row("took", f"{run.seconds:.0f} s")
-    table.add_row("violations", str(len(broken)))
+    table.add_row("duration", f"{run.seconds:.0f} s")
+    table.add_row("violations", str(len(violations)))
     console.print(table)
-    for line in broken:
+    for line in violations:
         console.print(line, markup=False)
 
 
@@ -59,7 +59,7 @@ def _add_money(table: Table, evidence: Evidence) -> None:
     made = [render for render in evidence.renders if render["status"] == "completed"]
     delivered = len(evidence.clips)
     table.add_row(
-        "paid messages (answered questions apart), inputs",
+        "paid messages (without answered questions), inputs",
         f"{len(sent) - asked}, {len(evidence.inputs)}",
     )
     table.add_row("inputs paid twice", str(sum(n > 1 for n in twice.values())))
@@ -67,26 +67,26 @@ def _add_money(table: Table, evidence: Evidence) -> None:
         "sessions with a completed render, clips delivered",
         f"{len({render['session_id'] for render in made})}, {delivered}",
     )
-    table.add_row("renders completed in all", str(len(made)))
+    table.add_row("completed renders", str(len(made)))
 
 
 def _add_lateness(table: Table, run: Run, evidence: Evidence) -> None:
     found = list(takeovers(evidence.jobs.values()))
     calm = outside_outages(found, run.outages)
-    table.add_row("leases that ran out and were taken over", str(len(found)))
-    table.add_row("  of them while Redis could be asked all along", str(len(calm)))
+    table.add_row("expired leases that were taken over", str(len(found)))
+    table.add_row("  with Redis reachable all the time", str(len(calm)))
     goal = f"median, p99 (goal ≤ {run.lease / 2:g} s)"
     for name, seconds in {
-        f"from a lease's end to the next claim: {goal}": [t.since_grace for t in found],
-        "  of those while Redis could be asked": [t.since_grace for t in calm],
-        "  of all, with the grace after each outage": [t.since_lease for t in found],
+        f"lease end to next claim: {goal}": [t.since_grace for t in found],
+        "  with Redis reachable all the time": [t.since_grace for t in calm],
+        "  of all, with the grace period after outages": [t.since_lease for t in found],
     }.items():
         table.add_row(name, median_and_p99(seconds))
 
 
 def _reasons(evidence: Evidence) -> list[str]:
     return [
-        f"{job['reason']} ({job['state']})"
+        f"{job['state']}: {job['reason']}"
         for job in evidence.in_state(State.HELD, State.FAILED).values()
     ]
 

@@ -1,4 +1,4 @@
-"""How long jobs lay with nobody, and whether Redis could have been asked meanwhile."""
+"""How long jobs had no owner after a lease expired, and whether Redis was reachable then."""
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from tests.faults.evidence import Fields
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A stretch in which Redis could not be asked, or not by all. Seconds since the epoch."""
+    """A time, in Unix seconds, when Redis was not reachable by some or all workers."""
 
     start: float
     end: float
@@ -17,12 +17,12 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """A claim of a job whose owner had let its lease run out.
+    """A claim of a job whose lease had expired.
 
     Attributes:
-        at: When, in seconds since the epoch.
-        since_lease: Seconds since the end of the lease.
-        since_grace: The same, less the grace that all leases are given after an outage.
+        at: When it was claimed, in Unix seconds.
+        since_lease: Seconds since the lease expired.
+        since_grace: The same, without the grace period that all leases get after an outage.
     """
 
     at: float
@@ -30,12 +30,12 @@ class Takeover:
     since_grace: float
 
     def overlaps(self, outage: Outage) -> bool:
-        """Whether an outage lies between the lease's end and the claim, or touches it."""
+        """Return whether an outage overlaps the time from the lease's end to the claim."""
         return outage.start <= self.at and outage.end >= self.at - self.since_lease
 
 
 def takeovers(jobs: Iterable[Fields]) -> Iterator[Takeover]:
-    """Read off the records."""
+    """Yield the takeovers that job records contain."""
     for job in jobs:
         for name, value in job.items():
             if name.startswith("late:"):
@@ -44,12 +44,12 @@ def takeovers(jobs: Iterable[Fields]) -> Iterator[Takeover]:
 
 
 def outside_outages(found: Iterable[Takeover], outages: Sequence[Outage]) -> list[Takeover]:
-    """Those that met no outage."""
+    """Return the takeovers that no outage overlaps."""
     return [takeover for takeover in found if not any(map(takeover.overlaps, outages))]
 
 
 def median_and_p99(seconds: Iterable[float]) -> str:
-    """Both, as text; nothing where there are fewer than two."""
+    """Return both as text, or "none" for fewer than two values."""
     found = sorted(seconds)
     if len(found) < 2:
         return "none"

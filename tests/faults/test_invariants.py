@@ -1,4 +1,4 @@
-"""The checker can fail: each invariant is shown what breaks it."""
+"""Each invariant reports a violation that is made for it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,20 +15,20 @@ CALL = "a:1:1"
 
 
 def job(**changes: str) -> dict[str, str]:
-    """A job that ended well."""
+    """Return the record of a succeeded job."""
     clip = json.dumps({"key": "single/a.mp4", "sha256": "c1"})
     fields = {"state": "succeeded", "turn": "1", "paid": "1", "call:1": CALL, "outcome:1": "done"}
     return {**fields, "session_id": "s1", "owner": "", "clip": clip, **changes}
 
 
 def message(**changes: Any) -> dict[str, Any]:
-    """Its message, as the stand-in saw it."""
+    """Return its message in the stand-in's ledger."""
     fields = {"session_id": "s1", "image_sha256": "p1", "outcome": "clean", "overlapping": False}
     return {**fields, **changes}
 
 
 def render(**changes: Any) -> dict[str, Any]:
-    """Its render."""
+    """Return its render in the stand-in's ledger."""
     return {"id": "r1", "session_id": "s1", "status": "completed", "downloads": 1, **changes}
 
 
@@ -47,9 +47,9 @@ GOOD = Evidence(
 
 
 def held(reason: str = "outcome_unknown", **changes: str) -> dict[str, Any]:
-    """What differs when the job is held instead."""
-    said = {"message": "It may have been charged.", "remedy": "Look at the project."}
-    record = job(state="held", reason=reason, **{**said, **changes})
+    """Return what differs in the evidence if the job is held instead."""
+    reason_fields = {"message": "It may have been charged.", "remedy": "Look at the project."}
+    record = job(state="held", reason=reason, **{**reason_fields, **changes})
     return {
         "jobs": {"a": record},
         "counts": {"n:held": 1, f"h:{reason}": 1},
@@ -60,22 +60,22 @@ def held(reason: str = "outcome_unknown", **changes: str) -> dict[str, Any]:
     }
 
 
-def test_a_run_in_which_all_is_well_breaks_nothing() -> None:
+def test_a_run_without_errors_has_no_violations() -> None:
     assert violations(GOOD) == []
 
 
-def test_an_unknown_outcome_of_a_message_that_was_cut_breaks_nothing() -> None:
+def test_an_unknown_outcome_of_a_cancelled_message_is_no_violation() -> None:
     evidence = replace(GOOD, **held(), messages=[message(outcome="cancelled")])
     assert violations(evidence) == []
 
 
-def test_an_answered_question_and_a_refused_message_break_nothing() -> None:
+def test_an_answered_question_and_a_refused_message_are_no_violations() -> None:
     two = job(turn="2", paid="2", **{"outcome:1": "question", "call:2": "a:2:2"})
     sent = [message(outcome="refused"), message(outcome="question"), message()]
     assert violations(replace(GOOD, jobs={"a": two}, messages=sent)) == []
 
 
-BREAKING: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
+VIOLATIONS: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
     (invariants.paid_once_per_turn, {"messages": [message(), message()]}),
     (invariants.paid_once_per_turn, {"messages": [message(), message(session_id="s2")]}),
     (invariants.paid_once_per_turn, {"messages": [message(), message(image_sha256="other")]}),
@@ -118,8 +118,8 @@ BREAKING: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
 
 @pytest.mark.parametrize(
     ("invariant", "changes"),
-    BREAKING,
-    ids=[f"{invariant.__name__}-{n}" for n, (invariant, _) in enumerate(BREAKING)],
+    VIOLATIONS,
+    ids=[f"{invariant.__name__}-{n}" for n, (invariant, _) in enumerate(VIOLATIONS)],
 )
 def test_each_violation_is_found(
     invariant: Callable[..., object], changes: Mapping[str, Any]
@@ -128,7 +128,7 @@ def test_each_violation_is_found(
     assert any(line.startswith(f"{invariant.__name__}: ") for line in found), found
 
 
-def test_each_invariant_is_shown_a_violation() -> None:
-    assert {invariant.__name__ for invariant, _ in BREAKING} == {
+def test_each_invariant_has_a_violation_here() -> None:
+    assert {invariant.__name__ for invariant, _ in VIOLATIONS} == {
         invariant.__name__ for invariant in INVARIANTS
     }

@@ -1,4 +1,4 @@
-"""The proxy does what it is told: bytes arrive whole, late, in pieces, or not at all."""
+"""The proxy imitates each network condition."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ from tests.faults.proxy import SLICE, Condition, Proxy
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """The port of a server that sends back what it gets."""
+    """Return the port of a server that echoes what it receives."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def answer(client: socket.socket) -> None:
@@ -42,7 +42,7 @@ def proxy(echo: int) -> Iterator[Proxy]:
 
 
 def connected(proxy: Proxy) -> socket.socket:
-    """A connection that has been used."""
+    """Open a connection and use it once."""
     client = socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
     assert there_and_back(client, b"first") == b"first"
     return client
@@ -56,7 +56,7 @@ def there_and_back(client: socket.socket, data: bytes) -> bytes:
     return back
 
 
-@pytest.mark.parametrize("condition", [Condition.WELL, Condition.SLOW, Condition.SLICED])
+@pytest.mark.parametrize("condition", [Condition.NORMAL, Condition.SLOW, Condition.SLICED])
 def test_bytes_arrive_whole(proxy: Proxy, condition: Condition) -> None:
     data = bytes(range(256)) * 20
     assert len(data) > 3 * SLICE
@@ -68,7 +68,7 @@ def test_bytes_arrive_whole(proxy: Proxy, condition: Condition) -> None:
 def test_a_half_open_connection_stays_silent_and_a_new_one_works(proxy: Proxy) -> None:
     with connected(proxy) as client:
         proxy.set_condition(Condition.HALF_OPEN)
-        proxy.set_condition(Condition.WELL)
+        proxy.set_condition(Condition.NORMAL)
         with connected(proxy):
             client.sendall(b"hello?")
             client.settimeout(0.1)
@@ -76,7 +76,7 @@ def test_a_half_open_connection_stays_silent_and_a_new_one_works(proxy: Proxy) -
                 client.recv(1)
 
 
-def test_a_cut_is_an_end_and_a_reset_is_an_error(proxy: Proxy) -> None:
+def test_a_cut_closes_and_a_reset_is_an_error(proxy: Proxy) -> None:
     with connected(proxy) as client:
         proxy.cut()
         assert client.recv(1) == b""
@@ -86,7 +86,7 @@ def test_a_cut_is_an_end_and_a_reset_is_an_error(proxy: Proxy) -> None:
             client.recv(1)
 
 
-def test_nobody_behind_ends_the_connection() -> None:
+def test_the_connection_is_closed_if_the_server_is_down() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = int(closed.getsockname()[1])
     with (

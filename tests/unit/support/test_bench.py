@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.bench.__main__ import benches, parse
+from tests.bench.__main__ import benches
+from tests.support.options import parse_options
 from tests.support.processes import ROOT
 
 
@@ -22,11 +23,11 @@ def test_every_option_is_explained_with_its_default(
 ) -> None:
     bench = importlib.import_module(f"tests.bench.{name}")
     with pytest.raises(SystemExit, match="0"):
-        parse(bench, ["--help"])
-    options = getattr(bench, "OPTIONS", {})
-    assert capsys.readouterr().out.count("(default:") == len(options)
-    defaults = {name: default for name, (default, _) in options.items()}
-    assert vars(parse(bench, [])) == defaults
+        parse_options(name, bench.__doc__, bench.OPTIONS, ["--help"])
+    help_text = " ".join(capsys.readouterr().out.split())
+    assert help_text.count("(default: ") == len(bench.OPTIONS)
+    defaults = {option: default for option, (default, _) in bench.OPTIONS.items()}
+    assert vars(parse_options(name, bench.__doc__, bench.OPTIONS, [])) == defaults
 
 
 def test_an_unknown_name_is_answered_with_the_list() -> None:

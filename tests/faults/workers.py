@@ -1,0 +1,107 @@
+"""The workers of a campaign."""
+
+import itertools
+import random
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.processes import Process, Worker
+from worker.faultpoints import VARIABLE
+
+WORKERS = 6
+FULL_DISK_SHARE = 0.2
+"""The share of the workers that find the disk full once, while they write a clip or a poster."""
+
+
+class WorkerPool:
+    """A number of running workers: those that a fault takes away are replaced.
+
+    Attributes:
+        violations: Workers that exited without a reason or with an error, each in one line.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str], rng: random.Random) -> None:
+        self.violations: list[str] = []
+        self._folder = folder
+        self._env = env
+        self._rng = rng
+        self._numbers = itertools.count(1)
+        self._started: list[Process] = []
+        self._running: list[Process] = []
+        self._frozen: list[Process] = []
+        self._terminating: list[Process] = []
+
+    def replace(self) -> None:
+        """Report workers that have exited by themselves, and start as many as are missing."""
+        for worker in list(self._running):
+            if not worker.alive:
+                self.violations.append(f"a worker exited by itself: {worker.log}")
+                self._running.remove(worker)
+        while len(self._running) < WORKERS:
+            self._start()
+
+    def ready(self) -> list[Process]:
+        """Return the workers that process jobs: they have started and are not frozen."""
+        active = [worker for worker in self._running if worker not in self._frozen]
+        return [worker for worker in active if is_ready(worker)]
+
+    def kill(self) -> None:
+        """Kill one of the ready workers."""
+        self._remove().kill()
+
+    def terminate(self) -> None:
+        """Terminate one of the ready workers."""
+        worker = self._remove()
+        self._terminating.append(worker)
+        worker.terminate()
+
+    def freeze(self) -> Process:
+        """Freeze one of the ready workers, and return it."""
+        worker = self._rng.choice(self.ready())
+        worker.freeze()
+        self._frozen.append(worker)
+        return worker
+
+    def resume(self, worker: Process) -> None:
+        """Resume a frozen worker."""
+        self._frozen.remove(worker)
+        if worker.alive:
+            worker.thaw()
+
+    def check_terminated(self) -> None:
+        """Wait for the terminated workers, and report those that exited with an error."""
+        for worker in self._terminating:
+            code = worker.wait(120)
+            # One that was terminated before it handled signals had not done any work.
+            if code and not (code == -signal.SIGTERM and not is_ready(worker)):
+                self.violations.append(f"a terminated worker exited with {code}: {worker.log}")
+
+    def stop(self) -> None:
+        """Stop all workers."""
+        for worker in self._running + self._terminating:
+            worker.stop()
+        self._running.clear()
+
+    def full_disks(self) -> int:
+        """Return how often a worker found the disk full."""
+        return sum(worker.text().count(": full\n") for worker in self._started)
+
+    def _remove(self) -> Process:
+        worker = self._rng.choice(self.ready())
+        self._running.remove(worker)
+        return worker
+
+    def _start(self) -> None:
+        name = f"w{next(self._numbers)}"
+        env = dict(self._env)
+        if self._rng.random() < FULL_DISK_SHARE:
+            env[VARIABLE] = f"store.write:before=full@{self._rng.randint(1, 8)}"
+        worker = Worker(name, self._folder / f"{name}.log", env)
+        self._started.append(worker)
+        self._running.append(worker)
+
+
+def is_ready(worker: Process) -> bool:
+    """Return whether a worker has started to process jobs."""
+    return " ready." in worker.text()
