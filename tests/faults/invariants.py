@@ -46,7 +46,7 @@ def later_turns_have_a_reason(evidence: Evidence) -> Iterator[str]:
             if job.get(f"outcome:{number}") not in {"question", "pay_again"}:
                 yield f"{job_id}: turn {number + 1} after {job.get(f'outcome:{number}')!r}"
         if int(job["paid"]) != len(turns(job)):
-            yield f"{job_id}: counter says {job['paid']} paid, but there are {len(turns(job))} calls"
+            yield f"{job_id}: {job['paid']} paid by its counter, but {len(turns(job))} calls"
 
 
 def messages_never_overlap(evidence: Evidence) -> Iterator[str]:

@@ -44,11 +44,11 @@ def proxy(echo: int) -> Iterator[Proxy]:
 def connected(proxy: Proxy) -> socket.socket:
     """Open a connection and use it once."""
     client = socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
-    assert there_and_back(client, b"first") == b"first"
+    assert echoed(client, b"first") == b"first"
     return client
 
 
-def there_and_back(client: socket.socket, data: bytes) -> bytes:
+def echoed(client: socket.socket, data: bytes) -> bytes:
     client.sendall(data)
     back = b""
     while len(back) < len(data):
@@ -62,7 +62,7 @@ def test_bytes_arrive_whole(proxy: Proxy, condition: Condition) -> None:
     assert len(data) > 3 * SLICE
     with connected(proxy) as client:
         proxy.set_condition(condition)
-        assert there_and_back(client, data) == data
+        assert echoed(client, data) == data
 
 
 def test_a_half_open_connection_stays_silent_and_a_new_one_works(proxy: Proxy) -> None:
