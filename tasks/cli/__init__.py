@@ -6,8 +6,17 @@ from typing import Annotated, Final
 
 import typer
 
-from tasks.cli import conversation, progress
-from tasks.cli.commands import batches, decisions, operations, say, starters, submit
+from tasks.cli.commands import (
+    batches,
+    chat,
+    decisions,
+    follow,
+    operations,
+    results,
+    say,
+    starters,
+    submit,
+)
 from tasks.cli.error_handling import ErrorHandlingGroup
 
 app = typer.Typer(
@@ -19,12 +28,12 @@ app = typer.Typer(
 )
 
 _COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
-    "Submit": {"submit": submit.submit, "say": say.say, "chat": conversation.chat},
+    "Submit": {"submit": submit.submit, "say": say.say, "chat": chat.chat},
     "Follow": {
-        "status": submit.status,
-        "watch": progress.watch,
-        "list": submit.list_,
-        "results": batches.results,
+        "status": follow.status,
+        "watch": follow.watch,
+        "list": follow.list_,
+        "results": results.results,
     },
     "Decide": {
         "release": decisions.release,

@@ -6,8 +6,8 @@ from tasks.cli import app
 
 
 def main() -> None:
-    """Run the command that was asked for."""
-    # What was loaded stays: the collector need not go through it again for each page of rows.
+    """Run the command line."""
+    # The loaded modules stay: the garbage collector need not scan them for each page of rows.
     gc.freeze()
     app(prog_name="reelqueue")
 

@@ -1,4 +1,4 @@
-"""The files that a typed line mentions, and what it says besides."""
+"""A line typed in a conversation: the action that it asks for, its text and its files."""
 
 import os.path
 import re
@@ -20,14 +20,14 @@ _SUFFIXES: Final = frozenset(suffix for kind in FILE_TYPES for suffix in kind.su
 
 @dataclass(frozen=True, slots=True)
 class ChatInput:
-    """A line that was typed.
+    """A typed line.
 
     Attributes:
-        action: What it asks for; files with no other word are an upload.
-        text: What it says: whole, with files by their bare names, if it is for the agent; else
-            without them.
-        files: What it mentions: paths of files that are there, and addresses.
-        missing: What is named as a file and is not there.
+        action: The action that the line asks for. A line of files alone is an upload.
+        text: For an edit the whole line, with the files by their bare names; else the line
+            without its files.
+        files: The files that the line names: paths that exist, and URLs.
+        missing: Words that look like files and do not exist.
     """
 
     action: TextAction
@@ -36,47 +36,48 @@ class ChatInput:
     missing: tuple[str, ...]
 
 
-def parse_chat_input(typed: str) -> ChatInput:
-    """Read a line as the contract routes it: a file is an upload, whatever is asked of it is said.
+def parse_chat_input(line: str) -> ChatInput:
+    """Parse a typed line. Source: the contract, "What a message is".
 
-    Names may be quoted, or escaped as a terminal does that has a file dropped on it. A word in
-    quotes that is no file is a title, not a file that is missing.
+    Names of files may be quoted, or escaped as a terminal does for a file that is dropped on it.
+    A quoted word that is no file is taken as a title, not as a missing file.
     """
-    typed = typed.strip()
-    alone = typed if is_url(typed) and " " not in typed else _file_named_by(typed)
-    if alone is not None:
-        return ChatInput(TextAction.UPLOAD, "", (alone,), ())
+    line = line.strip()
+    only_file = line if is_url(line) and " " not in line else _file_of(line)
+    if only_file is not None:
+        return ChatInput(TextAction.UPLOAD, "", (only_file,), ())
     files: list[str] = []
     missing: list[str] = []
-    said: list[str] = []
-    rest: list[str] = []
-    for word in _WORD.findall(typed):
-        path = _file_named_by(word)
-        if path is not None:
-            files.append(path)
-            said.append(Path(_url_path(path) or path).name)
+    all_words: list[str] = []
+    other_words: list[str] = []
+    for word in _WORD.findall(line):
+        file = _file_of(word)
+        if file is not None:
+            files.append(file)
+            all_words.append(Path(_url_path(file) or file).name)
             continue
-        said.append(word)
+        all_words.append(word)
         if _looks_like_a_file(word):
             missing.append(word.rstrip(_TRAILING_PUNCTUATION))
         else:
-            rest.append(word)
-    besides = " ".join(rest)
-    action = action_of(besides) if besides else TextAction.UPLOAD
-    if action is TextAction.EDIT and not files and _UPLOAD.match(typed):
-        # An upload of what is no file: sent to the agent, it would be paid for.
+            other_words.append(word)
+    text = " ".join(other_words)
+    action = action_of(text) if text else TextAction.UPLOAD
+    if action is TextAction.EDIT and not files and _UPLOAD.match(line):
+        # An upload without a file. Sent to the agent as an edit, it would be paid for.
         action = TextAction.UPLOAD
-    text = " ".join(said) if action is TextAction.EDIT else besides
+    if action is TextAction.EDIT:
+        text = " ".join(all_words)
     return ChatInput(action, text, tuple(dict.fromkeys(files)), tuple(missing))
 
 
-def _file_named_by(word: str) -> str | None:
-    """The file that a word names: a path that leads to one, or the address of one."""
+def _file_of(word: str) -> str | None:
+    """Return the file that a word names: a path that exists, or the URL of a file."""
     for name in (word, word.rstrip(_TRAILING_PUNCTUATION)):
         if _suffix(_url_path(name)) in _SUFFIXES:
             return name
-        path = _expanded(name)
-        # «cat» is a word, even where a file is called so.
+        path = _unescaped(name)
+        # A plain word such as "cat" is no file, even if there is a file of that name.
         if ("/" in path or "." in path) and _is_file(path):
             return path
     return None
@@ -87,15 +88,17 @@ def _url_path(word: str) -> str:
     return found[1] if found else ""
 
 
-def _expanded(name: str) -> str:
-    """What a name in a shell's spelling stands for."""
+def _unescaped(name: str) -> str:
+    """Return the path that a quoted or escaped name stands for in a shell."""
     if len(name) > 1 and name[0] == name[-1] and name[0] in _QUOTES:
         return name[1:-1]
-    return os.path.expanduser(re.sub(r"\\(.)", r"\1", name))  # noqa: PTH111 - «~x» is a word too
+    # Path.expanduser raises for the name of an unknown user.
+    return os.path.expanduser(re.sub(r"\\(.)", r"\1", name))  # noqa: PTH111
 
 
 def _is_file(path: str) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - any text may come, a NUL and lone surrogates too
+    # Path.is_file raises for a text that holds a NUL or half a surrogate pair.
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _looks_like_a_file(word: str) -> bool:

@@ -1,4 +1,4 @@
-"""The checks of ``doctor``: each a finding, with what to do where it is wrong."""
+"""The checks of ``reelqueue doctor``. Remedies are printed only for checks that failed."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -17,12 +17,15 @@ from worker.storage.errors import StoreError
 
 API_SECONDS: Final = 5.0
 OUTBOX_LATE_SECONDS: Final = 120
+"""Age of a due notification that means that notifications are not sent."""
 SUBMISSION_SECONDS: Final = 900
+"""Age of an incomplete manifest that means that its submission has stopped."""
 MAX_LISTED: Final = 5
+"""Batches or records that one check names."""
 
 
 def run_checks(producer: Producer) -> Iterator[CheckResult]:
-    """Check every part, the ones that others need first."""
+    """Check every part of the service, those that others depend on first."""
     redis = _redis(producer)
     yield redis
     if redis.ok:
@@ -51,7 +54,7 @@ def _redis(producer: Producer) -> CheckResult:
 
 def _broker(settings: Settings) -> CheckResult:
     url = settings.redis.broker.get_secret_value()
-    remedy = "Start the broker (`reelqueue valkey`), or set BROKER_URL."
+    remedy = "Start the broker with `reelqueue valkey`, or set BROKER_URL."
     try:
         with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as broker:
             broker.ping()
@@ -74,7 +77,7 @@ def _workers(producer: Producer) -> CheckResult:
         "workers",
         ok=alive.count > 0,
         found=f"{alive.count} alive, {alive.slots} slots",
-        remedy="Start one: `reelqueue worker`.",
+        remedy="Start a worker with `reelqueue worker`.",
     )
 
 
@@ -87,37 +90,37 @@ def _outbox(producer: Producer) -> CheckResult:
         "outbox",
         ok=late < OUTBOX_LATE_SECONDS,
         found=f"{waiting} waiting, the oldest {late:.0f} s overdue" if waiting else "empty",
-        remedy="Ends are not told: see that a worker is alive, and look at its log.",
+        remedy="Notifications are not sent. Check that a worker is running, and read its log.",
     )
 
 
 def _manifests(producer: Producer) -> CheckResult:
-    """A submission that died half-way: its jobs run, but the batch has no end to be told of."""
+    """Find submissions that stopped halfway: their jobs run, but their batches never end."""
     unsealed, now = producer.ledger.unsealed_batches(), producer.ledger.now_ms()
     names = ", ".join(list(unsealed)[:MAX_LISTED])
     return CheckResult(
         "manifests",
         ok=all(now - since < SUBMISSION_SECONDS * 1000 for since in unsealed.values()),
-        found=f"{len(unsealed)} not wholly in: {names}" if unsealed else "wholly in",
-        remedy="Submit the same manifest again under the same name: what is in is not paid again.",
+        found=f"{len(unsealed)} incomplete: {names}" if unsealed else "complete",
+        remedy="Submit the same manifest again under the same name. Rows that were submitted "
+        "before are not paid for again.",
     )
 
 
 def _records(producer: Producer) -> CheckResult:
-    """What nobody could read waits for somebody who looks here."""
     found = producer.ledger.set_aside()
-    told = "; ".join(f"{name}: {why}" for name, why in islice(found.items(), MAX_LISTED))
+    listed = "; ".join(f"{name}: {why}" for name, why in islice(found.items(), MAX_LISTED))
     return CheckResult(
         "records",
         ok=not found,
-        found=f"{len(found)} set aside ({told})" if found else "none set aside",
-        remedy="Upgrade reelqueue to the version that wrote them, or restore them, then "
+        found=f"{len(found)} set aside ({listed})" if found else "none set aside",
+        remedy="Upgrade reelqueue to the version that wrote them, or restore them. Then run "
         "`reelqueue release --set-aside`.",
     )
 
 
 def _api(settings: Settings) -> CheckResult:
-    """Any answer will do, a refusal included: the question is only who answers."""
+    """Check that the API answers. An error is an answer: the request carries no token."""
     try:
         status = httpx.get(settings.api.url, timeout=API_SECONDS).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -125,18 +128,17 @@ def _api(settings: Settings) -> CheckResult:
             "video API",
             ok=False,
             found=f"{settings.api.url} does not answer ({type(error).__name__})",
-            remedy="See that this machine reaches it, or set NEMO_API_URL (`reelqueue sandbox` "
-            "starts a local stand-in).",
+            remedy="Check the network connection, or set NEMO_API_URL. `reelqueue sandbox` starts "
+            "a local stand-in.",
         )
     return CheckResult("video API", ok=True, found=f"{settings.api.url} answers (HTTP {status})")
 
 
 def _token(settings: Settings) -> CheckResult:
-    """Not having one is no fault, but its limits are good to know."""
     if settings.api.tokens:
         return CheckResult("token", ok=True, found=f"{len(settings.api.tokens)} configured")
     return CheckResult(
         "token",
         ok=True,
-        found="anonymous: 100 credits, about one clip, and no export; NEMO_TOKEN sets another",
+        found="anonymous: 100 credits, about one clip, and no export; set NEMO_TOKEN for more",
     )

@@ -1,7 +1,7 @@
-"""Errors on their way out: each a sentence on standard error and an exit code, no traceback."""
+"""Exit codes, and errors as sentences on standard error instead of tracebacks."""
 
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any
 
 import typer
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from tasks.schema.errors import (
     BatchNameTaken,
     InvalidPayloadError,
     KeyConflict,
+    NotSayable,
     RedisUnavailable,
     UnknownId,
 )
@@ -21,7 +22,7 @@ from worker.storage.errors import StoreError
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """Exit codes of the commands."""
 
     DONE = 0
     JOB_FAILED = 1
@@ -32,67 +33,57 @@ class ExitCode(IntEnum):
 
 
 class CommandError(Exception):
-    """A command that cannot do what was asked. The text says what to do."""
+    """A command that cannot do what was requested. The text says what to do."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.BAD_INPUT) -> None:
         super().__init__(message)
         self.code = code
 
 
-_BAD_INPUT: Final = (ManifestError, BatchNameTaken, KeyConflict, UnknownId)
-
-
 class ErrorHandlingGroup(TyperGroup):
-    """The whole command line, with every foreseen error told in words."""
+    """The commands; expected errors end them with a message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's signature
-        """Run the command that was asked for."""
+        """Run the command that was requested."""
         try:
             return super().invoke(ctx)
-        except CommandError as error:
-            exit_with_error(str(error), error.code)
-        except InvalidPayloadError as error:
-            exit_with_error("\n".join(error.problems), ExitCode.BAD_INPUT)
-        except _BAD_INPUT as error:
-            exit_with_error(str(error), ExitCode.BAD_INPUT)
-        except RedisUnavailable as error:
-            exit_with_error(str(error), ExitCode.UNAVAILABLE)
-        except RedisError as error:
-            exit_with_error(
-                f"Redis refused: {error}. Look at it with `reelqueue doctor`.", ExitCode.UNAVAILABLE
+        except (Exception, KeyboardInterrupt) as error:
+            explained = _explain(error)
+            if explained is None:
+                raise
+        message, code = explained
+        typer.echo(message, err=True)
+        raise typer.Exit(code)
+
+
+def _explain(error: BaseException) -> tuple[str, ExitCode] | None:
+    """Return the message and the exit code for an expected error."""
+    match error:
+        case CommandError():
+            return str(error), error.code
+        case InvalidPayloadError():
+            return "\n".join(error.problems), ExitCode.BAD_INPUT
+        case ManifestError() | BatchNameTaken() | KeyConflict() | NotSayable() | UnknownId():
+            return str(error), ExitCode.BAD_INPUT
+        case RedisUnavailable():
+            return str(error), ExitCode.UNAVAILABLE
+        case RedisError():
+            return (
+                f"Redis returned an error: {error}. Check it with `reelqueue doctor`.",
+                ExitCode.UNAVAILABLE,
             )
-        except StoreError as error:
-            exit_with_error(f"{error.message} {error.remedy}", ExitCode.UNAVAILABLE)
-        except UnreadableRecordError as error:
-            exit_with_error(
-                f"A record cannot be read: {error}. Upgrade reelqueue.", ExitCode.UNAVAILABLE
-            )
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            exit_with_error(
-                f"{error.filename or 'A file'}: {error.strerror or error}.", ExitCode.UNAVAILABLE
-            )
-        except ValidationError as error:
-            exit_with_error(
-                f"The settings are wrong. {_settings_errors(error)}", ExitCode.BAD_INPUT
-            )
-        except KeyboardInterrupt:
-            exit_with_error("Interrupted. What was submitted goes on.", ExitCode.INTERRUPTED)
-
-
-def exit_with_error(message: str, code: ExitCode) -> None:
-    """Say why on standard error, and end.
-
-    Raises:
-        typer.Exit: Always.
-    """
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
-
-
-def _settings_errors(error: ValidationError) -> str:
-    return " ".join(
-        f"{found['loc'][-1]}: {found['msg'].removeprefix('Value error, ')}."
-        for found in error.errors()
-    )
+        case StoreError():
+            return f"{error.message} {error.remedy}", ExitCode.UNAVAILABLE
+        case UnreadableRecordError():
+            return f"A record cannot be read: {error}. Upgrade reelqueue.", ExitCode.UNAVAILABLE
+        case BrokenPipeError():
+            return None
+        case OSError():
+            what = f"{error.filename or 'A file'}: {error.strerror or error}."
+            return what, ExitCode.UNAVAILABLE
+        case ValidationError():
+            problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}." for e in error.errors())
+            return f"The settings are invalid. {' '.join(problems)}", ExitCode.BAD_INPUT
+        case KeyboardInterrupt():
+            return "Interrupted. Submitted jobs continue.", ExitCode.INTERRUPTED
+    return None

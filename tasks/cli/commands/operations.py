@@ -1,4 +1,4 @@
-"""Operating: balances, the check of every part, and the schemas."""
+"""The commands of operators: ``credits``, ``doctor``, ``prune`` and ``schema``."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -8,7 +8,8 @@ import typer
 
 from config.settings import get_settings
 from tasks.cli.error_handling import ExitCode
-from tasks.cli.output import Json, console, emit, note, table
+from tasks.cli.options import JsonOption
+from tasks.cli.output import console, emit, note, table
 from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.batch import Batch
@@ -16,8 +17,7 @@ from tasks.schema.image_job import ImageJob
 from tasks.schema.result import Result
 from worker.accounts.credit_shortfall import credit_shortfall
 from worker.ledger.model.accounts import Account
-from worker.runtime.retention import PruneResult, count_expired, cutoff_ms
-from worker.runtime.retention import prune as forget
+from worker.runtime import retention
 
 
 def credits_(
@@ -25,27 +25,31 @@ def credits_(
         bool,
         typer.Option("--cached", help="Print the balances last read, without asking the API."),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the balance of each account, and the credits reserved for running jobs."""
     producer = default_producer()
     producer.ping()
-    stale = [] if cached else refresh_balances(producer)
+    problems = [] if cached else refresh_balances(producer)
     accounts = producer.ledger.accounts()
+    records = [_record(account) for account in accounts]
     if as_json:
-        for account in accounts:
-            emit(_record(account))
-    elif accounts:
-        grid = table(*_record(accounts[0]))
-        for account in accounts:
-            grid.add_row(*(_figure(value) for value in _record(account).values()))
+        for record in records:
+            emit(record)
+    elif records:
+        grid = table(*records[0])
+        for record in records:
+            grid.add_row(*(f"{v:g}" if isinstance(v, float) else str(v) for v in record.values()))
         console().print(grid)
-        _note_waiting(producer, accounts)
-    elif not stale:
-        note("No account yet: set NEMO_TOKEN, or submit a job and get an anonymous token.")
-    for trouble in stale:
-        note(trouble)
-    raise typer.Exit(ExitCode.UNAVAILABLE if stale else ExitCode.DONE)
+        names = [account.name for account in accounts]
+        shortfall = credit_shortfall(producer.ledger, names, producer.settings.api.clip_cost)
+        if shortfall.waiting:
+            note(str(shortfall))
+    elif not problems:
+        note("No account is known yet. Set NEMO_TOKEN, or submit a job to get an anonymous token.")
+    for problem in problems:
+        note(problem)
+    raise typer.Exit(ExitCode.UNAVAILABLE if problems else ExitCode.DONE)
 
 
 def _record(account: Account) -> dict[str, Any]:
@@ -60,41 +64,24 @@ def _record(account: Account) -> dict[str, Any]:
     }
 
 
-def _note_waiting(producer: Producer, accounts: list[Account]) -> None:
-    names = [account.name for account in accounts]
-    shortfall = credit_shortfall(producer.ledger, names, producer.settings.api.clip_cost)
-    if shortfall.waiting:
-        note(str(shortfall))
-
-
-def _figure(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def doctor(as_json: Json = False) -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Check every part of the service, and print what to do where a check fails."""
-    from tasks.cli.doctor_checks import run_checks  # noqa: PLC0415 - as above
+    # The checks import an HTTP client, which is slow and which no other command needs.
+    from tasks.cli.doctor_checks import run_checks  # noqa: PLC0415
 
-    wrong = False
-    for finding in run_checks(Producer.open(get_settings())):
-        wrong = wrong or not finding.ok
-        remedy = "" if finding.ok else finding.remedy
+    all_ok = True
+    for check in run_checks(Producer.open(get_settings())):
+        all_ok = all_ok and check.ok
+        remedy = "" if check.ok else check.remedy
         if as_json:
-            emit(
-                {
-                    "check": finding.check,
-                    "ok": finding.ok,
-                    "found": finding.found,
-                    "remedy": remedy or None,
-                }
-            )
+            emit({**asdict(check), "remedy": remedy or None})
             continue
-        sign, style = ("✓", "green") if finding.ok else ("✗", "red")
+        sign, style = ("✓", "green") if check.ok else ("✗", "red")
         out = console()
-        out.print(f"{sign} {finding.check}: {finding.found}", style=style)
+        out.print(f"{sign} {check.check}: {check.found}", style=style)
         if remedy:
             out.print(f"  {remedy}")
-    raise typer.Exit(ExitCode.UNAVAILABLE if wrong else ExitCode.DONE)
+    raise typer.Exit(ExitCode.DONE if all_ok else ExitCode.UNAVAILABLE)
 
 
 def prune(
@@ -114,33 +101,35 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print how many jobs would be deleted; delete none.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete the records of jobs that ended long ago, and of batches that have no jobs left.
 
-    Their keys stay known, so that a late repetition is not paid again. The workers delete old
+    Their keys stay known, so that a late repetition is not paid for again. The workers delete old
     records by themselves, but never a clip.
     """
     producer = default_producer()
     producer.ping()
-    ledger, settings = producer.ledger, producer.settings
-    before = cutoff_ms(ledger, settings.retention.result_days if days is None else days)
+    ledger, settings = producer.ledger, producer.settings.retention
+    before = retention.cutoff_ms(ledger, settings.result_days if days is None else days)
     if dry_run:
-        found = PruneResult(count_expired(ledger, before), 0, 0)
+        found = retention.PruneResult(retention.count_expired(ledger, before), 0, 0)
     else:
-        found = forget(
+        found = retention.prune(
             ledger,
             before,
-            tombstone_days=settings.retention.tombstone_days,
+            tombstone_days=settings.tombstone_days,
             clips=producer.output if clips else None,
         )
     if as_json:
-        moment = datetime.fromtimestamp(before / 1000, UTC).isoformat()
-        emit({**asdict(found), "before": moment, "dry_run": dry_run})
+        cutoff = datetime.fromtimestamp(before / 1000, UTC).isoformat()
+        emit({**asdict(found), "before": cutoff, "dry_run": dry_run})
     elif dry_run:
-        console().print(f"{found.jobs} jobs would go.")
+        console().print(f"{found.jobs} jobs would be deleted.")
     else:
-        console().print(f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips gone.")
+        console().print(
+            f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips deleted."
+        )
 
 
 def schema() -> None:

@@ -1,16 +1,16 @@
-"""Saying: further words about a job."""
+"""The command ``say``: edits of a clip, and requests that are answered immediately."""
 
 from typing import Annotated
 
 import typer
 
 from tasks.cli.error_handling import CommandError
-from tasks.cli.output import Json, console, emit, note, printable
-from tasks.cli.progress import exit_with_results
+from tasks.cli.options import AttachOption, JsonOption, KeyOption, WaitOption
+from tasks.cli.output import console, emit, note, print_submission, printable
+from tasks.cli.waiting import exit_with_results
 from tasks.producer.answers import Answer
 from tasks.producer.edits import say as say_to
 from tasks.producer.producer import default_producer
-from tasks.schema.errors import NotSayable
 
 
 def say(
@@ -22,50 +22,28 @@ def say(
         ),
     ] = "",
     *,
-    attach: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="File to upload to the job's session: music, a logo or an image. Repeatable.",
-            show_default="no files",
-        ),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Idempotency key of an edit: the same key is the same edit, paid once.",
-            show_default="each edit is a new job",
-        ),
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until the edit ends or is held; print its result.")
-    ] = False,
-    as_json: Json = False,
+    attach: AttachOption = None,
+    key: KeyOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Edit a job's clip, or ask for its export, its status, credits or an upload.
 
     An edit is a new job in the same session with the video API, and is paid for. Export, status,
-    credits and uploads are answered immediately, free of charge.
+    credits and upload requests are answered immediately, free of charge.
     """
     if not text.strip() and not attach:
-        raise CommandError("Say something, or give --attach FILE.")
+        raise CommandError("Give a text, or --attach FILE.")
     producer = default_producer()
-    try:
-        done = say_to(producer, job_id, text, attach=attach or [], key=key)
-    except NotSayable as error:
-        raise CommandError(str(error)) from None
-    if isinstance(done, Answer):
+    answer = say_to(producer, job_id, text, attach=attach or [], key=key)
+    if isinstance(answer, Answer):
         if as_json:
-            emit(done.as_dict())
+            emit(answer.as_dict())
         else:
-            console().print(printable(done.text))
+            console().print(printable(answer.text))
         return
     if wait:
-        exit_with_results(producer, [done.job_id], as_json=as_json)
-    elif as_json:
-        emit(done.as_dict())
-    else:
-        known = "  (known already)" if done.duplicate else ""
-        console().print(f"{done.job_id}  {done.state}{known}")
-        note(f"Follow with `reelqueue watch {done.job_id}`.")
+        exit_with_results(producer, [answer.job_id], as_json=as_json)
+    print_submission(answer, as_json=as_json)
+    if not as_json:
+        note(f"Follow with `reelqueue watch {answer.job_id}`.")

@@ -78,7 +78,7 @@ def test_a_picture_becomes_a_clip_and_is_spoken_of(
     assert second is not None
     assert (second.parent_id, len(second.payload["attach"])) == (first.id, 1)
     lines = answer.out.splitlines()
-    assert lines[0].startswith("What is to become of cat.png?")
+    assert lines[0].startswith("What should the clip of cat.png show?")
     assert "about 100 credits" in lines[0]
     assert lines.count("It costs about 100 credits.") == 1, "before the edit"
     path = str(harness.folder / "output" / "single" / "a.mp4")
@@ -100,7 +100,7 @@ def test_without_a_picture_it_greets_and_takes_one(
     assert (answer.code, jobs(harness)) == (0, [])
     assert answer.err == "Nothing was submitted.\n"
     told = [line.split()[0] for line in answer.out.splitlines()]
-    assert told == ["Name", "`exit`", "Name", "Name", "There", "What", "An", "There"]
+    assert told == ["Give", "`exit`", "Give", "Give", "There", "What", "An", "There"]
 
 
 def test_a_picture_and_its_words_may_come_in_one_line(
@@ -131,7 +131,7 @@ def test_what_is_refused_is_told_and_costs_nothing(
     assert (answer.code, len(jobs(harness))) == (0, 1)
     for part in (
         *("no file gone.jpg. Nothing was sent.", "no file gone.mp3. Nothing was sent."),
-        *("as in «upload logo.png»", "text.jpg is no", "prompt: ", "attach: text.jpg"),
+        *('as in "upload logo.png"', "text.jpg is no", "prompt: ", "attach: text.jpg"),
     ):
         assert part in answer.out
     assert "Traceback" not in answer.out + answer.err
@@ -184,7 +184,7 @@ def test_with_several_pictures_the_last_clip_is_meant(
     assert prompts(harness) == ["zoom", "zoom", "pan left"]
     assert queries.get(harness.producer, ended[2]).parent_id == ended[0]
     assert "about 200 credits" in answer.out
-    assert f"What is said now is about {URL}." in answer.out
+    assert f"The conversation continues with {URL}." in answer.out
 
 
 def test_ctrl_c_stops_the_wait_and_not_the_job(
@@ -211,9 +211,9 @@ def test_ctrl_c_stops_the_wait_and_not_the_job(
     answer = run_command("chat", URL, stdin="\nstatus\n")
     hands.join()
     assert answer.code == 0
-    assert f"it goes on: `reelqueue watch {job_id}`" in answer.out
+    assert f"The job continues: `reelqueue watch {job_id}`" in answer.out
     assert "rendering: The clip is being rendered." in answer.out
-    assert "No worker runs" in answer.out
+    assert "No worker is running" in answer.out
 
 
 def test_what_is_typed_at_a_terminal_while_it_waits_is_not_heard(
@@ -245,7 +245,7 @@ def test_what_is_typed_at_a_terminal_while_it_waits_is_not_heard(
         read_until("rendering")
         os.write(ours, b"pan left\n")
         harness.finish_next_step(DONE)
-        read_until("film")
+        read_until("video")
         read_until("> ")
         os.write(ours, b"quit\n")
         assert talk.wait(20) == 0

@@ -110,8 +110,8 @@ def test_status_for_people_shows_what_was_changed_and_what_is_marked(
     facts = {"clip": json.dumps(clip), "changes": json.dumps(changes)}
     harness.finish_step(job_id, State.SUCCEEDED, facts=facts)
     out = run_command("status", job_id).out
-    assert f"changed   {changes[0]}" in out
-    assert f"marked    {frozen['message']}" in out
+    assert f"changes   {changes[0]}" in out
+    assert f"quality   {frozen['message']}" in out
 
 
 def test_status_for_people_shows_reason_and_remedy(
@@ -415,7 +415,7 @@ def test_what_was_set_aside_is_seen_and_put_back(
     (shown,) = run_command("status", job_id, "--json").records
     assert f"`reelqueue release {job_id}`" in shown["reason"]["remedy"]
     answer = run_command("release", job_id)
-    assert (answer.code, "still not to be read" in answer.out) == (2, True)
+    assert (answer.code, "still unreadable" in answer.out) == (2, True)
     assert run_command("release", "--set-aside", "--reason", "plan").code == 2
     ledger.redis.hset(ledger.key("job", job_id), "turn", "1")
     (change,) = run_command("release", "--set-aside", "--json").records
@@ -448,7 +448,7 @@ def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
         return records["manifests"]
 
     assert owed() == []
-    assert "its manifest is not wholly in: submit it again" in run_command("status", batch_id).out
+    assert "its manifest is incomplete: submit it again" in run_command("status", batch_id).out
     assert doctor()["ok"], "it may still be going on"
     assert batch_id in doctor()["found"]
     ledger.redis.hincrby(ledger.key("batch", batch_id), "unsealed_at", -3_600_000)
@@ -458,8 +458,8 @@ def test_a_submission_that_died_is_seen_and_mended_by_submitting_again(
     (harness.folder / "media").unlink()
     (record,) = run_command(*submit).records
     assert (record["batch_id"], record["jobs"], record["duplicates"]) == (batch_id, 1, PAGE_SIZE)
-    assert (doctor()["ok"], doctor()["found"]) == (True, "wholly in")
-    assert "not wholly in" not in run_command("status", batch_id).out
+    assert (doctor()["ok"], doctor()["found"]) == (True, "complete")
+    assert "incomplete" not in run_command("status", batch_id).out
     assert owed() == []
     ledger.cancel_many(row_ids(ledger, batch_id)[PAGE_SIZE:])
     assert owed() == ["batch.ended"]
@@ -652,7 +652,7 @@ def test_rejected_rows_that_cannot_be_kept_stop_no_batch(
         "batch", "submit", "jobs.csv", "--json", "--rejects", "nowhere/rejected.csv"
     )
     assert answer.records[0]["jobs"] == 1
-    assert "name a place by --rejects" in answer.err
+    assert "use --rejects FILE" in answer.err
     assert queries.get_batch(harness.producer, answer.records[0]["batch_id"]).sealed
 
 

@@ -1,0 +1,83 @@
+"""The command ``results``: a batch as JSON lines, as a table or as a page."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from tasks.cli.error_handling import CommandError
+from tasks.cli.options import BatchId
+from tasks.cli.output import note
+from tasks.producer import queries
+from tasks.producer.producer import default_producer
+from tasks.reports.batch_index import write_batch_index
+from tasks.reports.export import write_csv, write_jsonl
+from tasks.reports.gallery import write_page
+from worker.storage.errors import StoreError
+
+
+class Format(StrEnum):
+    """The form of the results."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    HTML = "html"
+
+
+def results(
+    batch_id: BatchId,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="jsonl: one record per line. csv: a table. html: a page that shows the clips.",
+        ),
+    ] = Format.JSONL,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            *("--output", "-o"),
+            metavar="FILE",
+            help="File to write.",
+            show_default="standard output",
+        ),
+    ] = None,
+) -> None:
+    """Write the results of a batch, in the order of its rows."""
+    producer = default_producer()
+    batch = queries.get_batch(producer, batch_id)
+    with _open_output(output) as sink:
+        match form:
+            case Format.JSONL:
+                write_jsonl(queries.list_batch_jobs(producer, batch_id), sink)
+            case Format.CSV:
+                write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
+            case Format.HTML:
+                folder = output.absolute().parent if output else None
+                write_page(batch.name, queries.list_batch_jobs(producer, batch_id), sink, folder)
+    try:
+        write_batch_index(producer, batch_id)
+    except StoreError as error:
+        note(f"The table beside the clips could not be updated. {error.message} {error.remedy}")
+
+
+@contextmanager
+def _open_output(output: Path | None) -> Iterator[TextIO]:
+    """Open standard output, or a file that appears only when it is complete."""
+    if output is None:
+        yield sys.stdout
+        return
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as sink:
+            yield sink
+        part.replace(output)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)
