@@ -11,8 +11,8 @@ from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, job_credential, open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.nemo import client as nemo
 from worker.nemo.errors import NemoError
+from worker.nemo.responses import SessionState
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ def _has_later_message(step: StepContext) -> bool:
     return last is not None and step.job.call is not None and last != step.job.call
 
 
-def _accept_draft(step: StepContext, state: nemo.State) -> Commit:
+def _accept_draft(step: StepContext, state: SessionState) -> Commit:
     """Use the current draft as the job's result, as a person decided."""
     if state.ready and state.fingerprint != step.job.fact("baseline"):
         return _done(step, state, "", {"as_done": "", "tries": "0"})
@@ -94,7 +94,7 @@ def _evidence(step: StepContext, stream: Stream, reading: StateReading, readings
     )
 
 
-def _done(step: StepContext, state: nemo.State, text: str, facts: dict[str, str]) -> Commit:
+def _done(step: StepContext, state: SessionState, text: str, facts: dict[str, str]) -> Commit:
     """Keep this draft for every export of the job, whatever happens in the session later."""
     job, timeline = step.job, state.draft.timeline()
     account = step.runtime.ledger.account(job.facts["account"]) if job.fact("account") else None

@@ -1,7 +1,7 @@
-"""Hostile event streams, generated and mutated from recordings, through all that hears them.
+"""Hostile event streams, generated and mutated from recordings, through all that reads them.
 
-Bytes, frames, events, transcript, and the settlement's verdict over a project that did not
-change. ``python -m tests.soak.streams --count 1000000 --seed 7`` prints what was tried.
+Bytes, frames, events, transcript, and the message outcome for a project that did not change.
+``python -m tests.soak.streams --count 1000000 --seed 7`` prints a table of the streams.
 """
 
 import argparse
@@ -10,29 +10,30 @@ import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from operator import attrgetter
 
+from tests.support.api_responses import HELLO, STREAMS, sse, text_event
 from worker.nemo.streaming.events import MAX_HELD_CHARACTERS, End, EventDecoder
 from worker.nemo.streaming.sse import SseDecoder
 from worker.nemo.streaming.transcript import MAX_CHARACTERS, Transcript
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
 
-RECORDINGS = [
-    path.read_bytes()
-    for path in sorted((Path(__file__).parents[1] / "fixtures" / "run_sse").glob("*.sse"))
-]
+RECORDINGS = list(STREAMS.values())
 MAX_LINE, MAX_EVENT = 2**14, 2**15
-"""Caps that small streams reach too; what is bounded by them is so by any others."""
+"""Limits that small streams reach too; larger limits hold in the same way."""
 MEASURED = 500
+"""Streams whose memory is measured, which is slow; each stream is on its own."""
 ERROR = b'data: {"error": "boom"}\n\n'
-HELLO = b'data: {"content":{"parts":[{"text":"hello"}]}}\n\n'
+BUFFERS = attrgetter(
+    *(name for name, held in vars(SseDecoder()).items() if isinstance(held, bytes | bytearray))
+)
 UNCHANGED = StateReading("before", ready=True)
 
 Kind = Callable[[random.Random], bytes]
 
 
 def flipped(chance: random.Random) -> bytes:
-    """A recording with some bytes changed, lost or doubled."""
+    """A recording with some bytes changed, removed or added."""
     wire = bytearray(chance.choice(RECORDINGS))
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(wire))
@@ -41,30 +42,30 @@ def flipped(chance: random.Random) -> bytes:
 
 
 def cut(chance: random.Random) -> bytes:
-    """A recording that stops anywhere."""
+    """A recording that is cut off anywhere."""
     wire = chance.choice(RECORDINGS)
     return wire[: chance.randrange(len(wire))]
 
 
 def shuffled(chance: random.Random) -> bytes:
-    """Events of several recordings in any order, some doubled."""
+    """Events of two recordings in any order, some repeated."""
     events = b"\n\n".join(chance.sample(RECORDINGS, 2)).split(b"\n\n")
     return b"\n\n".join(chance.choices(events, k=chance.randint(1, 20)))
 
 
 def line_ends(chance: random.Random) -> bytes:
-    """A recording whose line ends are of all kinds."""
+    """A recording with mixed line ends."""
     lines = chance.choice(RECORDINGS).split(b"\n")
     return b"".join(line + chance.choice([b"\n", b"\r", b"\r\n"]) for line in lines)
 
 
 def noise(chance: random.Random) -> bytes:
-    """No UTF-8, no JSON, no events."""
+    """Random bytes."""
     return chance.randbytes(chance.randint(0, 2000))
 
 
 def fields(chance: random.Random) -> bytes:
-    """Awkward pieces of the format in any order."""
+    """Special cases of the format in any order."""
     pieces = [b"data:", b"data", b"event: heartbeat", b":", b"\xff\xfe", b"\x00", b"\xef\xbb\xbf"]
     pieces += [
         b"\n",
@@ -82,7 +83,7 @@ def fields(chance: random.Random) -> bytes:
 
 
 def bomb(chance: random.Random) -> bytes:
-    """JSON that nests, counts or talks without measure."""
+    """JSON with extreme nesting, numbers or texts."""
     size = chance.choice([10, 1000, MAX_LINE - 20, MAX_LINE * 2, MAX_EVENT * 2])
     shape = chance.randrange(5)
     body = (
@@ -96,7 +97,7 @@ def bomb(chance: random.Random) -> bytes:
 
 
 def long_line(chance: random.Random) -> bytes:
-    """A line, or an event of many lines, over its cap; with an end or without."""
+    """A line, or an event of many lines, over its limit; complete or not."""
     if chance.random() < 0.5:
         body = b"data: " + b"x" * (MAX_LINE * chance.randint(1, 4))
     else:
@@ -104,25 +105,24 @@ def long_line(chance: random.Random) -> bytes:
     return body + chance.choice([b"", b"\n\n", b"\n\n" + HELLO])
 
 
-def beats(chance: random.Random) -> bytes:
-    """Nothing but heartbeats, of all kinds."""
+def heartbeats(chance: random.Random) -> bytes:
+    """Only heartbeats, in every form."""
     kinds = [b"data:\n\n", b"data: heartbeat\n\n", b"event: heartbeat\n\n", b": ping\n\n"]
     return b"".join(chance.choices(kinds, k=chance.randint(1, 300)))
 
 
 def pieces(chance: random.Random) -> bytes:
-    """Pieces of a text whose whole never comes."""
-    piece = b'data: {"partial":true,"content":{"parts":[{"text":"' + b"y" * 999 + b'"}]}}\n\n'
-    return piece * chance.randint(1, 100)
+    """Pieces of a text whose whole text never arrives."""
+    return sse(text_event("y" * 999, partial=True)) * chance.randint(1, 100)
 
 
 KINDS: list[Kind] = [
-    flipped, cut, shuffled, line_ends, noise, fields, bomb, long_line, beats, pieces,
+    flipped, cut, shuffled, line_ends, noise, fields, bomb, long_line, heartbeats, pieces,
 ]  # fmt: skip
 
 
-class Heard:
-    """One stream, heard in pieces: the bounds are checked at each of them."""
+class StreamReader:
+    """Reads one stream in pieces, and checks the limits after each piece."""
 
     def __init__(self) -> None:
         self.decoder = SseDecoder(max_line=MAX_LINE, max_event=MAX_EVENT)
@@ -131,7 +131,7 @@ class Heard:
         self.bytes = 0
 
     def take(self, piece: bytes) -> None:
-        """Hear a piece."""
+        """Read a piece."""
         self.bytes += len(piece)
         for frame in self.decoder.feed(piece):
             for event in self.events.decode(frame):
@@ -139,27 +139,32 @@ class Heard:
         self._check()
 
     def end(self, *, clean: bool) -> Transcript:
-        """Hear the end."""
+        """Read the end."""
         for frame in self.decoder.close():
             for event in self.events.decode(frame):
                 self.transcript.add(event)
         for event in self.events.finish():
             self.transcript.add(event)
         skipped = self.decoder.dropped + self.events.skipped
-        self.transcript.add(End(clean, None if clean else "cut", skipped))
+        self.transcript.add(End(clean, skipped=skipped))
         self._check()
         return self.transcript
 
     def _check(self) -> None:
-        """Memory by what is held, time by what was given out for the bytes that came."""
-        assert self.decoder.buffered <= MAX_LINE * 2 + MAX_EVENT
+        """Check the memory that is held, and the number of events for the bytes received."""
+        assert held_bytes(self.decoder) <= MAX_LINE * 2 + MAX_EVENT
         assert self.events._held_characters <= MAX_HELD_CHARACTERS
         assert self.transcript._characters <= MAX_CHARACTERS
         assert self.transcript.events <= 2 * self.bytes + 2
 
 
+def held_bytes(decoder: SseDecoder) -> int:
+    """Return how many bytes of the stream a decoder holds."""
+    return sum(map(len, BUFFERS(decoder)))
+
+
 def sliced(wire: bytes, chance: random.Random) -> Iterator[bytes]:
-    """The wire in pieces: of single bytes, of any sizes, or whole."""
+    """Cut a stream into single bytes, pieces of any size, or not at all."""
     most = chance.choice([1, 7, 997, len(wire) + 1]) if len(wire) <= 5000 else 65_536
     start = 0
     while start < len(wire):
@@ -168,13 +173,13 @@ def sliced(wire: bytes, chance: random.Random) -> Iterator[bytes]:
         start += size
 
 
-def outcome_of(heard: Transcript) -> MessageOutcome:
-    """What the settlement says when the project did not change, after all readings."""
-    clean = bool(heard.clean) and heard.error is None
+def outcome_of(transcript: Transcript) -> MessageOutcome:
+    """The outcome of a message whose project did not change, after all readings."""
+    clean = bool(transcript.clean) and transcript.error is None
     evidence = Evidence(
         ended_cleanly=clean,
-        has_text=bool(heard.reply),
-        has_tool_activity=heard.tool_activity or bool(heard.skipped),
+        has_text=bool(transcript.reply),
+        has_tool_activity=transcript.tool_activity or bool(transcript.skipped),
         baseline=UNCHANGED.fingerprint,
         previous=UNCHANGED,
         current=UNCHANGED,
@@ -185,36 +190,35 @@ def outcome_of(heard: Transcript) -> MessageOutcome:
 
 
 def attempt(kind: Kind, chance: random.Random) -> MessageOutcome:
-    """Hear one hostile stream to its end, and judge it.
+    """Read one hostile stream to its end, and check its outcome.
 
     Raises:
-        AssertionError: A bound or the money rule was broken.
+        AssertionError: A limit was exceeded, or the outcome could lose money.
     """
     wire = kind(chance)
     failed, clean = chance.random() < 0.3, chance.random() < 0.5
     if failed:
-        # Two blank lines end whatever came before, whichever line ends it used.
+        # Two newlines end any event before them, whatever line ends it used.
         wire = chance.choice([ERROR + wire, wire + b"\n\n" + ERROR, ERROR + wire + ERROR])
-    heard = Heard()
+    reader = StreamReader()
     for piece in sliced(wire, chance):
-        heard.take(piece)
-    transcript = heard.end(clean=clean)
+        reader.take(piece)
+    transcript = reader.end(clean=clean)
     assert transcript.clean is clean
     if failed:
-        assert transcript.error is not None, "an error went unheard"
+        assert transcript.error is not None, "an error was not reported"
     outcome = outcome_of(transcript)
     assert outcome is not MessageOutcome.DONE, "a success without a change of the state"
     if failed or not clean:
-        assert outcome is MessageOutcome.UNKNOWN, "a broken stream taken for an answer"
+        assert outcome is MessageOutcome.UNKNOWN, "a broken stream counted as a reply"
     return outcome
 
 
 def attempt_all(count: int, seed: int) -> tuple[Counter[str], int]:
-    """Try so many streams.
+    """Read this many streams.
 
     Returns:
-        Verdicts by kind, and the most bytes that were in use. Those are measured over the first
-        streams only: it is slow, and each stream is on its own.
+        The outcomes by kind, and the peak memory in bytes of the first streams.
     """
     found: Counter[str] = Counter()
     peak = 0
@@ -236,19 +240,19 @@ def attempt_all(count: int, seed: int) -> tuple[Counter[str], int]:
 
 
 def peak_of_endless(piece: bytes, count: int) -> int:
-    """The most bytes in use while a piece comes so many times and nothing ends."""
-    heard = Heard()
+    """Return the peak memory in bytes while a piece is repeated without an end."""
+    reader = StreamReader()
     tracemalloc.start()
     try:
         for _ in range(count):
-            heard.take(piece)
+            reader.take(piece)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
 def main() -> None:
-    """Try streams, and print a table of them."""
+    """Read streams and print a table of their outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
@@ -257,7 +261,7 @@ def main() -> None:
     found, peak = attempt_all(chosen.count, chosen.seed)
     for name, number in sorted(found.items()):
         sys.stdout.write(f"{name:20} {number:8}\n")
-    sys.stdout.write(f"{sum(found.values())} streams, none broke a rule; peak {peak >> 10} KiB\n")
+    sys.stdout.write(f"{sum(found.values())} streams, no failure; peak {peak >> 10} KiB\n")
 
 
 if __name__ == "__main__":

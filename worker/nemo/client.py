@@ -1,27 +1,20 @@
-"""The typed client of the video API: one method a call of the contract."""
+"""The client of the video API: one method for each call of the contract."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
 
 from worker.nemo.draft import Draft
-from worker.nemo.envelope import DONE, envelope_code, read_envelope
-from worker.nemo.errors import BadAnswer, Call, NemoError, TokenRefused
-from worker.nemo.http.download import DOWNLOAD_SECONDS, Download, Source, clip_url, fetch
-from worker.nemo.http.download_clients import DownloadClients
-from worker.nemo.http.transport import Identity, bearer, exchange, open_http
-from worker.nemo.responses import (
-    Balance,
-    RenderState,
-    RenderStatus,
-    Session,
-    State,
-    TokenGrant,
+from worker.nemo.envelope import DONE, envelope_code
+from worker.nemo.errors import Call
+from worker.nemo.http.download import ClipDownload
+from worker.nemo.http.headers import Identity
+from worker.nemo.http.requests import ApiRequests, encode_json, path_segment, require_done
+from worker.nemo.response_parsing import (
     read_balance,
     read_claim,
     read_render,
@@ -29,19 +22,8 @@ from worker.nemo.responses import (
     read_state,
     read_token,
 )
+from worker.nemo.responses import Balance, RenderStatus, Session, SessionState, TokenGrant
 from worker.nemo.streaming.message_stream import MessageStream
-
-__all__ = [
-    "Balance",
-    "Download",
-    "MessageStream",
-    "NemoClient",
-    "RenderState",
-    "RenderStatus",
-    "Session",
-    "State",
-    "TokenGrant",
-]
 
 _AGENT = "nemo_agent"
 _USER = "me"
@@ -49,19 +31,18 @@ _OUTPUT: Mapping[str, str] = {"format": "mp4", "quality": "high"}
 
 
 class NemoClient:
-    """Calls the video API with one token; every method raises ``NemoError`` and no other failure.
+    """Calls the video API with one token. Methods raise ``NemoError`` and no other API error.
 
-    A client holds no state but what it was built with, so a new token is a new client.
+    A client has no state beyond its arguments, so a new token needs a new client.
 
     Args:
         http: The HTTP client of the short calls (``transport.open_http``); the caller closes it.
         api_url: Base URL of the API.
         web_url: Base URL of the links for people.
-        identity: The attribution headers' values.
+        identity: The values of the attribution headers.
         token: The access token; needed by every call but ``anonymous_token``.
-        private_hosts: Hosts beside the API's own that may lie in private ranges and hold clips.
-        open_stream: Opens the HTTP client of one message.
-        clock: Now, in seconds since the epoch; for a ``Retry-After`` given as a date.
+        private_hosts: Hosts beside the API's own that may be private and hold clips.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(
@@ -73,120 +54,114 @@ class NemoClient:
         identity: Identity,
         token: SecretStr | None = None,
         private_hosts: Iterable[str] = (),
-        open_stream: Callable[[], httpx.Client] = open_http,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._http = http
         self._api_url = api_url.rstrip("/")
         self._web_url = web_url.rstrip("/")
-        self._token = token
         self._private_hosts = tuple(private_hosts)
-        self._open_stream = open_stream
-        self._clock = clock
-        # Encoded answers are not asked for: they save nothing at these sizes, hold events back
-        # in a stream, and a small one can unfold to gigabytes.
-        self._attribution = {**identity.headers(), "Accept-Encoding": "identity"}
+        self._api = ApiRequests(
+            http, api_url=self._api_url, identity=identity, token=token, clock=clock
+        )
 
     def anonymous_token(self, client_id: str) -> TokenGrant:
-        """Get a token for a client id; the same id gives one a week (contract, "Calls").
+        """Get a token for a client id; each id gets one a week (contract, "Calls").
 
         Raises:
             ClientIdMissing: The id was not accepted.
-            RateLimited: The id or the address has had its tokens.
-            NemoError: Any other failure.
+            RateLimited: The id or the IP address has reached its limit of tokens.
+            NemoError: Any other error.
         """
-        request = self._http.build_request(
+        request = self._api.http.build_request(
             "POST",
-            self._url("api/auth/anonymous-token"),
-            headers={**self._attribution, "X-Client-Id": client_id},
+            self._api.url("api/auth/anonymous-token"),
+            headers={**self._api.attribution, "X-Client-Id": client_id},
         )
-        return read_token(self._done(Call.TOKEN, request))
+        return read_token(self._api.send(Call.TOKEN, request))
 
     def create_session(self, language: str = "en") -> Session:
-        """Open a session.
+        """Create a session.
 
         Args:
             language: Language of the agent's replies.
 
         Raises:
-            NemoError: Any failure.
+            NemoError: Any error.
         """
-        url = self._url(f"api/tasks/{_USER}/with-session/{_AGENT}")
+        path = f"api/tasks/{_USER}/with-session/{_AGENT}"
         body = {"task_name": "project", "language": language}
-        return read_session(self._post(Call.SESSION, url, body))
+        return read_session(self._api.post(Call.SESSION, path, body))
 
     def claim_link(self, task_id: str, session_id: str) -> str:
-        """Make the link that opens a session's project in a browser; it lives 7 days.
+        """Create the link that opens a session's project in a browser, valid for 7 days.
 
         Raises:
-            NemoError: Any failure.
+            NemoError: Any error.
         """
         body = {"task_id": task_id, "session_id": session_id}
-        claim = read_claim(self._post(Call.CLAIM, self._url("api/auth/claim-token"), body))
+        claim = read_claim(self._api.post(Call.CLAIM, "api/auth/claim-token", body))
         return f"{self._web_url}/workspace/claim?ct={quote(claim.get_secret_value(), safe='')}"
 
     def upload_file(self, session_id: str, name: str, content_type: str, file: BinaryIO) -> None:
-        """Upload a file from its beginning; it is read piece by piece.
+        """Upload a file from its beginning, streamed.
 
         Args:
             session_id: The session.
-            name: The name the agent will see.
+            name: The name that the agent sees.
             content_type: Its media type.
             file: A seekable binary file.
 
         Raises:
             FileTypeRefused: The type is not accepted.
             FileTooLarge: The file is too large.
-            NemoError: Any other failure.
+            NemoError: Any other error.
         """
-        # A name off the disk may hold bytes that are not text.
+        # A file name may contain bytes that are not valid text.
         sendable = name.encode("utf-8", errors="replace").decode()
-        request = self._http.build_request(
+        request = self._api.http.build_request(
             "POST",
-            self._upload_url(session_id),
-            headers=self._headers(Call.UPLOAD),
+            self._api.url(_upload_path(session_id)),
+            headers=self._api.headers(Call.UPLOAD),
             files={"files": (sendable, file, content_type)},
         )
-        self._enveloped(Call.UPLOAD, request)
+        require_done(Call.UPLOAD, self._api.send(Call.UPLOAD, request))
 
     def upload_urls(self, session_id: str, urls: Sequence[str]) -> None:
-        """Have the API fetch files itself.
+        """Let the API download files itself.
 
         Raises:
-            NemoError: Any failure, as for ``upload_file``.
+            NemoError: Any error, as for ``upload_file``.
         """
         body = {"urls": list(urls), "source_type": "url"}
-        request = self._json_request(Call.UPLOAD, self._upload_url(session_id), body)
-        self._enveloped(Call.UPLOAD, request)
+        require_done(Call.UPLOAD, self._api.post(Call.UPLOAD, _upload_path(session_id), body))
 
-    def state(self, session_id: str) -> State:
+    def state(self, session_id: str) -> SessionState:
         """Read a session's state.
 
         Raises:
-            SessionNotFound: There is no such session under this token.
-            NemoError: Any other failure.
+            SessionNotFound: The session does not exist under this token.
+            NemoError: Any other error.
         """
-        url = self._url(f"api/state/{_AGENT}/{_USER}/{_segment(session_id)}/latest")
-        return read_state(self._get(Call.STATE, url))
+        path = f"api/state/{_AGENT}/{_USER}/{path_segment(session_id)}/latest"
+        return read_state(self._api.get(Call.STATE, path))
 
     def credits(self) -> Balance:
         """Read the account's balance.
 
         Raises:
-            NemoError: Any failure.
+            NemoError: Any error.
         """
-        return read_balance(self._get(Call.CREDITS, self._url("api/credits/balance/simple")))
+        return read_balance(self._api.get(Call.CREDITS, "api/credits/balance/simple"))
 
     def message(self, session_id: str, text: str, *, read_timeout: float) -> MessageStream:
-        """Prepare a message; entering the stream sends it, and sending it costs credits.
+        """Prepare a message. Entering the stream sends it, which costs credits.
 
         Args:
             session_id: The session.
-            text: What the agent is asked for.
+            text: The text of the message.
             read_timeout: The longest silence on the connection, in seconds.
 
         Raises:
-            TokenRefused: There is no token that could be sent.
+            TokenRefused: There is no valid token.
         """
         body = {
             "app_name": _AGENT,
@@ -195,129 +170,64 @@ class NemoClient:
             "new_message": {"parts": [{"text": text}]},
         }
         return MessageStream(
-            self._open_stream,
-            url=self._url("run_sse"),
+            url=self._api.url("run_sse"),
             headers={
-                **self._headers(Call.MESSAGE),
+                **self._api.headers(Call.MESSAGE),
                 "Accept": "text/event-stream",
                 "Content-Type": "application/json",
             },
-            body=_encode(body),
+            body=encode_json(body),
             read_timeout=read_timeout,
-            clock=self._clock,
+            clock=self._api.clock,
         )
 
     def submit_render(self, render_id: str, session_id: str, draft: Draft) -> None:
         """Export a draft; free of credits.
 
         Args:
-            render_id: Made by the caller and unique.
+            render_id: A unique id made by the caller.
             session_id: The session.
             draft: The draft, as it was read.
 
         Raises:
-            PlanRefused: The account's plan has no export.
-            NemoError: Any other failure.
+            PlanRefused: The account's plan does not include exports.
+            NemoError: Any other error.
         """
         body = {"id": render_id, "sessionId": session_id, "draft": draft.raw, "output": _OUTPUT}
-        found = self._post(Call.EXPORT, self._url("api/render/proxy/lambda"), body)
+        found = self._api.post(Call.EXPORT, "api/render/proxy/lambda", body)
         if envelope_code(found) != DONE:
+            # Without a code, a readable render status counts as success too.
             read_render(Call.EXPORT, found)
 
     def render_status(self, render_id: str) -> RenderStatus:
-        """Look at a render.
+        """Read the status of a render.
 
         Raises:
-            NemoError: Any failure.
+            NemoError: Any error.
         """
-        url = self._url(f"api/render/proxy/lambda/{_segment(render_id)}")
-        return read_render(Call.POLL, self._get(Call.POLL, url))
+        path = f"api/render/proxy/lambda/{path_segment(render_id)}"
+        return read_render(Call.POLL, self._api.get(Call.POLL, path))
 
-    def download(self, url: str | None, render_id: str, sink: BinaryIO, max_bytes: int) -> Download:
-        """Fetch a clip: from its own address without the token, else through the API with it.
+    def download(self, url: str | None, render_id: str, sink: BinaryIO, max_bytes: int) -> None:
+        """Download a clip: from its own address without the token, else through the API with it.
 
         Args:
             url: The address in the render's status, if it named one.
             render_id: The render.
-            sink: A seekable file; emptied before each try.
-            max_bytes: The largest clip that is taken.
+            sink: A seekable file; emptied before each attempt.
+            max_bytes: The largest clip that is accepted.
 
         Raises:
-            NemoError: Both ways failed; of the two failures, the one to act on.
+            NemoError: Both ways failed; of the two errors, the one to act on.
         """
-        failed: NemoError | None = None
-        if url:
-            try:
-                return self._fetch(Source.OUTPUT, clip_url(url, self._api_url), sink, max_bytes)
-            except NemoError as exc:
-                failed = exc
-        proxied = self._url(f"api/render/proxy/{_segment(render_id)}/download")
-        try:
-            return self._fetch(Source.PROXY, httpx.URL(proxied), sink, max_bytes)
-        except NemoError as exc:
-            # The token can be mended, and what may be repeated is not hidden by what may not.
-            if failed is None or exc.repeatable or isinstance(exc, TokenRefused):
-                raise
-            raise (failed if failed.repeatable else exc) from None
-
-    def _fetch(self, source: Source, url: httpx.URL, sink: BinaryIO, max_bytes: int) -> Download:
-        with_token = source is Source.PROXY
-        outside = DownloadClients(
-            self._http,
+        ClipDownload(
+            self._api,
             api_url=self._api_url,
             private_hosts=self._private_hosts,
-            seconds=DOWNLOAD_SECONDS,
-        )
-        return fetch(
-            outside,
-            url,
-            headers=self._headers(Call.DOWNLOAD) if with_token else self._attribution,
-            redirect_headers=self._attribution,
             sink=sink,
             max_bytes=max_bytes,
-            source=source,
-            clock=self._clock,
-        )
-
-    def _url(self, path: str) -> str:
-        return f"{self._api_url}/{path}"
-
-    def _upload_url(self, session_id: str) -> str:
-        return self._url(f"api/upload-video/{_AGENT}/{_USER}/{_segment(session_id)}")
-
-    def _headers(self, call: Call) -> dict[str, str]:
-        return {**self._attribution, **bearer(call, self._token)}
-
-    def _json_request(self, call: Call, url: str, body: Mapping[str, Any]) -> httpx.Request:
-        headers = {**self._headers(call), "Content-Type": "application/json"}
-        return self._http.build_request("POST", url, headers=headers, content=_encode(body))
-
-    def _post(self, call: Call, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._done(call, self._json_request(call, url, body))
-
-    def _get(self, call: Call, url: str) -> dict[str, Any]:
-        return self._done(call, self._http.build_request("GET", url, headers=self._headers(call)))
-
-    def _done(self, call: Call, request: httpx.Request) -> dict[str, Any]:
-        return read_envelope(call, exchange(self._http, call, request), clock=self._clock)
-
-    def _enveloped(self, call: Call, request: httpx.Request) -> None:
-        """Demand the word that it is done: a photo taken for uploaded would be paid without."""
-        if envelope_code(self._done(call, request)) != DONE:
-            raise BadAnswer(call, "the reply has no code")
+        ).run(url, render_id)
 
 
-def _segment(identifier: str) -> str:
-    """Quote an identifier for use as one segment of a path.
-
-    Raises:
-        ValueError: It names no resource; no identifier that this client gave out does.
-    """
-    if identifier in ("", ".", ".."):
-        raise ValueError(f"not an identifier: {identifier!r}")
-    return quote(identifier, safe="")
-
-
-def _encode(body: Mapping[str, Any]) -> bytes:
-    """Encode as plain ASCII: a draft or a prompt may hold halves of characters."""
-    return json.dumps(body).encode("ascii")
+def _upload_path(session_id: str) -> str:
+    return f"api/upload-video/{_AGENT}/{_USER}/{path_segment(session_id)}"

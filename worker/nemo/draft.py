@@ -1,7 +1,7 @@
-"""The draft: the timeline that the agent edits and the render turns into a clip.
+"""The draft: the timeline that the agent edits and that a render turns into a clip.
 
-Only what the contract names is read (its section "The draft"), and liberally: a draft is shown
-and judged, never refused, whatever shape it has.
+Only the fields that the contract names are read (its section "The draft"). A draft of any shape is
+accepted: it is shown and checked, never refused.
 """
 
 import base64
@@ -24,25 +24,25 @@ class Draft:
     """One version of a draft.
 
     Attributes:
-        raw: The JSON as it came; what an export sends back.
+        raw: The JSON as received; an export sends it back unchanged.
     """
 
     raw: dict[str, Any]
 
     @classmethod
     def read(cls, found: object) -> Self:
-        """Wrap what a state reply holds; anything but an object is an empty draft."""
+        """Wrap the draft of a state response; anything but an object is an empty draft."""
         return cls(found if isinstance(found, dict) else {})
 
     @classmethod
     def unpack(cls, text: str) -> Self:
-        """Read what ``pack`` wrote, or plain JSON. An empty text is an empty draft."""
+        """Read the result of ``pack``, or plain JSON. An empty text is an empty draft."""
         if text.startswith(_PACKED):
             text = zlib.decompress(base64.b85decode(text.removeprefix(_PACKED))).decode()
         return cls.read(json.loads(text or "{}"))
 
     def pack(self) -> str:
-        """The draft as a short text, for records that are kept for long."""
+        """Compress the draft to a short text, for records that are kept for long."""
         text = json.dumps(self.raw, ensure_ascii=False, separators=(",", ":"))
         return _PACKED + base64.b85encode(zlib.compress(text.encode(), 9)).decode()
 
@@ -53,19 +53,30 @@ class Draft:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds: the longest video track; without one, the longest track."""
+        """Length in seconds: of the longest video track, or of any track if there is none."""
         tracks = list(self._tracks())
-        videos = [track for track in tracks if _kind(track) == _VIDEO]
-        return max(map(_span, videos or tracks), default=0.0)
+        videos = [track for track in tracks if _track_type(track) == _VIDEO]
+        return max(map(_length, videos or tracks), default=0.0)
 
     def timeline(self) -> str:
-        """Show it in one line: each track's kind, name, span and volume."""
+        """Show the draft in one line: each track's type, names, length and volume."""
         shown = [f"{n}. {_show(track)}" for n, track in enumerate(self._tracks(), 1)]
         count = f"{len(shown)} track" + ("" if len(shown) == 1 else "s")
         return f"Timeline ({count})" + (f": {' '.join(shown)}" if shown else "")
 
     def _tracks(self) -> Iterator[Mapping[str, Any]]:
         return _objects(self.raw.get("t"))
+
+
+def number_or_none(value: object) -> float | None:
+    """Read a number, also from a string; None for anything else and for infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _objects(found: object) -> Iterator[Mapping[str, Any]]:
@@ -78,34 +89,34 @@ def _segments(track: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(_objects(track.get("sg")))
 
 
-def _details(track: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _metadata(track: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return _objects([segment.get("m") for segment in _segments(track)])
 
 
-def _kind(track: Mapping[str, Any]) -> int | None:
-    number = _number(track.get("tt"))
+def _track_type(track: Mapping[str, Any]) -> int | None:
+    number = number_or_none(track.get("tt"))
     return int(number) if number is not None and number in _LABELS else None
 
 
-def _span(track: Mapping[str, Any]) -> float:
+def _length(track: Mapping[str, Any]) -> float:
     """Length of a track in seconds: its segments follow one another."""
-    lengths = (_number(segment.get("d")) for segment in _segments(track))
+    lengths = (number_or_none(segment.get("d")) for segment in _segments(track))
     return sum(length for length in lengths if length is not None and length > 0) / _MS
 
 
 def _show(track: Mapping[str, Any]) -> str:
-    kind = _kind(track)
+    kind, length = _track_type(track), _length(track)
     label = "Track" if kind is None else _LABELS[kind]
-    names = list(dict.fromkeys(filter(None, map(_name, _details(track)))))
+    names = list(dict.fromkeys(filter(None, map(_name, _metadata(track)))))
     quoted = [f'"{name}"' if kind == _TITLE else name for name in names]
-    notes = [f"0-{_span(track):.2f}".rstrip("0").rstrip(".") + "s" if _span(track) else "empty"]
+    notes = [f"0-{length:.2f}".rstrip("0").rstrip(".") + "s" if length else "empty"]
     notes += [f"{round(volume * 100)}%" for volume in _volumes(track)][:1]
     return label + (f": {', '.join(quoted)}" if quoted else "") + f" ({', '.join(notes)})"
 
 
-def _name(details: Mapping[str, Any]) -> str | None:
+def _name(metadata: Mapping[str, Any]) -> str | None:
     for key in ("name", "title", "text"):
-        found = details.get(key)
+        found = metadata.get(key)
         if isinstance(found, str) and found.strip():
             name = " ".join(found.split())
             return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
@@ -113,17 +124,6 @@ def _name(details: Mapping[str, Any]) -> str | None:
 
 
 def _volumes(track: Mapping[str, Any]) -> Iterator[float]:
-    """Volumes of the segments that name one, from 0 to 1."""
-    volumes = (_number(details.get("volume")) for details in _details(track))
+    """Volumes of the segments that have one, from 0 to 1."""
+    volumes = (number_or_none(metadata.get("volume")) for metadata in _metadata(track))
     return (volume for volume in volumes if volume is not None and 0 <= volume <= 1)
-
-
-def _number(found: object) -> float | None:
-    """Read a number, also from a string; None for anything else, infinities included."""
-    if isinstance(found, bool) or not isinstance(found, int | float | str):
-        return None
-    try:
-        number = float(found)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

@@ -1,7 +1,7 @@
-"""Reads the envelope of an answer, and tells a refusal by its code or its status.
+"""Reads the envelope of a response, and classifies a refusal by its code or HTTP status.
 
-A refusal comes as a ``code`` at HTTP 200, as a ``code`` at a 4xx, or with no JSON body at all
-(contract, "Every call"). A documented code wins over the status.
+A refusal arrives as a ``code`` with HTTP 200, as a ``code`` with a 4xx status, or without a JSON
+body (contract, "Every call"). A documented code takes precedence over the status.
 """
 
 import json
@@ -29,8 +29,8 @@ from worker.nemo.errors import (
     TokenRefused,
 )
 
-LONGEST_REST: Final = 7 * 86_400
-"""Seconds that the API may ask to wait: its own longest limit lasts seven days."""
+MAX_RETRY_AFTER: Final = 7 * 86_400
+"""The longest ``Retry-After`` that is believed, in seconds: the API's longest limit."""
 
 DONE = 0
 """The ``code`` of an envelope whose call succeeded."""
@@ -50,18 +50,18 @@ _BY_STATUS: Mapping[int, type[NemoError]] = {
     413: FileTooLarge,
     429: RateLimited,
 }
-_NAMES_A_SESSION = frozenset({Call.CLAIM, Call.UPLOAD, Call.MESSAGE, Call.STATE, Call.EXPORT})
-_WORDS = ("message", "msg", "detail", "error", "errorMessage")
+_CALLS_ON_A_SESSION = frozenset({Call.CLAIM, Call.UPLOAD, Call.MESSAGE, Call.STATE, Call.EXPORT})
+_MESSAGE_FIELDS = ("message", "msg", "detail", "error", "errorMessage")
 _INTEGER = re.compile(r"\s*-?\d{1,9}\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """A whole HTTP answer, read into memory.
+    """A whole HTTP response, read into memory.
 
     Attributes:
         status: HTTP status.
-        headers: Header fields; looked up without regard to case.
+        headers: Header fields; names are not case-sensitive.
         body: The body, without any content encoding.
     """
 
@@ -71,7 +71,7 @@ class RawResponse:
 
 
 def envelope_code(found: Mapping[str, Any]) -> int | None:
-    """Read ``code`` as a number, also from a string; None where there is none to read."""
+    """Read ``code`` as a number, also from a string; None if it is missing or not a number."""
     code = found.get("code")
     if isinstance(code, bool):
         return None
@@ -85,76 +85,82 @@ def envelope_code(found: Mapping[str, Any]) -> int | None:
 
 
 def message_of(found: Mapping[str, Any]) -> str:
-    """Find what an answer says for people, wherever it says it; empty if it says nothing."""
-    for name in _WORDS:
-        said = found.get(name)
-        if isinstance(said, str) and said.strip():
-            return said
-        if isinstance(said, dict):
-            inner = said.get("message")
-            return inner if isinstance(inner, str) else repr(said)
-        if isinstance(said, list) and said:
-            return repr(said)
+    """Find the message for people in any of its known fields; empty if there is none."""
+    for name in _MESSAGE_FIELDS:
+        value = found.get(name)
+        if isinstance(value, str) and value.strip():
+            return value
+        if isinstance(value, dict):
+            inner = value.get("message")
+            return inner if isinstance(inner, str) else repr(value)
+        if isinstance(value, list) and value:
+            return repr(value)
     return ""
 
 
 def parse_object(body: bytes | str) -> dict[str, Any] | None:
-    """Read a JSON object; None for anything else, however it is broken."""
+    """Parse a JSON object; None for anything else."""
     try:
-        # Not strict about control characters: older servers leave them unescaped.
+        # Control characters are allowed: older servers do not escape them.
         found = json.loads(body, strict=False)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def read_envelope(call: Call, answer: RawResponse, *, clock: Callable[[], float]) -> dict[str, Any]:
-    """Return the JSON object of a successful answer, or raise what the answer means.
+def read_envelope(
+    call: Call, response: RawResponse, *, clock: Callable[[], float]
+) -> dict[str, Any]:
+    """Return the JSON object of a successful response; raise an error for any other.
 
     Args:
-        call: The call that was answered.
-        answer: The whole answer.
-        clock: Now, in seconds since the epoch; for a ``Retry-After`` given as a date.
+        call: The call that was made.
+        response: The whole response.
+        clock: Returns seconds since the epoch; for a ``Retry-After`` given as a date.
 
     Raises:
-        Refusal: The API refused: a non-zero code, or a status of 400 and more.
-        BadAnswer: The answer is not a JSON object, is a redirect, or has an unreadable code.
+        Refusal: The API refused: a non-zero code, or a status of 400 or more.
+        BadAnswer: The body is not a JSON object, its code is not a number, or it is a redirect.
     """
-    found = parse_object(answer.body)
+    found = parse_object(response.body)
     code = None if found is None else envelope_code(found)
-    if answer.status >= 300 or code not in (None, DONE):  # noqa: PLR2004 -- the end of HTTP's successes
-        raise _refusal(call, answer, found, code, clock)
+    if response.status >= 300 or code not in (None, DONE):  # noqa: PLR2004 -- past HTTP's successes
+        raise _refusal(call, response, found, code, clock)
     if found is None:
-        raise BadAnswer(call, f"not a JSON object{_kind(answer)}", status=answer.status)
+        content_type = response.headers.get("content-type")
+        received = f" but {content_type}" if content_type else ""
+        raise BadAnswer(call, f"not a JSON object{received}", status=response.status)
     if code is None and found.get("code") is not None:
-        raise BadAnswer(call, "the code of the envelope is not a number", status=answer.status)
+        raise BadAnswer(call, "the code of the envelope is not a number", status=response.status)
     return found
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
-    """Read ``Retry-After``, seconds or an HTTP date, as seconds from now; None if unreadable.
-
-    Longer than any limit lasts is no answer either: an account would rest for good.
+    """Read ``Retry-After``, in seconds or as an HTTP date, as seconds from now.
 
     Args:
         value: The header's value, if it was sent.
         now: Seconds since the epoch.
+
+    Returns:
+        None if it is missing, unreadable or over ``MAX_RETRY_AFTER``, which would stop an account
+        for good.
     """
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        seconds = _until(value, now)
-    return max(0.0, seconds) if math.isfinite(seconds) and seconds <= LONGEST_REST else None
+        seconds = _seconds_until(value, now)
+    return max(0.0, seconds) if math.isfinite(seconds) and seconds <= MAX_RETRY_AFTER else None
 
 
-def _until(date: str, now: float) -> float:
-    """Count the seconds from now to an HTTP date; not a number if it is none."""
+def _seconds_until(date: str, now: float) -> float:
+    """Return the seconds from now to an HTTP date; NaN if it is not one."""
     try:
-        moment = parsedate_to_datetime(date)
-        # "-0000" gives a moment without a zone; HTTP dates are in GMT.
-        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        at = parsedate_to_datetime(date)
+        # "-0000" gives a datetime without a zone; HTTP dates are in GMT.
+        zoned = at if at.tzinfo else at.replace(tzinfo=UTC)
         return zoned.timestamp() - now
     except (ValueError, TypeError, OverflowError):
         return math.nan
@@ -162,35 +168,35 @@ def _until(date: str, now: float) -> float:
 
 def _refusal(
     call: Call,
-    answer: RawResponse,
+    response: RawResponse,
     found: Mapping[str, Any] | None,
     code: int | None,
     clock: Callable[[], float],
 ) -> NemoError:
-    kind = _classify(call, answer.status, code)
-    said = message_of(found) if found is not None else ""
-    error = kind(call, said, status=answer.status, code=code)
+    kind = _classify(call, response.status, code)
+    message = message_of(found) if found is not None else ""
+    error = kind(call, message, status=response.status, code=code)
     if isinstance(error, RateLimited):
-        error.retry_after = retry_after(answer.headers.get("retry-after"), now=clock())
+        error.retry_after = retry_after(response.headers.get("retry-after"), now=clock())
     return error
 
 
 def _classify(call: Call, status: int, code: int | None) -> type[NemoError]:
     if code is not None and code in _BY_CODE:
         return _BY_CODE[code]
-    # A gateway that gave up on a message may speak of anything; the message may still run.
+    # A gateway that gave up on a message may send any code; the message may still run.
     if call is Call.MESSAGE and status >= 500:  # noqa: PLR2004 -- HTTP's server errors
         return ServerFailed
-    # Some failures repeat an HTTP status as the code, at HTTP 200.
-    meant = code if code is not None and 400 <= code < 600 else status  # noqa: PLR2004 -- HTTP's errors
-    return _BY_STATUS.get(meant) or _by_range(call, meant)
+    # Some refusals repeat an HTTP status as the code, with HTTP 200.
+    effective = code if code is not None and 400 <= code < 600 else status  # noqa: PLR2004 -- HTTP's errors
+    return _BY_STATUS.get(effective) or _by_range(call, effective)
 
 
 def _by_range(call: Call, status: int) -> type[NemoError]:
     match status:
         case 400 if call is Call.TOKEN:
             return ClientIdMissing
-        case 404 if call in _NAMES_A_SESSION:
+        case 404 if call in _CALLS_ON_A_SESSION:
             return SessionNotFound
         case _ if status >= 500:  # noqa: PLR2004 -- HTTP's server errors
             return ServerFailed
@@ -198,8 +204,3 @@ def _by_range(call: Call, status: int) -> type[NemoError]:
             return BadAnswer
         case _:
             return OtherRefusal
-
-
-def _kind(answer: RawResponse) -> str:
-    kind = answer.headers.get("content-type")
-    return f" but {kind}" if kind else ""

@@ -1,29 +1,27 @@
-"""What can go wrong with a call to the video API, one class a documented code.
+"""Errors of calls to the video API, one class for each documented code.
 
-Every failure says three things a caller decides on: what it was (the class, ``status``,
-``code``), whether the same call may be sent again (``repeatable``) and whether it may have cost
-credits (``maybe_charged``). The first line of a class's docstring is its sentence for people.
+Each error tells what happened (its class, ``status``, ``code``), whether the same call may be sent
+again (``repeatable``), and whether it may have cost credits (``maybe_charged``). The first line of
+a class's docstring is its message for people when the API sent none.
 
-The money rule (contract, "The message stream" and "Codes"): only a message costs credits, so
-``maybe_charged`` is never true for another call; and a failure that may have been charged is
-never repeatable.
+Only a message costs credits, so ``maybe_charged`` is false for every other call, and an error that
+may have been charged is never repeatable (contract, "The message stream" and "Codes").
 """
 
 import re
 from enum import StrEnum
 
-MESSAGE_LIMIT = 300
-"""The most characters of an API's own words that an error keeps."""
+MAX_MESSAGE = 300
+"""The longest message that an error keeps, in characters."""
 
 _TOKEN = re.compile(r"(?:nmv_usr_|clm_)\S+", re.IGNORECASE)
 
-
-_TURNED_AWAY = frozenset({400, 403, 405, 406, 413, 414, 415, 422})
-"""HTTP statuses that are decided by the request alone, before any work begins."""
+_REJECTED_BEFORE_WORK = frozenset({400, 403, 405, 406, 413, 414, 415, 422})
+"""HTTP statuses that depend on the request alone, so that no work has begun."""
 
 
 class Call(StrEnum):
-    """The calls of the contract, named for what they ask."""
+    """The calls of the contract."""
 
     TOKEN = "token"  # noqa: S105 -- the name of a call, not a secret
     SESSION = "session"
@@ -43,20 +41,19 @@ def redact(text: str) -> str:
 
 
 def sanitize(text: str) -> str:
-    """Make foreign words fit for an error: no tokens, one line, at most ``MESSAGE_LIMIT`` long."""
-    # Redacted before it is cut: half a token would no longer look like one.
+    """Make a text of the API fit for an error: no tokens, one line, at most ``MAX_MESSAGE``."""
+    # Redacted before it is cut: half a token would not be recognized.
     line = " ".join(redact(text).split())
-    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
 
 
 class NemoError(Exception):
     """The video API could not do what was asked.
 
     Attributes:
-        call: Which call failed.
-        message: What the API said, without tokens and cut short; the class's own sentence if it
-            said nothing.
-        status: HTTP status of the answer, if there was one.
+        call: The call that failed.
+        message: What the API said, sanitized, or the default message of the class.
+        status: HTTP status of the response, if there was one.
         code: ``code`` of the envelope, if there was one.
     """
 
@@ -69,14 +66,14 @@ class NemoError(Exception):
         code: int | None = None,
     ) -> None:
         self.call = call
-        self.message = sanitize(message) or self.sentence
+        self.message = sanitize(message) or self.default_message
         self.status = status
         self.code = code
         super().__init__(call, self.message)
 
     @property
-    def sentence(self) -> str:
-        """The sentence for people about this kind of failure."""
+    def default_message(self) -> str:
+        """The message for people when the API sent none."""
         return (type(self).__doc__ or type(self).__name__).splitlines()[0]
 
     @property
@@ -90,7 +87,7 @@ class NemoError(Exception):
         return False
 
     def __str__(self) -> str:
-        """Name the call, what was said about it and the numbers of the answer."""
+        """Show the call, the message and the numbers of the response."""
         numbers = [
             f"{name} {value}"
             for name, value in (("HTTP", self.status), ("code", self.code))
@@ -100,38 +97,38 @@ class NemoError(Exception):
 
 
 class Unreachable(NemoError):  # noqa: N818 -- named for what happened
-    """The video API could not be reached; nothing was sent."""
+    """The video API could not be reached; no request was sent."""
 
     @property
     def repeatable(self) -> bool:
-        """Always: the API never saw the call."""
+        """True: the API never received the call."""
         return True
 
 
-class _Unsettled(NemoError):  # noqa: N818 -- named for what happened
-    """It is not known what the video API did."""
+class _OutcomeUnknown(NemoError):  # noqa: N818 -- named for what happened
+    """It is not known whether the video API carried out the call."""
 
     @property
     def repeatable(self) -> bool:
-        """Every call but a message, which would be paid and done twice."""
+        """True for every call but a message, which would be paid and carried out twice."""
         return self.call is not Call.MESSAGE
 
     @property
     def maybe_charged(self) -> bool:
-        """A message may have run."""
+        """True for a message, which may have run."""
         return self.call is Call.MESSAGE
 
 
-class NoAnswer(_Unsettled):
-    """The video API did not answer in full; the call may have been carried out."""
+class NoAnswer(_OutcomeUnknown):
+    """The video API did not send a complete response; the call may have been carried out."""
 
 
-class BadAnswer(_Unsettled):
-    """The video API gave an answer that cannot be read."""
+class BadAnswer(_OutcomeUnknown):
+    """The video API sent a response that cannot be read."""
 
 
 class Refusal(NemoError):  # noqa: N818 -- named for what happened
-    """The video API answered with a refusal."""
+    """The video API refused the call."""
 
 
 class TokenRefused(Refusal):
@@ -139,11 +136,11 @@ class TokenRefused(Refusal):
 
 
 class SessionNotFound(Refusal):
-    """The session does not exist, or not under this token."""
+    """The session does not exist, or belongs to another token."""
 
 
 class OutOfCredits(Refusal):
-    """The account has not enough credits."""
+    """The account does not have enough credits."""
 
 
 class FileTypeRefused(Refusal):
@@ -155,7 +152,7 @@ class FileTooLarge(Refusal):
 
 
 class ClientIdMissing(Refusal):
-    """The request for a token carried no usable client id."""
+    """The request for a token has no valid client id."""
 
 
 class PlanRefused(Refusal):
@@ -163,33 +160,33 @@ class PlanRefused(Refusal):
 
 
 class RateLimited(Refusal):
-    """Too many requests; the video API asks for a pause.
+    """The video API received too many requests and asks for a pause.
 
     Attributes:
-        retry_after: Seconds to wait as the API asked, if it named a time.
+        retry_after: The requested pause in seconds, if the API named one.
     """
 
     retry_after: float | None = None
 
     @property
     def repeatable(self) -> bool:
-        """After the pause, a message too: it was turned away at the door."""
+        """True, after the pause: even a message was rejected before any work."""
         return True
 
 
-class ServerFailed(_Unsettled, Refusal):
-    """The video API failed on its own side."""
+class ServerFailed(_OutcomeUnknown, Refusal):
+    """The video API had an internal error."""
 
 
 class OtherRefusal(Refusal):
-    """The video API refused for a reason that is not documented."""
+    """The video API refused the call for an undocumented reason."""
 
     @property
     def maybe_charged(self) -> bool:
-        """A message, unless HTTP says that the request itself was turned away.
+        """True for a message, unless HTTP says that the request itself was rejected.
 
-        Nothing says what an undocumented code means, and a time-out or a conflict (408, 409,
-        425, 499) may be told of a message that runs: the safer reading holds.
+        The meaning of an undocumented code is unknown, and a timeout or a conflict (408, 409, 425,
+        499) may concern a message that runs, so these count as charged.
         """
-        turned_away = any(number in _TURNED_AWAY for number in (self.status, self.code))
-        return self.call is Call.MESSAGE and not turned_away
+        rejected = any(number in _REJECTED_BEFORE_WORK for number in (self.status, self.code))
+        return self.call is Call.MESSAGE and not rejected

@@ -17,7 +17,8 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
 from worker.media import MAX_IMAGE_MEMORY
 from worker.nemo.client import NemoClient
-from worker.nemo.http.transport import Identity, detect_platform, open_http
+from worker.nemo.http.headers import Identity, detect_platform
+from worker.nemo.http.transport import open_http
 from worker.resources.memory_budget import MemoryBudget
 from worker.runtime.durability import CheckResult, describe
 from worker.runtime.leases import Leases

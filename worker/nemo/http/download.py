@@ -1,9 +1,7 @@
-"""Fetches a finished clip into a file."""
+"""Downloads a finished clip into a file."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import BinaryIO
 
 import httpx
@@ -11,162 +9,170 @@ import httpx
 from worker.egress.pinned_transport import ForbiddenHostError
 from worker.faultpoints import around
 from worker.nemo.envelope import read_envelope
-from worker.nemo.errors import BadAnswer, Call, NoAnswer
+from worker.nemo.errors import BadAnswer, Call, NemoError, NoAnswer, TokenRefused
 from worker.nemo.http.download_clients import DownloadClients
+from worker.nemo.http.requests import ApiRequests, path_segment
 from worker.nemo.http.transport import http_errors, read_response
 
 MAX_REDIRECTS = 3
 DOWNLOAD_SECONDS = 540.0
-"""The longest that one way to a clip may take: a server that drips must not hold a step."""
+"""How long one source of a clip may take: a slow server must not block a step for long."""
 
 _MAX_LABEL, _MAX_PORT = 64, 65_536
 _BOM = b"\xef\xbb\xbf"
-_TEXT_KINDS = ("text/", "application/json", "application/xml", "application/xhtml")
+_TEXT_TYPES = ("text/", "application/json", "application/xml", "application/xhtml")
 
 
-class Source(StrEnum):
-    """Where a clip came from."""
-
-    OUTPUT = "output"
-    PROXY = "proxy"
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A clip that was written to the sink.
-
-    Attributes:
-        bytes: Its size.
-        content_type: What the server called it, if it did.
-        source: The address of the render's output, or the API's own proxy.
-    """
-
-    bytes: int
-    content_type: str | None
-    source: Source
-
-
-def fetch(
-    outside: DownloadClients,
-    url: httpx.URL,
-    *,
-    headers: Mapping[str, str],
-    redirect_headers: Mapping[str, str],
-    sink: BinaryIO,
-    max_bytes: int,
-    source: Source,
-    clock: Callable[[], float],
-) -> Download:
-    """Write what an address holds to an emptied sink.
+class ClipDownload:
+    """The download of one clip: from its own address without the token, else through the API.
 
     Args:
-        outside: Gives the HTTP client for each address; they follow no redirects by themselves.
-        url: The address.
-        headers: Headers of the first request.
-        redirect_headers: Headers wherever a redirect leads: the same without the token.
-        sink: A seekable file; emptied first.
-        max_bytes: The largest clip that is taken.
-        source: Noted in the result.
-        clock: Now, in seconds since the epoch.
-
-    Raises:
-        Unreachable: No connection was made.
-        NoAnswer: The body is shorter than announced, takes too long, or the connection broke.
-        BadAnswer: It is no clip: empty, a page, JSON, too large, nowhere to be found, or at an
-            address that is not public.
-        Refusal: The server answered with a refusal.
+        api: Sends requests to the API.
+        api_url: Base URL of the API.
+        private_hosts: Hosts beside the API's own that may be private.
+        sink: A seekable file; emptied before each attempt.
+        max_bytes: The largest clip that is accepted.
     """
-    deadline = clock() + DOWNLOAD_SECONDS
-    for hop in range(MAX_REDIRECTS + 1):
-        with (
-            around("api.download"),
-            _told_where_forbidden(),
-            outside.client_for(url) as http,
-            http_errors(Call.DOWNLOAD),
-        ):
-            request = http.build_request(
-                "GET", url, headers=headers if hop == 0 else redirect_headers
-            )
-            response = http.send(request, stream=True)
+
+    def __init__(
+        self,
+        api: ApiRequests,
+        *,
+        api_url: str,
+        private_hosts: Iterable[str],
+        sink: BinaryIO,
+        max_bytes: int,
+    ) -> None:
+        self._api = api
+        self._api_url = api_url
+        self._private_hosts = tuple(private_hosts)
+        self._sink = sink
+        self._max_bytes = max_bytes
+
+    def run(self, url: str | None, render_id: str) -> None:
+        """Download the clip of a render, from its own address if it has one.
+
+        Raises:
+            NemoError: Both ways failed; of the two errors, the one to act on.
+        """
+        first: NemoError | None = None
+        if url:
             try:
-                if response.has_redirect_location:
-                    url = _next(url, response)
-                    continue
-                _check_head(response, max_bytes, clock)
-                size = _save(response, sink, max_bytes, lambda: clock() > deadline)
-            finally:
-                response.close()
-        return Download(size, response.headers.get("content-type"), source)
-    raise BadAnswer(Call.DOWNLOAD, f"more than {MAX_REDIRECTS} redirects")
+                self._fetch(_clip_url(url, self._api_url), self._api.attribution)
+            except NemoError as exc:
+                first = exc
+            else:
+                return
+        proxied = self._api.url(f"api/render/proxy/{path_segment(render_id)}/download")
+        try:
+            self._fetch(httpx.URL(proxied), self._api.headers(Call.DOWNLOAD))
+        except NemoError as exc:
+            # A token can be renewed, and a repeatable error matters more than a final one.
+            if first is None or exc.repeatable or isinstance(exc, TokenRefused):
+                raise
+            raise (first if first.repeatable else exc) from None
+
+    def _fetch(self, url: httpx.URL, headers: Mapping[str, str]) -> None:
+        """Write what an address holds to the sink.
+
+        Raises:
+            Unreachable: No connection was made.
+            NoAnswer: The body is incomplete, takes too long, or the connection broke.
+            BadAnswer: It is not a clip: empty, HTML, JSON, too large, redirected too often, or at
+                an address that is not public.
+            Refusal: The server refused the request.
+        """
+        clients = DownloadClients(
+            self._api.http,
+            api_url=self._api_url,
+            private_hosts=self._private_hosts,
+            seconds=DOWNLOAD_SECONDS,
+        )
+        deadline = self._api.clock() + DOWNLOAD_SECONDS
+        for _ in range(MAX_REDIRECTS + 1):
+            with (
+                around("api.download"),
+                _forbidden_host_errors(),
+                clients.client_for(url) as http,
+                http_errors(Call.DOWNLOAD),
+            ):
+                response = http.send(http.build_request("GET", url, headers=headers), stream=True)
+                try:
+                    if not response.has_redirect_location:
+                        self._check_head(response)
+                        self._save(response, deadline)
+                        return
+                    url = _clip_url(response.headers["location"], str(url))
+                    # Wherever a redirect leads, the token stays behind.
+                    headers = self._api.attribution
+                finally:
+                    response.close()
+        raise BadAnswer(Call.DOWNLOAD, f"more than {MAX_REDIRECTS} redirects")
+
+    def _check_head(self, response: httpx.Response) -> None:
+        status = response.status_code
+        content_type = response.headers.get("content-type", "").strip().lower()
+        if status != httpx.codes.OK or content_type.startswith(_TEXT_TYPES):
+            answer = read_response(Call.DOWNLOAD, response)
+            read_envelope(Call.DOWNLOAD, answer, clock=self._api.clock)
+            raise BadAnswer(
+                Call.DOWNLOAD, f"not a clip but {content_type or 'nothing'}", status=status
+            )
+        announced = response.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise BadAnswer(
+                Call.DOWNLOAD, f"the clip has {announced} bytes, over {self._max_bytes}"
+            )
+
+    def _save(self, response: httpx.Response, deadline: float) -> None:
+        """Copy the body. The HTTP library checks it against the announced length."""
+        self._sink.seek(0)
+        self._sink.truncate()
+        size = 0
+        for chunk in response.iter_bytes():
+            if size == 0 and _looks_like_text(chunk):
+                raise BadAnswer(Call.DOWNLOAD, "HTML or JSON instead of a clip")
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise BadAnswer(Call.DOWNLOAD, f"the clip has more than {self._max_bytes} bytes")
+            if self._api.clock() > deadline:
+                raise NoAnswer(Call.DOWNLOAD, f"not complete after {DOWNLOAD_SECONDS:.0f} seconds")
+            self._sink.write(chunk)
+        if size == 0:
+            raise BadAnswer(Call.DOWNLOAD, "the clip is empty")
 
 
-def clip_url(url: str, base: str) -> httpx.URL:
-    """Read the address of a clip, relative to the API if need be.
+def _clip_url(url: str, base: str) -> httpx.URL:
+    """Parse the address of a clip, which may be relative.
 
     Raises:
-        BadAnswer: It is not an address of the web.
+        BadAnswer: It is not an http or https URL.
     """
     try:
         found = httpx.URL(base).join(url)
     except httpx.InvalidURL:
         raise BadAnswer(Call.DOWNLOAD, "the clip's address cannot be read") from None
     if found.scheme not in ("http", "https") or not _connectable(found):
-        raise BadAnswer(Call.DOWNLOAD, "the clip's address is not one of the web")
+        raise BadAnswer(Call.DOWNLOAD, "the clip's address is not an http or https URL")
     return found
 
 
 @contextmanager
-def _told_where_forbidden() -> Iterator[None]:
+def _forbidden_host_errors() -> Iterator[None]:
     try:
         yield
     except ForbiddenHostError as error:
         raise BadAnswer(
-            Call.DOWNLOAD, f"{error}; REELQUEUE_PRIVATE_HOSTS names those that may be reached"
+            Call.DOWNLOAD, f"{error}; add the host to REELQUEUE_PRIVATE_HOSTS to allow it"
         ) from None
 
 
 def _connectable(url: httpx.URL) -> bool:
-    """Tell an address that the resolver would choke on, with errors that are not the network's."""
+    """Return whether the resolver accepts the host; others raise errors outside the network's."""
     labels = url.raw_host.rstrip(b".").split(b".")
     return all(0 < len(label) < _MAX_LABEL for label in labels) and (url.port or 0) < _MAX_PORT
 
 
-def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
-    return clip_url(response.headers["location"], str(url))
-
-
-def _check_head(response: httpx.Response, max_bytes: int, clock: Callable[[], float]) -> None:
-    status = response.status_code
-    kind = response.headers.get("content-type", "").strip().lower()
-    if status != httpx.codes.OK or kind.startswith(_TEXT_KINDS):
-        read_envelope(Call.DOWNLOAD, read_response(Call.DOWNLOAD, response), clock=clock)
-        raise BadAnswer(Call.DOWNLOAD, f"not a clip but {kind or 'nothing'}", status=status)
-    announced = response.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise BadAnswer(Call.DOWNLOAD, f"the clip has {announced} bytes, over {max_bytes}")
-
-
-def _save(
-    response: httpx.Response, sink: BinaryIO, max_bytes: int, is_over: Callable[[], bool]
-) -> int:
-    """Copy the body; the HTTP library holds it against the announced length."""
-    sink.seek(0)
-    sink.truncate()
-    size = 0
-    for chunk in response.iter_bytes():
-        if size == 0 and _looks_like_text(chunk):
-            raise BadAnswer(Call.DOWNLOAD, "a page or JSON under the name of a clip")
-        size += len(chunk)
-        if size > max_bytes:
-            raise BadAnswer(Call.DOWNLOAD, f"the clip has more than {max_bytes} bytes")
-        if is_over():
-            raise NoAnswer(Call.DOWNLOAD, f"not whole after {DOWNLOAD_SECONDS:.0f} seconds")
-        sink.write(chunk)
-    if size == 0:
-        raise BadAnswer(Call.DOWNLOAD, "the clip is empty")
-    return size
-
-
 def _looks_like_text(chunk: bytes) -> bool:
-    """A clip begins with the length of its first box, four bytes that are no bracket."""
+    """A clip starts with the length of its first box, whose first byte is never a bracket."""
     return chunk.removeprefix(_BOM).lstrip()[:1] in (b"<", b"{", b"[")

@@ -1,7 +1,7 @@
-"""Turns the frames of a message's stream into a small closed set of events.
+"""Turns the frames of a message's stream into a closed set of events.
 
 The stream carries events of an agent server, one JSON object a frame, in camelCase or, from older
-servers, in snake_case (contract, "The message stream"). Nothing in it can raise here: what cannot
+servers, in snake_case (contract, "The message stream"). Decoding never raises: a frame that cannot
 be read is skipped and counted.
 """
 
@@ -15,10 +15,10 @@ from worker.nemo.errors import redact, sanitize
 from worker.nemo.streaming.sse import Comment, Frame
 
 MAX_HELD_CHARACTERS = 65_536
-"""The most of a text in pieces that is held while its whole is awaited."""
+"""The most text of partial events that is held until the whole text arrives."""
 
 _HEARTBEAT = "heartbeat"
-_RAW_ERROR = re.compile(r'\s*\{\s*"error"\s*:\s*"?')
+_UNESCAPED_ERROR = re.compile(r'\s*\{\s*"error"\s*:\s*"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +30,23 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolActivity:
-    """The agent called a tool, or a tool answered it."""
+    """The agent called a tool, or a tool returned its result."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Still working."""
+    """A sign that the agent is still working."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamError:
-    """A failure that the stream itself reported.
+    """An error that the stream itself reported.
 
     Attributes:
-        message: What was said, without tokens and cut short.
-        code: The code or the kind of the failure, if it was named.
+        message: The message, sanitized.
+        code: The code or the type of the error, if it was named.
     """
 
     message: str
@@ -72,7 +72,7 @@ Event = Text | ToolActivity | Heartbeat | StreamError | End
 
 
 class EventDecoder:
-    """Reads frames in order; pieces of a text are held until its whole has come.
+    """Decodes frames in order. Partial texts are held until the whole text arrives.
 
     Attributes:
         skipped: How many frames could not be read.
@@ -84,44 +84,44 @@ class EventDecoder:
         self._held_characters = 0
 
     def decode(self, frame: Frame | Comment) -> list[Event]:
-        """Give the events of one frame."""
+        """Return the events of one frame."""
         if isinstance(frame, Comment):
             return [Heartbeat()]
-        named = frame.event.strip().lower() == _HEARTBEAT
+        is_named_heartbeat = frame.event.strip().lower() == _HEARTBEAT
         if frame.data is None:
-            # A bare envelope or the rest of a broken error; neither is an event in the stream.
-            beat, body, optional = False, frame.stray, True
+            # A bare envelope or the rest of an unescaped error, neither of which is an event.
+            has_heartbeat, body, optional = False, frame.stray, True
         else:
-            beat, body = _take_heartbeats(frame.data)
-            optional = named
-        events: list[Event] = [Heartbeat()] if beat or named else []
+            has_heartbeat, body = _strip_heartbeats(frame.data)
+            optional = is_named_heartbeat
+        events: list[Event] = [Heartbeat()] if has_heartbeat or is_named_heartbeat else []
         if body.strip():
-            events.extend(self._read(body, frame.stray, optional=optional))
+            events.extend(self._decode_body(body, frame.stray, optional=optional))
         return events
 
     def finish(self) -> list[Event]:
-        """Give the text whose whole never came, at the end of the stream."""
-        return list(self._let_go(""))
+        """Return the partial texts whose whole text never arrived, at the end of the stream."""
+        return list(self._release_held(""))
 
-    def _read(self, body: str, stray: str, *, optional: bool) -> Iterator[Event]:
+    def _decode_body(self, body: str, stray: str, *, optional: bool) -> Iterator[Event]:
         found = parse_object(body)
         if found is not None:
-            yield from self._read_object(found)
-        elif _RAW_ERROR.match(body):
-            yield StreamError(_raw_error(body, stray))
+            yield from self._decode_object(found)
+        elif _UNESCAPED_ERROR.match(body):
+            yield StreamError(_unescaped_error(body, stray))
         elif not optional:
             self.skipped += 1
 
-    def _read_object(self, found: Mapping[str, Any]) -> Iterator[Event]:
+    def _decode_object(self, found: Mapping[str, Any]) -> Iterator[Event]:
         parts = _parts(found)
-        text = "".join(filter(None, map(_spoken, parts)))
+        text = "".join(filter(None, map(_visible_text, parts)))
         if found.get("partial") is True:
             self._hold(text)
         elif text.strip():
-            yield from self._let_go(text)
+            yield from self._release_held(text)
             yield Text(redact(text))
         for part in parts:
-            if (name := _tool(part)) is not None:
+            if (name := _tool_name(part)) is not None:
                 yield ToolActivity(name)
         if (error := _error(found)) is not None:
             yield error
@@ -131,19 +131,19 @@ class EventDecoder:
             self._held.append(piece)
             self._held_characters += len(piece)
 
-    def _let_go(self, whole: str) -> Iterator[Text]:
-        """Empty what is held, and give of it what the whole text does not say again."""
+    def _release_held(self, whole: str) -> Iterator[Text]:
+        """Empty the held pieces, and return what the whole text does not repeat."""
         held = "".join(self._held)
         self._held.clear()
         self._held_characters = 0
-        # Pieces that end with the whole and hold more began with a text of their own.
-        unsaid = held.removesuffix(whole) if held.endswith(whole) else ""
-        if unsaid.strip():
-            yield Text(redact(unsaid))
+        # Pieces that end with the whole text and hold more began with a text of their own.
+        rest = held.removesuffix(whole) if held.endswith(whole) else ""
+        if rest.strip():
+            yield Text(redact(rest))
 
 
-def _take_heartbeats(data: str) -> tuple[bool, str]:
-    """Part heartbeat lines from what follows or precedes them without a blank line."""
+def _strip_heartbeats(data: str) -> tuple[bool, str]:
+    """Remove heartbeat lines around an event, which servers send without a blank line between."""
     lines = data.split("\n")
     first, last = 0, len(lines)
     while first < last and lines[first].strip() in ("", _HEARTBEAT):
@@ -153,7 +153,7 @@ def _take_heartbeats(data: str) -> tuple[bool, str]:
     return last - first < len(lines), "\n".join(lines[first:last])
 
 
-def _either(found: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401 -- JSON of any kind
+def _first_of(found: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401 -- JSON of any kind
     return next((found[name] for name in names if found.get(name) is not None), None)
 
 
@@ -163,43 +163,42 @@ def _parts(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
-def _spoken(part: Mapping[str, Any]) -> str | None:
+def _visible_text(part: Mapping[str, Any]) -> str | None:
     text = part.get("text")
     return text if isinstance(text, str) and part.get("thought") is not True else None
 
 
-def _tool(part: Mapping[str, Any]) -> str | None:
-    used = _either(part, "functionCall", "function_call", "functionResponse", "function_response")
-    if used is None:
+def _tool_name(part: Mapping[str, Any]) -> str | None:
+    tool = _first_of(part, "functionCall", "function_call", "functionResponse", "function_response")
+    if tool is None:
         return None
-    name = used.get("name") if isinstance(used, dict) else None
+    name = tool.get("name") if isinstance(tool, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def _error(found: Mapping[str, Any]) -> StreamError | None:
     crash = found.get("error")
-    code = _either(found, "errorCode", "error_code")
-    said = _either(found, "errorMessage", "error_message")
+    code = _first_of(found, "errorCode", "error_code")
+    message = _first_of(found, "errorMessage", "error_message")
     if crash:
-        details = _either(found, "errorDetails", "error_details")
-        kind = _either(details, "errorType", "error_type") if isinstance(details, dict) else None
-        return _stream_error(
-            message_of({"error": crash}) or crash, _either({"c": code, "k": kind}, "c", "k")
-        )
-    # An agent server names a model's ordinary stop as the code of an event without content.
-    if (code or said) and not (code == "STOP" and not said):
-        return _stream_error(said or code, code)
-    refused = envelope_code(found)
-    if refused not in (None, DONE):
-        return _stream_error(message_of(found), refused)
+        details = _first_of(found, "errorDetails", "error_details")
+        if code is None and isinstance(details, dict):
+            code = _first_of(details, "errorType", "error_type")
+        return _stream_error(message_of({"error": crash}) or crash, code)
+    # An agent server sends a model's ordinary stop as the code of an event without content.
+    if (code or message) and not (code == "STOP" and not message):
+        return _stream_error(message or code, code)
+    refusal = envelope_code(found)
+    if refusal not in (None, DONE):
+        return _stream_error(message_of(found), refusal)
     return None
 
 
-def _stream_error(said: object, code: object) -> StreamError:
-    return StreamError(sanitize(str(said)), None if code is None else sanitize(str(code)))
+def _stream_error(message: object, code: object) -> StreamError:
+    return StreamError(sanitize(str(message)), None if code is None else sanitize(str(code)))
 
 
-def _raw_error(body: str, stray: str) -> str:
-    """Read the words of an error whose quotes and newlines were not escaped."""
-    words = _RAW_ERROR.sub("", f"{body}\n{stray}", count=1).strip()
-    return sanitize(words.removesuffix("}").rstrip().removesuffix('"'))
+def _unescaped_error(body: str, stray: str) -> str:
+    """Read the message of an error whose quotes and newlines were not escaped."""
+    message = _UNESCAPED_ERROR.sub("", f"{body}\n{stray}", count=1).strip()
+    return sanitize(message.removesuffix("}").rstrip().removesuffix('"'))

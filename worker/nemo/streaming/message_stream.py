@@ -1,7 +1,7 @@
-"""The paid message: sent once, read to its end.
+"""The paid message: sent once, read to the end of its stream.
 
-The server cancels the run when its client goes away (contract, "The message stream"), so the
-stream is never closed early but by ``abort``, past the hard deadline.
+The server cancels the run when the client disconnects (contract, "The message stream"), so a
+stream is closed early only by ``abort``, after the hard deadline.
 """
 
 import socket
@@ -21,6 +21,7 @@ from worker.nemo.http.transport import (
     WRITE_SECONDS,
     describe,
     http_errors,
+    open_http,
     read_response,
 )
 from worker.nemo.streaming.events import End, Event, EventDecoder
@@ -30,27 +31,25 @@ _NOT_A_STREAM = ("text/html", "application/json")
 
 
 class MessageStream:
-    """Sends a message on entering, gives its events, and ends with exactly one ``End``.
+    """Sends a message when it is entered, and gives its events, the last of which is an ``End``.
 
     Use it once, as a context manager, and read it to its ``End``: leaving the block earlier
-    closes the connection, and the server gives up work that may be charged.
+    closes the connection, and the server cancels work that may be charged.
 
-    The message travels on a connection of its own. A kept connection may be closing at its other
-    end, and then nobody knows whether the message was read; and the socket of a new one is known
-    from its first moment, so that ``abort`` works while the answer is still awaited.
+    The message has a connection of its own. A kept-alive connection might just be closing at the
+    server, so that nobody knows whether the message was received. The socket of a new connection
+    is also known from the start, so that ``abort`` works while the response is awaited.
 
     Args:
-        open_http: Opens the HTTP client that is used for this message alone.
-        url: Where the message goes.
-        headers: Its headers, the token among them.
+        url: Where the message is sent.
+        headers: Its headers, with the token.
         body: The encoded request.
         read_timeout: The longest silence on the connection, in seconds.
-        clock: Now, in seconds since the epoch.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(
         self,
-        open_http: Callable[[], httpx.Client],
         *,
         url: str,
         headers: Mapping[str, str],
@@ -58,7 +57,6 @@ class MessageStream:
         read_timeout: float,
         clock: Callable[[], float],
     ) -> None:
-        self._open_http = open_http
         self._url = url
         self._headers = dict(headers)
         self._body = body
@@ -71,19 +69,19 @@ class MessageStream:
         self._aborted = False
 
     def __enter__(self) -> Self:
-        """Send the message and wait for the head of its answer.
+        """Send the message and wait for the head of the response.
 
         Raises:
             Unreachable: Nothing was sent.
-            Refusal: The message was refused as a direct reply.
-            NoAnswer: It may have been sent, but no answer came.
-            BadAnswer: The answer is neither a stream nor an envelope.
+            Refusal: The API refused the message in a direct response.
+            NoAnswer: It may have been sent, but no response arrived.
+            BadAnswer: The response is neither a stream nor an envelope.
         """
-        self._http = self._open_http()
+        self._http = open_http()
         try:
             with around("api.message"), http_errors(Call.MESSAGE):
                 response = self._http.send(self._request(self._http), stream=True)
-                self._events = self._answer(response)
+                self._events = self._read_response(response)
         except BaseException:
             self._http.close()
             raise
@@ -100,19 +98,19 @@ class MessageStream:
             self._http.close()
 
     def __iter__(self) -> Iterator[Event]:
-        """Give the events as they arrive; a broken connection is an ``End``, not an exception."""
+        """Give the events as they arrive. A broken connection is an ``End``, not an exception."""
         return self._events
 
     def abort(self) -> None:
-        """End a blocked read from another thread, past the hard deadline only; safe to repeat.
+        """End a blocked read from another thread, after the hard deadline. Safe to repeat.
 
         The outcome of the message is unknown from then on.
         """
         with self._lock:
             self._aborted = True
             if self._socket is not None:
-                # Closed already is as good as shut down. A TLS socket's own method would take its
-                # TLS away from under the reader, so the plain socket's is called.
+                # An OSError means that it is closed already. The shutdown of a TLS socket would
+                # remove its TLS while the reader uses it, so that of the plain socket is called.
                 with suppress(OSError):
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
@@ -129,7 +127,7 @@ class MessageStream:
         )
 
     def _on_trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """Learn the socket as soon as there is one, and again when TLS has wrapped it."""
+        """Keep the socket as soon as it exists, and again once it is wrapped by TLS."""
         if not name.endswith(("connect_tcp.complete", "start_tls.complete")):
             return
         with self._lock:
@@ -138,18 +136,18 @@ class MessageStream:
         if aborted:
             self.abort()
 
-    def _answer(self, response: httpx.Response) -> Iterator[Event]:
-        """Tell a stream from a direct reply."""
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.is_success and kind not in _NOT_A_STREAM:
-            return self._follow(response)
+    def _read_response(self, response: httpx.Response) -> Iterator[Event]:
+        """Distinguish a stream from a direct response."""
+        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.is_success and content_type not in _NOT_A_STREAM:
+            return self._read_stream(response)
         answer = read_response(Call.MESSAGE, response)
         found = read_envelope(Call.MESSAGE, answer, clock=self._clock)
         if envelope_code(found) != DONE:
             raise BadAnswer(Call.MESSAGE, "neither a stream nor an envelope", status=answer.status)
         return iter([End(clean=True)])
 
-    def _follow(self, response: httpx.Response) -> Iterator[Event]:
+    def _read_stream(self, response: httpx.Response) -> Iterator[Event]:
         decoder, events = SseDecoder(), EventDecoder()
         failure: str | None = None
         try:
@@ -158,9 +156,9 @@ class MessageStream:
                     yield from events.decode(frame)
         except (httpx.TransportError, httpx.DecodingError) as exc:
             failure = sanitize(describe(exc))
-        # A connection without a length looks like a clean end when it is shut down.
+        # A response without a length seems to end cleanly when its connection is shut down.
         if self._aborted:
-            failure = "given up past the deadline"
+            failure = "aborted after the deadline"
         for frame in decoder.close():
             yield from events.decode(frame)
         yield from events.finish()

@@ -3,12 +3,12 @@
 Follows the HTML standard's event stream format, with three differences that the video API needs
 (contract, "The message stream"):
 
-- A comment line is reported, at once: it is a sign of life.
-- An event without data is reported, and so is a last event that no blank line ends.
-- Lines that are no field are kept beside the event: older servers break the text of an error
+- A comment line is reported, as soon as it ends: it is a heartbeat.
+- An event without data is reported, and so is a last event without a blank line after it.
+- Lines that are not a field are kept with the event: older servers break the message of an error
   over several lines.
 
-``id`` and ``retry`` are read over: they serve a reconnection, which a paid stream never makes.
+``id`` and ``retry`` are ignored: they are for reconnecting, which a paid stream never does.
 """
 
 import re
@@ -26,7 +26,7 @@ class Comment:
     """A line that begins with a colon.
 
     Attributes:
-        text: What follows the colon.
+        text: The text after the colon.
     """
 
     text: str
@@ -34,12 +34,12 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One event as it stood on the wire.
+    """One event as it was received.
 
     Attributes:
         event: Its name; empty if it has none.
         data: Its data lines, joined by newlines; None if it has none.
-        stray: Its lines that are no field, joined by newlines.
+        stray: Its lines that are not a field, joined by newlines.
     """
 
     event: str
@@ -48,12 +48,12 @@ class Frame:
 
 
 class SseDecoder:
-    """Takes bytes in any pieces and gives frames; its memory is bounded and its time linear.
+    """Decodes chunks of bytes into frames, in bounded memory and linear time.
 
-    A line or an event over its cap is dropped as a whole and counted.
+    An event that is over its limit, or has a line over its limit, is dropped as a whole.
 
     Attributes:
-        dropped: How many events were dropped for their size.
+        dropped: How many events were dropped because of their size.
     """
 
     def __init__(self, *, max_line: int = MAX_LINE_BYTES, max_event: int = MAX_EVENT_BYTES) -> None:
@@ -66,17 +66,12 @@ class SseDecoder:
         self._after_cr = False
         self._begin_event()
 
-    @property
-    def buffered(self) -> int:
-        """Bytes held at present: at most one line and one event."""
-        return len(self._line) + len(self._data) + len(self._stray) + len(self._event)
-
     def feed(self, chunk: bytes) -> list[Frame | Comment]:
-        """Take the next bytes and give what they complete."""
+        """Take the next bytes and return the frames that they complete."""
         if not chunk:
             return []
         frames: list[Frame | Comment] = []
-        # The line ended at the carriage return; this is the other half of its end.
+        # The line ended at the carriage return; this newline belongs to the same line end.
         start = 1 if self._after_cr and chunk.startswith(b"\n") else 0
         for end in _LINE_END.finditer(chunk, start):
             self._extend_line(chunk[start : end.start()])
@@ -87,7 +82,7 @@ class SseDecoder:
         return frames
 
     def close(self) -> list[Frame | Comment]:
-        """Give what the end of the stream completes: a last event without its blank line."""
+        """Return the last event, if no blank line ended it before the stream ended."""
         frames: list[Frame | Comment] = []
         if self._line or self._line_too_long:
             self._end_line(frames)
@@ -118,7 +113,7 @@ class SseDecoder:
             line = line.removeprefix(_BOM)
         if self._line_too_long:
             self._line_too_long = False
-            self._give_event_up()
+            self._drop_event()
         elif not line:
             self._end_event(frames)
         elif line.startswith(b":"):
@@ -142,12 +137,12 @@ class SseDecoder:
 
     def _extend(self, part: bytearray, value: bytes) -> None:
         if len(self._data) + len(self._stray) + len(value) >= self._max_event:
-            self._give_event_up()
+            self._drop_event()
         elif not self._event_too_long:
             part += value
             part += b"\n"
 
-    def _give_event_up(self) -> None:
+    def _drop_event(self) -> None:
         self._event_too_long = True
         self._data.clear()
         self._stray.clear()

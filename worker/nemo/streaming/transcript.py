@@ -1,4 +1,4 @@
-"""Folds the events of one message into what a job needs of them."""
+"""Folds the events of one message into what a job needs from them."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,14 +13,13 @@ _TEMPORARY_ISSUE = "i encountered a temporary issue"
 
 @dataclass(slots=True)
 class Transcript:
-    """What a message's stream has said so far.
+    """The events of a message's stream so far.
 
     Attributes:
         tool_activity: Whether the agent used a tool.
-        error: The first failure that the stream reported.
+        error: The first error that the stream reported.
         clean: Whether the stream ended cleanly; None while it runs.
-        failure: What broke it, if it did not.
-        events: How many events came, heartbeats and the end included.
+        events: The number of events, heartbeats and the end included.
         heartbeats: How many of them were heartbeats.
         skipped: How many frames could not be read; known at the end.
     """
@@ -28,7 +27,6 @@ class Transcript:
     tool_activity: bool = False
     error: StreamError | None = None
     clean: bool | None = None
-    failure: str | None = None
     events: int = 0
     heartbeats: int = 0
     skipped: int = 0
@@ -36,25 +34,25 @@ class Transcript:
     _characters: int = field(default=0, repr=False)
 
     def add(self, event: Event) -> None:
-        """Take the next event of the stream."""
+        """Add the next event of the stream."""
         self.events += 1
         match event:
             case Text(text):
-                self._keep(text.strip())
+                self._add_text(text.strip())
             case ToolActivity():
                 self.tool_activity = True
             case Heartbeat():
                 self.heartbeats += 1
             case StreamError():
                 self.error = self.error or event
-            case End(clean, failure, skipped):
-                self.clean, self.failure, self.skipped = clean, failure, skipped
+            case End():
+                self.clean, self.skipped = event.clean, event.skipped
 
     @property
     def reply(self) -> str:
-        """The texts for the user, a paragraph each.
+        """The texts for the user, one paragraph each.
 
-        A closing «I encountered a temporary issue» after normal texts is left out (contract,
+        "I encountered a temporary issue" at the end, after normal texts, is left out (contract,
         "The message stream").
         """
         texts = list(self._texts)
@@ -63,7 +61,7 @@ class Transcript:
             texts.pop()
         return "\n\n".join(texts)
 
-    def _keep(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         text = text[:MAX_CHARACTERS]
         if not text or (self._texts and self._texts[-1] == text):
             return

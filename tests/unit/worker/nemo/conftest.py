@@ -1,6 +1,7 @@
-"""A loopback server a test, and a client that calls it."""
+"""A loopback server for each test, and a client that calls it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -8,10 +9,23 @@ from pydantic import SecretStr
 
 from tests.unit.worker.nemo.loopback_server import Server, serving
 from worker.nemo.client import NemoClient
-from worker.nemo.http.transport import Identity, open_http
+from worker.nemo.http.headers import Identity
+from worker.nemo.http.transport import open_http
 
 TOKEN = "nmv_usr_not-for-your-eyes"
 NOW = 1_700_000_000.0
+
+
+def make_client(http: httpx.Client, api_url: str, **options: Any) -> NemoClient:
+    """Build a client with a token."""
+    defaults: dict[str, Any] = {"token": SecretStr(TOKEN), "clock": lambda: NOW}
+    return NemoClient(
+        http,
+        api_url=api_url,
+        web_url="https://web.example",
+        identity=Identity(platform="unknown", version="1.0.0"),
+        **{**defaults, **options},
+    )
 
 
 @pytest.fixture
@@ -22,17 +36,10 @@ def http() -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with serving() as told:
-        yield told
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture
 def client(http: httpx.Client, server: Server) -> NemoClient:
-    return NemoClient(
-        http,
-        api_url=server.url,
-        web_url="https://web.example",
-        identity=Identity(platform="unknown", version="1.0.0"),
-        token=SecretStr(TOKEN),
-        clock=lambda: NOW,
-    )
+    return make_client(http, server.url)

@@ -1,4 +1,4 @@
-"""A tiny HTTP server on loopback that answers as it is told and remembers what it was asked."""
+"""A small HTTP server on loopback that sends scripted responses and records its requests."""
 
 import json
 import socket
@@ -8,17 +8,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-FIXTURES = Path(__file__).parents[3] / "fixtures"
+from tests.support.api_responses import recorded_body
+
 PATIENCE = 30.0
-"""Seconds that a wait on an event may take before the test has failed."""
+"""Seconds after which a wait for an event fails the test."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request as it arrived."""
+class Request:
+    """One request as it was received."""
 
     method: str
     path: str
@@ -26,67 +26,67 @@ class Asked:
     body: bytes
 
     def json(self) -> Any:
-        """Read the body."""
+        """Parse the body."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer; headers given here win over the ones made up."""
+    """A whole response; the given headers override the default ones."""
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, handler: "Handler") -> None:
-        """Write the answer."""
-        made = {"Content-Type": "application/json", "Content-Length": str(len(self.body))}
-        handler.head(self.status, {**made, **self.headers})
+        """Write the response."""
+        defaults = {"Content-Type": "application/json", "Content-Length": str(len(self.body))}
+        handler.head(self.status, {**defaults, **self.headers})
         handler.wfile.write(self.body)
 
 
-Answer = Callable[["Handler"], None]
+Respond = Callable[["Handler"], None]
 
 
-def in_json(found: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """Answer with JSON."""
+def json_reply(found: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """Respond with JSON."""
     return Reply(json.dumps(found).encode(), status, headers or {})
 
 
-def recorded(name: str) -> Reply:
-    """Answer with a recording of the wire."""
-    return Reply((FIXTURES / "api" / name).read_bytes())
+def recorded_reply(name: str) -> Reply:
+    """Respond with a recording of the API."""
+    return Reply(recorded_body(name))
 
 
 @dataclass
 class Server:
-    """What the server will say, by method and path, and what it was asked."""
+    """The responses of the server by method and path, and the requests that it received."""
 
     url: str = ""
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    routes: dict[str, list[Respond]] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
 
-    def on(self, route: str, *answers: Answer) -> None:
-        """Answer ``METHOD /path`` with these in turn, and with the last one from then on."""
-        self.answers[route] = list(answers)
+    def on(self, route: str, *responses: Respond) -> None:
+        """Respond to ``METHOD /path`` with these in turn, and with the last one from then on."""
+        self.routes[route] = list(responses)
 
-    def take(self, asked: Asked) -> Answer:
-        """Remember a request and choose its answer."""
-        self.asked.append(asked)
-        answers = self.answers.get(f"{asked.method} {asked.path}")
-        if not answers:
-            return in_json({"detail": "Not Found"}, 404)
-        return answers.pop(0) if len(answers) > 1 else answers[0]
+    def take(self, request: Request) -> Respond:
+        """Record a request and choose its response."""
+        self.requests.append(request)
+        responses = self.routes.get(f"{request.method} {request.path.partition('?')[0]}")
+        if not responses:
+            return json_reply({"detail": "Not Found"}, 404)
+        return responses.pop(0) if len(responses) > 1 else responses[0]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads a request whole, then lets its answer write."""
+    """Reads a whole request, then lets its response write."""
 
     protocol_version = "HTTP/1.1"
-    told: Server
+    server_script: Server
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
-        """Write the head of an answer."""
+        """Write the head of a response."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -97,26 +97,26 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
         self.wfile.flush()
 
-    def hang_up(self) -> None:
-        """Close the connection after this answer, whatever was promised."""
+    def disconnect(self) -> None:
+        """Close the connection after this response, whatever its head announced."""
         self.close_connection = True
 
-    def wait_for_the_client_to_leave(self) -> None:
-        """Block until the other end is gone."""
+    def wait_for_disconnect(self) -> None:
+        """Block until the client has disconnected."""
         self.connection.settimeout(PATIENCE)
         while self.connection.recv(65_536):
             pass
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         """Handle any method."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.told.take(Asked(self.command, self.path, self.headers, body))(self)
+        self.server_script.take(Request(self.command, self.path, self.headers, body))(self)
 
-    do_GET = answer  # noqa: N815 -- the name the standard library calls
-    do_POST = answer  # noqa: N815 -- the name the standard library calls
+    do_GET = respond  # noqa: N815 -- the name that the standard library calls
+    do_POST = respond  # noqa: N815 -- the name that the standard library calls
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- inherited name
-        """Stay silent."""
+        """Do not log."""
 
 
 class _QuietServer(ThreadingHTTPServer):
@@ -127,32 +127,32 @@ class _QuietServer(ThreadingHTTPServer):
         self._open: list[socket.socket] = []
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Remember each connection."""
+        """Keep each connection."""
         connection, address = super().get_request()
         self._open.append(connection)
         return connection, address
 
     def cut_all(self) -> None:
-        """End every connection, so that no thread waits for a client that a failed test left."""
+        """Close every connection, so that no thread waits for the client of a failed test."""
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave in the middle are part of the tests."""
+        """Ignore errors: clients that disconnect early are part of the tests."""
 
 
 @contextmanager
 def serving() -> Iterator[Server]:
     """Run a server until the block ends, and wait for all of its threads."""
-    told = Server()
-    handler = type("TestHandler", (Handler,), {"told": told})
+    script = Server()
+    handler = type("TestHandler", (Handler,), {"server_script": script})
     with _QuietServer(("127.0.0.1", 0), handler) as server:
-        told.url = f"http://127.0.0.1:{server.server_address[1]}"
+        script.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield told
+            yield script
         finally:
             server.shutdown()
             server.cut_all()

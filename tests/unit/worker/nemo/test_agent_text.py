@@ -1,10 +1,10 @@
-"""GUI talk goes, descriptions stay, in English, Chinese, lists and Markdown."""
+"""Instructions for a screen are removed, descriptions kept: English, Chinese, lists, Markdown."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.worker.nemo.test_events import RECORDED
+from tests.unit.worker.nemo.stream_samples import RECORDED
 from worker.nemo.agent_text import ImpliedAction, translate
 from worker.nemo.streaming.events import End
 from worker.nemo.streaming.transcript import Transcript
@@ -16,7 +16,7 @@ EXPORT, TIMELINE, CREDITS, EDIT = (
     ImpliedAction.EDIT,
 )
 
-STAYS = (
+KEPT = (
     *("Your clip is ready: 10 seconds with Lo-fi music.", "The player clicks the ball."),
     *("A door opens and light falls in.", "He drags a heavy box across the floor."),
     *("The hand presses a red button.", "A woman opens the panel of the old radio."),
@@ -35,7 +35,7 @@ STAYS = (
     *("加入了点击声和轻音乐。", "标题是“点击这里”。", "花朵打开，露出花蕊。", "积分榜在片尾滚动。"),
     *("- A push-in\n- Lo-fi music\n- Title: Urban Dreams", "# Result\n\nDone.", ""),
 )
-GOES: tuple[tuple[str, str, set[ImpliedAction]], ...] = (
+REMOVED: tuple[tuple[str, str, set[ImpliedAction]], ...] = (
     ("Click the Export button to download it.", "", {EXPORT}),
     ("Your clip is ready. Click Export to download it.", "Your clip is ready.", {EXPORT}),
     ("Your clip is ready, click **Export** to download.", "Your clip is ready.", {EXPORT}),
@@ -83,35 +83,37 @@ GOES: tuple[tuple[str, str, set[ImpliedAction]], ...] = (
 )
 
 
-@pytest.mark.parametrize("text", STAYS)
-def test_descriptions_stay(text: str) -> None:
-    speech = translate(text)
-    assert (speech.text, speech.actions) == (text, frozenset())
+@pytest.mark.parametrize("text", KEPT)
+def test_descriptions_are_kept(text: str) -> None:
+    translation = translate(text)
+    assert (translation.text, translation.actions) == (text, frozenset())
 
 
-@pytest.mark.parametrize(("text", "left", "actions"), GOES)
-def test_instructions_for_a_screen_go(text: str, left: str, actions: set[ImpliedAction]) -> None:
-    speech = translate(text)
-    assert (speech.text, set(speech.actions)) == (left, actions)
+@pytest.mark.parametrize(("text", "left", "actions"), REMOVED)
+def test_instructions_for_a_screen_are_removed(
+    text: str, left: str, actions: set[ImpliedAction]
+) -> None:
+    translation = translate(text)
+    assert (translation.text, set(translation.actions)) == (left, actions)
 
 
-@pytest.mark.parametrize("text", [text for text, _, _ in GOES])
-def test_nothing_more_goes_the_second_time(text: str) -> None:
+@pytest.mark.parametrize("text", [text for text, _, _ in REMOVED])
+def test_a_second_translation_changes_nothing(text: str) -> None:
     once = translate(text).text
     assert translate(once).text == once
 
 
-def test_recording() -> None:
+def test_recorded_reply_is_translated() -> None:
     transcript = Transcript()
     for event in [*RECORDED["gui"], End(clean=True)]:
         transcript.add(event)
-    speech = translate(transcript.reply)
-    assert speech.text.split("\n\n")[-1] == (
+    translation = translate(transcript.reply)
+    assert translation.text.split("\n\n")[-1] == (
         "Your clip is ready: a 10 second push-in with Lo-fi music."
     )
-    assert speech.actions == {EXPORT, TIMELINE}
+    assert translation.actions == {EXPORT, TIMELINE}
 
 
 @given(st.text(alphabet='click Export.drag,the \n-1*“”"点击打开导出，。', max_size=80))
-def test_any_text_is_told(text: str) -> None:
+def test_any_text_can_be_translated(text: str) -> None:
     assert len(translate(text).text) <= len(text) + 1

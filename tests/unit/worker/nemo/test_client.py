@@ -1,4 +1,4 @@
-"""Every call over a real socket: what is sent, what comes back, and what never shows."""
+"""Every call over a real socket: its request, its response, its errors, and no token in them."""
 
 import io
 import json
@@ -9,11 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from tests.unit.worker.nemo.conftest import NOW, TOKEN
-from tests.unit.worker.nemo.loopback_server import Handler, Reply, Server, in_json, recorded
-from worker.nemo.client import NemoClient, RenderState, RenderStatus
+from tests.unit.worker.nemo.conftest import NOW, TOKEN, make_client
+from tests.unit.worker.nemo.loopback_server import (
+    Handler,
+    Reply,
+    Server,
+    json_reply,
+    recorded_reply,
+)
+from worker.nemo.client import NemoClient
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (
     BadAnswer,
@@ -29,7 +34,8 @@ from worker.nemo.errors import (
     TokenRefused,
     Unreachable,
 )
-from worker.nemo.http.transport import MAX_RESPONSE_BYTES, Identity, open_http
+from worker.nemo.http.transport import MAX_RESPONSE_BYTES
+from worker.nemo.responses import RenderState, RenderStatus
 
 SID = "ses_9a77"
 RID = "render_1758612345678_9a77"
@@ -52,7 +58,7 @@ def send(client: NemoClient) -> None:
         list(stream)
 
 
-ASK: dict[Call, Callable[[NemoClient], object]] = {
+CALLS: dict[Call, Callable[[NemoClient], object]] = {
     Call.TOKEN: lambda client: client.anonymous_token("c-1"),
     Call.SESSION: lambda client: client.create_session(),
     Call.CLAIM: lambda client: client.claim_link("tsk", SID),
@@ -65,32 +71,32 @@ ASK: dict[Call, Callable[[NemoClient], object]] = {
     Call.DOWNLOAD: lambda client: client.download(None, RID, io.BytesIO(), 100),
 }
 GOOD: dict[Call, Reply] = {
-    Call.TOKEN: recorded("token.json"),
-    Call.SESSION: recorded("session.json"),
-    Call.CLAIM: recorded("claim.json"),
-    Call.UPLOAD: recorded("upload.json"),
-    Call.MESSAGE: in_json({"code": 0}),
-    Call.STATE: recorded("state_after.json"),
-    Call.CREDITS: recorded("credits.json"),
-    Call.EXPORT: recorded("render_pending.json"),
-    Call.POLL: recorded("render_completed.json"),
+    Call.TOKEN: recorded_reply("token.json"),
+    Call.SESSION: recorded_reply("session.json"),
+    Call.CLAIM: recorded_reply("claim.json"),
+    Call.UPLOAD: recorded_reply("upload.json"),
+    Call.MESSAGE: json_reply({"code": 0}),
+    Call.STATE: recorded_reply("state_after.json"),
+    Call.CREDITS: recorded_reply("credits.json"),
+    Call.EXPORT: recorded_reply("render_pending.json"),
+    Call.POLL: recorded_reply("render_completed.json"),
     Call.DOWNLOAD: Reply(b"\0\0\0\x18ftyp", headers={"Content-Type": "video/mp4"}),
 }
 
 
-def hang_up(handler: Handler) -> None:
-    handler.hang_up()
+def disconnect(handler: Handler) -> None:
+    handler.disconnect()
 
 
 def cut(handler: Handler) -> None:
     handler.head(200, {"Content-Type": "application/json", "Content-Length": "1000"})
     handler.wfile.write(b'{"code": 0')
-    handler.hang_up()
+    handler.disconnect()
 
 
 def garbage(handler: Handler) -> None:
     handler.wfile.write(b"SSH-2.0-OpenSSH_9.6 nmv_usr_not-for-your-eyes\r\n\r\n")
-    handler.hang_up()
+    handler.disconnect()
 
 
 @pytest.mark.parametrize("call", Call)
@@ -98,16 +104,16 @@ def test_attribution_and_token_on_every_call(
     call: Call, client: NemoClient, server: Server
 ) -> None:
     server.on(ROUTES[call], GOOD[call])
-    ASK[call](client)
-    (asked,) = server.asked
-    assert asked.headers["X-Skill-Source"] == "ai-image-to-video-extender"
-    assert asked.headers["X-Skill-Version"] == "1.0.0"
-    assert asked.headers["X-Skill-Platform"] == "unknown"
-    assert asked.headers["Authorization"] == (None if call is Call.TOKEN else f"Bearer {TOKEN}")
-    assert TOKEN not in asked.path
+    CALLS[call](client)
+    (request,) = server.requests
+    assert request.headers["X-Skill-Source"] == "ai-image-to-video-extender"
+    assert request.headers["X-Skill-Version"] == "1.0.0"
+    assert request.headers["X-Skill-Platform"] == "unknown"
+    assert request.headers["Authorization"] == (None if call is Call.TOKEN else f"Bearer {TOKEN}")
+    assert TOKEN not in request.path
 
 
-def test_replies_of_the_short_calls(client: NemoClient, server: Server) -> None:
+def test_responses_of_the_short_calls(client: NemoClient, server: Server) -> None:
     for call, reply in GOOD.items():
         server.on(ROUTES[call], reply)
     assert client.anonymous_token("c-1").token.get_secret_value() == "nmv_usr_example"
@@ -118,20 +124,20 @@ def test_replies_of_the_short_calls(client: NemoClient, server: Server) -> None:
     assert client.render_status(RID) == RenderStatus(
         RenderState.COMPLETED, f"https://cdn.example/{RID}.mp4", None
     )
-    assert server.asked[0].headers["X-Client-Id"] == "c-1"
-    assert server.asked[1].json() == {"task_name": "project", "language": "de"}
-    assert server.asked[2].json() == {"task_id": "tsk", "session_id": SID}
+    assert server.requests[0].headers["X-Client-Id"] == "c-1"
+    assert server.requests[1].json() == {"task_name": "project", "language": "de"}
+    assert server.requests[2].json() == {"task_id": "tsk", "session_id": SID}
 
 
-@pytest.mark.parametrize("reply", [recorded("render_pending.json"), in_json({"code": 0})])
+@pytest.mark.parametrize("reply", [recorded_reply("render_pending.json"), json_reply({"code": 0})])
 def test_export_sends_the_draft_as_it_was_read(
     reply: Reply, client: NemoClient, server: Server
 ) -> None:
-    """Halves of characters and numbers of any size included; either style of reply will do."""
+    """Unpaired surrogates and huge numbers are kept; either style of response is accepted."""
     draft = {"t": [{"tt": 0, "sg": [{"d": 1e400, "m": {"name": "\ud83d é"}}], "n": 10**30}]}
     server.on(ROUTES[Call.EXPORT], reply)
     client.submit_render(RID, SID, Draft(draft))
-    assert server.asked[0].json() == {
+    assert server.requests[0].json() == {
         "id": RID,
         "sessionId": SID,
         "draft": draft,
@@ -140,22 +146,22 @@ def test_export_sends_the_draft_as_it_was_read(
 
 
 @pytest.mark.parametrize("call", [Call.EXPORT, Call.UPLOAD])
-def test_reply_that_does_not_say_it_is_done_is_a_bad_answer(
+def test_response_without_a_success_code_is_a_bad_answer(
     call: Call, client: NemoClient, server: Server
 ) -> None:
-    server.on(ROUTES[call], in_json({"hello": "world"}))
+    server.on(ROUTES[call], json_reply({"hello": "world"}))
     with pytest.raises(BadAnswer):
-        ASK[call](client)
+        CALLS[call](client)
 
 
-def test_upload_by_address(client: NemoClient, server: Server) -> None:
+def test_upload_by_url(client: NemoClient, server: Server) -> None:
     server.on(ROUTES[Call.UPLOAD], GOOD[Call.UPLOAD])
     client.upload_urls(SID, ["https://a.example/x.jpg"])
-    assert server.asked[0].json() == {"urls": ["https://a.example/x.jpg"], "source_type": "url"}
+    assert server.requests[0].json() == {"urls": ["https://a.example/x.jpg"], "source_type": "url"}
 
 
 class Zeros(io.RawIOBase):
-    """A large file that exists only as it is read, and notes how much is asked for at once."""
+    """A large file that exists only while it is read, and records the largest read."""
 
     def __init__(self, size: int) -> None:
         self.size, self.at, self.largest = size, 0, 0
@@ -177,15 +183,15 @@ class Zeros(io.RawIOBase):
 def test_upload_is_streamed_from_the_beginning_of_the_file(
     client: NemoClient, server: Server
 ) -> None:
-    """Multipart in the field ``files``, in pieces, whole although the file was read before."""
+    """Multipart in the field ``files``, streamed, and whole although the file was read before."""
     server.on(ROUTES[Call.UPLOAD], GOOD[Call.UPLOAD])
     file = Zeros(8 * 2**20)
     file.seek(5)
     client.upload_file(SID, 'p"h\n\udcffo.jpg', "image/jpeg", file)  # type: ignore[arg-type]
-    (asked,) = server.asked
-    assert asked.headers["Content-Type"].startswith("multipart/form-data; boundary=")
-    assert int(asked.headers["Content-Length"]) == len(asked.body)
-    head, _, content = asked.body.partition(b"\r\n\r\n")
+    (request,) = server.requests
+    assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert int(request.headers["Content-Length"]) == len(request.body)
+    head, _, content = request.body.partition(b"\r\n\r\n")
     assert b'name="files"; filename="p%22h%0A?o.jpg"' in head
     assert b"Content-Type: image/jpeg" in head
     assert content.startswith(bytes(8 * 2**20))
@@ -193,12 +199,12 @@ def test_upload_is_streamed_from_the_beginning_of_the_file(
 
 
 @pytest.mark.parametrize("identifier", ["a/b", "../x", "a?b=c", "a#b", "a b", "é", "%2e", "a\nb"])
-def test_identifiers_stay_in_their_segment(
+def test_identifiers_are_quoted_as_one_path_segment(
     identifier: str, client: NemoClient, server: Server
 ) -> None:
     with pytest.raises(SessionNotFound):
         client.state(identifier)
-    path = server.asked[0].path
+    path = server.requests[0].path
     assert path.startswith("/api/state/nemo_agent/me/")
     assert path.endswith("/latest")
     assert path.count("/") == 6
@@ -206,7 +212,7 @@ def test_identifiers_stay_in_their_segment(
 
 
 @pytest.mark.parametrize("identifier", ["", ".", ".."])
-def test_identifiers_that_name_nothing_are_refused(identifier: str, client: NemoClient) -> None:
+def test_empty_and_relative_identifiers_are_refused(identifier: str, client: NemoClient) -> None:
     with pytest.raises(ValueError, match="identifier"):
         client.render_status(identifier)
 
@@ -215,8 +221,8 @@ def test_identifiers_that_name_nothing_are_refused(identifier: str, client: Nemo
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (in_json({"code": 1001, "message": f"no {TOKEN}"}), TokenRefused),
-        (in_json({"code": "2001", "message": f"no {TOKEN}"}, 402), OutOfCredits),
+        (json_reply({"code": 1001, "message": f"no {TOKEN}"}), TokenRefused),
+        (json_reply({"code": "2001", "message": f"no {TOKEN}"}, 402), OutOfCredits),
         (Reply(f"<p>{TOKEN}".encode(), 503, {"Content-Type": "text/html"}), ServerFailed),
         (Reply(b"<html>", 413, {"Content-Type": "text/html"}), FileTooLarge),
         (Reply(b"", 429, {"Retry-After": "7"}), RateLimited),
@@ -224,20 +230,20 @@ def test_identifiers_that_name_nothing_are_refused(identifier: str, client: Nemo
         (Reply(f"{TOKEN}".encode(), 200), BadAnswer),
         (Reply(b"", 302, {"Location": f"/elsewhere?{TOKEN}"}), BadAnswer),
         (Reply(b"\x1f\x8bnot", 200, {"Content-Encoding": "gzip"}), BadAnswer),
-        (hang_up, NoAnswer),
+        (disconnect, NoAnswer),
         (cut, NoAnswer),
         (garbage, NoAnswer),
     ],
 )
-def test_failure_is_told_and_the_token_is_not(
+def test_each_error_has_its_class_and_never_the_token(
     answer: Any, kind: type[NemoError], call: Call, client: NemoClient, server: Server
 ) -> None:
-    """Each failure on each call: its class, its money, and no token although the server says it."""
+    """Each error of each call: its class, whether it may be charged, and no token of the server."""
     if call is Call.DOWNLOAD and answer == Reply(b"", 302, {"Location": f"/elsewhere?{TOKEN}"}):
-        kind = NemoError  # a redirect of a download is followed; it leads nowhere here
+        kind = NemoError  # A download follows the redirect, whose target does not exist.
     server.on(ROUTES[call], answer)
     with pytest.raises(kind) as caught:
-        ASK[call](client)
+        CALLS[call](client)
     error = caught.value
     charged = call is Call.MESSAGE and kind in {NoAnswer, BadAnswer, ServerFailed}
     assert error.call is call
@@ -248,13 +254,13 @@ def test_failure_is_told_and_the_token_is_not(
     assert TOKEN not in f"{client!r} {vars(client)}"
 
 
-def test_refusal_of_the_client_id(client: NemoClient, server: Server) -> None:
-    server.on(ROUTES[Call.TOKEN], in_json({"detail": "X-Client-Id required"}, 400))
+def test_missing_client_id_is_refused(client: NemoClient, server: Server) -> None:
+    server.on(ROUTES[Call.TOKEN], json_reply({"detail": "X-Client-Id required"}, 400))
     with pytest.raises(ClientIdMissing, match="X-Client-Id required"):
         client.anonymous_token("")
 
 
-def test_rate_limit_with_a_date_is_read_against_the_clock(
+def test_rate_limit_with_a_date_is_relative_to_the_clock(
     client: NemoClient, server: Server
 ) -> None:
     date = "Tue, 14 Nov 2023 22:14:05 GMT"
@@ -264,20 +270,20 @@ def test_rate_limit_with_a_date_is_read_against_the_clock(
     assert caught.value.retry_after == 1_700_000_045 - NOW
 
 
-def test_refusal_whose_page_is_cut_is_told_by_its_status(
+def test_refusal_that_is_cut_off_is_classified_by_its_status(
     client: NemoClient, server: Server
 ) -> None:
     def cut_page(handler: Handler) -> None:
         handler.head(503, {"Content-Length": "1000"})
         handler.wfile.write(b"<html>")
-        handler.hang_up()
+        handler.disconnect()
 
     server.on(ROUTES[Call.MESSAGE], cut_page)
     with pytest.raises(ServerFailed):
         send(client)
 
 
-def test_endless_answer_is_given_up(client: NemoClient, server: Server) -> None:
+def test_response_that_is_too_large_is_a_bad_answer(client: NemoClient, server: Server) -> None:
     server.on(ROUTES[Call.CREDITS], Reply(b" " * (MAX_RESPONSE_BYTES + 1)))
     with pytest.raises(BadAnswer, match="too large"):
         client.credits()
@@ -285,47 +291,38 @@ def test_endless_answer_is_given_up(client: NemoClient, server: Server) -> None:
 
 @pytest.mark.parametrize("call", Call)
 def test_unreachable_is_never_charged_and_repeatable(call: Call, http: httpx.Client) -> None:
-    """A port where nobody listens: every call says that nothing was sent."""
-    with socket.socket() as taken:
-        # Bound but not listening: refused, and not given to anyone else meanwhile.
-        taken.bind(("127.0.0.1", 0))
-        client = NemoClient(
-            http,
-            api_url=f"http://127.0.0.1:{taken.getsockname()[1]}/",
-            web_url="https://web.example",
-            identity=Identity(platform="unknown", version="1.0.0"),
-            token=SecretStr(TOKEN),
-        )
+    """Without a server on the port, every call reports that nothing was sent."""
+    with socket.socket() as bound:
+        # Bound but not listening: connections are refused, and no other process gets the port.
+        bound.bind(("127.0.0.1", 0))
+        client = make_client(http, f"http://127.0.0.1:{bound.getsockname()[1]}/")
         with pytest.raises(Unreachable) as caught:
-            ASK[call](client)
+            CALLS[call](client)
     assert caught.value.repeatable
     assert not caught.value.maybe_charged
 
 
 @pytest.mark.parametrize("call", [call for call in Call if call is not Call.TOKEN])
-def test_client_without_a_token_asks_for_nothing(call: Call, server: Server) -> None:
-    with open_http() as http:
-        client = NemoClient(
-            http,
-            api_url=server.url,
-            web_url="https://web.example",
-            identity=Identity(platform="unknown", version="1.0.0"),
-        )
-        with pytest.raises(TokenRefused):
-            ASK[call](client)
-    assert server.asked == []
+def test_client_without_a_token_sends_nothing(
+    call: Call, http: httpx.Client, server: Server
+) -> None:
+    with pytest.raises(TokenRefused):
+        CALLS[call](make_client(http, server.url, token=None))
+    assert server.requests == []
 
 
-def test_odd_characters_of_a_prompt_reach_the_server(client: NemoClient, server: Server) -> None:
+def test_special_characters_of_a_prompt_reach_the_server(
+    client: NemoClient, server: Server
+) -> None:
     server.on(ROUTES[Call.MESSAGE], GOOD[Call.MESSAGE])
     text = 'extend "this" 导出 🎬 \ud83d\n'
     with client.message(SID, text, read_timeout=30) as stream:
         list(stream)
-    (asked,) = server.asked
-    assert json.loads(asked.body) == {
+    (request,) = server.requests
+    assert json.loads(request.body) == {
         "app_name": "nemo_agent",
         "user_id": "me",
         "session_id": SID,
         "new_message": {"parts": [{"text": text}]},
     }
-    assert asked.headers["Accept"] == "text/event-stream"
+    assert request.headers["Accept"] == "text/event-stream"

@@ -1,19 +1,17 @@
-"""The draft: shown as people know it, judged, and never raising."""
+"""The draft: its timeline, its readiness and length, and no shape of it that raises."""
 
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.worker.nemo.loopback_server import FIXTURES
+from tests.support.api_responses import recorded
 from worker.nemo.draft import Draft
 
 
-def recorded(name: str) -> Draft:
-    found = json.loads((FIXTURES / "api" / name).read_bytes())
-    return Draft.read(found["data"]["state"]["draft"])
+def recorded_draft(name: str) -> Draft:
+    return Draft.read(recorded(name)["data"]["state"]["draft"])
 
 
 def track(tt: Any, *segments: Any) -> dict[str, Any]:
@@ -28,8 +26,8 @@ def show(*tracks: Any) -> str:
     return Draft({"t": list(tracks)}).timeline().partition(": 1. ")[2]
 
 
-def test_recorded_draft_is_shown_as_the_contract_says() -> None:
-    draft = recorded("state_after.json")
+def test_recorded_draft_is_shown_as_in_the_contract() -> None:
+    draft = recorded_draft("state_after.json")
     assert draft.timeline() == (
         "Timeline (3 tracks): 1. Video: city timelapse (0-10s) "
         '2. BGM: Lo-fi (0-10s, 35%) 3. Title: "Urban Dreams" (0-3s)'
@@ -39,7 +37,7 @@ def test_recorded_draft_is_shown_as_the_contract_says() -> None:
 
 
 def test_empty_draft_is_not_ready() -> None:
-    draft = recorded("state_before.json")
+    draft = recorded_draft("state_before.json")
     assert (draft.is_ready, draft.seconds, draft.timeline()) == (False, 0, "Timeline (0 tracks)")
 
 
@@ -72,7 +70,7 @@ def test_ready_needs_one_track_with_a_segment(tracks: list[Any], ready: bool) ->
         (track(0, segment(name="x" * 500)), "Video: " + "x" * 79 + "… (0-1s)"),
     ],
 )
-def test_shape_of_a_track(shown: dict[str, Any], expected: str) -> None:
+def test_track_in_the_timeline(shown: dict[str, Any], expected: str) -> None:
     assert show(shown) == expected
 
 
@@ -80,7 +78,7 @@ def test_one_track_is_singular() -> None:
     assert Draft({"t": [track(0)]}).timeline() == "Timeline (1 track): 1. Video (empty)"
 
 
-def test_length_is_that_of_the_video_not_of_its_music() -> None:
+def test_length_is_that_of_the_video_not_of_the_music() -> None:
     assert Draft({"t": [track(1, segment(60_000)), track(0, segment(5000))]}).seconds == 5
     assert Draft({"t": [track(1, segment(60_000)), track(7, segment(5000))]}).seconds == 60
 

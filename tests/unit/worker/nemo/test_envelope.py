@@ -1,4 +1,4 @@
-"""Codes and statuses, in every style of answer, told apart."""
+"""Classifying codes and statuses in every style of response."""
 
 import json
 from email.utils import formatdate
@@ -56,10 +56,10 @@ def refused(call: Call, status: int, body: bytes, **headers: str) -> NemoError:
 @pytest.mark.parametrize("spelled", [int, str, float])
 @pytest.mark.parametrize("status", [200, 400, 403, 404])
 @pytest.mark.parametrize("code", CODES)
-def test_code_in_the_envelope_wins_over_the_status(
+def test_code_in_the_envelope_takes_precedence_over_the_status(
     code: int, status: int, spelled: type, call: Call
 ) -> None:
-    """Every code, at HTTP 200 and at a 4xx, as a number and as a string."""
+    """Every code, with HTTP 200 and a 4xx, as a number and as a string."""
     body = json.dumps({"code": spelled(code), "message": "why", "data": None}).encode()
     error = refused(call, status, body)
     assert type(error) is CODES[code]
@@ -89,10 +89,10 @@ def test_code_in_the_envelope_wins_over_the_status(
         (302, Call.MESSAGE, BadAnswer),
     ],
 )
-def test_status_speaks_where_no_code_does(
+def test_status_decides_where_there_is_no_documented_code(
     status: int, call: Call, kind: type[NemoError], body: bytes
 ) -> None:
-    """With an empty body, a page, other JSON, or an envelope that claims success."""
+    """With an empty body, HTML, other JSON, or an envelope that claims success."""
     assert type(refused(call, status, body)) is kind
 
 
@@ -103,8 +103,8 @@ def test_undocumented_code_is_another_refusal(status: int) -> None:
     assert (error.code, error.message) == (7777, "why")
 
 
-def test_undocumented_code_leaves_the_word_to_the_status() -> None:
-    """A message under HTTP 500 stays maybe charged whatever an unknown code says."""
+def test_undocumented_code_does_not_override_the_status() -> None:
+    """A message with HTTP 500 stays maybe charged, whatever the unknown code."""
     error = refused(Call.MESSAGE, 500, b'{"code": 7777}')
     assert isinstance(error, ServerFailed)
     assert error.code == 7777
@@ -112,19 +112,19 @@ def test_undocumented_code_leaves_the_word_to_the_status() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", HTML, b"[]", b"7", b'"x"', b"{", b"[" * 100_000, b"\xff"])
-def test_success_that_cannot_be_read_is_a_bad_answer(body: bytes) -> None:
+def test_unreadable_success_is_a_bad_answer(body: bytes) -> None:
     assert isinstance(refused(Call.CREDITS, 200, body), BadAnswer)
 
 
 @pytest.mark.parametrize("code", ['"SUCCESS"', "true", "[]", "0.5"])
-def test_code_that_is_no_number_is_a_bad_answer(code: str) -> None:
+def test_code_that_is_not_a_number_is_a_bad_answer(code: str) -> None:
     assert isinstance(refused(Call.CREDITS, 200, b'{"code": %s}' % code.encode()), BadAnswer)
 
 
 @pytest.mark.parametrize(
     "body", [b'{"code": 0}', b'{"code": "0"}', b'{"code": null}', b'{"status": "pending"}']
 )
-def test_success(body: bytes) -> None:
+def test_successful_envelope(body: bytes) -> None:
     assert read(Call.POLL, 200, body) == json.loads(body)
 
 
@@ -132,12 +132,12 @@ def test_success(body: bytes) -> None:
     ("code", "expected"),
     [(0, 0), ("0", 0), (" 1001 ", 1001), (2001.0, 2001), ("9" * 5000, None), (None, None)],
 )
-def test_code_spelling(code: object, expected: int | None) -> None:
+def test_code_is_read_from_any_type(code: object, expected: int | None) -> None:
     assert envelope_code({"code": code}) == expected
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("found", "message"),
     [
         ({"message": "a", "error": "b"}, "a"),
         ({"msg": "a"}, "a"),
@@ -148,8 +148,8 @@ def test_code_spelling(code: object, expected: int | None) -> None:
         ({}, ""),
     ],
 )
-def test_words_are_found_wherever_they_stand(found: dict[str, Any], words: str) -> None:
-    assert message_of(found) == words
+def test_message_is_found_in_any_field(found: dict[str, Any], message: str) -> None:
+    assert message_of(found) == message
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,11 @@ def test_words_are_found_wherever_they_stand(found: dict[str, Any], words: str) 
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    """Seconds, or an HTTP date against the given clock."""
+    """Seconds, or an HTTP date relative to the given clock."""
     assert retry_after(value, now=NOW) == seconds
 
 
-def test_rate_limit_carries_its_pause() -> None:
+def test_rate_limit_has_its_retry_after() -> None:
     error = refused(Call.TOKEN, 429, b"", **{"retry-after": "12"})
     assert isinstance(error, RateLimited)
     assert error.retry_after == 12

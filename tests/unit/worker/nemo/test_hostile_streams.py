@@ -1,11 +1,10 @@
-"""Ten thousand hostile streams: bounded, never an exception, never a false success."""
+"""Ten thousand hostile streams: bounded memory, no exception, no false success."""
 
 import random
 
 import pytest
 
 from tests.soak.streams import (
-    HELLO,
     KINDS,
     MAX_EVENT,
     MAX_LINE,
@@ -13,6 +12,7 @@ from tests.soak.streams import (
     attempt_all,
     peak_of_endless,
 )
+from tests.support.api_responses import HELLO
 from tests.unit.worker.nemo.loopback_server import Server
 from tests.unit.worker.nemo.test_message_stream import ROUTE, Streamed
 from worker.nemo.client import NemoClient
@@ -20,10 +20,10 @@ from worker.nemo.streaming.events import End
 from worker.nemo.streaming.transcript import Transcript
 
 CEILING = 64 * (MAX_LINE + MAX_EVENT)
-"""Bytes. Nothing of it depends on what comes; JSON in memory is many times its text."""
+"""Bytes, whatever the stream holds; JSON in memory takes many times the size of its text."""
 
 
-def test_hostile_streams_are_bounded_and_never_a_success(seed: int) -> None:
+def test_hostile_streams_use_bounded_memory_and_never_succeed(seed: int) -> None:
     found, peak = attempt_all(10_000, seed)
     assert sum(found.values()) == 10_000
     assert peak < CEILING
@@ -40,7 +40,7 @@ def test_hostile_streams_are_bounded_and_never_a_success(seed: int) -> None:
     ],
     ids=["a line", "an event", "heartbeats", "texts", "comments"],
 )
-def test_what_never_ends_is_held_in_the_same_memory(piece: bytes) -> None:
+def test_endless_input_uses_bounded_memory(piece: bytes) -> None:
     assert peak_of_endless(piece, 200) < CEILING
 
 

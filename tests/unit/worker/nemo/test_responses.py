@@ -1,17 +1,13 @@
-"""Replies read liberally, and named where they cannot be read."""
+"""Lenient parsing of responses, and errors that name what cannot be read."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.unit.worker.nemo.loopback_server import FIXTURES
+from tests.support.api_responses import envelope, recorded, state_envelope
 from worker.nemo.errors import BadAnswer, Call
-from worker.nemo.responses import (
-    Balance,
-    RenderState,
-    RenderStatus,
+from worker.nemo.response_parsing import (
     read_balance,
     read_claim,
     read_render,
@@ -19,27 +15,19 @@ from worker.nemo.responses import (
     read_state,
     read_token,
 )
-
-
-def recorded(name: str) -> Any:
-    return json.loads((FIXTURES / "api" / name).read_bytes())
-
-
-def in_state(**state: Any) -> dict[str, Any]:
-    return {"code": 0, "data": {"state": state}}
+from worker.nemo.responses import Balance, RenderState, RenderStatus
 
 
 def test_token() -> None:
     grant = read_token(recorded("token.json"))
     assert grant.token.get_secret_value() == "nmv_usr_example"
-    assert (grant.credits, grant.expires_in) == (100, 604_800)
+    assert grant.expires_in == 604_800
     assert "nmv_usr_example" not in repr(grant)
 
 
 @pytest.mark.parametrize("odd", ["100 credits", None, [], True, "inf"])
-def test_token_with_odd_extras_is_a_token(odd: Any) -> None:
-    grant = read_token({"data": {"token": "nmv_usr_x", "credits": odd, "expires_in": odd}})
-    assert (grant.credits, grant.expires_in) == (None, None)
+def test_token_with_an_unreadable_lifetime_is_a_token(odd: Any) -> None:
+    assert read_token(envelope(token="nmv_usr_x", expires_in=odd)).expires_in is None
 
 
 def test_session() -> None:
@@ -48,7 +36,7 @@ def test_session() -> None:
 
 
 def test_session_ids_may_be_numbers_and_a_bind_id_is_read() -> None:
-    session = read_session({"data": {"task_id": 7, "session_id": 8, "bind_id": 9}})
+    session = read_session(envelope(task_id=7, session_id=8, bind_id=9))
     assert (session.task_id, session.session_id, session.bind_id) == ("7", "8", "9")
 
 
@@ -65,37 +53,37 @@ def test_state() -> None:
 
 
 @pytest.mark.parametrize("field", ["draft", "generated_media", "video_infos"])
-def test_fingerprint_sees_each_field_of_an_edit(field: str) -> None:
-    changed = read_state(in_state(**{field: {"t": 1}})).fingerprint
-    assert changed != read_state(in_state()).fingerprint
+def test_fingerprint_depends_on_each_field_of_an_edit(field: str) -> None:
+    changed = read_state(state_envelope(**{field: {"t": 1}})).fingerprint
+    assert changed != read_state(state_envelope()).fingerprint
 
 
 def test_fingerprint_is_the_same_for_the_same_state() -> None:
-    """The order of keys, other fields, and how emptiness is spelled make no difference."""
-    one = in_state(draft={"a": 1, "b": 2}, canvas_config={"w": 1}, generated_media=[])
-    other = in_state(draft={"b": 2, "a": 1}, canvas_config={"w": 2}, video_infos=None)
+    """The order of keys, other fields, and the form of an empty value make no difference."""
+    one = state_envelope(draft={"a": 1, "b": 2}, canvas_config={"w": 1}, generated_media=[])
+    other = state_envelope(draft={"b": 2, "a": 1}, canvas_config={"w": 2}, video_infos=None)
     assert read_state(one).fingerprint == read_state(other).fingerprint
-    assert read_state({"data": {"state": None}}).fingerprint == read_state(in_state()).fingerprint
+    assert read_state(envelope(state=None)).fingerprint == read_state(state_envelope()).fingerprint
 
 
 @pytest.mark.parametrize(
     "found",
     [
-        {"data": {"state": {"bind_id": "b"}}},
-        {"data": {"state": {}, "bind_id": "b"}},
-        {"data": {"state": None, "bind_id": " b "}},
+        state_envelope(bind_id="b"),
+        envelope(state={}, bind_id="b"),
+        envelope(state=None, bind_id=" b "),
     ],
 )
 def test_bind_id_in_either_place_of_a_state(found: dict[str, Any]) -> None:
     assert read_state(found).bind_id == "b"
 
 
-def test_state_nested_beyond_reading_is_a_bad_answer() -> None:
+def test_state_nested_too_deeply_is_a_bad_answer() -> None:
     nested: Any = []
     for _ in range(100_000):
         nested = [nested]
     with pytest.raises(BadAnswer, match="nested"):
-        read_state(in_state(draft=nested))
+        read_state(state_envelope(draft=nested))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +96,7 @@ def test_state_nested_beyond_reading_is_a_bad_answer() -> None:
     ],
 )
 def test_balance(data: dict[str, Any], balance: Balance) -> None:
-    assert read_balance({"data": data}) == balance
+    assert read_balance(envelope(**data)) == balance
 
 
 @pytest.mark.parametrize(
@@ -145,7 +133,7 @@ def test_render_status_in_either_place(found: dict[str, Any], status: RenderStat
 
 
 @pytest.mark.parametrize("found", [{}, {"status": "queued"}, {"data": {"status": None}}])
-def test_render_status_that_is_not_known_is_a_bad_answer(found: dict[str, Any]) -> None:
+def test_unknown_render_status_is_a_bad_answer(found: dict[str, Any]) -> None:
     with pytest.raises(BadAnswer, match="poll: status"):
         read_render(Call.POLL, found)
 
@@ -170,22 +158,22 @@ def test_bad_answer_names_call_and_field(
     reader: Callable[[Any], object], data: Any, named: str
 ) -> None:
     with pytest.raises(BadAnswer) as caught:
-        reader({"code": 0, "data": data})
+        reader(envelope(**data))
     assert str(caught.value).startswith(named)
 
 
 @pytest.mark.parametrize("found", [{}, {"data": None}, {"data": []}])
 @pytest.mark.parametrize("reader", [read_token, read_session, read_claim, read_state, read_balance])
-def test_reply_without_data_is_a_bad_answer(
+def test_response_without_data_is_a_bad_answer(
     reader: Callable[[Any], object], found: dict[str, Any]
 ) -> None:
     with pytest.raises(BadAnswer, match="no data"):
         reader(found)
 
 
-def test_bad_answer_does_not_quote_what_it_could_not_read() -> None:
+def test_bad_answer_does_not_quote_the_unreadable_value() -> None:
     with pytest.raises(BadAnswer) as caught:
-        read_balance({"data": {"available": "a-secret-of-the-account"}})
+        read_balance(envelope(available="a-secret-of-the-account"))
     assert "a-secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None

@@ -1,9 +1,8 @@
-"""The byte decoder: same frames however the bytes are cut, bounded, linear."""
+"""The byte decoder: the same frames for any cuts, bounded memory, linear time."""
 
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -11,10 +10,9 @@ from httpx_sse import EventSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.worker.nemo.loopback_server import FIXTURES
+from tests.soak.streams import held_bytes
+from tests.support.api_responses import STREAMS
 from worker.nemo.streaming.sse import Comment, Frame, SseDecoder
-
-RECORDINGS = sorted((FIXTURES / "run_sse").glob("*.sse"))
 
 
 def decode(*chunks: bytes) -> list[Frame | Comment]:
@@ -27,15 +25,15 @@ def single_bytes(wire: bytes) -> Iterator[bytes]:
     return (wire[n : n + 1] for n in range(len(wire)))
 
 
-def second_opinion(wire: bytes) -> list[tuple[str, str]]:
-    """Name and data of the events with data, as ``httpx-sse`` reads them.
+def reference_decode(wire: bytes) -> list[tuple[str, str]]:
+    """Return name and data of the events with data, as ``httpx-sse`` reads them.
 
-    Its known differences, none of which the video API's stream depends on:
+    Its known differences, none of which matters for the video API's stream:
 
-    - it does not take off a byte order mark, so none is generated;
-    - it drops an event that no blank line ends, so the wire is ended with one;
-    - it gives an event at every blank line once an ``id`` was seen, and events with a name or a
-      ``retry`` but no data, so only events that carry data are compared.
+    - it does not remove a byte order mark, so none is generated;
+    - it drops an event without a blank line after it, so the input is ended with one;
+    - it gives an event at every blank line after an ``id``, and events with a name or a ``retry``
+      but no data, so only events with data are compared.
     """
     response = httpx.Response(
         200, headers={"content-type": "text/event-stream"}, content=wire + b"\n\n"
@@ -43,16 +41,16 @@ def second_opinion(wire: bytes) -> list[tuple[str, str]]:
     return [(event.event, event.data) for event in EventSource(response).iter_sse() if event.data]
 
 
-def first_opinion(wire: bytes) -> list[tuple[str, str]]:
+def decode_data(wire: bytes) -> list[tuple[str, str]]:
     frames = [frame for frame in decode(wire) if isinstance(frame, Frame)]
-    # Its events are named "message" where the wire names none.
+    # The reference names an event "message" where the input names none.
     return [(frame.event or "message", frame.data) for frame in frames if frame.data]
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
-def test_recording_cut_anywhere_reads_the_same(recording: Path) -> None:
-    """A recording cut at every byte into two pieces, and into single bytes, gives its frames."""
-    wire = recording.read_bytes()
+@pytest.mark.parametrize("name", STREAMS)
+def test_recording_cut_anywhere_reads_the_same(name: str) -> None:
+    """A recording cut in two at every byte, and in single bytes, gives the same frames."""
+    wire = STREAMS[name]
     whole = decode(wire)
     assert len(whole) == wire.count(b"\n\n")
     for cut in range(len(wire) + 1):
@@ -61,26 +59,26 @@ def test_recording_cut_anywhere_reads_the_same(recording: Path) -> None:
 
 
 @pytest.mark.parametrize("line_end", [b"\r", b"\r\n"], ids=["cr", "crlf"])
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
-def test_recording_with_other_line_ends_reads_the_same(recording: Path, line_end: bytes) -> None:
-    wire = recording.read_bytes()
+@pytest.mark.parametrize("name", STREAMS)
+def test_recording_with_other_line_ends_reads_the_same(name: str, line_end: bytes) -> None:
+    wire = STREAMS[name]
     other = wire.replace(b"\n", line_end)
     whole = decode(wire)
     assert decode(other) == whole
     assert decode(*single_bytes(other)) == whole
 
 
-def test_crlf_in_every_cut_is_one_line_end() -> None:
-    """Two carriage-return-line-feeds end one event, cut between the halves or not."""
+def test_crlf_is_one_line_end_for_any_cut() -> None:
+    """Two CRLF end one event, cut inside a CRLF or not."""
     wire = b"data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n"
     for cut in range(len(wire) + 1):
         assert decode(wire[:cut], b"", wire[cut:]) == [Frame("", "a\nb"), Frame("", "c")]
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
-def test_recording_agrees_with_second_opinion(recording: Path) -> None:
-    wire = recording.read_bytes()
-    assert first_opinion(wire) == second_opinion(wire)
+@pytest.mark.parametrize("name", STREAMS)
+def test_recording_agrees_with_the_reference(name: str) -> None:
+    wire = STREAMS[name]
+    assert decode_data(wire) == reference_decode(wire)
 
 
 _PIECES = st.sampled_from(
@@ -94,12 +92,12 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=40), st.randoms(use_true_random=False))
-def test_generated_stream_agrees_with_second_opinion(
+def test_generated_stream_agrees_with_the_reference(
     pieces: list[bytes], shuffle: random.Random
 ) -> None:
-    """Streams made of awkward pieces: same data events, and the same in any cuts."""
+    """Streams of special cases: the same data events, and the same for any cuts."""
     wire = b"".join(pieces)
-    assert first_opinion(wire) == second_opinion(wire)
+    assert decode_data(wire) == reference_decode(wire)
     cuts = sorted(shuffle.randrange(len(wire) + 1) for _ in range(5))
     chunks = [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
     assert decode(*chunks) == decode(wire)
@@ -136,8 +134,8 @@ def test_arbitrary_bytes_never_raise_and_cut_anywhere_read_the_same(wire: bytes)
         (b"", []),
     ],
 )
-def test_form(wire: bytes, frames: list[Frame | Comment]) -> None:
-    """Each form of the wire, whole and byte by byte."""
+def test_each_form_of_a_frame(wire: bytes, frames: list[Frame | Comment]) -> None:
+    """Each form, whole and byte by byte."""
     assert decode(wire) == frames
     assert decode(*single_bytes(wire)) == frames
 
@@ -148,8 +146,8 @@ def test_multi_byte_character_across_chunks_is_one_character() -> None:
         assert decode(wire[:cut], wire[cut:]) == [Frame("", "导出 🎬")]
 
 
-def test_frames_come_as_soon_as_they_are_complete() -> None:
-    """Neither a comment nor an event waits for what follows it."""
+def test_frames_are_given_as_soon_as_they_are_complete() -> None:
+    """Neither a comment nor an event waits for the next bytes."""
     decoder = SseDecoder()
     assert decoder.feed(b": ping\r") == [Comment(" ping")]
     assert decoder.feed(b"\ndata: a\r\r") == [Frame("", "a")]
@@ -157,7 +155,7 @@ def test_frames_come_as_soon_as_they_are_complete() -> None:
     assert decoder.close() == []
 
 
-def test_line_over_the_cap_drops_its_event_alone() -> None:
+def test_line_over_the_limit_drops_only_its_event() -> None:
     decoder = SseDecoder(max_line=16)
     frames = decoder.feed(b"data: 0123456789\n\ndata: 0123456789x\ndata: y\n\ndata: z\n\n")
     assert frames == [Frame("", "0123456789"), Frame("", "z")]
@@ -165,13 +163,13 @@ def test_line_over_the_cap_drops_its_event_alone() -> None:
 
 
 @pytest.mark.parametrize("field", [b"data: 0123456789\n", b"rest 0123456789\n", b"data\n"])
-def test_event_over_the_cap_is_dropped_alone(field: bytes) -> None:
-    """Many short lines count together; afterwards the stream reads on."""
+def test_event_over_the_limit_is_dropped_alone(field: bytes) -> None:
+    """Many short lines count together; later events are read."""
     decoder = SseDecoder(max_line=32, max_event=100)
     largest = 0
     for _ in range(200):
         assert decoder.feed(field) == []
-        largest = max(largest, decoder.buffered)
+        largest = max(largest, held_bytes(decoder))
     assert largest <= 132
     assert decoder.feed(b"\ndata: z\n\n") == [Frame("", "z")]
     assert decoder.dropped == 1
@@ -184,15 +182,15 @@ def test_overlong_last_line_is_counted_at_the_end() -> None:
     assert decoder.dropped == 1
 
 
-def test_gigabyte_line_stays_bounded() -> None:
-    """A line of a gigabyte, in pieces: never more than one line is held, and reading goes on."""
+def test_gigabyte_line_uses_bounded_memory() -> None:
+    """A line of a gigabyte in pieces: at most one line is held, and later events are read."""
     decoder = SseDecoder()
     piece = b"x" * 2**20
     largest = 0
     decoder.feed(b"data: ")
     for _ in range(1024):
         decoder.feed(piece)
-        largest = max(largest, decoder.buffered)
+        largest = max(largest, held_bytes(decoder))
     assert largest <= 2**20
     assert decoder.feed(b"\n\ndata: after\n\n") == [Frame("", "after")]
     assert decoder.dropped == 1
@@ -201,15 +199,15 @@ def test_gigabyte_line_stays_bounded() -> None:
 def test_time_is_linear_in_single_bytes() -> None:
     """Eight times the bytes of one line take about eight times as long.
 
-    Searching the line anew at each byte would take sixty-four times as long.
+    Searching the whole line again at each byte would take sixty-four times as long.
     """
 
     def seconds(count: int) -> float:
         decoder = SseDecoder()
-        began = time.process_time()
+        start = time.process_time()
         for _ in range(count):
             decoder.feed(b"x")
-        return time.process_time() - began
+        return time.process_time() - start
 
     short = min(seconds(20_000) for _ in range(3))
     long = min(seconds(160_000) for _ in range(3))

@@ -1,8 +1,8 @@
-"""Events folded into what a job needs."""
+"""Folding events into what a job needs."""
 
 import pytest
 
-from tests.unit.worker.nemo.test_events import RECORDED
+from tests.unit.worker.nemo.stream_samples import RECORDED
 from worker.nemo.streaming.events import End, Event, Heartbeat, StreamError, Text, ToolActivity
 from worker.nemo.streaming.transcript import MAX_CHARACTERS, Transcript
 
@@ -32,7 +32,7 @@ def fold(*events: Event) -> Transcript:
         ("quota", True, StreamError("Out of quota", "RESOURCE_EXHAUSTED"), "Adding music."),
     ],
 )
-def test_recording(name: str, tools: bool, error: StreamError | None, reply: str) -> None:
+def test_recorded_stream(name: str, tools: bool, error: StreamError | None, reply: str) -> None:
     transcript = fold(*RECORDED[name], End(clean=True))
     assert transcript.tool_activity is tools
     assert transcript.error == error
@@ -40,11 +40,11 @@ def test_recording(name: str, tools: bool, error: StreamError | None, reply: str
     assert transcript.clean is True
 
 
-def test_texts_are_paragraphs_and_an_echo_is_one() -> None:
+def test_texts_are_paragraphs_and_a_repeated_text_counts_once() -> None:
     assert fold(Text(" a\n"), Text("b"), Text("b"), ToolActivity("f")).reply == "a\n\nb"
 
 
-def test_temporary_issue_is_kept_when_nothing_else_was_said() -> None:
+def test_temporary_issue_is_kept_when_it_is_the_only_text() -> None:
     assert fold(ToolActivity("f"), Text(ISSUE)).reply == ISSUE
 
 
@@ -58,19 +58,17 @@ def test_first_error_is_kept() -> None:
 
 
 def test_counts_and_end() -> None:
-    transcript = fold(
-        Heartbeat(), Text("a"), Heartbeat(), End(clean=False, failure="cut", skipped=3)
-    )
+    transcript = fold(Heartbeat(), Text("a"), Heartbeat(), End(clean=False, skipped=3))
     assert (transcript.events, transcript.heartbeats, transcript.skipped) == (4, 2, 3)
-    assert (transcript.clean, transcript.failure) == (False, "cut")
+    assert transcript.clean is False
 
 
-def test_running_stream_has_no_end_yet() -> None:
+def test_running_stream_is_neither_clean_nor_broken() -> None:
     assert fold(Text("a")).clean is None
 
 
 def test_memory_is_bounded_and_the_latest_text_is_kept() -> None:
-    """A stream that never stops talking, and one text that is too long."""
+    """An endless stream of texts, and a single text that is too long."""
     transcript = fold(*(Text(f"{n} " + "x" * 1000) for n in range(1000)), Text("last"))
     assert len(transcript._texts) < 70
     assert transcript.reply.endswith("last")

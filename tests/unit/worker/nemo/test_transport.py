@@ -1,4 +1,4 @@
-"""Who calls, and over what."""
+"""The caller's identity, and the HTTP clients."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from worker.egress.tls import shared_ssl_context
 from worker.nemo.errors import Call, TokenRefused
-from worker.nemo.http.transport import Identity, bearer, detect_platform, open_http
+from worker.nemo.http.headers import Identity, bearer, detect_platform
+from worker.nemo.http.transport import open_http
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from worker.nemo.http.transport import Identity, bearer, detect_platform, open_h
         ("/home/a/.clawhub/x", " ", "clawhub"),
     ],
 )
-def test_platform_is_configured_or_read_off_the_install_path(
+def test_platform_is_configured_or_detected_from_the_install_path(
     path: str, configured: str | None, platform: str
 ) -> None:
     assert detect_platform(Path(path), configured) == platform
@@ -39,19 +40,19 @@ def test_identity_as_headers() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "a\nb: c", "é", "\x7f"])
-def test_identity_that_no_header_could_carry_is_refused(value: str) -> None:
+def test_identity_that_is_not_valid_in_a_header_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="printable"):
         Identity(platform=value, version="1")
     with pytest.raises(ValueError, match="printable"):
         Identity(platform="x", version=value)
 
 
-def test_token_is_sent_without_the_blanks_around_it() -> None:
+def test_token_is_sent_without_surrounding_spaces() -> None:
     assert bearer(Call.STATE, SecretStr(" nmv_usr_x\n")) == {"Authorization": "Bearer nmv_usr_x"}
 
 
 @pytest.mark.parametrize("secret", ["nmv_usr_é", "nmv_usr_a\nb", "nmv_usr_\ud800"])
-def test_token_that_no_header_could_carry_is_refused_unquoted(secret: str) -> None:
+def test_token_that_is_not_valid_in_a_header_is_refused_and_not_shown(secret: str) -> None:
     with pytest.raises(TokenRefused) as caught:
         bearer(Call.STATE, SecretStr(secret))
     assert "nmv_usr" not in f"{caught.value!s}{caught.value!r}"
@@ -72,7 +73,7 @@ def test_clients_share_one_tls_context_and_follow_no_redirects() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_loopback_never_goes_through_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a proxy in the environment, the world goes through it and loopback does not."""
+    """With a proxy in the environment, other hosts go through it and loopback does not."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
