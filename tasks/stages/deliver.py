@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tasks.schema.clip_names import clip_name
-from tasks.step.commits import fail, failure_facts, failures, retry_later
+from tasks.step.commits import advance, fail, failure_facts, failures, retry_later
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
 from worker.ledger.ledger import Commit
@@ -60,7 +60,7 @@ def deliver(step: StepContext) -> Commit:
             offload(make_poster, clip_file, poster_file)
             poster = f"{name}.jpg"
             output.put_file(poster_file, poster)
-    return Commit(State.SUCCEEDED, facts=_facts(clip, findings, name, poster))
+    return advance(State.SUCCEEDED, {"clip": _clip_fact(clip, findings, name, poster)})
 
 
 def _fetch_stored(step: StepContext, clip_file: Path) -> bool:
@@ -124,13 +124,13 @@ def _stored_clip(step: StepContext, sha256: str) -> str:
     return f"{step.job.facts['render_id']} {sha256}"
 
 
-def _facts(
+def _clip_fact(
     clip: Clip, findings: tuple[QualityFinding, ...], name: str, poster: str | None
-) -> dict[str, str]:
+) -> str:
     record = {
         **asdict(clip),
         "key": f"{name}.mp4",
         "poster": poster,
         "findings": [asdict(finding) for finding in findings],
     }
-    return {"clip": json.dumps(record), "tries": "0"}
+    return json.dumps(record)

@@ -8,11 +8,11 @@ from redis.exceptions import RedisError
 from tasks.stages.paid_message import send_message
 from tasks.step.commits import (
     NO_SESSION,
+    advance,
     hold,
     hold_for_budget,
     hold_for_credits,
     retry_later,
-    start_settling,
     with_jitter,
 )
 from tasks.step.context import LeaseLostError, StepContext
@@ -64,9 +64,10 @@ def generate(step: StepContext) -> Commit:
 def _settle_sent_message(step: StepContext) -> Commit:
     """Read the state to see what a message did that an earlier step sent."""
     if step.job.call_fact("stream"):
-        return start_settling()
+        return advance(State.SETTLING)
     waited = (step.runtime.ledger.now_ms() - step.job.sent_at) / 1000
-    return start_settling(max(0.0, step.runtime.settings.timing.settle_first_seconds - waited))
+    wait = max(0.0, step.runtime.settings.timing.settle_first_seconds - waited)
+    return advance(State.SETTLING, delay=wait)
 
 
 def _record_baseline(step: StepContext, client: NemoClient) -> None:

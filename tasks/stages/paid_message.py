@@ -11,12 +11,13 @@ import structlog
 from redis.exceptions import RedisError
 
 from tasks.stages.message_text import answer, instructions
-from tasks.step.commits import start_settling
+from tasks.step.commits import advance
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.decisions import apply_decision, decide_error
 from tasks.step.progress import report_progress
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import State
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError
 from worker.nemo.streaming.events import Heartbeat, ToolActivity
@@ -55,7 +56,8 @@ def send_message(step: StepContext, client: NemoClient, call: str) -> Commit:
         lease.abort = None
     is_clean = bool(transcript.clean) and transcript.error is None
     _record_transcript(step, call, transcript, is_clean=is_clean)
-    return start_settling(0.0 if is_clean else settings.timing.settle_first_seconds)
+    delay = 0.0 if is_clean else settings.timing.settle_first_seconds
+    return advance(State.SETTLING, delay=delay)
 
 
 def _text(job: Job) -> str:

@@ -9,6 +9,7 @@ import structlog
 from tasks.stages.inputs import JobInputs, gather_inputs
 from tasks.step.commits import (
     NO_SESSION,
+    advance,
     hold_for_budget,
     hold_for_credits,
     retry_later,
@@ -43,7 +44,7 @@ def prepare(step: StepContext) -> Commit:
         step.update_facts(account=credential.name)
         keeps_session = True
     if step.job.fact("uploaded") and keeps_session:
-        return Commit(State.GENERATING, facts={"tries": "0"})
+        return advance(State.GENERATING)
     with runtime.open_client(credential.token) as client:
         held = _check_credits(step, client, credential, keeps_session=keeps_session)
         if held is not None:
@@ -54,7 +55,7 @@ def prepare(step: StepContext) -> Commit:
             session_id = _open_session(step, client, credential, keeps_session=keeps_session)
             step.update_facts(uploading="1")
             _upload(step, client, session_id, inputs.files)
-    return Commit(State.GENERATING, facts={"uploaded": "1", "uploading": "", "tries": "0"})
+    return advance(State.GENERATING, {"uploaded": "1", "uploading": ""})
 
 
 def _check_credits(

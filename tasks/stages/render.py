@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from tasks.step.commits import MAX_RENDERS, hold, render_again
+from tasks.step.commits import MAX_RENDERS, advance, hold, render_again
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
 from worker.ledger.ledger import Commit
@@ -50,10 +50,7 @@ def _evaluate(step: StepContext, status: RenderStatus) -> Commit:
     polls = step.job.number("polls") + 1
     match status.status:
         case RenderState.COMPLETED:
-            return Commit(
-                State.DELIVERING,
-                facts={"source_url": status.url or "", "polls": str(polls), "tries": "0"},
-            )
+            return advance(State.DELIVERING, {"source_url": status.url or "", "polls": str(polls)})
         case RenderState.FAILED:
             return render_again(step, status.message or "The API reports that the render failed.")
         case RenderState.PENDING | RenderState.PROCESSING:
@@ -71,4 +68,4 @@ def _evaluate(step: StepContext, status: RenderStatus) -> Commit:
 
 def _poll_later(step: StepContext, **facts: str) -> Commit:
     delay = step.runtime.settings.timing.render_poll_seconds
-    return Commit(State.RENDERING, delay=delay, facts={**facts, "tries": "0"})
+    return advance(State.RENDERING, facts, delay=delay)

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from tasks.stages.reply import question_of, reply_of
-from tasks.step.commits import hold
+from tasks.step.commits import advance, hold
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, job_credential, open_client
 from worker.ledger.ledger import Commit
@@ -41,7 +41,6 @@ def settle(step: StepContext) -> Commit:
     facts = {
         "readings": str(readings),
         "last_reading": json.dumps([reading.fingerprint, reading.ready]),
-        "tries": "0",
     }
     outcome = message_outcome(
         _evidence(step, stream, reading, readings),
@@ -53,7 +52,7 @@ def settle(step: StepContext) -> Commit:
         case MessageOutcome.DONE:
             return _done(step, state, str(stream.get("reply") or ""), facts)
         case MessageOutcome.WAIT:
-            return Commit(State.SETTLING, delay=settings.timing.settle_seconds, facts=facts)
+            return advance(State.SETTLING, facts, delay=settings.timing.settle_seconds)
         case MessageOutcome.QUESTION:
             return _answer(step, question_of(str(stream["reply"])), facts)
         case MessageOutcome.UNKNOWN:
@@ -69,7 +68,7 @@ def _has_later_message(step: StepContext) -> bool:
 def _accept_draft(step: StepContext, state: SessionState) -> Commit:
     """Use the current draft as the job's result, as a person decided."""
     if state.ready and state.fingerprint != step.job.fact("baseline"):
-        return _done(step, state, "", {"as_done": "", "tries": "0"})
+        return _done(step, state, "", {"as_done": ""})
     return hold(
         step,
         Reason.OUTCOME_UNKNOWN,
@@ -98,16 +97,13 @@ def _done(step: StepContext, state: SessionState, text: str, facts: dict[str, st
     """Keep this draft for every export of the job, whatever happens in the session later."""
     job, timeline = step.job, state.draft.timeline()
     account = step.runtime.ledger.account(job.facts["account"]) if job.fact("account") else None
-    return Commit(
-        State.RENDERING,
-        outcome="done",
-        facts={
-            **facts,
-            "draft": state.draft.pack(),
-            "timeline": timeline,
-            "reply": reply_of(job, text, timeline, account),
-        },
-    )
+    facts = {
+        **facts,
+        "draft": state.draft.pack(),
+        "timeline": timeline,
+        "reply": reply_of(job, text, timeline, account),
+    }
+    return advance(State.RENDERING, facts, outcome="done")
 
 
 def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
@@ -119,11 +115,8 @@ def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
             f"The agent asks again: {question}",
             facts={"reply": question},
         )
-    return Commit(
-        State.GENERATING,
-        outcome="question",
-        facts={**facts, "reply": question, "readings": "0", "last_reading": ""},
-    )
+    facts = {**facts, "reply": question, "readings": "0", "last_reading": ""}
+    return advance(State.GENERATING, facts, outcome="question")
 
 
 def _hold_unknown(
@@ -135,7 +128,7 @@ def _hold_unknown(
     )
     if step.uses_shared_session:
         message += " Its batch is paused until you decide."
-    return hold(step, Reason.OUTCOME_UNKNOWN, message, facts=facts)
+    return hold(step, Reason.OUTCOME_UNKNOWN, message, facts={**facts, "tries": "0"})
 
 
 def _stream_end(stream: Stream) -> str:

@@ -1,7 +1,8 @@
-"""The commits that end a step: hold the job, fail it, or repeat the stage later."""
+"""The commits that end a step: advance the job, hold it, fail it, or repeat the stage later."""
 
 import random
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from tasks.step.context import StepContext
@@ -76,9 +77,22 @@ def retry_later(step: StepContext, delay: float, **facts: str) -> Commit:
     return Commit(step.job.state, delay=delay, facts=facts)
 
 
-def start_settling(delay: float = 0.0) -> Commit:
-    """Read the state after a delay in seconds, to see what the message did."""
-    return Commit(State.SETTLING, delay=delay, facts={"tries": "0"})
+def advance(
+    state: State,
+    facts: Mapping[str, str] = MappingProxyType({}),
+    *,
+    delay: float = 0.0,
+    outcome: str = "",
+) -> Commit:
+    """Continue in a state, the current one or the next, after a step that did not fail.
+
+    Args:
+        state: The state.
+        facts: Facts to write.
+        delay: Seconds until the next step.
+        outcome: What the turn's message did, if that is known now.
+    """
+    return Commit(state, delay=delay, outcome=outcome, facts={**facts, "tries": "0"})
 
 
 def render_again(step: StepContext, message: str) -> Commit:
@@ -86,14 +100,8 @@ def render_again(step: StepContext, message: str) -> Commit:
     renders = step.job.number("render_tries") + 1
     if renders >= MAX_RENDERS:
         return fail(step, Reason.RENDER_FAILED, message)
-    return Commit(
-        State.RENDERING,
-        facts={
-            "render_id": "",
-            "render_submitted": "",
-            "render_tries": str(renders),
-            "tries": "0",
-        },
+    return advance(
+        State.RENDERING, {"render_id": "", "render_submitted": "", "render_tries": str(renders)}
     )
 
 

@@ -2,6 +2,7 @@
 
 from tasks.step.commits import (
     NO_SESSION,
+    advance,
     fail,
     failure_facts,
     failures,
@@ -9,7 +10,6 @@ from tasks.step.commits import (
     hold_for_credits,
     render_again,
     retry_later,
-    start_settling,
     with_jitter,
 )
 from tasks.step.context import StepContext
@@ -47,7 +47,8 @@ def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> C
             assert decision.reason is not None  # noqa: S101 - as above
             return fail(step, decision.reason, error.message)
         case Action.SETTLE:
-            return start_settling(step.runtime.settings.timing.settle_first_seconds)
+            wait = step.runtime.settings.timing.settle_first_seconds
+            return advance(State.SETTLING, delay=wait)
         case Action.NEW_SESSION:
             return _prepare_again(step, failure, decision.delay)
         case Action.NEW_ACCOUNT:
