@@ -5,12 +5,10 @@ accept fractions. The working directory's ``.env`` file is read too; the environ
 """
 
 import base64
-import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     AliasGenerator,
@@ -21,6 +19,13 @@ from pydantic import (
     SecretStr,
     field_validator,
     model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
 )
 
 from config.clip_name_template import check_template
@@ -232,10 +237,34 @@ class OperationsSettings(_Group):
     another host."""
 
 
-class Settings(BaseModel):
+class _GroupedVariables(PydanticBaseSettingsSource):
+    """Passes the variables of the environment and of the ``.env`` file to each group."""
+
+    def __init__(self, settings: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings)
+        self._variables: dict[str, str] = {}
+        for source in sources:
+            if isinstance(source, EnvSettingsSource):
+                found = {
+                    name.upper(): value
+                    for name, value in source.env_vars.items()
+                    if value is not None
+                }
+                self._variables |= found
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Return the variables for a group."""
+        return self._variables, field_name, True
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the variables for all groups; each group reads its own."""
+        return dict.fromkeys(self.settings_cls.model_fields, self._variables)
+
+
+class Settings(BaseSettings):
     """The settings of one process. Immutable; ``repr`` shows no token, password or secret."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_file=".env", frozen=True, hide_input_in_errors=True)
 
     api: ApiSettings = Field(default_factory=ApiSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
@@ -245,6 +274,18 @@ class Settings(BaseModel):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     timing: TimingSettings = Field(default_factory=TimingSettings)
     operations: OperationsSettings = Field(default_factory=OperationsSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments first, then the environment, then the ``.env`` file."""
+        return init_settings, _GroupedVariables(settings_cls, dotenv_settings, env_settings)
 
     @property
     def redis_timeout(self) -> float:
@@ -261,22 +302,11 @@ class Settings(BaseModel):
         return min(MAX_REDIS_CONNECT_TIMEOUT, self.redis_timeout)
 
 
-def read_settings(env_file: str = ".env") -> Settings:
-    """Read the settings from the environment and, for what it does not set, from a file.
-
-    Raises:
-        pydantic.ValidationError: A value is out of its bounds; the message names the variable.
-    """
-    variables = {**dotenv_values(env_file), **os.environ}
-    by_name = {name.upper(): value for name, value in variables.items() if value is not None}
-    return Settings.model_validate(dict.fromkeys(Settings.model_fields, by_name))
-
-
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """Return the settings of this process, read at the first call.
 
     Raises:
-        pydantic.ValidationError: As `read_settings`.
+        pydantic.ValidationError: A value is out of its bounds; the message names the variable.
     """
-    return read_settings()
+    return Settings()

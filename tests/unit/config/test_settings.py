@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import OperationsSettings, read_settings
+from config.settings import OperationsSettings, Settings
 
 
 def test_the_environment_has_precedence_over_the_file(
@@ -16,7 +16,7 @@ def test_the_environment_has_precedence_over_the_file(
     monkeypatch.setenv("REELQUEUE_SETTLE_CHECKS", "9")
     monkeypatch.delenv("REELQUEUE_LEASE_SECONDS", raising=False)
     monkeypatch.delenv("NEMO_TOKEN", raising=False)
-    settings = read_settings(str(file))
+    settings = Settings(_env_file=str(file))
     assert (settings.timing.lease_seconds, settings.timing.settle_checks) == (7.5, 9)
     assert [token.get_secret_value() for token in settings.api.tokens] == ["a", "b"]
 
@@ -26,7 +26,7 @@ def test_the_wakeup_cap_is_read_from_its_new_and_its_old_name(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "7")
-    assert read_settings().limits.wakeup_cap == 7
+    assert Settings().limits.wakeup_cap == 7
 
 
 @pytest.mark.parametrize(("text", "days"), [("", None), ("90", 90.0)])
@@ -35,12 +35,12 @@ def test_an_empty_number_of_tombstone_days_means_forever(
 ) -> None:
     """Docker Compose passes an unset variable as an empty one."""
     monkeypatch.setenv("REELQUEUE_TOMBSTONE_DAYS", text)
-    assert read_settings().retention.tombstone_days == days
+    assert Settings().retention.tombstone_days == days
 
 
 def test_an_empty_metrics_port_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELQUEUE_METRICS_PORT", "")
-    assert read_settings().operations.metrics_port is None
+    assert Settings().operations.metrics_port is None
 
 
 @pytest.mark.parametrize("port", [0, 65536])
@@ -61,7 +61,7 @@ def test_an_error_names_every_wrong_variable_and_shows_no_value(
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError) as raised:
-        read_settings()
+        Settings()
     assert [error["loc"][-1] for error in raised.value.errors()] == list(wrong)
     assert "hunter2" not in str(raised.value)
 
@@ -72,4 +72,4 @@ def test_the_ticker_must_be_quicker_than_a_quarter_of_a_lease(
     monkeypatch.setenv("REELQUEUE_LEASE_SECONDS", "4")
     monkeypatch.setenv("REELQUEUE_TICK_SECONDS", "1.1")
     with pytest.raises(ValidationError, match="REELQUEUE_TICK_SECONDS must be at most a quarter"):
-        read_settings()
+        Settings()
