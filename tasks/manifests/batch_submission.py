@@ -18,7 +18,6 @@ from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import new_row, raise_for_conflict
 from tasks.reports.batch_index import write_index_of_ended
-from tasks.schema.addresses import webhook_address
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.model.states import Reason
@@ -133,8 +132,7 @@ def submit_manifest(
     if max_credits is not None and not (math.isfinite(max_credits) and max_credits >= 0):
         raise InvalidPayloadError(["max_credits: must be a number of credits, 0 or more"])
     producer.ping()
-    if webhook is not None:
-        submissions.check_webhook(producer, webhook_address(webhook))
+    submissions.check_webhook(producer, webhook)
     title = name or manifest.name
     ledger, done = producer.ledger, BatchSubmission(batch_id_for(title))
     # A manifest that cannot be read at all says so here, before there is a batch.

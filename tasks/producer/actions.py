@@ -1,4 +1,7 @@
-"""Actions on jobs and batches: cancel, retry, release, pause and resume."""
+"""Actions on jobs and batches: cancel, retry, release, pause and resume.
+
+All of them raise ``RedisUnavailable`` if Redis does not answer.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,22 +80,14 @@ def release(producer: Producer, any_id: str, *, mode: str = "", who: str = "") -
 
 
 def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: str = "") -> Change:
-    """Resume all jobs that are held for a reason; ``mode`` and ``who`` are as in ``release``.
-
-    Raises:
-        RedisUnavailable: Redis does not answer.
-    """
+    """Resume all jobs that are held for a reason; ``mode`` and ``who`` are as in ``release``."""
     with producer.redis_errors():
         held = producer.ledger.held_ids(reason)
         return _change(reason.value, producer.ledger.release_many(held, mode=mode, who=who))
 
 
 def release_set_aside(producer: Producer) -> Change:
-    """Resume all jobs that were set aside as unreadable and can be read now.
-
-    Raises:
-        RedisUnavailable: Redis does not answer.
-    """
+    """Resume all jobs that were set aside as unreadable and can be read now."""
     with producer.redis_errors():
         return _change("set-aside", producer.ledger.release_many(producer.ledger.set_aside()))
 
@@ -102,7 +97,6 @@ def pause(producer: Producer, batch_id: str) -> None:
 
     Raises:
         UnknownId: There is no such batch.
-        RedisUnavailable: Redis does not answer.
     """
     _require_batch(producer, batch_id, producer.ledger.pause)
 
@@ -112,7 +106,6 @@ def resume(producer: Producer, batch_id: str) -> None:
 
     Raises:
         UnknownId: There is no such batch.
-        RedisUnavailable: Redis does not answer.
     """
     _require_batch(producer, batch_id, producer.ledger.resume)
 

@@ -1,6 +1,8 @@
-"""Queries: the records of jobs and batches, and waiting for a job."""
+"""Queries: the records of jobs and batches, and waiting for a job.
 
-import threading
+All of them raise ``RedisUnavailable`` if Redis does not answer.
+"""
+
 import time
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -42,7 +44,6 @@ def get_batch(producer: Producer, batch_id: str) -> Batch:
 
     Raises:
         UnknownId: There is no such batch.
-        RedisUnavailable: Redis does not answer.
     """
     with producer.redis_errors():
         batch = producer.ledger.batch(batch_id)
@@ -95,7 +96,6 @@ def is_batch(producer: Producer, any_id: str) -> bool:
 
     Raises:
         UnknownId: There is no job and no batch with this id.
-        RedisUnavailable: Redis does not answer.
     """
     with producer.redis_errors():
         if producer.ledger.batch(any_id) is not None:
@@ -116,11 +116,10 @@ def wait(producer: Producer, job_id: str, timeout: float | None = None) -> Resul
         RedisUnavailable: Redis does not answer.
     """
     end = None if timeout is None else time.monotonic() + timeout
-    pause = threading.Event()
     while True:
         result = get(producer, job_id)
         if result.ended_or_held:
             return result
         if end is not None and time.monotonic() >= end:
             raise TimeoutError(f"{job_id} is still {result.state} after {timeout:g} s.")
-        pause.wait(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
+from tasks.schema.addresses import check_webhook_url
 from tasks.schema.errors import InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob, job_id_for
 from worker.ledger.model.states import State
@@ -86,12 +87,18 @@ def enqueue_record(producer: Producer, new: NewJob) -> Submission:
 
 
 def check_webhook(producer: Producer, webhook: str | None) -> None:
-    """Refuse a webhook if there is no secret to sign its messages with.
+    """Refuse a webhook that nothing can be sent to, or whose messages cannot be signed.
 
     Raises:
-        InvalidPayloadError: There is a webhook and no secret.
+        InvalidPayloadError: The address is invalid, or no secret is set.
     """
-    if webhook and producer.settings.egress.webhook_secret is None:
+    if webhook is None:
+        return
+    try:
+        check_webhook_url(webhook)
+    except ValueError as error:
+        raise InvalidPayloadError([f"webhook: {error}"]) from None
+    if producer.settings.egress.webhook_secret is None:
         raise InvalidPayloadError(
             ["webhook: cannot be signed; set REELQUEUE_WEBHOOK_SECRET here and for the workers"]
         )

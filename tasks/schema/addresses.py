@@ -5,8 +5,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tasks.schema.errors import InvalidPayloadError
-
 _MALFORMED: Final = "must be an address such as https://example.org/…"
 _MAX_PORT: Final = 2**16
 
@@ -43,15 +41,3 @@ def check_webhook_url(text: str) -> str:
     if url.userinfo:
         raise ValueError("must not hold a name or a password: messages are signed instead")
     return text
-
-
-def webhook_address(text: str) -> str:
-    """Return the address of a webhook that was given outside a payload.
-
-    Raises:
-        InvalidPayloadError: It is invalid.
-    """
-    try:
-        return check_webhook_url(text)
-    except ValueError as error:
-        raise InvalidPayloadError([f"webhook: {error}"]) from None

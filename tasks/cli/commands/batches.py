@@ -18,7 +18,6 @@ from tasks.manifests.manifest import open_manifest
 from tasks.manifests.rejects import Rejects, default_rejects_path
 from tasks.producer import actions, queries, submissions
 from tasks.producer.producer import Producer, default_producer
-from tasks.schema.addresses import webhook_address
 from tasks.schema.batch import Batch
 from tasks.schema.image_job import DEFAULT_PROMPT
 
@@ -121,8 +120,7 @@ def submit(
     adds only the rows that are new.
     """
     producer, manifest = default_producer(), open_manifest(source, prompt)
-    if webhook is not None:
-        submissions.check_webhook(producer, webhook_address(webhook))
+    submissions.check_webhook(producer, webhook)
     if dry_run:
         plan = dry_run_batch(producer, manifest, name=name, session=session)
         _print_dry_run(plan, as_json=as_json)

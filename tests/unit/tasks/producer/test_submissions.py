@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.producer.submissions import enqueue, submit
+from tasks.producer.submissions import check_webhook, enqueue, submit
 from tasks.schema.errors import InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob, job_id_for
 from tasks.schema.media_keys import media_key
@@ -59,6 +59,11 @@ def test_a_webhook_needs_a_secret_to_sign_its_messages(harness: ProducerHarness)
     with pytest.raises(InvalidPayloadError, match="REELQUEUE_WEBHOOK_SECRET"):
         enqueue(harness.producer, ImageJob.read(payload))
     assert harness.producer.ledger.counts()[0] == {}
+
+
+def test_the_address_of_a_batchs_webhook_is_checked(harness: ProducerHarness) -> None:
+    with pytest.raises(InvalidPayloadError, match="webhook: must"):
+        check_webhook(harness.producer, "example.org/hook")
 
 
 def test_an_error_names_each_file_that_cannot_be_used(
