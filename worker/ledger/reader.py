@@ -94,10 +94,6 @@ class Reader:
         fields = self._record("job", job_id)
         return read_job(fields) if fields else None
 
-    def facts(self, job_id: str, *names: str) -> list[str | None]:
-        """Some fields of a job's record as they stand now."""
-        return list(self.redis.hmget(self.key("job", job_id), names))
-
     def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
         """The records of many jobs, in order; ids that are gone are left out.
 
