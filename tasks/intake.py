@@ -34,7 +34,7 @@ def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, A
     # The errors are built-in types, because a caller's process cannot load those of this package.
     try:
         job = _read_job(payload, task.request.id)
-        return enqueue(Producer.of_worker(get_runtime()), job).as_dict()
+        return enqueue(Producer.from_runtime(get_runtime()), job).as_dict()
     except ValueError as error:
         raise ValueError(str(error)) from None
     except RedisUnavailable as error:

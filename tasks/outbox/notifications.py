@@ -34,7 +34,7 @@ def notify(entry: str) -> str:
     # Before the entry is removed: until then, no job of the batch is pruned.
     if job.batch_id:
         with suppress(UnreadableRecordError):
-            write_index_of_ended(Producer.of_worker(runtime), job.batch_id)
+            write_index_of_ended(Producer.from_runtime(runtime), job.batch_id)
     ledger.acknowledge_notification(entry, job.revision)
     return job.state.value
 

@@ -77,7 +77,7 @@ def _deliver(runtime: Runtime, webhooks: Webhooks, message: WebhookMessage) -> b
 
 def _body(runtime: Runtime, message: WebhookMessage) -> str | None:
     """Build the body with the current record; None if the record is gone."""
-    producer = Producer.of_worker(runtime)
+    producer = Producer.from_runtime(runtime)
     get = queries.get_batch if message.kind == "batch" else queries.get
     try:
         record = get(producer, message.about)

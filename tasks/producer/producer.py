@@ -51,7 +51,7 @@ class Producer:
         )
 
     @classmethod
-    def of_worker(cls, runtime: "Runtime") -> "Producer":
+    def from_runtime(cls, runtime: "Runtime") -> "Producer":
         """Create a producer that shares the connections of a worker process."""
         return cls(runtime.settings, runtime.ledger, runtime.media, runtime.output)
 

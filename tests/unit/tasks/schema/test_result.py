@@ -115,7 +115,7 @@ def test_a_record_can_be_read_back_from_json(harness: ProducerHarness) -> None:
     assert Result.model_validate_json(result.model_dump_json()) == result
 
 
-AT_REST: dict[str, Any] = {
+IDLE: dict[str, Any] = {
     "clip_cost": 100,
     "pace": Pace(clips=0, admitted_seconds=0, clip_seconds=0, max_admitted=0),
     "flows": {},
@@ -139,7 +139,7 @@ def batch(paused: bool = False, committed: float = 0, **counts: int) -> Batch:
 def test_the_counts_of_a_batch_add_up() -> None:
     found = batch_of(
         batch(queued=3, preparing=1, rendering=2, held=1, succeeded=4, failed=1, cancelled=1),
-        **AT_REST,
+        **IDLE,
     )
     assert (found.open, found.running, found.total) == (6, 3, 13)
     assert found.open == found.queued + found.running
@@ -148,9 +148,9 @@ def test_the_counts_of_a_batch_add_up() -> None:
 
 
 def test_reserved_and_spent_add_up_to_what_was_committed() -> None:
-    found = batch_of(batch(committed=500, generating=2, succeeded=3), **AT_REST)
+    found = batch_of(batch(committed=500, generating=2, succeeded=3), **IDLE)
     assert (found.credits_reserved, found.credits_spent) == (200, 300)
-    found = batch_of(batch(committed=50, generating=2), **AT_REST)
+    found = batch_of(batch(committed=50, generating=2), **IDLE)
     assert (found.credits_reserved, found.credits_spent) == (50, 0)
 
 
