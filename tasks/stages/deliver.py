@@ -12,7 +12,9 @@ from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.media.clips import BadClip, Clip, QualityFinding, check, inspect, make_poster, probe
+from worker.media.clip_frames import BadClip
+from worker.media.clip_quality import QualityFinding, check, inspect
+from worker.media.clips import Clip, make_poster, probe
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (

@@ -9,7 +9,6 @@ that differs most, what the check finds, and how long it took.
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from rich.table import Table
 
 from tests.support.options import Options
 from tests.unit.worker.media.test_clips import clip
-from worker.media import clips
+from worker.media.clip_frames import open_clip
+from worker.media.clip_quality import dense_samples, inspect, motion
 
 OPTIONS: Options = {}
 FRAMES = 250
@@ -33,7 +33,7 @@ def run(_options: Namespace, folder: Path) -> Iterator[Table]:
         for crf, group in product(("18", "30", "42"), ("25", "250")):
             encode(path, picture, share, crf=crf, g=group)
             began = time.perf_counter()
-            found = " ".join(finding.code for finding in clips.inspect(path))
+            found = " ".join(finding.code for finding in inspect(path))
             seconds = time.perf_counter() - began
             camera = f"zoom by {share:.0%}" if share else "still"
             figures = (*differences(path), found or "-", f"{seconds * 1000:.0f}")
@@ -68,8 +68,8 @@ def encode(path: Path, picture: Image.Image, share: float, **options: str) -> No
 
 def differences(path: Path) -> tuple[str, str]:
     """Return the largest difference of adjacent samples, and that of the start and the end."""
-    with clips._opened(path) as (container, stream):
-        samples = clips._throughout(container, stream, Fraction(clips._length(container, stream)))
-    near = max(clips.motion(before, after) for before, after in pairwise(samples))
-    far = max(clips.motion(a, b) for a, b in product(samples[:4], samples[-4:]))
+    with open_clip(path) as reader:
+        samples = dense_samples(reader, reader.length())
+    near = max(motion(before, after) for before, after in pairwise(samples))
+    far = max(motion(a, b) for a, b in product(samples[:4], samples[-4:]))
     return f"{near:.2f}", f"{far:.2f}"

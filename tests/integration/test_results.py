@@ -10,7 +10,8 @@ from tasks.schema.image_job import ImageJob
 from tests.integration.conftest import House
 from tests.support.ledger_access import recent_ids
 from tests.support.waiting import wait_until
-from worker.media.clips import inspect, probe
+from worker.media.clip_quality import inspect
+from worker.media.clips import probe
 
 pytestmark = pytest.mark.integration
 

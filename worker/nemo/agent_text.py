@@ -1,7 +1,7 @@
-"""What the agent says, for people who have no screen of it: instructions go, descriptions stay.
+"""Removes instructions for the agent's editor from its texts, for users who do not see it.
 
-The agent believes that its user sits before its editor. Source: the contract, «What the backend
-says and what we do». Pure: a text in; what is left of it and what it implies out.
+Descriptions of the clip are kept, and the actions that the instructions imply are returned.
+Source: the contract, "What the backend says and what we do".
 """
 
 import re
@@ -12,17 +12,17 @@ from typing import Final
 
 
 class ImpliedAction(StrEnum):
-    """What an instruction that was taken out stands for."""
+    """An action that a removed instruction implies."""
 
     EXPORT = "export"
     TIMELINE = "timeline"
     CREDITS = "credits"
-    EDIT = "edit"  # asked for by dragging; a message costs credits, so a person must send it
+    EDIT = "edit"  # an edit by dragging; as a message it costs credits, so a person must send it
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A text without what needs a screen, and the actions that this implied."""
+    """A text without instructions for a screen, and the actions that they implied."""
 
     text: str
     actions: frozenset[ImpliedAction]
@@ -46,7 +46,7 @@ _CLICK: Final = r"(?:right[- ]|double[- ])?(?:click|tap)"
 _OBJECT: Final = rf"(?:\S+ ){{0,6}}?{_PLACE}\b"
 _ENGLISH: Final = re.compile(
     rf"^{_LEAD}(?:"
-    # «Click tracks were added» speaks of the sound.
+    # "Click tracks were added" is about the sound.
     rf"{_CLICK}(?:\b(?! (?:sounds?|tracks?|noises?|effects?)\b))(?! (?:was|were|is|are)\b)|"
     rf"(?:press|hit|select|choose|use|find|locate|look for|see|open|close|expand|go (?:back )?to|"
     rf"head (?:over )?to|navigate to|switch to|visit|scroll (?:to|down|up)|hover over|check)\b "
@@ -129,7 +129,7 @@ _JOINT: Final = re.compile(
     re.IGNORECASE,
 )
 _QUOTED: Final = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|«[^»\n]*»|`[^`\n]*`")
-_MARKS: Final = re.compile(r"[*_`]+")
+_MARKUP: Final = re.compile(r"[*_`]+")
 _ENDING: Final = re.compile(r"[.!?。！？…]+[\"”’')\]」）*_]*\s*$")
 _PURPOSE: Final = re.compile(
     r"^(?:to (?:export|download|save|preview|view|share|get|finish|edit|change|adjust|continue)\b|"
@@ -146,21 +146,21 @@ _LEFTOVER: Final = re.compile(
 
 
 def translate(text: str) -> Translation:
-    """Take the instructions for a screen out of what the agent says.
+    """Remove the instructions for a screen from a text of the agent.
 
     Args:
-        text: Its words, in English or Chinese, with or without Markdown.
+        text: A text in English or Chinese, with or without Markdown.
     """
     actions: set[ImpliedAction] = set()
     kept: list[str | None] = []
     for line in text.splitlines():
         prefix, body = _split_prefix(line)
-        told = _without_instructions(body, actions)
-        if told.strip() or not body.strip():
-            kept.append((prefix + told).rstrip() if told.strip() else line.rstrip())
+        rest = "".join(_translate_sentence(each, actions) for each in _SENTENCE.findall(body))
+        if rest.strip():
+            kept.append((prefix + rest).rstrip())
         else:
-            kept.append(None)
-    return Translation(_tidied(kept), frozenset(actions))
+            kept.append(None if body.strip() else line.rstrip())
+    return Translation(_join_lines(kept), frozenset(actions))
 
 
 def _split_prefix(line: str) -> tuple[str, str]:
@@ -168,36 +168,29 @@ def _split_prefix(line: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", line)
 
 
-def _without_instructions(body: str, actions: set[ImpliedAction]) -> str:
-    return "".join(_told(sentence, actions) for sentence in _SENTENCE.findall(body))
-
-
-def _told(sentence: str, actions: set[ImpliedAction]) -> str:
-    """What is left of one sentence: whole, without some of its clauses, or nothing."""
-    clauses = list(_clauses(sentence))
+def _translate_sentence(sentence: str, actions: set[ImpliedAction]) -> str:
+    """Return a sentence without its instructions, and add the actions that they imply."""
     kept: list[str] = []
-    gone = False
-    for joint, clause in clauses:
-        if _is_for_a_screen(clause):
+    removed = False
+    for joint, clause in _clauses(sentence):
+        if _is_instruction(clause):
             actions.update(_implied(clause))
-            # «To download it, click …»: the purpose goes with its instruction.
-            while kept and _PURPOSE.match(_plain(kept[-1]).lstrip(" ,;，；")):
+            # "To download it, click …": the purpose is removed with its instruction.
+            while kept and _PURPOSE.match(_without_markup(kept[-1]).lstrip(" ,;，；")):
                 actions.update(_implied(kept.pop()))
-            gone = True
-        elif gone and _LEFTOVER.match(_plain(clause)):
+            removed = True
+        elif removed and _LEFTOVER.match(_without_markup(clause)):
             actions.update(_implied(clause))
         else:
             kept.append((joint if kept else "") + clause)
-    if not gone:
+    if not removed:
         return sentence
-    left = "".join(kept).strip()
-    if not any(sign.isalnum() for sign in left):
-        return ""
-    return _closed(left, sentence)
+    rest = "".join(kept).strip()
+    return _as_sentence(rest, sentence) if any(sign.isalnum() for sign in rest) else ""
 
 
 def _clauses(sentence: str) -> Iterator[tuple[str, str]]:
-    """The clauses of a sentence, each with what joins it to the one before; quotes are whole."""
+    """Split a sentence into clauses, each with the joint before it. Quotes are not split."""
     masked = _QUOTED.sub(lambda quoted: "\x00" * len(quoted[0]), sentence)
     start, joint = 0, ""
     for found in _JOINT.finditer(masked):
@@ -206,45 +199,44 @@ def _clauses(sentence: str) -> Iterator[tuple[str, str]]:
     yield joint, sentence[start:]
 
 
-def _is_for_a_screen(clause: str) -> bool:
-    plain = _plain(clause)
-    # What stands in quotes names a button or is a title; neither is an instruction by itself.
-    bare = _QUOTED.sub("X", plain)
+def _is_instruction(clause: str) -> bool:
+    plain = _without_markup(clause)
+    # A quoted text is a button's label or a title; neither is an instruction by itself.
+    without_quotes = _QUOTED.sub("X", plain)
     return bool(
-        _ENGLISH.match(bare)
-        or _CHINESE.match(bare)
+        _ENGLISH.match(without_quotes)
+        or _CHINESE.match(without_quotes)
         or _SCREEN.search(plain)
         or _ZH_SCREEN.search(plain)
     )
 
 
-def _plain(clause: str) -> str:
-    """A clause without the marks of Markdown."""
+def _without_markup(clause: str) -> str:
+    """Remove Markdown from a clause."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", clause)
-    return _MARKS.sub("", text).replace("’", "'").strip()
+    return _MARKUP.sub("", text).replace("’", "'").strip()
 
 
 def _implied(clause: str) -> Iterator[ImpliedAction]:
     return (action for action, pattern in _ACTIONS if pattern.search(clause))
 
 
-def _closed(left: str, sentence: str) -> str:
-    """What is left, as a sentence of its own."""
-    left = left.strip(" ,;，；").rstrip()
-    left = left[:1].upper() + left[1:]
-    if not _ENDING.search(left):
+def _as_sentence(rest: str, sentence: str) -> str:
+    """Give what is left of a sentence its capital letter, its ending and its space."""
+    rest = rest.strip(" ,;，；")
+    rest = rest[:1].upper() + rest[1:]
+    if not _ENDING.search(rest):
         ending = re.search(r"([.!?。！？])\s*$", sentence)
-        left += ending[1] if ending else ""
-    space = sentence[len(sentence.rstrip()) :]
-    return left + space
+        rest += ending[1] if ending else ""
+    return rest + sentence[len(sentence.rstrip()) :]
 
 
-def _tidied(lines: list[str | None]) -> str:
-    """Lines without the gaps: no heading over nothing, ordered lists counted anew."""
+def _join_lines(lines: list[str | None]) -> str:
+    """Join the lines that are left, without orphaned headings, and number lists again."""
     kept: list[str] = []
     number = 0
-    for place, line in enumerate(lines):
-        if line is None or _leads_nowhere(lines, place):
+    for position, line in enumerate(lines):
+        if line is None or _is_orphaned_heading(lines, position):
             continue
         ordered = _ORDERED.match(line)
         number = number + 1 if ordered else 0
@@ -254,16 +246,16 @@ def _tidied(lines: list[str | None]) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
 
 
-def _leads_nowhere(lines: list[str | None], place: int) -> bool:
-    """Whether a line announces a list or a section of which nothing is left."""
-    line = lines[place]
+def _is_orphaned_heading(lines: list[str | None], position: int) -> bool:
+    """Return whether a line introduces a list or a section that was removed as a whole."""
+    line = lines[position]
     if line is None or not (line.rstrip("*_ ").endswith((":", "：")) or line.startswith("#")):
         return False
-    after = [below for below in lines[place + 1 :] if below is None or below.strip()]
-    return bool(after) and after[0] is None and (len(after) == 1 or not _is_item(after))
+    after = [below for below in lines[position + 1 :] if below is None or below.strip()]
+    return bool(after) and after[0] is None and not _continues_list(after)
 
 
-def _is_item(after: list[str | None]) -> bool:
-    """Whether, behind the lines that went, another item of the same list stands."""
+def _continues_list(after: list[str | None]) -> bool:
+    """Return whether the first line that is left is another item of the same list."""
     following = next((line for line in after if line is not None), "")
     return re.match(r"\s*(?:[-*+•]\s|\d+[.)、])", following) is not None

@@ -19,7 +19,8 @@ import tasks.stages.celery_tasks
 from gevent._threading import get_thread_ident
 from worker.egress.pinned_transport import resolve
 from worker.media import check_attachment, memory_needed
-from worker.media.clips import inspect, make_poster, probe
+from worker.media.clip_quality import inspect
+from worker.media.clips import make_poster, probe
 from worker.media.prepared_file import sha256_of
 from worker.resources.offload import offload
 from worker.resources.preload import preload_modules

@@ -1,0 +1,109 @@
+"""Bounded reading of clips: one demuxer, no other files, limited packets, frames and pixels.
+
+A clip comes from another service, so nothing in it may make reading it endless. All of it blocks:
+call it through `worker.resources.offload`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+_MAX_PACKETS: Final = 200_000
+"""An hour at 50 frames a second; later packets are not read."""
+_MAX_FRAMES: Final = 90
+"""The most frames that are decoded to reach one position of a clip."""
+_MAX_PIXELS: Final = 36 * 10**6
+
+
+class BadClip(Exception):  # noqa: N818 - named for what was found
+    """The file is not a clip that can be played."""
+
+
+class ClipReader:
+    """Reads the frames of an open clip."""
+
+    def __init__(self, container: InputContainer) -> None:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise BadClip("the clip has no video stream")
+        if not stream.time_base:
+            raise BadClip("the clip has no time base")
+        self.codec = stream.codec_context
+        if not 0 < self.codec.width * self.codec.height <= _MAX_PIXELS:
+            raise BadClip(
+                f"the clip has frames of {self.codec.width} by {self.codec.height} pixels"
+            )
+        self._container = container
+        self._stream = stream
+        self._time_base = stream.time_base
+
+    def length(self) -> Fraction:
+        """Return the seconds from the first frame to the end of the last, counted by packets.
+
+        Raises:
+            BadClip: The clip has no frames.
+        """
+        first: int | None = None
+        last = 0
+        for packet in islice(self._container.demux(self._stream), _MAX_PACKETS):
+            if packet.pts is None or not packet.size:
+                continue
+            first = packet.pts if first is None else min(first, packet.pts)
+            last = max(last, packet.pts + (packet.duration or 0))
+        if first is None:
+            raise BadClip("the clip has no frames")
+        return (last - first) * self._time_base
+
+    def frame_at(self, seconds: Fraction) -> VideoFrame | None:
+        """Return the frame at a time, or the last one before it that decoding may reach.
+
+        Raises:
+            BadClip: The size of the frames changes.
+        """
+        position = (self._stream.start_time or 0) + int(seconds / self._time_base)
+        found = None
+        for frame in self.frames_from(position, _MAX_FRAMES):
+            if not 0 < frame.width * frame.height <= _MAX_PIXELS:
+                raise BadClip("the size of the clip's frames changes")
+            found = frame
+            if frame.pts is not None and frame.pts >= position:
+                break
+        return found
+
+    def frames_from(self, position: int | None, count: int) -> Iterator[VideoFrame]:
+        """Decode at most n frames from the key frame before a position; None: the start."""
+        start = (self._stream.start_time or 0) if position is None else position
+        self._container.seek(start, stream=self._stream, backward=True)
+        return islice(self._container.decode(self._stream), count)
+
+
+@contextmanager
+def open_clip(path: Path) -> Iterator[ClipReader]:
+    """Open a clip. Any error of its content is raised as `BadClip`.
+
+    Raises:
+        BadClip: The clip cannot be read.
+        OSError: The file does not exist or may not be read.
+    """
+    with path.open("rb"):
+        pass
+    try:
+        # The demuxer is named, so that a clip cannot be a list of other files.
+        with av.open(
+            str(path.absolute()), format="mp4", options={"protocol_whitelist": "file"}
+        ) as container:
+            yield ClipReader(container)
+    except BadClip:
+        raise
+    except Exception as error:
+        # FFmpeg raises many kinds of errors, some of them OSErrors of a misleading type.
+        cause = getattr(error, "strerror", None) or error
+        raise BadClip(f"the clip cannot be read: {cause}") from error
