@@ -8,6 +8,7 @@ import pytest
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
 from worker.ledger.model.states import Reason, State
+from worker.runtime.worker_registry import STREAM_SHARE
 
 pytestmark = pytest.mark.integration
 
@@ -60,19 +61,20 @@ def test_a_second_worker_shares_the_work(house: House) -> None:
 
 def test_polls_stay_on_time_while_every_stream_slot_is_taken(house: House) -> None:
     """A poll is late by no more than one interval, however many streams run and wait."""
-    interval = 1.0
-    house.open_sandbox("--stream-seconds", "4", "--render-seconds", "5")
-    house.start_worker("-c", "20", REELQUEUE_RENDER_POLL_SECONDS=str(interval))
-    for n in range(60):
+    interval, jobs, slots_given = 2.0, 30, 10
+    house.open_sandbox("--stream-seconds", "4", "--render-seconds", "7")
+    house.start_worker("-c", str(slots_given), REELQUEUE_RENDER_POLL_SECONDS=str(interval))
+    for n in range(jobs):
         house.submit(house.image(f"p{n}.png", n))
-    wait_until(lambda: house.redis.zcard(slots(house)) >= 12, "the stream slots to fill")
-    assert house.settled() == {State.SUCCEEDED: 60}
+    for_streams = int(slots_given * STREAM_SHARE)
+    wait_until(lambda: house.redis.zcard(slots(house)) == for_streams, "the stream slots to fill")
+    assert house.settled() == {State.SUCCEEDED: jobs}
     gaps = [
         (later - earlier) / interval
         for render in house.sandbox.ledger()["renders"]
         for earlier, later in pairwise(times(render["polls"]))
     ]
-    assert len(gaps) > 60
+    assert len(gaps) > jobs * 2
     assert min(gaps) >= 1
     assert max(gaps) < 2
 
