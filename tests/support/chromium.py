@@ -1,4 +1,4 @@
-"""A headless Chromium that a test drives over its debugging protocol."""
+"""A headless Chromium that tests control over the DevTools protocol."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ import aiohttp
 from tests.support.waiting import wait_until
 
 PROGRAM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-"""Where it is installed; None: nowhere."""
+"""The path of the program; None if it is not installed."""
 
 FLAGS: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -25,7 +25,7 @@ FLAGS: Final = (
 
 
 class Tab:
-    """One page of the browser, and a hand that types and clicks in it."""
+    """A tab of the browser."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, socket: Any) -> None:
         self._loop = loop
@@ -33,18 +33,18 @@ class Tab:
         self._calls = 0
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One call of the protocol."""
+        """Call a method of the protocol."""
         return self._loop.run_until_complete(self._call(method, parameters))
 
     def open(self, url: str) -> None:
-        """Go to an address, and wait until the page is there."""
+        """Open a URL and wait until the page has loaded."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=url)
         ready = "document.readyState === 'complete' && location.href !== 'about:blank'"
         wait_until(lambda: self.evaluate(ready), f"{url} to load")
 
     def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page."""
+        """Evaluate a JavaScript expression in the page."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -52,16 +52,16 @@ class Tab:
         return answer["result"].get("value")
 
     def type(self, text: str) -> None:
-        """Type into what has the focus."""
+        """Type text into the focused element."""
         self.call("Input.insertText", text=text)
 
     def press(self, key: str, text: str = "") -> None:
-        """Press one key."""
+        """Press and release a key."""
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def resize(self, width: int, height: int) -> None:
-        """Give the page another size."""
+        """Set the size of the page in pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -71,15 +71,15 @@ class Tab:
         )
 
     def emulate_media(self, **features: str) -> None:
-        """Set what a person prefers, such as ``color_scheme="dark"``."""
-        wanted = [
+        """Set user preferences, such as ``color_scheme="dark"``."""
+        preferences = [
             {"name": f"prefers-{name.replace('_', '-')}", "value": value}
             for name, value in features.items()
         ]
-        self.call("Emulation.setEmulatedMedia", features=wanted)
+        self.call("Emulation.setEmulatedMedia", features=preferences)
 
     def screenshot(self, to: Path) -> None:
-        """Write what is seen as a PNG."""
+        """Save a screenshot as PNG."""
         to.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     async def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class Tab:
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Tab]:
-    """A browser with an empty profile; it ends with the block."""
+    """Run a browser with an empty profile; yields its tab."""
     assert PROGRAM is not None
     with (profile.parent / "chromium.log").open("wb") as log:
         process = subprocess.Popen(

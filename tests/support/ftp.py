@@ -1,4 +1,4 @@
-"""A real FTP server."""
+"""A real FTP server for tests."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.support.waiting import free_port, listens, wait_until
 
 @contextmanager
 def ftp_server(folder: Path) -> Iterator[str]:
-    """Serve a folder to one user, who may write; its address with the user's name and password."""
+    """Serve a folder to a user who may write; yields the URL with user name and password."""
     port = free_port()
     server = subprocess.Popen(
         [

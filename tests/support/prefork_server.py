@@ -1,8 +1,8 @@
-"""Workers that are born grown up: forked from a process that has imported the libraries.
+"""A prefork server for test workers: they are forked from a process that has imported libraries.
 
-The start of a worker is some seconds of importing, the same each time; tests start hundreds. What
-is forked here goes on as ``celery …`` from its first line, with an environment of its own, and
-imports this project itself. ``python -m tests.support.prefork_server`` is the process that forks.
+A worker's start is mostly seconds of the same imports, and tests start hundreds of workers. A
+forked worker runs ``celery …`` from its first line, with an environment of its own, and imports
+this project itself. ``python -m tests.support.prefork_server`` is the server.
 """
 
 import atexit
@@ -32,9 +32,9 @@ LIBRARIES: Final = (
 
 
 class ForkedWorker:
-    """A forked worker, with the part of `subprocess.Popen` that tests use.
+    """A forked worker, with the methods of `subprocess.Popen` that tests use.
 
-    It stays a zombie until it is waited for: its process id is nobody else's before.
+    It stays a zombie until it is waited for, so that its process id is not reused before.
     """
 
     def __init__(self, server: "PreforkServer", pid: int) -> None:
@@ -44,14 +44,14 @@ class ForkedWorker:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """The exit code, when it has ended."""
+        """Return the exit code, or None while it runs."""
         return self._reap(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, as soon as it has ended.
+        """Wait until it exits, and return the exit code.
 
         Raises:
-            subprocess.TimeoutExpired: It runs still.
+            subprocess.TimeoutExpired: It is still running.
         """
         code = self._reap(timeout)
         if code is None:
@@ -59,12 +59,12 @@ class ForkedWorker:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Signal it, if it has not ended."""
+        """Send a signal unless it has exited."""
         if self.returncode is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
     def _reap(self, timeout: float | None) -> int | None:
@@ -75,10 +75,10 @@ class ForkedWorker:
 
 
 class PreforkServer:
-    """The process that forks, and the line to it."""
+    """The process that forks, and the connection to it."""
 
     def __init__(self) -> None:
-        self._line, theirs = socket.socketpair()
+        self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
@@ -86,72 +86,72 @@ class PreforkServer:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
-        self._answers = self._line.makefile("r", encoding="utf-8")
+        self._replies = self._connection.makefile("r", encoding="utf-8")
         atexit.register(self.close)
 
     def start(self, arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> ForkedWorker:
         """Fork a worker.
 
         Args:
-            arguments: Of ``celery``.
-            log: Where its output goes.
+            arguments: The arguments of ``celery``.
+            log: The file that its output is appended to.
             env: Its whole environment.
         """
-        asked = {"start": list(arguments), "log": str(log.absolute()), "env": dict(env)}
-        return ForkedWorker(self, self._ask(asked))
+        request = {"start": list(arguments), "log": str(log.absolute()), "env": dict(env)}
+        return ForkedWorker(self, self._request(request))
 
     def reap(self, pid: int) -> int:
-        """The exit code of a worker that has ended."""
-        return self._ask({"reap": pid})
+        """Return the exit code of a worker that has exited."""
+        return self._request({"reap": pid})
 
     def close(self) -> None:
-        """End the process that forks. Workers that run go on."""
-        self._answers.close()
-        self._line.close()
+        """Stop the process that forks. Running workers continue."""
+        self._replies.close()
+        self._connection.close()
         self._process.wait()
 
-    def _ask(self, request: Mapping[str, Any]) -> int:
-        self._line.sendall(json.dumps(request).encode() + b"\n")
-        return int(self._answers.readline())
+    def _request(self, request: Mapping[str, Any]) -> int:
+        self._connection.sendall(json.dumps(request).encode() + b"\n")
+        return int(self._replies.readline())
 
 
 @cache
 def prefork_server() -> PreforkServer:
-    """The prefork server of this process."""
+    """Return the prefork server of this process, which the first call starts."""
     return PreforkServer()
 
 
-def _serve(line: int) -> list[str]:
-    """Answer until nobody asks any more; in each worker, return its arguments."""
-    from gevent import monkey  # noqa: PLC0415 - tests that only ask must not be patched
+def _serve(connection: int) -> list[str]:
+    """Handle requests until the connection is closed; in each worker, return its arguments."""
+    from gevent import monkey  # noqa: PLC0415 - only the server is to be patched
 
-    # The plain ones: gevent's own would have its loop watch the children.
+    # The original functions: with gevent's own, its loop would watch the children.
     fork, waitpid = monkey.get_original("os", ["fork", "waitpid"])
-    with os.fdopen(os.dup(line), "rb") as requests:
-        for request in requests:
-            asked = json.loads(request)
-            if "reap" in asked:
-                _, status = waitpid(asked["reap"], 0)
-                os.write(line, b"%d\n" % os.waitstatus_to_exitcode(status))
+    with os.fdopen(os.dup(connection), "rb") as requests:
+        for line in requests:
+            request = json.loads(line)
+            if "reap" in request:
+                _, status = waitpid(request["reap"], 0)
+                os.write(connection, b"%d\n" % os.waitstatus_to_exitcode(status))
             elif pid := fork():
-                os.write(line, b"%d\n" % pid)
+                os.write(connection, b"%d\n" % pid)
             else:
-                os.close(line)
-                return _become(asked)
+                os.close(connection)
+                return _become_worker(request)
     os._exit(0)
 
 
-def _become(asked: Mapping[str, Any]) -> list[str]:
-    import gevent  # noqa: PLC0415 - tests that only ask must not be patched
+def _become_worker(request: Mapping[str, Any]) -> list[str]:
+    import gevent  # noqa: PLC0415 - only the server is to be patched
 
-    log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     os.environ.clear()
-    os.environ.update(asked["env"])
+    os.environ.update(request["env"])
     gevent.reinit()
-    return list(asked["start"])
+    return list(request["start"])
 
 
 def _import_libraries() -> None:
@@ -162,8 +162,8 @@ def _import_libraries() -> None:
 
 
 def main() -> None:
-    """Patch and import as ``celery … -P gevent`` does, then fork on demand."""
-    from gevent import monkey  # noqa: PLC0415 - tests that only ask must not be patched
+    """Patch and import as ``celery … -P gevent`` does, then fork workers on request."""
+    from gevent import monkey  # noqa: PLC0415 - only the server is to be patched
 
     monkey.patch_all()
     _import_libraries()

@@ -1,4 +1,4 @@
-"""Public records of made-up jobs, of every kind that a page or a table shows."""
+"""Result records of sample jobs, of every kind that the gallery and the tables show."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from worker.storage.store import Store
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = ("succeeded",) * 7 + ("held", "failed", "rendering")
 
-BARE = result_of(
+EMPTY_RECORD = result_of(
     read_job(
         {
             "v": "1",
@@ -28,11 +28,11 @@ BARE = result_of(
     Store("memory://results"),
     now=1,
 ).model_dump()
-"""A record with every field, for those that a test does not care about."""
+"""A record with all fields, which `result` completes."""
 
 
 def result(number: int, **changes: Any) -> Result:
-    """The record of job ``number``; its kind follows from the number."""
+    """Return the record of job ``number``; its kind follows from the number."""
     state = State(changes.pop("state", KINDS[number % len(KINDS)]))
     fields: dict[str, Any] = {
         "job_id": f"00000000-0000-4000-8000-{number:012}",
@@ -54,12 +54,12 @@ def result(number: int, **changes: Any) -> Result:
         "finished_at": MOMENT if state.is_end else None,
         "data": {"sku": f"A-{number}"},
     }
-    return Result.model_validate({**BARE, **fields, **changes})
+    return Result.model_validate({**EMPTY_RECORD, **fields, **changes})
 
 
 def video(number: int, **changes: Any) -> dict[str, Any]:
-    """A clip; every twentieth is marked."""
-    frozen = {"code": "frozen", "message": "Nothing moves in it: it is one still picture."}
+    """Return the clip of a job; every twentieth has a finding."""
+    frozen = {"code": "frozen", "message": "The clip shows a single still picture."}
     fields = {
         "url": f"https://cdn.invalid/{number}.mp4",
         "source_url": None,
@@ -81,8 +81,12 @@ def _reason(state: State, number: int) -> dict[str, str] | None:
         return {
             "code": "plan",
             "message": "The plan does not allow export.",
-            "remedy": f"Upgrade it, then `reelqueue release {number}`: it is not paid again.",
+            "remedy": f"Upgrade it, then run `reelqueue release {number}`. It is not paid again.",
         }
     if state is State.FAILED:
-        return {"code": "bad_image", "message": "It is no picture.", "remedy": "Give a JPEG."}
+        return {
+            "code": "bad_image",
+            "message": "The file is not a picture.",
+            "remedy": "Submit a JPEG.",
+        }
     return None

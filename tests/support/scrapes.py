@@ -1,13 +1,13 @@
-"""What a scrape of metrics says, read as Prometheus reads it."""
+"""Scrapes of metrics, parsed as Prometheus parses them."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
 Scrape = dict[str, float]
-"""A value for each series, by its name with its labels, as in ``name{label="value"}``."""
+"""The value of each series, by its name with labels, as in ``name{label="value"}``."""
 
 
 def parse_scrape(text: str) -> Scrape:
-    """All series of a scrape; none may occur twice."""
+    """Parse all series of a scrape; none may occur twice."""
     found: Scrape = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback."""
+"""A receiver of webhooks on a loopback address."""
 
 import base64
 import hashlib
@@ -15,7 +15,11 @@ SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
 
 
 class Receiver:
-    """A server that believes only what is signed, and takes down what it was sent."""
+    """A server that accepts only signed webhooks.
+
+    Attributes:
+        received: The id, the answered status and the body of each webhook.
+    """
 
     def __init__(self, fails: int, failure: int) -> None:
         self.received: list[tuple[str, int, dict[str, Any]]] = []
@@ -39,15 +43,16 @@ class Receiver:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/told"
+        self.url = f"http://127.0.0.1:{self.server.server_port}/webhook"
 
     def of(self, event: str) -> list[tuple[str, int, dict[str, Any]]]:
-        """What was sent of one kind."""
-        return [sent for sent in self.received if sent[2]["type"] == event]
+        """Return the webhooks of one event type."""
+        return [webhook for webhook in self.received if webhook[2]["type"] == event]
 
 
 @contextmanager
 def webhook_receiver(fails: int = 0, failure: int = 500) -> Iterator[Receiver]:
+    """Run a receiver that answers the first ``fails`` webhooks with the status ``failure``."""
     receiver = Receiver(fails, failure)
     thread = Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

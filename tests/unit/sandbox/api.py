@@ -1,11 +1,10 @@
-"""A small client of the video API, written from the contract alone."""
+"""A client of the video API, written from the contract alone."""
 
 import io
 import json
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -18,11 +17,11 @@ ATTRIBUTION = {
     "X-Skill-Platform": "unknown",
 }
 PROMPT = "extend this image into a 1-second video, landscape"
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 def picture(width: int = 160, height: int = 90, mark: int = 0) -> bytes:
-    """A PNG with a bright dot; each mark makes another file."""
+    """Return a PNG with a bright dot; each mark gives a different file."""
     image = Image.new("RGB", (width, height), (20, 30, 40 + mark))
     ImageDraw.Draw(image).ellipse((60, 40, 76, 56), fill="white")
     buffer = io.BytesIO()
@@ -31,25 +30,18 @@ def picture(width: int = 160, height: int = 90, mark: int = 0) -> bytes:
 
 
 class Api:
-    """Calls of the contract. Each returns the reply as it came."""
+    """The calls of the contract. Each returns the reply as it was received."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, headers=ATTRIBUTION)
+        self.http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, headers=ATTRIBUTION)
         if token:
             self.http.headers["Authorization"] = f"Bearer {token}"
 
     def __enter__(self) -> Self:
-        """As httpx does it."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close what is open."""
+    def __exit__(self, *_: object) -> None:
         self.http.close()
 
     def anonymous_token(self, client_id: str | None) -> httpx.Response:
@@ -63,7 +55,7 @@ class Api:
         )
 
     def session(self) -> str:
-        """The id of a new session."""
+        """Open a session and return its id."""
         return str(self.open_session().json()["data"]["session_id"])
 
     def upload(self, session: str, content: bytes, name: str = "photo.png") -> httpx.Response:
@@ -71,8 +63,8 @@ class Api:
             f"/api/upload-video/nemo_agent/me/{session}", files={"files": (name, content)}
         )
 
-    def prepared(self, mark: int = 0) -> str:
-        """The id of a new session with a picture in it."""
+    def session_with_picture(self, mark: int = 0) -> str:
+        """Open a session, upload a picture, and return the session's id."""
         session = self.session()
         assert self.upload(session, picture(mark=mark)).json()["code"] == 0
         return session
@@ -86,7 +78,7 @@ class Api:
         }
 
     def message(self, session: str, text: str = PROMPT) -> httpx.Response:
-        """The whole stream, read to its end."""
+        """Send a message and read its stream to the end."""
         return self.http.post("/run_sse", json=self.message_body(session, text))
 
     def state(self, session: str) -> dict[str, Any]:
@@ -110,12 +102,12 @@ class Api:
     def poll(self, identifier: str) -> httpx.Response:
         return self.http.get(f"/api/render/proxy/lambda/{identifier}")
 
-    def rendered(self, identifier: str) -> dict[str, Any]:
-        """The status of a render once it is at an end."""
+    def wait_for_render(self, identifier: str) -> dict[str, Any]:
+        """Poll a render until it has completed or failed, and return the last reply."""
         return dict(
-            self.until(
+            self.wait_until(
                 lambda: self.poll(identifier).json(),
-                lambda told: told["status"] in {"completed", "failed"},
+                lambda reply: reply["status"] in {"completed", "failed"},
             )
         )
 
@@ -125,25 +117,25 @@ class Api:
     def faults(self, *faults: dict[str, Any]) -> httpx.Response:
         return self.http.post("/sandbox/faults", json=list(faults))
 
-    def until(self, read: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
-        """Read again and again until it is good."""
-        limit = time.monotonic() + PATIENCE_SECONDS
+    def wait_until(self, read: Callable[[], Any], accept: Callable[[Any], bool]) -> Any:
+        """Read a value again and again until it is accepted, and return it."""
+        limit = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < limit:
             found = read()
-            if good(found):
+            if accept(found):
                 return found
             threading.Event().wait(0.01)
-        raise AssertionError(f"never came: {found}")
+        raise AssertionError(f"not accepted in time: {found}")
 
 
 def events(stream: str) -> list[dict[str, Any]]:
-    """The events of a stream, without its heartbeats."""
+    """Return the events of a stream, without heartbeats."""
     lines = [line.removeprefix("data:").strip() for line in stream.split("\n")]
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def said(stream: str) -> list[str]:
-    """The texts for the user, each once."""
+def texts(stream: str) -> list[str]:
+    """Return the texts for the user, each once."""
     return [
         part["text"]
         for event in events(stream)

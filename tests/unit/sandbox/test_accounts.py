@@ -28,13 +28,13 @@ def test_token_reply_has_the_recorded_shape(api: Api) -> None:
     assert (data["credits"], data["expires_in"]) == (100, 604800)
 
 
-def test_one_token_a_client(api: Api) -> None:
+def test_a_client_gets_one_token(api: Api) -> None:
     client = str(uuid4())
     assert api.anonymous_token(client).json()["code"] == 0
     assert api.anonymous_token(client).status_code == 429
 
 
-def test_ten_tokens_an_address(start: Start) -> None:
+def test_an_address_gets_ten_tokens(start: Start) -> None:
     api = start(replace(QUICK, tokens_per_address=10))
     codes = [api.anonymous_token(str(uuid4())).json()["code"] for _ in range(11)]
     assert codes == [0] * 10 + [429]
@@ -50,7 +50,7 @@ def test_expired_token_is_replaced_for_the_same_client(api: Api) -> None:
     assert api.state(session)["draft"] == {}, "the account and its sessions are kept"
 
 
-def test_forgetful_stand_in_hides_what_an_old_token_made(start: Start) -> None:
+def test_forget_account_hides_the_sessions_of_the_old_token(start: Start) -> None:
     api = start(replace(QUICK, keep_account=False))
     client = str(uuid4())
     with_token(api, client)
@@ -62,51 +62,51 @@ def test_forgetful_stand_in_hides_what_an_old_token_made(start: Start) -> None:
     assert names == ["account-1", "anonymous-1", "anonymous-2"]
 
 
-def test_registered_token_can_expire_and_come_back(api: Api) -> None:
+def test_registered_token_can_expire_and_be_revived(api: Api) -> None:
     api.http.post("/sandbox/accounts/account-1/expire")
     assert api.open_session().json()["code"] == 1001
     api.http.post("/sandbox/accounts/account-1/revive")
     assert api.open_session().json()["code"] == 0
 
 
-def test_upgraded_plan_exports_what_was_held(api: Api) -> None:
+def test_export_works_after_the_plan_is_upgraded(api: Api) -> None:
     with_token(api, str(uuid4()))
-    session = api.prepared()
+    session = api.session_with_picture()
     api.message(session)
     assert api.export(session, "render_1").status_code == 402
     api.http.post("/sandbox/accounts/anonymous-1/scopes", json={"render": True})
     assert api.export(session, "render_1").json()["status"] == "pending"
 
 
-def test_account_that_is_not_there(api: Api) -> None:
+def test_unknown_account(api: Api) -> None:
     assert api.http.post("/sandbox/accounts/nobody/expire").status_code == 404
 
 
-def test_token_ends_by_itself(start: Start) -> None:
+def test_token_expires(start: Start) -> None:
     api = start(replace(QUICK, token_seconds=0.05))
     with_token(api, str(uuid4()))
-    api.until(lambda: api.open_session().json()["code"], lambda code: code == 1001)
+    api.wait_until(lambda: api.open_session().json()["code"], lambda code: code == 1001)
 
 
 @pytest.mark.parametrize(
     ("style", "status"), [(ErrorStyle.ENVELOPE, 200), (ErrorStyle.STATUS, 401)]
 )
-def test_bad_token(start: Start, style: ErrorStyle, status: int) -> None:
+def test_invalid_token(start: Start, style: ErrorStyle, status: int) -> None:
     api = start(replace(QUICK, error_style=style))
     api.http.headers["Authorization"] = "Bearer nmv_usr_wrong"
     reply = api.http.get("/api/credits/balance/simple")
     assert (reply.status_code, reply.json()["code"]) == (status, 1001)
 
 
-def test_another_accounts_session_does_not_exist(api: Api) -> None:
+def test_session_of_another_account_is_not_found(api: Api) -> None:
     session = api.session()
     with_token(api, str(uuid4()))
     reply = api.http.get(f"/api/state/nemo_agent/me/{session}/latest")
     assert reply.json()["code"] == 1002
 
 
-def test_out_of_credits_before_any_work(api: Api) -> None:
-    session = api.prepared()
+def test_message_is_refused_without_enough_credits(api: Api) -> None:
+    session = api.session_with_picture()
     api.http.post("/sandbox/accounts/account-1/credits", json={"add": -950})
     assert api.message(session).json()["code"] == 2001
     assert api.credits() == {"available": 50, "frozen": 0, "total": 50}
@@ -116,34 +116,34 @@ def test_out_of_credits_before_any_work(api: Api) -> None:
 
 def test_anonymous_token_may_not_export(api: Api) -> None:
     with_token(api, str(uuid4()))
-    session = api.prepared()
+    session = api.session_with_picture()
     api.message(session)
     assert api.export(session, "render_1").status_code == 402
 
 
 def test_anonymous_token_may_export_when_allowed(start: Start) -> None:
     api = with_token(start(replace(QUICK, anonymous_may_render=True)), str(uuid4()))
-    session = api.prepared()
+    session = api.session_with_picture()
     api.message(session)
     assert api.export(session, "render_1").json()["status"] == "pending"
 
 
 @pytest.mark.parametrize("missing", ["X-Skill-Source", "X-Skill-Version", "X-Skill-Platform"])
-def test_one_call_without_attribution_shows_up_at_the_export(api: Api, missing: str) -> None:
-    session = api.prepared()
+def test_export_is_refused_after_one_call_without_attribution(api: Api, missing: str) -> None:
+    session = api.session_with_picture()
     kept = {name: value for name, value in api.http.headers.items() if name != missing.lower()}
     bare = httpx.get(f"{api.url}/api/credits/balance/simple", headers=kept)
-    assert bare.json()["code"] == 0, "nothing is said at the time"
+    assert bare.json()["code"] == 0, "the call itself succeeds"
     api.message(session)
     assert api.export(session, "render_1").json()["code"] == 402
-    told = api.ledger()["requests"]
-    assert [entry["call"] for entry in told if not entry["headers_ok"]] == ["credits"]
+    requests = api.ledger()["requests"]
+    assert [entry["call"] for entry in requests if not entry["headers_ok"]] == ["credits"]
 
 
-def test_ledger_tells_no_token(api: Api) -> None:
+def test_ledger_and_page_contain_no_token(api: Api) -> None:
     client = str(uuid4())
     with_token(api, client)
-    api.prepared()
+    api.session_with_picture()
     pages = api.http.get("/sandbox/ledger").text + api.http.get("/").text
     assert "nmv_usr_" not in pages
     assert client not in pages

@@ -1,4 +1,4 @@
-"""The clip itself: its form, its smoothness, its title."""
+"""Rendered clips: format, smoothness of the motion, and title."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +16,8 @@ from sandbox.video.picture import fit, natural_aspect, open_picture
 DARK = 40
 
 
-def spec(picture: Path | None, **told: object) -> ClipSpec:
-    usual = {
+def spec(picture: Path | None, **changes: object) -> ClipSpec:
+    fields = {
         "picture_sha256": "",
         "seconds": 2.0,
         "aspect": None,
@@ -25,12 +25,12 @@ def spec(picture: Path | None, **told: object) -> ClipSpec:
         "title": None,
         "short_side": 108,
     }
-    return ClipSpec(picture=picture, **{**usual, **told})  # type: ignore[arg-type]
+    return ClipSpec(picture=picture, **{**fields, **changes})  # type: ignore[arg-type]
 
 
-def lumas(film: Path) -> list[Image.Image]:
-    """The brightness of every frame."""
-    with av.open(film) as container:
+def lumas(clip: Path) -> list[Image.Image]:
+    """Return the luma plane of each frame."""
+    with av.open(clip) as container:
         planes = [frame.planes[0] for frame in container.decode(video=0)]
         return [
             Image.frombytes("L", (plane.width, plane.height), bytes(plane), "raw", "L",
@@ -40,7 +40,7 @@ def lumas(film: Path) -> list[Image.Image]:
 
 
 def center(luma: Image.Image) -> tuple[float, float]:
-    """Where the light is, to a fraction of a pixel."""
+    """Return the center of the bright pixels, to a fraction of a pixel."""
     bright = luma.point([max(0, level - 60) for level in range(256)]).tobytes()
     weight = sum(bright)
     rows = [bright[start : start + luma.width] for start in range(0, len(bright), luma.width)]
@@ -50,7 +50,7 @@ def center(luma: Image.Image) -> tuple[float, float]:
 
 
 def dot(tmp_path: Path, at: tuple[int, int] = (1050, 300)) -> Path:
-    """A bright dot on a dark landscape."""
+    """Write a picture of a bright dot on a dark background."""
     image = Image.new("RGB", (1600, 900), (8, 8, 8))
     left, top = at
     ImageDraw.Draw(image).ellipse((left - 50, top - 50, left + 50, top + 50), fill="white")
@@ -75,15 +75,15 @@ def bars(width: int, height: int) -> Image.Image:
         (Aspect.SQUARE, (1080, 1080)),
     ],
 )
-def test_full_size(aspect: Aspect, size: tuple[int, int]) -> None:
+def test_frame_size(aspect: Aspect, size: tuple[int, int]) -> None:
     assert frame_size(aspect, 1080) == size
 
 
 @pytest.mark.parametrize("aspect", Aspect)
-def test_clip_is_what_players_expect(tmp_path: Path, aspect: Aspect) -> None:
-    film = tmp_path / "film.mp4"
-    render_clip(spec(dot(tmp_path), aspect=aspect, seconds=1.5), film, Event())
-    with av.open(film) as container:
+def test_clip_has_the_format_that_players_expect(tmp_path: Path, aspect: Aspect) -> None:
+    clip = tmp_path / "clip.mp4"
+    render_clip(spec(dot(tmp_path), aspect=aspect, seconds=1.5), clip, Event())
+    with av.open(clip) as container:
         (stream,) = container.streams
         assert isinstance(stream, av.VideoStream)
         context = stream.codec_context
@@ -91,33 +91,33 @@ def test_clip_is_what_players_expect(tmp_path: Path, aspect: Aspect) -> None:
         assert (stream.width, stream.height) == frame_size(aspect, 108)
         assert stream.average_rate == 30
         assert sum(1 for _ in container.decode(stream)) == 45
-    content = film.read_bytes()
+    content = clip.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat"), "it plays while it loads"
     assert list(tmp_path.glob("*.part")) == []
 
 
 @pytest.mark.parametrize("motion", Motion)
-def test_motion_is_smooth_below_a_pixel(tmp_path: Path, motion: Motion) -> None:
-    """Cropping at whole pixels stands still, then jumps by one: that is what this would find."""
-    film = tmp_path / "film.mp4"
-    render_clip(spec(dot(tmp_path), motion=motion, seconds=4.0), film, Event())
-    path = [center(luma) for luma in lumas(film)]
+def test_motion_is_smooth_at_subpixel_scale(tmp_path: Path, motion: Motion) -> None:
+    """A crop at whole pixels would stand still and then jump by one pixel."""
+    clip = tmp_path / "clip.mp4"
+    render_clip(spec(dot(tmp_path), motion=motion, seconds=4.0), clip, Event())
+    path = [center(luma) for luma in lumas(clip)]
     for axis in (0, 1):
         steps = [after[axis] - before[axis] for before, after in pairwise(path)]
         jerks = [abs(after - before) for before, after in pairwise(steps)]
         assert max(jerks) < 0.2
         travel = sum(steps)
-        assert all(step * travel > -0.02 * abs(travel) for step in steps), "never backwards"
-    moved = [abs(path[-1][axis] - path[0][axis]) for axis in (0, 1)]
-    assert max(moved) > 3
+        assert all(step * travel > -0.02 * abs(travel) for step in steps), "never moves backwards"
+    distance = [abs(path[-1][axis] - path[0][axis]) for axis in (0, 1)]
+    assert max(distance) > 3
 
 
 def test_push_in_grows_the_subject_and_pull_out_shrinks_it(tmp_path: Path) -> None:
     areas = {}
     for motion in (Motion.PUSH_IN, Motion.PULL_OUT):
-        film = tmp_path / f"{motion}.mp4"
-        render_clip(spec(dot(tmp_path), motion=motion), film, Event())
-        frames = lumas(film)
+        clip = tmp_path / f"{motion}.mp4"
+        render_clip(spec(dot(tmp_path), motion=motion), clip, Event())
+        frames = lumas(clip)
         areas[motion] = [sum(frames[end].histogram()[128:]) for end in (0, -1)]
     grown, shrunk = areas[Motion.PUSH_IN], areas[Motion.PULL_OUT]
     assert grown[1] > 1.2 * grown[0]
@@ -125,14 +125,14 @@ def test_push_in_grows_the_subject_and_pull_out_shrinks_it(tmp_path: Path) -> No
 
 
 def test_circle_stays_a_circle(tmp_path: Path) -> None:
-    film = tmp_path / "film.mp4"
-    render_clip(spec(dot(tmp_path, (800, 450)), aspect=Aspect.SQUARE), film, Event())
-    box = lumas(film)[30].point([0] * 128 + [255] * 128).getbbox()
+    clip = tmp_path / "clip.mp4"
+    render_clip(spec(dot(tmp_path, (800, 450)), aspect=Aspect.SQUARE), clip, Event())
+    box = lumas(clip)[30].point([0] * 128 + [255] * 128).getbbox()
     assert box is not None
     assert abs((box[2] - box[0]) - (box[3] - box[1])) <= 1
 
 
-def test_portrait_in_landscape_keeps_all_of_it_over_a_blur() -> None:
+def test_portrait_in_landscape_is_shown_whole_over_a_blurred_copy() -> None:
     fitted = fit(bars(450, 800), 320, 180).convert("L")
     middle = fitted.crop((110, 0, 210, 180)).getextrema()
     side = fitted.crop((0, 60, 40, 120)).getextrema()
@@ -140,7 +140,7 @@ def test_portrait_in_landscape_keeps_all_of_it_over_a_blur() -> None:
     assert side[1] - side[0] < DARK  # type: ignore[operator]
 
 
-def test_nearly_fitting_picture_is_cropped() -> None:
+def test_picture_of_a_similar_aspect_ratio_is_cropped() -> None:
     fitted = fit(bars(1200, 800), 320, 180).convert("L")
     edge = fitted.crop((0, 60, 40, 120)).getextrema()
     assert edge[1] - edge[0] > 100  # type: ignore[operator]
@@ -155,11 +155,11 @@ def test_nearly_fitting_picture_is_cropped() -> None:
         ((3000, 2000), Aspect.LANDSCAPE),
     ],
 )
-def test_own_leaning(size: tuple[int, int], aspect: Aspect) -> None:
+def test_natural_aspect(size: tuple[int, int], aspect: Aspect) -> None:
     assert natural_aspect(*size) is aspect
 
 
-def test_picture_is_turned_upright_and_flattened(tmp_path: Path) -> None:
+def test_picture_is_rotated_upright_and_flattened(tmp_path: Path) -> None:
     turned = Image.new("RGBA", (300, 200), (255, 0, 0, 0))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -169,10 +169,10 @@ def test_picture_is_turned_upright_and_flattened(tmp_path: Path) -> None:
     assert max(opened.getpixel((5, 5))) < DARK  # type: ignore[arg-type]
 
 
-def test_title_fades_in_and_goes(tmp_path: Path) -> None:
-    film = tmp_path / "film.mp4"
-    render_clip(spec(None, title="Urban Dreams", seconds=4.0, short_side=180), film, Event())
-    frames = lumas(film)
+def test_title_fades_in_and_out(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    render_clip(spec(None, title="Urban Dreams", seconds=4.0, short_side=180), clip, Event())
+    frames = lumas(clip)
     lower = (0, 120, 320, 180)
     white = [sum(frames[at].crop(lower).histogram()[215:]) for at in (0, 45, 110)]
     assert white[0] < white[1] / 10
@@ -187,7 +187,7 @@ def test_long_title_stays_within_the_frame() -> None:
     assert caption.top + caption.letters.height <= 180
 
 
-def test_letters_that_the_font_lacks() -> None:
+def test_text_with_letters_that_the_font_lacks() -> None:
     assert can_draw("Café Dreams")
     assert not can_draw("城市")
 
@@ -196,15 +196,15 @@ def test_opacity() -> None:
     assert [opacity_at(moment, 3.0) for moment in (0.0, 1.5, 3.0, 9.0)] == [0.0, 1.0, 0.0, 0.0]
 
 
-def test_equal_shots_have_equal_keys(tmp_path: Path) -> None:
+def test_equal_specs_have_equal_keys(tmp_path: Path) -> None:
     one = spec(tmp_path / "a", picture_sha256="x")
     assert one.key == spec(tmp_path / "b", picture_sha256="x").key
     assert one.key != spec(tmp_path / "a", picture_sha256="x", seconds=3.0).key
 
 
-def test_film_is_given_up_at_once(tmp_path: Path) -> None:
+def test_rendering_stops_immediately(tmp_path: Path) -> None:
     stop = Event()
     stop.set()
     with pytest.raises(RenderStoppedError):
-        render_clip(spec(dot(tmp_path)), tmp_path / "film.mp4", stop)
+        render_clip(spec(dot(tmp_path)), tmp_path / "clip.mp4", stop)
     assert [path.name for path in tmp_path.iterdir()] == ["dot.png"]

@@ -1,4 +1,4 @@
-"""Faults to order, on any call."""
+"""Faults on request, for each call."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +36,7 @@ def test_every_call_can_be_refused(api: Api, call: str) -> None:
 
 
 @pytest.mark.parametrize("code", [1001, 1002, 1010, 1011, 2001, 4001, 4002])
-def test_vendor_codes_travel_both_ways(start: Start, code: int) -> None:
+def test_vendor_codes_are_sent_as_a_status_or_in_an_envelope(start: Start, code: int) -> None:
     api = start(replace(QUICK, error_style=ErrorStyle.STATUS))
     fault = {"call": "credits", "action": "refuse", "code": code}
     api.faults(fault, {**fault, "style": "envelope"})
@@ -47,7 +47,7 @@ def test_vendor_codes_travel_both_ways(start: Start, code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [400, 402, 429])
-def test_codes_of_http_are_statuses(api: Api, code: int) -> None:
+def test_http_codes_are_sent_as_a_status(api: Api, code: int) -> None:
     fault = {"call": "credits", "action": "refuse", "code": code}
     api.faults(fault, {**fault, "style": "envelope"})
     statuses = [CALLS["credits"](api, "").status_code for _ in range(2)]
@@ -78,7 +78,7 @@ def test_fault_by_ratio(api: Api) -> None:
     assert 15 <= codes.count(1001) <= 45
 
 
-def test_fault_of_one_session(api: Api) -> None:
+def test_fault_for_one_session(api: Api) -> None:
     first, second = api.session(), api.session()
     api.faults({"call": "state", "action": "refuse", "code": 1002, "session": second})
     assert [CALLS["state"](api, session).json()["code"] for session in (first, second)] == [0, 1002]
@@ -96,7 +96,7 @@ def test_unknown_fault_is_refused(api: Api) -> None:
     assert "credits supports: refuse, reset, slow" in reply.json()["message"]
 
 
-def test_slow_answer_comes_late(api: Api) -> None:
+def test_slow_answer(api: Api) -> None:
     api.faults({"call": "credits", "action": "slow", "seconds": 30})
     with pytest.raises(httpx.ReadTimeout):
         api.http.get("/api/credits/balance/simple", timeout=0.2)
@@ -105,7 +105,7 @@ def test_slow_answer_comes_late(api: Api) -> None:
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_dropped_connection(api: Api, done: bool) -> None:
+def test_reset_connection(api: Api, done: bool) -> None:
     api.faults({"call": "session", "action": "reset", "done": done})
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         api.open_session()
@@ -113,27 +113,27 @@ def test_dropped_connection(api: Api, done: bool) -> None:
     assert api.ledger()["requests"][-1]["status"] == 0
 
 
-def test_message_dropped_before_the_work(api: Api) -> None:
-    session = api.prepared()
+def test_message_connection_reset_before_the_work(api: Api) -> None:
+    session = api.session_with_picture()
     api.faults({"call": "message", "action": "reset"})
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         api.message(session)
     assert api.ledger()["messages"] == []
 
 
-def test_message_dropped_while_the_work_goes_on(start: Start) -> None:
+def test_message_connection_reset_while_the_work_continues(start: Start) -> None:
     api = start(replace(QUICK, stream_seconds=DurationRange(0.2, 0.2)))
-    session = api.prepared()
+    session = api.session_with_picture()
     api.faults({"call": "message", "action": "reset", "done": True})
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         api.message(session)
-    entry = api.until(lambda: api.ledger()["messages"][0], lambda entry: entry["ended_at"])
+    entry = api.wait_until(lambda: api.ledger()["messages"][0], lambda entry: entry["ended_at"])
     assert (entry["outcome"], entry["charged"]) == ("broken", 100)
     assert len(api.state(session)["draft"]["t"]) == 2
 
 
-def test_export_whose_answer_is_lost_can_be_asked_again(api: Api) -> None:
-    session = api.prepared()
+def test_export_whose_answer_is_lost_can_be_repeated(api: Api) -> None:
+    session = api.session_with_picture()
     api.message(session)
     draft = api.state(session)["draft"]
     api.faults({"call": "export", "action": "reset", "done": True})

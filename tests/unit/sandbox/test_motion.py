@@ -1,4 +1,4 @@
-"""What is read out of a prompt, and the path of the camera."""
+"""The request that is read from a prompt, and the path of the camera."""
 
 from itertools import pairwise
 
@@ -74,7 +74,7 @@ def test_title(text: str, title: str | None) -> None:
     assert parse_prompt(text).title == title
 
 
-def test_later_wishes_win_and_keep_the_rest() -> None:
+def test_later_request_overrides_an_earlier_one() -> None:
     first = parse_prompt("10 seconds, vertical, pan left")
     assert parse_prompt("make it 5 seconds").with_defaults(first) == ClipRequest(
         seconds=5.0, aspect=Aspect.PORTRAIT, motion=Motion.PAN_LEFT
@@ -82,10 +82,10 @@ def test_later_wishes_win_and_keep_the_rest() -> None:
 
 
 @pytest.mark.parametrize("motion", Motion)
-def test_camera_stays_inside_starts_and_ends_at_rest(motion: Motion) -> None:
+def test_camera_stays_inside_and_starts_and_ends_at_rest(motion: Motion) -> None:
     path = [window_at(motion, step / 300) for step in range(301)]
     for window in path:
-        assert window.width == window.height, "nothing is stretched"
+        assert window.width == window.height, "the picture is not stretched"
         assert window.left >= 0
         assert window.top >= 0
         assert window.left + window.width <= 1 + 1e-9

@@ -1,4 +1,4 @@
-"""The ledger, the page and the process."""
+"""The ledger, the page, the options and the process."""
 
 import hashlib
 import re
@@ -17,37 +17,37 @@ from tests.unit.sandbox.api import TOKEN, Api, picture
 
 
 def test_paid_messages_for_each_picture(api: Api) -> None:
-    first, second = api.prepared(mark=1), api.prepared(mark=2)
+    first, second = api.session_with_picture(mark=1), api.session_with_picture(mark=2)
     for session in (first, second, second):
         api.message(session)
-    told = api.ledger()
-    assert told["paid_messages"] == {
+    ledger = api.ledger()
+    assert ledger["paid_messages"] == {
         hashlib.sha256(picture(mark=1)).hexdigest(): 1,
         hashlib.sha256(picture(mark=2)).hexdigest(): 2,
     }
-    account = told["accounts"][0]
-    assert account["spent"] == sum(entry["charged"] for entry in told["messages"]) == 250
+    account = ledger["accounts"][0]
+    assert account["spent"] == sum(entry["charged"] for entry in ledger["messages"]) == 250
     assert account["total"] + account["spent"] == 1000
 
 
 def test_calls_are_counted_and_listed(api: Api) -> None:
-    api.message(api.prepared())
-    told = api.ledger()
-    assert told["calls"] == {"session": 1, "upload": 1, "message": 1}
-    assert [entry["call"] for entry in told["requests"]] == ["session", "upload", "message"]
-    assert {entry["status"] for entry in told["requests"]} == {200}
-    assert api.http.get("/sandbox/ledger?requests=1").json()["requests"] == told["requests"][-1:]
+    api.message(api.session_with_picture())
+    ledger = api.ledger()
+    assert ledger["calls"] == {"session": 1, "upload": 1, "message": 1}
+    assert [entry["call"] for entry in ledger["requests"]] == ["session", "upload", "message"]
+    assert {entry["status"] for entry in ledger["requests"]} == {200}
+    assert api.http.get("/sandbox/ledger?requests=1").json()["requests"] == ledger["requests"][-1:]
 
 
-def test_claim_token_opens_a_project(api: Api) -> None:
+def test_claim_token(api: Api) -> None:
     data = api.open_session().json()["data"]
     claimed = api.http.post("/api/auth/claim-token", json=data).json()["data"]
     assert claimed["claim_token"].startswith("clm_")
     assert claimed["expires_in"] == 604800
 
 
-def test_page_tells_totals(api: Api) -> None:
-    api.message(api.prepared())
+def test_page_shows_totals(api: Api) -> None:
+    api.message(api.session_with_picture())
     page = api.http.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert re.search(r"messages charged<td>1<", page.text)
@@ -64,7 +64,9 @@ def test_page_tells_totals(api: Api) -> None:
         ["--account", "no-number"],
     ],
 )
-def test_wrong_arguments_are_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_rejected(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         parse(argv)
     assert argv[0] in capsys.readouterr().err
@@ -89,7 +91,7 @@ def test_arguments() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_process_tells_its_port_and_ends_while_a_stream_runs(
+def test_process_announces_its_port_and_stops_while_a_stream_runs(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     port_file = tmp_path / "port"
@@ -105,7 +107,7 @@ def test_process_tells_its_port_and_ends_while_a_stream_runs(
         url = process.stdout.readline().split()[-1]
         assert url == f"http://127.0.0.1:{port_file.read_text().strip()}"
         with Api(url, TOKEN) as api:
-            body = api.message_body(api.prepared())
+            body = api.message_body(api.session_with_picture())
             with api.http.stream("POST", "/run_sse", json=body) as response:
                 stream = response.iter_raw()
                 next(stream)

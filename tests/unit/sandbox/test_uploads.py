@@ -1,4 +1,4 @@
-"""Uploads: judged by their first bytes, and listed with their SHA-256."""
+"""Uploads are recognized by their first bytes and listed with their SHA-256."""
 
 import hashlib
 from dataclasses import replace
@@ -46,7 +46,7 @@ def test_upload_is_listed_with_its_hash(api: Api) -> None:
     assert api.state(session)["video_infos"] == [{"name": "city timelapse.png"}]
 
 
-def test_name_does_not_make_a_picture(api: Api) -> None:
+def test_file_name_does_not_decide_the_kind(api: Api) -> None:
     assert api.upload(api.session(), b"just text", "photo.jpg").json()["code"] == 4001
     assert api.ledger()["uploads"] == []
 
@@ -58,19 +58,19 @@ def test_too_large(start: Start) -> None:
     assert api.upload(session, picture() + bytes(50_000)).json()["code"] == 0
 
 
-def test_another_field_name_is_refused(api: Api) -> None:
+def test_other_field_names_are_refused(api: Api) -> None:
     reply = api.http.post(
         f"/api/upload-video/nemo_agent/me/{api.session()}", files={"file": ("a.png", picture())}
     )
     assert reply.json()["code"] == 422
 
 
-def test_upload_by_address(api: Api) -> None:
-    """The stand-in fetches the address itself; here it is one of its own clips."""
-    session = api.prepared()
+def test_upload_by_url(api: Api) -> None:
+    """The stand-in fetches the URL itself; here it is the URL of one of its own clips."""
+    session = api.session_with_picture()
     api.message(session)
     api.export(session, "render_1")
-    url = api.rendered("render_1")["output"]["url"]
+    url = api.wait_for_render("render_1")["output"]["url"]
     other = api.session()
     reply = api.http.post(
         f"/api/upload-video/nemo_agent/me/{other}", json={"urls": [url], "source_type": "url"}
@@ -79,7 +79,7 @@ def test_upload_by_address(api: Api) -> None:
     assert api.ledger()["uploads"][-1]["kind"] == "mp4"
 
 
-def test_address_that_answers_nothing(api: Api) -> None:
+def test_url_that_cannot_be_fetched(api: Api) -> None:
     reply = api.http.post(
         f"/api/upload-video/nemo_agent/me/{api.session()}",
         json={"urls": [f"{api.url}/nowhere"], "source_type": "url"},

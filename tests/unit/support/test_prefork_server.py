@@ -1,4 +1,4 @@
-"""The forked workers of the tests are as real as the others."""
+"""Forked workers behave like workers that are started by themselves."""
 
 import signal
 from pathlib import Path
@@ -13,15 +13,15 @@ def start(name: str, folder: Path, valkey: Valkey) -> Worker:
     return Worker(name, folder / f"{name}.log", env)
 
 
-def test_a_worker_has_its_own_environment_and_its_own_end(tmp_path: Path, valkey: Valkey) -> None:
-    told, killed = (start(name, tmp_path, valkey) for name in ("told", "killed"))
-    wait_until(lambda: " ready." in told.text(), "a worker to be ready")
+def test_a_worker_has_its_own_environment_and_exit_code(tmp_path: Path, valkey: Valkey) -> None:
+    terminated, killed = (start(name, tmp_path, valkey) for name in ("terminated", "killed"))
+    wait_until(lambda: " ready." in terminated.text(), "a worker to be ready")
     wait_until(lambda: " ready." in killed.text(), "a worker to be ready")
-    assert "told.wakeups" in told.text()
+    assert "terminated.wakeups" in terminated.text()
     assert "killed.wakeups" in killed.text()
     killed.kill()
     assert not killed.alive
-    assert told.alive
-    told.terminate()
-    assert told.wait() == 0
+    assert terminated.alive
+    terminated.terminate()
+    assert terminated.wait() == 0
     assert killed.wait() == -signal.SIGKILL

@@ -17,7 +17,7 @@ def table(*results: Result) -> list[dict[str, str]]:
 def test_a_clip_is_judged_in_the_table() -> None:
     marked, good, held = table(result(0), result(1), result(7))
     assert (marked["quality"], marked["findings"]) == (
-        *("frozen", "Nothing moves in it: it is one still picture."),
+        *("frozen", "The clip shows a single still picture."),
     )
     assert (good["quality"], good["findings"]) == ("ok", "")
     assert (held["quality"], held["reason"]) == ("", "plan")

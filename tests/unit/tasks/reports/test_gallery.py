@@ -83,9 +83,9 @@ def test_clips_of_a_web_store_are_linked_and_odd_addresses_are_not() -> None:
 
 def test_reason_remedy_and_marks_are_there() -> None:
     done, held, running = page([result(0), result(7), result(9)]).jobs
-    assert done["marks"] == ["Nothing moves in it: it is one still picture."]
+    assert done["marks"] == ["The clip shows a single still picture."]
     assert held["why"]["code"] == "plan"
-    assert held["why"]["remedy"].startswith("Upgrade it, then `reelqueue release")
+    assert held["why"]["remedy"].startswith("Upgrade it, then run `reelqueue release")
     assert running["progress"] == "The clip is being rendered."
     assert "progress" not in held
 
