@@ -22,8 +22,8 @@ from typing import Any
 from rich.table import Table
 
 from tests.integration.conftest import House, passing_house
-from tests.support.catalog import Catalog, Mix, correct_rejects, write_catalog
 from tests.support.commands import run_reelqueue
+from tests.support.samples.catalog import Catalog, Mix, correct_rejects, write_catalog
 from tests.support.waiting import wait_until
 
 OPTIONS = {

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tasks.reports.gallery import write_page
 from tests.support.chromium import Tab, chromium
-from tests.support.results import result
+from tests.support.samples.results import result
 
 OPTIONS = {
     "small": (100, "jobs on the small page"),

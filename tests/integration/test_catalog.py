@@ -4,7 +4,7 @@ import pytest
 
 from tests.bench.catalog import run_workflow
 from tests.integration.conftest import House
-from tests.support.catalog import DEFECTS, Mix
+from tests.support.samples.catalog import DEFECTS, Mix
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tasks.reports.gallery import write_page
 from tests.support.chromium import PROGRAM, Tab, chromium
-from tests.support.results import result, video
+from tests.support.samples.results import result, video
 from tests.support.waiting import wait_until
 from tests.unit.worker.media.test_clips import clip
 

@@ -5,7 +5,7 @@ import io
 
 from tasks.reports.export import COLUMNS, write_csv
 from tasks.schema.result import Result
-from tests.support.results import result, video
+from tests.support.samples.results import result, video
 
 
 def table(*results: Result) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.reports.gallery import write_page
 from tasks.schema.result import Result
-from tests.support.results import result, video
+from tests.support.samples.results import result, video
 
 ATTACK = """</title></p>"'><script>alert(1)</script><img src=x onerror=alert(1)>$title&amp;<!--"""
 
