@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from typer.core import TyperGroup
 
-from tasks.manifests.csv_lines import ManifestError
+from tasks.manifests.lines import ManifestError
 from tasks.schema.errors import (
     BatchNameTaken,
     InvalidPayloadError,

@@ -1,4 +1,4 @@
-"""Batches: rows of a manifest on their way into the ledger."""
+"""Submission of manifests as batches."""
 
 import math
 from collections import deque
@@ -10,13 +10,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from tasks.manifests.csv_lines import ManifestError
-from tasks.manifests.manifest import Manifest, Row, batch_id_for, rows_of_jobs
+from tasks.manifests.checked_rows import CheckedRow, RejectedRow, accepted, check_rows
+from tasks.manifests.lines import ManifestError
+from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.rejects import Rejects
-from tasks.producer import submissions
+from tasks.manifests.rows import Row, rows_of_jobs
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
-from tasks.producer.submissions import new_row, raise_for_conflict
+from tasks.producer.submissions import check_webhook, raise_for_conflict
 from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
@@ -27,7 +28,7 @@ from worker.ledger.pages import pages
 
 
 class SessionMode(StrEnum):
-    """How the rows of a batch use sessions."""
+    """Whether each row of a batch has its own session, or all share one."""
 
     OWN = "own"
     SHARED = "shared"
@@ -35,7 +36,7 @@ class SessionMode(StrEnum):
 
 @dataclass(slots=True)
 class BatchSubmission:
-    """What became of a manifest: how many rows are new jobs, how many were known, and the rest."""
+    """The result of a submission: the numbers of new and known jobs, and the rejected rows."""
 
     batch_id: str
     jobs: int = 0
@@ -43,25 +44,8 @@ class BatchSubmission:
     rejected: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the public JSON form."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedRow:
-    """A good row, and the record that it makes."""
-
-    row: Row
-    job: ImageJob
-    new: NewJob
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedRow:
-    """A row that is no job, and why."""
-
-    row: Row
-    reason: str
 
 
 def submit_batch(
@@ -108,155 +92,134 @@ def submit_manifest(
     rejects: Rejects | None = None,
     webhook: str | None = None,
 ) -> BatchSubmission:
-    """Enqueue a manifest. Twice the same manifest under one name is one batch, paid once.
+    """Enqueue a manifest as a batch. The same rows under the same name are paid for once.
 
     Args:
-        producer: Where to.
+        producer: The producer.
         manifest: The rows.
-        name: The batch's name; the manifest's own if None.
-        max_credits: The most that the batch may spend in all; None leaves it as it is. What is
-            held for the budget and can be paid now goes on.
-        pilot: Let so many more jobs start, and then pause the batch.
-        rejects: Takes the rows that are no jobs.
-        session: Whether each row has a project of its own, or all share one, one after another.
-        webhook: Who is told of the batch's end, and of the ends of rows without a webhook.
+        name: The name of the batch; None for the manifest's own.
+        max_credits: The most that the batch may spend in total; None leaves it as it is. Jobs
+            that are held for the budget and can be paid for now are released.
+        session: Whether each row has its own session, or all share one, one after another.
+        pilot: The number of jobs to run before the batch is paused.
+        rejects: The file for the rejected rows.
+        webhook: Address to notify of the end of the batch, and of rows without a webhook.
 
     Raises:
-        BatchNameTaken: The name was not asked for, and belongs to another manifest's batch.
-        InvalidPayloadError: The webhook is refused, or the most to spend is no number of credits.
-        ManifestError: The manifest cannot be read to its end. Rows before that may be enqueued.
-            Or the batch is known, and uses sessions otherwise.
+        BatchNameTaken: ``name`` is None, and the batch of this name has another manifest.
+        InvalidPayloadError: ``webhook`` or ``max_credits`` is invalid.
+        ManifestError: The manifest cannot be read to its end; rows before that may be enqueued.
+            Or the batch exists with another session mode.
         RedisUnavailable: Redis does not answer. Submit again: what was enqueued is known.
-        StoreError: The media store does not take a file. Submit again, as above.
+        StoreError: The media store failed. Submit again: what was enqueued is known.
     """
     if max_credits is not None and not (math.isfinite(max_credits) and max_credits >= 0):
         raise InvalidPayloadError(["max_credits: must be a number of credits, 0 or more"])
     producer.ping()
-    submissions.check_webhook(producer, webhook)
+    check_webhook(producer, webhook)
     title = name or manifest.name
-    ledger, done = producer.ledger, BatchSubmission(batch_id_for(title))
-    # A manifest that cannot be read at all says so here, before there is a batch.
-    rest = pages(manifest.rows)
-    first = next(rest, [])
-    contents = LocalFiles(copy_to(producer.media), manifest.folder)
+    ledger, result = producer.ledger, BatchSubmission(batch_id_for(title))
+    # An unreadable manifest raises here, before there is a batch.
+    other_pages = pages(manifest.rows)
+    first_page = next(other_pages, [])
+    files = LocalFiles(copy_to(producer.media), manifest.folder)
     if name is None:
-        _refuse_another_manifests_batch(producer, manifest, done.batch_id, first, contents)
+        _check_source(producer, manifest, first_page, files)
     with producer.redis_errors():
-        ledger.open_batch(done.batch_id, title, ledger.now_ms(), manifest.source)
-        mode = ledger.set_session_mode(done.batch_id, session)
+        ledger.open_batch(result.batch_id, title, ledger.now_ms(), manifest.source)
+        mode = ledger.set_session_mode(result.batch_id, session)
         if mode != session:
             raise ManifestError(
-                f"The batch {title} is known, and its session is {mode}: give --session {mode}, "
-                f"or another --name."
+                f"The batch {title} exists with --session {mode}. Use that, or another --name."
             )
         if max_credits is not None:
-            ledger.set_budget(done.batch_id, max_credits)
+            ledger.set_budget(result.batch_id, max_credits)
         if pilot is not None:
-            ledger.set_pilot(done.batch_id, pilot)
-        ledger.unseal_batch(done.batch_id, webhook)
-    in_flight: deque[list[AcceptedRow | RejectedRow]] = deque()
+            ledger.set_pilot(result.batch_id, pilot)
+        ledger.unseal_batch(result.batch_id, webhook)
+        checked: deque[list[CheckedRow]] = deque()
 
-    def made() -> Iterator[list[NewJob]]:
-        for page in chain([first], rest):
-            told = (_with_webhook(row, producer, webhook) for row in page)
-            in_flight.append(check_rows(told, done.batch_id, contents))
-            yield [row.new for row in in_flight[-1] if isinstance(row, AcceptedRow)]
+        def new_jobs() -> Iterator[list[NewJob]]:
+            for page in chain([first_page], other_pages):
+                rows = [_with_webhook(row, producer, webhook) for row in page]
+                checked.append(check_rows(rows, result.batch_id, files))
+                yield [row.new for row in accepted(checked[-1])]
 
-    with producer.redis_errors():
-        for answers in ledger.submit_pages(made()):
-            _record_answers(in_flight.popleft(), answers, done, rejects)
-        ledger.seal_batch(done.batch_id)
+        for answers in ledger.submit_pages(new_jobs()):
+            _record_answers(checked.popleft(), answers, result, rejects)
+        ledger.seal_batch(result.batch_id)
         if max_credits is not None:
-            _release_affordable(producer, done.batch_id)
-        # Its jobs may all have ended before their manifest was in.
-        write_index_of_ended(producer, done.batch_id)
-    done.rejected.sort(key=lambda rejected: int(rejected["row"]))
-    return done
+            _release_affordable(producer, result.batch_id)
+        # If all jobs ended before the batch was sealed, no worker has written the index.
+        write_index_of_ended(producer, result.batch_id)
+    result.rejected.sort(key=lambda rejected: int(rejected["row"]))
+    return result
 
 
 def _with_webhook(row: Row, producer: Producer, webhook: str | None) -> Row:
-    """The row with the batch's webhook where it has none; refused if its own cannot be signed."""
+    """Return a row with the batch's webhook if it has none, or rejected if its own is invalid."""
     if row.job is None or webhook == row.job.webhook:
         return row
     if row.job.webhook is None:
         return replace(row, job=row.job.model_copy(update={"webhook": webhook}))
     try:
-        submissions.check_webhook(producer, row.job.webhook)
+        check_webhook(producer, row.job.webhook)
     except InvalidPayloadError as error:
         return replace(row, job=None, reason=str(error))
     return row
 
 
-def check_rows(
-    page: Iterable[Row], batch_id: str, contents: LocalFiles
-) -> list[AcceptedRow | RejectedRow]:
-    """The rows as records, with their files as contents; or why they are none."""
-    rows = list(page)
-    found = iter(contents.replace_in_all([row.job for row in rows if row.job is not None]))
-    return [
-        RejectedRow(row, row.reason) if row.job is None else _check_row(row, next(found), batch_id)
-        for row in rows
-    ]
-
-
-def _check_row(
-    row: Row, job: ImageJob | InvalidPayloadError, batch_id: str
-) -> AcceptedRow | RejectedRow:
-    if isinstance(job, InvalidPayloadError):
-        return RejectedRow(row, str(job))
-    return AcceptedRow(row, job, new_row(job, batch_id=batch_id, row=row.original_number))
-
-
 def _record_answers(
-    page: list[AcceptedRow | RejectedRow],
+    page: list[CheckedRow],
     answers: list[SubmitResult],
-    done: BatchSubmission,
+    result: BatchSubmission,
     rejects: Rejects | None,
 ) -> None:
-    entries = [row for row in page if isinstance(row, AcceptedRow)]
-    refused = [row for row in page if isinstance(row, RejectedRow)]
-    for entry, answer in zip(entries, answers, strict=True):
+    """Count the jobs of a page that was submitted, and note its rejected rows."""
+    rejected = [row for row in page if isinstance(row, RejectedRow)]
+    for row, answer in zip(accepted(page), answers, strict=True):
         try:
-            raise_for_conflict(entry.new.key, answer)
+            raise_for_conflict(row.new.key, answer)
         except KeyConflict as error:
-            refused.append(RejectedRow(entry.row, str(error)))
+            rejected.append(RejectedRow(row.row, str(error)))
             continue
         if answer.verdict is SubmitVerdict.OK:
-            done.jobs += 1
+            result.jobs += 1
         else:
-            done.duplicates += 1
-    for row in sorted(refused, key=lambda found: found.row.number):
-        done.rejected.append({"row": row.row.number, "reason": row.reason})
+            result.duplicates += 1
+    for reject in sorted(rejected, key=lambda found: found.row.number):
+        result.rejected.append({"row": reject.row.number, "reason": reject.reason})
         if rejects is not None:
-            rejects.add(row.row.line, row.reason, row.row.original_number)
+            rejects.add(reject.row.line, reject.reason)
 
 
-def _refuse_another_manifests_batch(
-    producer: Producer, manifest: Manifest, batch_id: str, first: list[Row], contents: LocalFiles
+def _check_source(
+    producer: Producer, manifest: Manifest, first_page: list[Row], files: LocalFiles
 ) -> None:
-    """Two folders may both hold a jobs.csv: they are two batches, unless the rows are the same.
+    """Check that a batch of the manifest's name, if there is one, is of this manifest.
+
+    Manifests in different folders may have the same name.
 
     Raises:
-        BatchNameTaken: The batch is of another file, and knows none of these rows.
+        BatchNameTaken: The batch has another source and none of these rows.
     """
+    batch_id = batch_id_for(manifest.name)
     with producer.redis_errors():
         batch = producer.ledger.batch(batch_id)
         if batch is None or not batch.source or batch.source == manifest.source:
             return
-        entries = [
-            row for row in check_rows(first, batch_id, contents) if isinstance(row, AcceptedRow)
-        ]
-        if any(producer.ledger.lookup_keys(entry.new.key for entry in entries)):
+        rows = accepted(check_rows(first_page, batch_id, files))
+        if any(producer.ledger.lookup_keys(row.new.key for row in rows)):
             return
     raise BatchNameTaken(
-        f"There is a batch «{batch.name}» already, of another manifest ({batch.source}), and none "
-        f"of these rows is in it. Give this one a name with --name; --name {quote(batch.name)} "
-        f"adds its rows to that batch."
+        f'There is already a batch "{batch.name}" of another manifest ({batch.source}), which has '
+        f"none of these rows. Give this batch another name with --name, or add these rows to that "
+        f"batch with --name {quote(batch.name)}."
     )
 
 
 def _release_affordable(producer: Producer, batch_id: str) -> None:
-    """Let go on what is held for the budget, as far as the budget now reaches."""
+    """Release as many jobs held for the budget as the budget pays for."""
     ledger = producer.ledger
     batch = ledger.batch(batch_id)
     if batch is None or batch.max_credits is None or not batch.held_by.get(Reason.BUDGET):

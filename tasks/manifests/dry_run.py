@@ -1,11 +1,12 @@
-"""A trial run of a manifest: what submitting it would do, and nothing written."""
+"""Dry runs: what submitting a manifest would do, without writing anything."""
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.manifests.batch_submission import AcceptedRow, RejectedRow, SessionMode, check_rows
+from tasks.manifests.batch_submission import SessionMode
+from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow, accepted, check_rows
 from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
@@ -29,27 +30,10 @@ class DryRun:
     suggestions: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it: the suggestions are called ``hints`` there."""
+        """Return the public JSON form, in which the suggestions are ``hints``."""
         fields = asdict(self)
         fields["hints"] = fields.pop("suggestions")
         return fields
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What was counted so far. Keys are kept by their hashes, to stay small."""
-
-    contents: LocalFiles
-    new: Counter[str] = field(default_factory=Counter)
-    duplicates: int = 0
-    rejected: list[dict[str, Any]] = field(default_factory=list)
-    seen: Observations = field(default_factory=Observations)
-    prints: dict[int, int] = field(default_factory=dict)
-    counted: set[int] = field(default_factory=set)
-    pictures: dict[str, float | str] = field(default_factory=dict)
-
-    def reject(self, number: int, reason: str) -> None:
-        self.rejected.append({"row": number, "reason": reason})
 
 
 def dry_run_batch(
@@ -59,10 +43,9 @@ def dry_run_batch(
     name: str | None = None,
     session: SessionMode = SessionMode.OWN,
 ) -> DryRun:
-    """Say what ``submit_manifest`` would do. Nothing is written and nothing copied.
+    """Return what ``submit_manifest`` would do.
 
-    It looks closer than a submission: every picture is opened, so that a damaged one is told
-    now and not when its job fails.
+    Every image is opened, so that a damaged one is rejected now and not by a worker.
 
     Raises:
         ManifestError: The manifest cannot be read to its end.
@@ -72,8 +55,9 @@ def dry_run_batch(
     batch_id = batch_id_for(name or manifest.name)
     tally = _Tally(LocalFiles(hash_only, manifest.folder))
     for page in pages(manifest.rows):
-        _count(producer, check_rows(page, batch_id, tally.contents), tally)
-    jobs = tally.new.total()
+        checked = check_rows(page, batch_id, tally.files)
+        tally.add_page(checked, _known_fingerprints(producer, accepted(checked)))
+    jobs = tally.new_jobs.total()
     good = jobs + tally.duplicates
     return DryRun(
         rows=good + len(tally.rejected),
@@ -81,78 +65,95 @@ def dry_run_batch(
         rejected=sorted(tally.rejected, key=lambda row: int(row["row"])),
         duplicates=tally.duplicates,
         credits=jobs * producer.clip_price(),
-        seconds=_estimate_seconds(producer, tally.new, batch_id, session),
-        suggestions=list(_suggestions(producer, jobs, tally)),
+        seconds=_estimate_seconds(producer, tally.new_jobs, batch_id, session),
+        suggestions=list(_suggestions(producer, jobs, tally.observations)),
     )
 
 
-def _count(producer: Producer, page: list[AcceptedRow | RejectedRow], tally: _Tally) -> None:
-    entries = [row for row in page if isinstance(row, AcceptedRow)]
-    with producer.redis_errors():
-        known = producer.ledger.lookup_keys(entry.new.key for entry in entries)
-    taken = {entry.new.key: at[1] for entry, at in zip(entries, known, strict=True) if at}
-    for row in page:
-        if isinstance(row, RejectedRow):
-            tally.reject(row.row.number, row.reason)
+class _Tally:
+    """What was counted. Keys and fingerprints are kept as hashes, which need less memory."""
+
+    def __init__(self, files: LocalFiles) -> None:
+        self.files = files
+        self.new_jobs: Counter[str] = Counter()
+        self.duplicates = 0
+        self.rejected: list[dict[str, Any]] = []
+        self.observations = Observations()
+        self._fingerprints: dict[int, int] = {}
+        self._contrasts: dict[str, float | str] = {}
+
+    def add_page(self, rows: list[CheckedRow], known: dict[str, str]) -> None:
+        """Count rows. ``known`` has the fingerprints of the keys that are in the ledger."""
+        for row in rows:
+            if isinstance(row, RejectedRow):
+                self._reject(row, row.reason)
+            else:
+                self._add(row, known.get(row.new.key))
+
+    def _add(self, row: AcceptedRow, known: str | None) -> None:
+        key, fingerprint = hash(row.new.key), hash(row.new.fingerprint)
+        duplicate = known is not None or key in self._fingerprints
+        first = self._fingerprints.setdefault(key, fingerprint if known is None else hash(known))
+        if first != fingerprint:
+            self._reject(row, f"key: {row.job.key!r} was used with another payload.")
+            return
+        contrast = self._contrast(row)
+        if isinstance(contrast, str):
+            self._reject(row, contrast)
+        elif duplicate:
+            self.duplicates += 1
         else:
-            _count_entry(row, taken.get(row.new.key), tally)
+            self.new_jobs[row.job.priority] += 1
+            if contrast < LOW_CONTRAST:
+                self.observations.low_contrast.add(row.row.number)
+            if is_vague(row.job.prompt):
+                self.observations.vague.add(row.row.number)
+
+    def _contrast(self, row: AcceptedRow) -> float | str:
+        """Return the contrast of a row's image, or why it cannot be used. Open each image once."""
+        job = row.job
+        if job.media is None:
+            self.observations.by_address.add(row.row.number)
+            return LOW_CONTRAST
+        if job.media not in self._contrasts:
+            self._contrasts[job.media] = _measure(self.files, job.image)
+        return self._contrasts[job.media]
+
+    def _reject(self, row: CheckedRow, reason: str) -> None:
+        self.rejected.append({"row": row.row.number, "reason": reason})
 
 
-def _count_entry(entry: AcceptedRow, taken: str | None, tally: _Tally) -> None:
-    number, mine = entry.row.number, hash(entry.new.fingerprint)
-    before = tally.prints.setdefault(hash(entry.new.key), mine) if taken is None else hash(taken)
-    if before != mine:
-        tally.reject(number, f"key: {entry.job.key!r} is known with another payload.")
-        return
-    again = taken is not None or hash(entry.new.key) in tally.counted
-    tally.counted.add(hash(entry.new.key))
-    picture = _contrast(entry, tally)
-    if isinstance(picture, str):
-        tally.reject(number, picture)
-    elif again:
-        tally.duplicates += 1
-    else:
-        tally.new[entry.job.priority] += 1
-        if picture < LOW_CONTRAST:
-            tally.seen.low_contrast.add(number)
-        if is_vague(entry.job.prompt):
-            tally.seen.vague.add(number)
-
-
-def _contrast(entry: AcceptedRow, tally: _Tally) -> float | str:
-    """A picture's contrast, or what is wrong with it; each is opened once."""
-    job = entry.job
-    name = job.media or job.image
-    if name in tally.pictures:
-        return tally.pictures[name]
-    if job.media is None:
-        tally.seen.by_address.add(entry.row.number)
-        return LOW_CONTRAST
+def _measure(files: LocalFiles, image: str) -> float | str:
     try:
-        found: float | str = measure_contrast(tally.contents.path_of(job.image), job.image)
+        return measure_contrast(files.path_of(image), image)
     except FileRefusedError as error:
-        found = f"image: {error.message} {error.remedy}"
+        return f"image: {error.message} {error.remedy}"
     except OSError as error:
-        found = f"image: {job.image} cannot be read: {error.strerror}"
-    tally.pictures[name] = found
-    return found
+        return f"image: {image} cannot be read: {error.strerror}"
+
+
+def _known_fingerprints(producer: Producer, rows: list[AcceptedRow]) -> dict[str, str]:
+    with producer.redis_errors():
+        known = producer.ledger.lookup_keys(row.new.key for row in rows)
+    return {row.new.key: found[1] for row, found in zip(rows, known, strict=True) if found}
 
 
 def _estimate_seconds(
-    producer: Producer, new: Counter[str], batch_id: str, session: SessionMode
+    producer: Producer, new_jobs: Counter[str], batch_id: str, session: SessionMode
 ) -> float:
-    if not new:
+    if not new_jobs:
         return 0.0
     with producer.redis_errors():
         pace, flows = producer.ledger.pace(), producer.ledger.flows()
-    if session is SessionMode.SHARED:
-        return round(estimate_seconds(new.total(), 0, pace, concurrency=1), 1)
-    ahead = jobs_ahead(new, flows, batch_id)
-    concurrency = pace.max_admitted or producer.configured_concurrency()
-    return round(estimate_seconds(new.total(), 0, pace, concurrency=concurrency, ahead=ahead), 1)
+    ahead, concurrency = 0, 1
+    if session is SessionMode.OWN:
+        ahead = jobs_ahead(new_jobs, flows, batch_id)
+        concurrency = pace.max_admitted or producer.configured_concurrency()
+    queued = new_jobs.total()
+    return round(estimate_seconds(queued, 0, pace, concurrency=concurrency, ahead=ahead), 1)
 
 
-def _suggestions(producer: Producer, jobs: int, tally: _Tally) -> Iterator[str]:
+def _suggestions(producer: Producer, jobs: int, observations: Observations) -> Iterator[str]:
     if jobs > 1 and not producer.settings.api.tokens:
         yield "NEMO_TOKEN is not set: an anonymous token has 100 credits, about one clip."
-    yield from tally.seen.suggestions()
+    yield from observations.suggestions()

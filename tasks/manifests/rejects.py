@@ -1,84 +1,90 @@
-"""Files of rejected rows: the same columns and the reason, to be mended and submitted again."""
+"""Files of rejected rows, which people correct and submit again.
+
+They have the manifest's format and columns, and further columns with the reasons.
+"""
 
 import csv
 import io
 import json
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 from uuid import uuid4
 
-from tasks.manifests.csv_lines import Header, ManifestError, ManifestLine, is_text
-
-ROW: Final = "rejected_row"
-REASON: Final = "rejected_reason"
-TEXT: Final = "rejected_text"
-_BYTES: Final = "surrogateescape"
-"""What was no text comes back as the bytes that it was."""
-COLUMNS: Final = frozenset({ROW, REASON, TEXT})
-"""Columns of these files that are no part of a job."""
+from tasks.manifests.csv_lines import Header
+from tasks.manifests.lines import (
+    REASON_COLUMN,
+    REJECTS_COLUMNS,
+    ROW_COLUMN,
+    TEXT_COLUMN,
+    ManifestError,
+    ManifestLine,
+    is_text,
+)
 
 
 class Rejects(Protocol):
-    """Takes rejected rows, one at a time, and writes them when it is closed."""
+    """A file of rejected rows."""
 
-    def add(self, line: ManifestLine, reason: str, original_number: int) -> None:
-        """Note one row."""
+    def add(self, line: ManifestLine, reason: str) -> None:
+        """Add one row."""
 
     def close(self) -> Path | None:
-        """Write the file. None: there were no rows, and no file is written."""
+        """Complete the file and return its path, or None if there were no rows."""
 
 
 class _RejectsFile:
-    """A file that is whole or not there, under a name that destroys nobody's work.
+    """A file that appears when it is complete and overwrites none.
 
-    A file of the same content stays; one of another content, which somebody may be mending,
-    stays too, and a number goes into the new one's name.
+    If there is a file of this name with other content, which somebody may be correcting, the new
+    one gets a number.
     """
 
     def __init__(self, path: Path) -> None:
-        """Nothing is written before the first row.
+        """Check the path. Nothing is written before the first row.
 
         Raises:
-            ManifestError: There is something else than a file.
+            ManifestError: The path is that of something else than a file.
         """
         if path.exists() and not path.is_file():
-            raise ManifestError(f"{path} is no file: name another place for rejected rows.")
+            raise ManifestError(f"{path} is not a file. Give another path for the rejected rows.")
         self._path = path
         self._error: OSError | None = None
         self._part = path.with_name(f".{path.name}.{uuid4().hex}.part")
         self._rows = 0
 
     def _write(self, text: str) -> None:
-        """Add to the file; the good rows do not wait for a place where the bad ones can go."""
+        """Add a text. A failure is raised at the end: it must not stop the good rows."""
         if self._error is not None:
             return
         mode = "a" if self._rows else "w"
         try:
-            with self._part.open(mode, encoding="utf-8", errors=_BYTES, newline="") as file:
-                file.write(text)
+            # Bytes of the manifest that were no text are written as they were.
+            with self._part.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as f:
+                f.write(text)
         except OSError as error:
             self._error = error
         self._rows += 1
 
     def close(self) -> Path | None:
-        """Write the file. None: there were no rows, and no file is written.
+        """Complete the file and return its path, or None if there were no rows.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file could not be written.
         """
         try:
-            return self._keep()
+            return self._complete()
         finally:
             self._part.unlink(missing_ok=True)
 
-    def _keep(self) -> Path | None:
+    def _complete(self) -> Path | None:
         if self._error is not None:
             raise self._error
         if not self._rows:
             return None
         written = self._part.read_bytes()
-        for path in _numbered_names(self._path):
+        for path in _numbered(self._path):
             if not path.exists():
                 self._part.replace(path)
                 return path
@@ -93,50 +99,47 @@ class CsvRejects(_RejectsFile):
     def __init__(self, path: Path, header: Header) -> None:
         super().__init__(path)
         self._header = header
-        self._columns = tuple(c for c in header.columns if c not in COLUMNS)
+        self._columns = [column for column in header.columns if column not in REJECTS_COLUMNS]
 
-    def add(self, line: ManifestLine, reason: str, original_number: int) -> None:
-        """Note one row: cells beyond the header stand after the reason, so that none is lost."""
+    def add(self, line: ManifestLine, reason: str) -> None:
+        """Add one row. Its cells beyond the header follow the reason."""
         cells = (line.raw,) if isinstance(line.raw, str) else tuple(map(str, line.raw))
-        by_column = list(zip(self._header.columns, cells, strict=False))
-        kept = [cell for column, cell in by_column if column in self._columns]
+        named = zip(self._header.columns, cells, strict=False)
+        kept = [cell for column, cell in named if column not in REJECTS_COLUMNS]
         kept += [""] * (len(self._columns) - len(kept))
         if not self._rows:
-            self._write(self._line([*self._columns, ROW, REASON]))
-        more = cells[len(self._header.columns) :]
-        self._write(self._line([*kept, str(original_number), reason, *more]))
+            self._write_row([*self._columns, ROW_COLUMN, REASON_COLUMN])
+        extra = cells[len(self._header.columns) :]
+        self._write_row([*kept, str(line.original_number), reason, *extra])
 
-    def _line(self, cells: list[str]) -> str:
+    def _write_row(self, cells: list[str]) -> None:
         sink = io.StringIO()
         csv.writer(sink, delimiter=self._header.delimiter).writerow(cells)
-        return sink.getvalue()
+        self._write(sink.getvalue())
 
 
 class JsonlRejects(_RejectsFile):
-    """Rejected lines of a JSONL file; a line that is no object stands in one as a text."""
+    """Rejected lines of a JSONL file. A line that is no object becomes a text in one."""
 
-    def add(self, line: ManifestLine, reason: str, original_number: int) -> None:
-        """Note one line."""
-        given = line.raw if isinstance(line.raw, dict) else {TEXT: str(line.raw)}
-        row = {**given, ROW: original_number, REASON: reason}
+    def add(self, line: ManifestLine, reason: str) -> None:
+        """Add one line."""
+        fields = line.raw if isinstance(line.raw, dict) else {TEXT_COLUMN: str(line.raw)}
+        row = {**fields, ROW_COLUMN: line.original_number, REASON_COLUMN: reason}
         text = json.dumps(row, ensure_ascii=False)
         if isinstance(line.raw, dict) and not is_text(text):
-            # Half a sign, as JSON can spell it, cannot be written otherwise.
+            # Half of a surrogate pair can be written in JSON only as an escape.
             text = json.dumps(row)
         self._write(text + "\n")
 
 
 def default_rejects_path(source: Path) -> Path:
-    """Where the rejected rows of a manifest go: beside it, or into the folder that it is."""
+    """Return the default path for the rejected rows of a manifest."""
     if source.is_dir():
         return source / "rejected.csv"
     stem = source.stem.partition(".rejected")[0]
     return source.with_name(f"{stem}.rejected{source.suffix}")
 
 
-def _numbered_names(path: Path) -> Iterator[Path]:
-    yield path
-    number = 2
-    while True:
-        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
+def _numbered(path: Path) -> Iterator[Path]:
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return chain([path], numbered)

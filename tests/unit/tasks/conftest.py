@@ -12,7 +12,8 @@ from redis import Redis
 
 from config.settings import RedisSettings, Settings, StorageSettings
 from tasks.manifests.batch_submission import submit_manifest
-from tasks.manifests.manifest import Manifest, rows_of_jobs
+from tasks.manifests.manifest import Manifest
+from tasks.manifests.rows import rows_of_jobs
 from tasks.producer import submissions
 from tasks.producer.producer import Producer
 from tests.support.commands import CommandResult, run_reelqueue

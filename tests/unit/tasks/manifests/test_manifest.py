@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.manifests.csv_lines import ManifestError
-from tasks.manifests.manifest import Row, batch_id_for, open_manifest
+from tasks.manifests.lines import ManifestError
+from tasks.manifests.manifest import batch_id_for, open_manifest
+from tasks.manifests.rows import Row
 
 
 def csv_rows(folder: Path, text: str | bytes, prompt: str | None = None) -> list[Row]:
@@ -48,7 +49,7 @@ def test_names_that_are_no_text_are_spelt(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="holds no images"):
+    with pytest.raises(ManifestError, match="has no images"):
         open_manifest(tmp_path)
 
 
@@ -140,8 +141,8 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"", "column «image»"),
-        (b"picture\na.jpg\n", "column «image»"),
+        (b"", 'column "image"'),
+        (b"picture\na.jpg\n", 'column "image"'),
         (b"image,image\na,b\n", "twice"),
         ("image\na.jpg".encode("utf-16"), "UTF-8"),
         ("image,größe\na.jpg,5".encode("latin-1"), "UTF-8"),

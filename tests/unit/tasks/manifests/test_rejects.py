@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.manifests.csv_lines import ManifestError, ManifestLine
+from tasks.manifests.lines import ManifestError, ManifestLine
 from tasks.manifests.manifest import open_manifest
 from tasks.manifests.rejects import JsonlRejects
 
@@ -17,7 +17,7 @@ def reject_all(source: Path, to: Path) -> Path | None:
     assert manifest.rejects
     sink = manifest.rejects(to)
     for row in manifest.rows:
-        sink.add(row.line, "no", row.original_number)
+        sink.add(row.line, "no")
     return sink.close()
 
 
@@ -40,20 +40,20 @@ def test_bytes_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_place_that_takes_no_file_stops_no_row(tmp_path: Path) -> None:
     sink = JsonlRejects(tmp_path / "nowhere" / "rejected.jsonl")
     for number in range(3):
-        sink.add(ManifestLine(number), "no", number)
+        sink.add(ManifestLine(number), "no")
     with pytest.raises(FileNotFoundError):
         sink.close()
 
 
 def test_a_pipe_is_no_place(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ManifestError, match="is no file"):
+    with pytest.raises(ManifestError, match="is not a file"):
         JsonlRejects(tmp_path / "pipe")
 
 
 def test_a_folder_that_came_meanwhile_is_passed_over_and_no_part_stays(tmp_path: Path) -> None:
     sink = JsonlRejects(tmp_path / "rejected.jsonl")
-    sink.add(ManifestLine(1), "no", 1)
+    sink.add(ManifestLine(1), "no")
     (tmp_path / "rejected.jsonl").mkdir()
     assert sink.close() == tmp_path / "rejected-2.jsonl"
     assert sorted(path.name for path in tmp_path.iterdir()) == [

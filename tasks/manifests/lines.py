@@ -1,0 +1,68 @@
+"""Lines: what a manifest holds before its lines are read as jobs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TextIO
+
+ROW_COLUMN: Final = "rejected_row"
+REASON_COLUMN: Final = "rejected_reason"
+TEXT_COLUMN: Final = "rejected_text"
+REJECTS_COLUMNS: Final = frozenset({ROW_COLUMN, REASON_COLUMN, TEXT_COLUMN})
+"""Columns that files of rejected rows add. They are no part of a job."""
+
+NOT_UTF8: Final = "the line is not UTF-8 text: save the file again as UTF-8"
+MAX_NUMBER: Final = 2**31 - 1
+
+
+class ManifestError(ValueError):
+    """The manifest cannot be read. The text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestLine:
+    """One line of a manifest, with the row that it holds.
+
+    Attributes:
+        number: Its number in the file, from 1. In a folder, the position of the image by name.
+        fields: Its values by column.
+        raw: Its content as written, for a file of rejected rows: the cells of a CSV row, the
+            object of a JSONL line, or a text that is neither.
+        error: Why it cannot be read.
+    """
+
+    number: int
+    fields: Mapping[str, object] = field(default_factory=dict)
+    raw: tuple[str, ...] | Mapping[str, object] | str = ""
+    error: str = ""
+
+    @property
+    def original_number(self) -> int:
+        """Its number in the manifest that it was rejected from, else its own: it orders results."""
+        value = str(self.fields.get(ROW_COLUMN, ""))
+        if value.isdecimal() and len(value) < len(str(MAX_NUMBER)):
+            return int(value)
+        return self.number
+
+
+def is_text(text: str) -> bool:
+    """Return whether a text can be encoded as UTF-8, which bytes that were not UTF-8 cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def open_text(source: Path) -> TextIO:
+    """Open a text file. Bytes that are not UTF-8 are kept: only their line is rejected.
+
+    Raises:
+        ManifestError: The file cannot be opened.
+    """
+    try:
+        return source.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    except OSError as error:
+        raise ManifestError(f"{source} cannot be read: {error.strerror}.") from error
