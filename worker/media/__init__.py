@@ -1,4 +1,4 @@
-"""The media that jobs bring: recognised by content, checked, cleaned, made fit for upload.
+"""The files that jobs bring: detected by content, checked, cleaned, made fit for upload.
 
 All of it blocks: call it through `worker.resources.offload`.
 """

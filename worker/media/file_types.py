@@ -1,4 +1,4 @@
-"""The kinds of files that are understood, and how each is recognised by its first bytes."""
+"""The supported file types, and how each is detected from the first bytes of a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ _HEAD: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class FileType:
-    """A kind of file. ``suffixes`` starts with the one that is given to new files."""
+    """A file type. The first of its ``suffixes`` is given to new files."""
 
     name: str
     family: Literal["image", "video", "audio"]
@@ -18,7 +18,7 @@ class FileType:
 
     @property
     def suffix(self) -> str:
-        """The usual ending of a name, with its dot."""
+        """The usual suffix of a file name, with its dot."""
         return self.suffixes[0]
 
 
@@ -46,7 +46,7 @@ FILE_TYPES: Final = (*IMAGE_TYPES, MP4, MOV, AVI, WEBM, MKV, MP3, WAV, M4A, AAC)
 IMAGE_FORMATS: Final = ", ".join(kind.name for kind in IMAGE_TYPES)
 ATTACHMENT_FORMATS: Final = ", ".join(kind.name for kind in FILE_TYPES)
 
-_AT_THE_START: Final = (
+_SIGNATURES: Final = (
     (b"\xff\xd8\xff", JPEG),
     (b"\x89PNG\r\n\x1a\n", PNG),
     (b"GIF87a", GIF),
@@ -58,50 +58,61 @@ _AT_THE_START: Final = (
     (b"BM", BMP),
     (b"ID3", MP3),
 )
-_IN_RIFF: Final = {b"WEBP": WEBP, b"WAVE": WAV, b"AVI ": AVI}
-_OF_HEIF: Final = frozenset(
+_RIFF_TYPES: Final = {b"WEBP": WEBP, b"WAVE": WAV, b"AVI ": AVI}
+_HEIF_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}
 )
-_OF_MP4: Final = (b"iso", b"mp4", b"avc", b"M4V", b"MSNV", b"dash", b"3g", b"f4v", b"mmp4", b"NDS")
-_ATOMS_OF_MOV: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+_MP4_BRANDS: Final = (
+    b"iso",
+    b"mp4",
+    b"avc",
+    b"M4V",
+    b"MSNV",
+    b"dash",
+    b"3g",
+    b"f4v",
+    b"mmp4",
+    b"NDS",
+)
+_MOV_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
 
 def detect_file_type(source: Path) -> FileType | None:
-    """Tell a file's kind from its first bytes, never from its name; None: none that is known."""
+    """Detect a file's type from its first bytes, never from its name; None if it is unknown."""
     with source.open("rb") as file:
         head = file.read(_HEAD)
-    for magic, kind in _AT_THE_START:
+    for magic, kind in _SIGNATURES:
         if head.startswith(magic):
             return kind
     if head[:4] == b"RIFF":
-        return _IN_RIFF.get(head[8:12])
+        return _RIFF_TYPES.get(head[8:12])
     if head[4:8] == b"ftyp":
-        return _of_brands(head)
-    if head[4:8] in _ATOMS_OF_MOV:
+        return _from_brands(head)
+    if head[4:8] in _MOV_ATOMS:
         return MOV
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return WEBM if b"webm" in head else MKV
-    return _of_frame_header(head)
+    return _from_frame_header(head)
 
 
-def _of_brands(head: bytes) -> FileType | None:
-    """Tell the kinds of ISO base media files apart by their major and compatible brands."""
+def _from_brands(head: bytes) -> FileType | None:
+    """Detect the type of an ISO base media file from its major and compatible brands."""
     length = int.from_bytes(head[:4], "big")
     major = head[8:12]
     brands = {major, *(head[at : at + 4] for at in range(16, min(length, len(head)), 4))}
     if brands & {b"avif", b"avis"}:
         return AVIF
-    if brands & _OF_HEIF:
+    if brands & _HEIF_BRANDS:
         return HEIC
     if major == b"qt  ":
         return MOV
     if major in {b"M4A ", b"M4B "}:
         return M4A
-    return MP4 if any(brand.startswith(_OF_MP4) for brand in brands) else None
+    return MP4 if any(brand.startswith(_MP4_BRANDS) for brand in brands) else None
 
 
-def _of_frame_header(head: bytes) -> FileType | None:
-    """MPEG audio without a tag starts with a frame: eleven set bits, then the layer."""
+def _from_frame_header(head: bytes) -> FileType | None:
+    """Detect MPEG audio without a tag: it starts with a frame, eleven set bits and the layer."""
     match head[:2]:
         case b"\xff\xf1" | b"\xff\xf9" | b"\xff\xf0" | b"\xff\xf8":
             return AAC

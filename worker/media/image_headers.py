@@ -1,6 +1,7 @@
-"""A first look at a picture: what its header says, and what memory its pixels will take.
+"""The headers of images: their facts, and the memory that their pixels will take.
 
-Nothing is decoded before that: a file of a few bytes may claim a picture that fills all memory.
+Headers are checked before any pixel is decoded: a file of a few bytes may declare an image that
+fills all memory.
 """
 
 import math
@@ -39,13 +40,13 @@ from worker.media.refusals import (
 )
 
 MAX_PIXELS: Final = 100 * 10**6
-"""The most pixels that are decoded of one picture: about 400 MB at four bytes each."""
+"""The most pixels that are decoded of one image: about 400 MB at four bytes each."""
 MAX_SIDE: Final = 8192
-"""The longest side of a picture that is sent, in pixels."""
+"""The longest side of an uploaded image, in pixels."""
 MAX_IMAGE_MEMORY: Final = 12 * MAX_PIXELS
-"""Bytes that preparing one picture takes at most; a WEBP near the limit takes two thirds more."""
+"""The memory for preparing one image, in bytes; a WEBP near the limit takes two thirds more."""
 
-# Only the decoder that the content asks for is let near it.
+# Only the decoder of the detected type is used.
 _DECODERS: Final = {
     JPEG: ("JPEG", "MPO"),
     PNG: ("PNG",),
@@ -56,23 +57,23 @@ _DECODERS: Final = {
     TIFF: ("TIFF",),
     BMP: ("BMP", "DIB"),
 }
-# The others are read into memory as they are, or move, and what moves is not scaled.
+# The others are read into memory whole, or may be animated, and animations are not scaled.
 _SCALED_AT_ANY_LENGTH: Final = frozenset({JPEG, PNG, TIFF, BMP})
 _REDUCTIONS: Final = (1, 2, 4, 8)
-# Measured: the pixels, a copy while they are turned, scaled or converted, and what the decoder
-# keeps of its own.
-_BYTES_A_PIXEL: Final = {JPEG: 8, WEBP: 20}
-_BYTES_A_PIXEL_ELSE: Final = 12
-_BYTES_A_COEFFICIENT: Final = 2
+# Measured: the pixels, a copy while they are rotated, scaled or converted, and the buffers of the
+# decoder.
+_BYTES_PER_PIXEL: Final = {JPEG: 8, WEBP: 20}
+_BYTES_PER_PIXEL_OTHERWISE: Final = 12
+_BYTES_PER_COEFFICIENT: Final = 2
 
 register_heif_opener()
-# Our own limit is checked right after opening: Pillow's would hide the size that it refuses.
+# Our own limit is checked right after opening; Pillow's error would not tell the size.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of a picture before its pixels are decoded; its sides as they are stored."""
+    """Facts about an image before its pixels are decoded; width and height are as stored."""
 
     path: Path
     name: str
@@ -84,45 +85,45 @@ class ImageFacts:
     rotated: bool
     has_alpha: bool
     deep: bool
-    """Grey of more than eight bits, which many programs take for all white."""
+    """Gray with more than eight bits a pixel, which many programs show as white."""
     has_metadata: bool
 
     @property
     def oversized(self) -> bool:
-        """Whether it is longer than what is sent."""
+        """Whether it is larger than an uploaded image may be."""
         return max(self.width, self.height) > MAX_SIDE
 
 
 @contextmanager
 def checked_image(source: Path, name: str) -> Iterator[FileType]:
-    """Tell the kind of a picture by its content; what goes wrong inside is its content's fault.
+    """Check an image's size and type, and refuse it for any decoder error inside the block.
 
     Raises:
-        FileRefusedError: It is empty, too large, no picture, or found damaged inside.
-        OSError: The disk failed; nothing is said about the picture.
+        FileRefusedError: It is empty, too large, not an image, or damaged.
+        OSError: The disk failed, so nothing is known about the image.
     """
     size = check_size(source, name)
     kind = detect_file_type(source)
     if size > MAX_BYTES and kind not in _SCALED_AT_ANY_LENGTH:
         raise too_large(name, size, MAX_BYTES)
     if kind is None:
-        raise unsupported_image(name, "is not a picture that can be read")
+        raise unsupported_image(name, "is not a supported image")
     if kind.family != "image":
-        raise unsupported_image(name, f"is a {kind.name} file, not a picture")
-    # Pillow warns of odd files; what matters in them ends as an error, which is told.
+        raise unsupported_image(name, f"is a {kind.name} file, not an image")
+    # Pillow warns about unusual files; the problems that matter raise an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", module=r"pillow_heif\b")
-    with refuse_on_error(bad_image_file(name, f"is a damaged {kind.name} picture")):
+    with refuse_on_error(bad_image_file(name, f"is a damaged {kind.name} image")):
         yield kind
 
 
 def memory_needed(source: Path, name: str) -> int:
-    """Bytes that preparing a file will take at most, if it is a picture; else 0.
+    """Return the most bytes that preparing a file will take; 0 if it is not an image.
 
-    Blocks for as long as it takes to read a header.
+    Blocks while it reads the header.
 
     Raises:
-        FileRefusedError: It is a picture that cannot be used.
+        FileRefusedError: It is an image that cannot be used.
         OSError: The disk failed.
     """
     found = detect_file_type(source)
@@ -130,16 +131,16 @@ def memory_needed(source: Path, name: str) -> int:
         return 0
     with checked_image(source, name) as kind, open_image(source, name, kind) as image:
         if kind is AVIF:
-            # Its decoder follows the stream, whatever size the header says. One at a time, then.
+            # Its decoder ignores the size in the header, so it gets the whole budget.
             return MAX_IMAGE_MEMORY
-        decoded = _pixels_of(image) * _BYTES_A_PIXEL.get(kind, _BYTES_A_PIXEL_ELSE)
+        decoded = _pixels_of(image) * _BYTES_PER_PIXEL.get(kind, _BYTES_PER_PIXEL_OTHERWISE)
         if kind is JPEG and not decodes_row_by_row(source):
-            decoded += image.width * image.height * len(image.getbands()) * _BYTES_A_COEFFICIENT
+            decoded += image.width * image.height * len(image.getbands()) * _BYTES_PER_COEFFICIENT
         return decoded
 
 
 def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
-    """Read what the header says, and no more than that decoded which it takes to know it.
+    """Read the facts of an image, decoding no more than they need.
 
     Raises:
         FileRefusedError: It has too many pixels.
@@ -154,7 +155,7 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
             bytes=source.stat().st_size,
             width=width,
             height=height,
-            # Further pictures in a JPEG belong to the camera, not to an animation.
+            # Further images in a JPEG are from the camera, not frames of an animation.
             frames=1 if kind is JPEG else getattr(image, "n_frames", 1),
             rotated=exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
             has_alpha=image.has_transparency_data,
@@ -165,17 +166,19 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
 
 @contextmanager
 def open_image(source: Path, name: str, kind: FileType) -> Iterator[Image.Image]:
-    """Open a picture to be decoded; a JPEG of any size is read at a size that can be.
+    """Open an image for decoding. A JPEG with too many pixels is decoded at a reduced size.
 
     Raises:
-        FileRefusedError: It has, or claims, too many pixels.
+        FileRefusedError: It has, or declares, too many pixels.
     """
     with _open(source, kind) as image:
         pixels = _pixels_of(image)
-        # Before anything else: reading the orientation of a PNG decodes all of it.
+        # Checked first, because reading the orientation of a PNG decodes all of it.
         if pixels > MAX_PIXELS:
             if image.width * image.height <= MAX_PIXELS:
-                raise bad_image_file(name, "is stored in tiles of more pixels than can be decoded")
+                raise bad_image_file(
+                    name, "is stored in tiles with more pixels than can be decoded"
+                )
             if kind is not JPEG or not decodes_row_by_row(source):
                 raise _too_many_pixels(name, image, kind)
             if pixels > source.stat().st_size * MAX_PIXELS_PER_BYTE:
@@ -186,21 +189,21 @@ def open_image(source: Path, name: str, kind: FileType) -> Iterator[Image.Image]
 
 
 def image_size(source: Path, kind: FileType) -> tuple[int, int]:
-    """Width and height as the header says, whatever they are."""
+    """Return width and height from the header, without a limit."""
     with _open(source, kind) as image:
         return image.size
 
 
 @contextmanager
 def _open(source: Path, kind: FileType) -> Iterator[Image.Image]:
-    # By its content, not its name: what Pillow maps into memory by name, it maps with the sides
-    # of the turned picture where a TIFF lies on its side, and scrambles it.
+    # Opened as a file, not by its name: Pillow maps a named file into memory, and scrambles a TIFF
+    # that is stored rotated.
     with source.open("rb") as file, Image.open(file, formats=_DECODERS[kind]) as image:
         yield image
 
 
 def _pixels_of(image: Image.Image) -> int:
-    """How many pixels are decoded at once: a tile of a TIFF may be larger than the picture."""
+    """Return how many pixels are decoded at a time: a TIFF tile may be larger than the image."""
     pixels = image.width * image.height
     if isinstance(image, TiffImageFile):
         tile = (int(image.tag_v2.get(tag, 1)) for tag in (TILEWIDTH, TILELENGTH))
@@ -212,15 +215,15 @@ def _too_many_pixels(name: str, image: Image.Image, kind: FileType) -> FileRefus
     form = "progressive JPEG" if kind is JPEG else kind.name
     return FileRefusedError(
         "bad_image",
-        f"{name} has {image.width} by {image.height} pixels; a {form} picture is held in memory "
-        f"whole, and may have at most {MAX_PIXELS // 10**6} million.",
-        "Save it as a plain JPEG, not a progressive one, which is scaled down here at any size, "
-        f"or scale it down, best to at most {MAX_SIDE} pixels on the longer side.",
+        f"{name} has {image.width} by {image.height} pixels. A {form} image is decoded as a whole, "
+        f"so it may have at most {MAX_PIXELS // 10**6} million.",
+        "Save it as a plain JPEG (not progressive), which may have any size, or scale it down to "
+        f"at most {MAX_SIDE} pixels on the longer side.",
     )
 
 
 def _too_few_bytes(name: str, image: Image.Image) -> FileRefusedError:
     return bad_image_file(
         name,
-        f"claims {image.width} by {image.height} pixels, for which its file is far too short",
+        f"declares {image.width} by {image.height} pixels, for which the file is too short",
     )

@@ -1,4 +1,4 @@
-"""How a JPEG is laid out: row by row, or in scans that must be held until the last has come."""
+"""The layout of a JPEG: decoded row by row, or in scans that are held until the last one."""
 
 import mmap
 from pathlib import Path
@@ -7,18 +7,18 @@ from typing import Final
 _SOS: Final = 0xDA
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
-_WITHOUT_LENGTH: Final = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+_MARKERS_WITHOUT_LENGTH: Final = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 
 MAX_PIXELS_PER_BYTE: Final = 256
-"""A block of 64 pixels takes a code for its mean and one for its end, of a bit each at least."""
+"""A block of 64 pixels takes at least two bits: a code for its mean and one for its end."""
 
 
 def decodes_row_by_row(source: Path) -> bool:
-    """Whether a JPEG is decoded row by row, and so at any size in little memory.
+    """Return whether a JPEG is decoded row by row, and so in little memory at any size.
 
-    A progressive one, and one whose colours come one after another, is held whole before its
-    first row is known: so the decoder does it (libjpeg, ``has_multiple_scans``). What cannot be
-    followed to its first scan counts as one of those.
+    The decoder holds the whole image of a progressive JPEG, and of one that stores its color
+    components one after another (libjpeg, ``has_multiple_scans``). A file that cannot be parsed
+    up to its first scan counts as one of those.
     """
     with (
         source.open("rb") as file,
@@ -31,19 +31,19 @@ def decodes_row_by_row(source: Path) -> bool:
 
 
 def _first_scan_holds_all(data: mmap.mmap) -> bool:
-    at, colours = 2, 0
-    while data[at] == 0xFF:  # noqa: PLR2004 - every marker starts so
-        while data[at + 1] == 0xFF:  # noqa: PLR2004 - as above: fill bytes before a marker
+    at, components = 2, 0
+    while data[at] == 0xFF:  # noqa: PLR2004 - the first byte of every marker
+        while data[at + 1] == 0xFF:  # noqa: PLR2004 - fill bytes before a marker
             at += 1
         marker = data[at + 1]
-        if marker in _WITHOUT_LENGTH:
-            # None belongs here. Whoever reads a length behind it is led past the real frame.
+        if marker in _MARKERS_WITHOUT_LENGTH:
+            # Not valid here. A parser that expects a length after it would skip the real frame.
             return False
         if marker == _SOS:
-            return 0 < colours == data[at + 4]
+            return 0 < components == data[at + 4]
         if marker in _FRAMES:
             if marker not in _SEQUENTIAL:
                 return False
-            colours = data[at + 9]
+            components = data[at + 9]
         at += 2 + (data[at + 2] << 8 | data[at + 3])
     return False

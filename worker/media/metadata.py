@@ -1,8 +1,8 @@
-"""Take metadata out of pictures without touching a pixel: the container is copied piece by piece.
+"""Removes metadata from images without changing a pixel, by copying parts of the container.
 
-What is kept is listed, not what is dropped: anything unknown may tell where a photograph was
-taken. Colour profiles and animations are kept. What follows the end of a picture is dropped too:
-phones put a second picture or a film there, with data of its own.
+Only known parts are kept, because any other part may tell where a photograph was taken. Color
+profiles and animations are kept. Data after the end of the image is dropped too: phones append a
+second image or a video there, with metadata of its own.
 """
 
 import mmap
@@ -34,22 +34,22 @@ _KEPT_IN_GIF: Final = frozenset({b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}
 
 
 class MalformedError(Exception):
-    """The container cannot be taken apart. Its pixels may still be readable."""
+    """The container cannot be parsed. Its pixels may still be readable."""
 
 
 def strip_metadata(source: Path, kind: FileType, target: Path) -> bool:
-    """Copy a picture without its metadata, every pixel as it was.
+    """Copy an image without its metadata and without changing a pixel.
 
     Args:
         source: A JPEG, PNG, WEBP or GIF file.
-        kind: Which of them it is.
+        kind: Its type.
         target: Where the copy goes.
 
     Returns:
-        Whether anything was left out.
+        Whether anything was removed.
 
     Raises:
-        MalformedError: The container cannot be taken apart; ``target`` is then worth nothing.
+        MalformedError: The container cannot be parsed; ``target`` is then incomplete.
     """
     with (
         source.open("rb") as file,
@@ -57,10 +57,10 @@ def strip_metadata(source: Path, kind: FileType, target: Path) -> bool:
         target.open("wb") as sink,
     ):
         try:
-            for piece in _PIECES[kind](data):
-                sink.write(piece)
+            for part in _KEPT_PARTS[kind](data):
+                sink.write(part)
         except IndexError as error:
-            raise MalformedError(f"{kind.name} ends too early") from error
+            raise MalformedError(f"the {kind.name} file ends too early") from error
         return sink.tell() < len(data)
 
 
@@ -68,16 +68,16 @@ def _jpeg(data: mmap.mmap) -> Iterator[bytes]:
     yield data[:2]
     at = 2
     while True:
-        if data[at] != 0xFF:  # noqa: PLR2004 - every marker starts so
+        if data[at] != 0xFF:  # noqa: PLR2004 - the first byte of every marker
             raise MalformedError("a JPEG marker is missing")
-        while data[at + 1] == 0xFF:  # noqa: PLR2004 - as above: fill bytes before a marker
+        while data[at + 1] == 0xFF:  # noqa: PLR2004 - fill bytes before a marker
             at += 1
         marker = data[at + 1]
         if marker == _EOI:
             break
         end = at + 2 + _number(data, at + 2, 2, "big")
         if not at + 4 <= end <= len(data):
-            raise MalformedError("a JPEG segment ends nowhere")
+            raise MalformedError("a JPEG segment ends beyond the file")
         if marker == _SOS:
             found = _NEXT_JPEG_MARKER.search(data, end)
             end = found.start() if found else len(data)
@@ -105,7 +105,7 @@ def _png(data: mmap.mmap) -> Iterator[bytes]:
         end = at + 12 + _number(data, at, 4, "big")
         name = data[at + 4 : at + 8]
         if end > len(data):
-            raise MalformedError("a PNG chunk ends nowhere")
+            raise MalformedError("a PNG chunk ends beyond the file")
         if name in _KEPT_IN_PNG:
             yield data[at:end]
         at = end
@@ -118,7 +118,7 @@ def _webp(data: mmap.mmap) -> Iterator[bytes]:
         size = _number(data, at + 4, 4, "little")
         end = at + 8 + size + size % 2
         if at + 8 + size > last:
-            raise MalformedError("a WEBP chunk ends nowhere")
+            raise MalformedError("a WEBP chunk ends beyond the file")
         if data[at : at + 4] in _KEPT_IN_WEBP:
             kept.append((at, end))
         at = end
@@ -127,22 +127,22 @@ def _webp(data: mmap.mmap) -> Iterator[bytes]:
         chunk = data[start:end]
         if chunk[:4] == b"VP8X":
             chunk = chunk[:8] + bytes((chunk[8] & ~_WEBP_EXIF_AND_XMP,)) + chunk[9:]
-        # The padding byte of the last chunk is sometimes not there.
+        # The padding byte of the last chunk is sometimes missing.
         yield chunk.ljust(end - start, b"\x00")
 
 
 def _gif(data: mmap.mmap) -> Iterator[bytes]:
-    at = _GIF_HEADER + _colours(data[10])
+    at = _GIF_HEADER + _color_table_size(data[10])
     yield data[:at]
     while at < len(data) and data[at] != _GIF_END:
         if data[at] == _GIF_IMAGE:
-            body = at + 10 + _colours(data[at + 9]) + 1
+            body = at + 10 + _color_table_size(data[at + 9]) + 1
             kept = True
         elif data[at] == _GIF_EXTENSION:
             body = at + 2
             kept = _kept_in_gif(data[at + 1], data[at + 3 : at + 14])
         else:
-            raise MalformedError("a GIF block is of no known kind")
+            raise MalformedError("a GIF block is of an unknown type")
         end = _after_blocks(data, body)
         if kept:
             yield data[at:end]
@@ -156,13 +156,13 @@ def _kept_in_gif(label: int, application: bytes) -> bool:
     return label in {_GIF_CONTROL, _GIF_TEXT}
 
 
-def _colours(flags: int) -> int:
-    """The size of the colour table that these flags announce, in bytes."""
+def _color_table_size(flags: int) -> int:
+    """Return the size in bytes of the color table that these flags announce."""
     return 3 * 2 ** ((flags & 0b111) + 1) if flags & 0x80 else 0
 
 
 def _after_blocks(data: mmap.mmap, at: int) -> int:
-    """Where a chain of length-prefixed blocks ends."""
+    """Return where a chain of length-prefixed blocks ends."""
     while data[at]:
         at += 1 + data[at]
     return at + 1
@@ -175,7 +175,7 @@ def _number(data: mmap.mmap, at: int, width: int, order: str) -> int:
     return int.from_bytes(raw, "big" if order == "big" else "little")
 
 
-_PIECES: Final[dict[FileType, Callable[[mmap.mmap], Iterator[bytes]]]] = {
+_KEPT_PARTS: Final[dict[FileType, Callable[[mmap.mmap], Iterator[bytes]]]] = {
     JPEG: _jpeg,
     PNG: _png,
     WEBP: _webp,

@@ -1,4 +1,4 @@
-"""A file that is fit for upload."""
+"""A file that is ready for upload."""
 
 import hashlib
 import re
@@ -13,15 +13,15 @@ _LONGEST_STEM: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedFile:
-    """A file as it leaves the house.
+    """A file as it is uploaded.
 
     Attributes:
-        path: Where it lies: the file that was given when nothing had to be changed.
-        name: What to call it at the upload; its ending fits the content.
+        path: Where it is: the given file if nothing had to be changed.
+        name: Its name in the upload, with a suffix that matches its content.
         content_type: Its MIME type.
         bytes: Its size.
         sha256: Its digest, in hex.
-        changes: What was done to it, in sentences for people; empty when it is as given.
+        changes: What was changed, for people; empty if nothing was.
     """
 
     path: Path
@@ -34,20 +34,20 @@ class PreparedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedImage(PreparedFile):
-    """A picture as it leaves the house; width and height in pixels, as it is seen."""
+    """An image as it is uploaded, with its width and height in pixels."""
 
     width: int
     height: int
 
 
 def sha256_of(path: Path) -> str:
-    """The hex SHA-256 of a file."""
+    """Return the hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def upload_name(given: str, kind: FileType) -> str:
-    """A plain file name for an upload: no folders, no control characters, an ending that fits."""
+    """Make a plain file name: no folders, no control characters, a suffix of the file's type."""
     base = PurePosixPath(given.replace("\\", "/")).name
     clean = re.sub(r'[\x00-\x1f\x7f"]+', "", base).strip(" .")
     path = PurePosixPath(clean or "file")
@@ -55,3 +55,11 @@ def upload_name(given: str, kind: FileType) -> str:
         return path.stem[:_LONGEST_STEM] + path.suffix
     stem = path.stem if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", path.suffix) else path.name
     return stem[:_LONGEST_STEM] + kind.suffix
+
+
+def name_change(given: str, kind: FileType) -> tuple[str, ...]:
+    """Describe that the upload's name has another suffix than the given name, if it has."""
+    name = upload_name(given, kind)
+    if Path(name).suffix == Path(given).suffix:
+        return ()
+    return (f"named {name}, because it is a {kind.name} file",)

@@ -1,4 +1,4 @@
-"""Why a file is not taken, in words for people."""
+"""Limits on files, and the refusals of files that cannot be used."""
 
 import errno
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from worker.file_refusal import FileRefusedError
 from worker.media.file_types import ATTACHMENT_FORMATS, IMAGE_FORMATS
 
 MAX_BYTES: Final = 200 * 10**6
-"""The largest file that the video API takes, in bytes. «200 MB», read the stricter way."""
+"""The largest file that the video API accepts, in bytes: "200 MB", read the stricter way."""
 MAX_SOURCE_BYTES: Final = 500 * 10**6
-"""The largest file that is looked at: a picture in it can be scaled down to what may be sent."""
+"""The largest file that is opened: an image can be scaled down to what may be uploaded."""
 
-_OF_THE_DISK: Final = frozenset(
+_DISK_ERRORS: Final = frozenset(
     {
         errno.EACCES,
         errno.EDQUOT,
@@ -30,45 +30,45 @@ _OF_THE_DISK: Final = frozenset(
 )
 
 
-def unsupported_image(name: str, found: str) -> FileRefusedError:
-    """Refuse what is no picture that can be used."""
+def unsupported_image(name: str, problem: str) -> FileRefusedError:
+    """Build the refusal of a file that is not a supported image."""
     return FileRefusedError(
         "unsupported_file",
-        f"{name} {found}.",
-        f"Send a picture in one of these formats: {IMAGE_FORMATS}.",
+        f"{name} {problem}.",
+        f"Submit an image in one of these formats: {IMAGE_FORMATS}.",
     )
 
 
-def unsupported_attachment(name: str, found: str) -> FileRefusedError:
-    """Refuse what is no picture, video or sound that can be used."""
+def unsupported_attachment(name: str, problem: str) -> FileRefusedError:
+    """Build the refusal of an attachment that is not a supported image, video or audio file."""
     return FileRefusedError(
         "unsupported_file",
-        f"{name} {found}.",
+        f"{name} {problem}.",
         f"Attach a file in one of these formats: {ATTACHMENT_FORMATS}.",
     )
 
 
-def bad_image_file(name: str, found: str) -> FileRefusedError:
-    """Refuse a picture that is damaged or empty."""
+def bad_image_file(name: str, problem: str) -> FileRefusedError:
+    """Build the refusal of an image that is damaged or empty."""
     return FileRefusedError(
         "bad_image",
-        f"{name} {found}.",
-        f"Save or export the picture again, as one of {IMAGE_FORMATS}, and send that file.",
+        f"{name} {problem}.",
+        f"Save or export the image again, in one of these formats: {IMAGE_FORMATS}. "
+        "Then submit the new file.",
     )
 
 
-def too_large(name: str, size: int, most: int) -> FileRefusedError:
-    """Refuse what has more bytes than it may have."""
+def too_large(name: str, size: int, limit: int) -> FileRefusedError:
+    """Build the refusal of a file that is over a size limit."""
     return FileRefusedError(
         "file_too_large",
-        f"{name} has {format_megabytes(size)} MB; "
-        f"such a file may have at most {format_megabytes(most)} MB.",
-        "Compress or scale down the picture, or trim the clip or the music, and send it again.",
+        f"{name} has {megabytes(size)} MB; such a file may have at most {megabytes(limit)} MB.",
+        "Compress or scale down the image, or trim the clip or the music, and submit it again.",
     )
 
 
 def check_size(source: Path, name: str) -> int:
-    """Refuse what is empty or far too large before it is opened.
+    """Refuse an empty file or one that is far too large, before it is opened.
 
     Returns:
         The size in bytes.
@@ -76,7 +76,7 @@ def check_size(source: Path, name: str) -> int:
     Raises:
         FileRefusedError: ``file_too_large``, ``bad_image`` (empty) or ``unsupported_file`` (not a
             file).
-        FileNotFoundError: There is nothing at that path.
+        FileNotFoundError: The path does not exist.
     """
     size = source.stat().st_size
     if not source.is_file():
@@ -90,21 +90,21 @@ def check_size(source: Path, name: str) -> int:
 
 @contextmanager
 def refuse_on_error(refusal: FileRefusedError) -> Iterator[None]:
-    """Turn whatever a decoder raises into a refusal; faults of the disk stay what they are.
+    """Raise a refusal for any error of a decoder. Errors of the disk are raised as they are.
 
-    Decoders answer hostile bytes with OSError, ValueError, SyntaxError, struct.error,
-    OverflowError, MemoryError, EOFError and more; every one of them means the same here.
+    On hostile input, decoders raise OSError, ValueError, SyntaxError, struct.error, OverflowError,
+    MemoryError, EOFError and more, and each of them means that the content cannot be read.
     """
     try:
         yield
     except FileRefusedError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise
         raise refusal from error
 
 
-def format_megabytes(size: int) -> str:
-    """A size in MB, for people."""
+def megabytes(size: int) -> str:
+    """Format a size in MB, for people."""
     return f"{size / 10**6:.1f}".removesuffix(".0")

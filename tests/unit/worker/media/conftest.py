@@ -1,4 +1,4 @@
-"""Where a file that is given lies, and where its changed copies go."""
+"""Paths for the file to prepare and for its changed copies."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ import pytest
 
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
-    """Where the file to be prepared lies."""
+    """The path of the file to prepare."""
     return tmp_path / "given"
 
 
 @pytest.fixture
 def workdir(tmp_path: Path) -> Path:
-    """Where changed copies go."""
+    """The folder for changed copies."""
     folder = tmp_path / "work"
     folder.mkdir()
     return folder

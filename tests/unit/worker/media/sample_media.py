@@ -1,4 +1,4 @@
-"""Pictures and films made for tests."""
+"""Images, videos and audio made for tests."""
 
 import io
 import struct
@@ -22,15 +22,15 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LEFT, RIGHT = (220, 30, 30), (30, 30, 220)
 
 
-def picture(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Image:
-    """Red on the left, blue on the right: what is turned can be seen."""
-    image = Image.new("RGB", size, LEFT)
-    image.paste(RIGHT, (size[0] // 2, 0, *size))
-    return image.convert(mode)
+def sample_image(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Image:
+    """Make an image that is red on the left and blue on the right, so that a rotation shows."""
+    made = Image.new("RGB", size, LEFT)
+    made.paste(RIGHT, (size[0] // 2, 0, *size))
+    return made.convert(mode)
 
 
 def camera_data(orientation: int = 1) -> bytes:
-    """EXIF as a phone writes it: camera, place, orientation."""
+    """Make the EXIF data of a phone: camera, location, orientation."""
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = CANARY.decode()
     exif[ExifTags.Base.Orientation] = orientation
@@ -38,19 +38,21 @@ def camera_data(orientation: int = 1) -> bytes:
     return exif.tobytes()
 
 
-def save(image: Image.Image, path: Path, form: str, **options: object) -> Path:
-    """Write a picture whose name says nothing about its form."""
-    image.save(path, form, **options)
+def save(made: Image.Image, path: Path, form: str, **options: object) -> Path:
+    """Write an image to a path without a suffix."""
+    made.save(path, form, **options)
     return path
 
 
-def vast_jpeg(path: Path, columns: int, rows: int) -> Path:
-    """A picture of that many times 16 pixels, left red and right blue, made without its pixels.
+def huge_jpeg(path: Path, columns: int, rows: int) -> Path:
+    """Write a JPEG of this many blocks of 16 by 16 pixels, without encoding its pixels.
 
-    Each block of 16 by 16 is coded on its own, between restart markers, and used again.
+    Each block is encoded on its own, between restart markers, and repeated.
     """
     sample = io.BytesIO()
-    picture((32, 16)).save(sample, "JPEG", quality=90, subsampling="4:2:0", restart_marker_blocks=1)
+    sample_image((32, 16)).save(
+        sample, "JPEG", quality=90, subsampling="4:2:0", restart_marker_blocks=1
+    )
     whole = bytearray(sample.getvalue())
     frame = whole.index(b"\xff\xc0")
     whole[frame + 5 : frame + 9] = struct.pack(">HH", rows * 16, columns * 16)
@@ -58,7 +60,7 @@ def vast_jpeg(path: Path, columns: int, rows: int) -> Path:
     start = scan + 2 + int.from_bytes(whole[scan + 2 : scan + 4], "big")
     left, right = bytes(whole[start:-2]).split(b"\xff\xd0")
     blocks = [left] * (columns // 2) + [right] * (columns - columns // 2)
-    # The markers count to eight: after eight rows they stand in the same places again.
+    # The markers count to eight, so after eight rows they repeat.
     eight = b"".join(
         block + bytes((0xFF, 0xD0 + number % 8)) for number, block in enumerate(blocks * 8)
     )
@@ -67,14 +69,14 @@ def vast_jpeg(path: Path, columns: int, rows: int) -> Path:
         file.write(whole[:start])
         for _ in range(rows // 8):
             file.write(eight)
-        # No marker stands behind the last block but the end.
+        # The last block is followed by the end marker.
         file.seek(-2, io.SEEK_CUR)
         file.write(b"\xff\xd9")
     return path
 
 
 def prepared_within(memory: int, given: Path, workdir: Path) -> str:
-    """What is said of a picture by a process that may have so many bytes of memory."""
+    """Prepare an image in a process with limited memory; return its changes or its refusal."""
     program = """
 import resource, sys
 from pathlib import Path
@@ -99,14 +101,14 @@ except FileRefusedError as error:
     return done.stdout
 
 
-def film(path: Path, form: str, video: str | None, audio: str | None) -> Path:
-    """Half a second of film, of sound, or of both."""
+def media_file(path: Path, form: str, video: str | None, audio: str | None) -> Path:
+    """Write half a second of video, of audio, or of both."""
     with av.open(str(path), "w", format=form) as container:
         streams = []
         if video:
-            streams.append(_moving(container.add_stream(video, rate=10)))
+            streams.append(_video_packets(container.add_stream(video, rate=10)))
         if audio:
-            streams.append(_sounding(container.add_stream(audio, rate=44_100)))
+            streams.append(_audio_packets(container.add_stream(audio, rate=44_100)))
         for stream in streams:
             next(stream)
         for stream in streams:
@@ -115,8 +117,8 @@ def film(path: Path, form: str, video: str | None, audio: str | None) -> Path:
     return path
 
 
-def _moving(stream: object) -> Iterator[Any]:
-    """Set the stream up, then give its packets."""
+def _video_packets(stream: object) -> Iterator[Any]:
+    """Set up the stream, then give its packets."""
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
     yield None
@@ -128,8 +130,8 @@ def _moving(stream: object) -> Iterator[Any]:
     yield from stream.encode(None)
 
 
-def _sounding(stream: object) -> Iterator[Any]:
-    """Set the stream up, then give its packets."""
+def _audio_packets(stream: object) -> Iterator[Any]:
+    """Set up the stream, then give its packets."""
     assert isinstance(stream, AudioStream)
     yield None
     for number in range(20):

@@ -1,11 +1,11 @@
-"""Films, sounds and pictures that go along are known by their content."""
+"""Attachments: videos, audio and images, detected by their content."""
 
 import wave
 from pathlib import Path
 
 import pytest
 
-from tests.unit.worker.media.sample_media import camera_data, film, picture, save
+from tests.unit.worker.media.sample_media import camera_data, media_file, sample_image, save
 from worker.file_refusal import FileRefusedError
 from worker.media import PreparedFile, PreparedImage, check_attachment
 
@@ -24,14 +24,14 @@ from worker.media import PreparedFile, PreparedImage, check_attachment
         (("adts", None, "aac"), "a.aac", "audio/aac"),
     ],
 )
-def test_attachments_are_known_by_content(
+def test_attachments_are_detected_by_content(
     given: Path,
     workdir: Path,
     made: tuple[str, str | None, str | None],
     name: str,
     content_type: str,
 ) -> None:
-    found = check_attachment(film(given, *made), name, workdir)
+    found = check_attachment(media_file(given, *made), name, workdir)
     assert found == PreparedFile(
         path=given,
         name=name,
@@ -43,7 +43,7 @@ def test_attachments_are_known_by_content(
     assert check_attachment(given, "given.bin", workdir).name == f"given{Path(name).suffix}"
 
 
-def test_a_wav_is_an_attachment(given: Path, workdir: Path) -> None:
+def test_a_wav_file_is_accepted(given: Path, workdir: Path) -> None:
     with wave.open(str(given), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
@@ -52,8 +52,8 @@ def test_a_wav_is_an_attachment(given: Path, workdir: Path) -> None:
     assert check_attachment(given, "a.wav", workdir).content_type == "audio/wav"
 
 
-def test_a_picture_attached_is_prepared_like_any_other(given: Path, workdir: Path) -> None:
-    save(picture(), given, "HEIF", exif=camera_data())
+def test_an_attached_image_is_prepared(given: Path, workdir: Path) -> None:
+    save(sample_image(), given, "HEIF", exif=camera_data())
     found = check_attachment(given, "logo.heic", workdir)
     assert isinstance(found, PreparedImage)
     assert found.name == "logo.jpg"
@@ -63,14 +63,14 @@ def test_a_picture_attached_is_prepared_like_any_other(given: Path, workdir: Pat
     "content",
     [
         b"just text",
-        b"ID3 but then nothing of a sound",
+        b"ID3 without any audio",
         b"\xff\xfb",
         b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42",
         b"RIFF\x24\x00\x00\x00WAVEfmt ",
         b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n",
     ],
 )
-def test_attachments_that_are_none_are_refused(given: Path, workdir: Path, content: bytes) -> None:
+def test_unsupported_attachments_are_refused(given: Path, workdir: Path, content: bytes) -> None:
     given.write_bytes(content)
     with pytest.raises(FileRefusedError) as caught:
         check_attachment(given, "music.mp3", workdir)

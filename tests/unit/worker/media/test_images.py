@@ -1,4 +1,4 @@
-"""Every kind of picture gives a picture that can be sent."""
+"""Images of every type become images that can be uploaded."""
 
 import io
 from pathlib import Path
@@ -12,10 +12,10 @@ from tests.unit.worker.media.sample_media import (
     RIGHT,
     SRGB,
     camera_data,
-    picture,
+    huge_jpeg,
     prepared_within,
+    sample_image,
     save,
-    vast_jpeg,
 )
 from worker.file_refusal import FileRefusedError
 from worker.media import PreparedImage, measure_contrast, prepare_image
@@ -23,13 +23,13 @@ from worker.media.image_headers import MAX_SIDE
 
 
 def near(found: object, wanted: tuple[int, int, int]) -> bool:
-    """Whether two colours are the same but for lossy encoding."""
+    """Return whether two colors are equal, apart from lossy encoding."""
     assert isinstance(found, tuple)
     return all(abs(a - b) < 60 for a, b in zip(found, wanted, strict=False))
 
 
 def pixels(path: Path) -> bytes:
-    """The decoded picture."""
+    """Decode an image."""
     with Image.open(path) as image:
         return image.convert("RGBA").tobytes()
 
@@ -43,10 +43,10 @@ def pixels(path: Path) -> bytes:
         ("GIF", "a.gif", "image/gif"),
     ],
 )
-def test_a_clean_picture_is_sent_as_it_is(
+def test_an_image_without_metadata_is_uploaded_unchanged(
     given: Path, workdir: Path, form: str, name: str, content_type: str
 ) -> None:
-    found = prepare_image(save(picture(), given, form), name, workdir)
+    found = prepare_image(save(sample_image(), given, form), name, workdir)
     assert found == PreparedImage(
         path=given,
         name=name,
@@ -62,7 +62,7 @@ def test_a_clean_picture_is_sent_as_it_is(
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_metadata_is_taken_out_without_touching_a_pixel(
+def test_metadata_is_removed_without_changing_a_pixel(
     given: Path, workdir: Path, form: str
 ) -> None:
     options: dict[str, object] = {"exif": camera_data(), "xmp": b"<x>" + CANARY + b"</x>"}
@@ -73,7 +73,7 @@ def test_metadata_is_taken_out_without_touching_a_pixel(
         options = {"exif": camera_data(), "pnginfo": info}
     if form == "JPEG":
         options["comment"] = CANARY
-    save(picture(), given, form, icc_profile=SRGB, **options)
+    save(sample_image(), given, form, icc_profile=SRGB, **options)
     before = given.read_bytes()
     assert before.count(CANARY) >= 2
 
@@ -81,7 +81,7 @@ def test_metadata_is_taken_out_without_touching_a_pixel(
 
     assert given.read_bytes() == before
     assert CANARY not in found.path.read_bytes()
-    assert found.changes == ("metadata such as location and camera data taken out",)
+    assert found.changes == ("metadata such as location and camera data removed",)
     assert pixels(found.path) == pixels(given)
     with Image.open(found.path) as image:
         assert image.info["icc_profile"] == SRGB
@@ -92,19 +92,26 @@ def test_metadata_is_taken_out_without_touching_a_pixel(
         assert announced & 0b1100 == 0, "the header still announces EXIF or XMP"
 
 
-def test_what_a_phone_appends_to_a_jpeg_does_not_leave(given: Path, workdir: Path) -> None:
-    """A second picture or a film after the end, with a place of its own."""
+def test_data_after_the_end_of_a_jpeg_is_removed(given: Path, workdir: Path) -> None:
+    """A phone appends a second image, with a location of its own."""
     second = io.BytesIO()
-    picture().save(second, "JPEG", exif=camera_data())
-    save(picture(), given, "JPEG", progressive=True)
+    sample_image().save(second, "JPEG", exif=camera_data())
+    save(sample_image(), given, "JPEG", progressive=True)
     clean = given.read_bytes()
     given.write_bytes(clean + second.getvalue())
     found = prepare_image(given, "a.jpg", workdir)
     assert found.path.read_bytes() == clean
 
 
-def test_a_picture_of_several_views_is_a_jpeg(given: Path, workdir: Path) -> None:
-    save(picture(), given, "MPO", save_all=True, append_images=[picture()], exif=camera_data())
+def test_a_jpeg_with_several_views_becomes_a_plain_jpeg(given: Path, workdir: Path) -> None:
+    save(
+        sample_image(),
+        given,
+        "MPO",
+        save_all=True,
+        append_images=[sample_image()],
+        exif=camera_data(),
+    )
     found = prepare_image(given, "a.jpg", workdir)
     assert found.content_type == "image/jpeg"
     assert CANARY not in found.path.read_bytes()
@@ -112,19 +119,26 @@ def test_a_picture_of_several_views_is_a_jpeg(given: Path, workdir: Path) -> Non
         assert image.format == "JPEG"
 
 
-def test_an_animated_gif_is_left_as_it_is(given: Path, workdir: Path) -> None:
-    save(picture(), given, "GIF", save_all=True, append_images=[picture((64, 48), "L")], loop=0)
+def test_an_animated_gif_is_uploaded_unchanged(given: Path, workdir: Path) -> None:
+    save(
+        sample_image(),
+        given,
+        "GIF",
+        save_all=True,
+        append_images=[sample_image((64, 48), "L")],
+        loop=0,
+    )
     found = prepare_image(given, "a.gif", workdir)
     assert found.path == given
     assert found.changes == ()
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
-def test_animations_lose_metadata_and_keep_their_frames(
+def test_animations_keep_their_frames_without_metadata(
     given: Path, workdir: Path, form: str
 ) -> None:
     options: dict[str, object] = {"comment": CANARY} if form == "GIF" else {"exif": camera_data()}
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue")]
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "green", "blue")]
     save(frames[0], given, form, save_all=True, append_images=frames[1:], loop=3, **options)
     assert CANARY in given.read_bytes()
     found = prepare_image(given, f"a.{form.lower()}", workdir)
@@ -139,41 +153,41 @@ def test_animations_lose_metadata_and_keep_their_frames(
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_orientation_is_applied(given: Path, workdir: Path, form: str, orientation: int) -> None:
     comment = {"comment": CANARY} if form == "JPEG" else {}
-    save(picture(), given, form, exif=camera_data(orientation), **comment)
+    save(sample_image(), given, form, exif=camera_data(orientation), **comment)
     found = prepare_image(given, "a", workdir)
     assert (found.width, found.height) == ((64, 48) if orientation == 3 else (48, 64))
-    assert "turned upright" in found.changes
+    assert "rotated upright" in found.changes
     assert not any("scaled" in change for change in found.changes)
     assert CANARY not in found.path.read_bytes()
     with Image.open(found.path) as image:
         assert image.size == (found.width, found.height)
         assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
         seen = image.convert("RGB")
-        # Upside down: blue comes left. A quarter turn clockwise: red comes to the top.
+        # By 180 degrees, blue comes to the left; by 90 degrees clockwise, red comes to the top.
         wanted = RIGHT if orientation == 3 else LEFT
         assert near(seen.getpixel((8, 8)), wanted)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "I;16"])
-def test_a_tiff_of_any_colours_that_lies_is_turned(given: Path, workdir: Path, mode: str) -> None:
-    """Half black, half white; Pillow scrambles some of them when it opens them by their name."""
-    lying = Image.new("L", (60, 20))
-    lying.paste(255, (30, 0, 60, 20))
+def test_a_tiff_of_any_mode_is_rotated_upright(given: Path, workdir: Path, mode: str) -> None:
+    """Half black, half white; Pillow scrambles some of them if it opens them by their name."""
+    stored = Image.new("L", (60, 20))
+    stored.paste(255, (30, 0, 60, 20))
     if mode == "I;16":
-        image = lying.convert("I").point(lambda value: value * 257).convert(mode)
+        image = stored.convert("I").point(lambda value: value * 257).convert(mode)
     else:
-        image = lying.convert("RGB").convert(mode)
+        image = stored.convert("RGB").convert(mode)
     found = prepare_image(save(image, given, "TIFF", exif=camera_data(6)), "a.tif", workdir)
     with Image.open(found.path) as seen:
         assert seen.size == (20, 60)
-        grey = seen.convert("RGB").convert("L")
-        assert [grey.getpixel((10, y)) for y in (2, 57)] == [0, 255]
+        gray = seen.convert("RGB").convert("L")
+        assert [gray.getpixel((10, y)) for y in (2, 57)] == [0, 255]
 
 
 @pytest.mark.parametrize("form", ["HEIF", "AVIF", "TIFF", "BMP"])
-def test_other_forms_become_jpeg(given: Path, workdir: Path, form: str) -> None:
+def test_other_types_become_jpeg(given: Path, workdir: Path, form: str) -> None:
     options = {} if form == "BMP" else {"exif": camera_data(), "icc_profile": SRGB}
-    save(picture((64, 64)), given, form, **options)
+    save(sample_image((64, 64)), given, form, **options)
     found = prepare_image(given, "photo.bin", workdir)
     shown = "HEIC" if form == "HEIF" else form
     assert found.name == "photo.jpg"
@@ -190,8 +204,8 @@ def test_other_forms_become_jpeg(given: Path, workdir: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["HEIF", "AVIF", "TIFF"])
-def test_transparent_pictures_become_png(given: Path, workdir: Path, form: str) -> None:
-    image = picture((64, 64), "RGBA")
+def test_images_with_transparency_become_png(given: Path, workdir: Path, form: str) -> None:
+    image = sample_image((64, 64), "RGBA")
     image.putalpha(Image.linear_gradient("L").resize((64, 64)))
     found = prepare_image(save(image, given, form), "logo.heic", workdir)
     assert found.name == "logo.png"
@@ -202,7 +216,7 @@ def test_transparent_pictures_become_png(given: Path, workdir: Path, form: str) 
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "I;16", "I", "F", "LA", "YCbCr"])
-def test_unusual_colours_become_usual_ones(given: Path, workdir: Path, mode: str) -> None:
+def test_unusual_modes_are_converted(given: Path, workdir: Path, mode: str) -> None:
     ramp = Image.linear_gradient("L").resize((64, 64))
     if mode in {"I;16", "I", "F"}:
         wide = ramp.convert("I").point(lambda value: value * 257)
@@ -218,11 +232,11 @@ def test_unusual_colours_become_usual_ones(given: Path, workdir: Path, mode: str
     assert bottom > 215
 
 
-def test_a_grey_png_of_sixteen_bits_is_brought_to_eight(given: Path, workdir: Path) -> None:
-    """Much of what reads pictures takes it for all white."""
+def test_a_gray_png_of_sixteen_bits_is_reduced_to_eight(given: Path, workdir: Path) -> None:
+    """Many programs show such an image as white."""
     ramp = Image.linear_gradient("L").convert("I").point(lambda value: value * 257)
     found = prepare_image(save(ramp.convert("I;16"), given, "PNG"), "scan.png", workdir)
-    assert found.changes == ("brought to eight bits a pixel",)
+    assert found.changes == ("reduced to eight bits a pixel",)
     with Image.open(found.path) as image:
         assert (image.format, image.mode) == ("PNG", "L")
         shades = [image.getpixel((9, y)) for y in (0, 128, 255)]
@@ -230,54 +244,54 @@ def test_a_grey_png_of_sixteen_bits_is_brought_to_eight(given: Path, workdir: Pa
     assert measure_contrast(given, "scan.png") > 200
 
 
-def test_printing_colours_are_converted_by_their_profile_or_plainly(
+def test_cmyk_is_converted_by_its_profile_or_the_standard_formula(
     given: Path, workdir: Path
 ) -> None:
-    """A profile that does not fit is no reason to refuse."""
-    save(picture().convert("CMYK"), given, "TIFF", icc_profile=SRGB)
+    """An unsuitable profile does not refuse the image."""
+    save(sample_image().convert("CMYK"), given, "TIFF", icc_profile=SRGB)
     found = prepare_image(given, "print.tif", workdir)
     with Image.open(found.path) as image:
         assert image.mode == "RGB"
         assert "icc_profile" not in image.info
 
 
-def test_of_several_pages_the_first_is_taken(given: Path, workdir: Path) -> None:
-    save(picture(), given, "TIFF", save_all=True, append_images=[picture((10, 10))] * 2)
+def test_only_the_first_of_several_pages_is_kept(given: Path, workdir: Path) -> None:
+    save(sample_image(), given, "TIFF", save_all=True, append_images=[sample_image((10, 10))] * 2)
     found = prepare_image(given, "scan.tiff", workdir)
     assert (found.width, found.height) == (64, 48)
-    assert "the first of 3 pictures taken" in found.changes
+    assert "only the first of 3 images kept" in found.changes
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "GIF"])
-def test_a_long_picture_is_scaled_down(given: Path, workdir: Path, form: str) -> None:
-    found = prepare_image(save(picture((MAX_SIDE + 808, 100)), given, form), "a", workdir)
+def test_an_oversized_image_is_scaled_down(given: Path, workdir: Path, form: str) -> None:
+    found = prepare_image(save(sample_image((MAX_SIDE + 808, 100)), given, form), "a", workdir)
     assert (found.width, found.height) == (MAX_SIDE, 91)
     assert "scaled down from 9000 by 100 to 8192 by 91 pixels" in found.changes
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
-def test_a_long_grey_picture_of_sixteen_bits_is_scaled_down_too(
+def test_an_oversized_gray_image_of_sixteen_bits_is_scaled_down(
     given: Path, workdir: Path, form: str
 ) -> None:
     wide = Image.linear_gradient("L").convert("I").point(lambda value: value * 257)
     save(wide.resize((9000, 100)).convert("I;16"), given, form, exif=camera_data(6))
     found = prepare_image(given, "a", workdir)
     assert (found.width, found.height) == (91, MAX_SIDE)
-    assert "brought to eight bits a pixel" in found.changes
+    assert "reduced to eight bits a pixel" in found.changes
 
 
-def test_a_long_picture_that_lies_is_scaled_down_and_turned(given: Path, workdir: Path) -> None:
-    save(picture((9000, 100)), given, "JPEG", exif=camera_data(6))
+def test_an_oversized_image_is_scaled_down_and_rotated(given: Path, workdir: Path) -> None:
+    save(sample_image((9000, 100)), given, "JPEG", exif=camera_data(6))
     found = prepare_image(given, "a.jpg", workdir)
     assert (found.width, found.height) == (91, MAX_SIDE)
     assert "scaled down from 100 by 9000 to 91 by 8192 pixels" in found.changes
 
 
-def test_a_vast_jpeg_is_scaled_down_in_little_memory(given: Path, workdir: Path) -> None:
-    """In a process that may have 500 MB: the picture has 600 million pixels, 2,400 MB."""
-    vast_jpeg(given, 1875, 1256)
-    told = prepared_within(5 * 10**8, given, workdir)
-    assert "scaled down from 30000 by 20096 to 7500 by 5024 pixels" in told
+def test_a_huge_jpeg_is_scaled_down_in_little_memory(given: Path, workdir: Path) -> None:
+    """Run in a process with 500 MB; the image has 600 million pixels, 2,400 MB."""
+    huge_jpeg(given, 1875, 1256)
+    printed = prepared_within(5 * 10**8, given, workdir)
+    assert "scaled down from 30000 by 20096 to 7500 by 5024 pixels" in printed
     (made,) = workdir.iterdir()
     with Image.open(made) as image:
         assert image.size == (7500, 5024)
@@ -286,7 +300,7 @@ def test_a_vast_jpeg_is_scaled_down_in_little_memory(given: Path, workdir: Path)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
-def test_a_file_that_is_too_large_is_made_smaller(given: Path, workdir: Path, form: str) -> None:
+def test_a_file_over_the_size_limit_is_scaled_down(given: Path, workdir: Path, form: str) -> None:
     options: dict[str, object] = {"lossless": True} if form == "WEBP" else {}
     noise = Image.effect_noise((400, 300), 80).convert("RGB")
     save(noise, given, form, **({"quality": 100} if form == "JPEG" else options))
@@ -299,16 +313,16 @@ def test_a_file_that_is_too_large_is_made_smaller(given: Path, workdir: Path, fo
     assert any(change.startswith("made smaller, from 0.") for change in found.changes)
 
 
-def test_a_file_that_is_too_large_by_its_metadata_keeps_its_pixels(
+def test_a_file_over_the_size_limit_by_its_metadata_keeps_its_pixels(
     given: Path, workdir: Path
 ) -> None:
-    save(picture(), given, "JPEG", comment=bytes(60_000))
+    save(sample_image(), given, "JPEG", comment=bytes(60_000))
     found = prepare_image(given, "a.jpg", workdir, max_bytes=10_000)
     assert found.bytes <= 10_000
     assert pixels(found.path) == pixels(given)
 
 
-def test_an_animation_that_is_too_large_is_refused(given: Path, workdir: Path) -> None:
+def test_an_animation_over_the_size_limit_is_refused(given: Path, workdir: Path) -> None:
     frames = [Image.effect_noise((64, 64), 80) for _ in range(4)]
     save(frames[0], given, "GIF", save_all=True, append_images=frames[1:])
     with pytest.raises(FileRefusedError) as caught:
@@ -317,10 +331,10 @@ def test_an_animation_that_is_too_large_is_refused(given: Path, workdir: Path) -
     assert "animat" in caught.value.message
 
 
-def test_content_decides_the_type_and_the_name_follows(given: Path, workdir: Path) -> None:
-    found = prepare_image(save(picture(), given, "PNG"), "photo.jpg", workdir)
+def test_the_type_is_that_of_the_content_and_the_name_follows(given: Path, workdir: Path) -> None:
+    found = prepare_image(save(sample_image(), given, "PNG"), "photo.jpg", workdir)
     assert (found.name, found.content_type) == ("photo.png", "image/png")
-    assert found.changes == ("named photo.png, because it is a PNG picture",)
+    assert found.changes == ("named photo.png, because it is a PNG file",)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +349,7 @@ def test_content_decides_the_type_and_the_name_follows(given: Path, workdir: Pat
         ("x" * 300 + ".jpg", "x" * 100 + ".jpg"),
     ],
 )
-def test_names_for_the_upload_are_plain(
+def test_upload_names_are_plain_file_names(
     given: Path, workdir: Path, name: str, expected: str
 ) -> None:
-    assert prepare_image(save(picture(), given, "JPEG"), name, workdir).name == expected
+    assert prepare_image(save(sample_image(), given, "JPEG"), name, workdir).name == expected

@@ -1,4 +1,4 @@
-"""What cannot be used is refused, in words that say what to do, and nothing else comes out."""
+"""Files that cannot be used are refused with a remedy, and no other error is raised."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.unit.worker.media.sample_media import camera_data, picture, prepared_within, save
+from tests.unit.worker.media.sample_media import camera_data, prepared_within, sample_image, save
 from worker.file_refusal import FileRefusedError
 from worker.media import prepare_image
 from worker.media.image_headers import MAX_PIXELS
@@ -16,7 +16,7 @@ LISTED = "JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP"
 
 
 def refused(source: Path, name: str, workdir: Path) -> FileRefusedError:
-    """The refusal of a picture."""
+    """Return the refusal of an image."""
     with pytest.raises(FileRefusedError) as caught:
         prepare_image(source, name, workdir)
     error = caught.value
@@ -28,7 +28,7 @@ def refused(source: Path, name: str, workdir: Path) -> FileRefusedError:
 
 def test_an_empty_file_is_refused(given: Path, workdir: Path) -> None:
     given.touch()
-    error = refused(given, "nothing.jpg", workdir)
+    error = refused(given, "empty.jpg", workdir)
     assert error.code == "bad_image"
     assert "empty" in error.message
     assert LISTED in error.remedy
@@ -44,7 +44,7 @@ def test_an_empty_file_is_refused(given: Path, workdir: Path) -> None:
         b"RIFF\x00\x00\x00\x00JUNK",
     ],
 )
-def test_what_is_no_picture_is_refused_with_the_list(
+def test_a_file_that_is_not_an_image_is_refused_with_the_supported_formats(
     given: Path, workdir: Path, content: bytes
 ) -> None:
     given.write_bytes(content)
@@ -53,20 +53,20 @@ def test_what_is_no_picture_is_refused_with_the_list(
     assert LISTED in error.remedy
 
 
-def test_a_film_is_no_picture(given: Path, workdir: Path) -> None:
+def test_a_video_is_refused(given: Path, workdir: Path) -> None:
     given.write_bytes(b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42")
-    error = refused(given, "film.jpg", workdir)
+    error = refused(given, "video.jpg", workdir)
     assert error.code == "unsupported_file"
     assert "MP4" in error.message
 
 
-def test_a_folder_is_no_picture(workdir: Path) -> None:
+def test_a_folder_is_refused(workdir: Path) -> None:
     assert refused(workdir, "photos", workdir).code == "unsupported_file"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF", "TIFF", "BMP"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
-def test_a_truncated_picture_is_refused(given: Path, workdir: Path, form: str, kept: float) -> None:
+def test_a_truncated_image_is_refused(given: Path, workdir: Path, form: str, kept: float) -> None:
     save(Image.effect_noise((120, 120), 60).convert("RGB"), given, form)
     whole = given.read_bytes()
     given.write_bytes(whole[: int(len(whole) * kept)])
@@ -76,19 +76,17 @@ def test_a_truncated_picture_is_refused(given: Path, workdir: Path, form: str, k
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF", "TIFF", "BMP"])
-def test_hostile_bytes_give_a_picture_or_a_refusal_and_nothing_else(
-    given: Path, workdir: Path, form: str
-) -> None:
-    """Whatever stands in the file, no other exception comes out."""
-    save(picture((40, 30)), given, form, **({} if form == "BMP" else {"exif": camera_data(6)}))
+def test_damaged_bytes_give_an_image_or_a_refusal(given: Path, workdir: Path, form: str) -> None:
+    """No content of a file raises another exception."""
+    save(sample_image((40, 30)), given, form, **({} if form == "BMP" else {"exif": camera_data(6)}))
     whole = given.read_bytes()
     step = max(1, len(whole) // 150)
     outcomes = set()
     for at in range(0, len(whole), step):
-        for evil in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x80\x00\x00\x01"):
-            given.write_bytes(whole[:at] + evil + whole[at + 4 :])
+        for damage in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x80\x00\x00\x01"):
+            given.write_bytes(whole[:at] + damage + whole[at + 4 :])
             try:
-                prepare_image(given, "evil", workdir)
+                prepare_image(given, "damaged", workdir)
                 outcomes.add("prepared")
             except FileRefusedError as error:
                 outcomes.add(error.code)
@@ -100,7 +98,7 @@ def test_hostile_bytes_give_a_picture_or_a_refusal_and_nothing_else(
     ("head", "size", "most"),
     [(b"\xff\xd8\xff", 501, 500), (b"", 201, 200), (b"RIFF\0\0\0\0WEBP", 201, 200)],
 )
-def test_a_file_that_is_far_too_large_is_refused_before_it_is_decoded(
+def test_a_file_over_the_size_limit_is_refused_before_it_is_decoded(
     given: Path, workdir: Path, head: bytes, size: int, most: int
 ) -> None:
     with given.open("wb") as file:
@@ -115,7 +113,7 @@ def test_a_file_that_is_far_too_large_is_refused_before_it_is_decoded(
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A black and white PNG of that size, all zeros: small on the disk, vast in memory."""
+    """Make a black and white PNG of zeros: small on the disk, huge in memory."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return (
@@ -131,22 +129,22 @@ def bomb(width: int, height: int) -> bytes:
     )
 
 
-def test_a_bomb_is_refused_without_unpacking_it(given: Path, workdir: Path) -> None:
-    """In a process that may have 500 MB: the picture would need 900 MB."""
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(given: Path, workdir: Path) -> None:
+    """Run in a process with 500 MB; the image would need 900 MB."""
     given.write_bytes(bomb(30_000, 30_000))
     assert given.stat().st_size < 10**6
-    told = prepared_within(5 * 10**8, given, workdir)
-    assert told.startswith("bad_image given has 30000 by 30000 pixels")
-    assert f"{MAX_PIXELS // 10**6} million" in told
-    assert "plain JPEG" in told
+    printed = prepared_within(5 * 10**8, given, workdir)
+    assert printed.startswith("bad_image given has 30000 by 30000 pixels")
+    assert f"{MAX_PIXELS // 10**6} million" in printed
+    assert "plain JPEG" in printed
 
 
 @pytest.mark.parametrize("options", [{"progressive": True}, {}])
-def test_a_vast_jpeg_that_must_be_held_whole_is_refused(
+def test_a_huge_jpeg_that_is_decoded_as_a_whole_is_refused(
     given: Path, workdir: Path, options: dict[str, object]
 ) -> None:
-    """The decoder holds all of a progressive one, or of one whose colours come in turn."""
-    save(picture((64, 48)), given, "JPEG", **options)
+    """Such as a progressive one, or one with separate color components."""
+    save(sample_image((64, 48)), given, "JPEG", **options)
     whole = bytearray(given.read_bytes())
     frame = whole.index(b"\xff\xc2" if options else b"\xff\xc0")
     whole[frame + 5 : frame + 9] = struct.pack(">HH", 12_000, 12_000)
@@ -154,14 +152,14 @@ def test_a_vast_jpeg_that_must_be_held_whole_is_refused(
     if not options:
         whole[scan + 4] = 1
     given.write_bytes(whole + bytes(12_000**2 // 256))
-    error = refused(given, "vast.jpg", workdir)
+    error = refused(given, "huge.jpg", workdir)
     assert error.code == "bad_image"
     assert "12000 by 12000" in error.message
     assert "plain JPEG" in error.remedy
 
 
 def tiled(side: int, tile: int) -> bytes:
-    """A grey TIFF of that side in one tile, of which most lies outside, all zeros and packed."""
+    """Make a gray TIFF with one compressed tile of zeros that is larger than the image."""
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(bytes(tile)) for _ in range(tile)) + packer.flush()
     packed += bytes(len(packed) % 2)
@@ -172,7 +170,7 @@ def tiled(side: int, tile: int) -> bytes:
     return head + packed + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
-def test_a_small_picture_in_a_vast_tile_is_refused(given: Path, workdir: Path) -> None:
+def test_a_small_image_in_a_huge_tile_is_refused(given: Path, workdir: Path) -> None:
     given.write_bytes(tiled(64, 64))
     assert prepare_image(given, "a.tif", workdir).width == 64
     given.write_bytes(tiled(64, 10_240))
@@ -183,9 +181,9 @@ def test_a_small_picture_in_a_vast_tile_is_refused(given: Path, workdir: Path) -
 
 
 @pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP", "JPEG"])
-def test_a_claimed_size_beyond_the_limit_is_refused(given: Path, workdir: Path, form: str) -> None:
-    """The header alone says so; there are no such pixels behind it."""
-    save(picture((40, 30)), given, form, **({"lossless": True} if form == "WEBP" else {}))
+def test_a_declared_size_over_the_limit_is_refused(given: Path, workdir: Path, form: str) -> None:
+    """Only the header declares the size; the file does not hold that many pixels."""
+    save(sample_image((40, 30)), given, form, **({"lossless": True} if form == "WEBP" else {}))
     whole = bytearray(given.read_bytes())
     if form == "GIF":
         whole[6:10] = struct.pack("<HH", 60_000, 60_000)
@@ -201,9 +199,9 @@ def test_a_claimed_size_beyond_the_limit_is_refused(given: Path, workdir: Path, 
     assert refused(given, "claim", workdir).code == "bad_image"
 
 
-def test_a_fault_of_the_disk_is_no_fault_of_the_picture(given: Path, tmp_path: Path) -> None:
-    save(picture(), given, "BMP")
+def test_a_disk_error_is_not_a_refusal(given: Path, tmp_path: Path) -> None:
+    save(sample_image(), given, "BMP")
     with pytest.raises(FileNotFoundError):
-        prepare_image(given, "a.bmp", tmp_path / "no such folder")
+        prepare_image(given, "a.bmp", tmp_path / "missing")
     with pytest.raises(FileNotFoundError):
-        prepare_image(tmp_path / "gone", "a.bmp", tmp_path)
+        prepare_image(tmp_path / "missing", "a.bmp", tmp_path)

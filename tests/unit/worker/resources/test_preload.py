@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.worker.media.sample_media import camera_data, film, picture, save
+from tests.unit.worker.media.sample_media import camera_data, media_file, sample_image, save
 
 PROGRAM = """
 from gevent import monkey
@@ -70,15 +70,15 @@ def samples(tmp_path: Path) -> Path:
 def _write(folder: Path) -> Iterator[Path]:
     exif = camera_data(orientation=6)
     for form in ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"):
-        yield save(picture(), folder / f"turned.{form.lower()}", form, exif=exif)
+        yield save(sample_image(), folder / f"turned.{form.lower()}", form, exif=exif)
     for form in ("GIF", "BMP"):
-        yield save(picture(), folder / f"plain.{form.lower()}", form)
-    yield save(picture(mode="RGBA"), folder / "transparent.tiff", "TIFF")
-    yield save(picture(mode="CMYK"), folder / "cmyk.jpeg", "JPEG")
-    yield save(picture((9000, 16)), folder / "long.png", "PNG")
-    yield film(folder / "clip.mp4", "mp4", "libx264", "aac")
-    yield film(folder / "sound.mp3", "mp3", None, "mp3")
-    yield film(folder / "sound.wav", "wav", None, "pcm_s16le")
+        yield save(sample_image(), folder / f"plain.{form.lower()}", form)
+    yield save(sample_image(mode="RGBA"), folder / "transparent.tiff", "TIFF")
+    yield save(sample_image(mode="CMYK"), folder / "cmyk.jpeg", "JPEG")
+    yield save(sample_image((9000, 16)), folder / "long.png", "PNG")
+    yield media_file(folder / "clip.mp4", "mp4", "libx264", "aac")
+    yield media_file(folder / "sound.mp3", "mp3", None, "mp3")
+    yield media_file(folder / "sound.wav", "wav", None, "pcm_s16le")
 
 
 def test_no_thread_of_the_pool_imports_anything(samples: Path, tmp_path: Path) -> None:
