@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from config.clip_name_template import check_template
+from config.redis_address import RedisAddress, parse_redis_address
 
 MIN_WEBHOOK_KEY_BYTES: Final = 24
 MAX_WEBHOOK_KEY_BYTES: Final = 64
@@ -49,6 +50,7 @@ def _empty_to_none(value: object) -> object:
     return None if value == "" else value
 
 
+Durability = Literal["fsync", "journal"]
 Seconds = Annotated[float, Field(gt=0)]
 CommaSeparated = BeforeValidator(_split_at_commas)
 NoneIfEmpty = BeforeValidator(_empty_to_none)
@@ -99,17 +101,50 @@ class RedisSettings(_Group):
     """Redis."""
 
     url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL")
-    """Redis server of the job records and results: redis:// or
-    rediss://user:password@host:port/db."""
+    """Redis server of the job records and results: redis://, rediss:// (TLS), unix:// or
+    redis+sentinel://host:26379,host2:26379/mymaster/0."""
     broker_url: SecretStr | None = Field(None, validation_alias="BROKER_URL")
     """Redis server of the Celery queues. If unset, the same as REDIS_URL."""
     namespace: str = Field("rq", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
     """Prefix of all keys in Redis."""
+    durability: Durability = "fsync"
+    """fsync: pay only where Redis flushes each write to disk before it replies. journal: payments
+    are protected by the payment journal alone, for managed servers without an append-only file."""
+    queue: str | None = Field(None, min_length=1, max_length=100)
+    """Celery queue of `tasks.submit`. If unset, reelqueue, or reelqueue.NAMESPACE under another
+    namespace than rq."""
+
+    @field_validator("url", "broker_url")
+    @classmethod
+    def _is_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_redis_address(value.get_secret_value())
+        return value
+
+    @field_validator("queue")
+    @classmethod
+    def _is_own_queue(cls, value: str | None) -> str | None:
+        if value == "celery":
+            raise ValueError("must not be celery, which the workers of other services read")
+        return value
 
     @property
-    def broker(self) -> SecretStr:
-        """The URL of the broker: ``BROKER_URL``, or else ``REDIS_URL``."""
-        return self.broker_url or self.url
+    def address(self) -> RedisAddress:
+        """The server of the records."""
+        return parse_redis_address(self.url.get_secret_value())
+
+    @property
+    def broker_address(self) -> RedisAddress:
+        """The server of the Celery queues: ``BROKER_URL``, or else ``REDIS_URL``."""
+        return parse_redis_address((self.broker_url or self.url).get_secret_value())
+
+    @property
+    def submit_queue(self) -> str:
+        """The queue of `tasks.submit`."""
+        if self.queue is not None:
+            return self.queue
+        default = RedisSettings.model_fields["namespace"].default
+        return "reelqueue" if self.namespace == default else f"reelqueue.{self.namespace}"
 
 
 class StorageSettings(_Group):

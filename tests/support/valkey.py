@@ -13,12 +13,13 @@ from tests.support.waiting import free_port, listens, wait_until
 class Valkey:
     """One server process with its data folder; append-only file and no eviction by default."""
 
-    def __init__(self, folder: Path, *extra: str) -> None:
+    def __init__(self, folder: Path, *extra: str, program: str | None = None) -> None:
         """Choose a port; ``start`` starts it. ``extra`` are further server arguments."""
         self.folder = folder
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._extra = extra
+        self._program = program or str(get_binary_path())
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Valkey":
@@ -26,9 +27,10 @@ class Valkey:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
             [
-                str(get_binary_path()),
+                self._program,
                 *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
-                *("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"),
+                *("--appendonly", "yes", "--appendfsync", "always"),
+                *("--save", "", "--maxmemory-policy", "noeviction"),
                 *self._extra,
             ],
             stdout=subprocess.DEVNULL,

@@ -4,16 +4,9 @@ Source: the agenda protocol, «begin_paid» and «Durability of the intent».
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
 
-from redis.exceptions import NoScriptError, ResponseError
-
-from worker.faultpoints import around
 from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
 from worker.ledger.model.verdicts import BeginVerdict
-
-FSYNC_WAIT_MS: Final = 2000
-"""How long one local fsync may take to be confirmed; below the client's socket time-out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +26,18 @@ class Payments:
     def begin(
         self, job_id: str, fence: int, *, turn: int, call: str, cost: float, cap: int
     ) -> PaymentIntent:
-        """Write the intent and wait until it is on disk.
+        """Write the intent to pay.
 
-        Both travel in one plain pipeline on one connection, because a confirmation speaks only
-        of the writes of its own connection; both answers are checked.
+        It is on disk when the reply arrives: a worker pays only where Redis flushes each write to
+        disk before it replies (see `worker.runtime.durability`).
         """
         scripts = self._ledger.scripts
         slot_ms = self._ledger.lease_ms + LEASE_MARGIN_MS
-        arguments = scripts.arguments(job_id, fence, turn, call, cost, slot_ms, cap)
-        sha = scripts.sha("begin_paid")
-        try:
-            reply, synced = self._execute("EVALSHA", sha, arguments)
-        except NoScriptError:
-            reply, synced = self._execute("EVAL", scripts.text("begin_paid"), arguments)
+        reply = scripts.run("begin_paid", job_id, fence, turn, call, cost, slot_ms, cap)
         verdict = BeginVerdict(reply[0])
         if verdict is BeginVerdict.COOLING:
             return PaymentIntent(verdict, wait=int(reply[1]) / 1000)
-        if verdict is BeginVerdict.OK and not synced:
-            return PaymentIntent(BeginVerdict.NOT_DURABLE)
         return PaymentIntent(verdict)
-
-    def _execute(self, command: str, script: str, arguments: list[Any]) -> tuple[list[Any], bool]:
-        with around("begin_paid"), self._ledger.redis.pipeline(transaction=False) as pipe:
-            pipe.execute_command(command, script, *arguments)
-            pipe.execute_command("WAITAOF", 1, 0, FSYNC_WAIT_MS)
-            reply, confirmed = pipe.execute(raise_on_error=False)
-        if isinstance(reply, Exception):
-            raise reply
-        # Without an append-only file the command is an error: nothing will ever be on disk.
-        if isinstance(confirmed, ResponseError):
-            return reply, False
-        if isinstance(confirmed, Exception):
-            raise confirmed
-        return reply, int(confirmed[0]) >= 1
 
     def slots_taken(self, account: str) -> int:
         """Messages of an account in flight, those of dead workers left out."""

@@ -1,17 +1,27 @@
-"""Checks whether Redis keeps what is written to it, without which no paid message is sent."""
+"""Whether the Redis server keeps what it confirms: the condition for paying.
 
-from collections.abc import Iterable
+Source: the agenda protocol, "Durability of the intent". A setting that cannot be read counts as
+not proven, and prevents payments.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from config.settings import Durability
 from worker.ledger.ledger import Ledger
 
-CHECKS: Final = ("Redis", "append-only file", "appendfsync", "eviction", "memory")
-"""The names of all checks that can stop payments."""
-MAX_MEMORY_SHARE: Final = 0.9
-"""Share of Redis's memory limit above which nothing is paid: a full server rejects writes."""
+CHECKS: Final = (
+    *("Redis", "version", "role", "append-only file", "appendfsync", "rewrite"),
+    *("eviction", "memory"),
+)
+"""The names of all checks that can prevent payments."""
+OLDEST_REDIS: Final = (7, 0)
+MEMORY_LIMIT_SHARE: Final = 0.9
+"""The share of Redis's memory limit above which nothing is paid: a full server loses writes."""
+UNREADABLE: Final = "cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,63 +34,110 @@ class CheckResult:
     remedy: str = ""
 
 
-def check_durability(ledger: Ledger) -> list[CheckResult]:
-    """Check the append-only file, its fsync policy, the eviction policy and the memory.
+def check_durability(ledger: Ledger, durability: Durability) -> list[CheckResult]:
+    """Check the version, the role, the append-only file, the eviction policy and the memory.
 
     Raises:
         RedisError: The server does not answer.
     """
     redis: Any = ledger.redis
-    persistence, memory = redis.info("persistence"), redis.info("memory")
-    aof_enabled = persistence.get("aof_enabled") == 1
-    fsync = _config(redis, "appendfsync")
-    eviction = str(memory.get("maxmemory_policy", "unknown"))
-    limit, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
-    return [
-        CheckResult(
-            "append-only file",
-            aof_enabled,
-            "on" if aof_enabled else "off",
-            "start Redis with `appendonly yes`",
-        ),
-        CheckResult(
-            "appendfsync",
-            fsync != "no",
-            fsync,
-            "set `appendfsync everysec` or `always`: with `no`, a payment may never reach the disk",
-        ),
-        CheckResult(
-            "eviction",
-            eviction == "noeviction",
-            eviction,
-            "set `maxmemory-policy noeviction`: an evicted record is a lost job",
-        ),
-        CheckResult(
-            "memory",
-            limit == 0 or used <= limit * MAX_MEMORY_SHARE,
-            f"{used >> 20} MiB used" + (f" of {limit >> 20} MiB" if limit else ", no limit"),
-            "give Redis more memory, or prune finished jobs",
-        ),
-    ]
+    info = redis.info()
+    results = [_version(info), _role(info), _eviction(info), _memory(info)]
+    if durability == "fsync":
+        results += [_append_only(info), *_fsync(redis)]
+    return results
 
 
-def reasons_not_to_pay(ledger: Ledger) -> tuple[CheckResult, ...]:
-    """Return the checks that failed; payments need all of them."""
+def reasons_not_to_pay(ledger: Ledger, durability: Durability) -> tuple[CheckResult, ...]:
+    """Return the failed checks; empty if payments are allowed."""
     try:
-        return tuple(result for result in check_durability(ledger) if not result.ok)
+        results = check_durability(ledger, durability)
     except RedisError as error:
         found = f"not answering ({error})"
-        return (CheckResult("Redis", ok=False, found=found, remedy="check that it runs"),)
+        return (CheckResult("Redis", ok=False, found=found, remedy="start it"),)
+    return tuple(result for result in results if not result.ok)
 
 
 def describe(results: Iterable[CheckResult]) -> str:
-    """Format failed checks as a sentence; empty for none."""
+    """Describe failed checks in one line; empty for none."""
     return "; ".join(f"{result.check} is {result.found}: {result.remedy}" for result in results)
 
 
+def _version(info: Mapping[str, Any]) -> CheckResult:
+    if "valkey_version" in info:
+        return CheckResult("version", ok=True, found=f"Valkey {info['valkey_version']}")
+    version = str(info.get("redis_version", "0"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    return CheckResult(
+        "version",
+        numbers >= OLDEST_REDIS,
+        f"Redis {version}",
+        "use Redis 7.0 or newer, or Valkey",
+    )
+
+
+def _role(info: Mapping[str, Any]) -> CheckResult:
+    if info.get("cluster_enabled") == 1:
+        return CheckResult("role", ok=False, found="cluster node", remedy="use a single server")
+    role = "replica" if info.get("role") == "slave" else "primary"
+    remedy = "point REDIS_URL at the primary: a replica accepts no writes"
+    return CheckResult("role", role == "primary", role, remedy)
+
+
+def _append_only(info: Mapping[str, Any]) -> CheckResult:
+    on = info.get("aof_enabled") == 1
+    return CheckResult(
+        "append-only file",
+        on,
+        "on" if on else "off",
+        "start Redis with appendonly yes, or set REELQUEUE_DURABILITY=journal",
+    )
+
+
+def _fsync(redis: Any) -> Iterable[CheckResult]:  # noqa: ANN401 - see Ledger
+    fsync = _config(redis, "appendfsync")
+    rewrite = _config(redis, "no-appendfsync-on-rewrite")
+    denied = "allow this user CONFIG|GET, or set REELQUEUE_DURABILITY=journal"
+    yield CheckResult(
+        "appendfsync",
+        fsync == "always",
+        fsync,
+        denied
+        if fsync == UNREADABLE
+        else "set appendfsync always: only then is a payment on disk before Redis confirms it",
+    )
+    yield CheckResult(
+        "rewrite",
+        rewrite == "no",
+        "fsync during rewrites" if rewrite == "no" else f"no-appendfsync-on-rewrite {rewrite}",
+        denied
+        if rewrite == UNREADABLE
+        else "set no-appendfsync-on-rewrite no: a rewrite skips fsyncs otherwise",
+    )
+
+
+def _eviction(info: Mapping[str, Any]) -> CheckResult:
+    policy = str(info.get("maxmemory_policy", UNREADABLE))
+    return CheckResult(
+        "eviction",
+        policy == "noeviction",
+        policy,
+        "set maxmemory-policy noeviction: an evicted record is a lost job",
+    )
+
+
+def _memory(info: Mapping[str, Any]) -> CheckResult:
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    return CheckResult(
+        "memory",
+        not limit or used <= limit * MEMORY_LIMIT_SHARE,
+        f"{used >> 20} MiB used" + (f" of {limit >> 20} MiB" if limit else ", no limit"),
+        "give Redis more memory, or prune finished jobs with `reelqueue prune`",
+    )
+
+
 def _config(redis: Any, name: str) -> str:  # noqa: ANN401 - see Ledger
-    # Managed servers forbid CONFIG. WAITAOF still fails there if a write is not on disk.
     try:
-        return str(redis.config_get(name).get(name, "unknown"))
-    except RedisError:
-        return "not readable"
+        return str(redis.config_get(name)[name])
+    except (RedisError, KeyError):
+        return UNREADABLE

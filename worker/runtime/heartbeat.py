@@ -49,7 +49,7 @@ class Heartbeat:
 
     def _check_durability(self) -> None:
         status = self._runtime.status
-        reasons = reasons_not_to_pay(self._runtime.ledger)
+        reasons = reasons_not_to_pay(self._runtime.ledger, self._runtime.settings.redis.durability)
         if reasons != status.reasons_not_to_pay:
             log.warning(
                 "payments stopped" if reasons else "payments resumed", why=describe(reasons)

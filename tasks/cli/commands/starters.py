@@ -136,7 +136,7 @@ def valkey(
     _exec(
         str(get_binary_path()),
         *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
-        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+        *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
         *("--maxmemory-policy", "noeviction", *context.args),
     )
 

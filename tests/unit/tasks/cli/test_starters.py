@@ -38,7 +38,7 @@ def test_the_embedded_valkey_keeps_what_it_is_told(tmp_path: Path) -> None:
             assert client.config_get("append*") == {
                 **client.config_get("append*"),
                 "appendonly": "yes",
-                "appendfsync": "everysec",
+                "appendfsync": "always",
             }
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
             assert client.config_get("save") == {"save": ""}

@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.support.ledger_access import submit_many
 from tests.support.valkey import Valkey
 from tests.unit.worker.ledger.conftest import CLOCK, LEASE, House
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import Payments
-from worker.runtime import durability
 
 
 @contextmanager
@@ -26,24 +23,6 @@ def house_on(folder: Path, *flags: str) -> Iterator[House]:
             yield House(client, ledger, Payments(ledger))
     finally:
         server.stop()
-
-
-@pytest.mark.parametrize(
-    ("flags", "verdict"),
-    [
-        (("--appendfsync", "always"), "OK"),
-        (("--appendfsync", "everysec"), "OK"),
-        (("--appendfsync", "no"), "NOT_DURABLE"),
-        (("--appendonly", "no"), "NOT_DURABLE"),
-    ],
-)
-def test_an_intent_is_good_only_where_it_is_on_disk(
-    tmp_path: Path, flags: tuple[str, ...], verdict: str
-) -> None:
-    with house_on(tmp_path, *flags) as house:
-        fence = house.running()
-        assert house.begin("j", fence) == verdict
-        assert house.begin("j", fence) == verdict, "a repeated call confirms a write of its own"
 
 
 def test_leases_and_batches_go_on_after_the_server_was_restarted(tmp_path: Path) -> None:
@@ -79,30 +58,3 @@ def test_an_intent_survives_the_death_of_the_server(tmp_path: Path) -> None:
         server.start()
         assert house.begin("j", fence, call="c2") == "ALREADY"
     server.stop()
-
-
-@pytest.mark.parametrize(
-    ("flags", "wrong"),
-    [
-        ((), ""),
-        (("--appendonly", "no"), "append-only file is off"),
-        (("--appendfsync", "no"), "appendfsync is no"),
-        (("--maxmemory-policy", "allkeys-lru"), "eviction is allkeys-lru"),
-    ],
-)
-def test_a_server_that_forgets_stops_the_paying(
-    tmp_path: Path, flags: tuple[str, ...], wrong: str
-) -> None:
-    with house_on(tmp_path, *flags) as house:
-        why = durability.describe(durability.reasons_not_to_pay(house.ledger))
-    assert why.startswith(wrong)
-    assert bool(why) == bool(wrong)
-
-
-def test_a_server_that_is_nearly_full_stops_the_paying(tmp_path: Path) -> None:
-    with house_on(tmp_path) as house:
-        memory = house.redis.info("memory")
-        assert isinstance(memory, dict)
-        house.redis.config_set("maxmemory", int(memory["used_memory"] * 1.05))
-        (found,) = durability.reasons_not_to_pay(house.ledger)
-        assert found.check == "memory"
