@@ -5,16 +5,11 @@ work, so a Celery message is only a wake-up message: acknowledged early and neve
 """
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from kombu import Queue
 
 from config.settings import Settings
-
-SUBMIT_QUEUE: Final = "celery"
-"""The queue of ``tasks.submit``, to which other services send: Celery's default queue."""
-
-WAKEUP_TASKS: Final = ("prepare", "generate", "settle", "render", "deliver", "notify", "hooks")
 
 
 def wakeup_queue(namespace: str) -> str:
@@ -29,6 +24,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     # checks a connection once an interval, and gives it up after a second one.
     timeout = settings.redis_timeout
     connect_timeout = settings.redis_connect_timeout
+    records, broker = settings.redis.address, settings.redis.broker_address
     transport = {
         "ack_emulation": False,
         "socket_timeout": timeout,
@@ -36,11 +32,15 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": timeout / 3,
         "queue_order_strategy": "round_robin",
+        **broker.celery_transport_options(),
     }
     return {
-        "broker_url": settings.redis.broker.get_secret_value(),
-        "result_backend": settings.redis.url.get_secret_value(),
+        "broker_url": broker.celery_url(),
+        "broker_use_ssl": broker.tls,
         "broker_transport_options": transport,
+        "result_backend": records.celery_url(),
+        "redis_backend_use_ssl": records.tls,
+        "result_backend_transport_options": records.celery_transport_options(),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_pool_acquire_timeout": 5,
@@ -64,9 +64,10 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "task_default_queue": SUBMIT_QUEUE,
-        "task_queues": [Queue(SUBMIT_QUEUE), Queue(wakeups)],
-        "task_routes": {f"tasks.{name}": {"queue": wakeups} for name in WAKEUP_TASKS},
+        # Submissions have a consumer of their own; Celery's reads wake-up messages alone.
+        "task_default_queue": wakeups,
+        "task_queues": [Queue(wakeups)],
+        "task_routes": {"tasks.submit": {"queue": settings.redis.submit_queue}},
         "imports": ["tasks.intake", "tasks.stages.celery_tasks"],
         "timezone": "UTC",
         "enable_utc": True,

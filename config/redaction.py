@@ -7,9 +7,7 @@ URLs), and the configured ones, which may have any form.
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
-
-from pydantic import SecretStr
+from urllib.parse import quote, unquote
 
 from config.settings import Settings
 
@@ -71,18 +69,11 @@ def register_secrets(settings: Settings) -> None:
 def _secrets(settings: Settings) -> Iterable[str]:
     for token in settings.api.tokens:
         yield token.get_secret_value()
-    for url in (settings.redis.url, settings.redis.broker):
-        password = _password(url)
+    for address in (settings.redis.address, settings.redis.broker_address):
+        password = address.password.get_secret_value() if address.password else ""
         # A shorter password could be part of ordinary words; in its URL, it is found by its form.
         if len(password) >= _MIN_PASSWORD_LENGTH:
             yield password
-
-
-def _password(url: SecretStr) -> str:
-    try:
-        return urlsplit(url.get_secret_value()).password or ""
-    except ValueError:
-        return ""
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:

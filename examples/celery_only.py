@@ -18,7 +18,8 @@ redis = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 app = Celery(broker=redis, backend=redis)
 
 payload = {"image": image, "key": key, "prompt": "a 1-second slow push-in"}
-app.send_task("tasks.submit", args=[payload]).get(timeout=60)  # raises if the payload is invalid
+# Raises if the payload is invalid.
+app.send_task("tasks.submit", queue="reelqueue", args=[payload]).get(timeout=60)
 # The key determines the id, so it is known even if the answer is lost.
 job_id = str(uuid5(NAMESPACE_URL, f"reelqueue:job:{key}"))
 

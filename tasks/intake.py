@@ -3,6 +3,7 @@
 from typing import Any
 
 from celery import Task, shared_task
+from celery.exceptions import Reject
 
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import enqueue
@@ -29,21 +30,24 @@ def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, A
     Raises:
         ValueError: The payload is invalid, and the text names each wrong field; or the key was
             used with another payload.
-        ConnectionError: Redis does not answer, or returned an error.
+        Reject: The record could not be written. The message is handled again later.
     """
-    # The errors are built-in types, because a caller's process cannot load those of this package.
+    # The error is a built-in type, because a caller's process cannot load those of this package.
     try:
         job = _read_job(payload, task.request.id)
         return enqueue(Producer.from_runtime(get_runtime()), job).as_dict()
     except ValueError as error:
         raise ValueError(str(error)) from None
     except RedisUnavailable as error:
-        raise ConnectionError(str(error)) from None
+        raise Reject(str(error), requeue=True) from None
 
 
 def _read_job(payload: object, task_id: str | None) -> ImageJob:
+    """Read a payload. Without a key, the task's id is the key: a message may come twice."""
     job = ImageJob.read(payload)
-    if job.key is not None and job.job_id == task_id:
+    if job.key is None:
+        job = job.model_copy(update={"key": task_id})
+    if job.job_id == task_id:
         # Celery stores the result of this task and of the job under their ids.
         raise ValueError("send this task under another id than the job's")
     return job

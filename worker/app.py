@@ -8,6 +8,7 @@ from celery import Celery, signals
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import get_settings
+from worker.intake.bootstep import IntakeStep
 from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
 from worker.runtime.periodic_thread import PeriodicThread
@@ -19,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 app = Celery("reelqueue")
 app.config_from_object(celery_config(get_settings()))
-app.steps["worker"].update((PeriodicWorkStep, MetricsStep))
+app.steps["worker"].update((PeriodicWorkStep, IntakeStep, MetricsStep))
 
 
 @signals.setup_logging.connect

@@ -5,17 +5,20 @@ from itertools import islice
 from typing import Final
 
 import httpx
-from redis import Redis
 from redis.exceptions import RedisError
 
 from config.settings import Settings
+from tasks.producer.messages import DEFAULT_QUEUE, misplaced_submissions
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
+from worker.intake.set_aside import SetAsideMessages
+from worker.ledger.clients import connect_without_retries
 from worker.runtime.durability import CheckResult, check_durability
 from worker.runtime.worker_registry import live_workers
 from worker.storage.errors import StoreError
 
 API_SECONDS: Final = 5.0
+BROKER_SECONDS: Final = 5.0
 OUTBOX_LATE_SECONDS: Final = 120
 """Age of a due notification that means that notifications are not sent."""
 SUBMISSION_SECONDS: Final = 900
@@ -30,7 +33,7 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
     yield redis
     if redis.ok:
         with producer.redis_errors():
-            yield from check_durability(producer.ledger)
+            yield from check_durability(producer.ledger, producer.settings.redis.durability)
     yield _broker(producer.settings)
     yield _store("media store", producer.settings.storage.media_url, producer.media.check)
     yield _store("output store", producer.settings.storage.output_url, producer.output.check)
@@ -40,6 +43,7 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
             yield _outbox(producer)
             yield _manifests(producer)
             yield _records(producer)
+            yield _messages(producer)
     yield _api(producer.settings)
     yield _token(producer.settings)
 
@@ -53,10 +57,9 @@ def _redis(producer: Producer) -> CheckResult:
 
 
 def _broker(settings: Settings) -> CheckResult:
-    url = settings.redis.broker.get_secret_value()
     remedy = "Start the broker with `reelqueue valkey`, or set BROKER_URL."
     try:
-        with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as broker:
+        with connect_without_retries(settings.redis.broker_address, BROKER_SECONDS) as broker:
             broker.ping()
     except (RedisError, ValueError) as error:
         return CheckResult("broker", ok=False, found=type(error).__name__, remedy=remedy)
@@ -116,6 +119,26 @@ def _records(producer: Producer) -> CheckResult:
         found=f"{len(found)} set aside ({listed})" if found else "none set aside",
         remedy="Upgrade reelqueue to the version that wrote them, or restore them. Then run "
         "`reelqueue release --set-aside`.",
+    )
+
+
+def _messages(producer: Producer) -> CheckResult:
+    """Report messages without their text, which may hold prompts and signed addresses."""
+    aside = SetAsideMessages(producer.ledger)
+    messages = aside.list(MAX_LISTED)
+    misplaced = misplaced_submissions(producer)
+    found = [
+        f"{message.length} bytes, SHA-256 {message.sha256[:12]}…: {message.reason}"
+        for message in messages
+    ]
+    if misplaced:
+        found.append(f"{misplaced} submissions in the queue {DEFAULT_QUEUE}, which nobody reads")
+    return CheckResult(
+        "messages",
+        ok=not found,
+        found=f"{aside.count()} set aside. {'; '.join(found)}" if found else "none set aside",
+        remedy=f"Send submissions to the queue {producer.settings.redis.submit_queue}. "
+        "`reelqueue release --set-aside` puts these messages into it.",
     )
 
 

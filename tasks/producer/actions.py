@@ -5,11 +5,12 @@ All of them raise ``RedisUnavailable`` if Redis does not answer.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Final
 
+from tasks.producer.messages import return_messages
 from tasks.producer.producer import Producer
 from tasks.producer.queries import is_batch
 from tasks.schema.errors import UnknownId
@@ -87,9 +88,11 @@ def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: s
 
 
 def release_set_aside(producer: Producer) -> Change:
-    """Resume all jobs that were set aside as unreadable and can be read now."""
+    """Resume all jobs that can be read again, and handle all messages again that were set aside."""
     with producer.redis_errors():
-        return _change("set-aside", producer.ledger.release_many(producer.ledger.set_aside()))
+        returned = return_messages(producer)
+        change = _change("set-aside", producer.ledger.release_many(producer.ledger.set_aside()))
+    return replace(change, changed=change.changed + returned)
 
 
 def pause(producer: Producer, batch_id: str) -> None:

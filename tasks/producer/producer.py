@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import redis
 
 from config.settings import Settings, get_settings
 from tasks.schema.errors import RedisUnavailable
-from worker.ledger.connection import connect
+from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
 from worker.storage.store import Store
 
@@ -65,10 +64,8 @@ class Producer:
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            # The URL is not shown whole, because it may hold a password.
-            parts = urlsplit(self.settings.redis.url.get_secret_value())
             raise RedisUnavailable(
-                f"Redis does not answer at {parts.hostname or parts.path}:{parts.port or 6379} "
+                f"Redis does not answer at {self.settings.redis.address.place} "
                 f"({type(error).__name__}). Start one with `reelqueue valkey`, or set REDIS_URL."
             ) from None
         except redis.RedisError as error:

@@ -1,11 +1,13 @@
 """Other services enqueue with Celery alone, and follow the job by its id."""
 
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
 
 from tests.integration.conftest import House
 from tests.support.waiting import wait_until
@@ -21,6 +23,11 @@ def stranger(calm_house: House) -> Celery:
     return Celery("stranger", broker=url, backend=url)
 
 
+def send(app: Celery, image: dict[str, object]) -> "AsyncResult[dict[str, Any]]":
+    """Send a submission to the queue of the service."""
+    return app.send_task("tasks.submit", queue="reelqueue", args=[image])
+
+
 def payload(path: Path, **fields: object) -> dict[str, object]:
     return {"image": str(path), "prompt": "a 1-second pan left", **fields}
 
@@ -28,8 +35,8 @@ def payload(path: Path, **fields: object) -> dict[str, object]:
 def test_a_key_makes_it_idempotent_and_names_the_job(calm_house: House, stranger: Celery) -> None:
     key = "order 1"
     image = payload(calm_house.image(), key=key)
-    first = stranger.send_task("tasks.submit", args=[image]).get(timeout=30)
-    again = stranger.send_task("tasks.submit", args=[image]).get(timeout=30)
+    first = send(stranger, image).get(timeout=30)
+    again = send(stranger, image).get(timeout=30)
     assert first["job_id"] == str(uuid5(NAMESPACE_URL, "reelqueue:job:" + key))
     assert (first["duplicate"], again["duplicate"]) == (False, True)
     record = stranger.AsyncResult(first["job_id"]).get(timeout=60)
@@ -39,9 +46,9 @@ def test_a_key_makes_it_idempotent_and_names_the_job(calm_house: House, stranger
 
 def test_another_payload_under_a_known_key_is_refused(calm_house: House, stranger: Celery) -> None:
     image = payload(calm_house.image(), key="order 2")
-    stranger.send_task("tasks.submit", args=[image]).get(timeout=30)
+    send(stranger, image).get(timeout=30)
     with pytest.raises(ValueError, match="order 2"):
-        stranger.send_task("tasks.submit", args=[{**image, "seconds": 3}]).get(timeout=30)
+        send(stranger, {**image, "seconds": 3}).get(timeout=30)
 
 
 def test_a_wrong_payload_is_refused_with_every_error_by_field(
@@ -49,14 +56,14 @@ def test_a_wrong_payload_is_refused_with_every_error_by_field(
 ) -> None:
     wrong = payload(calm_house.image(), seconds=900, colour="red", priority="soon")
     with pytest.raises(ValueError, match="seconds") as refusal:
-        stranger.send_task("tasks.submit", args=[wrong]).get(timeout=30)
+        send(stranger, wrong).get(timeout=30)
     assert all(field in str(refusal.value) for field in ("seconds", "colour", "priority"))
 
 
 def test_a_failed_job_is_a_failure_with_its_reason(calm_house: House, stranger: Celery) -> None:
     path = calm_house.folder / "no-picture.jpg"
     path.write_text("words")
-    job_id = stranger.send_task("tasks.submit", args=[payload(path)]).get(timeout=30)["job_id"]
+    job_id = send(stranger, payload(path)).get(timeout=30)["job_id"]
     with pytest.raises(RuntimeError, match=r"unsupported_file|bad_image"):
         stranger.AsyncResult(job_id).get(timeout=60)
 
@@ -64,7 +71,7 @@ def test_a_failed_job_is_a_failure_with_its_reason(calm_house: House, stranger: 
 def test_a_held_job_says_so_and_is_not_ready(calm_house: House, stranger: Celery) -> None:
     calm_house.sandbox.misbehave({"call": "export", "action": "refuse", "code": 402})
     image = payload(calm_house.image())
-    job_id = stranger.send_task("tasks.submit", args=[image]).get(timeout=30)["job_id"]
+    job_id = send(stranger, image).get(timeout=30)["job_id"]
     result = stranger.AsyncResult(job_id)
     wait_until(lambda: str(result.state) == "HELD", "the result to say that the job is held")
     assert not result.ready()
@@ -74,7 +81,7 @@ def test_a_held_job_says_so_and_is_not_ready(calm_house: House, stranger: Celery
 def test_a_cancelled_job_is_revoked(calm_house: House, stranger: Celery) -> None:
     calm_house.sandbox.misbehave({"call": "session", "action": "refuse", "code": 503, "times": 99})
     image = payload(calm_house.image())
-    job_id = stranger.send_task("tasks.submit", args=[image]).get(timeout=30)["job_id"]
+    job_id = send(stranger, image).get(timeout=30)["job_id"]
     wait_until(lambda: calm_house.job(job_id).number("tries") > 1, "the job to wait")
     calm_house.ledger.cancel(job_id)
     calm_house.wait_for(job_id, State.CANCELLED)

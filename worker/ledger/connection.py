@@ -4,15 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pydantic import SecretStr
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
-from redis.retry import Retry
-
-from config.settings import Settings
 
 
 def replies(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fit no pipeline
@@ -26,32 +21,6 @@ def replies(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fi
         if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
             raise reply
     return found
-
-
-def connect(settings: Settings) -> Redis:
-    """A client that decodes to text and never waits for ever. Nothing is sent yet."""
-    return Redis.from_url(
-        settings.redis.url.get_secret_value(),
-        decode_responses=True,
-        # Bytes that are no text spoil their own record, not the page of records around it.
-        encoding_errors="replace",
-        socket_timeout=settings.redis_timeout,
-        socket_connect_timeout=settings.redis_connect_timeout,
-        socket_keepalive=True,
-        health_check_interval=settings.redis_timeout,
-    )
-
-
-def connect_without_retries(url: SecretStr, seconds: float) -> Redis:
-    """A client that waits so many seconds for an answer, and asks once. Nothing is sent yet."""
-    return Redis.from_url(
-        url.get_secret_value(),
-        decode_responses=True,
-        encoding_errors="replace",
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
-        retry=Retry(NoBackoff(), 0),
-    )
 
 
 class PipelinedConnection:

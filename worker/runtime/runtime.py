@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from config.settings import Settings, get_settings
 from worker.accounts.balance_monitor import BalanceMonitor
 from worker.accounts.credentials import Accounts, ClientFactory
-from worker.ledger.connection import connect
+from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
 from worker.media import MAX_IMAGE_MEMORY

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from config.celery import SUBMIT_QUEUE, wakeup_queue
+from config.celery import wakeup_queue
 from worker.ledger.model.states import HOLD_REASONS, State
 from worker.ledger.reader import Reader
 from worker.runtime.durability import CHECKS
@@ -79,7 +79,7 @@ class Metrics(Collector):
         about = "Whether the broker answered this scrape."
         queues = {
             "wakeups": wakeup_queue(self._runtime.settings.redis.namespace),
-            "submissions": SUBMIT_QUEUE,
+            "submissions": self._runtime.settings.redis.submit_queue,
         }
         try:
             with self._broker.pipeline(transaction=False) as pipe:
@@ -124,6 +124,7 @@ def _jobs_and_workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     yield from _backlog("outbox", "Pending notifications", snapshot.outbox)
     yield _gauge("webhooks_pending", "Pending webhook messages.", snapshot.pending_webhooks)
     yield _gauge("set_aside_records", "Records that cannot be read.", snapshot.set_aside)
+    yield _gauge("set_aside_messages", "Messages that were set aside.", snapshot.messages_aside)
     if snapshot.ticker_silence is not None:
         silence = snapshot.ticker_silence
         yield _gauge("ticker_silence_seconds", "Seconds since the last tick.", silence)

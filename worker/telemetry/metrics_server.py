@@ -16,7 +16,7 @@ from celery import bootsteps
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from config.settings import get_settings
-from worker.ledger.connection import connect_without_retries
+from worker.ledger.clients import connect_without_retries
 from worker.ledger.reader import Reader
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.repeat_filter import RepeatFilter
@@ -88,13 +88,17 @@ def metrics_registry(runtime: Runtime) -> CollectorRegistry:
     """Register all metrics of a process, on connections of their own with short timeouts."""
     settings = runtime.settings
     records = Reader(
-        connect_without_retries(settings.redis.url, REDIS_TIMEOUT),
+        connect_without_retries(settings.redis.address, REDIS_TIMEOUT),
         settings.redis.namespace,
         lease_seconds=settings.timing.lease_seconds,
     )
     registry = CollectorRegistry()
     registry.register(
-        Metrics(runtime, records, connect_without_retries(settings.redis.broker, REDIS_TIMEOUT))
+        Metrics(
+            runtime,
+            records,
+            connect_without_retries(settings.redis.broker_address, REDIS_TIMEOUT),
+        )
     )
     return registry
 

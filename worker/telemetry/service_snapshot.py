@@ -54,6 +54,7 @@ class ServiceSnapshot:
     outbox: Backlog
     pending_webhooks: int
     set_aside: int
+    messages_aside: int
     ticker_silence: float | None
     workers: LiveWorkers
     accounts: Sequence[AccountBalance]
@@ -71,6 +72,7 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         pipe.hget(key("pace"), "clips")
         pipe.hmget(key("meta"), "last_tick", "hooks")
         pipe.hlen(key("unreadable"))
+        pipe.hlen(key("messages_aside"))
         pipe.zrangebyscore(key("workers"), now, "+inf")
         pipe.hgetall(key("concurrency"))
         for backlog in ("agenda", "outbox"):
@@ -80,7 +82,8 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         for name in accounts:
             pipe.hgetall(key("account", name))
             pipe.zcount(key("slots", name), now, "+inf")
-        counts, clips, (last_tick, hooks), set_aside, alive, slots, *rest = pipe.execute()
+        counts, clips, (last_tick, hooks), set_aside, aside, *rest = pipe.execute()
+        alive, slots, *rest = rest
     states, held = read_counts(counts)
     records, in_flight = rest[6::2], rest[7::2]
     return ServiceSnapshot(
@@ -92,6 +95,7 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         # Negative where messages were created by a version that did not count them.
         pending_webhooks=max(0, int_or_zero(hooks)),
         set_aside=set_aside,
+        messages_aside=aside,
         ticker_silence=max(0, now - int_or_zero(last_tick)) / 1000 if last_tick else None,
         workers=LiveWorkers(len(alive), sum(int_or_zero(slots.get(worker)) for worker in alive)),
         accounts=[

@@ -105,8 +105,8 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
     register_worker(ledger, "w2@here", 20, 60)
     register_worker(ledger, "gone@here", 40, -1)
     redis.rpush("t.wakeups", "1", "2")
-    redis.rpush("celery", "1")
-    redis.rpush("celery\x06\x169", "1", "2", "3")
+    redis.rpush("reelqueue.t", "1")
+    redis.rpush("reelqueue.t\x06\x169", "1", "2", "3")
     runtime.status.lagging = True
     runtime.status.reasons_not_to_pay = (CheckResult("memory", False, "1 MiB used"),)
     with runtime.leases.hold("paid", 1, 60) as lease, runtime.leases.hold("late", 1, 60):
@@ -132,6 +132,7 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
         "clips_total": 1,
         "webhooks_pending": 2,
         "set_aside_records": 1,
+        "set_aside_messages": 0,
         "agenda_waiting": 2,
         "agenda_due": 1,
         "outbox_waiting": 2,

@@ -1,0 +1,62 @@
+"""Messages that no worker could handle: set aside, or sent to a queue that no worker reads."""
+
+from collections.abc import Iterator
+
+from redis import Redis
+
+from tasks.producer.producer import Producer
+from worker.intake.messages import MalformedMessageError, read_message
+from worker.intake.set_aside import SetAsideMessages
+from worker.intake.submission_queue import SubmissionQueue, messages_in, move_message
+from worker.ledger.clients import connect_to_broker
+
+DEFAULT_QUEUE = "celery"
+"""The queue to which Celery sends a task when its caller names none."""
+MAX_SCANNED = 1000
+"""Messages of the default queue that are read, of each priority."""
+
+
+def misplaced_submissions(producer: Producer) -> int:
+    """Count the submissions in Celery's default queue, where no worker of the service reads them.
+
+    Raises:
+        RedisError: The broker does not answer.
+    """
+    with connect_to_broker(producer.settings) as broker:
+        return sum(1 for _ in _misplaced(broker))
+
+
+def return_messages(producer: Producer) -> int:
+    """Put the messages that were set aside, and misplaced submissions, back into the queue.
+
+    Returns:
+        How many messages were put back.
+
+    Raises:
+        RedisError: The broker or the records' server does not answer.
+    """
+    settings = producer.settings.redis
+    aside = SetAsideMessages(producer.ledger)
+    returned = 0
+    with connect_to_broker(producer.settings) as broker:
+        queue = SubmissionQueue(broker, settings.submit_queue, settings.namespace, "producer")
+        for message in aside.list():
+            raw = aside.take(message.sha256)
+            if raw is not None:
+                queue.put(raw)
+                aside.drop(message.sha256)
+                returned += 1
+        for raw in list(_misplaced(broker)):
+            move_message(broker, raw, DEFAULT_QUEUE, settings.submit_queue)
+            returned += 1
+    return returned
+
+
+def _misplaced(broker: Redis) -> Iterator[bytes]:
+    for raw in messages_in(broker, DEFAULT_QUEUE, MAX_SCANNED):
+        try:
+            message = read_message(raw)
+        except MalformedMessageError:
+            continue
+        if message.task == "tasks.submit":
+            yield raw

@@ -1,0 +1,113 @@
+"""The queue of submissions: whatever dies, each message is in exactly one place and comes again."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+from redis import Redis
+
+from tests.support.valkey import Valkey
+from worker.intake.submission_queue import (
+    QueueOwnedError,
+    SubmissionQueue,
+    messages_in,
+    move_message,
+)
+
+
+@pytest.fixture
+def broker(valkey: Valkey) -> Iterator[Redis]:
+    with Redis.from_url(valkey.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def queue(broker: Redis) -> SubmissionQueue:
+    return SubmissionQueue(broker, "reelqueue", "rq", "w1")
+
+
+def test_messages_are_taken_in_order_and_by_priority(
+    valkey: Valkey, queue: SubmissionQueue
+) -> None:
+    app = Celery("other", broker=valkey.url)
+    for name, priority in (("a", 9), ("b", 0), ("c", 0), ("d", 3)):
+        app.send_task("tasks.submit", [name], queue="reelqueue", priority=priority, task_id=name)
+    app.close()
+    assert queue.length() == 4
+    taken = [queue.take() for _ in range(4)]
+    assert [
+        raw and raw.count(f'"id": "{name}"'.encode())
+        for raw, name in zip(taken, "bcda", strict=True)
+    ] == [1, 1, 1, 1]
+    assert queue.take() is None
+
+
+def test_an_acknowledged_message_is_gone(broker: Redis, queue: SubmissionQueue) -> None:
+    queue.put(b"m")
+    raw = queue.take()
+    assert raw == b"m"
+    assert queue.count_try(raw) == 1
+    queue.acknowledge(raw)
+    assert queue.restore() == 0
+    assert [key for key in broker.keys("*") if b"taken" in key or b"tries" in key] == []
+
+
+def test_a_message_that_is_given_back_comes_next_and_is_no_try(queue: SubmissionQueue) -> None:
+    queue.put(b"first")
+    queue.put(b"second")
+    raw = queue.take()
+    assert raw == b"first"
+    assert queue.count_try(raw) == 1
+    queue.give_back(raw)
+    assert queue.take() == b"first"
+    assert queue.count_try(raw) == 1
+
+
+def test_messages_of_a_dead_worker_come_again_in_their_order(
+    broker: Redis, queue: SubmissionQueue
+) -> None:
+    dead = SubmissionQueue(broker, "reelqueue", "rq", "dead")
+    for name in (b"1", b"2", b"3"):
+        queue.put(name)
+    dead.say_alive()
+    assert (dead.take(), dead.take()) == (b"1", b"2")
+    assert queue.restore() == 0
+    broker.delete("intake.alive:{rq}:dead")
+    assert queue.restore() == 2
+    assert [queue.take() for _ in range(3)] == [b"1", b"2", b"3"]
+    assert queue.restore() == 0
+
+
+def test_what_a_live_worker_did_not_settle_it_puts_back_itself(queue: SubmissionQueue) -> None:
+    queue.put(b"m")
+    queue.take()
+    assert queue.return_taken() == 1
+    assert queue.take() == b"m"
+
+
+def test_a_postponed_message_comes_at_its_time(queue: SubmissionQueue) -> None:
+    queue.put(b"later")
+    queue.put(b"due")
+    for raw in (b"later", b"due"):
+        assert queue.take() == raw
+    queue.postpone(b"later", time.time() + 3600)
+    queue.postpone(b"due", time.time() - 1)
+    assert queue.restore() == 1
+    assert queue.take() == b"due"
+
+
+def test_a_queue_has_one_namespace(broker: Redis, queue: SubmissionQueue) -> None:
+    queue.claim_name()
+    queue.claim_name()
+    with pytest.raises(QueueOwnedError, match="REELQUEUE_QUEUE"):
+        SubmissionQueue(broker, "reelqueue", "staging", "w2").claim_name()
+
+
+def test_a_message_moves_from_another_queue(broker: Redis, queue: SubmissionQueue) -> None:
+    broker.lpush("celery", b"old", b"new")
+    assert list(messages_in(broker, "celery", 10)) == [b"old", b"new"]
+    move_message(broker, b"old", "celery", "reelqueue")
+    assert list(messages_in(broker, "celery", 10)) == [b"new"]
+    assert queue.take() == b"old"

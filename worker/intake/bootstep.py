@@ -1,0 +1,88 @@
+"""The boot step that takes submissions in every worker, whatever its pool."""
+
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from celery import bootsteps
+from redis.exceptions import RedisError
+
+from worker.intake.consumer import SubmissionConsumer
+from worker.intake.submission_queue import QueueOwnedError, SubmissionQueue
+from worker.ledger.clients import connect_to_broker
+from worker.runtime.periodic_thread import PeriodicThread
+from worker.runtime.runtime import get_runtime
+
+log = structlog.get_logger(__name__)
+
+RESTORE_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 0.2
+BAD_USAGE: Final = 2
+
+
+class IntakeStep(bootsteps.StartStopStep):
+    """Starts the consumer of submissions with the worker, and stops it first."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401 - celery's
+        """Open nothing yet: a prefork pool has not forked."""
+        super().__init__(parent, **options)
+        self._threads: list[PeriodicThread] = []
+
+    def start(self, parent: Any) -> None:  # noqa: ANN401 - celery's worker
+        """Start the threads.
+
+        Raises:
+            SystemExit: The queue belongs to another namespace.
+        """
+        runtime = get_runtime()
+        settings = runtime.settings
+        queue = SubmissionQueue(
+            connect_to_broker(settings),
+            settings.redis.submit_queue,
+            settings.redis.namespace,
+            runtime.owner,
+        )
+        consumer = SubmissionConsumer(parent.app, queue, runtime.ledger)
+
+        def may_continue() -> bool:
+            return not runtime.status.draining
+
+        def consume() -> None:
+            if may_continue():
+                queue.claim_name()
+                consumer.run_once(may_continue)
+
+        def restore() -> None:
+            queue.say_alive()
+            queue.restore()
+
+        # A broker that does not answer yet is asked again by the threads.
+        with suppress(RedisError):
+            _refuse_another_queue(queue)
+        self._threads = [
+            PeriodicThread("intake-restore", RESTORE_SECONDS, restore),
+            PeriodicThread("intake", PAUSE_SECONDS, consume),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
+        """Take no more messages. One that is being worked on is finished."""
+        for thread in self._threads:
+            thread.stop()
+
+
+def _refuse_another_queue(queue: SubmissionQueue) -> None:
+    """End the worker if its queue belongs to another namespace.
+
+    Raises:
+        SystemExit: It does.
+    """
+    try:
+        queue.claim_name()
+    except QueueOwnedError as error:
+        log.error("the worker cannot start", error=str(error))  # noqa: TRY400 - not a fault
+        sys.exit(BAD_USAGE)

@@ -1,0 +1,86 @@
+"""Messages that were set aside: kept whole, with the reason, until a person returns them."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from worker.ledger.ledger import Ledger
+
+MOST_KEPT_BYTES: Final = 2**20
+"""A longer message is not kept; its length and its hash are."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsideMessage:
+    """One message. Its text is never shown: it may hold prompts and signed addresses.
+
+    Attributes:
+        sha256: The hash of the message.
+        length: Its length in bytes.
+        reason: Why it was set aside.
+        at: When, in milliseconds of the ledger's clock.
+        is_kept: Whether it is kept, and can be returned.
+    """
+
+    sha256: str
+    length: int
+    reason: str
+    at: int
+    is_kept: bool
+
+
+class SetAsideMessages:
+    """The messages of one namespace that were set aside, in the ledger's Redis."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._redis: Any = ledger.redis
+        self._ledger = ledger
+        self._key = ledger.key("messages_aside")
+
+    def add(self, raw: bytes, reason: str) -> SetAsideMessage:
+        """Keep a message. Adding it again changes nothing but the reason and the time."""
+        digest = hashlib.sha256(raw).hexdigest()
+        kept = len(raw) <= MOST_KEPT_BYTES
+        value = {
+            "length": len(raw),
+            "reason": reason,
+            "at": self._ledger.now_ms(),
+            "raw": base64.b64encode(raw).decode() if kept else None,
+        }
+        self._redis.hset(self._key, digest, json.dumps(value))
+        return _message(digest, value)
+
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._redis.hlen(self._key))
+
+    def list(self, most: int = 100) -> list[SetAsideMessage]:
+        """Some of them."""
+        found: list[SetAsideMessage] = []
+        for digest, text in self._redis.hscan_iter(self._key, count=100):
+            if len(found) == most:
+                break
+            found.append(_message(digest, json.loads(text)))
+        return sorted(found, key=lambda message: message.at)
+
+    def take(self, digest: str) -> bytes | None:
+        """The message as it was sent; None where it is not kept. It stays until `drop`."""
+        text = self._redis.hget(self._key, digest)
+        raw = json.loads(text)["raw"] if text else None
+        return None if raw is None else base64.b64decode(raw)
+
+    def drop(self, digest: str) -> None:
+        """Forget a message that has been returned."""
+        self._redis.hdel(self._key, digest)
+
+
+def _message(digest: str, value: dict[str, Any]) -> SetAsideMessage:
+    return SetAsideMessage(
+        sha256=digest,
+        length=int(value["length"]),
+        reason=str(value["reason"]),
+        at=int(value["at"]),
+        is_kept=value["raw"] is not None,
+    )

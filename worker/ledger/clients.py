@@ -1,0 +1,67 @@
+"""Clients of the two Redis servers: that of the records, and that of the Celery queues."""
+
+from typing import Any, cast
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from config.redis_address import RedisAddress
+from config.settings import Settings
+
+
+def connect(settings: Settings) -> Redis:
+    """Open a client of the records that decodes to text. Nothing is sent yet."""
+    return _open(
+        settings.redis.address,
+        decode_responses=True,
+        # Bytes that are not text spoil their own record, not the page of records around it.
+        encoding_errors="replace",
+        **_patient(settings),
+    )
+
+
+def connect_to_broker(settings: Settings) -> Redis:
+    """Open a client of the Celery queues that does not decode. Nothing is sent yet."""
+    return _open(settings.redis.broker_address, **_patient(settings))
+
+
+def connect_without_retries(address: RedisAddress, seconds: float) -> Redis:
+    """Open a client that decodes to text, asks once, and waits this long for an answer."""
+    return _open(
+        address,
+        decode_responses=True,
+        encoding_errors="replace",
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _patient(settings: Settings) -> dict[str, Any]:
+    return {
+        "socket_timeout": settings.redis_timeout,
+        "socket_connect_timeout": settings.redis_connect_timeout,
+        "health_check_interval": settings.redis_timeout,
+    }
+
+
+def _open(address: RedisAddress, **arguments: Any) -> Redis:  # noqa: ANN401 - redis-py's
+    """Open a client at an address. What the address says wins over the arguments."""
+    arguments |= address.client_arguments()
+    if address.path:
+        return Redis(unix_socket_path=address.path, **arguments)
+    arguments["socket_keepalive"] = True
+    if not address.master:
+        ((host, port),) = address.hosts
+        return Redis(host=host, port=port, **arguments)
+    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
+        list(address.hosts),
+        sentinel_kwargs={
+            "socket_timeout": arguments["socket_timeout"],
+            "socket_connect_timeout": arguments["socket_connect_timeout"],
+            **address.sentinel_arguments(),
+        },
+    )
+    return cast("Redis", sentinels.master_for(address.master, **arguments))
