@@ -38,15 +38,9 @@ class Backend:
         Args:
             requests: How many of the latest requests to list; None lists all that are kept.
         """
+        columns = ("name", "available", "frozen", "total", "spent", "unattributed")
         accounts = [
-            {
-                "name": account.name,
-                "available": account.available,
-                "frozen": account.frozen,
-                "total": account.total,
-                "spent": account.spent,
-                "unattributed": account.unattributed,
-            }
+            {column: getattr(account, column) for column in columns}
             for account in self.accounts.by_name.values()
         ]
         return {

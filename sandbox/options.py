@@ -71,8 +71,9 @@ def parse(argv: list[str] | None) -> Options:
     def add(
         option: str,
         text: str,
-        flag: str = "",
         default_in_words: str = "",
+        *,
+        flag: str = "",
         **settings: Any,  # noqa: ANN401 - passed on to argparse
     ) -> None:
         default = defaults[option]
@@ -86,83 +87,53 @@ def parse(argv: list[str] | None) -> Options:
 
     add("host", "loopback address to listen on", type=parse_loopback_address)
     add("port", "port to listen on; 0 takes a free one", type=int)
-    add(
-        "port_file",
-        "file that the port is written to once the stand-in listens",
-        type=Path,
-    )
-    add(
-        "state_dir",
-        "folder of uploads and clips",
-        type=Path,
-        default_in_words="a temporary folder, removed at the end",
-    )
-    add(
-        "stream_seconds",
-        "duration of a message's event stream",
-        type=DurationRange.parse,
-        metavar="MIN[-MAX]",
-    )
-    add("heartbeat_seconds", "longest silence in an event stream", type=_POSITIVE_DURATION)
+    add("port_file", "file to write the port to once the stand-in listens", "none", type=Path)
+    add("state_dir", "folder of uploads and clips", "temporary, removed at the end", type=Path)
+    add("stream_seconds", "duration of a stream: MIN or MIN-MAX", type=DurationRange.parse)
+    add("heartbeat_seconds", "longest silence in a stream", type=_POSITIVE_DURATION)
     add("render_seconds", "shortest time from an export to its completion", type=_DURATION)
     add("silent_ratio", "share (0-1) of messages whose stream ends without a text", type=_RATIO)
-    add(
-        "break_ratio",
-        "share (0-1) of messages whose stream is cut while their work goes on",
-        type=_RATIO,
-    )
+    add("break_ratio", "share (0-1) of messages whose stream is cut during the work", type=_RATIO)
     add("fail_render_ratio", "share (0-1) of renders that fail", type=_RATIO)
     add("seed", "seed of the random decisions: equal seeds decide alike", type=int)
     add("price", "credits for the first clip of a session", type=_AMOUNT)
     add("edit_price", "credits for a message in a session that has a clip", type=_AMOUNT)
     add(
         "accounts",
-        "a registered account by its token and balance; may be repeated. They are named "
-        "account-1, account-2, and so on",
+        "token and balance of a registered account; may be repeated for account-1, account-2, ...",
+        "none",
         flag="--account",
         action="append",
         type=RegisteredAccount.parse,
         metavar="TOKEN=CREDITS",
-        default_in_words="none",
     )
     add("anonymous_credits", "balance of a new anonymous account", type=_AMOUNT)
     add(
         "anonymous_may_render",
-        "let anonymous tokens export as well",
+        "let anonymous tokens export, too",
+        "export is refused with 402, as by the real API",
         action="store_true",
-        default_in_words="their export is refused with 402, as by the real API",
     )
     add(
         "token_seconds",
         "life of an anonymous token, and window of the limits on tokens per client and address",
+        "604800, which is 7 days",
         type=_POSITIVE_DURATION,
-        default_in_words="604800, which is 7 days",
     )
     add("tokens_per_address", "valid anonymous tokens that an address may have", type=_AMOUNT)
     add(
         "keep_account",
         "open a new account with each token of a client, so that its sessions are out of reach",
+        "a client's next token opens the account of its last one",
         flag="--forget-account",
         action="store_false",
-        default_in_words="a client's next token opens the account of its last one",
     )
     add("clip_height", "short side of a clip in pixels, 32-2160", type=whole_number(32, 2160))
-    add(
-        "link_seconds",
-        "life of a download link",
-        type=_POSITIVE_DURATION,
-        default_in_words="no limit",
-    )
-    add(
-        "upload_limit",
-        "largest upload in bytes",
-        type=_AMOUNT,
-        default_in_words="209715200, which is 200 MiB",
-    )
+    add("link_seconds", "life of a download link", "unlimited", type=_POSITIVE_DURATION)
+    add("upload_limit", "largest upload in bytes", "209715200, which is 200 MiB", type=_AMOUNT)
     add(
         "error_style",
-        "how errors with the vendor's own codes (1001-4002) are sent: in an envelope with HTTP "
-        "200, or with a 4xx status",
+        "how the vendor's codes (1001-4002) are sent: with HTTP 200, or with a 4xx status",
         type=ErrorStyle,
         choices=list(ErrorStyle),
     )

@@ -21,9 +21,9 @@ class EventSink(Protocol):
         """Send bytes; raises ConnectionError if the client has disconnected."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is decided when a message is accepted.
+@dataclass(kw_only=True)
+class MessageRun:
+    """A paid message that is being processed.
 
     Attributes:
         project: Its session.
@@ -36,6 +36,9 @@ class Plan:
         fault: The fault to apply.
         seconds: How long it takes.
         heartbeat_seconds: Longest silence of its stream.
+        clock: The clock of the call log.
+        stream_end: Set when the client has nothing more to expect: True after a clean end, False
+            if the connection is to be cut.
     """
 
     project: Project
@@ -48,49 +51,39 @@ class Plan:
     fault: Fault | None
     seconds: float
     heartbeat_seconds: float
+    clock: Clock
 
-
-class MessageRun:
-    """A paid message that is being processed.
-
-    Attributes:
-        stream_end: Set when the client has nothing more to expect: True after a clean end, False
-            if the connection is to be cut.
-    """
-
-    def __init__(self, plan: Plan, clock: Clock) -> None:
+    def __post_init__(self) -> None:
+        """Set up what changes during the run."""
         self.stream_end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.task: asyncio.Task[None] | None = None
-        self._plan = plan
-        self._clock = clock
-        self._outcome = plan.outcome
-        self._action = plan.fault.action if plan.fault is not None else None
+        self._task: asyncio.Task[None] | None = None
+        self._action = self.fault.action if self.fault is not None else None
         self._sink: EventSink | None = None
         self._heartbeats = itertools.cycle(HEARTBEATS)
 
     def start(self, sink: EventSink | None) -> asyncio.Task[None]:
         """Start the work; without a sink it runs with no client connected."""
         self._sink = sink
-        self.task = asyncio.create_task(self._work())
-        self.task.add_done_callback(self._close)
-        return self.task
+        self._task = asyncio.create_task(self._work())
+        self._task.add_done_callback(self._close)
+        return self._task
 
     def cancel(self) -> None:
         """Cancel the work if the client has left before its end. The message is charged."""
-        if self.task is not None and not self.stream_end.done():
-            self.task.cancel()
+        if self._task is not None and not self.stream_end.done():
+            self._task.cancel()
 
     def refuse(self) -> None:
         """Withdraw a message that has not started. Nothing is charged."""
-        self._plan.project.account.release(self._plan.price)
-        self._plan.project.busy = False
-        self._plan.entry.end(self._clock.now(), "refused")
+        self.project.account.release(self.price)
+        self.project.busy = False
+        self.entry.end(self.clock.now(), "refused")
 
     async def _work(self) -> None:
         await self._delay()
-        start, seconds = asyncio.get_running_loop().time(), self._plan.seconds
-        fault = self._plan.fault if self._action in {"break", "error", "quota"} else None
-        for event in self._plan.events:
+        start, seconds = asyncio.get_running_loop().time(), self.seconds
+        fault = self.fault if self._action in {"break", "error", "quota"} else None
+        for event in self.events:
             if fault is not None and event.share > fault.at:
                 await self._wait_until(start + seconds * fault.at)
                 if await self._apply(fault):
@@ -105,7 +98,7 @@ class MessageRun:
             self._update_draft(event.stage)
             await self._send(event.data)
         await self._wait_until(start + seconds)
-        self._end(self._outcome)
+        self._end(self.outcome)
 
     def _close(self, task: asyncio.Task[None]) -> None:
         # Also runs for a task that was cancelled before its first step.
@@ -120,20 +113,20 @@ class MessageRun:
         """Apply a fault of the stream; return whether the work ends with it."""
         if fault.action == "break":
             self._sink = None
-            self._outcome = "broken"
+            self.outcome = "broken"
             if fault.then == "stay":
                 self._end("broken")
             self.stream_end.set_result(fault.clean)
             return fault.then == "stay"
-        writer = self._plan.writer
-        await self._send(writer.quota() if fault.action == "quota" else writer.error(raw=fault.raw))
+        quota = fault.action == "quota"
+        await self._send(self.writer.quota() if quota else self.writer.error(raw=fault.raw))
         self._end(fault.action)
         return True
 
     async def _delay(self) -> None:
-        if self._plan.fault is None or self._action not in {"hang", "mute"}:
+        if self.fault is None or self._action not in {"hang", "mute"}:
             return
-        seconds = _FOREVER if self._plan.fault.seconds is None else self._plan.fault.seconds
+        seconds = _FOREVER if self.fault.seconds is None else self.fault.seconds
         moment = asyncio.get_running_loop().time() + seconds
         if self._action == "mute":
             await asyncio.sleep(seconds)
@@ -142,7 +135,7 @@ class MessageRun:
     async def _wait_until(self, moment: float) -> None:
         """Wait until a moment of the loop's clock; send heartbeats meanwhile."""
         loop = asyncio.get_running_loop()
-        heartbeat = self._plan.heartbeat_seconds
+        heartbeat = self.heartbeat_seconds
         while (left := moment - loop.time()) > 0:
             if self._sink is None or left <= heartbeat:
                 await asyncio.sleep(left)
@@ -156,13 +149,13 @@ class MessageRun:
 
     def _update_draft(self, stage: DraftStage | None) -> None:
         if stage is DraftStage.RAW:
-            self._plan.project.add_raw(self._plan.clip)
+            self.project.add_raw(self.clip)
         elif stage is DraftStage.FINISHED:
-            self._plan.project.finish(self._plan.clip)
+            self.project.finish(self.clip)
 
     def _end(self, outcome: str) -> None:
-        if self._plan.entry.ended_at is not None:
+        if self.entry.ended_at is not None:
             return
-        self._plan.entry.end(self._clock.now(), outcome, charged=self._plan.price)
-        self._plan.project.account.charge(self._plan.price)
-        self._plan.project.busy = False
+        self.entry.end(self.clock.now(), outcome, charged=self.price)
+        self.project.account.charge(self.price)
+        self.project.busy = False

@@ -3,7 +3,7 @@
 import asyncio
 
 from sandbox.agent.events import EventWriter, ReplyStyle
-from sandbox.agent.message_run import EventSink, MessageRun, Plan
+from sandbox.agent.message_run import EventSink, MessageRun
 from sandbox.clock import Clock
 from sandbox.faults import Call, Fault
 from sandbox.options import Options
@@ -58,7 +58,7 @@ class Streams:
         style = self._style(number, fault)
         clip = project.plan_clip(text)
         writer = EventWriter()
-        plan = Plan(
+        return MessageRun(
             project=project,
             entry=entry,
             price=price,
@@ -69,8 +69,8 @@ class Streams:
             fault=fault,
             seconds=self._options.stream_seconds.at(self._draw("length", number)),
             heartbeat_seconds=self._options.heartbeat_seconds,
+            clock=self._clock,
         )
-        return MessageRun(plan, self._clock)
 
     def start(self, run: MessageRun, sink: EventSink | None) -> None:
         """Start an accepted message."""

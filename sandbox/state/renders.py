@@ -48,14 +48,6 @@ class Render:
     task: asyncio.Task[None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A link from which anyone may download until it expires (Unix seconds)."""
-
-    render: Render
-    expires_at: float
-
-
 class Renders:
     """All exports by their ids."""
 
@@ -65,7 +57,7 @@ class Renders:
         self._clock = clock
         self._log = log
         self._by_id: dict[str, Render] = {}
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, tuple[Render, float]] = {}
         self._files: dict[str, asyncio.Future[Path]] = {}
         self._threads = ThreadPoolExecutor(_RENDER_THREADS, thread_name_prefix="render")
         self._stop = Event()
@@ -114,15 +106,15 @@ class Renders:
         if render.link is not None and self.find_by_link(render.link) is render:
             return render.link
         name = f"{render.entry.id}-{secrets.token_hex(8)}.mp4"
-        life = self._options.link_seconds
-        self._links[name] = Link(render, self._clock.now() + (life or float("inf")))
+        life = self._options.link_seconds or float("inf")
+        self._links[name] = render, self._clock.now() + life
         render.link = name
         return name
 
     def find_by_link(self, name: str) -> Render | None:
         """Return the export behind a link; None if the link is unknown or has expired."""
-        link = self._links.get(name)
-        return link.render if link is not None and link.expires_at > self._clock.now() else None
+        render, expires_at = self._links.get(name, (None, 0.0))
+        return render if expires_at > self._clock.now() else None
 
     async def stop(self) -> None:
         """Stop all exports that are not finished."""

@@ -51,40 +51,6 @@ def _sniff_sound(head: bytes) -> str | None:
     return None
 
 
-class _Incoming:
-    """A file that is being received. Its size is checked with each chunk, its kind at the end."""
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._folder = folder
-        self._limit = limit
-        self._target = tempfile.NamedTemporaryFile(dir=folder, delete=False)  # noqa: SIM115 - closed by keep or discard
-        self._digest = hashlib.sha256()
-        self._size = 0
-        self._head = b""
-
-    def add(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > self._limit:
-            raise RefusalError(4002)
-        self._head = (self._head + chunk[:_HEAD])[:_HEAD]
-        self._digest.update(chunk)
-        self._target.write(chunk)
-
-    def keep(self, name: str) -> Upload:
-        kind = sniff(self._head)
-        if kind is None:
-            raise RefusalError(4001)
-        self._target.close()
-        sha256 = self._digest.hexdigest()
-        path = Path(self._target.name).replace(self._folder / sha256)
-        return Upload(name=name, size=self._size, sha256=sha256, kind=kind, path=path)
-
-    def discard(self) -> None:
-        """Remove the file unless it was kept."""
-        self._target.close()
-        Path(self._target.name).unlink(missing_ok=True)
-
-
 class UploadStore:
     """A folder of uploads, each under its own SHA-256."""
 
@@ -98,10 +64,23 @@ class UploadStore:
         Raises:
             RefusalError: 4001: its kind is not accepted; 4002: it is too large.
         """
-        incoming = _Incoming(self._folder, self._limit)
-        try:
-            async for chunk in chunks:
-                incoming.add(chunk)
-            return incoming.keep(name)
-        finally:
-            incoming.discard()
+        digest, size, head = hashlib.sha256(), 0, b""
+        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as target:
+            temporary = Path(target.name)
+            try:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > self._limit:
+                        raise RefusalError(4002)
+                    head = (head + chunk[:_HEAD])[:_HEAD]
+                    digest.update(chunk)
+                    target.write(chunk)
+                kind = sniff(head)
+                if kind is None:
+                    raise RefusalError(4001)
+                target.flush()
+                sha256 = digest.hexdigest()
+                path = temporary.replace(self._folder / sha256)  # noqa: ASYNC240 - quick
+                return Upload(name=name, size=size, sha256=sha256, kind=kind, path=path)
+            finally:
+                temporary.unlink(missing_ok=True)  # noqa: ASYNC240 - quick
