@@ -1,1 +1,1 @@
-"""Manifests: rows that are read, checked and submitted as a batch."""
+"""Manifests: folders and files of rows that are checked and submitted as a batch."""

@@ -1,1 +1,1 @@
-"""Results as people and programs take them: JSON lines, CSV, gallery, batch index."""
+"""Results of batches as JSON lines, tables, the gallery page and the batch index."""

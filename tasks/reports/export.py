@@ -12,26 +12,25 @@ COLUMNS: Final = (
     *("credits_spent", "credits_estimated", "paid_messages"),
     *("reply", "timeline", "created_at", "finished_at", "changes"),
 )
-"""Columns of every CSV; the caller's own columns follow."""
+"""Columns of each table. The caller's own columns follow."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_VIDEO_COLUMNS: Final = {"url", "path", "bytes", "sha256", "width", "height", "seconds", "codec"}
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_jsonl(results: Iterable[Result], sink: TextIO) -> None:
-    """One record a line."""
+    """Write one record per line."""
     sink.writelines(result.model_dump_json() + "\n" for result in results)
 
 
 def write_csv(read: Callable[[], Iterable[Result]], sink: TextIO) -> None:
-    """One job a line.
+    """Write one row per job.
 
-    Args:
-        read: Reads the jobs. It is called twice, because the header names every column that any
-            job brings, and a large batch should not have to fit into memory.
-        sink: Where to.
+    ``read`` is called twice: first for the header, which has the columns of all jobs, then for the
+    rows. A large batch is not held in memory.
     """
-    own = dict.fromkeys(name for result in read() for name in result.data)
-    columns = dict.fromkeys((*COLUMNS, *own))
+    own_columns = (name for result in read() for name in result.data)
+    columns = dict.fromkeys((*COLUMNS, *own_columns))
     writer = csv.DictWriter(sink, columns)
     writer.writeheader()
     for result in read():
@@ -39,29 +38,25 @@ def write_csv(read: Callable[[], Iterable[Result]], sink: TextIO) -> None:
 
 
 def _fields(result: Result) -> dict[str, object]:
-    video, why = result.video, result.reason
-    return {
+    fields: dict[str, object] = {
         **result.data,
+        **dict.fromkeys(COLUMNS),
         **result.model_dump(mode="json", include=set(COLUMNS)),
-        "reason": why.code.value if why else None,
-        "message": why.message if why else None,
-        "remedy": why.remedy if why else None,
-        "url": video.url if video else None,
-        "path": video.path if video else None,
-        "bytes": video.bytes if video else None,
-        "sha256": video.sha256 if video else None,
-        "width": video.width if video else None,
-        "height": video.height if video else None,
-        "seconds": video.seconds if video else None,
-        "codec": video.codec if video else None,
+        "reason": None,
         "changes": "; ".join(result.changes),
-        **_quality(video.quality if video else None),
     }
+    if result.reason is not None:
+        fields |= result.reason.model_dump(include={"message", "remedy"})
+        fields["reason"] = result.reason.code.value
+    if result.video is not None:
+        fields |= result.video.model_dump(include=_VIDEO_COLUMNS)
+        fields |= _quality(result.video.quality)
+    return fields
 
 
-def _quality(quality: Quality | None) -> dict[str, str | None]:
+def _quality(quality: Quality | None) -> dict[str, str]:
     if quality is None:
-        return {"quality": None, "findings": None}
+        return {}
     codes = dict.fromkeys(finding.code for finding in quality.findings)
     return {
         "quality": "ok" if quality.ok else " ".join(codes),
@@ -70,7 +65,7 @@ def _quality(quality: Quality | None) -> dict[str, str | None]:
 
 
 def _cell(value: object) -> object:
-    """A value that no spreadsheet takes for a formula: prompts and names come from anywhere."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
+    """Return a value that no spreadsheet reads as a formula, whoever wrote it."""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
     return value

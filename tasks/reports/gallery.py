@@ -1,9 +1,8 @@
-"""The gallery: one page that shows what became of jobs. It opens from disk, without a server.
+"""The gallery: a page that shows jobs and plays their clips. It opens from disk, without a server.
 
-The jobs are written into it as data, one at a time however many there are, and its script shows
-a few cards of them at a time. All text of theirs comes from outside and is never markup; links are
-relative where a clip lies on a local store near the page. Claim links stay off it: a page is
-handed around.
+The jobs are written into the page as data, one at a time, and its script shows a few cards at a
+time. Texts of jobs come from outside and are never markup. Links to clips in a local store near the
+page are relative. The page has no claim links, because people pass it on.
 """
 
 import base64
@@ -24,22 +23,21 @@ from tasks.schema.result import Result, Video
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 _JOBS: Final = "<!-- jobs -->\n"
 _NEAR: Final = 2
-"""Folders up from the page within which a clip is linked by a relative address."""
+"""Number of parent folders of the page up to which clips are linked by relative addresses."""
 _UNSAFE: Final = str.maketrans(
     {sign: f"\\u{ord(sign):04x}" for sign in ("<", ">", "&", "\u2028", "\u2029")}
 )
-"""What could end a script element, in JSON's own spelling."""
+"""JSON escapes for characters that could end a script element."""
 
 
 def write_page(title: str, results: Iterable[Result], sink: TextIO, folder: Path | None) -> None:
     """Write the page.
 
     Args:
-        title: What it is called.
-        results: The jobs, in the order in which they are shown. They are read once.
-        sink: Where to.
-        folder: Where the page will lie: clips near it are linked from there; None names all in
-            full.
+        title: Its title.
+        results: The jobs in the order of the cards. They are read once.
+        sink: The file to write to.
+        folder: The folder that the page will be in, for relative links; None for none.
     """
     style, script = (_text(name) for name in ("page.css", "page.js"))
     head, _, tail = _text("page.html").partition(_JOBS)
@@ -63,14 +61,14 @@ def _text(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy knows an element by."""
+    """Return the hash by which a content security policy allows an element."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _entry(result: Result, folder: Path | None) -> dict[str, Any]:
-    """What the page knows of a job; what is empty is left out."""
-    why, video = result.reason, result.video
-    waits = not result.state.is_end and why is None
+    """Return the data of a job for the page. Empty values are left out later."""
+    reason, video = result.reason, result.video
+    in_progress = not result.state.is_end and reason is None
     quality = video.quality if video else None
     return {
         "id": result.job_id,
@@ -79,14 +77,14 @@ def _entry(result: Result, folder: Path | None) -> dict[str, Any]:
         "name": image_name(result.image),
         "image": result.image,
         "prompt": result.prompt,
-        "why": why and {"code": why.code, "message": why.message, "remedy": why.remedy},
+        "reason": reason and reason.model_dump(),
         "clip": video and _clip(video, folder),
-        "marks": quality and [finding.message for finding in quality.findings],
-        "progress": result.progress.message if waits else None,
+        "findings": quality and [finding.message for finding in quality.findings],
+        "progress": result.progress.message if in_progress else None,
         "timeline": result.timeline,
         "reply": result.reply,
         "credits": result.credits_spent,
-        "about": result.credits_estimated,
+        "estimated": result.credits_estimated,
         "data": [[name, str(value)] for name, value in result.data.items()],
     }
 
@@ -105,7 +103,7 @@ def _clip(video: Video, folder: Path | None) -> dict[str, Any]:
 
 
 def _link(url: str, folder: Path | None) -> str:
-    """An address for the page: relative for a near file, none for what no browser should open."""
+    """Return a link for the page: relative to a near file, empty if no browser should open it."""
     parts = urlsplit(url)
     if parts.scheme in ("http", "https"):
         return url
@@ -113,5 +111,5 @@ def _link(url: str, folder: Path | None) -> str:
         return ""
     if folder is None:
         return url
-    way = Path(os.path.relpath(unquote(parts.path), folder))
-    return quote(way.as_posix()) if way.parts.count("..") <= _NEAR else url
+    path = Path(os.path.relpath(unquote(parts.path), folder))
+    return quote(path.as_posix()) if path.parts.count("..") <= _NEAR else url

@@ -81,11 +81,11 @@ def test_clips_of_a_web_store_are_linked_and_odd_addresses_are_not() -> None:
     assert job["clip"]["address"] == "s3://bucket/a.mp4"
 
 
-def test_reason_remedy_and_marks_are_there() -> None:
+def test_reason_remedy_and_quality_findings_are_there() -> None:
     done, held, running = page([result(0), result(7), result(9)]).jobs
-    assert done["marks"] == ["The clip shows a single still picture."]
-    assert held["why"]["code"] == "plan"
-    assert held["why"]["remedy"].startswith("Upgrade it, then run `reelqueue release")
+    assert done["findings"] == ["The clip shows a single still picture."]
+    assert held["reason"]["code"] == "plan"
+    assert held["reason"]["remedy"].startswith("Upgrade it, then run `reelqueue release")
     assert running["progress"] == "The clip is being rendered."
     assert "progress" not in held
 
