@@ -1,1 +1,1 @@
-"""Limits of this machine: native threads, memory for decoding, scratch folders."""
+"""Resources of this machine: threads for native work, memory for decoding, scratch folders."""

@@ -1,7 +1,7 @@
-"""Memory for decoding pictures: a share of it is taken before, and given back behind.
+"""A memory budget for decoding images: memory is reserved before and released after.
 
-A picture takes a hundred times the memory of its file. A thousand jobs that prepare theirs at
-once must not take it all at once.
+Decoding takes a hundred times the memory of an image's file, so the jobs of a process must not all
+decode at the same time.
 """
 
 import threading
@@ -12,65 +12,65 @@ from dataclasses import dataclass, field
 
 
 class MemoryUnavailableError(Exception):
-    """There was no memory within the time: others have taken it all."""
+    """No memory became free in time."""
 
 
 @dataclass(slots=True, eq=False)
-class _Wish:
+class _Reservation:
     size: int
     granted: threading.Event = field(default_factory=threading.Event)
 
 
 class MemoryBudget:
-    """So many bytes, given out first come, first served, so that nobody waits for ever.
+    """A number of bytes, reserved first come, first served, so that nobody waits forever.
 
-    Under gevent, take it in a greenlet, not in `worker.resources.offload`: who waits there holds a
+    Under gevent, reserve in a greenlet, not in `worker.resources.offload`: waiting there blocks a
     thread.
 
     Args:
-        size: What there is.
+        size: The bytes of the budget.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._free = size
-        self._waiting: deque[_Wish] = deque()
+        self._waiting: deque[_Reservation] = deque()
         self._lock = threading.Lock()
 
     @contextmanager
     def reserve(self, size: int, seconds: float) -> Iterator[None]:
-        """Hold a share for as long as the block takes.
+        """Reserve memory for the duration of the block.
 
         Args:
-            size: Bytes; who asks for more than there is gets all of it.
-            seconds: The longest that it is waited for.
+            size: Bytes; more than the budget reserves all of it.
+            seconds: How long to wait for them.
 
         Raises:
-            MemoryUnavailableError: It was not free in time.
+            MemoryUnavailableError: The memory was not free in time.
         """
         if not size:
-            # Music and films are not decoded: they need not stand behind pictures.
+            # Files that are not decoded, such as music, do not wait behind images.
             yield
             return
-        wish = _Wish(min(size, self._size))
+        reservation = _Reservation(min(size, self._size))
         with self._lock:
-            self._waiting.append(wish)
+            self._waiting.append(reservation)
             self._grant()
         try:
-            if not wish.granted.wait(seconds):
+            if not reservation.granted.wait(seconds):
                 raise MemoryUnavailableError
             yield
         finally:
             with self._lock:
-                # What was granted at the very end of the waiting is given back too.
-                if wish.granted.is_set():
-                    self._free += wish.size
+                # A reservation that was granted just after the wait timed out is released too.
+                if reservation.granted.is_set():
+                    self._free += reservation.size
                 else:
-                    self._waiting.remove(wish)
+                    self._waiting.remove(reservation)
                 self._grant()
 
     def _grant(self) -> None:
         while self._waiting and self._waiting[0].size <= self._free:
-            wish = self._waiting.popleft()
-            self._free -= wish.size
-            wish.granted.set()
+            reservation = self._waiting.popleft()
+            self._free -= reservation.size
+            reservation.granted.set()

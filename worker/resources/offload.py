@@ -1,7 +1,7 @@
-"""Where blocking native work runs: in a thread of its own under gevent, else right here.
+"""Offloads blocking native work: to a thread under gevent, else it runs in the caller.
 
-Decoding, hashing and disk writes never yield to gevent's hub. Run in a greenlet they would stop
-every open stream of the process, heartbeats and leases with them.
+Decoding, hashing and disk writes never yield to gevent's hub. In a greenlet they would stop every
+open stream of the process, and with it heartbeats and leases.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Outcome = tuple[T | None, BaseException | None]
 
-_STRANGERS: Final = 50
-"""Threads for what waits for others. They cost little: each only waits."""
+_WAITING_THREADS: Final = 50
+"""Threads for calls that wait for other servers. They need little memory and no CPU."""
 
 
 def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function and wait for it without stopping the other greenlets.
+    """Call a function and wait for it without blocking the other greenlets.
 
-    The function may read and write files and call native code. It should touch no socket and no
-    lock that greenlets share. It sees the caller's context variables, so that its log lines name
-    the job. A greenlet that is killed while it waits leaves the function running to its end.
+    The function may read and write files and call native code. It should use no socket and no lock
+    that greenlets share. It has the caller's context variables, so that its log lines name the
+    job. If the waiting greenlet is killed, the function still runs to its end.
 
     Returns:
         What the function returns.
@@ -45,14 +45,14 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def offload_with_timeout(
     seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Call a function that waits for somebody else's server, such as one that knows names.
+    """Call a function that waits for another server, such as a name server.
 
-    It has threads of its own under gevent: however many of them wait, work of our own goes on.
-    Elsewhere it is called right here, and no time is kept.
+    Under gevent it has a thread pool of its own: however many of these calls wait, `offload` has
+    its threads. Without gevent it is a plain call without a timeout.
 
     Args:
-        seconds: The longest that it is waited for, a free thread included. What is given up runs
-            on to its end.
+        seconds: How long to wait, a free thread included. A function that takes longer still runs
+            to its end.
         function: As for `offload`.
         args: Its arguments.
         kwargs: Its keyword arguments.
@@ -65,15 +65,15 @@ def offload_with_timeout(
         return function(*args, **kwargs)
     with gevent.Timeout(seconds, TimeoutError("it took too long")):
         work = partial(function, *args, **kwargs)
-        outcome: Outcome[T] = _pool_of_strangers().apply(_outcome, (work,))
+        outcome: Outcome[T] = _waiting_pool().apply(_outcome, (work,))
     return _result(outcome)
 
 
 def _outcome(work: Callable[[], T]) -> Outcome[T]:
-    """What came of it. Gevent prints what is raised in a pool; here it is somebody's answer."""
+    """Return the result or the exception: gevent prints exceptions that are raised in a pool."""
     try:
         return work(), None
-    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+    except BaseException as error:  # noqa: BLE001 - raised again in the caller
         return None, error
 
 
@@ -85,5 +85,5 @@ def _result(outcome: Outcome[T]) -> T:
 
 
 @lru_cache(maxsize=1)
-def _pool_of_strangers() -> ThreadPool:
-    return ThreadPool(_STRANGERS)
+def _waiting_pool() -> ThreadPool:
+    return ThreadPool(_WAITING_THREADS)

@@ -1,8 +1,8 @@
-"""Files that somebody else names by their path: only where such files may lie, and only files.
+"""Copies of local files that another service names by path, only from allowed folders.
 
-What was checked is what is read: the way from the root to the file is walked folder by folder,
-each opened within the one before and never through a link, so that nobody who may write there can
-put something else in its place meanwhile. The content is copied from the file that was opened.
+The path is walked from the allowed folder down, each folder opened inside the one before and never
+through a link, so that a change of the path after the check has no effect. The copy is made from
+the file that was opened and checked.
 """
 
 import os
@@ -16,89 +16,87 @@ from worker.egress.sources import too_large
 from worker.file_refusal import FileRefusedError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-# A pipe that nobody writes to would hold up the one that opens it.
+# Opening a pipe without a writer would block.
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
-_PIECE: Final = 1 << 20
+_CHUNK: Final = 1 << 20
 _REMEDY: Final = (
-    "Name a file in a folder of REELQUEUE_MEDIA_ROOTS, or send it with the command line."
+    "Name a file in a folder of REELQUEUE_MEDIA_ROOTS, or submit it with the command line."
 )
 
 
 def copy_allowed_file(text: str, roots: Iterable[Path], to: Path, *, max_bytes: int) -> None:
-    """Copy the file that another service names by its path. Blocks.
+    """Copy a file that another service names by path. Blocks.
 
     Args:
         text: An absolute path.
-        roots: The folders that files may be named from; symbolic links out of them do not count.
-        to: Where the copy goes; on a failure it is worth nothing.
-        max_bytes: The most bytes that are taken.
+        roots: The allowed folders. A symbolic link that leads out of them is not allowed.
+        to: Where the copy goes; it is incomplete after an error.
+        max_bytes: The largest file that is accepted.
 
     Raises:
-        FileRefusedError: ``forbidden_source`` outside of the roots, ``bad_request`` if it is not
-            there or no file, ``file_too_large``.
+        FileRefusedError: It is outside of the allowed folders (``forbidden_source``), is missing
+            or not a file (``bad_request``), or is too large (``file_too_large``).
         OSError: The disk failed.
     """
-    root, way = _placed(text, roots)
-    with _opened(text, root, way) as source, to.open("wb") as copy:
+    root, parts = _resolve(text, roots)
+    with _open(text, root, parts) as source, to.open("wb") as copy:
         left = max_bytes
-        while piece := source.read(_PIECE):
-            left -= len(piece)
+        while chunk := source.read(_CHUNK):
+            left -= len(chunk)
             if left < 0:
                 raise too_large(text, max_bytes)
-            copy.write(piece)
+            copy.write(chunk)
 
 
-def _placed(text: str, roots: Iterable[Path]) -> tuple[Path, tuple[str, ...]]:
-    """The root in which a path ends, and the way from there, both without links."""
+def _resolve(text: str, roots: Iterable[Path]) -> tuple[Path, tuple[str, ...]]:
+    """Return the allowed folder that holds a path, and the path inside it, both without links."""
     try:
         path = Path(text)
         real = path.resolve()
         folders = [root.resolve() for root in roots] if path.is_absolute() else []
     except (OSError, RuntimeError, ValueError) as error:
-        # A null byte, a name that is too long, links in a circle.
-        raise _no_file(f"{text!r} is no path of a file.") from error
+        # A null byte, a name that is too long, or a loop of links.
+        raise _bad_request(f"{text!r} is not a valid path.") from error
     for folder in folders:
         if real.is_relative_to(folder):
             return folder, real.relative_to(folder).parts
-    raise FileRefusedError(
-        "forbidden_source", f"{text} does not lie in a folder that is open for jobs.", _REMEDY
-    )
+    raise FileRefusedError("forbidden_source", f"{text} is not in an allowed folder.", _REMEDY)
 
 
 @contextmanager
-def _opened(text: str, root: Path, way: tuple[str, ...]) -> Iterator[BinaryIO]:
-    if not way:
-        raise _no_file(f"{text} is a folder, not a file.")
-    with _refused(text):
-        at = os.open(root, _FOLDER)
+def _open(text: str, root: Path, parts: tuple[str, ...]) -> Iterator[BinaryIO]:
+    if not parts:
+        raise _bad_request(f"{text} is a folder, not a file.")
+    with _read_errors(text):
+        folder = os.open(root, _FOLDER)
         try:
-            for name in way[:-1]:
-                inner = os.open(name, _FOLDER, dir_fd=at)
-                os.close(at)
-                at = inner
-            # Looked at before it is opened too: opening a device may do something.
-            _insist_on_a_file(text, os.stat(way[-1], dir_fd=at, follow_symlinks=False))
-            found = os.open(way[-1], _FILE, dir_fd=at)
+            for name in parts[:-1]:
+                inner = os.open(name, _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+            # Checked before it is opened too: opening a device may have an effect.
+            _require_file(text, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False))
+            descriptor = os.open(parts[-1], _FILE, dir_fd=folder)
         finally:
-            os.close(at)
-    with os.fdopen(found, "rb") as file:
-        _insist_on_a_file(text, os.fstat(found))
+            os.close(folder)
+    with os.fdopen(descriptor, "rb") as file:
+        _require_file(text, os.fstat(descriptor))
         yield file
 
 
-def _insist_on_a_file(text: str, found: os.stat_result) -> None:
+def _require_file(text: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise _no_file(f"{text} is not a file.")
+        raise _bad_request(f"{text} is not a file.")
 
 
 @contextmanager
-def _refused(text: str) -> Iterator[None]:
-    """What is not there, may not be read, or has become a link since it was looked up."""
+def _read_errors(text: str) -> Iterator[None]:
+    """Refuse a path that is missing, may not be read, or has become a link since it was checked."""
     try:
         yield
     except OSError as error:
-        raise _no_file(f"The file {text} cannot be read: {error.strerror}.") from error
+        raise _bad_request(f"The file {text} cannot be read: {error.strerror}.") from error
 
 
-def _no_file(message: str) -> FileRefusedError:
+def _bad_request(message: str) -> FileRefusedError:
     return FileRefusedError("bad_request", message, _REMEDY)

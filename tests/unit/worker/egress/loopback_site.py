@@ -1,134 +1,80 @@
-"""A web site on loopback that answers as it is told, and a socket that only listens."""
+"""Pages of a web site on loopback, and a socket that only records what it receives."""
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from tests.unit.worker.nemo.loopback_server import Handler, Reply, Server, serving
 
 LOOPBACK = "127.0.0.1"
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100_000)
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(100_000)
 
 
-@dataclass
 class Site:
-    """A web site on loopback and what it was asked."""
+    """A web site on loopback."""
 
-    port: int = 0
-    hosts: list[str] = field(default_factory=list)
-    answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.netloc = server.url.removeprefix("http://")
+        self.port = int(self.netloc.rpartition(":")[2])
 
     @property
-    def netloc(self) -> str:
-        """Host and port."""
-        return f"{LOOPBACK}:{self.port}"
+    def hosts(self) -> list[str]:
+        """The Host header of each request."""
+        return [request.headers["Host"] for request in self.server.requests]
 
     def url(self, path: str, host: str = LOOPBACK) -> str:
-        """The address of a page."""
+        """Return the address of a page."""
         return f"http://{host}:{self.port}{path}"
 
-
-def picture(handler: BaseHTTPRequestHandler) -> None:
-    """Answer with the picture."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(PICTURE)))
-    handler.end_headers()
-    handler.wfile.write(PICTURE)
+    def redirect(self, path: str, location: str) -> None:
+        """Redirect a page to another address."""
+        self.server.on(f"GET {path}", Reply(b"", 302, {"Location": location}))
 
 
-def endless(handler: BaseHTTPRequestHandler) -> None:
-    """Answer for ever, without telling how long."""
-    handler.send_response(200)
-    handler.end_headers()
-    while True:
-        handler.wfile.write(bytes(1000))
+def endless(handler: Handler) -> None:
+    """Send data without an end."""
+    handler.head(200, {"Connection": "close"})
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(bytes(1000))
 
 
-def half(handler: BaseHTTPRequestHandler) -> None:
-    """Hang up in the middle."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(PICTURE)))
-    handler.end_headers()
-    handler.wfile.write(PICTURE[:50_000])
-
-
-def huge(handler: BaseHTTPRequestHandler) -> None:
-    """Announce too much."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(10**9))
-    handler.end_headers()
-
-
-def status(number: int) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Answer with a status and nothing else."""
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(number)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return answer
-
-
-def redirect(location: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Point somewhere else."""
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(302)
-        handler.send_header("Location", location)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return answer
+def half(handler: Handler) -> None:
+    """Disconnect in the middle of the body."""
+    handler.head(200, {"Content-Length": str(len(IMAGE))})
+    handler.wfile.write(IMAGE[:50_000])
+    handler.disconnect()
 
 
 @contextmanager
 def running_site() -> Iterator[Site]:
-    """A running web site, ended when it is left."""
-    found = Site(answers={"/a.png": picture, "/endless": endless, "/half": half, "/huge": huge})
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found.hosts.append(self.headers["Host"])
-            answer = found.answers.get(self.path.split("?")[0], status(404))
-            try:
-                answer(self)
-            except OSError:
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-            """Say nothing."""
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    found.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield found
-    finally:
-        server.shutdown()
-        thread.join(30)
-        server.server_close()
+    """Run a web site until the block ends."""
+    with serving() as server:
+        server.on("GET /a.png", Reply(IMAGE))
+        server.on("GET /endless", endless)
+        server.on("GET /half", half)
+        server.on("GET /huge", Reply(b"", headers={"Content-Length": str(10**9)}))
+        yield Site(server)
 
 
 @contextmanager
 def listener(answer: bytes = b"") -> Iterator[tuple[int, list[bytes]]]:
-    """A socket that hears one greeting, answers, and hangs up."""
-    heard: list[bytes] = []
+    """Run a socket that receives once, answers and disconnects."""
+    received: list[bytes] = []
     with socket.create_server((LOOPBACK, 0)) as server:
         server.settimeout(30)
 
         def listen() -> None:
             connection, _ = server.accept()
             with connection:
-                heard.append(connection.recv(4096))
+                received.append(connection.recv(4096))
                 connection.sendall(answer)
 
         thread = threading.Thread(target=listen)
         thread.start()
         try:
-            yield server.getsockname()[1], heard
+            yield server.getsockname()[1], received
         finally:
             thread.join(30)

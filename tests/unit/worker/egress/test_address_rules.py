@@ -1,4 +1,4 @@
-"""Which addresses and hosts may be reached when somebody else names them."""
+"""Public addresses, and hosts that the settings allow."""
 
 import pytest
 
@@ -51,11 +51,11 @@ from worker.egress.address_rules import allowed_hosts, is_public
         ("2001:db8::1", False),
     ],
 )
-def test_which_addresses_are_public(address: str, public: bool) -> None:
+def test_public_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
-def test_how_hosts_are_configured() -> None:
+def test_forms_of_a_configured_host() -> None:
     entries = ["Photos.Test", "10.0.0.7:8080", "[::1]:80", "https://api.test/v1", None, ""]
     assert allowed_hosts([*entries, "http://127.0.0.1:9"]) == {
         "photos.test",

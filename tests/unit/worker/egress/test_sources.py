@@ -1,4 +1,4 @@
-"""A URL is fetched only from where it may be, by the address that was checked, within limits."""
+"""Downloads from URLs: only from allowed hosts, at the checked address, within limits."""
 
 import itertools
 import socket
@@ -8,40 +8,32 @@ from typing import Any
 
 import pytest
 
-from tests.unit.worker.egress.loopback_site import (
-    LOOPBACK,
-    PICTURE,
-    Site,
-    listener,
-    picture,
-    redirect,
-    running_site,
-    status,
-)
+from tests.unit.worker.egress.loopback_site import IMAGE, LOOPBACK, Site, listener, running_site
+from tests.unit.worker.nemo.loopback_server import Reply
 from worker.egress.sources import download_source
 from worker.file_refusal import FileRefusedError
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """A running web site, ended after the test."""
+    """A running web site."""
     with running_site() as found:
         yield found
 
 
 @pytest.fixture
 def to(tmp_path: Path) -> Path:
-    """Where the download goes."""
+    """The path of the download."""
     return tmp_path / "given"
 
 
 def at(*addresses: str) -> Callable[[str, int], Sequence[str]]:
-    """A resolver that knows every name, always at the same addresses."""
+    """Make a resolver that returns the same addresses for every name."""
     return lambda _host, _port: addresses
 
 
 def refused(url: str, to: Path, **options: Any) -> FileRefusedError:
-    """The refusal of a URL; nothing may be left where the file would be."""
+    """Return the refusal of a URL; no file may be left."""
     with pytest.raises(FileRefusedError) as caught:
         download_source(url, to, **{"max_bytes": 10**6, **options})
     assert not to.exists()
@@ -50,17 +42,17 @@ def refused(url: str, to: Path, **options: Any) -> FileRefusedError:
 
 
 @pytest.mark.parametrize("allowed", ["host", "host and port", "api url"])
-def test_a_configured_private_host_may_be_reached(site: Site, to: Path, allowed: str) -> None:
+def test_a_configured_private_host_is_allowed(site: Site, to: Path, allowed: str) -> None:
     options: dict[str, dict[str, Any]] = {
         "host": {"private_hosts": (LOOPBACK,)},
         "host and port": {"private_hosts": ("other.test", site.netloc)},
         "api url": {"api_host": site.url("")},
     }
     download_source(site.url("/a.png?x=1#top"), to, max_bytes=10**6, **options[allowed])
-    assert to.read_bytes() == PICTURE
+    assert to.read_bytes() == IMAGE
 
 
-def test_a_host_configured_with_another_port_may_not(site: Site, to: Path) -> None:
+def test_a_host_configured_with_another_port_is_forbidden(site: Site, to: Path) -> None:
     error = refused(site.url("/a.png"), to, private_hosts=(f"{LOOPBACK}:1",))
     assert error.code == "forbidden_source"
     assert site.hosts == []
@@ -81,9 +73,7 @@ def test_a_host_configured_with_another_port_may_not(site: Site, to: Path) -> No
         "http://10.0.0.1/",
     ],
 )
-def test_addresses_inside_are_forbidden_however_they_are_spelled(
-    site: Site, to: Path, url: str
-) -> None:
+def test_private_addresses_are_forbidden_in_any_form(site: Site, to: Path, url: str) -> None:
     error = refused(url.format(port=site.port), to, seconds=10)
     assert error.code == "forbidden_source"
     assert not error.repeatable
@@ -91,14 +81,14 @@ def test_addresses_inside_are_forbidden_however_they_are_spelled(
     assert site.hosts == []
 
 
-def test_one_address_inside_among_public_ones_is_enough(site: Site, to: Path) -> None:
+def test_one_private_address_among_public_ones_is_forbidden(site: Site, to: Path) -> None:
     error = refused(site.url("/a.png", "mixed.test"), to, resolver=at("93.184.215.14", LOOPBACK))
     assert error.code == "forbidden_source"
     assert LOOPBACK in error.message
 
 
-def test_the_checked_address_is_the_one_that_is_connected_to(site: Site, to: Path) -> None:
-    """The name has no address that the system knows: only the pinned one can have been used."""
+def test_the_connection_goes_to_the_checked_address(site: Site, to: Path) -> None:
+    """The system cannot resolve the name, so only the pinned address can have been used."""
     download_source(
         site.url("/a.png", "photos.test"),
         to,
@@ -106,24 +96,24 @@ def test_the_checked_address_is_the_one_that_is_connected_to(site: Site, to: Pat
         max_bytes=10**6,
         resolver=at(LOOPBACK),
     )
-    assert to.read_bytes() == PICTURE
+    assert to.read_bytes() == IMAGE
     assert site.hosts == [f"photos.test:{site.port}"]
 
 
-def test_a_name_is_resolved_once_for_a_connection(site: Site, to: Path) -> None:
-    """A name that answers differently the second time gets no second time."""
-    asked = []
+def test_a_name_is_resolved_once_for_each_connection(site: Site, to: Path) -> None:
+    """A name that resolves to another address the second time is not resolved again."""
+    resolved = []
 
     def rebinding(host: str, _port: int) -> Sequence[str]:
-        asked.append(host)
-        return [LOOPBACK] if len(asked) == 1 else ["169.254.169.254"]
+        resolved.append(host)
+        return [LOOPBACK] if len(resolved) == 1 else ["169.254.169.254"]
 
     url = site.url("/a.png", "rebinding.test")
     download_source(url, to, private_hosts=("rebinding.test",), max_bytes=10**6, resolver=rebinding)
-    assert asked == ["rebinding.test"]
+    assert resolved == ["rebinding.test"]
 
 
-def test_the_next_address_is_tried_when_the_first_does_not_answer(site: Site, to: Path) -> None:
+def test_the_next_address_is_tried_when_the_first_refuses(site: Site, to: Path) -> None:
     download_source(
         site.url("/a.png", "two.test"),
         to,
@@ -131,12 +121,12 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(site: Site, to
         max_bytes=10**6,
         resolver=at("::1", LOOPBACK),
     )
-    assert to.read_bytes() == PICTURE
+    assert to.read_bytes() == IMAGE
 
 
-def test_tls_asks_for_the_name_at_the_checked_address(to: Path) -> None:
-    """The first TLS message names the host; without a certificate it ends there."""
-    with listener() as (port, heard):
+def test_tls_uses_the_name_at_the_checked_address(to: Path) -> None:
+    """The first TLS message names the host; the handshake fails without a certificate."""
+    with listener() as (port, received):
         error = refused(
             f"https://secure.test:{port}/a.png",
             to,
@@ -144,8 +134,8 @@ def test_tls_asks_for_the_name_at_the_checked_address(to: Path) -> None:
             resolver=at(LOOPBACK),
         )
     assert error.code == "source_unreachable"
-    assert heard[0][0] == 0x16, "a TLS handshake"
-    assert b"secure.test" in heard[0]
+    assert received[0][0] == 0x16, "a TLS handshake"
+    assert b"secure.test" in received[0]
 
 
 @pytest.mark.parametrize(
@@ -159,8 +149,8 @@ def test_tls_asks_for_the_name_at_the_checked_address(to: Path) -> None:
         "http://me:secret@x.test/",
     ],
 )
-def test_redirects_are_checked_again(site: Site, to: Path, location: str) -> None:
-    site.answers["/r"] = redirect(location)
+def test_redirects_are_checked(site: Site, to: Path, location: str) -> None:
+    site.redirect("/r", location)
     error = refused(site.url("/r"), to, private_hosts=(LOOPBACK,))
     assert error.code == "forbidden_source"
     assert "secret" not in error.message
@@ -168,12 +158,12 @@ def test_redirects_are_checked_again(site: Site, to: Path, location: str) -> Non
 
 def test_redirects_are_followed_up_to_a_limit(site: Site, to: Path) -> None:
     for number in range(5):
-        site.answers[f"/r{number}"] = redirect(f"/r{number + 1}")
-    site.answers["/r5"] = picture
+        site.redirect(f"/r{number}", f"/r{number + 1}")
+    site.server.on("GET /r5", Reply(IMAGE))
     download_source(site.url("/r0"), to, private_hosts=(LOOPBACK,), max_bytes=10**6)
-    assert to.read_bytes() == PICTURE
+    assert to.read_bytes() == IMAGE
     to.unlink()
-    site.answers["/r5"] = redirect("/r6")
+    site.redirect("/r5", "/r6")
     error = refused(site.url("/r0"), to, private_hosts=(LOOPBACK,))
     assert error.code == "source_unreachable"
     assert not error.repeatable
@@ -195,7 +185,7 @@ def test_redirects_are_followed_up_to_a_limit(site: Site, to: Path) -> None:
         ("http://x.test/\x00", "bad_request"),
     ],
 )
-def test_addresses_that_are_none_of_the_web(to: Path, url: str, code: str) -> None:
+def test_urls_that_are_not_http_are_refused(to: Path, url: str, code: str) -> None:
     error = refused(url, to, resolver=at("93.184.215.14"))
     assert error.code == code
     assert not error.repeatable
@@ -203,19 +193,19 @@ def test_addresses_that_are_none_of_the_web(to: Path, url: str, code: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/endless", "/huge", "/a.png"])
-def test_the_size_is_capped(site: Site, to: Path, path: str) -> None:
-    error = refused(site.url(path), to, private_hosts=(LOOPBACK,), max_bytes=len(PICTURE) - 1)
+def test_a_file_over_the_size_limit_is_refused(site: Site, to: Path, path: str) -> None:
+    error = refused(site.url(path), to, private_hosts=(LOOPBACK,), max_bytes=len(IMAGE) - 1)
     assert error.code == "file_too_large"
     assert not error.repeatable
 
 
-def test_exactly_the_limit_is_taken(site: Site, to: Path) -> None:
-    download_source(site.url("/a.png"), to, private_hosts=(LOOPBACK,), max_bytes=len(PICTURE))
-    assert to.stat().st_size == len(PICTURE)
+def test_a_file_of_exactly_the_size_limit_is_accepted(site: Site, to: Path) -> None:
+    download_source(site.url("/a.png"), to, private_hosts=(LOOPBACK,), max_bytes=len(IMAGE))
+    assert to.stat().st_size == len(IMAGE)
 
 
-def test_the_time_is_capped_however_busy_the_line_is(site: Site, to: Path) -> None:
-    """Every look at the clock moves it on by a second; the site never stops sending."""
+def test_a_download_over_the_time_limit_is_refused(site: Site, to: Path) -> None:
+    """Each reading of the clock advances it by a second; the site never stops sending."""
     ticks = itertools.count()
     error = refused(
         site.url("/endless"),
@@ -230,7 +220,7 @@ def test_the_time_is_capped_however_busy_the_line_is(site: Site, to: Path) -> No
     assert "took too long in total" in error.message
 
 
-def test_a_site_that_says_nothing_is_given_up(to: Path) -> None:
+def test_a_site_that_does_not_respond_is_unreachable(to: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         url = f"http://{LOOPBACK}:{server.getsockname()[1]}/a.png"
         error = refused(url, to, private_hosts=(LOOPBACK,), seconds=0.2)
@@ -241,26 +231,26 @@ def test_a_site_that_says_nothing_is_given_up(to: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "repeatable"), [(404, False), (403, False), (204, False), (503, True), (429, True)]
 )
-def test_other_answers(site: Site, to: Path, number: int, repeatable: bool) -> None:
-    site.answers["/s"] = status(number)
+def test_other_statuses_are_refused(site: Site, to: Path, number: int, repeatable: bool) -> None:
+    site.server.on("GET /s", Reply(b"", number))
     error = refused(site.url("/s?signature=abc"), to, private_hosts=(LOOPBACK,))
     assert (error.code, error.repeatable) == ("source_unreachable", repeatable)
     assert str(number) in error.message
     assert "signature" not in error.message
 
 
-def test_a_line_that_breaks_leaves_no_half_file(site: Site, to: Path) -> None:
+def test_a_broken_connection_leaves_no_partial_file(site: Site, to: Path) -> None:
     error = refused(site.url("/half"), to, private_hosts=(LOOPBACK,))
     assert (error.code, error.repeatable) == ("source_unreachable", True)
 
 
-def test_an_answer_that_is_no_http(to: Path) -> None:
+def test_a_response_that_is_not_http_is_refused(to: Path) -> None:
     with listener(b"SSH-2.0-OpenSSH_9.9\r\n") as (port, _):
         error = refused(f"http://{LOOPBACK}:{port}/", to, private_hosts=(LOOPBACK,))
     assert (error.code, error.repeatable) == ("source_unreachable", True)
 
 
-def test_nobody_listening_and_no_such_name(to: Path) -> None:
+def test_a_closed_port_and_an_unknown_name_are_unreachable(to: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         port = server.getsockname()[1]
     error = refused(f"http://{LOOPBACK}:{port}/", to, private_hosts=(LOOPBACK,))

@@ -1,4 +1,4 @@
-"""Memory for pictures: never more than there is, first come first served, always given back."""
+"""The memory budget: never exceeded, first come, first served, always released."""
 
 import os
 import random
@@ -14,7 +14,7 @@ from worker.media import memory_needed
 from worker.resources.memory_budget import MemoryBudget, MemoryUnavailableError
 
 
-def test_never_more_is_given_out_than_there_is(seed: int) -> None:
+def test_the_budget_is_never_exceeded(seed: int) -> None:
     sizes = random.Random(seed).choices((1, 3, 40, 100, 500), k=60)
     memory, lock = MemoryBudget(100), threading.Lock()
     held = [0]
@@ -40,7 +40,7 @@ def test_never_more_is_given_out_than_there_is(seed: int) -> None:
         pass
 
 
-def test_a_large_one_is_not_overtaken_by_small_ones() -> None:
+def test_a_large_reservation_is_not_overtaken_by_small_ones() -> None:
     memory, order = MemoryBudget(10), []
 
     def hold(size: int) -> None:
@@ -50,17 +50,17 @@ def test_a_large_one_is_not_overtaken_by_small_ones() -> None:
     with memory.reserve(4, 0):
         large = threading.Thread(target=hold, args=(10,))
         large.start()
-        wait_until(lambda: len(memory._waiting) == 1, "the large one to wait")
+        wait_until(lambda: len(memory._waiting) == 1, "the large reservation to wait")
         small = threading.Thread(target=hold, args=(1,))
         small.start()
-        wait_until(lambda: len(memory._waiting) == 2, "the small one to wait")
+        wait_until(lambda: len(memory._waiting) == 2, "the small reservation to wait")
         assert order == []
     large.join()
     small.join()
     assert order == [10, 1]
 
 
-def test_who_waits_in_vain_leaves_nothing_taken() -> None:
+def test_a_reservation_that_timed_out_reserves_nothing() -> None:
     memory = MemoryBudget(10)
     with memory.reserve(6, 0):
         with pytest.raises(MemoryUnavailableError), memory.reserve(5, 0):
@@ -71,7 +71,7 @@ def test_who_waits_in_vain_leaves_nothing_taken() -> None:
         pass
 
 
-def test_who_needs_none_waits_for_nobody() -> None:
+def test_an_empty_reservation_does_not_wait() -> None:
     memory = MemoryBudget(10)
 
     def hold() -> None:
@@ -81,13 +81,13 @@ def test_who_needs_none_waits_for_nobody() -> None:
     with memory.reserve(10, 0):
         large = threading.Thread(target=hold)
         large.start()
-        wait_until(lambda: len(memory._waiting) == 1, "a large one to wait")
+        wait_until(lambda: len(memory._waiting) == 1, "a large reservation to wait")
         with memory.reserve(0, 0):
             pass
     large.join()
 
 
-def test_it_is_given_back_when_the_work_fails() -> None:
+def test_memory_is_released_when_the_work_fails() -> None:
     memory = MemoryBudget(10)
     with pytest.raises(ZeroDivisionError), memory.reserve(10, 0):
         _ = 1 // 0
@@ -96,8 +96,8 @@ def test_it_is_given_back_when_the_work_fails() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
-def test_pictures_that_are_prepared_at_once_take_no_more_than_one(tmp_path: Path) -> None:
-    """As a worker does it; with room for each, all of them take it at once."""
+def test_images_prepared_at_the_same_time_take_the_memory_of_one(tmp_path: Path) -> None:
+    """As in a worker; with a budget for all of them, they decode at the same time."""
     given = phone_picture(tmp_path / "given", 2400, 1600)
     needed = memory_needed(given, "a.jpg")
     one = peak_of(given, 1, needed)

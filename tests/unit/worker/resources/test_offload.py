@@ -1,4 +1,4 @@
-"""Blocking work leaves the other greenlets running, and nothing of it is lost on the way."""
+"""Offloaded work does not block other greenlets, and its result or error is passed on."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from worker.resources.offload import offload, offload_with_timeout
 
 
 def run_patched(program: str) -> str:
-    """Run a program in a process that gevent has patched; return what it prints."""
+    """Run a program in a process patched by gevent; return what it prints."""
     code = "from gevent import monkey; monkey.patch_all()\n" + textwrap.dedent(program)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -31,13 +31,13 @@ def test_without_gevent_it_is_a_plain_call() -> None:
     assert offload(work, 1, second=2) == (1, 2, threading.get_ident())
 
 
-def test_an_exception_comes_through_a_plain_call() -> None:
+def test_a_plain_call_raises_its_exception() -> None:
     with pytest.raises(ZeroDivisionError):
         offload(divmod, 1, 0)
 
 
 def test_other_greenlets_run_while_native_work_blocks() -> None:
-    """The work waits, in a real thread, for a byte that only another greenlet will write."""
+    """The work waits, in a real thread, for a byte that another greenlet writes."""
     printed = run_patched(
         """
         import gevent, os
@@ -54,7 +54,7 @@ def test_other_greenlets_run_while_native_work_blocks() -> None:
     assert printed == "b'x'"
 
 
-def test_under_gevent_results_keywords_and_context_come_through() -> None:
+def test_under_gevent_arguments_results_and_context_are_passed_on() -> None:
     printed = run_patched(
         """
         import contextvars
@@ -72,7 +72,7 @@ def test_under_gevent_results_keywords_and_context_come_through() -> None:
     assert printed == "(1, 2, 'j-1', True)"
 
 
-def test_under_gevent_an_exception_comes_through_with_its_own_type() -> None:
+def test_under_gevent_an_exception_keeps_its_type() -> None:
     printed = run_patched(
         """
         from worker.resources.offload import offload
@@ -90,8 +90,8 @@ def test_under_gevent_an_exception_comes_through_with_its_own_type() -> None:
     assert printed == "Odd text"
 
 
-def test_however_many_wait_for_strangers_our_own_work_goes_on() -> None:
-    """A hundred look-ups that nobody answers; then a name is asked for, and work offloaded."""
+def test_calls_that_wait_for_other_servers_do_not_block_offloaded_work() -> None:
+    """A hundred calls time out, while work is offloaded and a further call succeeds."""
     printed = run_patched(
         """
         import gevent, os
@@ -117,5 +117,5 @@ def test_however_many_wait_for_strangers_our_own_work_goes_on() -> None:
     assert printed.splitlines() == ["4", "{'too long'}", "4"]
 
 
-def test_without_gevent_a_wait_is_a_plain_call() -> None:
+def test_without_gevent_a_call_with_a_timeout_is_a_plain_call() -> None:
     assert offload_with_timeout(1, threading.get_ident) == threading.get_ident()

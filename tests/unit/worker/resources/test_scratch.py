@@ -1,4 +1,4 @@
-"""Scratch folders of killed processes go; those in use stay."""
+"""Scratch folders of killed processes are deleted, those in use are kept."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_a_killed_process_left_is_swept_after_a_day(temp: Path) -> None:
+def test_the_folder_of_a_killed_process_is_deleted_after_a_day(temp: Path) -> None:
     left, foreign = temp / "reelqueue-left", temp / "another-left"
     for folder in (left, foreign):
         folder.mkdir()
@@ -32,7 +32,7 @@ def test_what_a_killed_process_left_is_swept_after_a_day(temp: Path) -> None:
     assert foreign.is_dir()
 
 
-def test_a_link_is_not_followed(temp: Path) -> None:
+def test_a_symbolic_link_is_not_followed(temp: Path) -> None:
     target = temp / "reelqueue-target"
     target.mkdir()
     elsewhere = temp / "elsewhere"

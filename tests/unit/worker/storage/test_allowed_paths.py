@@ -1,4 +1,4 @@
-"""A path that somebody else names counts only where such files may lie, and only a file does."""
+"""Copying files by path: only from allowed folders, and only files."""
 
 import os
 import socket
@@ -10,48 +10,48 @@ import pytest
 from worker.file_refusal import FileRefusedError
 from worker.storage.allowed_paths import copy_allowed_file
 
-PICTURE = b"\x89PNG\r\n\x1a\n"
-SECRET = b"\x89PNG of somebody else"
+IMAGE = b"\x89PNG\r\n\x1a\n"
+SECRET = b"\x89PNG of another user"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder that is open for jobs, reached by a link as it often is."""
+    """An allowed folder, reached by a link."""
     real = tmp_path / "disk" / "photos"
     (real / "inner").mkdir(parents=True)
-    (real / "a.png").write_bytes(PICTURE)
-    (real / "inner" / "b.png").write_bytes(PICTURE)
+    (real / "a.png").write_bytes(IMAGE)
+    (real / "inner" / "b.png").write_bytes(IMAGE)
     (tmp_path / "disk" / "secret.png").write_bytes(SECRET)
-    (tmp_path / "open").symlink_to(real)
-    return tmp_path / "open"
+    (tmp_path / "allowed").symlink_to(real)
+    return tmp_path / "allowed"
 
 
 def copied(text: str, roots: list[Path], to: Path) -> bytes:
-    """What is taken of a path."""
+    """Copy a file and return its content."""
     copy_allowed_file(text, roots, to, max_bytes=100)
     return to.read_bytes()
 
 
-def test_a_file_under_a_root(root: Path, tmp_path: Path) -> None:
+def test_a_file_in_an_allowed_folder_is_copied(root: Path, tmp_path: Path) -> None:
     real, to = tmp_path / "disk" / "photos", tmp_path / "copy"
-    assert copied(str(root / "a.png"), [tmp_path / "other", root], to) == PICTURE
-    assert copied(str(real / "a.png"), [root], to) == PICTURE
-    assert copied(str(root / "inner" / "b.png"), [root], to) == PICTURE
+    assert copied(str(root / "a.png"), [tmp_path / "other", root], to) == IMAGE
+    assert copied(str(real / "a.png"), [root], to) == IMAGE
+    assert copied(str(root / "inner" / "b.png"), [root], to) == IMAGE
     (root / "link.png").symlink_to("inner/b.png")
-    assert copied(str(root / "link.png"), [root], to) == PICTURE
+    assert copied(str(root / "link.png"), [root], to) == IMAGE
     (root / "folder").symlink_to("inner")
-    assert copied(str(root / "folder" / "b.png"), [root], to) == PICTURE
+    assert copied(str(root / "folder" / "b.png"), [root], to) == IMAGE
 
 
 def refused(text: str, roots: list[Path], to: Path) -> FileRefusedError:
-    """The refusal of a path."""
+    """Return the refusal of a path."""
     with pytest.raises(FileRefusedError) as caught:
         copied(text, roots, to)
     assert not caught.value.repeatable
     return caught.value
 
 
-def test_paths_out_of_the_roots_are_forbidden(
+def test_paths_outside_of_the_allowed_folders_are_forbidden(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "out.png").symlink_to(tmp_path / "disk" / "secret.png")
@@ -74,20 +74,20 @@ def test_paths_out_of_the_roots_are_forbidden(
     assert refused(str(root / "a.png"), [], tmp_path / "copy").code == "forbidden_source"
 
 
-def test_paths_that_are_no_files_are_refused_at_once(root: Path, tmp_path: Path) -> None:
-    """A pipe without a writer too, which would hold up who opens it in the usual way."""
-    (root / "circle").symlink_to("circle")
+def test_paths_that_are_not_files_are_refused_without_blocking(root: Path, tmp_path: Path) -> None:
+    """Also a pipe without a writer, which would block when it is opened in the usual way."""
+    (root / "loop").symlink_to("loop")
     os.mkfifo(root / "pipe")
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(root / "door"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(root / "socket"))
         for text in (
-            str(root / "gone.png"),
+            str(root / "missing.png"),
             str(root),
             str(root / "inner"),
             f"{root}/a\x00.png",
-            str(root / "circle"),
+            str(root / "loop"),
             str(root / "pipe"),
-            str(root / "door"),
+            str(root / "socket"),
             str(root / "a.png" / "b.png"),
         ):
             assert refused(text, [root], tmp_path / "copy").code == "bad_request", text
@@ -103,22 +103,22 @@ def test_a_file_that_is_too_large_is_refused(root: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("trap", ["file", "folder"])
-def test_what_changes_under_the_look_leads_nowhere_else(
+def test_a_path_that_changes_during_the_check_leads_nowhere_else(
     root: Path, tmp_path: Path, trap: str
 ) -> None:
-    """Somebody who may write there changes a file, or its folder, to and fro with a link."""
+    """Another process keeps replacing the file, or its folder, with a link and back."""
     secrets = tmp_path / "disk" / "secrets"
     secrets.mkdir()
     (secrets / "b.png").write_bytes(SECRET)
-    place = root / "inner" / "b.png" if trap == "file" else root / "inner"
-    evil = root / "evil"
-    evil.symlink_to(secrets / "b.png" if trap == "file" else secrets)
+    target = root / "inner" / "b.png" if trap == "file" else root / "inner"
+    link = root / "link"
+    link.symlink_to(secrets / "b.png" if trap == "file" else secrets)
     stop = threading.Event()
 
     def swap() -> None:
         aside = root / "aside"
         while not stop.is_set():
-            for one, other in ((place, aside), (evil, place), (place, evil), (aside, place)):
+            for one, other in ((target, aside), (link, target), (target, link), (aside, target)):
                 one.rename(other)
 
     thread = threading.Thread(target=swap)
@@ -133,6 +133,6 @@ def test_what_changes_under_the_look_leads_nowhere_else(
     finally:
         stop.set()
         thread.join()
-    assert PICTURE in seen
+    assert IMAGE in seen
     assert SECRET not in seen
-    assert seen <= {PICTURE, b"bad_request", b"forbidden_source"}
+    assert seen <= {IMAGE, b"bad_request", b"forbidden_source"}
