@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.unit.worker.nemo.loopback_server import Handler, Reply, Server, serving
+from tests.unit.worker.loopback_server import Handler, Reply, Server, serving
 
 LOOPBACK = "127.0.0.1"
 IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(100_000)

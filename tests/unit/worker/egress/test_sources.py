@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.worker.egress.loopback_site import IMAGE, LOOPBACK, Site, listener, running_site
-from tests.unit.worker.nemo.loopback_server import Reply
+from tests.unit.worker.loopback_server import Reply
 from worker.egress.sources import download_source
 from worker.file_refusal import FileRefusedError
 

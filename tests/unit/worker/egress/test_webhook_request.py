@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from config.settings import EgressSettings
-from tests.unit.worker.nemo.loopback_server import Reply, Server, serving
+from tests.unit.worker.loopback_server import Reply, Server, serving
 from worker.egress.webhook_request import (
     RETRY_DELAYS,
     WebhookDeliveryError,

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from tests.unit.worker.nemo.loopback_server import Server, serving
+from tests.unit.worker.loopback_server import Server, serving
 from worker.nemo.client import NemoClient
 from worker.nemo.http.headers import Identity
 from worker.nemo.http.transport import open_http

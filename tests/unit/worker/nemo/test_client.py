@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.worker.nemo.conftest import NOW, TOKEN, make_client
-from tests.unit.worker.nemo.loopback_server import (
+from tests.unit.worker.loopback_server import (
     Handler,
     Reply,
     Server,
     json_reply,
     recorded_reply,
 )
+from tests.unit.worker.nemo.conftest import NOW, TOKEN, make_client
 from worker.nemo.client import NemoClient
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (

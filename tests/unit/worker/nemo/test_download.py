@@ -7,8 +7,8 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from tests.unit.worker.loopback_server import Handler, Reply, Server, json_reply, serving
 from tests.unit.worker.nemo.conftest import TOKEN, make_client
-from tests.unit.worker.nemo.loopback_server import Handler, Reply, Server, json_reply, serving
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import (
     BadAnswer,

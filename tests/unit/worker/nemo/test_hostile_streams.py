@@ -13,7 +13,7 @@ from tests.soak.streams import (
     peak_of_endless,
 )
 from tests.support.api_responses import HELLO
-from tests.unit.worker.nemo.loopback_server import Server
+from tests.unit.worker.loopback_server import Server
 from tests.unit.worker.nemo.test_message_stream import ROUTE, Streamed
 from worker.nemo.client import NemoClient
 from worker.nemo.streaming.events import End

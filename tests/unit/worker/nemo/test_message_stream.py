@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.api_responses import HELLO, STREAMS, envelope, sse, text_event
-from tests.unit.worker.nemo.conftest import TOKEN
-from tests.unit.worker.nemo.loopback_server import (
+from tests.unit.worker.loopback_server import (
     PATIENCE,
     Handler,
     Reply,
     Server,
     json_reply,
 )
+from tests.unit.worker.nemo.conftest import TOKEN
 from tests.unit.worker.nemo.stream_samples import HEARTBEATS, RECORDED
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import BadAnswer, NemoError, NoAnswer, SessionNotFound
