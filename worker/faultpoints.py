@@ -42,7 +42,7 @@ WORKER: Final = (
     "commit.cancelled",
     *("api.token", "api.session", "api.claim", "api.upload", "api.message", "api.state"),
     *("api.credits", "api.export", "api.poll", "api.download"),
-    *("store.write", "store.rename", "wakeup", "result"),
+    *("store.write", "store.rename", "wakeup", "result", "journal.create", "journal.put"),
 )
 """What a worker passes. An update of facts is named by its first field, a commit by its state."""
 

@@ -1,0 +1,50 @@
+"""A real S3 server on loopback, and the environment that leads to it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from uuid import uuid4
+
+import httpx
+
+from tests.support.waiting import free_port, listens, wait_until
+
+
+class S3:
+    """A running server. Buckets are made by name."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.env: Mapping[str, str] = {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": "us-east-1",
+        }
+
+    def bucket(self) -> str:
+        """Make a bucket of a new name, and return the name."""
+        name = f"bucket-{uuid4().hex}"
+        httpx.put(f"{self.url}/{name}").raise_for_status()
+        return name
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """Run the server for the length of a block."""
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    try:
+        wait_until(lambda: listens(port), "the S3 server")
+        yield S3(port)
+    finally:
+        server.kill()
+        server.wait()

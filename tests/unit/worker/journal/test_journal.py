@@ -1,0 +1,188 @@
+"""The journal on each kind of store: exclusive attempts, marks, ends, and what is unreadable."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.worker.journal.conftest import entry
+from worker.journal.attempts import AdoptAttempt, OpenAttempt, next_attempt
+from worker.journal.entries import End, Entry, Mark, UnreadableEntryError
+from worker.journal.journal import Attempt, Creation, Journal
+from worker.journal.stores import JournalFailed
+
+
+def test_an_attempt_is_created_once_and_read_back_whole(journal: Journal) -> None:
+    assert journal.attempt("job-1", 1) is None
+    assert journal.create(entry()) is Creation.CREATED
+    found = journal.attempt("job-1", 1)
+    assert found is not None
+    assert found.entry == entry()
+    assert found.may_be_charged
+
+
+def test_the_same_process_finds_its_own_entry_again(journal: Journal) -> None:
+    journal.create(entry())
+    assert journal.create(entry()) is Creation.CREATED
+
+
+def test_the_entry_of_another_process_is_not_taken_for_its_own(journal: Journal) -> None:
+    journal.create(entry())
+    assert journal.create(entry(nonce="theirs")) is Creation.OTHERS
+    found = journal.attempt("job-1", 1)
+    assert found is not None
+    assert found.entry is not None
+    assert found.entry.nonce == "mine"
+
+
+def test_a_mark_says_that_the_attempt_was_not_charged(journal: Journal) -> None:
+    journal.create(entry())
+    journal.mark("job-1", 1, Mark.NOT_SENT, "older than 10 s")
+    journal.mark("job-1", 1, Mark.NOT_SENT, "older than 10 s")
+    found = journal.attempt("job-1", 1)
+    assert found is not None
+    assert found.mark is Mark.NOT_SENT
+    assert not found.may_be_charged
+
+
+def test_a_closed_attempt_cannot_be_created_any_more(journal: Journal) -> None:
+    closing = replace(entry(), mark=Mark.NEVER_SENT)
+    assert journal.create(closing) is Creation.CREATED
+    assert journal.create(entry(nonce="late sender")) is Creation.OTHERS
+    found = journal.attempt("job-1", 1)
+    assert found is not None
+    assert found.mark is Mark.NEVER_SENT
+
+
+def test_the_last_attempt_is_found_and_an_end_replaces_an_earlier_one(journal: Journal) -> None:
+    assert journal.last("job-1") is None
+    for number in (1, 2, 3):
+        journal.create(entry(number))
+    last = journal.last("job-1")
+    assert last is not None
+    assert last.number == 3
+    assert journal.ended("job-1") is None
+    journal.end(End("job-1", "failed", {"reason": "render_failed"}))
+    journal.end(End("job-1", "succeeded", {"clip_name": "a/b", "sha256": "0f"}))
+    assert journal.ended("job-1") == End("job-1", "succeeded", {"clip_name": "a/b", "sha256": "0f"})
+
+
+def test_messages_of_one_session_point_to_the_next_one(journal: Journal) -> None:
+    first, second = entry(), entry(job_id="job/2 ü")
+    journal.create(first)
+    journal.create(second)
+    assert journal.next(first.name) is None
+    assert journal.point(first.name, second)
+    assert journal.point(first.name, second)
+    assert not journal.point(first.name, entry(job_id="job-3"))
+    assert journal.next(first.name) == second.name
+
+
+def test_jobs_are_listed_in_one_order_and_from_any_place_in_it(journal: Journal) -> None:
+    names = [f"job {number}/ü" for number in range(20)]
+    for name in names:
+        journal.create(entry(job_id=name))
+    listed = list(journal.jobs())
+    assert sorted(listed) == sorted(names)
+    for at in (0, 7, 19):
+        assert list(journal.jobs(after=journal.place_of(listed[at]))) == listed[at + 1 :]
+
+
+def test_what_is_forgotten_is_gone(journal: Journal) -> None:
+    journal.create(entry())
+    journal.mark("job-1", 1, Mark.NOT_CHARGED, "429")
+    journal.create(entry(2))
+    journal.end(End("job-1", "succeeded"))
+    journal.forget("job-1")
+    assert journal.last("job-1") is None
+    assert journal.ended("job-1") is None
+
+
+def test_half_an_entry_still_fences_its_attempt(journal: Journal) -> None:
+    half = entry().to_json()[:50]
+    journal.store.create(journal._attempt_key("job-1", 1), half)
+    found = journal.last("job-1")
+    assert found is not None
+    assert found.entry is None
+    assert "not JSON" in found.problem
+    assert found.may_be_charged
+    assert journal.create(entry()) is Creation.OTHERS
+
+
+def test_a_replacement_names_the_version_that_it_replaces(journal: Journal) -> None:
+    store = journal.store
+    assert not store.replace("rq/mirror", b"1", "none")
+    assert store.create("rq/mirror", b"1")
+    found = store.read("rq/mirror")
+    assert found is not None
+    assert store.replace("rq/mirror", b"2", found.version)
+    assert not store.replace("rq/mirror", b"3", found.version)
+    now = store.read("rq/mirror")
+    assert now is not None
+    assert now.data == b"2"
+
+
+def test_a_check_leaves_nothing_behind(journal: Journal) -> None:
+    journal.check()
+    assert list(journal.store.names("rq/checks")) == []
+
+
+@pytest.mark.parametrize("address", ["folder", "s3"], indirect=True)
+def test_of_many_creators_exactly_one_succeeds(journal: Journal) -> None:
+    results: list[Creation] = []
+    start = threading.Barrier(8)
+
+    def create(number: int) -> None:
+        start.wait()
+        results.append(journal.create(entry(nonce=str(number))))
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [Creation.CREATED] + [Creation.OTHERS] * 7
+
+
+@pytest.mark.parametrize("address", ["folder"], indirect=True)
+def test_a_store_that_cannot_be_written_says_what_to_do(journal: Journal, address: str) -> None:
+    path = address.removeprefix("file://")
+    with open(path, "w", encoding="utf-8"):  # noqa: PTH123 - a file where the folder should be
+        pass
+    with pytest.raises(JournalFailed) as caught:
+        journal.create(entry())
+    assert path in caught.value.message
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": 2}', b'{"format": 1}', b"\xff"])
+def test_what_is_no_entry_is_refused(data: bytes) -> None:
+    with pytest.raises(UnreadableEntryError):
+        Entry.from_json(data)
+
+
+def test_half_a_surrogate_pair_survives() -> None:
+    odd = replace(entry(), payload={"prompt": "\ud83d"})
+    assert Entry.from_json(odd.to_json()) == odd
+
+
+def test_an_entry_without_payload_takes_less_than_2_kb() -> None:
+    assert len(entry().to_json()) < 2048
+
+
+@pytest.mark.parametrize(
+    ("last", "decided_about", "expected"),
+    [
+        (None, None, OpenAttempt(1)),
+        (None, 1, OpenAttempt(1)),
+        (Attempt("j", 1, entry(), Mark.NOT_SENT), None, OpenAttempt(2)),
+        (Attempt("j", 1, entry(), None), None, AdoptAttempt(Attempt("j", 1, entry(), None))),
+        (Attempt("j", 1, entry(), None), 1, OpenAttempt(2)),
+        (Attempt("j", 2, entry(2), None), 1, AdoptAttempt(Attempt("j", 2, entry(2), None))),
+        (Attempt("j", 1, None), None, AdoptAttempt(Attempt("j", 1, None))),
+    ],
+)
+def test_the_next_attempt_follows_from_the_last_one(
+    last: Attempt | None, decided_about: int | None, expected: OpenAttempt | AdoptAttempt
+) -> None:
+    assert next_attempt(last, decided_about=decided_about) == expected

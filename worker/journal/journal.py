@@ -1,0 +1,214 @@
+"""The payment journal of one namespace: attempts to pay, their marks, and the ends of jobs."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+from uuid import uuid4
+
+from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, entry_name, split_name
+from worker.journal.local_store import LocalJournalStore
+from worker.journal.object_store import SCHEMES, ObjectJournalStore
+from worker.journal.other_store import OtherJournalStore
+from worker.journal.stores import JournalStore
+
+MOST_ATTEMPTS: Final = 1000
+
+
+class Creation(StrEnum):
+    """What became of the creation of an entry."""
+
+    CREATED = "created"  # by this call, or by an earlier try of this process
+    OTHERS = "others"  # somebody else's entry stands there
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt as the journal has it.
+
+    Attributes:
+        job_id: The job.
+        number: The number of the attempt.
+        entry: The entry, or None if it cannot be read.
+        mark: Why it was certainly not charged, or None if it may have been.
+        problem: Why the entry cannot be read, or "".
+    """
+
+    job_id: str
+    number: int
+    entry: Entry | None
+    mark: Mark | None = None
+    problem: str = ""
+
+    @property
+    def may_be_charged(self) -> bool:
+        """Whether the message of this attempt was, or may have been, sent and charged."""
+        return self.mark is None
+
+
+class Journal:
+    """The journal of one namespace. Each method raises `JournalFailed` when its store fails."""
+
+    def __init__(self, store: JournalStore, namespace: str) -> None:
+        self.store = store
+        self._root = namespace
+
+    @classmethod
+    def open(cls, url: str, namespace: str) -> "Journal":
+        """Open the journal at an address: a folder, an object store, or any fsspec URL.
+
+        Raises:
+            JournalFailed: The address is not understood.
+        """
+        return cls(open_store(url), namespace)
+
+    def create(self, entry: Entry) -> Creation:
+        """Create the entry of an attempt, if nobody has.
+
+        A create whose reply was lost raises `JournalFailed`. The caller repeats it with the same
+        entry: the random value in it tells its own entry from another's.
+        """
+        if self.store.create(self._attempt_key(entry.job_id, entry.attempt), entry.to_json()):
+            return Creation.CREATED
+        found = self.attempt(entry.job_id, entry.attempt)
+        own = found is not None and found.entry is not None and found.entry.nonce == entry.nonce
+        return Creation.CREATED if own else Creation.OTHERS
+
+    def attempt(self, job_id: str, number: int) -> Attempt | None:
+        """Read one attempt. None if nobody has created it."""
+        key = self._attempt_key(job_id, number)
+        stored = self.store.read(key)
+        if stored is None:
+            return None
+        try:
+            entry = Entry.from_json(stored.data)
+        except UnreadableEntryError as error:
+            return Attempt(job_id, number, None, problem=str(error))
+        if entry.mark is not None:
+            return Attempt(job_id, number, entry, entry.mark)
+        return Attempt(job_id, number, entry, self._mark_of(key))
+
+    def last(self, job_id: str) -> Attempt | None:
+        """Read the last attempt of a job. None if it has none."""
+        last = None
+        for number in range(1, MOST_ATTEMPTS):
+            found = self.attempt(job_id, number)
+            if found is None:
+                break
+            last = found
+        return last
+
+    def mark(self, job_id: str, number: int, mark: Mark, why: str) -> None:
+        """Note that an attempt was certainly not charged. Only its creator may say so."""
+        value = json.dumps({"mark": mark.value, "why": why}).encode()
+        self.store.create(f"{self._attempt_key(job_id, number)}.mark", value)
+
+    def end(self, end: End) -> None:
+        """Note the end of a job that has paid. A later end replaces it."""
+        self.store.put(f"{self._job_key(end.job_id)}/end", end.to_json())
+
+    def ended(self, job_id: str) -> End | None:
+        """Read the end of a job. None if the journal has none that can be read."""
+        stored = self.store.read(f"{self._job_key(job_id)}/end")
+        if stored is None:
+            return None
+        try:
+            return End.from_json(stored.data)
+        except UnreadableEntryError:
+            return None
+
+    def point(self, previous: str, entry: Entry) -> bool:
+        """Name the entry of the next message in a session, beside the entry before it.
+
+        Returns:
+            False if another entry is named there already.
+        """
+        key = f"{self._attempt_key(*split_name(previous))}.next"
+        return self.store.create(key, entry.name.encode()) or self.next(previous) == entry.name
+
+    def next(self, name: str) -> str | None:
+        """The name of the entry of the next message in the session. None if there is none."""
+        stored = self.store.read(f"{self._attempt_key(*split_name(name))}.next")
+        return stored.data.decode() if stored else None
+
+    def jobs(self, after: str = "") -> Iterator[str]:
+        """The ids of all jobs that have an attempt, in the journal's order, after a place in it.
+
+        Args:
+            after: A job id that `place_of` has turned into a place, or "" for all.
+        """
+        start = after.partition("/")[0]
+        for shard in self.store.folders(f"{self._root}/jobs"):
+            if shard < start:
+                continue
+            for folder in self.store.folders(f"{self._root}/jobs/{shard}"):
+                if f"{shard}/{folder}" > after:
+                    yield unquote(folder)
+
+    def place_of(self, job_id: str) -> str:
+        """The place of a job in the journal's order."""
+        return f"{_shard(job_id)}/{quote(job_id, safe='')}"
+
+    def forget(self, job_id: str) -> None:
+        """Delete what the journal has of a job. Its key must not be able to pay any more."""
+        folder = self._job_key(job_id)
+        # The first attempt goes last: while it is there, the job still counts as paid.
+        for name in sorted(self.store.names(folder), reverse=True):
+            self.store.delete(f"{folder}/{name}")
+
+    def check(self) -> None:
+        """Create, read, list and delete a small object.
+
+        Raises:
+            JournalFailed: One of these does not work.
+        """
+        key = f"{self._root}/checks/{uuid4().hex}"
+        self.store.create(key, b"check")
+        self.store.read(key)
+        self.store.folders(f"{self._root}/jobs")
+        self.store.delete(key)
+
+    def key(self, name: str) -> str:
+        """The key of an object of the namespace beside the entries."""
+        return f"{self._root}/{name}"
+
+    def _mark_of(self, key: str) -> Mark | None:
+        stored = self.store.read(f"{key}.mark")
+        if stored is None:
+            return None
+        try:
+            return Mark(json.loads(stored.data)["mark"])
+        except (ValueError, KeyError, TypeError):
+            # What cannot be read proves nothing: the attempt counts as charged.
+            return None
+
+    def _job_key(self, job_id: str) -> str:
+        return f"{self._root}/jobs/{self.place_of(job_id)}"
+
+    def _attempt_key(self, job_id: str, number: int) -> str:
+        shard = _shard(job_id)
+        return f"{self._root}/jobs/{shard}/{entry_name(job_id, number)}"
+
+
+def open_store(url: str) -> JournalStore:
+    """Open the store at an address.
+
+    Raises:
+        JournalFailed: The address is not understood.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in ("file", "local"):
+        return LocalJournalStore(Path(unquote(parts.path)).absolute())
+    if not parts.scheme:
+        return LocalJournalStore(Path(url).absolute())
+    if parts.scheme in SCHEMES:
+        return ObjectJournalStore(url)
+    return OtherJournalStore(url)
+
+
+def _shard(job_id: str) -> str:
+    return hashlib.sha256(job_id.encode()).hexdigest()[:2]

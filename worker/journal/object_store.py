@@ -1,0 +1,122 @@
+"""The journal in an object store (S3, GCS, Azure): exclusive creation by conditional put."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+from config.redaction import redact
+from worker.faultpoints import around
+from worker.journal.stores import JournalFailed, Stored
+from worker.resources.offload import offload
+
+T = TypeVar("T")
+
+SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
+"""The schemes of addresses whose stores have a conditional put."""
+
+
+class ObjectJournalStore:
+    """Objects of a bucket, under a prefix. Credentials come from the environment.
+
+    Raises:
+        JournalFailed: The address is not understood, or the package for it is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.address = redact(url.rstrip("/"))
+        try:
+            import obstore  # noqa: PLC0415 - an optional dependency
+            from obstore.store import from_url  # noqa: PLC0415
+        except ImportError:
+            raise JournalFailed(
+                f"The payment journal {self.address} needs a package that is not installed.",
+                "Install it with: pip install 'reelqueue[s3]' (or [gcs]).",
+            ) from None
+        self._obstore: Any = obstore
+        try:
+            self._store: Any = from_url(url)
+        except Exception as error:
+            raise JournalFailed(
+                f"The payment journal {self.address} cannot be opened: {redact(str(error))}.",
+                "Correct REELQUEUE_JOURNAL_URL and the credentials in the environment.",
+            ) from error
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Create an object. False if there is one under this key already."""
+        return self._run("written", self._create, key, data)
+
+    def read(self, key: str) -> Stored | None:
+        """Read an object. None if there is none."""
+        return self._run("read", self._read, key)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whether there is one or not."""
+        self._run("written", self._put, key, data)
+
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        """Replace an object if it still has this version. False if it has not."""
+        return self._run("written", self._replace, key, data, version)
+
+    def delete(self, key: str) -> None:
+        """Delete an object. Deleting it again changes nothing."""
+        self._run("deleted", self._delete, key)
+
+    def folders(self, prefix: str) -> list[str]:
+        """List the names of the folders directly under a prefix, in order."""
+        found = self._run("listed", self._listed, prefix)
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """List the names of the objects directly under a prefix, in order."""
+        found = self._run("listed", self._listed, prefix)
+        return iter(sorted(item["path"].rpartition("/")[2] for item in found["objects"]))
+
+    def _run(self, done: str, work: Callable[..., T], *args: object) -> T:
+        try:
+            return offload(work, *args)
+        except Exception as error:
+            # The library raises classes of its own for each provider's refusals.
+            text = redact(str(error)).split("\n", maxsplit=1)[0].rstrip(".")
+            raise JournalFailed(
+                f"The payment journal {self.address} cannot be {done}: {text}.",
+                "Check that the bucket exists and that the credentials may read and write there.",
+            ) from error
+
+    def _create(self, key: str, data: bytes) -> bool:
+        try:
+            with around("journal.create"):
+                self._obstore.put(self._store, key, data, mode="create")
+        except self._obstore.exceptions.AlreadyExistsError:
+            return False
+        return True
+
+    def _read(self, key: str) -> Stored | None:
+        try:
+            found = self._obstore.get(self._store, key)
+        except FileNotFoundError:
+            return None
+        return Stored(bytes(found.bytes()), str(found.meta["e_tag"]))
+
+    def _put(self, key: str, data: bytes) -> None:
+        with around("journal.put"):
+            self._obstore.put(self._store, key, data)
+
+    def _replace(self, key: str, data: bytes, version: str) -> bool:
+        try:
+            with around("journal.put"):
+                self._obstore.put(self._store, key, data, mode={"e_tag": version})
+        except (
+            self._obstore.exceptions.PreconditionError,
+            self._obstore.exceptions.AlreadyExistsError,
+            FileNotFoundError,
+        ):
+            return False
+        return True
+
+    def _delete(self, key: str) -> None:
+        try:
+            self._obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+
+    def _listed(self, prefix: str) -> Any:  # noqa: ANN401 - the library's mapping
+        return self._obstore.list_with_delimiter(self._store, prefix)

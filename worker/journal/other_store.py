@@ -1,0 +1,109 @@
+"""The journal on any other fsspec file system, such as FTP: weaker than the other two.
+
+These stores have no exclusive creation. Whether an object exists is checked before it is written,
+so two workers that create the same entry in the same instant can both succeed. The ledger's own
+one-shot intent is then the only fence between them.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import fsspec
+
+from config.redaction import redact
+from worker.faultpoints import around
+from worker.journal.stores import JournalFailed, Stored
+
+T = TypeVar("T")
+
+
+class OtherJournalStore:
+    """Objects as files of an fsspec file system."""
+
+    def __init__(self, url: str) -> None:
+        self.address = redact(url.rstrip("/"))
+        self._fs: Any
+        self._fs, root = self._run(
+            "opened", lambda: fsspec.core.url_to_fs(url, use_listings_cache=False)
+        )
+        self._root = str(root).rstrip("/")
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Create an object. False if there is one under this key already."""
+        if self.read(key) is not None:
+            return False
+        with around("journal.create"):
+            self._run("written", lambda: self._write(key, data))
+        return True
+
+    def read(self, key: str) -> Stored | None:
+        """Read an object. None if there is none."""
+
+        def content() -> Stored | None:
+            try:
+                data = bytes(self._fs.cat_file(f"{self._root}/{key}"))
+            except FileNotFoundError:
+                return None
+            return Stored(data, data.hex())
+
+        return self._run("read", content)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whether there is one or not."""
+        with around("journal.put"):
+            self._run("written", lambda: self._write(key, data))
+
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        """Replace an object if it still has this version. False if it has not."""
+        found = self.read(key)
+        if found is None or found.version != version:
+            return False
+        self.put(key, data)
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete an object. Deleting it again changes nothing."""
+
+        def deleted() -> None:
+            if self._fs.exists(f"{self._root}/{key}"):
+                self._fs.rm_file(f"{self._root}/{key}")
+
+        self._run("deleted", deleted)
+
+    def folders(self, prefix: str) -> list[str]:
+        """List the names of the folders directly under a prefix, in order."""
+        return self._listed(prefix, "directory")
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """List the names of the objects directly under a prefix, in order."""
+        return iter(self._listed(prefix, "file"))
+
+    def _listed(self, prefix: str, kind: str) -> list[str]:
+        def found() -> list[str]:
+            try:
+                entries = self._fs.ls(f"{self._root}/{prefix}", detail=True)
+            except FileNotFoundError:
+                return []
+            names = (PurePosixPath(item["name"]).name for item in entries if item["type"] == kind)
+            return sorted(name for name in names if not name.startswith("."))
+
+        return self._run("listed", found)
+
+    def _write(self, key: str, data: bytes) -> None:
+        path = PurePosixPath(f"{self._root}/{key}")
+        self._fs.makedirs(str(path.parent), exist_ok=True)
+        part = str(path.with_name(f".new-{uuid4().hex}"))
+        self._fs.pipe_file(part, data)
+        self._fs.mv(part, str(path))
+
+    def _run(self, done: str, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Exception as error:
+            # File systems raise what their own libraries raise; there is no common class.
+            raise JournalFailed(
+                f"The payment journal {self.address} cannot be {done}: {redact(str(error))}.",
+                "Check that the store can be reached, or set REELQUEUE_JOURNAL_URL to another one.",
+            ) from error

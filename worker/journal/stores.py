@@ -1,0 +1,71 @@
+"""What a store must be able to do to keep the payment journal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class JournalFailed(Exception):  # noqa: N818 - named for what happened
+    """The journal's store cannot be read, listed or written.
+
+    After a failed write the outcome is unknown: the object may be there or not.
+
+    Attributes:
+        message: What happened, for people.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """The message. The remedy is shown beside it."""
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The content of an object, and the version that a conditional replacement names."""
+
+    data: bytes
+    version: str
+
+
+class JournalStore(Protocol):
+    """Small objects under keys. Every write is durable when the call returns.
+
+    Each method raises `JournalFailed` when the store does not answer or refuses.
+    """
+
+    address: str
+    """The address of the store for people, without user names and passwords."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Create an object. False if there is one under this key already."""
+        ...
+
+    def read(self, key: str) -> Stored | None:
+        """Read an object. None if there is none."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whether there is one or not."""
+        ...
+
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        """Replace an object if it still has this version. False if it has not."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object. Deleting it again changes nothing."""
+        ...
+
+    def folders(self, prefix: str) -> list[str]:
+        """List the names of the folders directly under a prefix, in order."""
+        ...
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """List the names of the objects directly under a prefix, in order."""
+        ...
