@@ -1,0 +1,78 @@
+"""The mirror: an object beside the entries that says which ledger this journal belongs to."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from worker.journal.journal import Journal
+from worker.journal.stores import JournalFailed
+
+_NAME: Final = "mirror"
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """What the journal knows of its ledger.
+
+    Attributes:
+        journal_id: The id of this journal.
+        ledger_id: The id of the ledger that it belongs to.
+        epoch: Raised by each recovery.
+        counter: How many intents to pay the ledger had written when the mirror was renewed.
+        run_id: The run id of the Redis server at that time. It changes with each start.
+        writer: The id of the worker process that renewed it.
+        renewed_at: Milliseconds since the epoch, by the writer's clock. For people.
+        recovering: Whether the recovery that raised the epoch has not ended yet.
+        place: How far that recovery has come, in the journal's order.
+    """
+
+    journal_id: str
+    ledger_id: str
+    epoch: int
+    counter: int
+    run_id: str
+    writer: str
+    renewed_at: int
+    recovering: bool = False
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMirror:
+    """A mirror, and the version that its replacement must name."""
+
+    mirror: Mirror
+    version: str
+
+
+class MirrorObject:
+    """Reads and replaces the mirror of a journal. Each method raises `JournalFailed`."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._store = journal.store
+        self._key = journal.key(_NAME)
+
+    def read(self) -> ReadMirror | None:
+        """Read the mirror. None if this journal has none yet."""
+        stored = self._store.read(self._key)
+        if stored is None:
+            return None
+        try:
+            return ReadMirror(Mirror(**json.loads(stored.data)), stored.version)
+        except (ValueError, TypeError) as error:
+            raise JournalFailed(
+                f"The mirror of the payment journal {self._store.address} cannot be read: {error}.",
+                f"Restore the object {self._key} there, or run `reelqueue recover --new-journal`.",
+            ) from error
+
+    def create(self, mirror: Mirror) -> bool:
+        """Create the mirror. False if there is one already."""
+        return self._store.create(self._key, _dump(mirror))
+
+    def replace(self, mirror: Mirror, version: str) -> bool:
+        """Replace the mirror if it still has this version. False if somebody was faster."""
+        return self._store.replace(self._key, _dump(mirror), version)
+
+
+def _dump(mirror: Mirror) -> bytes:
+    return json.dumps(asdict(mirror), separators=(",", ":")).encode()
