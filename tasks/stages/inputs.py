@@ -131,8 +131,7 @@ def _fetch(step: StepContext, given: str, folder: Path) -> Path:
         download_source(
             given,
             target,
-            private_hosts=settings.egress.private_hosts,
-            api_host=settings.api.url,
+            private_hosts=(*settings.egress.private_hosts, settings.api.url),
             max_bytes=MAX_SOURCE_BYTES,
         )
     else:

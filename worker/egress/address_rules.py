@@ -43,13 +43,13 @@ def is_public(address: str) -> bool:
     )
 
 
-def allowed_hosts(entries: Iterable[str | None]) -> frozenset[str]:
+def allowed_hosts(entries: Iterable[str]) -> frozenset[str]:
     """Collect the hosts whose addresses may be private, from settings.
 
     Args:
         entries: Each ``host`` (any port), ``host:port``, or a URL (its port only).
     """
-    return frozenset(_authority(entry) for entry in entries if entry)
+    return frozenset(_authority(entry) for entry in entries)
 
 
 def is_allowed(host: str, port: int | None, allowed: frozenset[str]) -> bool:

@@ -32,7 +32,6 @@ def download_source(
     to: Path,
     *,
     private_hosts: Iterable[str] = (),
-    api_host: str | None = None,
     max_bytes: int,
     seconds: float = DOWNLOAD_SECONDS,
     resolver: Resolver = resolve,
@@ -46,8 +45,7 @@ def download_source(
     Args:
         url: An http or https URL.
         to: Where the file goes; it does not exist after a failure.
-        private_hosts: Hosts, as ``host`` or ``host:port``, whose addresses may be private.
-        api_host: One more of them, or the URL of the video API.
+        private_hosts: Hosts whose addresses may be private (`allowed_hosts`).
         max_bytes: The largest file that is accepted.
         seconds: How long the download may take in total, redirects included.
         resolver: Returns the addresses of a host.
@@ -58,9 +56,7 @@ def download_source(
             be downloaded (``source_unreachable``), or is too large (``file_too_large``).
         OSError: The file cannot be written.
     """
-    backend = PinnedBackend(
-        allowed_hosts((*private_hosts, api_host)), seconds, resolver=resolver, clock=clock
-    )
+    backend = PinnedBackend(allowed_hosts(private_hosts), seconds, resolver=resolver, clock=clock)
     for _ in range(MAX_REDIRECTS + 1):
         redirect = _download_or_redirect(url, to, max_bytes, backend)
         if redirect is None:

@@ -74,7 +74,7 @@ def send(
         url: The receiver's URL.
         headers: The headers of `signature_headers`.
         body: JSON.
-        private_hosts: Hosts, as ``host`` or ``host:port``, whose addresses may be private.
+        private_hosts: Hosts whose addresses may be private (`allowed_hosts`).
         resolver: Returns the addresses of a host.
         clock: Returns seconds.
 

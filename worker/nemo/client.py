@@ -31,7 +31,7 @@ _OUTPUT: Mapping[str, str] = {"format": "mp4", "quality": "high"}
 
 
 class NemoClient:
-    """Calls the video API with one token. Methods raise ``NemoError`` and no other API error.
+    """Calls the video API with one token. Every method raises a ``NemoError`` if its call fails.
 
     A client has no state beyond its arguments, so a new token needs a new client.
 
@@ -56,11 +56,10 @@ class NemoClient:
         private_hosts: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._api_url = api_url.rstrip("/")
         self._web_url = web_url.rstrip("/")
         self._private_hosts = tuple(private_hosts)
         self._api = ApiRequests(
-            http, api_url=self._api_url, identity=identity, token=token, clock=clock
+            http, base_url=api_url.rstrip("/"), identity=identity, token=token, clock=clock
         )
 
     def anonymous_token(self, client_id: str) -> TokenGrant:
@@ -69,7 +68,6 @@ class NemoClient:
         Raises:
             ClientIdMissing: The id was not accepted.
             RateLimited: The id or the IP address has reached its limit of tokens.
-            NemoError: Any other error.
         """
         request = self._api.http.build_request(
             "POST",
@@ -79,24 +77,13 @@ class NemoClient:
         return read_token(self._api.send(Call.TOKEN, request))
 
     def create_session(self, language: str = "en") -> Session:
-        """Create a session.
-
-        Args:
-            language: Language of the agent's replies.
-
-        Raises:
-            NemoError: Any error.
-        """
+        """Create a session whose agent replies in a language."""
         path = f"api/tasks/{_USER}/with-session/{_AGENT}"
         body = {"task_name": "project", "language": language}
         return read_session(self._api.post(Call.SESSION, path, body))
 
     def claim_link(self, task_id: str, session_id: str) -> str:
-        """Create the link that opens a session's project in a browser, valid for 7 days.
-
-        Raises:
-            NemoError: Any error.
-        """
+        """Create the link that opens a session's project in a browser, valid for 7 days."""
         body = {"task_id": task_id, "session_id": session_id}
         claim = read_claim(self._api.post(Call.CLAIM, "api/auth/claim-token", body))
         return f"{self._web_url}/workspace/claim?ct={quote(claim.get_secret_value(), safe='')}"
@@ -113,7 +100,6 @@ class NemoClient:
         Raises:
             FileTypeRefused: The type is not accepted.
             FileTooLarge: The file is too large.
-            NemoError: Any other error.
         """
         # A file name may contain bytes that are not valid text.
         sendable = name.encode("utf-8", errors="replace").decode()
@@ -126,11 +112,7 @@ class NemoClient:
         require_done(Call.UPLOAD, self._api.send(Call.UPLOAD, request))
 
     def upload_urls(self, session_id: str, urls: Sequence[str]) -> None:
-        """Let the API download files itself.
-
-        Raises:
-            NemoError: Any error, as for ``upload_file``.
-        """
+        """Let the API download files itself."""
         body = {"urls": list(urls), "source_type": "url"}
         require_done(Call.UPLOAD, self._api.post(Call.UPLOAD, _upload_path(session_id), body))
 
@@ -139,17 +121,12 @@ class NemoClient:
 
         Raises:
             SessionNotFound: The session does not exist under this token.
-            NemoError: Any other error.
         """
         path = f"api/state/{_AGENT}/{_USER}/{path_segment(session_id)}/latest"
         return read_state(self._api.get(Call.STATE, path))
 
     def credits(self) -> Balance:
-        """Read the account's balance.
-
-        Raises:
-            NemoError: Any error.
-        """
+        """Read the account's balance."""
         return read_balance(self._api.get(Call.CREDITS, "api/credits/balance/simple"))
 
     def message(self, session_id: str, text: str, *, read_timeout: float) -> MessageStream:
@@ -191,7 +168,6 @@ class NemoClient:
 
         Raises:
             PlanRefused: The account's plan does not include exports.
-            NemoError: Any other error.
         """
         body = {"id": render_id, "sessionId": session_id, "draft": draft.raw, "output": _OUTPUT}
         found = self._api.post(Call.EXPORT, "api/render/proxy/lambda", body)
@@ -200,11 +176,7 @@ class NemoClient:
             read_render(Call.EXPORT, found)
 
     def render_status(self, render_id: str) -> RenderStatus:
-        """Read the status of a render.
-
-        Raises:
-            NemoError: Any error.
-        """
+        """Read the status of a render."""
         path = f"api/render/proxy/lambda/{path_segment(render_id)}"
         return read_render(Call.POLL, self._api.get(Call.POLL, path))
 
@@ -220,13 +192,7 @@ class NemoClient:
         Raises:
             NemoError: Both ways failed; of the two errors, the one to act on.
         """
-        ClipDownload(
-            self._api,
-            api_url=self._api_url,
-            private_hosts=self._private_hosts,
-            sink=sink,
-            max_bytes=max_bytes,
-        ).run(url, render_id)
+        ClipDownload(self._api, self._private_hosts, sink, max_bytes).run(url, render_id)
 
 
 def _upload_path(session_id: str) -> str:

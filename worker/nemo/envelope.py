@@ -125,7 +125,12 @@ def read_envelope(
     found = parse_object(response.body)
     code = None if found is None else envelope_code(found)
     if response.status >= 300 or code not in (None, DONE):  # noqa: PLR2004 -- past HTTP's successes
-        raise _refusal(call, response, found, code, clock)
+        error = _classify(call, response.status, code)(
+            call, message_of(found or {}), status=response.status, code=code
+        )
+        if isinstance(error, RateLimited):
+            error.retry_after = retry_after(response.headers.get("retry-after"), now=clock())
+        raise error
     if found is None:
         content_type = response.headers.get("content-type")
         received = f" but {content_type}" if content_type else ""
@@ -164,21 +169,6 @@ def _seconds_until(date: str, now: float) -> float:
         return zoned.timestamp() - now
     except (ValueError, TypeError, OverflowError):
         return math.nan
-
-
-def _refusal(
-    call: Call,
-    response: RawResponse,
-    found: Mapping[str, Any] | None,
-    code: int | None,
-    clock: Callable[[], float],
-) -> NemoError:
-    kind = _classify(call, response.status, code)
-    message = message_of(found) if found is not None else ""
-    error = kind(call, message, status=response.status, code=code)
-    if isinstance(error, RateLimited):
-        error.retry_after = retry_after(response.headers.get("retry-after"), now=clock())
-    return error
 
 
 def _classify(call: Call, status: int, code: int | None) -> type[NemoError]:

@@ -10,6 +10,7 @@ may have been charged is never repeatable (contract, "The message stream" and "C
 
 import re
 from enum import StrEnum
+from typing import ClassVar
 
 MAX_MESSAGE = 300
 """The longest message that an error keeps, in characters."""
@@ -57,6 +58,11 @@ class NemoError(Exception):
         code: ``code`` of the envelope, if there was one.
     """
 
+    _not_started: ClassVar[bool] = False
+    """Whether the API did no work for the call, so that even a message may be sent again."""
+    _outcome_is_unknown: ClassVar[bool] = False
+    """Whether the API may have carried out the call."""
+
     def __init__(
         self,
         call: Call,
@@ -78,13 +84,16 @@ class NemoError(Exception):
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same call may be sent again."""
-        return False
+        """Whether the same call may be sent again.
+
+        A message whose outcome is unknown may not: it would be paid and carried out twice.
+        """
+        return self._not_started or (self._outcome_is_unknown and self.call is not Call.MESSAGE)
 
     @property
     def maybe_charged(self) -> bool:
         """Whether the call may have cost credits although it failed."""
-        return False
+        return self._outcome_is_unknown and self.call is Call.MESSAGE
 
     def __str__(self) -> str:
         """Show the call, the message and the numbers of the response."""
@@ -99,32 +108,19 @@ class NemoError(Exception):
 class Unreachable(NemoError):  # noqa: N818 -- named for what happened
     """The video API could not be reached; no request was sent."""
 
-    @property
-    def repeatable(self) -> bool:
-        """True: the API never received the call."""
-        return True
+    _not_started = True
 
 
-class _OutcomeUnknown(NemoError):  # noqa: N818 -- named for what happened
-    """It is not known whether the video API carried out the call."""
-
-    @property
-    def repeatable(self) -> bool:
-        """True for every call but a message, which would be paid and carried out twice."""
-        return self.call is not Call.MESSAGE
-
-    @property
-    def maybe_charged(self) -> bool:
-        """True for a message, which may have run."""
-        return self.call is Call.MESSAGE
-
-
-class NoAnswer(_OutcomeUnknown):
+class NoAnswer(NemoError):  # noqa: N818 -- named for what happened
     """The video API did not send a complete response; the call may have been carried out."""
 
+    _outcome_is_unknown = True
 
-class BadAnswer(_OutcomeUnknown):
+
+class BadAnswer(NemoError):  # noqa: N818 -- named for what happened
     """The video API sent a response that cannot be read."""
+
+    _outcome_is_unknown = True
 
 
 class Refusal(NemoError):  # noqa: N818 -- named for what happened
@@ -166,16 +162,14 @@ class RateLimited(Refusal):
         retry_after: The requested pause in seconds, if the API named one.
     """
 
+    _not_started = True
     retry_after: float | None = None
 
-    @property
-    def repeatable(self) -> bool:
-        """True, after the pause: even a message was rejected before any work."""
-        return True
 
-
-class ServerFailed(_OutcomeUnknown, Refusal):
+class ServerFailed(Refusal):
     """The video API had an internal error."""
+
+    _outcome_is_unknown = True
 
 
 class OtherRefusal(Refusal):

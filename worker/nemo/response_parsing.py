@@ -118,40 +118,24 @@ def _parse(call: Call, model: type[_D], found: Mapping[str, Any]) -> _D:
 
 
 def read_token(found: Mapping[str, Any]) -> TokenGrant:
-    """Read the response to a token call.
-
-    Raises:
-        BadAnswer: It has no token.
-    """
+    """Read the response to a token call."""
     data = _parse(Call.TOKEN, _TokenData, found)
     return TokenGrant(data.token, data.expires_in)
 
 
 def read_session(found: Mapping[str, Any]) -> Session:
-    """Read the response to a session call.
-
-    Raises:
-        BadAnswer: It has no task id or no session id.
-    """
+    """Read the response to a session call."""
     data = _parse(Call.SESSION, _SessionData, found)
     return Session(data.task_id, data.session_id, data.bind_id)
 
 
 def read_claim(found: Mapping[str, Any]) -> SecretStr:
-    """Read the claim token.
-
-    Raises:
-        BadAnswer: There is none.
-    """
+    """Read the claim token."""
     return _parse(Call.CLAIM, _ClaimData, found).claim_token
 
 
 def read_state(found: Mapping[str, Any]) -> SessionState:
-    """Read a session's state. A null state is that of a session without work.
-
-    Raises:
-        BadAnswer: It has no state, or one that is nested too deeply.
-    """
+    """Read a session's state. A null state is that of a session without work."""
     data = _parse(Call.STATE, _StateData, found)
     project = data.state or _Project()
     draft = Draft.read(project.draft)
@@ -161,11 +145,7 @@ def read_state(found: Mapping[str, Any]) -> SessionState:
 
 
 def read_balance(found: Mapping[str, Any]) -> Balance:
-    """Read the credits. A missing ``frozen`` counts as 0.
-
-    Raises:
-        BadAnswer: ``available`` is missing or not a number.
-    """
+    """Read the credits. A missing ``frozen`` counts as 0."""
     data = _parse(Call.CREDITS, _BalanceData, found)
     frozen = data.frozen or 0.0
     total = data.available + frozen if data.total is None else data.total

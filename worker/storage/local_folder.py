@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import stat
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -34,13 +33,9 @@ class LocalFolder:
         """Return where the file of a key is, whether it exists or not."""
         return self._root / key
 
-    def size(self, key: str) -> int | None:
-        """Return the size of a file in bytes; None if there is no file under this key."""
-        try:
-            found = self.path(key).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+    def exists(self, key: str) -> bool:
+        """Return whether there is a file under this key."""
+        return self.path(key).is_file()
 
     def write(self, source: Path, key: str) -> None:
         """Copy a local file to a key, replacing any file there in one step."""
@@ -48,7 +43,7 @@ class LocalFolder:
 
     def read(self, key: str, to: Path) -> bool:
         """Copy the file of a key to a local file; False if there is no such file."""
-        if not self.path(key).is_file():
+        if not self.exists(key):
             return False
         offload(shutil.copyfile, self.path(key), to)
         return True

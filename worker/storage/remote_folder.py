@@ -30,10 +30,10 @@ class RemoteFolder:
         self._lock = threading.Lock()
         self._connect()
 
-    def size(self, key: str) -> int | None:
-        """Return the size of a file in bytes; None if there is no file under this key."""
+    def exists(self, key: str) -> bool:
+        """Return whether there is a file under this key."""
         with self._connection() as fs:
-            return _size(fs, self._path(key))
+            return _is_file(fs, self._path(key))
 
     def write(self, source: Path, key: str) -> None:
         """Copy a local file to a key, replacing any file there in one step."""
@@ -55,7 +55,7 @@ class RemoteFolder:
         """Copy the file of a key to a local file; False if there is no such file."""
         path = self._path(key)
         with self._connection() as fs:
-            if _size(fs, path) is None:
+            if not _is_file(fs, path):
                 return False
             fs.get_file(path, str(to))
         return True
@@ -117,9 +117,8 @@ class RemoteFolder:
                 raise
 
 
-def _size(fs: Any, path: str) -> int | None:  # noqa: ANN401 - fsspec has no types
+def _is_file(fs: Any, path: str) -> bool:  # noqa: ANN401 - fsspec has no types
     try:
-        info = fs.info(path)
+        return bool(fs.info(path)["type"] == "file")
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    return int(info["size"]) if info["type"] == "file" else None
+        return False

@@ -87,7 +87,10 @@ class Store:
         with self._store_errors("read"):
             try:
                 if not self._files.read(key, partial):
-                    raise self._not_stored(key)
+                    raise NotStoredError(
+                        f"There is no file {key} in the store {self._url}.",
+                        "Submit the file again, or restore it in the store.",
+                    )
                 partial.replace(to)
             finally:
                 partial.unlink(missing_ok=True)
@@ -98,19 +101,9 @@ class Store:
         Raises:
             StoreError: The store cannot be asked, so the answer is unknown.
         """
-        return self._size(key) is not None
-
-    def size(self, key: str) -> int:
-        """Return the size of a stored file, in bytes.
-
-        Raises:
-            NotStoredError: There is no file under this key.
-            StoreError: The store cannot be asked.
-        """
-        size = self._size(key)
-        if size is None:
-            raise self._not_stored(key)
-        return size
+        _check_key(key)
+        with self._store_errors("read"):
+            return self._files.exists(key)
 
     def delete(self, key: str) -> None:
         """Delete a file; deleting it again has no effect.
@@ -165,17 +158,6 @@ class Store:
                 self.delete(key)
             if received.read_bytes() != _PROBE:
                 raise wrong_content(self._url)
-
-    def _size(self, key: str) -> int | None:
-        _check_key(key)
-        with self._store_errors("read"):
-            return self._files.size(key)
-
-    def _not_stored(self, key: str) -> NotStoredError:
-        return NotStoredError(
-            f"There is no file {key} in the store {self._url}.",
-            "Submit the file again, or restore it in the store.",
-        )
 
     @contextmanager
     def _store_errors(self, operation: str) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Downloads a finished clip into a file."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -27,25 +27,17 @@ class ClipDownload:
     """The download of one clip: from its own address without the token, else through the API.
 
     Args:
-        api: Sends requests to the API.
-        api_url: Base URL of the API.
+        api: The requests of the client.
         private_hosts: Hosts beside the API's own that may be private.
         sink: A seekable file; emptied before each attempt.
         max_bytes: The largest clip that is accepted.
     """
 
     def __init__(
-        self,
-        api: ApiRequests,
-        *,
-        api_url: str,
-        private_hosts: Iterable[str],
-        sink: BinaryIO,
-        max_bytes: int,
+        self, api: ApiRequests, private_hosts: Sequence[str], sink: BinaryIO, max_bytes: int
     ) -> None:
         self._api = api
-        self._api_url = api_url
-        self._private_hosts = tuple(private_hosts)
+        self._private_hosts = private_hosts
         self._sink = sink
         self._max_bytes = max_bytes
 
@@ -58,7 +50,7 @@ class ClipDownload:
         first: NemoError | None = None
         if url:
             try:
-                self._fetch(_clip_url(url, self._api_url), self._api.attribution)
+                self._fetch(_clip_url(url, self._api.base_url), self._api.attribution)
             except NemoError as exc:
                 first = exc
             else:
@@ -84,7 +76,7 @@ class ClipDownload:
         """
         clients = DownloadClients(
             self._api.http,
-            api_url=self._api_url,
+            api_url=self._api.base_url,
             private_hosts=self._private_hosts,
             seconds=DOWNLOAD_SECONDS,
         )

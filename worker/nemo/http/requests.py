@@ -19,22 +19,20 @@ class ApiRequests:
 
     Args:
         http: The HTTP client.
-        api_url: Base URL of the API.
+        base_url: Base URL of the API.
         identity: The values of the attribution headers.
         token: The access token, if there is one.
         clock: Returns seconds since the epoch.
 
     Attributes:
-        http: The HTTP client.
         attribution: The headers of a request without the token.
-        clock: As given.
     """
 
     def __init__(
         self,
         http: httpx.Client,
         *,
-        api_url: str,
+        base_url: str,
         identity: Identity,
         token: SecretStr | None,
         clock: Callable[[], float],
@@ -44,12 +42,12 @@ class ApiRequests:
         # of a stream, and a small one can expand to gigabytes.
         self.attribution = {**identity.headers(), "Accept-Encoding": "identity"}
         self.clock = clock
-        self._api_url = api_url
+        self.base_url = base_url
         self._token = token
 
     def url(self, path: str) -> str:
         """Return the full URL of a path of the API."""
-        return f"{self._api_url}/{path}"
+        return f"{self.base_url}/{path}"
 
     def headers(self, call: Call) -> dict[str, str]:
         """Return the headers of a request with the token.

@@ -56,7 +56,7 @@ def test_public_addresses(address: str, public: bool) -> None:
 
 
 def test_forms_of_a_configured_host() -> None:
-    entries = ["Photos.Test", "10.0.0.7:8080", "[::1]:80", "https://api.test/v1", None, ""]
+    entries = ["Photos.Test", "10.0.0.7:8080", "[::1]:80", "https://api.test/v1"]
     assert allowed_hosts([*entries, "http://127.0.0.1:9"]) == {
         "photos.test",
         "10.0.0.7:8080",

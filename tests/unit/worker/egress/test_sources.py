@@ -41,12 +41,12 @@ def refused(url: str, to: Path, **options: Any) -> FileRefusedError:
     return caught.value
 
 
-@pytest.mark.parametrize("allowed", ["host", "host and port", "api url"])
+@pytest.mark.parametrize("allowed", ["host", "host and port", "url"])
 def test_a_configured_private_host_is_allowed(site: Site, to: Path, allowed: str) -> None:
     options: dict[str, dict[str, Any]] = {
         "host": {"private_hosts": (LOOPBACK,)},
         "host and port": {"private_hosts": ("other.test", site.netloc)},
-        "api url": {"api_host": site.url("")},
+        "url": {"private_hosts": (site.url(""),)},
     }
     download_source(site.url("/a.png?x=1#top"), to, max_bytes=10**6, **options[allowed])
     assert to.read_bytes() == IMAGE
