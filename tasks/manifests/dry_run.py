@@ -14,7 +14,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.estimates import estimate_seconds, jobs_ahead
 from worker.file_refusal import FileRefusedError
 from worker.ledger.pages import pages
-from worker.media import measure_contrast
+from worker.media.images import measure_contrast
 
 
 @dataclass(frozen=True, slots=True)

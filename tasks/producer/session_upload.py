@@ -46,7 +46,7 @@ def _idle_session(job: Job) -> str:
 def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> None:
     """Upload a file unless the session has its content: a second copy would be another file."""
     # These are slow to import.
-    from worker.media import check_attachment  # noqa: PLC0415
+    from worker.media.attachments import check_attachment  # noqa: PLC0415
     from worker.nemo.errors import NemoError  # noqa: PLC0415
     from worker.runtime.runtime import Runtime  # noqa: PLC0415
 

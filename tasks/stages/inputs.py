@@ -11,13 +11,11 @@ from tasks.schema.addresses import is_url
 from tasks.schema.media_keys import is_media_key
 from tasks.step.context import StepContext
 from worker.egress.sources import download_source
-from worker.media import (
-    MAX_SOURCE_BYTES,
-    PreparedFile,
-    check_attachment,
-    memory_needed,
-    prepare_image,
-)
+from worker.media.attachments import check_attachment
+from worker.media.image_headers import memory_needed
+from worker.media.images import prepare_image
+from worker.media.prepared_file import PreparedFile
+from worker.media.refusals import MAX_SOURCE_BYTES
 from worker.resources.memory_budget import MemoryBudget
 from worker.resources.offload import offload
 from worker.storage.allowed_paths import copy_allowed_file

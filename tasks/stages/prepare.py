@@ -21,7 +21,7 @@ from tasks.step.session_acquisition import acquire_session
 from worker.accounts.credentials import Credential
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
-from worker.media import PreparedFile
+from worker.media.prepared_file import PreparedFile
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, RateLimited
 from worker.policy import backoff_seconds

@@ -15,7 +15,7 @@ from PIL import Image
 from rich.table import Table
 
 from tests.unit.worker.media.sample_media import camera_data
-from worker.media import MAX_IMAGE_MEMORY
+from worker.media.image_headers import MAX_IMAGE_MEMORY
 
 OPTIONS = {"count": (200, "pictures that are prepared at the same time")}
 PROGRAM = """
@@ -25,7 +25,7 @@ import re, sys
 from pathlib import Path
 import gevent
 from tasks.stages.inputs import prepare_within_memory
-from worker.media import prepare_image
+from worker.media.images import prepare_image
 from worker.resources.memory_budget import MemoryBudget
 
 def peak():

@@ -59,22 +59,9 @@ _SIGNATURES: Final = (
     (b"ID3", MP3),
 )
 _RIFF_TYPES: Final = {b"WEBP": WEBP, b"WAVE": WAV, b"AVI ": AVI}
-_HEIF_BRANDS: Final = frozenset(
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}
-)
-_MP4_BRANDS: Final = (
-    b"iso",
-    b"mp4",
-    b"avc",
-    b"M4V",
-    b"MSNV",
-    b"dash",
-    b"3g",
-    b"f4v",
-    b"mmp4",
-    b"NDS",
-)
-_MOV_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+_HEIF_BRANDS: Final = frozenset(b"heic heix heim heis hevc hevx mif1 msf1 heif".split())
+_MP4_BRANDS: Final = tuple(b"iso mp4 avc M4V MSNV dash 3g f4v mmp4 NDS".split())
+_MOV_ATOMS: Final = frozenset(b"moov mdat wide free skip pnot".split())
 
 
 def detect_file_type(source: Path) -> FileType | None:

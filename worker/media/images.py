@@ -39,7 +39,7 @@ def prepare_image(
     TIFF and BMP become JPEG, or PNG if they have transparency. Metadata is always removed, color
     profiles are kept. An image that is too large for an upload is scaled down until it is not.
     Blocks while it decodes: call it through `worker.resources.offload`, with the memory that
-    `worker.media.memory_needed` returns.
+    `image_headers.memory_needed` returns.
 
     Args:
         source: The image. It is not changed.

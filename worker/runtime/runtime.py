@@ -15,7 +15,7 @@ from worker.accounts.credentials import Accounts, ClientFactory
 from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
-from worker.media import MAX_IMAGE_MEMORY
+from worker.media.image_headers import MAX_IMAGE_MEMORY
 from worker.nemo.client import NemoClient
 from worker.nemo.http.headers import Identity, detect_platform
 from worker.nemo.http.transport import open_http

@@ -8,10 +8,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
+from worker.faultpoints import around
 from worker.nemo.envelope import DONE, envelope_code, read_envelope
 from worker.nemo.errors import BadAnswer, Call
 from worker.nemo.http.headers import Identity, bearer
-from worker.nemo.http.transport import exchange
+from worker.nemo.http.transport import http_errors, read_response
 
 
 class ApiRequests:
@@ -73,7 +74,13 @@ class ApiRequests:
 
     def send(self, call: Call, request: httpx.Request) -> dict[str, Any]:
         """Send a request and return the envelope of its response."""
-        return read_envelope(call, exchange(self.http, call, request), clock=self.clock)
+        with around(f"api.{call}"), http_errors(call):
+            response = self.http.send(request, stream=True)
+            try:
+                whole = read_response(call, response)
+            finally:
+                response.close()
+        return read_envelope(call, whole, clock=self.clock)
 
 
 def require_done(call: Call, envelope: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import httpx
 
 from worker.egress.tls import shared_ssl_context
-from worker.faultpoints import around
 from worker.nemo.envelope import RawResponse
 from worker.nemo.errors import BadAnswer, Call, NoAnswer, Unreachable
 
@@ -78,22 +77,6 @@ def http_errors(call: Call) -> Iterator[None]:
 def describe(exc: httpx.HTTPError) -> str:
     """Describe an error by its class and its text, which may be empty."""
     return f"{type(exc).__name__}: {exc}"
-
-
-def exchange(http: httpx.Client, call: Call, request: httpx.Request) -> RawResponse:
-    """Send a request and read the whole response, whatever its status.
-
-    Raises:
-        Unreachable: No connection was made.
-        NoAnswer: The response is not complete.
-        BadAnswer: The response is larger than ``MAX_RESPONSE_BYTES``.
-    """
-    with around(f"api.{call}"), http_errors(call):
-        response = http.send(request, stream=True)
-        try:
-            return read_response(call, response)
-        finally:
-            response.close()
 
 
 def read_response(call: Call, response: httpx.Response) -> RawResponse:

@@ -81,7 +81,7 @@ def prepared_within(memory: int, given: Path, workdir: Path) -> str:
 import resource, sys
 from pathlib import Path
 from worker.file_refusal import FileRefusedError
-from worker.media import prepare_image
+from worker.media.images import prepare_image
 memory = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 given = Path(sys.argv[1])

@@ -7,7 +7,8 @@ import pytest
 
 from tests.unit.worker.media.sample_media import camera_data, media_file, sample_image, save
 from worker.file_refusal import FileRefusedError
-from worker.media import PreparedFile, PreparedImage, check_attachment
+from worker.media.attachments import check_attachment
+from worker.media.prepared_file import PreparedFile, PreparedImage
 
 
 @pytest.mark.parametrize(

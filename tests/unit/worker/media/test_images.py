@@ -18,8 +18,9 @@ from tests.unit.worker.media.sample_media import (
     save,
 )
 from worker.file_refusal import FileRefusedError
-from worker.media import PreparedImage, measure_contrast, prepare_image
 from worker.media.image_headers import MAX_SIDE
+from worker.media.images import measure_contrast, prepare_image
+from worker.media.prepared_file import PreparedImage
 
 
 def near(found: object, wanted: tuple[int, int, int]) -> bool:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from tests.unit.worker.media.sample_media import camera_data, prepared_within, sample_image, save
 from worker.file_refusal import FileRefusedError
-from worker.media import prepare_image
 from worker.media.image_headers import MAX_PIXELS
+from worker.media.images import prepare_image
 
 LISTED = "JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP"
 

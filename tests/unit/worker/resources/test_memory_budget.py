@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.pictures import peak_of, phone_picture
 from tests.support.waiting import wait_until
-from worker.media import memory_needed
+from worker.media.image_headers import memory_needed
 from worker.resources.memory_budget import MemoryBudget, MemoryUnavailableError
 
 

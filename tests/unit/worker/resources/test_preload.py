@@ -18,7 +18,8 @@ import worker.app
 import tasks.stages.celery_tasks
 from gevent._threading import get_thread_ident
 from worker.egress.pinned_transport import resolve
-from worker.media import check_attachment, memory_needed
+from worker.media.attachments import check_attachment
+from worker.media.image_headers import memory_needed
 from worker.media.clip_quality import inspect
 from worker.media.clips import make_poster, probe
 from worker.media.prepared_file import sha256_of
