@@ -8,6 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import pytest
@@ -39,6 +40,7 @@ from tests.unit.worker.ledger.model import (
 from worker.ledger.ledger import Commit, Ledger
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.model.transitions import TRANSITIONS, Operation
 from worker.ledger.payments import Payments
 
 DUMP = """
@@ -61,13 +63,12 @@ jobs = st.integers(0, 5)
 flag = st.booleans()
 workers = st.sampled_from(["w1", "w2"])
 stale = st.sampled_from([0, 0, 0, 1])
+NEXT = ("preparing", "generating", "settling", "rendering", "delivering", "succeeded")
 AFTER: dict[str, tuple[str, ...]] = {
-    "preparing": ("preparing", "generating", "held", "failed", "cancelled"),
-    "generating": ("generating", "settling", "preparing", "held", "failed"),
-    "settling": ("settling", "rendering", "generating", "held"),
-    "rendering": ("rendering", "delivering", "held", "failed"),
-    "delivering": ("delivering", "succeeded", "failed"),
+    state: (state, after, *sorted(TRANSITIONS[Operation.COMMIT][State(state)] - {state, after}))
+    for state, after in pairwise(NEXT)
 }
+"""What a step may commit: its own state, the next one, then the rest of the table."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -87,6 +88,7 @@ class Machine(RuleBasedStateMachine):
         self.payments.record_balance("a", read_at=1, available=CREDITS, frozen=0, total=CREDITS)
         self.nonces = 0
         self.verdicts: Counter[str] = Counter()
+        self.states: dict[str, str] = {}
         self.ever_called: dict[str, str] = {}
 
     # --- running a script, and again ---------------------------------------------------------
@@ -129,6 +131,12 @@ class Machine(RuleBasedStateMachine):
     def have_jobs(self) -> bool:
         return bool(self.model.jobs)
 
+    def check_move(self, operation: Operation, name: str) -> None:
+        """Check that the table lists the move that an operation has made, if any."""
+        before, after = self.states[name], self.redis.hget(f"job:{{t}}:{name}", "state")
+        assert after == before or after in TRANSITIONS[operation].get(State(before), ())
+        self.states[name] = after
+
     # --- the steps of a history --------------------------------------------------------------
 
     @precondition(have_jobs)
@@ -149,6 +157,7 @@ class Machine(RuleBasedStateMachine):
         )
         assert answer == "OK"
         self.model.jobs[name] = ModelJob(name, batch)
+        self.states[name] = "queued"
 
     @rule(admit=st.integers(0, 4), room=st.integers(0, 3))
     def due(self, admit: int, room: int) -> None:
@@ -157,6 +166,7 @@ class Machine(RuleBasedStateMachine):
         found = self.ledger.due(10, room=room, admit=admit)
         assert len(found) <= room
         for name, state in found:
+            self.check_move(Operation.DISPATCH, name)
             job = self.model.jobs[name]
             if before[name] == "queued":
                 assert not (job.batch and self.model.paused)
@@ -177,6 +187,7 @@ class Machine(RuleBasedStateMachine):
         # The second run of a poisoned or put-off claim meets what the first one left.
         second = {("POISON", None): ("GONE", None)}
         verdict, fence = self.run(script, twice=twice, second=second)
+        self.check_move(Operation.CLAIM, job.id)
         assert verdict == self.model.claim(job, owner, nonce)
         if verdict == "OK":
             assert fence == str(job.fence)
@@ -247,7 +258,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         which=jobs,
         back=stale,
-        to=st.integers(0, 4),
+        to=st.integers(0, 5),
         reason=st.sampled_from(["credits", "outcome_unknown", "question", "plan", "session_lost"]),
         asks=flag,
         delay=st.sampled_from([0, 0, 5]),
@@ -274,7 +285,7 @@ class Machine(RuleBasedStateMachine):
         after = AFTER.get(job.state, ("rendering",))
         state, nonce = State(after[to % len(after)]), self.nonce()
         if state is State.PREPARING and job.call:
-            state = State.SETTLING
+            state = State.GENERATING if job.state == "preparing" else State.SETTLING
         outcome = "question" if asks and job.call and state is State.GENERATING else ""
         facts = {"draft": "{}"} if state is State.RENDERING else {}
         why = reason if state is State.HELD else "render_failed" if state is State.FAILED else ""
@@ -287,6 +298,7 @@ class Machine(RuleBasedStateMachine):
             facts=facts,
         )
         done = self.run(lambda: commit_again(self.ledger, job.id, fence, end, nonce), twice=twice)
+        self.check_move(Operation.COMMIT, job.id)
         expected = self.model.commit(job, fence, nonce, End(state, why, outcome, delay * 1000))
         assert done == expected
         if done and facts:
@@ -306,10 +318,12 @@ class Machine(RuleBasedStateMachine):
             case "cancel":
                 again = {"CANCELLED": "ENDED"}
                 verdict = self.run(lambda: ledger.cancel(job.id), twice=twice, second=again)
+                self.check_move(Operation.CANCEL, job.id)
                 assert verdict == self.model.cancel(job)
             case "retry":
                 again = {"OK": "NOT_FAILED"}
                 verdict = self.run(lambda: ledger.retry(job.id), twice=twice, second=again)
+                self.check_move(Operation.RETRY, job.id)
                 assert verdict == self.model.retry(job)
             case "told":
                 entry, revision = f"job:{job.id}", job.revision - back
@@ -323,6 +337,7 @@ class Machine(RuleBasedStateMachine):
                     twice=twice,
                     second={"OK": "NOT_HELD"},
                 )
+                self.check_move(Operation.RELEASE, job.id)
                 assert verdict == self.model.release(job, mode)
 
     @precondition(have_jobs)
