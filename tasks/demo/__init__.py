@@ -1,1 +1,1 @@
-"""The whole service on one machine for a few photos: `make run`."""
+"""The demo: the whole service on one machine, for a few photos (``make run``)."""

@@ -1,4 +1,4 @@
-"""`python -m tasks.demo`."""
+"""``python -m tasks.demo``."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Run a command that does not outlive the process that started it.
+"""Parent-death watchdog: runs a command that is killed when its parent dies.
 
-A program of its own, run by its path: ``die_with_parent.py PARENT COMMAND…``. A process that is
-killed outright cannot clean up, so on Linux the kernel is asked to do it.
+It is run by its path: ``die_with_parent.py PARENT_PID COMMAND…``. A parent that is killed cannot
+stop its children, so on Linux the kernel does it.
 """
 
 import ctypes
@@ -14,14 +14,14 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Bind this process to its parent, and become the command."""
+    """Tie this process to its parent, and replace it by the command."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have gone before the kernel was asked.
+        # The parent may have died before the call.
         if os.getppid() != parent:
-            sys.exit("the process that started this one is gone")
-    os.execvp(command[0], command)  # noqa: S606 - becoming the command is the point
+            sys.exit("the parent process has ended")
+    os.execvp(command[0], command)  # noqa: S606 - replacing the process is the purpose
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Child processes as one group: started, watched together, and all ended at the end."""
+"""A group of child processes: started, watched, and stopped together."""
 
 import os
 import signal
@@ -12,27 +12,29 @@ from pathlib import Path
 from typing import Final
 
 PARENT_DEATH_WATCHDOG: Final = Path(__file__).with_name("die_with_parent.py")
-PAUSE: Final = 0.1
-LAST_LINES: Final = 20
+POLL_SECONDS: Final = 0.1
+COMMAND_GRACE_SECONDS: Final = 2.0
+LOG_LINES: Final = 20
+"""Lines of a log that an error message quotes."""
 
 
 class ChildEndedError(RuntimeError):
-    """A process that should go on has ended. The text names it and ends with its last lines."""
+    """A process ended that should be running. The text names it and quotes its log."""
 
 
 class NotReadyError(RuntimeError):
-    """Something did not come up in time."""
+    """A process was not ready in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process, the leader of a group of its own.
+    """A process that leads a process group of its own.
 
     Attributes:
-        name: What people call it.
+        name: Its name for people.
         process: The process.
-        log: Where its errors go; None when it writes to the terminal.
-        grace: Seconds that it may take to end when it is asked to.
+        log: The file of its errors; None if it writes to the terminal.
+        grace: Seconds that it has to stop, before it is killed.
     """
 
     name: str
@@ -42,11 +44,11 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
         return self.process.poll() is None
 
-    def end(self) -> None:
-        """Ask it to end, wait for its grace, then end what is left of its group by force."""
+    def stop(self) -> None:
+        """Terminate it, wait for its grace, and kill what is left of its group."""
         if self.alive:
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -54,26 +56,30 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """End its whole group by force."""
-        # macOS calls a group of which only the dead are left «not permitted».
+        """Kill its group."""
+        # For a group of zombies, macOS answers "not permitted".
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def last_lines(self) -> str:
-        """The end of its log."""
-        if self.log is None or not self.log.exists():
-            return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+    def ended_error(self) -> ChildEndedError:
+        """Return the error that says how it ended and quotes the end of its log."""
+        status = self.process.returncode
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        quoted = ""
+        if self.log is not None and self.log.exists():
+            lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            quoted = f" Its log, {self.log}, ends with:\n" + "\n".join(lines or ["(empty)"])
+        return ChildEndedError(f'"{self.name}" {how}.{quoted}')
 
 
 class ProcessGroup:
-    """The processes that one program started.
+    """The processes that one program starts.
 
     Attributes:
-        folder: Where they are started.
+        folder: Their working directory.
         logs: Folder of their logs.
-        env: Their environment; what is added to it counts for those that start later.
+        env: Their environment. Additions apply to processes that are started later.
     """
 
     def __init__(self, folder: Path, logs: Path, env: Mapping[str, str]) -> None:
@@ -82,74 +88,72 @@ class ProcessGroup:
         self.env = dict(env)
         self._children: list[Child] = []
 
-    def start(self, name: str, command: Sequence[str], *, grace: float = 5) -> Child:
-        """Start a process that is to run until the end.
+    def start(self, name: str, command: Sequence[str], *, grace: float = 5) -> Path:
+        """Start a process that should run until the group is closed, and return its log.
 
         Args:
-            name: What people call it, and what its log is named after.
+            name: Its name for people, and the name of its log.
             command: The command with its arguments.
-            grace: Seconds that it may take to end when it is asked to.
+            grace: Seconds that it has to stop, before it is killed.
         """
         log = self.logs / f"{name}.log"
         with log.open("wb") as sink:
-            process = self._open(command, sink.fileno(), subprocess.STDOUT)
-        child = Child(name, process, log, grace)
-        self._children.append(child)
-        return child
+            process = self._popen(command, sink.fileno(), subprocess.STDOUT)
+        self._children.append(Child(name, process, log, grace))
+        return log
 
     def run(self, command: Sequence[str]) -> int:
-        """Run a command on our terminal to its end, while the others are watched.
-
-        Returns:
-            Its exit status.
+        """Run a command on the terminal to its end, and return its exit status.
 
         Raises:
-            ChildEndedError: One of the others ended meanwhile.
+            ChildEndedError: Another process of the group ended meanwhile.
         """
-        return self._wait_for_exit(Child(command[0], self._open(command, None, None), None, 2))
+        process = self._popen(command, None, None)
+        return self._wait_for_exit(Child(command[0], process, None, COMMAND_GRACE_SECONDS))
 
     def capture(self, name: str, command: Sequence[str]) -> str:
-        """Run a command to its end and return what it printed.
+        """Run a command to its end, and return what it printed.
 
         Raises:
-            ChildEndedError: It failed, or one of the others ended meanwhile.
+            ChildEndedError: It failed, or another process of the group ended meanwhile.
         """
-        answer, log = self.logs / f"{name}.out", self.logs / f"{name}.log"
-        with answer.open("wb") as out, log.open("wb") as err:
-            child = Child(name, self._open(command, out.fileno(), err.fileno()), log, 2)
+        output, log = self.logs / f"{name}.out", self.logs / f"{name}.log"
+        with output.open("wb") as out, log.open("wb") as err:
+            process = self._popen(command, out.fileno(), err.fileno())
+        child = Child(name, process, log, COMMAND_GRACE_SECONDS)
         if self._wait_for_exit(child):
-            raise ChildEndedError(_exit_report(child))
-        return answer.read_text()
+            raise child.ended_error()
+        return output.read_text()
 
     def wait_until(self, condition: Callable[[], object], what: str, limit: float = 60) -> None:
-        """Wait for a condition while the processes are watched.
+        """Wait for a condition for at most ``limit`` seconds, while the processes are watched.
 
         Raises:
-            ChildEndedError: A process has ended.
-            NotReadyError: The limit (seconds) is over.
+            ChildEndedError: A process ended.
+            NotReadyError: The limit has passed.
         """
         end = time.monotonic() + limit
         while not condition():
             self.check()
             if time.monotonic() > end:
                 raise NotReadyError(f"Waited {limit:.0f} s for {what}.")
-            time.sleep(PAUSE)
+            time.sleep(POLL_SECONDS)
 
     def check(self) -> None:
-        """See that all processes run.
+        """Check that all processes are running.
 
         Raises:
-            ChildEndedError: One does not.
+            ChildEndedError: One is not.
         """
         for child in self._children:
             if not child.alive:
-                raise ChildEndedError(_exit_report(child))
+                raise child.ended_error()
 
     def close(self) -> None:
-        """End all processes, the last one first; a second interrupt ends them at once."""
+        """Stop all processes, the last one first. A second interrupt kills them immediately."""
         try:
             for child in reversed(self._children):
-                child.end()
+                child.stop()
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         finally:
@@ -160,15 +164,15 @@ class ProcessGroup:
         try:
             while child.alive:
                 self.check()
-                time.sleep(PAUSE)
+                time.sleep(POLL_SECONDS)
             return child.process.returncode
         finally:
-            child.end()
+            child.stop()
 
-    def _open(
+    def _popen(
         self, command: Sequence[str], out: int | None, err: int | None
     ) -> subprocess.Popen[bytes]:
-        # A session of its own: the terminal's Ctrl-C is ours, and we end them in order.
+        # In a session of its own, a child gets no Ctrl-C of the terminal: the group stops it.
         return subprocess.Popen(  # noqa: S603 - the commands are our own
             [sys.executable, "-I", str(PARENT_DEATH_WATCHDOG), str(os.getpid()), *command],
             env=self.env,
@@ -182,9 +186,9 @@ class ProcessGroup:
 
 @contextmanager
 def process_group(folder: Path, logs: Path, env: Mapping[str, str]) -> Iterator[ProcessGroup]:
-    """A process group that ends with the block, however the block ends.
+    """Yield a process group that is closed at the end of the block.
 
-    SIGTERM, and SIGHUP where it is not ignored, are taken as an interrupt: KeyboardInterrupt.
+    SIGTERM, and SIGHUP unless it is ignored, raise KeyboardInterrupt as SIGINT does.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -195,11 +199,3 @@ def process_group(folder: Path, logs: Path, env: Mapping[str, str]) -> Iterator[
         yield group
     finally:
         group.close()
-
-
-def _exit_report(child: Child) -> str:
-    status = child.process.returncode
-    how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-    lines = child.last_lines() or "(it wrote nothing)"
-    where = f" Its log, {child.log}, ends with:\n{lines}" if child.log else ""
-    return f"«{child.name}» {how}.{where}"
