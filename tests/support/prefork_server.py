@@ -1,8 +1,8 @@
-"""A prefork server for test workers: they are forked from a process that has imported libraries.
+"""Servers that fork workers and stand-ins from a process that has imported their code.
 
-A worker's start is mostly seconds of the same imports, and tests start hundreds of workers. A
-forked worker runs ``celery …`` from its first line, with an environment of its own, and imports
-this project itself. ``python -m tests.support.prefork_server`` is the server.
+Importing takes about a second of processor time at each start, and tests start hundreds of
+processes. A forked process has its own environment and runs the program's own `main` from its
+first line. `python -m tests.support.prefork_server FD PROGRAM` is such a server.
 """
 
 import atexit
@@ -15,26 +15,29 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
-LIBRARIES: Final = (
+Program = Literal["celery", "sandbox"]
+
+CELERY_MODULES: Final = (
     *("celery.bin.celery", "celery.apps.worker", "celery.concurrency.gevent"),
     *("celery.backends.redis", "celery.worker.consumer", "kombu.transport.redis"),
-    *("redis", "httpx", "httpcore", "pydantic", "dotenv", "structlog", "structlog.dev"),
-    *("sentry_sdk", "sentry_sdk.integrations.celery", "fsspec.implementations.local"),
-    *("PIL.Image", "PIL.ImageOps", "av", "rich.console"),
+    *("structlog.dev", "sentry_sdk.integrations.celery", "fsspec.implementations.local"),
+    # Everything of the project but `worker.app`, which reads the settings when it is imported.
+    *("tasks.intake", "tasks.stages.celery_tasks"),
+    *("worker.runtime.bootsteps", "worker.telemetry.metrics_server"),
 )
 
 
-class ForkedWorker:
-    """A forked worker, with the methods of `subprocess.Popen` that tests use.
+class ForkedProcess:
+    """A forked process, with the part of `subprocess.Popen` that tests use.
 
-    It stays a zombie until it is waited for, so that its process id is not reused before.
+    It stays a zombie until it is waited for, so that its process ID is not reused before.
     """
 
     def __init__(self, server: "PreforkServer", pid: int) -> None:
@@ -44,22 +47,22 @@ class ForkedWorker:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Return the exit code, or None while it runs."""
+        """Return the exit code if the process has ended."""
         return self._reap(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it exits, and return the exit code.
+        """Wait for the end of the process and return the exit code.
 
         Raises:
             subprocess.TimeoutExpired: It is still running.
         """
         code = self._reap(timeout)
         if code is None:
-            raise subprocess.TimeoutExpired(f"worker {self.pid}", timeout or 0)
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send a signal unless it has exited."""
+        """Send a signal unless the process has ended."""
         if self.returncode is None:
             os.kill(self.pid, number)
 
@@ -75,13 +78,17 @@ class ForkedWorker:
 
 
 class PreforkServer:
-    """The process that forks, and the connection to it."""
+    """The connection to the process that forks.
 
-    def __init__(self) -> None:
+    Args:
+        program: What the forked processes run.
+    """
+
+    def __init__(self, program: Program) -> None:
         self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-m", __name__, str(theirs.fileno()), program],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -89,23 +96,23 @@ class PreforkServer:
         self._replies = self._connection.makefile("r", encoding="utf-8")
         atexit.register(self.close)
 
-    def start(self, arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> ForkedWorker:
-        """Fork a worker.
+    def start(self, arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> ForkedProcess:
+        """Fork a process.
 
         Args:
-            arguments: The arguments of ``celery``.
-            log: The file that its output is appended to.
-            env: Its whole environment.
+            arguments: The command line after the program's name.
+            log: File that the output is appended to.
+            env: The complete environment.
         """
         request = {"start": list(arguments), "log": str(log.absolute()), "env": dict(env)}
-        return ForkedWorker(self, self._request(request))
+        return ForkedProcess(self, self._request(request))
 
     def reap(self, pid: int) -> int:
-        """Return the exit code of a worker that has exited."""
+        """Return the exit code of a process that has ended."""
         return self._request({"reap": pid})
 
     def close(self) -> None:
-        """Stop the process that forks. Running workers continue."""
+        """End the process that forks. The forked processes continue."""
         self._replies.close()
         self._connection.close()
         self._process.wait()
@@ -116,63 +123,76 @@ class PreforkServer:
 
 
 @cache
-def prefork_server() -> PreforkServer:
-    """Return the prefork server of this process, which the first call starts."""
-    return PreforkServer()
+def prefork_server(program: Program) -> PreforkServer:
+    """Return this process's server for a program."""
+    return PreforkServer(program)
 
 
-def _serve(connection: int) -> list[str]:
-    """Handle requests until the connection is closed; in each worker, return its arguments."""
-    from gevent import monkey  # noqa: PLC0415 - only the server is to be patched
-
-    # The original functions: with gevent's own, its loop would watch the children.
-    fork, waitpid = monkey.get_original("os", ["fork", "waitpid"])
-    with os.fdopen(os.dup(connection), "rb") as requests:
-        for line in requests:
-            request = json.loads(line)
+def _serve(
+    line: int, fork: Callable[[], int], waitpid: Callable[[int, int], tuple[int, int]]
+) -> list[str]:
+    """Answer requests until the connection closes; in each forked process, return its arguments."""
+    gc.collect()
+    gc.freeze()
+    with os.fdopen(os.dup(line), "rb") as requests:
+        for text in requests:
+            request = json.loads(text)
             if "reap" in request:
                 _, status = waitpid(request["reap"], 0)
-                os.write(connection, b"%d\n" % os.waitstatus_to_exitcode(status))
+                os.write(line, b"%d\n" % os.waitstatus_to_exitcode(status))
             elif pid := fork():
-                os.write(connection, b"%d\n" % pid)
+                os.write(line, b"%d\n" % pid)
             else:
-                os.close(connection)
-                return _become_worker(request)
+                os.close(line)
+                _set_up(request)
+                return list(request["start"])
     os._exit(0)
 
 
-def _become_worker(request: Mapping[str, Any]) -> list[str]:
-    import gevent  # noqa: PLC0415 - only the server is to be patched
-
+def _set_up(request: Mapping[str, Any]) -> None:
+    """Give a forked process its log and its environment."""
     log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     os.environ.clear()
     os.environ.update(request["env"])
-    gevent.reinit()
-    return list(request["start"])
 
 
-def _import_libraries() -> None:
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-
-
-def main() -> None:
-    """Patch and import as ``celery … -P gevent`` does, then fork workers on request."""
-    from gevent import monkey  # noqa: PLC0415 - only the server is to be patched
+def _run_celery(line: int) -> None:
+    """Patch as ``celery ... -P gevent`` does, import, and run a worker in each forked process."""
+    import gevent  # noqa: PLC0415 - the stand-in and the tests must not be patched
+    from gevent import monkey  # noqa: PLC0415 - as above
 
     monkey.patch_all()
-    _import_libraries()
-    sys.argv = ["celery", *_serve(int(sys.argv[1]))]
+    for name in CELERY_MODULES:
+        importlib.import_module(name)
+    from worker import faultpoints  # noqa: PLC0415 - as above
+    from worker.egress.tls import shared_ssl_context  # noqa: PLC0415 - as above
+    from worker.resources.preload import preload_modules  # noqa: PLC0415 - as above
+
+    preload_modules()
+    shared_ssl_context()
+    # The original functions: gevent's loop would watch the forked processes.
+    arguments = _serve(line, *monkey.get_original("os", ["fork", "waitpid"]))
+    gevent.reinit()
+    # The loop's time is that of the server's start: without this, first time-outs end at once.
+    gevent.get_hub().loop.update_now()
+    # It reads its variable of the environment when it is imported.
+    importlib.reload(faultpoints)
+    sys.argv = ["celery", *arguments]
 
     from celery.__main__ import main as celery  # noqa: PLC0415 - as above
 
     celery()
 
 
+def _run_sandbox(line: int) -> None:
+    """Import the stand-in, and run it in each forked process."""
+    from sandbox.server import main as sandbox  # noqa: PLC0415 - a worker must not import it
+
+    sandbox(_serve(line, os.fork, os.waitpid))
+
+
 if __name__ == "__main__":
-    main()
+    {"celery": _run_celery, "sandbox": _run_sandbox}[sys.argv[2]](int(sys.argv[1]))

@@ -3,34 +3,33 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.support.prefork_server import ForkedWorker, prefork_server
+from tests.support.prefork_server import ForkedProcess, Program, prefork_server
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Process:
-    """One child with its log."""
+    """A child process with its log."""
 
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
-        """Start it at once."""
+        """Start a command; ``env`` is added to this process's environment."""
         with log.open("ab") as sink:
-            child = subprocess.Popen(
+            self._child: subprocess.Popen[bytes] | ForkedProcess = subprocess.Popen(
                 command, cwd=ROOT, stdout=sink, stderr=sink, env={**os.environ, **env}
             )
-        self._adopt(child, log)
-
-    def _adopt(self, child: subprocess.Popen[bytes] | ForkedWorker, log: Path) -> None:
-        self._child = child
         self.log = log
-        self.pid = child.pid
+
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return self._child.pid
 
     def kill(self) -> None:
         """``kill -9``: no chance to clean up."""
@@ -70,26 +69,38 @@ class Process:
         return self.log.read_text(errors="replace")
 
 
-class Worker(Process):
-    """``celery -A worker.app worker -P gevent``, without the seconds of importing libraries."""
+class ForkedProgram(Process):
+    """A child process that is forked from a server, which saves the time of importing."""
+
+    def __init__(
+        self, program: Program, arguments: Sequence[str], log: Path, env: Mapping[str, str]
+    ) -> None:
+        """Start a program; ``env`` is added to this process's environment."""
+        log.touch()
+        self._child = prefork_server(program).start(arguments, log, {**os.environ, **env})
+        self.log = log
+
+
+class Worker(ForkedProgram):
+    """``celery -A worker.app worker -P gevent``."""
 
     def __init__(self, name: str, log: Path, env: Mapping[str, str], *flags: str) -> None:
-        """Start it at once, under a name of its own."""
-        log.touch()
+        """Start a worker with a node name of its own."""
         arguments = ["-A", "worker.app", "worker", "-P", "gevent", "-n", f"{name}@%h", *flags]
-        self._adopt(prefork_server().start(arguments, log, {**os.environ, **env}), log)
+        super().__init__("celery", arguments, log, env)
 
 
 class Sandbox:
-    """The stand-in as a process of its own."""
+    """The stand-in of the video API as a process of its own."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         """Start it and wait until it listens."""
         folder.mkdir(parents=True, exist_ok=True)
         port_file = folder / "port"
-        self.process = Process(
+        self.process = ForkedProgram(
+            "sandbox",
             [
-                *(sys.executable, "-m", "sandbox", "--port", "0", "--port-file", str(port_file)),
+                *("--port", "0", "--port-file", str(port_file)),
                 *("--state-dir", str(folder / "state"), *flags),
             ],
             folder / "sandbox.log",
