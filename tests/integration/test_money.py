@@ -25,7 +25,7 @@ def batch(house: House, name: str, size: int) -> list[str]:
     jobs = [
         NewJob(
             id=job_id,
-            payload={"image": str(house.image(f"{job_id}.png", n)), "prompt": "a push-in"},
+            payload={"image": str(house.image(f"{job_id}.png", n)), "prompt": "a 1-second push-in"},
             fingerprint=job_id,
             batch_id=name,
             row=n,

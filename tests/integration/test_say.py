@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.conftest import House
-from tests.support.processes import ROOT
+from tests.support.commands import run_reelqueue
 from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
@@ -19,17 +17,9 @@ pytestmark = pytest.mark.integration
 
 
 def reelqueue(house: House, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-    """The command line in this house: exit code, records, and what it said besides."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks.cli", *arguments, "--json"],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", **house.env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+    """Run a command on this house: exit code, records, and the standard error output."""
+    result = run_reelqueue(*arguments, "--json", env=house.env)
+    return result.code, result.records, result.err
 
 
 def made(house: House) -> Job:

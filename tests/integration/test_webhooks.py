@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.integration.conftest import House
-from tests.support.processes import ROOT
+from tests.support.commands import run_reelqueue
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, webhook_receiver
 from worker.egress.webhook_request import RETRY_DELAYS
@@ -123,15 +121,14 @@ def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_pa
         Image.new("RGB", (64, 48), (n, 200, 9)).save(photos / f"{n}.png")
     with webhook_receiver() as receiver:
         command = [
-            *(sys.executable, "-m", "tasks.cli", "batch", "submit", str(photos), "--json"),
+            *("batch", "submit", str(photos), "--json"),
             *("--webhook", receiver.url, "--prompt", "a 1-second pan"),
         ]
         for _ in range(2):
-            answer = subprocess.run(
-                command, cwd=ROOT, env=told_house.env, capture_output=True, check=True
-            )
+            answer = run_reelqueue(*command, env=told_house.env)
+            assert answer.code == 0
             wait_until(lambda: len(receiver.of("batch.ended")) == 1, "the end of the batch")
-        assert json.loads(answer.stdout)["duplicates"] == 2
+        assert answer.records[0]["duplicates"] == 2
         wait_until(lambda: len(receiver.of("job.succeeded")) == 2, "the ends of its jobs")
         wait_until(lambda: not owed(told_house, receiver.url), "nothing to be owed")
         ((_, _, ended),) = receiver.of("batch.ended")
@@ -139,19 +136,11 @@ def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_pa
 
 
 def test_without_a_secret_it_is_refused_before_anything_is_enqueued(told_house: House) -> None:
-    env = {**told_house.env}
-    del env["REELQUEUE_WEBHOOK_SECRET"]
+    env = {**told_house.env, "REELQUEUE_WEBHOOK_SECRET": None}
     jobs = told_house.redis.zcard("jobs:{rq}")
     image = str(told_house.image())
     for command in (("submit", image), ("batch", "submit", str(told_house.folder))):
-        answer = subprocess.run(
-            [sys.executable, "-m", "tasks.cli", *command, "--webhook", "https://example.org/"],
-            cwd=ROOT,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert answer.returncode == 2
-        assert "REELQUEUE_WEBHOOK_SECRET" in answer.stderr
+        answer = run_reelqueue(*command, "--webhook", "https://example.org/", env=env)
+        assert answer.code == 2
+        assert "REELQUEUE_WEBHOOK_SECRET" in answer.err
     assert told_house.redis.zcard("jobs:{rq}") == jobs

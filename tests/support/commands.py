@@ -29,7 +29,7 @@ class CommandResult:
 
 
 def run_reelqueue(
-    *arguments: object, env: Mapping[str, str] | None = None, stdin: str | bytes = ""
+    *arguments: object, env: Mapping[str, str | None] | None = None, stdin: str | bytes = ""
 ) -> CommandResult:
     """Run a command; it reads its settings anew, as a process of its own does."""
     close_and_clear_caches()
