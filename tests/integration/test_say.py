@@ -109,7 +109,7 @@ def test_bad_input_is_refused_in_words(calm_house: House) -> None:
     for arguments, part in (
         (("nobody", "pan left"), "There is no job nobody"),
         ((job.id, "upload"), "--attach FILE"),
-        ((job.id, "  "), "Say something"),
+        ((job.id, "  "), "Give a text"),
         ((job.id, "pan left", "--attach", "gone.png"), "no file gone.png"),
     ):
         code, records, told = reelqueue(house, "say", *arguments)
