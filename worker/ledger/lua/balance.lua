@@ -1,8 +1,9 @@
 -- balance(account, read_at, available, frozen, total) -> OK | STALE
--- A reading of the balance that began at read_at. Reservations of messages that had ended by
--- then are in the figures already and fall away; those of running ones stand beside them.
---   base = available + what of `frozen` is ours: the money our reservations are held against
--- A reading that finds a token at work also clears what was held against it.
+-- Records a balance whose reading began at read_at. Its figures include the charges of messages
+-- that had ended by then, so their reservations are dropped; those of running messages remain.
+--   base = available + the part of `frozen` that our reservations explain: what reservations are
+--          checked against
+-- A reading shows that the token works, so a refused token is cleared.
 local account, read_at, available, frozen, total =
   ARGV[2], number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
 local key = account_key(account)
@@ -29,13 +30,13 @@ local base = available + math.min(frozen, reserved)
 local refused = redis.call('HGET', key, 'refused_at_base')
 if refused and base > tonumber(refused) then redis.call('HDEL', key, 'refused_at_base') end
 
--- What a clip costs is the difference of two balances. It is exact from one reading without a
--- message under way (the mark) to the next; until then it is a lower bound, because whatever
--- was charged since the mark was charged for a message that has settled or is outstanding.
+-- The cost of a clip is the difference of two balances. It is exact between two readings without a
+-- message in flight (the first is the mark). Otherwise it is a lower bound: what was charged since
+-- the mark was charged for messages that have settled or are outstanding.
 local before, mark, estimate, exact =
   unpack(redis.call('HMGET', key, 'total', 'mark_total', 'estimate', 'mark_exact'))
 if before and total > tonumber(before) then
-  -- Credits were added: charges hide behind them, and the count begins anew.
+  -- Credits were added, which hides the charges: start again from this reading.
   mark, exact = total, '0'
   redis.call('HSET', key, 'mark_total', total, 'mark_exact', 0, 'mark_settled', 0)
 elseif mark then

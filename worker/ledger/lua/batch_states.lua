@@ -1,6 +1,6 @@
 -- batch_states(id, ...) -> {state, reason, state, reason, ...}
--- Where jobs stand, a page of a batch at a time, without their whole records. '' for one that is
--- gone or no record. Reads only.
+-- The states of jobs, without their whole records; '' for a job that is gone or cannot be read.
+-- Reads only.
 local out = {}
 for at = 2, #ARGV do
   local found = redis.pcall('HMGET', job_key(ARGV[at]), 'state', 'reason')

@@ -1,15 +1,15 @@
 -- begin_paid(id, fence, turn, call, cost, lease, cap) -> OK | a refusal
--- The intent to pay, written before the message is sent. One-shot a turn: whoever comes later,
--- with another call, is refused for good, so a worker that slept past its lease cannot pay.
---   LOST        not the owner               CANCELLED  a person asked to stop
---   ALREADY     this turn has a message     CLOSED     the turn before it does not allow one
---   NO_BALANCE  no reading of the balance   NO_CREDIT  the account cannot pay it
---   BUDGET      the batch may not spend it  COOLING ms the account rests after a 429
---   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in its session
---   NO_SLOT     the account's messages in flight are at their cap, or at what it bears; or
---               after a 429 another message tries whether it may be one more again
--- What is reserved is `cost`, or what the account's clips were seen to cost where that is more.
--- Safe twice: the same call gets OK again, and writes again, so that the durability check that
+-- Writes the intent to pay, before the message is sent. Each turn has one intent: another call is
+-- refused for good, so that a worker that was frozen past its lease cannot pay.
+--   LOST        not the owner               CANCELLED  cancellation was requested
+--   ALREADY     this turn has a message     CLOSED     the turn before it does not allow another
+--   NO_BALANCE  the balance was never read  NO_CREDIT  the account cannot pay for it
+--   BUDGET      the batch may not spend it  COOLING ms the account pauses after a 429
+--   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in the session
+--   NO_SLOT     the account's messages in flight are at their cap, or at its window; or after a 429
+--               another message is testing whether one more is accepted
+-- It reserves `cost`, or what the account's clips were seen to cost if that is more.
+-- Safe twice: the same call gets OK again and writes again, so that the durability check that
 -- follows on the same connection has a write of its own to confirm.
 local id, fence, turn, call, cost, lease, cap =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
@@ -23,7 +23,7 @@ if sent == call and turn == job.turn then
   return {'OK'}
 end
 if sent ~= '' then return {'ALREADY'} end
--- A late repetition of a call that was taken back must not open it again.
+-- A late repetition of a released call must not open it again.
 if job['released:' .. call] ~= '' then return {'LOST'} end
 if job.cancel_requested == '1' then return {'CANCELLED'} end
 if turn ~= job.turn then return {'CLOSED'} end

@@ -1,7 +1,6 @@
 -- cancel(id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | ENDED | GONE | UNREADABLE
--- A job that nobody works on and that has not paid ends at once, and so does a held one: a
--- person has decided. For the rest a request is noted: begin_paid then refuses; what is paid
--- goes on to its clip. Safe twice.
+-- Ends a held job, and one that no worker owns and that has not paid. For any other job the request
+-- is noted: begin_paid then refuses to pay, and what is paid continues to its clip. Safe twice.
 local out = {}
 for at = 2, #ARGV do
   local job, why = load_job(ARGV[at])

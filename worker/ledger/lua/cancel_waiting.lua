@@ -1,6 +1,7 @@
--- cancel_waiting(flow, n) -> {verdict, ...} of the first n jobs that wait in a flow
--- As cancel, taking the jobs off the flow's head, so that the cost is the same however many wait
--- behind. What may not end yet goes to the flow's end. A second run takes the next ones.
+-- cancel_waiting(flow, n) -> {verdict, ...} of the first n jobs of a flow
+-- As cancel, but takes the jobs off the head of the flow, so that the cost does not grow with the
+-- number of jobs behind them. A job that may not end yet goes to the end of the flow. A second run
+-- takes the next jobs.
 local flow, out = ARGV[2], {}
 for _, id in ipairs(redis.call('LPOP', flow_key(flow), ARGV[3]) or {}) do
   local job, why = load_job(id)

@@ -1,6 +1,8 @@
 -- claim(id, owner, nonce, lease, margin, suspect_delay)
--- Makes a worker the owner of a job for one lease, under a new fence. What may run is decided
--- from the record alone, never from the hint that led here or from the agenda's score.
+-- Makes a worker the owner of a job for one lease, under a new fence. The record alone decides
+-- whether the job may run, not the wake-up message and not the agenda's score.
+--   lease          ms          margin  ms after the lease until others may claim the job
+--   suspect_delay  ms until a job that must wait for another suspect is dispatched again
 -- -> OK {record} | BUSY | EARLY | GONE | POISON | UNREADABLE
 -- Safe twice: the same owner and nonce get the same fence again.
 local id, owner, nonce, lease, margin, suspect_delay =
@@ -21,22 +23,22 @@ if number(job.not_before) > now then
   return {'EARLY'}
 end
 
--- An owner that let its lease run out has crashed, or this job crashed it.
+-- An owner whose lease ran out has crashed, or this job has crashed it.
 local crashes = number(job.crashes)
 if job.owner ~= '' then crashes = crashes + 1 end
 if crashes >= 5 then
   redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
     'resume', job.state, 'message',
-    'Five workers in a row died while they worked on this job.', 'remedy',
-    'Look at the logs of the workers, then `reelqueue release ' .. id .. '`.')
+    'Five workers in a row died while they were working on this job.', 'remedy',
+    'Check the logs of the workers, then run `reelqueue release ' .. id .. '`.')
   unschedule(id)
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'held', 'poison')
   notify(id)
   return {'POISON'}
 end
--- From the second crash on, only one such job runs at a time in the whole fleet, so that a
--- poisonous one takes no innocent neighbours' crash counters up with it for long.
+-- From the second crash on, a job is a suspect. Only one suspect runs at a time, in all workers, so
+-- that a job that crashes its workers does not raise the crash counts of others for long.
 if crashes >= 2 then
   local suspect, till = unpack(redis.call('HMGET', META, 'suspect', 'suspect_until'))
   if suspect and suspect ~= id and number(till) > now then
@@ -51,8 +53,8 @@ local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HINCRBY', job_key(id), 'attempts', 1)
 redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'crashes', crashes,
   'lease', now + lease)
--- How long the job lay with nobody: since the lease's end, and beyond the grace of an outage; and
--- when that was.
+-- For the measurement of takeovers: ms since the lease ended, ms of those after the grace period of
+-- an outage, and when the job was claimed.
 if job.owner ~= '' then
   local owed = math.max(number(job.lease), number(redis.call('HGET', META, 'grace_until')))
   redis.call('HSET', job_key(id), 'late:' .. fence,

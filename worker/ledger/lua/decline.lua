@@ -1,6 +1,6 @@
 -- decline(id, delay) -> OK | GONE | BUSY
--- A worker that takes nothing now was handed this job: it comes up again after so many ms, not
--- only when its hint counts as lost. Safe twice, and puts nothing off.
+-- Returns a job that a worker does not take now: it is due again after delay ms, before its wake-up
+-- message counts as lost. Safe twice; it never delays a job.
 local id, delay = ARGV[2], number(ARGV[3])
 local job = load_job(id)
 if not job or not RUNNING[job.state] then return 'GONE' end

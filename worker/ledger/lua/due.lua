@@ -1,15 +1,17 @@
 -- due(n, redispatch_after, room, admit, lease) -> {id, state, id, state, ...}
--- What the ticker hands to Celery now. Agenda first, then the flows by virtual time.
---   n      the most ids in one call          room   free places in the Celery queue
---   redispatch_after  ms until an id comes up again     admit  the most jobs from prepare to settle
--- Agenda entries are re-armed, never removed: a lost hint costs only that time. A flow that ran
--- empty stays until its virtual time comes: what it had beyond its share, it cannot have again by
--- filling up anew.
+-- The jobs for which the ticker sends wake-up messages now: due jobs of the agenda first, then
+-- queued jobs, from the flows in the order of their virtual time.
+--   n      the most jobs in one call
+--   redispatch_after  ms until a job that no worker took is returned again
+--   room   free places in the Celery queue
+--   admit  the most jobs from preparing to settling
+-- An entry of the agenda is put off, never removed, so a lost wake-up message costs only that time.
+-- A flow that ran empty keeps its virtual time, so that refilling it gains no priority.
 local n, redispatch_after, room, admit, lease =
   number(ARGV[2]), number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
 
--- When nobody ticked for half a lease, Redis was away or frozen, and healthy owners, who could
--- not beat either, look dead. They get one lease to show themselves.
+-- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
+-- their leases. They get one more lease for that before others may claim their jobs.
 local last = number(redis.call('HGET', META, 'last_tick'))
 if last > 0 and now - last > lease / 2 then
   redis.call('HSET', META, 'grace_until', now + lease)
@@ -17,7 +19,7 @@ end
 redis.call('HSET', META, 'last_tick', now, 'admit', admit)
 local outage_grace_until = number(redis.call('HGET', META, 'grace_until'))
 
--- A batch on trial pauses when the last of its first jobs is handed out, if others wait.
+-- Pauses a batch when the last job of its pilot is dispatched and others wait.
 local function count_pilot(batch)
   if redis.call('HEXISTS', batch_key(batch), 'pilot') == 0 then return end
   if increment(batch_key(batch), 'pilot', -1) > 0 then return end
@@ -38,7 +40,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0,
   local state, owner = found[1], found[2]
   if found.err or state and not STATES[state]
     or not state and redis.call('EXISTS', job_key(id)) == 1 then
-    load_job(id)
+    load_job(id)  -- sets it aside with the reason
   elseif not state or not RUNNING[state] then
     redis.call('ZREM', AGENDA, id)
   elseif owner and owner ~= '' and now < outage_grace_until then
@@ -58,7 +60,7 @@ while #out / 2 < n and admitted < admit do
   local flow, at = head[1], number(head[2])
   local id = redis.pcall('LPOP', flow_key(flow))
   if type(id) == 'table' then
-    set_aside(flow_key(flow), 'it is no flow')
+    set_aside(flow_key(flow), 'its key holds no flow')
     id = nil
   end
   if not id then

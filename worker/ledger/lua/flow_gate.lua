@@ -1,7 +1,7 @@
 -- flow_gate(batch, shut) -> OK | GONE
--- Pauses (shut = 1) or resumes (shut = 0) a batch by taking one member for each of its
--- priorities out of the flows, or putting it back, however many jobs wait. To resume a batch
--- ends its pilot. A person's word counts from then on, whatever had paused it. Safe twice.
+-- Pauses (shut = 1) or resumes (shut = 0) a batch by deactivating or activating its flows, one for
+-- each priority, however many jobs wait. Resuming ends a pilot. The caller's decision replaces a
+-- pause for an unknown outcome. Safe twice.
 local batch, shut = ARGV[2], ARGV[3]
 if redis.call('EXISTS', batch_key(batch)) == 0 then return 'GONE' end
 redis.call('HDEL', batch_key(batch), 'blocked_by')

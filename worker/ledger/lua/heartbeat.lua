@@ -1,6 +1,6 @@
 -- heartbeat(id, fence, lease, margin) -> OK | LOST
--- The owner is alive: its lease, its place on the agenda and its message's slot go on.
--- Safe twice, and never shortens anything.
+-- Extends the lease of a job, its place on the agenda and the slot of its message.
+-- Safe twice; it never shortens any of them.
 local id, fence, lease, margin = ARGV[2], ARGV[3], number(ARGV[4]), number(ARGV[5])
 local job = load_owned(id, fence)
 if not job then return 'LOST' end

@@ -1,6 +1,6 @@
 -- lease_receivers(limit, lease) -> {receiver, ...}
--- The receivers to talk to now, so that at most `limit` are talked to. Each is looked at again
--- after the lease, should its worker die. A second run gives out others.
+-- Leases webhook receivers with due messages, while fewer than `limit` are leased. A receiver whose
+-- worker died is leased again after `lease` ms. A second run leases others.
 local limit, lease = number(ARGV[2]), number(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', LEASED, '-inf', now)
 local free = limit - redis.call('ZCARD', LEASED)

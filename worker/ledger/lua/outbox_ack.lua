@@ -1,6 +1,7 @@
 -- outbox_ack(entry, revision, delay) -> OK | NEWER
--- An outbox entry was delivered (delay < 0) or is tried again after delay ms. An entry whose
--- job has moved on since stays, so that its newest end is told too. Safe twice.
+-- Removes an entry of the outbox after its delivery (delay < 0), or puts it off by delay ms. An
+-- entry whose job has a newer revision stays, so that the newest state is delivered too.
+-- Safe twice.
 local entry, revision, delay = ARGV[2], ARGV[3], number(ARGV[4])
 local id = string.match(entry, '^job:(.*)$')
 if delay >= 0 then

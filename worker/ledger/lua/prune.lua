@@ -1,7 +1,7 @@
 -- prune(before, keep, id, ...) -> {PRUNED | KEPT | GONE, ...}
--- Forgets jobs that reached an end before a moment and have been told. Of each its key is left, as
--- a tombstone with the job's end, so that a late repeat of it pays nothing: for keep ms, or for
--- good (0). Safe twice.
+-- Deletes jobs that ended before a time and whose notification was delivered. The key of each stays
+-- as a tombstone with the state at the end, so that a late repetition does not pay again: for keep
+-- ms, or for ever (0). Safe twice.
 local before, keep = number(ARGV[2]), number(ARGV[3])
 
 local function prune(id)

@@ -1,15 +1,15 @@
 -- rate_limited(account, ms) -> until
--- The API said 429: the account rests for everyone. After the first pause one message tries once
--- more; where that is refused too, the messages in flight are halved at every further one.
--- Safe twice: what comes in during a pause belongs to the refusal that began it.
-local CALM = 300000  -- ms after a pause from which a refusal counts as a first one again
+-- Pauses an account for all workers after a 429. After the first pause one message tests whether
+-- the API accepts messages again; each further 429 halves the messages in flight.
+-- Safe twice: a 429 during a pause belongs to the one that began it.
+local FORGET_AFTER = 300000  -- ms after a pause; a later 429 counts as a first one
 local account, ms = ARGV[2], number(ARGV[3])
 local key = account_key(account)
 local cooling, refusals, window =
   unpack(redis.call('HMGET', key, 'cooling_until', 'refusals', 'window'))
 cooling, refusals = number(cooling), number(refusals)
 if cooling <= now then
-  if now - cooling > CALM then refusals = 0 end
+  if now - cooling > FORGET_AFTER then refusals = 0 end
   refusals = refusals + 1
   if refusals > 1 then
     local halved = math.max(1, math.floor((tonumber(window) or FIRST_WINDOW) / 2))
@@ -18,6 +18,6 @@ if cooling <= now then
   redis.call('HSET', key, 'refusals', refusals)
   redis.call('HDEL', key, 'trying_until')
 end
-local till = math.max(now + ms, cooling)
-redis.call('HSET', key, 'cooling_until', till)
-return till
+local pause_end = math.max(now + ms, cooling)
+redis.call('HSET', key, 'cooling_until', pause_end)
+return pause_end

@@ -1,8 +1,9 @@
 -- release(id, mode, who) -> OK | NOT_HELD | NEEDS_CHOICE | REFUSED | GONE | UNREADABLE
--- A held job goes on at the first thing that is missing. By itself this never opens a paid turn.
---   mode ''        go on            mode 'pay_again'  archive the turn's message, open the next
---   mode 'as_done' take the session's present draft as the result of the unknown message
--- A job that was set aside goes on where it stood, if it can be read now.
+-- Continues a held job at the first thing that is missing. Only `pay_again` opens a paid turn.
+--   mode ''         continue
+--   mode pay_again  archive the turn's message and open the next turn
+--   mode as_done    take the session's current draft as the result of the unknown message
+-- A job that was set aside and can be read now continues in its state.
 -- Safe twice: the second run finds a job that is not held.
 local id, mode, who = ARGV[2], ARGV[3], ARGV[4]
 local job, why = load_job(id)
@@ -17,7 +18,7 @@ local undecided = job.reason == 'outcome_unknown' or job.reason == 'session_lost
   or job.reason == 'question'
 local is_list, decisions = pcall(cjson.decode, job.decisions ~= '' and job.decisions or '[]')
 if mode ~= '' and not (is_list and type(decisions) == 'table') then
-  set_aside(id, 'its decisions are no list')
+  set_aside(id, 'its decisions are not a list')
   return 'UNREADABLE'
 end
 local to = job.resume
@@ -37,7 +38,7 @@ elseif mode == 'pay_again' then
     redis.call('HINCRBY', job_key(id), 'turn', 1)
   end
   to = 'preparing'
-  -- Nothing of the archived message may be taken for the next one's.
+  -- Facts of the archived message must not be taken for the next one's.
   redis.call('HDEL', job_key(id), 'readings', 'last_reading', 'baseline', 'as_done', 'draft',
     'timeline', 'reply', 'render_id', 'render_submitted', 'source_url')
   if job.reason == 'session_lost' then

@@ -1,6 +1,6 @@
 -- release_paid(id, fence, call, why) -> OK | LOST | REFUSED
--- Takes an intent back whose message cannot have been charged: slot and reservation are given
--- back, the call is archived, and the turn is open again. Safe twice.
+-- Takes back the intent of a message that cannot have been charged: frees slot and reservation,
+-- archives the call and opens the turn again. Safe twice.
 local CANNOT_HAVE_BEEN_CHARGED = {
   not_durable = true,      -- the intent was not confirmed, so nothing was sent
   not_sent = true,         -- no connection was made

@@ -1,6 +1,6 @@
 -- release_receiver(receiver, rest) -> OK
--- A worker is done with a receiver, which is left alone for rest ms at least, and looked at again
--- when its next message is due. Safe twice.
+-- Ends the lease of a webhook receiver. It is leased again when its next message is due, at the
+-- earliest after rest ms. Safe twice.
 local receiver, rest = ARGV[2], number(ARGV[3])
 redis.call('ZREM', LEASED, receiver)
 local next_one = redis.call('ZRANGE', receiver_queue_key(receiver), 0, 0, 'WITHSCORES')

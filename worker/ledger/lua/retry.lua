@@ -1,6 +1,6 @@
 -- retry(id) -> OK | NOT_FAILED | GONE | UNREADABLE
--- A failed job goes on at the first thing that is missing, and pays nothing twice: a turn that
--- has a message resumes behind it. Safe twice: the second run finds a job that has not failed.
+-- Continues a failed job at the first thing that is missing. It pays nothing twice: a turn that has
+-- a message continues behind it. Safe twice: the second run finds a job that has not failed.
 local id = ARGV[2]
 local job, why = load_job(id)
 if why then return 'UNREADABLE' end

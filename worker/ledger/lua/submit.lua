@@ -1,11 +1,11 @@
 -- submit(jobs) -> {verdict, id, verdict, id, ...}
--- Writes new jobs as queued and puts each into its flow. They are a JSON list of objects:
---   id, key, fingerprint, flow, batch, row, fields (what else its record says: names and texts)
--- OK | DUPLICATE | CONFLICT        (a key that is known with another payload)
--- The key of a job that was pruned is known for good: a tombstone, `id|fingerprint|state`.
+-- Writes new jobs as queued and puts each into its flow. The argument is a JSON list of objects:
+--   id, key, fingerprint, flow, batch, row, fields (further fields of the record, as text)
+-- OK | DUPLICATE | CONFLICT        (the key is known with another payload)
+-- A pruned job leaves its key as a tombstone, `id|fingerprint|state`, so that the key stays known.
 -- Safe twice: the second run finds the key, or the id, and answers DUPLICATE.
--- Indexes, counters and flows are written once for all jobs of the call, not once for each.
--- A job over which the script stumbles does not keep the ones before it from their places.
+-- Indexes, counters and flows are written once for all jobs of the call. If the script fails at a
+-- job, the jobs before it are put in place nevertheless.
 local index, batches, flows = {}, {}, {}
 
 local function group(groups, name)

@@ -1,6 +1,7 @@
 -- webhook_sent(name, delay, why) -> OK | GONE
--- A message was received (delay < 0, no why), is tried again after delay ms, or is given up
--- (delay < 0), which its job or batch then remembers with the reason. Safe twice.
+-- Records a try to send a message. It is deleted if it was received (delay < 0, why is empty) or is
+-- given up (delay < 0; the record of its job or batch stores why); else it is due after delay ms.
+-- Safe twice.
 local name, delay, why = ARGV[2], number(ARGV[3]), ARGV[4]
 local kind, about, receiver =
   unpack(redis.call('HMGET', webhook_key(name), 'kind', 'about', 'receiver'))

@@ -5,7 +5,7 @@
 --   the jobs of a batch with a shared session work in that one; so do redone jobs of such a batch
 --
 -- How a session changes hands
---   acquire_session          takes it when it is free and nobody is ahead; else the job queues for it
+--   acquire_session          takes it if it is free and nobody is ahead; else the job queues for it
 --   release_session_if_done  gives it up after a move to a state that does not need it any more
 --   needs_session            whether a job needs its session for itself, judged by its record, so
 --                            that a holder that went away without a release blocks nobody
@@ -14,7 +14,7 @@
 -- turn it is is in the batch's record, and its flows are closed meanwhile.
 --
 -- Keys and fields
---   session:{ns}:<session>        holder: the job that has acquired it; last: the last message's call
+--   session:{ns}:<session>        holder: the job that has acquired it; last: its last message
 --   session_queue:{ns}:<session>  zset of jobs that wait for it, score = when each first asked
 --   waiting:{ns}:<job>            set of jobs that are held as blocked by this one
 --   job    follows: the job in whose session a follow-up works
