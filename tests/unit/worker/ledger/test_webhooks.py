@@ -243,5 +243,5 @@ def test_a_message_that_makes_no_sense_stops_no_other(
     else:
         house.redis.set(key, "text")
     assert ring_one(hooks)[1].about == "b"
-    assert house.ledger.set_aside() == {key: "it is no message"}
+    assert house.ledger.set_aside() == {key: "its key holds no webhook message"}
     assert house.redis.hget("meta:{t}", "hooks") == "1"
