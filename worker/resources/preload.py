@@ -1,4 +1,4 @@
-"""Import early what code in the threads of `worker.resources.offload` would import at first use."""
+"""Imports modules early that threads of `worker.resources.offload` would import at first use."""
 
 import importlib
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from PIL import Image
 
 _LAZY_MODULES: Final = (
-    "encodings.idna",  # by a look-up of a host name
+    "encodings.idna",  # by the resolver of host names
     *("av.subtitles.codeccontext", "av.subtitles.stream"),  # by PyAV, when it opens a file
 )
 
@@ -18,7 +18,7 @@ def preload_modules() -> None:
     Python's import locks are gevent's, which do not work between threads: two threads that import
     the same module at the same time can wait forever, and the jobs that they work for with them.
     """
-    # All of Pillow's plugins: it looks through them for a damaged picture.
+    # All of Pillow's plugins: Pillow tries each of them on a damaged image.
     Image.init()
     for name in _LAZY_MODULES:
         importlib.import_module(name)
