@@ -1,4 +1,4 @@
-# The service in one image: the worker by default, and every `reelqueue` command.
+# One image for all parts: it starts a worker by default, and has every `reelqueue` command.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -16,5 +16,5 @@ ENV PATH=/opt/reelqueue/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /app
 USER reelqueue
 VOLUME ["/app/var/media", "/app/var/output"]
-# The worker itself is process 1, so that a stop reaches it and not a shell.
+# The worker is process 1, so that it gets the signal to stop, not a shell.
 CMD ["celery", "-A", "worker.app", "worker", "-P", "gevent"]

@@ -1,4 +1,4 @@
-# Everything is run from a virtual environment that make sets up by itself, from the lock alone.
+# Every target runs in a virtual environment, which make creates from requirements.lock.
 
 PYTHON ?= python3
 BACKEND ?= local
@@ -16,27 +16,27 @@ COMPOSE ?= docker compose
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(READY) ## Set up .venv with everything that the lock names
+install: $(READY) ## Create .venv from requirements.lock
 
-run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.jpg" pays for real ones
+run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.jpg" uses the real API
 	@exec $(BIN)/python -m tasks.demo --backend $(BACKEND) $(IMAGES)
 
-test: $(READY) ## Run all tests; ARGS="-k name" chooses among them
+test: $(READY) ## Run all tests; ARGS="-k NAME" selects some
 	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-bench: $(READY) ## Measure polls under full streams; WHAT=list names the other measurements
+bench: $(READY) ## Run a measurement; WHAT=list lists them
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)
 
-streams: $(READY) ## Hear hostile event streams; ARGS="--count 1000000 --seed 7"
+streams: $(READY) ## Read hostile event streams; ARGS="--count 1000000 --seed 7"
 	@exec $(BIN)/python -m tests.soak.streams $(ARGS)
 
-faults: $(READY) ## Kill, freeze and cut everything under 500 jobs, and check both ledgers; ARGS="--seed 1"
+faults: $(READY) ## Inject faults while 500 jobs run, then check the records; ARGS="--seed 1"
 	@exec $(BIN)/python -m tests.faults.campaign $(ARGS)
 
-points: $(READY) ## Kill a worker at every named point, twice each; ARGS="begin_paid" chooses among them
+points: $(READY) ## Kill a worker at every fault point, twice each; ARGS="begin_paid" selects some
 	@exec $(BIN)/python -m tests.faults.points $(ARGS)
 
-soak: $(READY) ## The same for half an hour over 5,000 jobs; ARGS="--seconds 7200"
+soak: $(READY) ## As faults, with 5,000 jobs in half an hour; ARGS="--seconds 7200"
 	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
 		--restarts 50 --duplicated 20000 --dropped 500 --freeze-seconds 20 $(ARGS)
 
@@ -44,15 +44,15 @@ lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY) ## Check the types
+types: $(READY) ## Check types
 	$(BIN)/mypy
 
-imports: $(READY) ## Check that dependencies point one way
+imports: $(READY) ## Check the import rules
 	$(BIN)/lint-imports
 
-check: lint types imports ## lint, types and imports
+check: lint types imports ## Run lint, types and imports
 
-lock: $(READY) ## Choose the newest versions that pyproject.toml allows, and lock them by hash
+lock: $(READY) ## Lock the newest versions that pyproject.toml allows, by hash
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header \
@@ -61,10 +61,10 @@ lock: $(READY) ## Choose the newest versions that pyproject.toml allows, and loc
 up: .env ## Start Valkey, a worker and Flower in containers
 	$(COMPOSE) up --build --detach
 
-down: ## Stop the containers; a worker hears its paid streams to their end first
+down: ## Stop the containers; workers first read the streams of paid messages to their end
 	$(COMPOSE) down
 
-clean: ## Remove caches and what `make run` left; keeps .venv and what was paid for
+clean: ## Remove caches and the results of `make run`; keeps .venv and clips that were paid for
 	rm -rf build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
 		.ruff_cache var/demo
 	find config worker tasks sandbox tests -type d -name __pycache__ -prune -exec rm -rf {} +
@@ -74,7 +74,7 @@ clean: ## Remove caches and what `make run` left; keeps .venv and what was paid 
 	@echo "Wrote $@: set FLOWER_BASIC_AUTH and NEMO_TOKEN in it."
 
 $(READY): pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit("reelqueue needs Python 3.11 or newer: name it with PYTHON=…" \
+	@$(PYTHON) -c 'import sys; sys.exit("reelqueue needs Python 3.11 or newer: set PYTHON to its path" \
 		if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock

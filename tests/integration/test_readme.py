@@ -1,39 +1,66 @@
-"""The README's commands, run as they stand there."""
+"""The commands and programs in the documentation that are marked to run, run as they stand there.
 
-import os
+A mark is the line ``<!-- run -->`` before a block. In the commands, ``JOB`` stands for the newest
+job that has a clip, and ``BATCH`` for the newest batch.
+"""
+
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conftest import House
+from tests.support.commands import close_and_clear_caches, run_reelqueue
+from worker.ledger.model.states import State
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = re.compile(r"<!-- run -->\n```sh\n(.*?)```", re.DOTALL)
+PAGES = ("README.md", "docs/usage.md")
+BLOCK = re.compile(r"<!-- run -->\n```(sh|python)\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.integration
-def test_the_commands_marked_to_run_do(house: House, tmp_path: Path) -> None:
-    """Given a worker and the stand-in, when each block is run, then no command fails."""
-    blocks = RUN.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert blocks
+def test_every_marked_block_runs(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a worker and the stand-in, when each block is run in order, then nothing fails."""
     house.open_sandbox()
     house.start_worker()
-    command = tmp_path / "bin" / "reelqueue"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tasks.cli "$@"\n')
-    command.chmod(0o755)
-    path = os.pathsep.join([str(command.parent), os.environ["PATH"]])
-    for block in blocks:
-        done = subprocess.run(
-            ["/bin/sh", "-e", "-x", "-c", block],
-            cwd=ROOT,
-            env={**os.environ, **house.env, "PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "samples").symlink_to(ROOT / "samples")
+    monkeypatch.chdir(folder)
+    for name, value in house.env.items():
+        monkeypatch.setenv(name, value)
+    for page in PAGES:
+        blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+        assert blocks, page
+        for language, block in blocks:
+            if language == "sh":
+                run_commands(house, block)
+            else:
+                run_program(block)
+
+
+def run_commands(house: House, block: str) -> None:
+    for line in block.splitlines():
+        program, *words = shlex.split(line, comments=True)
+        assert program == "reelqueue", line
+        done = run_reelqueue(*(replaced(house, word) for word in words))
+        assert done.code == 0, f"{line}\n{done.out}{done.err}"
+
+
+def replaced(house: House, word: str) -> str:
+    """Return an id for a placeholder, and any other word as it is."""
+    if word == "JOB":
+        newest = map(str, house.ledger.redis.zrange(house.ledger.key("jobs"), 0, -1, desc=True))
+        return next(job_id for job_id in newest if house.job(job_id).state is State.SUCCEEDED)
+    return house.ledger.batch_ids()[0] if word == "BATCH" else word
+
+
+def run_program(block: str) -> None:
+    close_and_clear_caches()
+    try:
+        exec(block, {})  # noqa: S102 - the documentation is ours
+    finally:
+        close_and_clear_caches()

@@ -1,0 +1,56 @@
+"""Links between the documents, and the size of the README."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.docs.documents import DOCUMENTS, FENCED, ROOT, Document, read
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+MAX_README_LINES = 130
+MAX_IMAGE_BYTES = 200_000
+
+
+def links(document: Document) -> list[str]:
+    """Return the targets of all links that stay in the repository."""
+    return [target for target in LINK.findall(document.prose) if not re.match(r"[a-z]+://", target)]
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that GitHub makes from the headings of a document."""
+    text = FENCED.sub("", path.read_text(encoding="utf-8"))
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in HEADING.findall(text)
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_link_leads_to_a_file_and_a_heading(document: Document) -> None:
+    assert [target for target in links(document) if not _leads_somewhere(document, target)] == []
+
+
+def _leads_somewhere(document: Document, target: str) -> bool:
+    name, _, anchor = target.partition("#")
+    path = (document.path.parent / name).resolve() if name else document.path
+    if not path.is_relative_to(ROOT) or not path.exists():
+        return False
+    return not anchor or anchor in anchors(path)
+
+
+def test_the_readme_links_to_every_page() -> None:
+    linked = {(ROOT / target.partition("#")[0]).resolve() for target in links(read("README.md"))}
+    assert [path for path in (ROOT / "docs").glob("*.md") if path not in linked] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read("README.md").text.splitlines()) <= MAX_README_LINES
+
+
+def test_images_are_small() -> None:
+    images = list((ROOT / "docs" / "images").glob("*.png"))
+    assert images
+    assert [path for path in images if path.stat().st_size > MAX_IMAGE_BYTES] == []
