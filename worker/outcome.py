@@ -30,7 +30,7 @@ class Evidence:
 
     Attributes:
         ended_cleanly: The stream ended by itself and contained no error.
-        has_text: The stream contained text for the user.
+        asks_question: The stream's text reads as a question to the user.
         has_tool_activity: The stream showed tool activity.
         baseline: Fingerprint of the state before the message.
         previous: The reading before the current one, if any.
@@ -40,7 +40,7 @@ class Evidence:
     """
 
     ended_cleanly: bool
-    has_text: bool
+    asks_question: bool
     has_tool_activity: bool
     baseline: str
     previous: StateReading | None
@@ -63,8 +63,9 @@ def message_outcome(
     is_stable = evidence.current == evidence.previous
     if is_changed and evidence.current.ready and (evidence.ended_cleanly or is_stable):
         return MessageOutcome.DONE
-    is_text_only = evidence.has_text and not evidence.has_tool_activity
-    if evidence.ended_cleanly and is_text_only and not is_changed and is_stable:
+    # A clean end after a text that asks nothing proves nothing: the work may continue behind it.
+    is_question = evidence.asks_question and not evidence.has_tool_activity
+    if evidence.ended_cleanly and is_question and not is_changed and is_stable:
         return MessageOutcome.QUESTION
     is_over = evidence.seconds_since_sent >= message_seconds
     if is_over and evidence.readings >= min_readings:

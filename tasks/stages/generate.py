@@ -18,10 +18,11 @@ from tasks.step.commits import (
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import account_name, job_credential
 from worker.ledger.ledger import Commit
+from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import BeginVerdict
 from worker.ledger.payments import PaymentIntent
-from worker.nemo.client import NemoClient
+from worker.nemo.responses import SessionState
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,10 @@ def generate(step: StepContext) -> Commit:
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)
     with runtime.open_client(credential.token) as client:
-        _record_baseline(step, client)
+        baseline = client.state(job.facts["session_id"])
+        if _has_changed_since_question(job, baseline):
+            return advance(State.SETTLING, {"readings": "0", "last_reading": ""})
+        _record_baseline(step, baseline)
         call = f"{job.id}:{job.turn}:{step.lease.fence}"
         intent = _record_intent(step, call)
         refused = _intent_refused(step, intent, call)
@@ -70,9 +74,14 @@ def _settle_sent_message(step: StepContext) -> Commit:
     return advance(State.SETTLING, delay=wait)
 
 
-def _record_baseline(step: StepContext, client: NemoClient) -> None:
+def _has_changed_since_question(job: Job, state: SessionState) -> bool:
+    """Whether the message before, taken for a question, has changed the state after all."""
+    is_answer = bool(job.turns) and job.turns[-1].outcome == "question"
+    return is_answer and state.fingerprint != job.fact("baseline")
+
+
+def _record_baseline(step: StepContext, state: SessionState) -> None:
     """Record the state before the message, to compare later readings with."""
-    state = client.state(step.job.facts["session_id"])
     step.update_facts(
         baseline=state.fingerprint,
         bind_id=state.bind_id or step.job.fact("bind_id") or "",

@@ -12,6 +12,7 @@ from tasks.step.credentials import account_name, job_credential, open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.nemo.errors import NemoError
+from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
 
@@ -82,7 +83,7 @@ def _evidence(step: StepContext, stream: Stream, reading: StateReading, readings
     previous = job.fact("last_reading")
     return Evidence(
         ended_cleanly=bool(stream.get("clean")),
-        has_text=bool(stream.get("reply")),
+        asks_question=asks_question(str(stream.get("reply") or "")),
         # A frame that could not be read may have been tool activity: then it is no question.
         has_tool_activity=bool(stream.get("tools") or stream.get("skipped")),
         baseline=job.facts.get("baseline", ""),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from tests.support.api_responses import HELLO, STREAMS, sse, text_event
+from worker.nemo.question import asks_question
 from worker.nemo.streaming.events import MAX_HELD_CHARACTERS, End, EventDecoder
 from worker.nemo.streaming.sse import SseDecoder
 from worker.nemo.streaming.transcript import MAX_CHARACTERS, Transcript
@@ -178,7 +179,7 @@ def outcome_of(transcript: Transcript) -> MessageOutcome:
     clean = bool(transcript.clean) and transcript.error is None
     evidence = Evidence(
         ended_cleanly=clean,
-        has_text=bool(transcript.reply),
+        asks_question=asks_question(transcript.reply),
         has_tool_activity=transcript.tool_activity or bool(transcript.skipped),
         baseline=UNCHANGED.fingerprint,
         previous=UNCHANGED,

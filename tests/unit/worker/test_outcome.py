@@ -9,7 +9,7 @@ READY = StateReading("after", ready=True)
 NOT_READY = StateReading("half", ready=False)
 CLEAN = Evidence(
     ended_cleanly=True,
-    has_text=True,
+    asks_question=False,
     has_tool_activity=True,
     baseline="before",
     previous=None,
@@ -17,7 +17,7 @@ CLEAN = Evidence(
     readings=1,
     seconds_since_sent=40,
 )
-BROKEN = replace(CLEAN, ended_cleanly=False, has_text=False)
+BROKEN = replace(CLEAN, ended_cleanly=False)
 
 
 def outcome(evidence: Evidence) -> MessageOutcome:
@@ -26,10 +26,6 @@ def outcome(evidence: Evidence) -> MessageOutcome:
 
 def test_after_a_clean_end_one_reading_is_enough() -> None:
     assert outcome(CLEAN) is MessageOutcome.DONE
-
-
-def test_an_edit_without_text_is_a_success() -> None:
-    assert outcome(replace(CLEAN, has_text=False)) is MessageOutcome.DONE
 
 
 def test_after_a_broken_stream_two_readings_must_be_equal() -> None:
@@ -43,14 +39,21 @@ def test_a_draft_that_cannot_be_exported_is_not_done() -> None:
     assert outcome(replace(CLEAN, previous=NOT_READY, current=NOT_READY)) is MessageOutcome.WAIT
 
 
-def test_a_question_is_text_without_tool_activity_and_two_unchanged_readings() -> None:
-    asked = replace(CLEAN, has_tool_activity=False, current=UNCHANGED)
+def test_a_question_has_no_tool_activity_and_two_unchanged_readings() -> None:
+    asked = replace(CLEAN, asks_question=True, has_tool_activity=False, current=UNCHANGED)
     assert outcome(asked) is MessageOutcome.WAIT
     assert outcome(replace(asked, previous=UNCHANGED)) is MessageOutcome.QUESTION
 
 
+def test_a_text_that_asks_nothing_is_no_question_however_often_nothing_changes() -> None:
+    announced = replace(CLEAN, has_tool_activity=False, previous=UNCHANGED, current=UNCHANGED)
+    assert outcome(replace(announced, readings=9)) is MessageOutcome.WAIT
+    late = replace(announced, readings=9, seconds_since_sent=900)
+    assert outcome(late) is MessageOutcome.UNKNOWN
+
+
 def test_tool_activity_without_a_change_is_no_question() -> None:
-    evidence = replace(CLEAN, previous=UNCHANGED, current=UNCHANGED)
+    evidence = replace(CLEAN, asks_question=True, previous=UNCHANGED, current=UNCHANGED)
     assert outcome(evidence) is MessageOutcome.WAIT
 
 
