@@ -1,12 +1,12 @@
-"""Named points around everything durable and every request: where the tests let a process die.
+"""Fault points: named points around durable writes and requests, at which tests inject faults.
 
-For tests alone. Nothing is armed unless ``REELQUEUE_FAULTPOINTS`` was set when the process
-started, and then a point costs one comparison. The variable is a comma-separated list of
-``NAME:before=ACTION@N`` or ``NAME:after=ACTION@N``: the N-th passage of that point is hit, and
-with ``N+`` each one from then on.
+Only tests use them. No fault is injected unless ``REELQUEUE_FAULTPOINTS`` was set when the process
+started. The variable is a comma-separated list of ``NAME:before=ACTION@N`` or
+``NAME:after=ACTION@N``. The fault is injected when the point is passed for the N-th time, and with
+``N+`` at each later time too.
 
-- ``kill``: the process ends by SIGKILL, with no chance to clean up.
-- ``full``: ``OSError`` with ``ENOSPC`` is raised, as a full disk does.
+- ``kill``: the process ends by SIGKILL, without cleaning up.
+- ``full``: ``OSError`` with ``ENOSPC`` is raised, as on a full disk.
 """
 
 import errno
@@ -14,9 +14,9 @@ import os
 import re
 import signal
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final
 
 VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
@@ -44,90 +44,80 @@ WORKER: Final = (
     *("api.credits", "api.export", "api.poll", "api.download"),
     *("store.write", "store.rename", "wakeup", "result", "journal.create", "journal.put"),
 )
-"""What a worker passes. An update of facts is named by its first field, a commit by its state."""
+"""Points that workers pass. Those of update_facts and commit carry the first field or the state."""
 
 PRODUCER: Final = (
     *("submit", "cancel", "release", "retry", "flow_gate", "batch.open", "batch.seal"),
 )
-"""What the command line and other producers pass besides the store."""
+"""Points that the command line and other producers pass, besides those of the store."""
 
 POINTS: Final = tuple(
     f"{name}:{side}" for name in WORKER + PRODUCER for side in ("before", "after")
 )
 
 _SPEC: Final = re.compile(r"(?P<point>[^=]+)=(?P<action>kill|full)@(?P<number>[1-9]\d*)(?P<on>\+?)")
-_NOTHING: Final = nullcontext()
+_NO_FAULT: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
-class _Trap:
-    """What happens at a point, and at which passage."""
+class _Fault:
+    """What happens at a point, and at which passage of it."""
 
     action: str
     number: int
     repeats: bool
 
-    def springs(self, passage: int) -> bool:
+    def is_due(self, passage: int) -> bool:
         return passage == self.number or (self.repeats and passage > self.number)
 
 
-def read(text: str) -> dict[str, _Trap]:
-    """Read the variable's value.
+def parse(text: str) -> dict[str, _Fault]:
+    """Parse the variable's value.
 
     Raises:
-        ValueError: It makes no sense, or names a point that does not exist.
+        ValueError: It is malformed, or names a point that does not exist.
     """
-    traps = {}
+    faults = {}
     for spec in filter(None, text.split(",")):
         found = _SPEC.fullmatch(spec)
         if found is None or found["point"] not in POINTS:
             raise ValueError(
-                f"{VARIABLE}: {spec!r} is no fault point with an action, "
+                f"{VARIABLE}: {spec!r} is not a fault point with an action "
                 "such as commit.held:after=kill@1"
             )
-        traps[found["point"]] = _Trap(found["action"], int(found["number"]), bool(found["on"]))
-    return traps
+        faults[found["point"]] = _Fault(found["action"], int(found["number"]), bool(found["on"]))
+    return faults
 
 
-_traps: Final = read(os.environ.get(VARIABLE, ""))
+_faults: Final = parse(os.environ.get(VARIABLE, ""))
 _passages: Final[Counter[str]] = Counter()
 
 
-def around(name: str) -> AbstractContextManager[None]:
-    """Pass the point before a block and, when the block ends well, the point after it."""
-    return _Around(name) if _traps else _NOTHING
+def faultpoint(name: str) -> AbstractContextManager[None]:
+    """Pass the point before a block and, if the block raises nothing, the point after it."""
+    return _pass_both(name) if _faults else _NO_FAULT
 
 
-class _Around(AbstractContextManager[None]):
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        _pass(f"{self._name}:before")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            _pass(f"{self._name}:after")
+@contextmanager
+def _pass_both(name: str) -> Iterator[None]:
+    _pass(f"{name}:before")
+    yield
+    _pass(f"{name}:after")
 
 
 def _pass(point: str) -> None:
     if point not in POINTS:
-        _say(f"fault point {point} is not listed")
+        _log(f"fault point {point} is not listed")
     _passages[point] += 1
-    trap = _traps.get(point)
-    if trap is None or not trap.springs(_passages[point]):
+    fault = _faults.get(point)
+    if fault is None or not fault.is_due(_passages[point]):
         return
-    _say(f"fault point {point}, passage {_passages[point]}: {trap.action}")
-    if trap.action == "kill":
+    _log(f"fault point {point}, passage {_passages[point]}: {fault.action}")
+    if fault.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _say(text: str) -> None:
-    """Write at once: no buffer outlives SIGKILL."""
+def _log(text: str) -> None:
+    """Write without a buffer, because SIGKILL would discard it."""
     os.write(2, f"{text}\n".encode())

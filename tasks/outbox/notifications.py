@@ -8,7 +8,7 @@ from celery.exceptions import TaskRevokedError
 from tasks.producer.producer import Producer
 from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.result import result_of
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.ledger.model.jobs import Job, UnreadableRecordError
 from worker.ledger.model.states import State
 from worker.runtime.runtime import Runtime, get_runtime
@@ -47,7 +47,7 @@ def _store_celery_result(runtime: Runtime, job: Job) -> None:
     """
     store = current_app.backend.store_result
     record = result_of(job, runtime.output).model_dump(mode="json")
-    with around("result"):
+    with faultpoint("result"):
         match job.state:
             case State.SUCCEEDED:
                 store(job.id, record, states.SUCCESS)

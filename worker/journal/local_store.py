@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from uuid import uuid4
 
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.journal.stores import JournalFailed, Stored
 from worker.resources.offload import offload
 
@@ -70,7 +70,7 @@ class LocalJournalStore:
             ) from error
 
     def _create(self, path: Path, data: bytes) -> bool:
-        with self._temporary(path, data) as part, around("journal.create"):
+        with self._temporary(path, data) as part, faultpoint("journal.create"):
             try:
                 os.link(part, path)
             except FileExistsError:
@@ -79,7 +79,7 @@ class LocalJournalStore:
         return True
 
     def _put(self, path: Path, data: bytes) -> None:
-        with self._temporary(path, data) as part, around("journal.put"):
+        with self._temporary(path, data) as part, faultpoint("journal.put"):
             part.replace(path)
             _sync_folder(path.parent)
 

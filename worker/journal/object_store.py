@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 from config.redaction import redact
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.journal.stores import JournalFailed, Stored
 from worker.resources.offload import offload
 
@@ -83,7 +83,7 @@ class ObjectJournalStore:
 
     def _create(self, key: str, data: bytes) -> bool:
         try:
-            with around("journal.create"):
+            with faultpoint("journal.create"):
                 self._obstore.put(self._store, key, data, mode="create")
         except self._obstore.exceptions.AlreadyExistsError:
             return False
@@ -97,12 +97,12 @@ class ObjectJournalStore:
         return Stored(bytes(found.bytes()), str(found.meta["e_tag"]))
 
     def _put(self, key: str, data: bytes) -> None:
-        with around("journal.put"):
+        with faultpoint("journal.put"):
             self._obstore.put(self._store, key, data)
 
     def _replace(self, key: str, data: bytes, version: str) -> bool:
         try:
-            with around("journal.put"):
+            with faultpoint("journal.put"):
                 self._obstore.put(self._store, key, data, mode={"e_tag": version})
         except (
             self._obstore.exceptions.PreconditionError,

@@ -13,7 +13,7 @@ from uuid import uuid4
 import fsspec
 
 from config.redaction import redact
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.journal.stores import JournalFailed, Stored
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class OtherJournalStore:
         """Create an object. False if there is one under this key already."""
         if self.read(key) is not None:
             return False
-        with around("journal.create"):
+        with faultpoint("journal.create"):
             self._run("written", lambda: self._write(key, data))
         return True
 
@@ -52,7 +52,7 @@ class OtherJournalStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whether there is one or not."""
-        with around("journal.put"):
+        with faultpoint("journal.put"):
             self._run("written", lambda: self._write(key, data))
 
     def replace(self, key: str, data: bytes, version: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which job has which file name in the output store: first come, first served, for good."""
+"""File names in the output store: the first job that reserves a name keeps it."""
 
 import unicodedata
 
@@ -6,12 +6,12 @@ from worker.ledger.ledger import Ledger
 
 
 def reserve_name(ledger: Ledger, folder: str, name: str, job_id: str) -> bool:
-    """Take a name for a job. Safe twice.
+    """Reserve a file name in a folder for a job. Safe twice.
 
-    Two names that some file system takes for one, such as ``Cat`` and ``cat``, are one here.
+    Names that some file systems do not distinguish, such as ``Cat`` and ``cat``, count as one.
 
     Returns:
-        Whether it is this job's; False: another job has it.
+        False if another job has reserved the name.
     """
     key, field = ledger.key("names", folder), folded(name)
     ledger.redis.hsetnx(key, field, job_id)
@@ -19,5 +19,5 @@ def reserve_name(ledger: Ledger, folder: str, name: str, job_id: str) -> bool:
 
 
 def folded(name: str) -> str:
-    """What all names have in common that a file system without case takes for one."""
+    """Return the form in which names are compared: without case, in one Unicode form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

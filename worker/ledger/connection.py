@@ -1,20 +1,22 @@
-"""The connection to the Redis server of the records."""
+"""Pipelines and pipelined connections to the Redis server of the records."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as NoAnswer
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
 def replies(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fit no pipeline
-    """The replies of a pipeline: where a key holds something of another kind, the refusal itself.
+    """Return the replies of a pipeline, with the ``ResponseError`` of each command that failed.
+
+    A command fails when its key holds a value of another type.
 
     Raises:
-        RedisError: The server could not be asked.
+        RedisError: The server was not reached.
     """
     found: list[Any] = pipe.execute(raise_on_error=False)
     for reply in found:
@@ -24,10 +26,10 @@ def replies(pipe: Any) -> list[Any]:  # noqa: ANN401 - the client's own types fi
 
 
 class PipelinedConnection:
-    """A connection on which calls are sent before the replies to earlier ones are read.
+    """A connection on which calls are sent before the replies to earlier calls are read.
 
-    Replies come in the order of the calls. Once it broke, it stays broken: nobody could tell which
-    call the next reply belongs to.
+    Replies arrive in the order of the calls. After an error the connection stays broken, because
+    the next reply could not be matched to its call.
     """
 
     def __init__(self, connection: Any) -> None:  # noqa: ANN401 - the client's own has no type
@@ -35,35 +37,35 @@ class PipelinedConnection:
         self._is_broken = False
 
     def send(self, *command: object) -> None:
-        """Send a call. Whether that went well, ``receive`` tells."""
+        """Send a call. The matching ``receive`` raises if that failed."""
         if self._is_broken:
             return
         try:
-            # A health check would take the reply of an earlier call for its own.
+            # A health check would read the reply of an earlier call as its own.
             self._connection.send_command(*command, check_health=False)
-        except (NoConnection, NoAnswer):
+        except (RedisConnectionError, RedisTimeoutError):
             self._is_broken = True
 
-    def receive(self) -> Any:  # noqa: ANN401 - whatever the server says
-        """The reply to the earliest call that has none yet.
+    def receive(self) -> Any:  # noqa: ANN401 - a reply of any type
+        """Return the reply to the earliest call whose reply was not read yet.
 
         Raises:
-            NoConnection: The line broke; no further reply will come. Calls may have been carried
-                out nevertheless.
-            ResponseError: The server refuses the call.
+            RedisConnectionError: The connection is broken, and no further reply will arrive. The
+                server may have executed the calls.
+            ResponseError: The server refused the call.
         """
         if self._is_broken:
-            raise NoConnection("the line broke before")
+            raise RedisConnectionError("the connection broke earlier")
         try:
             return self._connection.read_response()
-        except (NoConnection, NoAnswer) as error:
+        except (RedisConnectionError, RedisTimeoutError) as error:
             self._is_broken = True
-            raise NoConnection(str(error)) from error
+            raise RedisConnectionError(str(error)) from error
 
 
 @contextmanager
 def pipelined_connection(redis: Redis) -> Iterator[PipelinedConnection]:
-    """A line of one's own; it is closed in the end, with whatever was not read."""
+    """Take a connection from the pool for pipelined calls, and close it at the end."""
     connection: Any = redis.connection_pool.get_connection()
     try:
         yield PipelinedConnection(connection)

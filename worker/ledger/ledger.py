@@ -1,7 +1,7 @@
-"""The ledger: every write of the job records, by way of the scripts.
+"""The ledger: all writes of the job, batch and account records.
 
-The record in Redis is the only truth about a job. Each method that changes something is one
-script, safe to run twice, because a lost reply makes the client run it again.
+Most methods that write are one Lua script each. Every script is safe to run twice, because the
+client repeats a call whose reply was lost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.ledger.model.states import PRIORITY_WEIGHTS, Reason, State
 from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument
 from worker.ledger.model.verdicts import (
@@ -24,16 +24,16 @@ from worker.ledger.pages import PAGE_SIZE, pages
 from worker.ledger.reader import Reader
 
 LEASE_MARGIN_MS: Final = 1000
-"""From the end of a lease to the first look at the job by somebody else."""
+"""From the end of a lease until another worker may claim the job, in ms."""
 WAKEUPS_PER_LEASE: Final = 8
-"""How often in a lease a job that nobody takes is handed out, while few hints wait."""
+"""How often in a lease a job that no worker claims gets a wake-up message, while few are queued."""
 DECLINES_PER_LEASE: Final = 16
-"""How often in a lease a job may come back from workers that take nothing now."""
+"""How often in a lease a job that workers decline becomes due again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The answer to a claim: OK with the record, or why not."""
+    """The answer to a claim; the record is empty unless the verdict is OK."""
 
     verdict: ClaimVerdict
     record: Mapping[str, str]
@@ -41,7 +41,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SessionAcquisition:
-    """The answer to a job that joins a session: OK with its record, or why not and who is meant."""
+    """The answer to a job that acquires its session: its record, or the job that it waits for."""
 
     verdict: SessionVerdict
     waits_for: str = ""
@@ -50,10 +50,21 @@ class SessionAcquisition:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The end of a step: what the record says from here on."""
+    """How a step ends: the job's next state and the facts that the step found out.
+
+    Attributes:
+        state: The next state.
+        delay: Seconds until the next step is due.
+        reason: Why the job is held or failed.
+        message: What happened, for users.
+        remedy: What the user can do.
+        resume: The state in which a held job continues.
+        outcome: What became of the current turn's message; empty leaves it as it is.
+        facts: Further fields of the record.
+    """
 
     state: State
-    delay: float = 0.0  # seconds
+    delay: float = 0.0
     reason: Reason | None = None
     message: str = ""
     remedy: str = ""
@@ -63,7 +74,7 @@ class Commit:
 
 
 def commit_arguments(job_id: str, fence: int, end: Commit, *, nonce: str) -> list[object]:
-    """The end of a step as the script takes it. A repeated run with the same nonce is harmless."""
+    """Return the arguments of the script; a second run with the same nonce changes nothing."""
     facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
     return [
         job_id,
@@ -79,20 +90,19 @@ def commit_arguments(job_id: str, fence: int, end: Commit, *, nonce: str) -> lis
 
 
 class Ledger(Reader):
-    """Job, batch and account records of one namespace: read by its base, written here."""
+    """Writes job, batch and account records of one namespace; the base class reads them."""
 
     # --- submitting ------------------------------------------------------------------------
 
     def submit(self, job: NewJob) -> SubmitResult:
-        """Write one job as queued, or find the one that its key names."""
+        """Write one job as queued, unless its key or id is known."""
         verdict, job_id = self.scripts.run("submit", as_argument([job]))
         return SubmitResult(SubmitVerdict(verdict), job_id)
 
     def submit_pages(self, jobs: Iterable[Sequence[NewJob]]) -> Iterator[list[SubmitResult]]:
         """Write pages of at most ``PAGE_SIZE`` jobs, each in one run of the script.
 
-        A page is asked for before the answers to the one before are there, so that it is made
-        while the server writes.
+        The next page is taken from the iterable while the server writes the previous one.
         """
         for flat in self.scripts.run_pipelined("submit", ([as_argument(page)] for page in jobs)):
             yield [
@@ -101,8 +111,8 @@ class Ledger(Reader):
             ]
 
     def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
-        """Make a batch record, if it is new. ``source`` says where its manifest lies."""
-        with around("batch.open"), self.redis.pipeline() as pipe:
+        """Create a batch record if it is new. ``source`` is the location of its manifest."""
+        with faultpoint("batch.open"), self.redis.pipeline() as pipe:
             pipe.hsetnx(self.key("batch", batch_id), "name", name)
             pipe.hsetnx(self.key("batch", batch_id), "created_at", str(created_at))
             pipe.hsetnx(self.key("batch", batch_id), "source", source)
@@ -110,24 +120,24 @@ class Ledger(Reader):
             pipe.execute()
 
     def set_budget(self, batch_id: str, max_credits: float) -> None:
-        """Set the most that a batch may spend, in all."""
+        """Set the most credits that a batch may spend in all."""
         self.redis.hset(self.key("batch", batch_id), "max_credits", str(max_credits))
 
     def set_pilot(self, batch_id: str, rows: int) -> None:
-        """Let so many more jobs of a batch start, and then pause it."""
+        """Resume a batch and pause it again after ``rows`` more jobs have started."""
         self.resume(batch_id)
         self.redis.hset(self.key("batch", batch_id), "pilot", str(rows))
 
     def seal_batch(self, batch_id: str) -> None:
-        """Say that the batch's manifest is wholly in."""
+        """Mark the batch's manifest as complete, so that the batch can end."""
         self.scripts.run("seal", batch_id, point="batch.seal")
 
     def unseal_batch(self, batch_id: str, webhook: str | None = None) -> None:
-        """Say that rows of a manifest come: the batch does not end before it is sealed.
+        """Mark the batch's manifest as incomplete: the batch does not end until it is sealed.
 
         Args:
             batch_id: The batch.
-            webhook: Who is told of its end, from now on; None leaves it as it is.
+            webhook: URL that is notified of the batch's end; None leaves it unchanged.
         """
         fields = {"sealed": "0", "unsealed_at": str(self.now_ms())}
         if webhook:
@@ -135,11 +145,11 @@ class Ledger(Reader):
         self.redis.hset(self.key("batch", batch_id), mapping=fields)
 
     def pause(self, batch_id: str) -> bool:
-        """Let no further job of the batch start. False: no such batch."""
+        """Start no further job of the batch. False: there is no such batch."""
         return bool(self.scripts.run("flow_gate", batch_id, 1) == "OK")
 
     def resume(self, batch_id: str) -> bool:
-        """Let the batch's jobs start again. False: no such batch."""
+        """Start the batch's jobs again. False: there is no such batch."""
         return bool(self.scripts.run("flow_gate", batch_id, 0) == "OK")
 
     # --- the ticker --------------------------------------------------------------------------
@@ -147,52 +157,58 @@ class Ledger(Reader):
     def due(
         self, n: int, *, room: int, admit: int, redispatch_after: float | None = None
     ) -> list[tuple[str, State]]:
-        """What to hand out now: ids and their states, the agenda before the flows.
+        """Return the ids and states of the jobs to send wake-up messages for, the agenda first.
 
         Args:
-            n: The most of them.
+            n: The most jobs to return.
             room: Free places in the Celery queue.
-            admit: The most jobs from prepare to settle.
-            redispatch_after: Seconds until a job that nobody took comes up again; None: a lease.
+            admit: The most jobs from preparing to settling.
+            redispatch_after: Seconds until a job that no worker claimed is returned again; None: a
+                lease.
         """
         redispatch_ms = self.lease_ms if redispatch_after is None else int(redispatch_after * 1000)
         flat = self.scripts.run("due", n, redispatch_ms, room, admit, self.lease_ms)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
     def acknowledge_notification(self, entry: str, revision: int) -> None:
-        """Take an entry out of the outbox, unless its job has moved on since."""
+        """Remove a delivered entry from the outbox, unless its job has a newer revision."""
         self.scripts.run("outbox_ack", entry, revision, -1)
 
     def drop_notification(self, entry: str) -> None:
-        """Take an entry out whose record nobody can read."""
+        """Remove an entry whose record cannot be read."""
         self.redis.zrem(self.key("outbox"), entry)
 
     def postpone_notification(self, entry: str, delay: float) -> None:
-        """Put an entry off, in seconds."""
+        """Make an entry due after a delay in seconds."""
         self.scripts.run("outbox_ack", entry, 0, int(delay * 1000))
 
     # --- a step ------------------------------------------------------------------------------
 
     def claim(self, job_id: str, owner: str, nonce: str) -> Claim:
-        """Ask for the ownership of a job for one lease."""
+        """Try to become the owner of a job for one lease.
+
+        Args:
+            job_id: The job.
+            owner: The worker.
+            nonce: The same for a repetition of this claim, and for no other claim.
+        """
         suspect_delay = self.lease_ms // WAKEUPS_PER_LEASE
         reply = self.scripts.run(
             "claim", job_id, owner, nonce, self.lease_ms, LEASE_MARGIN_MS, suspect_delay
         )
-        flat = reply[1] if len(reply) > 1 else []
-        return Claim(ClaimVerdict(reply[0]), dict(zip(flat[::2], flat[1::2], strict=True)))
+        return Claim(ClaimVerdict(reply[0]), _record(reply[1] if len(reply) > 1 else []))
 
     def decline(self, job_id: str) -> str:
-        """Let a job that was handed to a worker in vain come up again soon: OK, GONE or BUSY."""
+        """Make a job that a worker does not take now due again soon: OK, GONE or BUSY."""
         return str(self.scripts.run("decline", job_id, self.lease_ms // DECLINES_PER_LEASE))
 
     def heartbeat(self, leases: Iterable[tuple[str, int]]) -> list[bool]:
-        """Push the leases of (job id, fence) on; False for each that is lost."""
+        """Extend the leases of (job id, fence) pairs. False for each that is lost."""
         calls = ((job_id, fence, self.lease_ms, LEASE_MARGIN_MS) for job_id, fence in leases)
         return [reply == "OK" for reply in self.scripts.run_many("heartbeat", calls)]
 
     def update_facts(self, job_id: str, fence: int, facts: Mapping[str, str]) -> bool:
-        """Write facts in the middle of a step. False: the lease is lost."""
+        """Write facts during a step. False: the lease is lost, and nothing was written."""
         point = f"update_facts.{next(iter(facts))}"
         reply = self.scripts.run("update_facts", job_id, fence, *_pairs(facts), point=point)
         return bool(reply == "OK")
@@ -203,34 +219,33 @@ class Ledger(Reader):
         reply = self.scripts.run("commit", *arguments, point=f"commit.{end.state}")
         return bool(reply == "OK")
 
-    # --- sessions that several jobs use ------------------------------------------------------
+    # --- shared sessions ---------------------------------------------------------------------
 
     def set_session_mode(self, batch_id: str, mode: str) -> str:
-        """Say once how a batch uses sessions, ``own`` or ``shared``; the mode that it has."""
+        """Set a batch's session mode, ``own`` or ``shared``, if it has none; return its mode."""
         self.redis.hsetnx(self.key("batch", batch_id), "session", mode)
         return str(self.redis.hget(self.key("batch", batch_id), "session"))
 
     def acquire_session(self, job_id: str, fence: int) -> SessionAcquisition:
-        """Bring a job into the session that it is to work in, and take the session for it."""
+        """Write the session that the job shares into its record, and acquire it."""
         reply = self.scripts.run("acquire_session", job_id, fence)
         verdict = SessionVerdict(reply[0])
         if verdict is SessionVerdict.OK:
-            record = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
-            return SessionAcquisition(verdict, record=record)
+            return SessionAcquisition(verdict, record=_record(reply[1]))
         return SessionAcquisition(verdict, waits_for=reply[1] if len(reply) > 1 else "")
 
     def share_session(self, job_id: str, fence: int) -> bool:
-        """Make the job's session its batch's. False: the lease is lost."""
+        """Make the session that the job has opened its batch's. False: the lease is lost."""
         return bool(self.scripts.run("share_session", job_id, fence) == "OK")
 
-    # --- people ------------------------------------------------------------------------------
+    # --- requests of users -------------------------------------------------------------------
 
     def cancel(self, job_id: str) -> CancelVerdict:
-        """Cancel a job, or request that it is cancelled once its step has ended."""
+        """Cancel a job that is idle and unpaid, or held; else note the request."""
         return self.cancel_many([job_id])[0]
 
     def cancel_many(self, job_ids: Iterable[str]) -> list[CancelVerdict]:
-        """As ``cancel``, of many jobs, a page in one run of the script."""
+        """As ``cancel``, for many jobs: a page in one run of the script."""
         return [
             CancelVerdict(verdict)
             for page in pages(job_ids)
@@ -238,7 +253,7 @@ class Ledger(Reader):
         ]
 
     def cancel_waiting(self, batch_id: str) -> Iterator[CancelVerdict]:
-        """As ``cancel``, of the jobs that wait in a batch's flows, whatever their number."""
+        """As ``cancel``, for the jobs that wait in a batch's flows, however many there are."""
         for priority in PRIORITY_WEIGHTS:
             flow = f"{batch_id}:{priority}"
             left = self.redis.llen(self.key("flow", flow))
@@ -250,13 +265,20 @@ class Ledger(Reader):
                 yield from map(CancelVerdict, verdicts)
 
     def release(self, job_id: str, *, mode: str = "", who: str = "") -> ReleaseVerdict:
-        """Let a held job go on, or one that had been set aside and can be read now."""
+        """Continue a held job, or one that was set aside and can be read now.
+
+        Args:
+            job_id: The job.
+            mode: Empty, or the decision on a message of unknown outcome: ``pay_again`` or
+                ``as_done``.
+            who: Who decided, for the record.
+        """
         return ReleaseVerdict(self.scripts.run("release", job_id, mode, who))
 
     def release_many(
         self, job_ids: Iterable[str], *, mode: str = "", who: str = ""
     ) -> list[ReleaseVerdict]:
-        """As ``release``, of many jobs, a page in one round trip."""
+        """As ``release``, for many jobs: a page in one round trip."""
         return [
             ReleaseVerdict(verdict)
             for page in pages(job_ids)
@@ -264,11 +286,11 @@ class Ledger(Reader):
         ]
 
     def retry(self, job_id: str) -> RetryVerdict:
-        """Continue a failed job at the first step that is missing."""
+        """Continue a failed job at the first thing that is missing."""
         return RetryVerdict(self.scripts.run("retry", job_id))
 
     def retry_many(self, job_ids: Iterable[str]) -> list[RetryVerdict]:
-        """As ``retry``, of many jobs, a page in one round trip."""
+        """As ``retry``, for many jobs: a page in one round trip."""
         return [
             RetryVerdict(verdict)
             for page in pages(job_ids)
@@ -276,8 +298,12 @@ class Ledger(Reader):
         ]
 
     def store_bind_id(self, account: str, bind_id: str) -> None:
-        """Keep what binds an anonymous account to a registered one: the first word stands."""
+        """Store the id that binds an anonymous account to a registered one, if none is stored."""
         self.redis.hsetnx(self.key("account", account), "bind_id", bind_id)
+
+
+def _record(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _pairs(facts: Mapping[str, str]) -> list[str]:

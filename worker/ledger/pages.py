@@ -1,4 +1,4 @@
-"""Many records at a time, but not too many."""
+"""Pages: how many jobs one script or one round trip handles."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -7,11 +7,11 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 PAGE_SIZE: Final = 500
-"""Jobs that one script looks at or changes: some milliseconds of the server's time."""
+"""Jobs per script call; one call then takes the server some milliseconds."""
 
 
 def pages(values: Iterable[T]) -> Iterator[list[T]]:
-    """Values in lists of the size that one script or one round trip carries well."""
+    """Split values into lists of at most ``PAGE_SIZE``."""
     iterator = iter(values)
     while page := list(islice(iterator, PAGE_SIZE)):
         yield page

@@ -1,4 +1,4 @@
-"""Reading the records: of jobs, batches and accounts, one or many at a time."""
+"""Reading job, batch and account records, one or many at a time."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _STATES: Final = frozenset(State)
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """Where one job of a batch stands; ``reason`` is why, if held or failed, else empty."""
+    """The state of one job of a batch; ``reason`` is empty unless it is held or has failed."""
 
     job_id: str
     state: State
@@ -34,9 +34,9 @@ class RowState:
 
 
 class Reader:
-    """The records of one namespace, as they stand."""
+    """Reads the job, batch and account records of one namespace."""
 
-    # The client's own annotations say «str or bytes» of every reply, however it decodes: Any.
+    # The client's annotations give "str or bytes" for every reply, even if it decodes: hence Any.
     def __init__(
         self,
         redis: Any,  # noqa: ANN401
@@ -45,24 +45,24 @@ class Reader:
         lease_seconds: float,
         clock: str | None = None,
     ) -> None:
-        """Bind to a client with ``decode_responses=True``. Nothing is sent yet."""
+        """Bind to a client with ``decode_responses=True``. Sends nothing yet."""
         self.redis = redis
         self.namespace = namespace
         self.lease_ms = int(lease_seconds * 1000)
         self.scripts = Scripts(redis, namespace, clock)
 
     def key(self, kind: str, name: str | None = None) -> str:
-        """The Redis key of a record or a set."""
+        """Return the Redis key of a record or a set."""
         tail = "" if name is None else f":{name}"
         return f"{kind}:{{{self.namespace}}}{tail}"
 
     def now_ms(self) -> int:
-        """The Redis server's time, in ms: the one clock of all records."""
+        """Return the Redis server's time in ms, which is the clock of all records."""
         seconds, micros = self.redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
     def lookup_keys(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
-        """What keys are taken: the job's id and fingerprint of each, or None."""
+        """Return for each idempotency key the id and fingerprint of its job, or None if unused."""
         found: list[tuple[str, str] | None] = []
         for page in pages(keys):
             for value in self.redis.mget([self.key("idem", key) for key in page]):
@@ -71,33 +71,33 @@ class Reader:
         return found
 
     def tombstone(self, key: str) -> State | None:
-        """How the job of a key ended whose record was pruned; None: it was not."""
+        """Return the state in which the pruned job of a key ended; None if it was not pruned."""
         parts = (self.redis.get(self.key("idem", key)) or "").split("|")
         return State(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - id, fingerprint, state
 
     def pending_notifications(self, n: int) -> list[str]:
-        """Outbox entries that are due, oldest first."""
+        """Return at most ``n`` entries of the outbox that are due, oldest first."""
         due = self.redis.zrangebyscore(self.key("outbox"), "-inf", self.now_ms(), start=0, num=n)
         return list(due)
 
     def last_message(self, session_id: str) -> str | None:
-        """The call of the last message in a session that several jobs use, or None."""
+        """Return the call of the last message in a session that several jobs share, or None."""
         found = self.redis.hget(self.key("session", session_id), "last")
         return str(found) if found else None
 
     def job(self, job_id: str) -> Job | None:
-        """A job's record, or None.
+        """Return a job's record, or None.
 
         Raises:
-            UnreadableRecordError: The record makes no sense to this version.
+            UnreadableRecordError: This version cannot read the record.
         """
         fields = self._record("job", job_id)
         return read_job(fields) if fields else None
 
     def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
-        """The records of many jobs, in order; ids that are gone are left out.
+        """Read the records of many jobs, in order, without those that are gone.
 
-        A record that cannot be read stops no page of others: what is left of it stands in.
+        A placeholder takes the place of a record that cannot be read.
         """
         asked = list(job_ids)
         with self.redis.pipeline(transaction=False) as pipe:
@@ -111,13 +111,13 @@ class Reader:
                 yield read_job_or_placeholder(job_id, fields)
 
     def batch_ids(self) -> list[str]:
-        """Ids of all batches, newest first."""
+        """Return the ids of all batches, newest first."""
         return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
 
     def unsealed_batches(self) -> dict[str, int]:
-        """Batches whose manifest is not wholly in, and since when, in ms.
+        """Return the batches whose manifest is incomplete, and since when, in ms.
 
-        It comes in right now, or whoever submitted it died over it.
+        Their submission is running, or it died.
         """
         ids = self.batch_ids()
         with self.redis.pipeline(transaction=False) as pipe:
@@ -131,9 +131,9 @@ class Reader:
         }
 
     def row_states(self, batch_id: str) -> Iterator[list[RowState]]:
-        """Where a batch's jobs stand, a page at a time, in the order of its rows.
+        """Read the states of a batch's jobs, a page at a time, in the order of its rows.
 
-        What is gone, or stands nowhere that this version knows, is left out.
+        Jobs that are gone, or in a state that this version does not know, are left out.
         """
         rows, start = self.key("rows", batch_id), 0
         while page := self.redis.zrange(rows, start, start + PAGE_SIZE - 1):
@@ -146,7 +146,7 @@ class Reader:
             start += PAGE_SIZE
 
     def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
-        """Ids of the jobs that are held for a reason."""
+        """Return the ids of the jobs held for a reason, of one account or all."""
         keys = [
             key
             for key in self.redis.smembers(self.key("holds"))
@@ -155,11 +155,11 @@ class Reader:
         return sorted(self.redis.sunion(keys)) if keys else []
 
     def held_count(self, reason: Reason) -> int:
-        """How many jobs are held for a reason."""
+        """Count the jobs held for a reason."""
         return self.counts()[1].get(reason, 0)
 
     def holding_accounts(self, reason: Reason) -> set[str]:
-        """The accounts on which jobs are held for a reason."""
+        """Return the accounts with jobs held for a reason."""
         keys = self.redis.smembers(self.key("holds"))
         return {
             key.rsplit(":", 2)[1]
@@ -168,10 +168,10 @@ class Reader:
         }
 
     def batch(self, batch_id: str) -> Batch | None:
-        """A batch's record, or None.
+        """Return a batch's record, or None.
 
         Raises:
-            UnreadableRecordError: The record makes no sense to this version.
+            UnreadableRecordError: This version cannot read the record.
         """
         fields = self._record("batch", batch_id)
         return read_batch(batch_id, fields) if fields else None
@@ -183,20 +183,20 @@ class Reader:
             raise UnreadableRecordError(f"{kind} {name}: {error}") from error
 
     def set_aside(self) -> dict[str, str]:
-        """What could not be read and was taken out of everybody's way, each with the reason.
+        """Return what was set aside because it cannot be read, with the reasons.
 
-        Jobs by their id, anything else by its key.
+        Jobs are given by id, anything else by key.
         """
         return dict(self.redis.hgetall(self.key("unreadable")))
 
     def pace(self) -> Pace:
-        """What clips took lately, and how many jobs the ticker admits at once."""
+        """Return how long recent clips took, and how many jobs the ticker admits at a time."""
         meta, now = self.key("meta"), self.now_ms()
         admit, last_tick = self.redis.hmget(meta, "admit", "last_tick")
         return read_pace(self.redis.hgetall(self.key("pace")), admit, last_tick, now)
 
     def flows(self) -> dict[str, int]:
-        """The active flows, and how many jobs wait in each."""
+        """Return the active flows with the number of jobs that wait in each."""
         flows = self.redis.zrange(self.key("flows"), 0, -1)
         with self.redis.pipeline(transaction=False) as pipe:
             for flow in flows:
@@ -205,11 +205,11 @@ class Reader:
         return {flow: length for flow, length in lengths if isinstance(length, int)}
 
     def counts(self) -> tuple[dict[State, int], dict[Reason, int]]:
-        """All jobs by state, and the held ones by reason."""
+        """Count all jobs by state, and the held ones by reason."""
         return read_counts(self.redis.hgetall(self.key("counts")))
 
     def account(self, name: str) -> Account:
-        """What is known of an account; nothing where its record is none."""
+        """Return what is known of an account. A key without a record counts as nothing known."""
         try:
             fields = self.redis.hgetall(self.key("account", name))
         except ResponseError:
@@ -217,6 +217,6 @@ class Reader:
         return read_account(name, fields)
 
     def accounts(self) -> list[Account]:
-        """All accounts whose balance was read."""
+        """Return all accounts whose balance was ever read."""
         names = sorted(self.redis.smembers(self.key("accounts")))
         return [self.account(name) for name in names]

@@ -1,26 +1,26 @@
-"""The Lua scripts: each a file that documents itself, behind one prelude and one clock."""
+"""Loading and running the Lua scripts. Each file in ``lua`` documents its script."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.ledger.connection import PipelinedConnection, pipelined_connection
 from worker.ledger.constants import LUA_CONSTANTS
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 
 _LIBRARIES: Final = ("prelude", "flows", "payments", "webhooks", "sessions", "transitions")
-"""Parts of every script, in the order in which they use each other."""
+"""Libraries that precede every script, each after those that it uses."""
 
 
 @cache
 def source(name: str) -> str:
-    """The text of ``lua/<name>.lua``."""
+    """Return the text of ``lua/<name>.lua``."""
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
 
@@ -30,11 +30,10 @@ class Scripts:
     Args:
         redis: A client that decodes replies to ``str``.
         namespace: First argument of every script.
-        clock: Lua that defines ``clock()``, in ms; the server's own time unless a test says
-            otherwise.
+        clock: Lua that defines ``clock()``, in ms; None: the server's own time.
     """
 
-    # The client's own annotations say «str or bytes» of every reply, however it decodes: Any.
+    # The client's annotations give "str or bytes" for every reply, even if it decodes: hence Any.
     def __init__(self, redis: Any, namespace: str, clock: str | None = None) -> None:  # noqa: ANN401
         self._redis = redis
         self._namespace = namespace
@@ -42,23 +41,23 @@ class Scripts:
         self._shas: dict[str, str] = {}
 
     def text(self, name: str) -> str:
-        """The whole script as the server runs it."""
-        shared = (source(f"lib/{name}") for name in _LIBRARIES)
-        return "\n".join((self._clock, LUA_CONSTANTS, *shared, source(name)))
+        """Return the whole script as the server runs it."""
+        libraries = (source(f"lib/{library}") for library in _LIBRARIES)
+        return "\n".join((self._clock, LUA_CONSTANTS, *libraries, source(name)))
 
     def arguments(self, *values: object) -> list[Any]:
-        """Key count, the one key and the arguments of a call, as EVAL and EVALSHA take them."""
+        """Return the key count, the key and the arguments of a call for EVAL or EVALSHA."""
         return [1, f"meta:{{{self._namespace}}}", self._namespace, *values]
 
     def run(self, name: str, *values: object, point: str | None = None) -> Any:  # noqa: ANN401
-        """Run a script; its text travels only when the server does not know it.
+        """Run a script. Its text is sent only if the server does not have it.
 
         Args:
             name: The script.
             values: Its arguments after the namespace.
-            point: The name of its fault points; None: that of the script.
+            point: The name of its fault points; None: the script's name.
         """
-        with around(point or name):
+        with faultpoint(point or name):
             try:
                 return self._redis.evalsha(self.sha(name), *self.arguments(*values))
             except NoScriptError:
@@ -67,11 +66,11 @@ class Scripts:
     def run_many(self, name: str, calls: Iterable[Sequence[object]]) -> list[Any]:
         """Run a script for each list of arguments, in one round trip.
 
-        A server that was restarted knows no scripts: all are then run again, which is safe,
-        because every script is safe twice.
+        A restarted server has no scripts: all calls are then run again, which is safe, because
+        every script is safe twice.
         """
         prepared = [self.arguments(*call) for call in calls]
-        with around(name):
+        with faultpoint(name):
             try:
                 return self._evaluate(name, prepared)
             except NoScriptError:
@@ -79,32 +78,32 @@ class Scripts:
                 return self._evaluate(name, prepared)
 
     def run_pipelined(self, name: str, calls: Iterable[Sequence[object]]) -> Iterator[Any]:
-        """Run a script for each list of arguments; the server works on one as the next is made.
+        """Run a script for each list of arguments, and prepare one while the server runs another.
 
-        Where the connection breaks, what has no reply is run again, and the rest one by one, as
-        ``run`` does: every script is safe twice.
+        If the connection breaks, calls without a reply are run again, and the rest one by one with
+        ``run``, which is safe, because every script is safe twice.
         """
-        with pipelined_connection(self._redis) as line:
-            before: Iterator[Any] | None = None
+        with pipelined_connection(self._redis) as connection:
+            previous: Iterator[Any] | None = None
             for call in calls:
-                exchange = self._send_then_receive(line, name, call)
+                exchange = self._send_then_receive(connection, name, call)
                 next(exchange)
-                if before is not None:
-                    yield next(before)
-                before = exchange
-            if before is not None:
-                yield next(before)
+                if previous is not None:
+                    yield next(previous)
+                previous = exchange
+            if previous is not None:
+                yield next(previous)
 
     def _send_then_receive(
-        self, line: PipelinedConnection, name: str, call: Sequence[object]
+        self, connection: PipelinedConnection, name: str, call: Sequence[object]
     ) -> Iterator[Any]:
-        """Send a call; then, when asked again, give the reply."""
+        """Send a call at the first ``next``, and yield its reply at the second."""
         try:
-            with around(name):
-                line.send("EVALSHA", self.sha(name), *self.arguments(*call))
+            with faultpoint(name):
+                connection.send("EVALSHA", self.sha(name), *self.arguments(*call))
                 yield None
-                reply = line.receive()
-        except (NoConnection, NoScriptError):
+                reply = connection.receive()
+        except (RedisConnectionError, NoScriptError):
             reply = self.run(name, *call)
         yield reply
 
@@ -116,7 +115,7 @@ class Scripts:
             return list(pipe.execute())
 
     def sha(self, name: str) -> str:
-        """The digest of a script, loaded once a process."""
+        """Return the digest of a script; the first call in a process loads it."""
         if name not in self._shas:
             self._shas[name] = str(self._redis.script_load(self.text(name)))
         return self._shas[name]

@@ -1,4 +1,4 @@
-"""Webhooks in the ledger: what receivers are owed, and what became of it."""
+"""Webhook messages in the ledger: what receivers are owed, and the results of tries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from typing import Final, Literal
 from worker.ledger.ledger import Ledger
 
 MAX_LEASED_RECEIVERS: Final = 20
-"""Receivers that are talked to at one time, by all workers: so many slots may be lost to them."""
+"""The most receivers that all workers together send to at a time, each taking a worker's slot."""
 RECEIVER_LEASE_SECONDS: Final = 30.0
-"""How long one may talk to a receiver; it is looked at again then, whatever became of it."""
+"""How long a worker may send to a receiver before another worker may lease it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookMessage:
-    """One message that is owed.
+    """A webhook message that is owed to a receiver.
 
     Attributes:
         name: Its id, the same at each try.
         event: What happened, such as ``job.succeeded``.
-        kind: What it is about: a job or a batch.
-        about: The id of that.
-        url: Where it goes.
+        kind: Whether it is about a job or a batch.
+        about: The id of the job or batch.
+        url: The receiver's URL.
         at: When it happened, in ms of the Redis server's clock.
-        tries: How often it was sent in vain.
-        body: What is sent; empty before the first try.
+        tries: Failed tries so far.
+        body: The body to send; empty before the first try.
     """
 
     name: str
@@ -38,13 +38,13 @@ class WebhookMessage:
 
 
 class Webhooks:
-    """The messages of one namespace."""
+    """The webhook messages of one namespace."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     def lease_receivers(self) -> list[str]:
-        """The receivers to talk to now, never too many at once."""
+        """Lease the receivers that have due messages, up to the limit of leased ones."""
         return list(
             self._ledger.scripts.run(
                 "lease_receivers", MAX_LEASED_RECEIVERS, int(RECEIVER_LEASE_SECONDS * 1000)
@@ -52,30 +52,30 @@ class Webhooks:
         )
 
     def due(self, receiver: str) -> WebhookMessage | None:
-        """The oldest message that a receiver is to be sent now."""
+        """Return the oldest message that is due for a receiver."""
         flat = self._ledger.scripts.run("webhook_due", receiver)
         if not flat:
             return None
         return _hook(flat[0], dict(zip(flat[1::2], flat[2::2], strict=True)))
 
     def store_body(self, hook: WebhookMessage, body: str) -> None:
-        """Keep what is sent, so that each try says the same."""
+        """Store a message's body, so that each try sends the same."""
         self._ledger.redis.hset(self._ledger.key("hook", hook.name), "body", body)
 
     def received(self, hook: WebhookMessage) -> None:
-        """A message was received: it is owed no more."""
+        """Delete a message that was received."""
         self._ledger.scripts.run("webhook_sent", hook.name, -1, "")
 
     def retry_later(self, hook: WebhookMessage, seconds: float) -> None:
-        """A message was sent in vain, and is tried again."""
+        """Make a message whose try failed due again after a delay."""
         self._ledger.scripts.run("webhook_sent", hook.name, int(seconds * 1000), "")
 
     def give_up(self, hook: WebhookMessage, why: str) -> None:
-        """A message is tried no more; the record of its job or batch says why."""
+        """Delete a message that is not tried again, and store why in its job or batch."""
         self._ledger.scripts.run("webhook_sent", hook.name, -1, why)
 
     def release_receiver(self, receiver: str, rest: float = 0.0) -> None:
-        """Leave a receiver until its next message is due, and for so many seconds at least."""
+        """End the lease of a receiver and leave it alone for ``rest`` seconds at least."""
         self._ledger.scripts.run("release_receiver", receiver, int(rest * 1000))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from celery import Celery
 
 from config.celery import wakeup_queue
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.ledger.ledger import WAKEUPS_PER_LEASE
 from worker.ledger.model.states import State
 from worker.ledger.webhooks import Webhooks
@@ -91,7 +91,7 @@ class Ticker:
         return int(sum(min(cap, account.window) for account in accounts) * PREPARING_FACTOR) + 2
 
     def _send_wakeup(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401
-        with around("wakeup"):
+        with faultpoint("wakeup"):
             self._app.send_task(
                 task, args=[argument], queue=self._queue, producer=producer, retry=False
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.resources.offload import offload
 from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
 
@@ -71,10 +71,10 @@ class LocalFolder:
         partial.parent.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with around("store.write"):
+            with faultpoint("store.write"):
                 shutil.copyfile(source, partial)
                 _sync(partial)
-            with around("store.rename"):
+            with faultpoint("store.rename"):
                 partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)

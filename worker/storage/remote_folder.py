@@ -8,7 +8,7 @@ from typing import Any
 
 import fsspec
 
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
 
 
@@ -40,10 +40,10 @@ class RemoteFolder:
         path, partial = self._path(key), f"{self._partial}/{partial_file_name()}"
         with self._connection() as fs:
             try:
-                with around("store.write"):
+                with faultpoint("store.write"):
                     fs.put_file(str(source), partial)
                 fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-                with around("store.rename"):
+                with faultpoint("store.rename"):
                     fs.mv(partial, path)
             except BaseException:
                 # A partial file that stays is swept later; the first error is the one to report.

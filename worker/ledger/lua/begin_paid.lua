@@ -9,8 +9,8 @@
 --   NO_SLOT     the account's messages in flight are at their cap, or at its window; or after a 429
 --               another message is testing whether one more is accepted
 -- It reserves `cost`, or what the account's clips were seen to cost if that is more.
--- Safe twice: the same call gets OK again and writes again, so that the durability check that
--- follows on the same connection has a write of its own to confirm.
+-- Safe twice: the same call gets OK again. It writes again too, so that a confirmation of writes on
+-- the same connection covers it.
 local id, fence, turn, call, cost, lease, cap =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
 

@@ -1,4 +1,4 @@
-"""What the ledger knows of an account: its money, its health and its pace."""
+"""Account records: balance, reservations, refusals and the window of messages in flight."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,29 +7,29 @@ from typing import Final
 from worker.ledger.model.fields import float_or_zero, int_or_zero
 
 FIRST_WINDOW: Final = 5
-"""Messages in flight that an account begins with."""
+"""The most messages in flight of an account that is new."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of one account: its money in credits, its health and its pace. Times in ms.
+    """The record of one account. Money is in credits, times are in ms.
 
     Attributes:
         name: The account.
-        available: Free to spend, as last read.
-        frozen: Reserved by the API for running work, as last read.
-        total: Both.
-        base: What our reservations are held against.
-        reserved: Our reservations: messages that run, or ended after the last reading.
-        spent: What our messages have cost.
-        estimate: What a clip was seen to cost; 0 until one was.
-        read_at: When the balance was read; 0 before the first time.
-        cooling_until: The account rests until then, after a 429.
-        window: Messages in flight that it bears.
+        available: What can be spent, at the last reading.
+        frozen: What the API reserves for running work, at the last reading.
+        total: The sum of both.
+        base: The amount that reservations are checked against.
+        reserved: Reserved for messages that are running or ended after the last reading.
+        spent: What the messages of this service have cost.
+        estimate: The cost of a clip as observed; 0 until one was.
+        read_at: When the balance was read; 0 before the first reading.
+        cooling_until: The end of the pause after a 429.
+        window: The most messages in flight at present.
         refusals: 429s since a message was last accepted.
         credits_refused: The API refused a message for lack of credits, and no more came.
         auth_refused_by: Who got a token refused since the last reading: ``job`` or ``balance``.
-        bind_id: What binds an anonymous account to a registered one.
+        bind_id: The id that binds an anonymous account to a registered one.
     """
 
     name: str
@@ -50,27 +50,27 @@ class Account:
 
     @property
     def is_read(self) -> bool:
-        """Whether its balance is known."""
+        """Whether the balance was ever read."""
         return self.read_at > 0
 
     @property
     def headroom(self) -> float:
-        """What may still be reserved."""
+        """How many credits may still be reserved."""
         return self.base - self.reserved
 
-    def price(self, at_least: float) -> float:
-        """What a clip is expected to cost: what was seen, and no less than the setting."""
-        return max(at_least, self.estimate)
+    def price(self, minimum: float) -> float:
+        """Return the expected cost of a clip: the observed one, but at least the minimum."""
+        return max(minimum, self.estimate)
 
-    def affordable_clips(self, at_least: float) -> int:
-        """How many more clips can be paid, at a price of at least so much."""
-        return 0 if self.credits_refused else max(0, int(self.headroom // self.price(at_least)))
+    def affordable_clips(self, minimum: float) -> int:
+        """Return how many more clips the account can pay for, at a minimum price."""
+        return 0 if self.credits_refused else max(0, int(self.headroom // self.price(minimum)))
 
 
 def read_account(name: str, fields: Mapping[str, str]) -> Account:
-    """Read an account's record; of one that has none, nothing is held against it.
+    """Read an account's record. Missing fields, and fields that are not numbers, read as 0.
 
-    A figure that is no number counts as not known: the next reading of the balance writes it anew.
+    The next reading of the balance writes them again.
     """
 
     def number(field: str) -> float:

@@ -1,4 +1,4 @@
-"""Batches with their counters, and the pace at which clips come."""
+"""Batch records with their counters, and how long recent clips took."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,13 +11,14 @@ from worker.ledger.model.states import RUNNING, Reason, State
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What clips took lately, as rolling means in seconds, and how many jobs run at once.
+    """How long recent clips took, as rolling means, and how many jobs run at a time.
 
     Attributes:
-        clips: Clips that were ever made; with none, the seconds are 0.
-        admitted_seconds: From admission to the settled draft: so long is one of the places taken.
-        clip_seconds: From admission to the delivered clip.
-        max_admitted: The jobs that the ticker admits at once; 0 while no worker ticks.
+        clips: Number of clips made so far; the means are 0 while there are none.
+        admitted_seconds: Seconds from admission to the settled draft, which is how long a job
+            counts among the admitted ones.
+        clip_seconds: Seconds from admission to the delivered clip.
+        max_admitted: The most jobs that the ticker admits at a time; 0 while none is running.
     """
 
     clips: int
@@ -27,13 +28,13 @@ class Pace:
 
 
 TICKING_MS: Final = 30_000
-"""A ticker that was silent for longer is not there."""
+"""How long after its last tick a ticker counts as running."""
 
 
 def read_pace(
     fields: Mapping[str, str], admit: str | None, last_tick: str | None, now: int
 ) -> Pace:
-    """Read the rolling figures, and the ticker's own from its last round. Times in ms."""
+    """Read the rolling means and the ticker's limit. Times in ms."""
     ticks = now - int(last_tick or 0) < TICKING_MS
     return Pace(
         clips=int_of(fields, "clips"),
@@ -45,7 +46,7 @@ def read_pace(
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch and its counters, which always add up to its total."""
+    """A batch with the number of its jobs in each state."""
 
     id: str
     name: str
@@ -57,38 +58,38 @@ class Batch:
     committed: float
     max_credits: float | None = None
     source: str = ""
-    """Where its manifest lies; empty where that is not known."""
+    """The location of its manifest; empty if that is not known."""
     webhook_error: str | None = None
-    """Why a message of its end was given up."""
+    """Why its webhook message was given up, if it was."""
     shared: bool = False
-    """Whether its jobs go through one session, one after another."""
+    """Whether its jobs share one session, one after another."""
     blocked_by: str | None = None
-    """The job over whose unknown outcome a shared session, and so the batch, stands still."""
+    """The job of unknown outcome because of which the batch is paused."""
 
     def may_spend(self, price: float) -> bool:
-        """Whether its limit allows one more message at this price, in credits."""
+        """Whether its budget allows one more message at a price in credits."""
         return self.max_credits is None or self.committed + price <= self.max_credits
 
     @property
     def total(self) -> int:
-        """All jobs of the batch."""
+        """The number of jobs in the batch."""
         return sum(self.counts.values())
 
     @property
     def running(self) -> int:
-        """Jobs on the agenda."""
+        """The number of running jobs."""
         return sum(self.counts.get(state, 0) for state in RUNNING)
 
     @property
     def open(self) -> int:
-        """Queued and running jobs."""
+        """The number of queued and running jobs."""
         return self.counts.get(State.QUEUED, 0) + self.running
 
 
 def read_counts(fields: Mapping[str, str]) -> tuple[dict[State, int], dict[Reason, int]]:
-    """The counters by state, and those of the held by reason; zeroes left out.
+    """Read the counters by state, and those of held jobs by reason, without zeros.
 
-    So is a counter that is no number: the scripts set it aside when they come to it.
+    A counter that is not a number is left out; the scripts set it aside.
     """
     states = {state: int_or_zero(fields.get(f"n:{state}")) for state in State}
     reasons = {reason: int_or_zero(fields.get(f"h:{reason}")) for reason in Reason}
@@ -102,7 +103,7 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
     """Read a batch record.
 
     Raises:
-        UnreadableRecordError: Its money or its time makes no sense.
+        UnreadableRecordError: Its budget, its spending or its time is malformed.
     """
     try:
         return _batch(batch_id, fields)
@@ -111,8 +112,8 @@ def read_batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
 
 
 def placeholder_batch(batch_id: str, why: str) -> Batch:
-    """A batch whose record cannot be read, in lists: its id and the reason."""
-    return replace(_batch(batch_id, {}), name=f"It cannot be read: {why}", sealed=True)
+    """Return a placeholder for a batch whose record cannot be read."""
+    return replace(_batch(batch_id, {}), name=f"This batch cannot be read: {why}", sealed=True)
 
 
 def _batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
@@ -123,7 +124,7 @@ def _batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         sealed=fields.get("sealed") == "1",
         paused=fields.get("paused") == "1",
         created_at=timestamp_of(fields, "created_at"),
-        # A record that was made anew counts below zero: what is known of it is nothing.
+        # The counters of a record that was deleted and written again can be negative.
         counts={state: n for state, n in counts.items() if n > 0},
         held_by={reason: n for reason, n in held_by.items() if n > 0},
         shared=fields.get("session") == "shared",

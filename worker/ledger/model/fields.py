@@ -1,20 +1,20 @@
-"""Single fields of a record, which are all text."""
+"""Parsing single fields of a record, which are all stored as text."""
 
 import math
 from collections.abc import Mapping
 from typing import Final
 
 MAX_TIMESTAMP_MS: Final = 253_402_300_800_000
-"""The year 10000, in ms since the epoch."""
+"""The first ms of the year 10000, in ms since the epoch."""
 
 
 def int_of(fields: Mapping[str, str], name: str) -> int:
-    """A number; 0 where it is missing."""
+    """Return a whole number; 0 if it is missing."""
     return int(fields.get(name) or 0)
 
 
 def int_or_zero(text: str | None) -> int:
-    """A number; 0 where there is none that can be read."""
+    """Return a whole number; 0 if it is missing or cannot be read."""
     try:
         return int(text or 0)
     except ValueError:
@@ -22,7 +22,7 @@ def int_or_zero(text: str | None) -> int:
 
 
 def float_or_zero(text: str | None) -> float:
-    """A number; 0 where there is none that can be read."""
+    """Return a number; 0 if it is missing or cannot be read."""
     try:
         return float_or_none(text) or 0.0
     except ValueError:
@@ -30,26 +30,26 @@ def float_or_zero(text: str | None) -> float:
 
 
 def float_or_none(text: str | None) -> float | None:
-    """A number, or None where it is missing or empty.
+    """Return a number, or None if it is missing or empty.
 
     Raises:
-        ValueError: It is no number, or no finite one.
+        ValueError: It is not a finite number.
     """
     if not text:
         return None
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is no number")
+        raise ValueError(f"{text} is not a number")
     return number
 
 
 def timestamp_of(fields: Mapping[str, str], name: str) -> int:
-    """A moment in ms since the epoch; 0 where it is missing.
+    """Return a time in ms since the epoch; 0 if it is missing.
 
     Raises:
-        ValueError: It is none, or none that a calendar has.
+        ValueError: It is not a time between the years 1970 and 9999.
     """
-    moment = int_of(fields, name)
-    if not 0 <= moment < MAX_TIMESTAMP_MS:
-        raise ValueError(f"{name} is no moment: {moment}")
-    return moment
+    time = int_of(fields, name)
+    if not 0 <= time < MAX_TIMESTAMP_MS:
+        raise ValueError(f"{name} is not a time: {time}")
+    return time

@@ -1,4 +1,4 @@
-"""The job record as the service reads it: typed, frozen, refused when it makes no sense."""
+"""Job records: reading the stored fields into a typed, frozen ``Job``."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,27 +10,27 @@ from worker.ledger.model.states import Reason, State
 
 VERSION: Final = 1
 MAX_TURNS: Final = 1000
-"""More turns than any job has: a record with more is taken for damaged."""
+"""A record with more turns than this counts as damaged."""
 
 Fields = Mapping[str, str]
 UPGRADES: Final[dict[int, Callable[[Fields], Fields]]] = {}
-"""From each older version of the record to the one after it. There is no older one yet."""
+"""For each older version of the record, what brings it to the next version. None exists yet."""
 
 
 class UnreadableRecordError(Exception):
-    """A record that this version cannot read: another version, cut short, or foreign."""
+    """A record cannot be read: it has another version, is incomplete, or is something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One paid message of a job: what was intended, and what became of it.
+    """One paid message of a job and its outcome.
 
     Attributes:
-        number: Its place among the job's messages, from 1.
+        number: The number of the turn, from 1.
         call: Its call id.
         outcome: ``sent``, ``question``, ``done`` or ``pay_again``.
-        cost: Credits: what it was charged, or the estimate.
-        charged: Whether ``cost`` was told by the balance.
+        cost: Credits: what was charged, or the estimate.
+        charged: Whether ``cost`` was charged, as the balance shows, and is no estimate.
         balance_before: The total last read before it was sent; None if it was not stored.
     """
 
@@ -44,7 +44,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job. Times are milliseconds of the Redis server's clock; 0 is «not yet»."""
+    """One job. Times are in ms of the Redis server's clock; 0 means not yet."""
 
     id: str
     state: State
@@ -72,41 +72,42 @@ class Job:
     entered_at: int
     revision: int
     facts: Mapping[str, str]
-    """Every other field: what the stages found out, as text."""
+    """All other fields, as text: what the stages found out."""
 
     @property
     def call(self) -> str | None:
-        """The call id of the present turn's message, if there is one."""
+        """The call id of the current turn's message, if there is one."""
         return next((turn.call for turn in self.turns if turn.number == self.turn), None)
 
     @property
     def is_bound(self) -> bool:
-        """Whether money lies in the session: a message that no operator has given up.
+        """Whether the job must stay in its session, because a message was paid for in it.
 
-        In the session of a follow-up it is that of the job that it follows.
+        A message that an operator has given up does not count. A follow-up stays in the session
+        of the job that it follows.
         """
         return bool(self.fact("follows")) or any(t.outcome != "pay_again" for t in self.turns)
 
     @property
     def paid_messages(self) -> int:
-        """Messages that were, or may have been, sent and charged."""
+        """The number of messages that were, or may have been, sent and charged."""
         return len(self.turns)
 
     def fact(self, name: str) -> str | None:
-        """A fact, or None where it is missing or empty."""
+        """Return a fact, or None if it is missing or empty."""
         return self.facts.get(name) or None
 
     def number(self, name: str) -> int:
-        """A fact that counts; 0 where it is missing, or no number."""
+        """Return a fact that is a whole number; 0 if it is missing or malformed."""
         return int_or_zero(self.facts.get(name))
 
     def call_fact(self, name: str) -> str | None:
-        """What is known of the present turn's message."""
+        """Return a fact of the current turn's message, or None."""
         return self.fact(f"fact:{self.call}:{name}") if self.call else None
 
     @property
     def milliseconds_in(self) -> dict[State, int]:
-        """Time spent in each state that was left."""
+        """The time spent in each state that the job has left."""
         return {
             State(name.removeprefix("ms:")): int(value)
             for name, value in self.facts.items()
@@ -125,15 +126,15 @@ _OWN: Final = frozenset(
 
 
 def upgraded(fields: Mapping[str, str]) -> Mapping[str, str]:
-    """The record in the form of this version, an older one brought up step by step.
+    """Return the fields in the form of this version, upgraded one version at a time.
 
     Raises:
-        UnreadableRecordError: There is no way from its version to this one.
+        UnreadableRecordError: There is no upgrade from the record's version.
     """
     version = int(fields["v"])
     while version != VERSION:
         if version not in UPGRADES:
-            raise UnreadableRecordError(f"record version {fields['v']}, this is {VERSION}")
+            raise UnreadableRecordError(f"its version is {fields['v']}, this is version {VERSION}")
         version += 1
         fields = {**UPGRADES[version - 1](fields), "v": str(version)}
     return fields
@@ -149,7 +150,7 @@ def read_job(fields: Mapping[str, str]) -> Job:
         fields = upgraded(fields)
         payload = json.loads(fields["payload"])
         if not isinstance(payload, dict) or not isinstance(payload.get("image", ""), str):
-            raise UnreadableRecordError("its payload is none")
+            raise UnreadableRecordError("its payload is not an object")
         state = State(fields["state"])
         return Job(
             id=fields["id"],
@@ -184,7 +185,7 @@ def read_job(fields: Mapping[str, str]) -> Job:
 
 
 def read_job_or_placeholder(job_id: str, fields: Mapping[str, str]) -> Job:
-    """Read a record; of one that cannot be read, what is left."""
+    """Read a record, or return a placeholder if it cannot be read."""
     try:
         return read_job(fields)
     except UnreadableRecordError as error:
@@ -192,11 +193,11 @@ def read_job_or_placeholder(job_id: str, fields: Mapping[str, str]) -> Job:
 
 
 def placeholder_job(job_id: str, fields: Mapping[str, str], why: str) -> Job:
-    """A record that cannot be read, in lists: its id, its state if that is known, the reason."""
+    """Return a placeholder for a record that cannot be read, with its state if that is known."""
     state = fields.get("state", "")
     return read_job(
         {
-            **{name: _moment_or_zero(fields, name) for name in ("created_at", "entered_at")},
+            **{name: _timestamp_or_zero(fields, name) for name in ("created_at", "entered_at")},
             "fence": "0",
             "turn": "1",
             "v": str(VERSION),
@@ -207,21 +208,19 @@ def placeholder_job(job_id: str, fields: Mapping[str, str], why: str) -> Job:
             "batch": fields.get("batch", ""),
             "reason": Reason.POISON,
             "message": f"This job's record cannot be read: {why}",
-            "remedy": "Upgrade reelqueue to the version that wrote it, or restore the record, then "
-            f"`reelqueue release {job_id}`.",
+            "remedy": "Upgrade reelqueue to the version that wrote it, or restore the record. Then "
+            f"run `reelqueue release {job_id}`.",
         }
     )
 
 
 def placeholder_for(job: Job, why: str) -> Job:
-    """As ``placeholder_job``, of a record that was read, but whose facts make no sense."""
-    moments = {"created_at": str(job.created_at), "entered_at": str(job.entered_at)}
-    return placeholder_job(
-        job.id, {"state": job.state, "batch": job.batch_id or "", **moments}, why
-    )
+    """Return a placeholder for a job whose record was read but whose facts are malformed."""
+    times = {"created_at": str(job.created_at), "entered_at": str(job.entered_at)}
+    return placeholder_job(job.id, {"state": job.state, "batch": job.batch_id or "", **times}, why)
 
 
-def _moment_or_zero(fields: Fields, name: str) -> str:
+def _timestamp_or_zero(fields: Fields, name: str) -> str:
     try:
         return str(timestamp_of(fields, name))
     except ValueError:

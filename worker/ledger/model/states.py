@@ -1,11 +1,11 @@
-"""The states of a job and the closed list of reasons for a hold or a failure."""
+"""The states of a job, and the closed list of reasons for a hold or a failure."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class State(StrEnum):
-    """Where a job stands. The names of running states are the names of the stages."""
+    """The state of a job. A running state has the name of its stage."""
 
     QUEUED = "queued"  # in a flow, waiting for a slot
     PREPARING = "preparing"  # image, session, upload
@@ -13,14 +13,14 @@ class State(StrEnum):
     SETTLING = "settling"  # reading what the message did
     RENDERING = "rendering"  # export and polls
     DELIVERING = "delivering"  # download, check, publish
-    HELD = "held"  # waits for a person, or for credits
+    HELD = "held"  # waits for a decision, or for credits
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
     @property
     def is_end(self) -> bool:
-        """Whether nothing follows by itself, and the job is in no flow, agenda or held set."""
+        """Whether the job has ended. It continues only if somebody retries it."""
         return self in ENDS
 
     @property
@@ -42,14 +42,14 @@ RUNNING = frozenset(
 
 
 PRIORITY_WEIGHTS: Final = {"high": 16, "normal": 4, "low": 1}
-"""The shares of the priorities: a job of high priority starts for every 1/16 of virtual time."""
+"""The shares of the priorities: 16 jobs of high priority start for each one of low priority."""
 
 SESSION_STATES = frozenset({State.PREPARING, State.GENERATING, State.SETTLING})
 """States in which a job works in its session. The ticker limits how many jobs are in them."""
 
 
 class Reason(StrEnum):
-    """Why a job is held or failed: the closed list of the public surface."""
+    """Why a job is held or failed. The names are part of the public interface."""
 
     # held
     CREDITS = "credits"

@@ -1,4 +1,4 @@
-"""Jobs on their way into the ledger."""
+"""New jobs, in the form in which the ledger takes them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,10 @@ _json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encod
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be written. ``fingerprint`` tells whether a known key means the same job.
+    """A job to write. Its fingerprint decides whether a known key means the same job.
 
-    ``lane`` is where it waits, if not in its batch's own flow: a job of a batch that waits among
-    the single ones (``single``) is held back by no pause of the batch.
+    ``lane`` is the name of its flow, if that is not its batch's own. A job of a batch that waits
+    in the lane of the single jobs is not held back when the batch is paused.
     """
 
     id: str
@@ -28,28 +28,28 @@ class NewJob:
     parent_id: str = ""
     lane: str = ""
     follows: str = ""
-    """The job in whose session this one goes on, as a further edit."""
+    """The job in whose session this one works, as a follow-up edit."""
 
     @property
     def flow(self) -> str:
-        """The flow the job waits in: its lane, its batch, or the single jobs, by priority."""
+        """The flow in which the job waits: its lane, else its batch, else the single jobs."""
         return f"{self.lane or self.batch_id or SINGLE}:{self.priority}"
 
 
 SINGLE: Final = "single"
-"""The lane of the jobs that belong to no batch."""
+"""The lane of the jobs without a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitResult:
-    """The answer to a submission: the verdict, and the id of the new or the known job."""
+    """The answer to a submission, with the id of the new or the known job."""
 
     verdict: SubmitVerdict
     job_id: str
 
 
 def as_argument(jobs: Iterable[NewJob]) -> str:
-    """New jobs as the script takes them."""
+    """Return new jobs as the argument of the script."""
     return _json([_as_object(job) for job in jobs])
 
 

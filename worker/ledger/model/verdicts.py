@@ -1,4 +1,4 @@
-"""The answers of the ledger's scripts, as closed sets."""
+"""The answers of the scripts that have more than two."""
 
 from enum import StrEnum
 
@@ -26,7 +26,7 @@ class BeginVerdict(StrEnum):
     """Whether a paid message may be sent."""
 
     OK = "OK"
-    NOT_DURABLE = "NOT_DURABLE"  # written, but not confirmed on disk
+    NOT_DURABLE = "NOT_DURABLE"  # Redis failed: it is not known whether the intent was written
     LOST = "LOST"  # the caller does not own the job
     CANCELLED = "CANCELLED"  # cancellation was requested
     ALREADY = "ALREADY"  # this turn has a message

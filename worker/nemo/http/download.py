@@ -7,7 +7,7 @@ from typing import BinaryIO
 import httpx
 
 from worker.egress.pinned_transport import ForbiddenHostError
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.nemo.envelope import read_envelope
 from worker.nemo.errors import BadAnswer, Call, NemoError, NoAnswer, TokenRefused
 from worker.nemo.http.download_clients import DownloadClients
@@ -83,7 +83,7 @@ class ClipDownload:
         deadline = self._api.clock() + DOWNLOAD_SECONDS
         for _ in range(MAX_REDIRECTS + 1):
             with (
-                around("api.download"),
+                faultpoint("api.download"),
                 _forbidden_host_errors(),
                 clients.client_for(url) as http,
                 http_errors(Call.DOWNLOAD),

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.nemo.envelope import DONE, envelope_code, read_envelope
 from worker.nemo.errors import BadAnswer, Call
 from worker.nemo.http.headers import Identity, bearer
@@ -74,7 +74,7 @@ class ApiRequests:
 
     def send(self, call: Call, request: httpx.Request) -> dict[str, Any]:
         """Send a request and return the envelope of its response."""
-        with around(f"api.{call}"), http_errors(call):
+        with faultpoint(f"api.{call}"), http_errors(call):
             response = self.http.send(request, stream=True)
             try:
                 whole = read_response(call, response)

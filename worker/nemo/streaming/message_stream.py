@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-from worker.faultpoints import around
+from worker.faultpoints import faultpoint
 from worker.nemo.envelope import DONE, envelope_code, read_envelope
 from worker.nemo.errors import BadAnswer, Call, sanitize
 from worker.nemo.http.transport import (
@@ -79,7 +79,7 @@ class MessageStream:
         """
         self._http = open_http()
         try:
-            with around("api.message"), http_errors(Call.MESSAGE):
+            with faultpoint("api.message"), http_errors(Call.MESSAGE):
                 response = self._http.send(self._request(self._http), stream=True)
                 self._events = self._read_response(response)
         except BaseException:

@@ -1,42 +1,42 @@
-"""A line on which calls run ahead of their replies: no reply is taken for another call's."""
+"""Pipelined connections: each reply belongs to its call, also after an error."""
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.support.valkey import Valkey
 from worker.ledger.connection import pipelined_connection
 
 
-def test_replies_come_in_the_order_of_the_calls_whatever_is_due_between_them(
+def test_a_due_health_check_does_not_take_the_reply_of_a_call(
     valkey: Valkey,
 ) -> None:
-    """A check of the connection's health would read the reply that the first call is owed."""
+    """A health check between the calls would read the reply to the first one."""
     with Redis.from_url(valkey.url, decode_responses=True, health_check_interval=1e-9) as client:
         client.ping()
-        with pipelined_connection(client) as line:
+        with pipelined_connection(client) as connection:
             for call in ("one", "two", "three"):
-                line.send("ECHO", call)
-            assert [line.receive() for _ in range(3)] == ["one", "two", "three"]
+                connection.send("ECHO", call)
+            assert [connection.receive() for _ in range(3)] == ["one", "two", "three"]
 
 
-def test_a_line_that_broke_stays_broken_when_the_server_is_back(valkey: Valkey) -> None:
-    """It would connect anew by itself, and give the second call the reply of the third."""
+def test_a_broken_connection_stays_broken_when_the_server_is_back(valkey: Valkey) -> None:
+    """The client would reconnect and return the reply to the third call for the second."""
     with Redis.from_url(valkey.url, decode_responses=True, socket_timeout=0.1) as client:
         client.ping()
-        with pipelined_connection(client) as line:
+        with pipelined_connection(client) as connection:
             valkey.freeze()
             try:
-                line.send("ECHO", "one")
-                line.send("ECHO", "two")
-                with pytest.raises(NoConnection):
-                    line.receive()
+                connection.send("ECHO", "one")
+                connection.send("ECHO", "two")
+                with pytest.raises(RedisConnectionError):
+                    connection.receive()
             finally:
                 valkey.resume()
-            line.send("ECHO", "three")
+            connection.send("ECHO", "three")
             for _ in ("two", "three"):
-                with pytest.raises(NoConnection):
-                    line.receive()
-        with pipelined_connection(client) as line:
-            line.send("ECHO", "four")
-            assert line.receive() == "four"
+                with pytest.raises(RedisConnectionError):
+                    connection.receive()
+        with pipelined_connection(client) as connection:
+            connection.send("ECHO", "four")
+            assert connection.receive() == "four"
