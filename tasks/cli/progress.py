@@ -19,19 +19,18 @@ Show = Callable[[Records], None]
 
 
 @contextmanager
-def show_nothing() -> Iterator[Show]:
-    """Yield a function that shows nothing."""
-    yield lambda _: None
+def show_progress(out: Console, *, quiet: bool) -> Iterator[Show]:
+    """Yield a function that shows records: updated in place on a terminal, else their changes.
 
-
-@contextmanager
-def show_progress(out: Console) -> Iterator[Show]:
-    """Yield a function that shows records: updated in place on a terminal, else their changes."""
-    if not out.is_terminal:
+    If ``quiet``, it shows nothing.
+    """
+    if quiet:
+        yield lambda _: None
+    elif not out.is_terminal:
         yield _ChangeLog(out).show
-        return
-    with Live(console=out, auto_refresh=False) as live:
-        yield lambda records: live.update(_live_view(records), refresh=True)
+    else:
+        with Live(console=out, auto_refresh=False) as live:
+            yield lambda records: live.update(_live_view(records), refresh=True)
 
 
 class _ChangeLog:

@@ -9,7 +9,7 @@ import typer
 
 from tasks.cli.error_handling import ExitCode
 from tasks.cli.output import console, note, print_record
-from tasks.cli.progress import show_nothing, show_progress
+from tasks.cli.progress import show_progress
 from tasks.producer import queries
 from tasks.producer.producer import Producer
 from tasks.producer.queries import POLL_SECONDS
@@ -34,7 +34,7 @@ def wait_until_done(
     """
     batch_ids = {any_id: queries.is_batch(producer, any_id) for any_id in dict.fromkeys(ids)}
     records: dict[str, Result | Batch] = {}
-    with show_nothing() if quiet else show_progress(console()) as show:
+    with show_progress(console(), quiet=quiet) as show:
         for _ in _polls(producer):
             pending = [id_ for id_ in batch_ids if id_ not in records or _is_pending(records[id_])]
             if not pending:

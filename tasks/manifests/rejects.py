@@ -6,10 +6,10 @@ They have the manifest's format and columns, and further columns with the reason
 import csv
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
-from typing import Protocol
 from uuid import uuid4
 
 from tasks.manifests.csv_lines import Header
@@ -24,18 +24,8 @@ from tasks.manifests.lines import (
 )
 
 
-class Rejects(Protocol):
-    """A file of rejected rows."""
-
-    def add(self, line: ManifestLine, reason: str) -> None:
-        """Add one row."""
-
-    def close(self) -> Path | None:
-        """Complete the file and return its path, or None if there were no rows."""
-
-
-class _RejectsFile:
-    """A file that appears when it is complete and overwrites none.
+class Rejects(ABC):
+    """A file of rejected rows. It appears when it is complete, and overwrites no other file.
 
     If there is a file of this name with other content, which somebody may be correcting, the new
     one gets a number.
@@ -53,6 +43,10 @@ class _RejectsFile:
         self._error: OSError | None = None
         self._part = path.with_name(f".{path.name}.{uuid4().hex}.part")
         self._rows = 0
+
+    @abstractmethod
+    def add(self, line: ManifestLine, reason: str) -> None:
+        """Add one line."""
 
     def _write(self, text: str) -> None:
         """Add a text. A failure is raised at the end: it must not stop the good rows."""
@@ -93,7 +87,7 @@ class _RejectsFile:
         raise AssertionError("there is always another number")
 
 
-class CsvRejects(_RejectsFile):
+class CsvRejects(Rejects):
     """Rejected rows of a CSV file or a folder."""
 
     def __init__(self, path: Path, header: Header) -> None:
@@ -102,7 +96,7 @@ class CsvRejects(_RejectsFile):
         self._columns = [column for column in header.columns if column not in REJECTS_COLUMNS]
 
     def add(self, line: ManifestLine, reason: str) -> None:
-        """Add one row. Its cells beyond the header follow the reason."""
+        """Add one line. Its cells beyond the header follow the reason."""
         cells = (line.raw,) if isinstance(line.raw, str) else tuple(map(str, line.raw))
         named = zip(self._header.columns, cells, strict=False)
         kept = [cell for column, cell in named if column not in REJECTS_COLUMNS]
@@ -118,7 +112,7 @@ class CsvRejects(_RejectsFile):
         self._write(sink.getvalue())
 
 
-class JsonlRejects(_RejectsFile):
+class JsonlRejects(Rejects):
     """Rejected lines of a JSONL file. A line that is no object becomes a text in one."""
 
     def add(self, line: ManifestLine, reason: str) -> None:

@@ -94,11 +94,7 @@ def _clip(video: Video, folder: Path | None) -> dict[str, Any]:
         "src": _link(video.url, folder),
         "poster": _link(video.poster or "", folder),
         "address": video.path or video.url,
-        "width": video.width,
-        "height": video.height,
-        "seconds": video.seconds,
-        "bytes": video.bytes,
-        "codec": video.codec,
+        **video.model_dump(include={"width", "height", "seconds", "bytes", "codec"}),
     }
 
 
