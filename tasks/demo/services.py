@@ -82,7 +82,8 @@ def start_valkey(group: ProcessGroup, paths: DemoPaths) -> str:
         "valkey",
         [
             *(str(get_binary_path()), "--bind", LOOPBACK, "--port", str(port)),
-            *("--dir", str(data), "--appendonly", "yes", "--maxmemory-policy", "noeviction"),
+            *("--dir", str(data), "--appendonly", "yes", "--appendfsync", "always"),
+            *("--maxmemory-policy", "noeviction"),
         ],
     )
     url = f"redis://{LOOPBACK}:{port}/0"

@@ -124,8 +124,8 @@ def valkey(
 ) -> None:
     """Start the embedded Valkey, a Redis server, on 127.0.0.1.
 
-    It keeps its data on disk and never evicts a key: it is started with "--appendonly yes",
-    "--appendfsync everysec", "--save ''" and "--maxmemory-policy noeviction". All other options
+    It writes to disk before it replies and never evicts a key: it is started with "--appendonly
+    yes", "--appendfsync always", "--save ''" and "--maxmemory-policy noeviction". All other options
     are passed to valkey-server and override these.
     """
     try:
