@@ -1,4 +1,4 @@
-"""Typed lines: which files they mention, what they ask for, and what of them is said."""
+"""Parsing of typed lines: action, text and files."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ URL = "https://example.org/shots/a.jpg?size=2"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory with some files in it, one of them called like a word."""
+    """Use a working directory with files, one of which has the name of a plain word."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "sub").mkdir()

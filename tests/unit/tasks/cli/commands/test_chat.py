@@ -1,4 +1,4 @@
-"""The conversation in a terminal, with hands that do the worker's part."""
+"""``reelqueue chat``, with a thread that finishes jobs as a worker would."""
 
 import json
 import os
@@ -39,15 +39,17 @@ URL = "https://example.org/a.jpg"
 
 @contextmanager
 def worker(harness: ProducerHarness, *ends: Commit) -> Iterator[list[str]]:
-    """Somebody ends the next jobs, one after the other; their ids, once it is over."""
+    """Finish the next jobs in turn. The ids are in the list when the block has ended."""
     register_worker(harness.producer.ledger, "w", slots=2, seconds=100)
     ended: list[str] = []
-    hands = threading.Thread(target=lambda: ended.extend(map(harness.finish_next_step, ends)))
-    hands.start()
+    worker_thread = threading.Thread(
+        target=lambda: ended.extend(map(harness.finish_next_step, ends))
+    )
+    worker_thread.start()
     try:
         yield ended
     finally:
-        hands.join()
+        worker_thread.join()
 
 
 def jobs(harness: ProducerHarness) -> list[str]:
@@ -55,11 +57,11 @@ def jobs(harness: ProducerHarness) -> list[str]:
 
 
 def prompts(harness: ProducerHarness) -> list[str]:
-    """What was asked for, the oldest first."""
+    """Return the prompts of all jobs, oldest first."""
     return [queries.get(harness.producer, job_id).prompt for job_id in reversed(jobs(harness))]
 
 
-def test_a_picture_becomes_a_clip_and_is_spoken_of(
+def test_an_image_becomes_a_clip_that_is_edited_and_exported(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     harness.picture("cat.png")
@@ -90,20 +92,20 @@ def test_a_picture_becomes_a_clip_and_is_spoken_of(
     assert ended[1] in answer.err
 
 
-@pytest.mark.parametrize("left", ["exit", "QUIT", ""])
-def test_without_a_picture_it_greets_and_takes_one(
-    run_command: RunCommand, harness: ProducerHarness, left: str
+@pytest.mark.parametrize("end", ["exit", "QUIT", ""])
+def test_without_an_image_it_asks_for_one(
+    run_command: RunCommand, harness: ProducerHarness, end: str
 ) -> None:
     harness.picture("cat.png")
-    typed = f"pan left\nupload\n\nexport\nupload cat.png\nstatus\n{left}"
+    typed = f"pan left\nupload\n\nexport\nupload cat.png\nstatus\n{end}"
     answer = run_command("chat", stdin=typed)
     assert (answer.code, jobs(harness)) == (0, [])
     assert answer.err == "Nothing was submitted.\n"
-    told = [line.split()[0] for line in answer.out.splitlines()]
-    assert told == ["Give", "`exit`", "Give", "Give", "There", "What", "An", "There"]
+    first_words = [line.split()[0] for line in answer.out.splitlines()]
+    assert first_words == ["Give", "`exit`", "Give", "Give", "There", "What", "An", "There"]
 
 
-def test_a_picture_and_its_words_may_come_in_one_line(
+def test_image_and_prompt_can_be_on_one_line(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     with worker(harness, DONE):
@@ -112,7 +114,7 @@ def test_a_picture_and_its_words_may_come_in_one_line(
     assert answer.out.splitlines()[2] == "It costs about 100 credits."
 
 
-def test_bad_pictures_end_it_before_anything_is_asked(
+def test_bad_images_exit_with_2_before_the_first_prompt(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     (harness.folder / "text.jpg").write_text("no picture")
@@ -121,7 +123,7 @@ def test_bad_pictures_end_it_before_anything_is_asked(
     assert ["gone.jpg" in answer.err, "text.jpg" in answer.err] == [True, True]
 
 
-def test_what_is_refused_is_told_and_costs_nothing(
+def test_invalid_lines_are_answered_and_submit_nothing(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     (harness.folder / "text.jpg").write_text("no picture")
@@ -137,7 +139,7 @@ def test_what_is_refused_is_told_and_costs_nothing(
     assert "Traceback" not in answer.out + answer.err
 
 
-def test_a_question_is_answered_by_a_further_message(
+def test_a_question_of_the_agent_is_answered_by_an_edit(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     asked = Commit(
@@ -156,7 +158,7 @@ def test_a_question_is_answered_by_a_further_message(
 
 
 @pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
-def test_after_an_edit_that_came_to_nothing_the_clip_before_it_is_meant(
+def test_after_a_failed_or_cancelled_edit_the_previous_clip_is_edited(
     run_command: RunCommand, harness: ProducerHarness, end: State
 ) -> None:
     reason = Reason.BAD_REQUEST if end is State.FAILED else None
@@ -165,7 +167,7 @@ def test_after_an_edit_that_came_to_nothing_the_clip_before_it_is_meant(
     assert queries.get(harness.producer, ended[2]).parent_id == ended[0]
 
 
-def test_after_a_picture_that_failed_another_is_taken(
+def test_after_a_failed_image_another_can_be_given(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     bad = Commit(State.FAILED, reason=Reason.BAD_IMAGE, message="It is torn.", remedy="Mend it.")
@@ -175,7 +177,7 @@ def test_after_a_picture_that_failed_another_is_taken(
     assert "bad_image: It is torn." in answer.out
 
 
-def test_with_several_pictures_the_last_clip_is_meant(
+def test_with_several_images_the_last_clip_is_edited(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
     bad = Commit(State.FAILED, reason=Reason.BAD_IMAGE, message="It is torn.")
@@ -187,21 +189,21 @@ def test_with_several_pictures_the_last_clip_is_meant(
     assert f"The conversation continues with {URL}." in answer.out
 
 
-def test_ctrl_c_stops_the_wait_and_not_the_job(
+def test_ctrl_c_stops_waiting_and_the_job_continues(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
-    """Interrupted while it waits, it says that the job goes on, and hears the next line."""
+    """After an interrupt the command says that the job continues, and reads the next line."""
     job_id = ""
 
     def pings() -> int:
-        """Each look begins with one."""
+        """Return the number of PING commands: each poll begins with one."""
         return int(harness.producer.ledger.redis.info("commandstats")["cmdstat_ping"]["calls"])
 
     ended = threading.Event()
 
-    def waits_on() -> bool:
+    def still_waiting() -> bool:
         before = pings()
-        wait_until(lambda: ended.is_set() or pings() > before + 1, "it to look a second time")
+        wait_until(lambda: ended.is_set() or pings() > before + 1, "a second poll")
         return not ended.is_set()
 
     def interrupt() -> None:
@@ -210,61 +212,61 @@ def test_ctrl_c_stops_the_wait_and_not_the_job(
             Commit(State.RENDERING, delay=100, facts={"session_id": "s"})
         )
         # Python drops an interrupt that arrives while the garbage collector runs a callback.
-        while waits_on():
+        while still_waiting():
             os.kill(os.getpid(), signal.SIGINT)
 
-    hands = threading.Thread(target=interrupt)
-    hands.start()
+    worker_thread = threading.Thread(target=interrupt)
+    worker_thread.start()
     answer = run_command("chat", URL, stdin="\nstatus\n")
     ended.set()
-    hands.join()
+    worker_thread.join()
     assert answer.code == 0
     assert f"The job continues: `reelqueue watch {job_id}`" in answer.out
     assert "rendering: The clip is being rendered." in answer.out
     assert "No worker is running" in answer.out
 
 
-def test_what_is_typed_at_a_terminal_while_it_waits_is_not_heard(
+def test_input_at_a_terminal_during_a_wait_is_discarded(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
-    """Nobody asked for it, and it would be paid for; what is typed at the next prompt is heard."""
-    assert run_command("chat", stdin="").code == 0, "the environment is the harness's"
-    ours, theirs = pty.openpty()
-    seen = ""
+    """It would be taken as an edit and paid for. Input at the next prompt is read."""
+    assert run_command("chat", stdin="").code == 0, "the command uses the harness's settings"
+    terminal, child_end = pty.openpty()
+    output = ""
 
     def read_until(part: str) -> None:
-        nonlocal seen
-        while part not in seen:
-            seen += os.read(ours, 4096).decode()
-        seen = seen.partition(part)[2]
+        nonlocal output
+        while part not in output:
+            output += os.read(terminal, 4096).decode()
+        output = output.partition(part)[2]
 
-    talk = subprocess.Popen(
+    chat = subprocess.Popen(
         [sys.executable, "-m", "tasks.cli", "chat", URL],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=child_end,
+        stdout=child_end,
+        stderr=child_end,
     )
-    os.close(theirs)
+    os.close(child_end)
     try:
         read_until("> ")
-        os.write(ours, b"zoom in\n")
+        os.write(terminal, b"zoom in\n")
         harness.finish_next_step(Commit(State.RENDERING))
         read_until("rendering")
-        os.write(ours, b"pan left\n")
+        os.write(terminal, b"pan left\n")
         harness.finish_next_step(DONE)
         read_until("video")
         read_until("> ")
-        os.write(ours, b"quit\n")
-        assert talk.wait(20) == 0
+        os.write(terminal, b"quit\n")
+        assert chat.wait(20) == 0
     finally:
-        talk.kill()
-        talk.wait()
-        os.close(ours)
+        chat.kill()
+        chat.wait()
+        os.close(terminal)
     assert prompts(harness) == ["zoom in"]
 
 
-def test_what_is_not_there_is_told_by_code_and_words(
+def test_unreadable_input_and_missing_redis_exit_with_a_message(
     run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = run_command("chat", stdin=b"\xff\xfe\n")

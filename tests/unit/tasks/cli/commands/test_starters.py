@@ -1,4 +1,4 @@
-"""The starters and the entry point, as processes of their own."""
+"""The commands that start processes, and the entry point, in processes of their own."""
 
 import os
 import subprocess
@@ -27,8 +27,8 @@ def run(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProces
     )
 
 
-def test_the_embedded_valkey_keeps_what_it_is_told(tmp_path: Path) -> None:
-    """Its process is the command's own, so that a signal to the one ends the other."""
+def test_the_embedded_valkey_is_durable_and_replaces_the_command(tmp_path: Path) -> None:
+    """It runs in the command's process, so that a signal to the command ends it."""
     port = free_port()
     command = [*REELQUEUE, "valkey", "--port", str(port), "--dir", str(tmp_path / "data")]
     server = Process(command, tmp_path / "log", {})
@@ -52,28 +52,28 @@ def test_the_embedded_valkey_keeps_what_it_is_told(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_the_sandbox_prints_its_own_help(tmp_path: Path) -> None:
+def test_the_stand_in_prints_its_own_help(tmp_path: Path) -> None:
     answer = run("sandbox", "--help", folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "--port-file" in answer.stdout
 
 
-def test_arguments_are_passed_on_unparsed(tmp_path: Path) -> None:
-    """Celery reads `-Qcln` as a queue's name, and refuses the option that it does not know."""
+def test_arguments_are_forwarded_without_parsing(tmp_path: Path) -> None:
+    """Celery takes `-Qcln` as the name of a queue, and rejects the unknown option."""
     answer = run("worker", "-Qcln", "--no-such-option", folder=tmp_path)
     assert answer.returncode == 2
     assert "No such option" in answer.stderr
     assert "--no-such-option" in answer.stderr
 
 
-def test_trouble_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_errors_are_printed_without_a_traceback(tmp_path: Path) -> None:
     answer = run("list", folder=tmp_path, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert answer.returncode == 3
     assert "reelqueue valkey" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [*REELQUEUE, "schema"],
         cwd=tmp_path,

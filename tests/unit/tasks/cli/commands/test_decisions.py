@@ -1,0 +1,106 @@
+"""``reelqueue release``, ``retry``, ``redo`` and ``cancel``."""
+
+from tasks.producer import queries
+from tests.unit.tasks.cli.job_ends import fail_job, hold_job
+from tests.unit.tasks.conftest import ProducerHarness, RunCommand
+
+URL = "https://example.org/a.jpg"
+
+
+def test_retry_cancel_and_release_print_what_changed(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    assert run_command("retry", job_id, "--json").records == [
+        {"id": job_id, "changed": 0, "skipped": {"not_failed": 1}}
+    ]
+    fail_job(harness, job_id)
+    assert run_command("retry", job_id, "--json").records[0]["changed"] == 1
+    hold_job(harness, job_id)
+    assert run_command("release", "--reason", "credits", "--json").records == [
+        {"id": "credits", "changed": 1, "skipped": {}}
+    ]
+    assert run_command("cancel", job_id, "--json").records[0]["changed"] == 1
+    assert run_command("cancel", job_id, "--json").records[0]["skipped"] == {"ended": 1}
+    assert run_command("cancel", "nope").code == 2
+
+
+def test_retry_of_a_held_job_prints_its_remedy(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    hold_job(harness, job_id)
+    answer = run_command("retry", job_id)
+    assert answer.code == 2
+    assert "Top up." in answer.err
+
+
+def test_release_of_an_unknown_outcome_needs_a_choice(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    harness.begin_payment(job_id)
+    job = harness.producer.ledger.job(job_id)
+    assert job is not None
+    harness.producer.ledger.scripts.run(
+        *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
+    )
+    answer = run_command("release", job_id)
+    assert answer.code == 2
+    assert "--pay-again" in answer.err
+    assert "--as-done" in answer.err
+    assert run_command("release", job_id, "--pay-again", "--as-done").code == 2
+    assert run_command("release", job_id, "--as-done").code == 0
+
+
+def test_release_takes_either_ids_or_a_reason(run_command: RunCommand) -> None:
+    assert run_command("release").code == 2
+    assert run_command("release", "x", "--reason", "credits").code == 2
+    assert run_command("release", "--reason", "boredom").code == 2
+
+
+def test_redo_is_a_new_job_of_the_same_batch(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text(f"image,sku\n{URL},A-1\n")
+    batch_id = run_command("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    (parent,) = queries.list_batch_jobs(harness.producer, batch_id)
+    assert run_command("redo", parent.job_id).code == 2, "the job has not ended"
+    fail_job(harness, parent.job_id)
+    run_command("batch", "pause", batch_id)
+    again = run_command("redo", parent.job_id, "--prompt", "Show {sku} slowly", "--json").records[0]
+    record = queries.get(harness.producer, again["job_id"])
+    assert (record.parent_id, record.batch_id, record.prompt) == (
+        *(parent.job_id, batch_id, "Show A-1 slowly"),
+    )
+    assert [job_id for job_id, _ in harness.producer.ledger.due(9, room=9, admit=9)] == [
+        record.job_id
+    ], "it starts although the batch is paused"
+    assert run_command("redo", "nope").code == 2
+
+
+def test_redo_with_the_same_key_is_always_the_same_job(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    parent = harness.submit()
+    fail_job(harness, parent)
+    first = run_command("redo", parent, "--key", "k", "--json").records[0]
+    again = run_command("redo", parent, "--key", "k", "--json").records[0]
+    assert (first["duplicate"], again) == (False, {**first, "duplicate": True})
+    assert run_command("redo", parent, "--key", "k", "--prompt", "Pan left").code == 2, (
+        "the prompt differs"
+    )
+    assert run_command("redo", parent, parent, "--key", "k").code == 2, "a key is for one job"
+
+
+def test_redo_can_wait_and_exits_with_the_code_of_its_jobs(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    parent = harness.submit()
+    fail_job(harness, parent)
+    new_id = run_command("redo", parent, "--json").records[0]["job_id"]
+    hold_job(harness, new_id)
+    answer = run_command("redo", parent, "--wait", "--json")
+    assert (answer.code, answer.records[0]["job_id"]) == (4, new_id), (
+        "a repeated redo is the same job"
+    )

@@ -1,0 +1,120 @@
+"""``reelqueue credits``, ``doctor``, ``prune`` and ``schema``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tasks.schema.image_job import DEFAULT_PROMPT
+from tests.support.waiting import free_port
+from tests.unit.tasks.conftest import ProducerHarness, RunCommand
+from worker.ledger.model.states import State
+from worker.runtime.worker_registry import register_worker
+
+URL = "https://example.org/a.jpg"
+
+
+def test_credits_prints_the_last_balances_if_the_api_does_not_answer(
+    run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "nmv_usr_" + "x" * 20
+    monkeypatch.setenv("NEMO_TOKEN", token)
+    harness.producer.ledger.scripts.run("balance", "a", 1, 90, 0, 100)
+    answer = run_command("credits", "--json")
+    assert answer.code == 3
+    assert answer.records == [
+        {
+            "account": "a",
+            "available": 90,
+            "frozen": 0,
+            "total": 100,
+            "reserved": 0,
+            "spent": 0,
+            "estimate": 0,
+        }
+    ]
+    assert "NEMO_API_URL" in answer.err
+    assert token not in answer.err
+    assert run_command("credits", "--cached").code == 0
+
+
+def test_doctor_checks_every_part(run_command: RunCommand, harness: ProducerHarness) -> None:
+    answer = run_command("doctor", "--json")
+    found = {record["check"]: record for record in answer.records}
+    assert answer.code == 3
+    failed = {check for check, record in found.items() if not record["ok"]}
+    assert failed == {"workers", "video API"}
+    assert all(found[check]["remedy"] for check in failed)
+    assert {"redis", "append-only file", "appendfsync", "eviction", "broker", "media store"} <= (
+        found.keys()
+    )
+    assert {"output store", "outbox", "token"} <= found.keys()
+    register_worker(harness.producer.ledger, "w", 10, 60)
+    found = {record["check"]: record for record in run_command("doctor", "--json").records}
+    assert found["workers"]["ok"]
+
+
+def test_doctor_continues_without_redis(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    found = {record["check"]: record["ok"] for record in run_command("doctor", "--json").records}
+    assert (found["redis"], found["broker"], found["output store"]) == (False, False, True)
+
+
+def test_unreadable_records_are_found_by_doctor_and_can_be_released(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id, other = harness.submit(key="a"), harness.submit(key="b")
+    ledger = harness.producer.ledger
+    for name in (job_id, other):
+        ledger.redis.hset(ledger.key("job", name), "turn", "many")
+    assert ledger.due(10, room=10, admit=10) == []
+
+    def doctor() -> Mapping[str, Any]:
+        records = {record["check"]: record for record in run_command("doctor", "--json").records}
+        return records["records"]
+
+    assert not doctor()["ok"]
+    assert "2 set aside" in doctor()["found"]
+    assert f"{job_id}: turn is 'many', not a number" in doctor()["found"]
+    assert "`reelqueue release --set-aside`" in doctor()["remedy"]
+    (record,) = run_command("status", job_id, "--json").records
+    assert f"`reelqueue release {job_id}`" in record["reason"]["remedy"]
+    answer = run_command("release", job_id)
+    assert (answer.code, "still unreadable" in answer.out) == (2, True)
+    assert run_command("release", "--set-aside", "--reason", "plan").code == 2
+    ledger.redis.hset(ledger.key("job", job_id), "turn", "1")
+    (change,) = run_command("release", "--set-aside", "--json").records
+    assert (change["changed"], change["skipped"]) == (1, {"unreadable": 1})
+    assert "1 set aside" in doctor()["found"]
+    assert [found for found, _ in ledger.due(10, room=10, admit=10)] == [job_id]
+
+
+def test_schema_prints_one_object(run_command: RunCommand) -> None:
+    (schemas,) = run_command("schema").records
+    assert sorted(schemas) == ["batch", "payload", "result"]
+    assert schemas["payload"]["additionalProperties"] is False
+    assert "video" in schemas["result"]["required"]
+
+
+def test_prune_deletes_records_and_keeps_their_keys(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    done = harness.submit(key="k-1")
+    harness.finish_step(done, State.SUCCEEDED)
+    harness.producer.ledger.acknowledge_notification(f"job:{done}", 1)
+    queued = harness.submit(key="k-2")
+    assert run_command("prune", "--json").records[0]["jobs"] == 0
+    dry_run = run_command("prune", "--days", "0", "--dry-run", "--json").records[0]
+    assert (dry_run["jobs"], dry_run["dry_run"]) == (1, True)
+    assert run_command("status", done).code == 0
+    found = run_command("prune", "--days", "0", "--json").records[0]
+    assert (found["jobs"], found["batches"], found["clips"], found["dry_run"]) == (1, 0, 0, False)
+    assert run_command("status", done).code == 2
+    assert run_command("status", queued).code == 0
+    again = run_command("submit", URL, "--prompt", DEFAULT_PROMPT, "--key", "k-1", "--json")
+    assert again.records == [
+        {"job_id": done, "state": "succeeded", "duplicate": True, "pruned": True}
+    ]
+    assert run_command("prune", "--days", "-1").code == 2

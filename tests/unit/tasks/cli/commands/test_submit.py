@@ -1,0 +1,88 @@
+"""``reelqueue submit``."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from tests.support.ledger_access import recent_ids
+from tests.unit.tasks.cli.job_ends import finish_jobs
+from tests.unit.tasks.conftest import ProducerHarness, RunCommand
+from worker.ledger.model.states import State
+
+URL = "https://example.org/a.jpg"
+
+
+def test_one_record_per_image_is_printed(run_command: RunCommand, harness: ProducerHarness) -> None:
+    harness.picture("a.png")
+    answer = run_command("submit", "a.png", URL, "--json")
+    assert answer.code == 0
+    assert [sorted(record) for record in answer.records] == [["duplicate", "job_id", "state"]] * 2
+    assert answer.err == ""
+    found = run_command("status", *(record["job_id"] for record in answer.records), "--json")
+    assert [record["image"] for record in found.records] == ["a.png", URL]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_all_bad_files_are_named_and_nothing_is_submitted(
+    run_command: RunCommand, harness: ProducerHarness, as_json: bool
+) -> None:
+    harness.picture("good.png")
+    (harness.folder / "empty.jpg").touch()
+    (harness.folder / "text.jpg").write_text("no picture")
+    answer = run_command(
+        "submit", "good.png", "empty.jpg", "text.jpg", "gone.jpg", *["--json"] * as_json
+    )
+    assert answer.code == 2
+    assert answer.out == ""
+    assert len(answer.err.splitlines()) == 3
+    assert all(name in answer.err for name in ("empty.jpg", "text.jpg", "gone.jpg"))
+    assert recent_ids(harness.producer.ledger, 1) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--key", "k", URL],
+        ["--seconds", "99"],
+        ["--aspect", "4:3"],
+        ["--colour", "red"],
+    ],
+)
+def test_bad_usage_exits_with_2(run_command: RunCommand, options: list[str]) -> None:
+    answer = run_command("submit", URL, *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err
+
+
+def test_a_key_is_one_job_and_a_conflict_exits_with_2(run_command: RunCommand) -> None:
+    first = run_command("submit", URL, "--key", "k", "--json").records[0]
+    assert run_command("submit", URL, "--key", "k", "--json").records == [
+        {**first, "duplicate": True}
+    ]
+    answer = run_command("submit", URL, "--key", "k", "--seconds", "5", "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert "another payload" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ((State.SUCCEEDED, State.SUCCEEDED), 0),
+        ((State.SUCCEEDED, State.CANCELLED), 0),
+        ((State.SUCCEEDED, State.HELD), 4),
+        ((State.FAILED, State.HELD), 1),
+    ],
+)
+def test_wait_prints_the_results_in_order_and_exits_with_the_code_for_them(
+    run_command: RunCommand, harness: ProducerHarness, ends: Sequence[State], code: int
+) -> None:
+    """The jobs end in the order of their submission while the command waits."""
+    worker = threading.Thread(target=finish_jobs, args=(harness, ends))
+    worker.start()
+    urls = [f"https://example.org/{n}.jpg" for n in range(len(ends))]
+    answer = run_command("submit", *urls, "--wait", "--json")
+    worker.join()
+    assert [record["image"] for record in answer.records] == urls
+    assert [record["state"] for record in answer.records] == list(ends)
+    assert answer.code == code
