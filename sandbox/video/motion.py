@@ -102,11 +102,12 @@ def parse_prompt(text: str) -> ClipRequest:
 
     English and Chinese prompts are understood.
     """
-    seconds = _SECONDS.search(text)
+    # A length that is stated last corrects an earlier one.
+    seconds = _SECONDS.findall(text)[-1:]
     title = _TITLE.search(text)
     return ClipRequest(
         seconds=(
-            min(LONGEST_SECONDS, max(SHORTEST_SECONDS, float(seconds[1]))) if seconds else None
+            min(LONGEST_SECONDS, max(SHORTEST_SECONDS, float(seconds[0]))) if seconds else None
         ),
         aspect=next((aspect for pattern, aspect in _ASPECTS if pattern.search(text)), None),
         motion=next((motion for pattern, motion in _MOTIONS if pattern.search(text)), None),

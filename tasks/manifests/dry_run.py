@@ -11,7 +11,9 @@ from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer
+from tasks.schema.clip_length import stated_lengths
 from tasks.schema.estimates import estimate_seconds, jobs_ahead
+from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
 from worker.file_refusal import FileRefusedError
 from worker.ledger.pages import pages
 from worker.media.images import measure_contrast
@@ -108,6 +110,8 @@ class _Tally:
                 self.observations.low_contrast.add(row.row.number)
             if is_vague(row.job.prompt):
                 self.observations.vague.add(row.row.number)
+            if _states_other_length(row.job):
+                self.observations.other_length.add(row.row.number)
 
     def _contrast(self, row: AcceptedRow) -> float | str:
         """Return the contrast of a row's image, or why it cannot be used. Open each image once."""
@@ -121,6 +125,12 @@ class _Tally:
 
     def _reject(self, row: CheckedRow, reason: str) -> None:
         self.rejected.append({"row": row.row.number, "reason": reason})
+
+
+def _states_other_length(job: ImageJob) -> bool:
+    if job.seconds is None or job.prompt == DEFAULT_PROMPT:
+        return False
+    return bool(stated_lengths(job.prompt) - {float(job.seconds)})
 
 
 def _measure(files: LocalFiles, image: str) -> float | str:

@@ -60,6 +60,7 @@ class Observations:
     vague: RowList = field(default_factory=RowList)
     low_contrast: RowList = field(default_factory=RowList)
     by_address: RowList = field(default_factory=RowList)
+    other_length: RowList = field(default_factory=RowList)
 
     def suggestions(self) -> Iterator[str]:
         """Yield a suggestion for each kind of observation."""
@@ -68,6 +69,11 @@ class Observations:
                 f"{self.vague}: the prompt is short or vague. Specific instructions work better: "
                 f'say what moves, how, and for how long, as in "slow push-in on the cup, steam '
                 f'rises, 6 seconds".'
+            )
+        if self.other_length.count:
+            yield (
+                f"{self.other_length}: the prompt states another length than the field seconds. "
+                f"The prompt is sent as written, and the field is added to it."
             )
         if self.low_contrast.count:
             yield (

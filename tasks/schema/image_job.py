@@ -22,6 +22,7 @@ from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.media_keys import MEDIA_KEY
 
 DEFAULT_PROMPT: Final = "extend this image into a 10-second video with smooth motion"
+DEFAULT_PROMPT_WITHOUT_LENGTH: Final = "extend this image into a video with smooth motion"
 
 _canonical_json: Final = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":")

@@ -1,14 +1,14 @@
 """The text of a job's paid message, built from its payload."""
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-_LENGTH: Final = re.compile(r"\b\d+(?:\.\d+)?[\s-]*(?:seconds?|secs?|s)\b", re.IGNORECASE)
+from tasks.schema.clip_length import stated_lengths
+from tasks.schema.image_job import DEFAULT_PROMPT, DEFAULT_PROMPT_WITHOUT_LENGTH
 
 
 def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
-    """Build the job's instructions: prompt, length, aspect and files, each stated once.
+    """Build the job's instructions: the prompt as it was written, then length, aspect and files.
 
     Args:
         payload: The job's payload.
@@ -20,11 +20,10 @@ def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = 
     if picture:
         parts.append(f"Work with {picture} only; the timeline holds no clip of another picture.")
     if seconds is not None:
-        length = f"{seconds:g}-second"
-        if _LENGTH.search(prompt):
-            prompt = _LENGTH.sub(length, prompt)
-        else:
-            parts.append(f"Make it a {length} video.")
+        # The default prompt is not the caller's own words, and names a length.
+        prompt = DEFAULT_PROMPT_WITHOUT_LENGTH if prompt == DEFAULT_PROMPT else prompt
+        if stated_lengths(prompt) != {float(seconds)}:
+            parts.append(f"Make it a {seconds:g}-second video.")
     if payload.get("aspect"):
         parts.append(f"Aspect ratio {payload['aspect']}.")
     if attached:

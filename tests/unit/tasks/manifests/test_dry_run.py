@@ -36,3 +36,14 @@ def test_a_dry_run_opens_every_picture(harness: ProducerHarness) -> None:
     dry_run = dry_run_batch(harness.producer, rows)
     assert (dry_run.good, [row["row"] for row in dry_run.rejected]) == (1, [2])
     assert "damaged" in dry_run.rejected[0]["reason"]
+
+
+def test_a_prompt_with_another_length_than_the_field_is_named(harness: ProducerHarness) -> None:
+    rows = [
+        {"image": "https://example.org/1.jpg", "prompt": "push in on it, 2 seconds", "seconds": 3},
+        {"image": "https://example.org/2.jpg", "prompt": "push in on it, 3 seconds", "seconds": 3},
+        {"image": "https://example.org/3.jpg", "prompt": "90s look, neon, slow", "seconds": 3},
+    ]
+    suggestions = dry_run_batch(harness.producer, harness.manifest(*rows)).suggestions
+    (found,) = [text for text in suggestions if "another length" in text]
+    assert found.startswith("1 row (")

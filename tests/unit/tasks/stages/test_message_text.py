@@ -1,5 +1,8 @@
 """The text of the paid message."""
 
+import pytest
+
+from tasks.schema.image_job import DEFAULT_PROMPT, DEFAULT_PROMPT_WITHOUT_LENGTH
 from tasks.stages.message_text import answer, instructions
 
 
@@ -12,9 +15,25 @@ def test_length_and_aspect_are_added() -> None:
     assert text == "Pan left! Make it a 6-second video. Aspect ratio 9:16."
 
 
-def test_the_length_field_replaces_a_length_in_the_prompt() -> None:
-    text = instructions({"prompt": "extend this into a 10-second video", "seconds": 4.5})
-    assert text == "extend this into a 4.5-second video."
+@pytest.mark.parametrize(
+    ("prompt", "seconds", "text"),
+    [
+        ("90s retro look, neon", 5, "90s retro look, neon. Make it a 5-second video."),
+        (
+            "slow push-in on Product 5, 2 seconds",
+            3,
+            "slow push-in on Product 5, 2 seconds. Make it a 3-second video.",
+        ),
+        ("a 3-second pan", 3, "a 3-second pan."),
+        ("缓慢推进，5秒", 5, "缓慢推进，5秒."),
+        (DEFAULT_PROMPT, 5, f"{DEFAULT_PROMPT_WITHOUT_LENGTH}. Make it a 5-second video."),
+        (DEFAULT_PROMPT, None, f"{DEFAULT_PROMPT}."),
+    ],
+)
+def test_a_prompt_is_sent_as_written_and_the_length_is_a_sentence_of_its_own(
+    prompt: str, seconds: float | None, text: str
+) -> None:
+    assert instructions({"prompt": prompt, "seconds": seconds}) == text
 
 
 def test_the_text_states_what_attached_files_are_for() -> None:
