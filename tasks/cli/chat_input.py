@@ -63,6 +63,8 @@ def parse_chat_input(line: str) -> ChatInput:
             other_words.append(word)
     text = " ".join(other_words)
     action = action_of(text) if text else TextAction.UPLOAD
+    if action is TextAction.CLARIFY and files:
+        action = TextAction.EDIT
     if action is TextAction.EDIT and not files and _UPLOAD.match(line):
         # An upload without a file. Sent to the agent as an edit, it would be paid for.
         action = TextAction.UPLOAD

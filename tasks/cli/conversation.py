@@ -8,7 +8,7 @@ from tasks.cli.commands.submit import checked_jobs
 from tasks.cli.output import console, note, printable, result_fields
 from tasks.cli.terminal_input import input_ignored
 from tasks.cli.waiting import wait_until_done
-from tasks.producer import queries, submissions
+from tasks.producer import actions, queries, submissions
 from tasks.producer.answers import Answer, answer_credits
 from tasks.producer.edits import say
 from tasks.producer.producer import Producer
@@ -23,6 +23,12 @@ GREETING: Final = (
     "Give an image, as a path or an https address, and say what the clip should show.\n"
     "`exit` ends the conversation."
 )
+HELP_BEFORE_A_CLIP: Final = (
+    'Describe what the clip should show, as in "slow push-in, steam rises, 6 seconds". An empty '
+    "line uses the default prompt. Nothing was sent."
+)
+SMALL_TALK: Final = frozenset({TextAction.THANKS, TextAction.HELP, TextAction.CLARIFY})
+YES: Final = frozenset({"y", "yes", "ok", "是", "是的", "好", "好的"})
 _SHOWN_FIELDS: Final = frozenset({"reason", "remedy", "clip", "video", "quality", "credits"})
 """Fields of a result that are printed when its job is done, after the agent's reply."""
 
@@ -37,6 +43,7 @@ class Conversation:
         self._producer = producer
         self._images = [*images]
         self._job_id: str | None = None
+        self._is_cancelling = False
 
     def open(self) -> None:
         """Print a greeting, or ask for a prompt if there are images."""
@@ -58,6 +65,9 @@ class Conversation:
         Raises:
             RedisUnavailable: Redis does not answer.
         """
+        if self._is_cancelling:
+            self._confirm_cancel(line)
+            return
         typed = parse_chat_input(line)
         if typed.missing and typed.action in (TextAction.UPLOAD, TextAction.EDIT):
             _print(f"There is no file {', '.join(typed.missing)}. Nothing was sent.")
@@ -81,8 +91,11 @@ class Conversation:
         if typed.action is TextAction.CREDITS:
             _print(answer_credits(self._producer).text)
             return
-        if typed.action in (TextAction.EXPORT, TextAction.STATE):
+        if typed.action in (TextAction.EXPORT, TextAction.STATE, TextAction.CANCEL):
             _print("There is no clip yet.")
+            return
+        if typed.action in SMALL_TALK:
+            _print(HELP_BEFORE_A_CLIP)
             return
         checked_jobs(typed.files, {})
         self._images += typed.files
@@ -112,6 +125,10 @@ class Conversation:
     # --- about a job -------------------------------------------------------------------------
 
     def _handle_about_job(self, job_id: str, typed: ChatInput) -> None:
+        if typed.action is TextAction.CANCEL:
+            self._is_cancelling = True
+            _print(f'Cancel job {job_id}? Type "yes" to cancel it.')
+            return
         if typed.action is TextAction.EDIT:
             _print(self._price(1))
         elif typed.action is TextAction.UPLOAD and not typed.files:
@@ -125,6 +142,14 @@ class Conversation:
         else:
             self._job_id = answer.job_id
             self._follow([answer.job_id], previous=job_id)
+
+    def _confirm_cancel(self, line: str) -> None:
+        self._is_cancelling = False
+        if self._job_id is None or line.strip().casefold() not in YES:
+            _print("The job continues.")
+            return
+        change = actions.cancel(self._producer, self._job_id)
+        _print("The job is cancelled." if change.changed else "The job has ended already.")
 
     def _follow(self, job_ids: Sequence[str], previous: str | None = None) -> None:
         """Wait for jobs, print their results, and continue with one of them.

@@ -1,7 +1,7 @@
 """Answers to texts that need no new job: an export, the credits or the state of a job. All free."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer
@@ -23,6 +23,24 @@ class Answer:
     def as_dict(self) -> dict[str, Any]:
         """Return the public JSON form."""
         return {**asdict(self), "action": self.action.value}
+
+
+HELP: Final = (
+    "You can describe a change to the clip, which is a new, paid edit. Free of charge, you can ask "
+    "for the export, the credits or the status, upload a file, or cancel the job."
+)
+
+
+def answer_small_talk(action: TextAction, job: Job) -> Answer:
+    """Answer a text that asks for nothing that could be done here. Nothing changes."""
+    texts = {
+        TextAction.THANKS: f"You are welcome. {HELP}",
+        TextAction.HELP: HELP,
+        TextAction.CANCEL: f"Nothing was changed. To cancel the job: `reelqueue cancel {job.id}`.",
+        TextAction.CLARIFY: "Nothing was sent. Describe the change in a few words, as in "
+        '"zoom in on the cup, 5 seconds".',
+    }
+    return Answer(action, texts[action])
 
 
 def answer_export(producer: Producer, job: Job) -> Answer:

@@ -8,12 +8,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tasks.producer.answers import Answer, answer_credits, answer_export, answer_state
+from tasks.producer.answers import (
+    Answer,
+    answer_credits,
+    answer_export,
+    answer_small_talk,
+    answer_state,
+)
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
 from tasks.producer.session_upload import upload
 from tasks.producer.submissions import Submission, enqueue_record, new_job
-from tasks.producer.text_routing import TextAction, action_of
+from tasks.producer.text_routing import MAY_BE_AN_ANSWER, TextAction, action_of
 from tasks.schema.errors import NotSayable, UnknownId
 from tasks.schema.image_job import ImageJob
 from worker.ledger.model.jobs import Job
@@ -43,7 +49,7 @@ def say(
         RedisUnavailable: Redis does not answer.
     """
     job = _job(producer, job_id)
-    match action_of(text) if text.strip() else TextAction.UPLOAD:
+    match _action(job, text, attach):
         case TextAction.EXPORT:
             return answer_export(producer, job)
         case TextAction.CREDITS:
@@ -52,8 +58,21 @@ def say(
             return answer_state(producer, job)
         case TextAction.UPLOAD:
             return upload(producer, job, attach)
+        case (
+            TextAction.THANKS | TextAction.HELP | TextAction.CANCEL | TextAction.CLARIFY
+        ) as action:
+            return answer_small_talk(action, job)
         case TextAction.EDIT:
             return _edit(producer, job, text, attach, key)
+
+
+def _action(job: Job, text: str, attach: Sequence[str]) -> TextAction:
+    """What a text asks for. The shortest text may answer the agent's question, or name files."""
+    if not text.strip():
+        return TextAction.UPLOAD
+    action = action_of(text)
+    means_something = job.reason is Reason.QUESTION or bool(attach)
+    return TextAction.EDIT if means_something and action in MAY_BE_AN_ANSWER else action
 
 
 def _job(producer: Producer, job_id: str) -> Job:

@@ -46,6 +46,10 @@ def _idle_session(job: Job) -> str:
 def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> None:
     """Upload a file unless the session has its content: a second copy would be another file."""
     # These are slow to import.
+    from worker.accounts.credentials import (  # noqa: PLC0415
+        AccountCoolingDownError,
+        TokenPendingError,
+    )
     from worker.media.attachments import check_attachment  # noqa: PLC0415
     from worker.nemo.errors import NemoError  # noqa: PLC0415
     from worker.runtime.runtime import Runtime  # noqa: PLC0415
@@ -60,17 +64,26 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
             raise NotSayable(f"{error.message} {error.remedy}") from None
         uploaded = producer.ledger.key("uploaded", session_id)
         with producer.redis_errors():
-            if not producer.ledger.redis.sadd(uploaded, file.sha256):
+            if producer.ledger.redis.sismember(uploaded, file.sha256):
                 return
+        account = str(job.fact("keeper") or job.fact("account"))
         try:
-            credential = runtime.accounts.credential(str(job.fact("account")))
+            credential = runtime.accounts.credential(account)
             with (
                 runtime.open_client(credential.token) as client,
                 file.path.open("rb") as content,
             ):
                 client.upload_file(session_id, file.name, file.content_type, content)
         except NemoError as error:
-            producer.ledger.redis.srem(uploaded, file.sha256)
-            raise NotSayable(
-                f"{file.name} could not be uploaded to the project of {job.id}: {error.message}"
+            raise _not_uploaded(file.name, job, error.message) from None
+        except (AccountCoolingDownError, TokenPendingError):
+            raise _not_uploaded(
+                file.name, job, f"the account {account} is cooling down. Repeat this in a minute."
             ) from None
+        # Only what has arrived is known: an upload that is interrupted before this is repeated.
+        with producer.redis_errors():
+            producer.ledger.redis.sadd(uploaded, file.sha256)
+
+
+def _not_uploaded(name: str, job: Job, why: str) -> NotSayable:
+    return NotSayable(f"{name} could not be uploaded to the project of {job.id}: {why}")

@@ -5,6 +5,7 @@ The caller has recorded the intent to pay. Whatever happens here, the message is
 
 import json
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -135,4 +136,4 @@ def _release_intent(step: StepContext, call: str, why: str) -> StepContext:
     runtime, job_id = step.runtime, step.job.id
     if not runtime.payments.release(job_id, step.lease.fence, call, why):
         raise LeaseLostError
-    return StepContext(runtime, runtime.ledger.job(job_id) or step.job, step.lease)
+    return replace(step, job=runtime.ledger.job(job_id) or step.job)

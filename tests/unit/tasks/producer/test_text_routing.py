@@ -9,6 +9,7 @@ from tasks.producer.text_routing import TextAction, action_of
 TABLE = {
     TextAction.EXPORT: (
         *("export", "Export!", "EXPORT", "please export the video", "can you export it?"),
+        *("render it", "can I get the file?", "where is my clip?", "render the final video"),
         *("export it as mp4", "download", "download my video please", "Could you download it"),
         *("send me the video", "Send me the video!", "please send me the final clip"),
         *("give me the mp4", "I want to download the clip", "I'd like to export this"),
@@ -29,6 +30,7 @@ TABLE = {
     TextAction.CREDITS: (
         *("credits", "Credits?", "balance", "my balance", "what's my balance?", "check balance"),
         *("how many credits do I have left?", "how many credits are left", "show credits"),
+        *("what did it cost?", "how much does it cost"),
         *("check my account balance", "do I still have credits?", "credits left"),
         *(
             "积分",
@@ -60,17 +62,45 @@ TABLE = {
         *("upload", "upload this file", "please upload a logo", "upload my new picture"),
         *("I want to upload an image", "上传", "上传图片", "我要上传一张照片", "请上传文件"),
     ),
+    TextAction.THANKS: (
+        *(
+            "thanks",
+            "Thank you!",
+            "thanks a lot",
+            "ok",
+            "OK.",
+            "hello",
+            "hi there",
+            "great, thanks",
+        ),
+        *("谢谢", "好的，谢谢", "你好", "太棒了"),
+    ),
+    TextAction.HELP: ("help", "Help!", "what can you do?", "how does this work?", "帮助"),
+    TextAction.CANCEL: ("cancel", "cancel it", "please cancel the job", "stop", "取消", "取消任务"),
+    TextAction.CLARIFY: (
+        *("", "   ", "?", "??", "hmm", "why", "the cat", "exporting nations", "creditsworthy"),
+        *("exported goods", "uploading hearts", "start over", "猫", "为何"),
+    ),
     TextAction.EDIT: (
-        *("", "   ", "?", "exporting nations", "a film about exporting nations", "exported goods"),
+        *("a film about exporting nations", "zoom in", "slower", "add music", "加速", "慢一点"),
         *("make it brighter", "add music", "credit card close-up", "downloads of coffee beans"),
-        *("make the status symbol shine", "add end credits", "roll the credits over black"),
+        *(
+            "make the status symbol shine",
+            "add end credits",
+            "roll the credits over black",
+            "stop the music",
+        ),
         *("balance the colors", "balance the music and the voice", "keep the balance board still"),
         *("add a status bar at the top", "a statusquo title", "let the tracks of the train glow"),
-        *("show the train tracks from above", "upload speed as a rising graph", "uploading hearts"),
+        *(
+            "show the train tracks from above",
+            "upload speed as a rising graph",
+            "thank you card on a table",
+        ),
         *("the export crates on the ship sway", "export a ship full of bananas to China"),
         *("make a download icon bounce", "slow down, load the truck", "give the cat a hat"),
-        *("send the balloon up", "show the video wall in the background", "creditsworthy"),
-        *("make it brighter and then export", "add a title and download", "start over"),
+        *("send the balloon up", "show the video wall in the background", "render it in blue"),
+        *("make it brighter and then export", "add a title and download", "help the cat up"),
         *(
             "导出国的港口",
             "关于出口国家的视频",

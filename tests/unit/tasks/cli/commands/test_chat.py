@@ -275,3 +275,22 @@ def test_unreadable_input_and_missing_redis_exit_with_a_message(
     answer = run_command("chat", URL, stdin="\n")
     assert (answer.code, answer.out) == (3, "")
     assert "reelqueue valkey" in answer.err
+
+
+def test_small_talk_before_a_clip_costs_nothing(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    answer = run_command("chat", URL, stdin="help\nhello\n?\ncancel\n")
+    assert (answer.code, jobs(harness)) == (0, [])
+    assert answer.out.count("Nothing was sent.") == 3
+
+
+def test_a_job_is_cancelled_only_after_a_yes(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    held = Commit(State.HELD, reason=Reason.CREDITS, message="m", resume=State.PREPARING)
+    with worker(harness, held):
+        answer = run_command("chat", URL, stdin="\ncancel\nno\ncancel\nyes\n")
+    assert "The job continues." in answer.out
+    assert "The job is cancelled." in answer.out
+    assert harness.producer.ledger.counts()[0] == {State.CANCELLED: 1}
