@@ -1,4 +1,4 @@
-"""A ledger whose clock stands still until a test moves it."""
+"""A ledger with a clock that only the tests move."""
 
 from dataclasses import dataclass
 
@@ -14,25 +14,25 @@ CLOCK = "local function clock() return tonumber(redis.call('GET', 'test:clock'))
 
 
 @dataclass
-class House:
-    """A ledger, its payments, and the hands of its clock."""
+class LedgerHarness:
+    """A ledger, its payments, and a clock that can be moved."""
 
     redis: Redis
     ledger: Ledger
     payments: Payments
 
     def later(self, seconds: float) -> None:
-        """Move the clock on."""
+        """Move the clock forward."""
         self.redis.incrby("test:clock", int(seconds * 1000))
 
     def submit(self, job_id: str, priority: str = "normal", batch_id: str = "") -> str:
-        """A queued job."""
+        """Submit a job, and return its id."""
         return self.ledger.submit(
             NewJob(id=job_id, payload={}, fingerprint="f", priority=priority, batch_id=batch_id)
         ).job_id
 
     def admit(self, n: int = 100) -> list[str]:
-        """Hand out what is due, with room for everything."""
+        """Return the due jobs, with room for all."""
         return [job_id for job_id, _ in self.ledger.due(n, room=n, admit=n)]
 
     def claim(self, job_id: str, owner: str = "w1", nonce: str = "n1") -> int:
@@ -42,7 +42,7 @@ class House:
         return int(claim.record["fence"])
 
     def running(self, job_id: str = "j", balance: float = 1000) -> int:
-        """A job that is claimed, on an account with a balance; the fence."""
+        """Submit and claim a job on an account with a balance, and return the fence."""
         self.submit(job_id)
         self.admit()
         fence = self.claim(job_id)
@@ -51,11 +51,11 @@ class House:
         return fence
 
     def begin(self, job_id: str, fence: int, call: str = "c1", turn: int = 1) -> str:
-        """An intent to pay 100, with at most 10 in flight."""
+        """Begin a message of 100 credits, with at most 10 in flight, and return the verdict."""
         return self.payments.begin(job_id, fence, turn=turn, call=call, cost=100, cap=10).verdict
 
     def places(self, job_id: str) -> list[str]:
-        """Every place a job stands in: there must be exactly one."""
+        """Return every place in which a job is; there must be exactly one."""
         found = []
         for key in self.redis.scan_iter("*"):
             if key.startswith("flow:") and job_id in self.redis.lrange(key, 0, -1):
@@ -72,14 +72,14 @@ class House:
 
 
 def commit_again(ledger: Ledger, job_id: str, fence: int, end: Commit, nonce: str) -> bool:
-    """Run the script of a commit under a given nonce, as a client does whose reply was lost."""
+    """Commit under a given nonce, which a client repeats after a lost reply."""
     arguments = commit_arguments(job_id, fence, end, nonce=nonce)
     return bool(ledger.scripts.run("commit", *arguments) == "OK")
 
 
 @pytest.fixture
-def house(redis: Redis) -> House:
-    """An empty ledger at a round time."""
+def harness(redis: Redis) -> LedgerHarness:
+    """Return an empty ledger whose clock is at a round number."""
     redis.set("test:clock", 1_000_000_000)
     ledger = Ledger(redis, "t", lease_seconds=LEASE, clock=CLOCK)
-    return House(redis, ledger, Payments(ledger))
+    return LedgerHarness(redis, ledger, Payments(ledger))

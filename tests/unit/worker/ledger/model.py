@@ -1,7 +1,7 @@
-"""The ledger as a plain model: what the scripts must answer, without Redis and without Lua.
+"""A plain model of the ledger: what the scripts must answer, without Redis and without Lua.
 
-It knows jobs, turns, leases, one account and one batch with a limit. Which queued job is handed
-out is the scripts' choice; the model only says which choices are right.
+It has jobs, turns, leases, one account and one batch with a budget. The scripts choose which queued
+job is dispatched; the model only decides which choices are right.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ UNDECIDED = ("outcome_unknown", "session_lost", "question")
 
 @dataclass
 class ModelJob:
-    """One job, as far as its record decides anything."""
+    """The fields of a job on which the answers depend."""
 
     id: str
     batch: str
@@ -39,18 +39,18 @@ class ModelJob:
 
     @property
     def call(self) -> str | None:
-        """The message of the present turn."""
+        """The message of the current turn."""
         return self.calls.get(self.turn)
 
     @property
     def owned(self) -> bool:
-        """Whether a step has it."""
+        """Whether a step owns it."""
         return self.owner != ""
 
 
 @dataclass(frozen=True)
 class End:
-    """What a commit says; the delay in ms."""
+    """The arguments of a commit; the delay is in ms."""
 
     state: str
     reason: str
@@ -95,7 +95,7 @@ class Model:
             job.crashes, job.owner, job.nonce, job.lease = crashes, "", "", 0
             job.resume = job.state
             self.end_call(job.call)
-            self._stand(job, "held", "poison")
+            self._end_or_hold(job, "held", "poison")
             return "POISON"
         if crashes >= 2:
             if self.suspect not in ("", job.id) and self.suspect_until > self.now:
@@ -106,7 +106,7 @@ class Model:
         job.owner, job.nonce, job.crashes, job.lease = owner, nonce, crashes, self.now + LEASE
         return "OK"
 
-    def beat(self, job: ModelJob, fence: int) -> bool:
+    def heartbeat(self, job: ModelJob, fence: int) -> bool:
         if not job.owned or job.fence != fence:
             return False
         job.lease = max(job.lease, self.now + LEASE)
@@ -139,12 +139,12 @@ class Model:
                 self.end_call(call)
                 job.turn += 1
         if state == "held" or state in ENDS:
-            self._stand(job, state, reason)
+            self._end_or_hold(job, state, reason)
         else:
             job.state, job.reason = state, ""
         return True
 
-    # --- money ---------------------------------------------------------------------------------
+    # --- payments ------------------------------------------------------------------------------
 
     def begin(self, job: ModelJob, fence: int, turn: int, call: str) -> str:
         if not job.owned or job.fence != fence:
@@ -181,7 +181,7 @@ class Model:
         return "OK"
 
     def committed(self, batch: str) -> int:
-        """What a batch's messages cost at the estimate."""
+        """Return the cost of a batch's messages at the estimate."""
         return COST * sum(len(job.calls) for job in self.jobs.values() if job.batch == batch)
 
     def accepted(self) -> None:
@@ -203,7 +203,7 @@ class Model:
         return True
 
     def record_balance(self) -> None:
-        """A reading that begins now: the API has charged whatever had ended."""
+        """Read the balance now, when the API has charged all messages that had ended."""
         for call in [call for call, at in self.ended.items() if at < self.now]:
             if call in self.reserved:
                 self.reserved.discard(call)
@@ -219,7 +219,7 @@ class Model:
                 self.window = self.threshold = max(1, int(self.window / 2))
         self.cooling = max(self.cooling, self.now + pause)
 
-    # --- people --------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------
 
     def cancel(self, job: ModelJob) -> str:
         if job.state in ENDS:
@@ -228,7 +228,7 @@ class Model:
         if job.state != "held" and (job.owned or job.calls):
             return "REQUESTED"
         self.end_call(job.call)
-        self._stand(job, "cancelled", "")
+        self._end_or_hold(job, "cancelled", "")
         return "CANCELLED"
 
     def release(self, job: ModelJob, mode: str) -> str:
@@ -260,9 +260,9 @@ class Model:
         self._resume(job, to)
         return "OK"
 
-    # --- what they share -----------------------------------------------------------------------
+    # --- shared parts --------------------------------------------------------------------------
 
-    def _stand(self, job: ModelJob, state: str, reason: str) -> None:
+    def _end_or_hold(self, job: ModelJob, state: str, reason: str) -> None:
         job.state, job.reason = state, reason
         job.revision += 1
 

@@ -1,10 +1,10 @@
-"""How long a job lay with nobody: kept at the claim that took it over, for whoever measures."""
+"""A claim that takes a job over records how long the job had no live owner."""
 
-from tests.unit.worker.ledger.conftest import LEASE, House
+from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness
 
 
-def late(house: House) -> dict[str, str]:
-    job = house.ledger.job("j")
+def late(harness: LedgerHarness) -> dict[str, str]:
+    job = harness.ledger.job("j")
     assert job is not None
     return {
         name: value.rpartition(" ")[0]
@@ -13,46 +13,46 @@ def late(house: House) -> dict[str, str]:
     }
 
 
-def test_a_job_that_nobody_lost_was_never_late(house: House) -> None:
-    house.submit("j")
-    house.admit()
-    house.later(3 * LEASE)
-    house.claim("j")
-    assert late(house) == {}
+def test_a_job_whose_lease_never_ran_out_records_nothing(harness: LedgerHarness) -> None:
+    harness.submit("j")
+    harness.admit()
+    harness.later(3 * LEASE)
+    harness.claim("j")
+    assert late(harness) == {}
 
 
-def test_the_time_from_the_end_of_the_lease_to_the_next_claim(house: House) -> None:
-    house.running("j")
-    house.later(LEASE + 1.5)
-    assert house.claim("j", "w2", "n2") == 2
-    house.later(LEASE + 4)
-    house.claim("j", "w3", "n3")
-    assert late(house) == {"late:2": "1500 1500", "late:3": "4000 4000"}
+def test_a_takeover_records_the_time_since_the_end_of_the_lease(harness: LedgerHarness) -> None:
+    harness.running("j")
+    harness.later(LEASE + 1.5)
+    assert harness.claim("j", "w2", "n2") == 2
+    harness.later(LEASE + 4)
+    harness.claim("j", "w3", "n3")
+    assert late(harness) == {"late:2": "1500 1500", "late:3": "4000 4000"}
 
 
-def test_the_grace_after_an_outage_is_told_apart(house: House) -> None:
-    """Nobody ticked meanwhile: the first tick gives owners one lease to show themselves."""
-    house.running("j")
-    house.later(LEASE + 2)
-    house.admit()
-    house.later(LEASE + 3)
-    house.claim("j", "w2", "n2")
-    assert late(house) == {"late:2": f"{int(LEASE + 5) * 1000} 3000"}
+def test_the_grace_period_after_an_outage_is_recorded_apart(harness: LedgerHarness) -> None:
+    """Without a tick in between, the first tick gives owners one more lease."""
+    harness.running("j")
+    harness.later(LEASE + 2)
+    harness.admit()
+    harness.later(LEASE + 3)
+    harness.claim("j", "w2", "n2")
+    assert late(harness) == {"late:2": f"{int(LEASE + 5) * 1000} 3000"}
 
 
-def test_a_claim_within_the_grace_owes_nothing(house: House) -> None:
-    house.running("j")
-    house.later(LEASE + 2)
-    house.admit()
-    house.later(1)
-    house.claim("j", "w2", "n2")
-    assert late(house) == {"late:2": "3000 0"}
+def test_a_takeover_within_the_grace_period_is_not_late(harness: LedgerHarness) -> None:
+    harness.running("j")
+    harness.later(LEASE + 2)
+    harness.admit()
+    harness.later(1)
+    harness.claim("j", "w2", "n2")
+    assert late(harness) == {"late:2": "3000 0"}
 
 
-def test_the_moment_of_the_claim_is_kept(house: House) -> None:
-    house.running("j")
-    house.later(LEASE + 1)
-    house.claim("j", "w2", "n2")
-    job = house.ledger.job("j")
+def test_a_takeover_records_its_time(harness: LedgerHarness) -> None:
+    harness.running("j")
+    harness.later(LEASE + 1)
+    harness.claim("j", "w2", "n2")
+    job = harness.ledger.job("j")
     assert job is not None
-    assert job.facts["late:2"].split()[2] == house.redis.get("test:clock")
+    assert job.facts["late:2"].split()[2] == harness.redis.get("test:clock")

@@ -1,6 +1,6 @@
-"""How many messages an account has in flight: slow start, pauses, halving, growth again."""
+"""An account's window of messages in flight: slow start, pauses, halving and growth."""
 
-from tests.unit.worker.ledger.conftest import LEASE, House
+from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.accounts import FIRST_WINDOW, Account
 from worker.ledger.model.states import State
@@ -8,115 +8,123 @@ from worker.ledger.model.states import State
 CAP = 50
 
 
-def account(house: House) -> Account:
-    return house.ledger.account("a")
+def account(harness: LedgerHarness) -> Account:
+    return harness.ledger.account("a")
 
 
-def begin(house: House, name: str) -> str:
-    """One more job of the account that asks for its message; the verdict."""
-    fence = house.running(name, balance=100_000)
-    intent = house.payments.begin(name, fence, turn=1, call=f"{name}:1:{fence}", cost=100, cap=CAP)
+def begin(harness: LedgerHarness, name: str) -> str:
+    """Begin the message of one more job of the account, and return the verdict."""
+    fence = harness.running(name, balance=100_000)
+    intent = harness.payments.begin(
+        name, fence, turn=1, call=f"{name}:1:{fence}", cost=100, cap=CAP
+    )
     return intent.verdict
 
 
-def accept(house: House, name: str) -> None:
-    """The API took the message of a job in."""
-    house.payments.record_fact(name, f"{name}:1:1", "accepted", "1")
+def accept(harness: LedgerHarness, name: str) -> None:
+    """Record that the API accepted a job's message."""
+    harness.payments.record_fact(name, f"{name}:1:1", "accepted", "1")
 
 
-def end(house: House, name: str) -> None:
-    """The message of a job is over."""
-    house.payments.record_fact(name, f"{name}:1:1", "ended", "clean")
+def end(harness: LedgerHarness, name: str) -> None:
+    """Record that a job's message is over."""
+    harness.payments.record_fact(name, f"{name}:1:1", "ended", "clean")
 
 
-def burst(house: House, tag: str) -> int:
-    """Begin messages until there is no slot; how many were begun."""
+def burst(harness: LedgerHarness, tag: str) -> int:
+    """Begin messages until there is no slot, and return how many began."""
     begun = 0
-    while begin(house, f"{tag}{begun}") == "OK":
+    while begin(harness, f"{tag}{begun}") == "OK":
         begun += 1
     return begun
 
 
-def test_an_account_begins_small_and_grows_with_what_is_accepted(house: House) -> None:
-    assert burst(house, "j") == FIRST_WINDOW
+def test_the_window_starts_small_and_grows_with_accepted_messages(harness: LedgerHarness) -> None:
+    assert burst(harness, "j") == FIRST_WINDOW
     for n in range(FIRST_WINDOW):
-        accept(house, f"j{n}")
-    assert account(house).window == FIRST_WINDOW + 1, "only while what is allowed is used"
-    assert burst(house, "k") == 1
-    accept(house, "k0")
-    assert account(house).window == FIRST_WINDOW + 2
+        accept(harness, f"j{n}")
+    assert account(harness).window == FIRST_WINDOW + 1, "only while what is allowed is used"
+    assert burst(harness, "k") == 1
+    accept(harness, "k0")
+    assert account(harness).window == FIRST_WINDOW + 2
 
 
-def test_the_setting_is_the_most(house: House) -> None:
-    house.redis.hset("account:{t}:a", "window", 1000)
-    assert burst(house, "j") == CAP
+def test_the_window_does_not_exceed_the_setting(harness: LedgerHarness) -> None:
+    harness.redis.hset("account:{t}:a", "window", 1000)
+    assert burst(harness, "j") == CAP
 
 
-def test_a_first_refusal_rests_the_account_and_one_message_tries_again(house: House) -> None:
-    house.running("j")
-    house.payments.record_rate_limited("a", 30)
-    assert begin(house, "k") == "COOLING"
-    house.later(30)
-    assert begin(house, "l") == "OK"
-    assert begin(house, "m") == "NO_SLOT", "one alone tries"
-    assert account(house).window == FIRST_WINDOW, "nothing is halved yet"
-    accept(house, "l")
-    assert begin(house, "n") == "OK"
+def test_a_first_429_pauses_the_account_and_then_one_message_is_tried(
+    harness: LedgerHarness,
+) -> None:
+    harness.running("j")
+    harness.payments.record_rate_limited("a", 30)
+    assert begin(harness, "k") == "COOLING"
+    harness.later(30)
+    assert begin(harness, "l") == "OK"
+    assert begin(harness, "m") == "NO_SLOT", "one alone tries"
+    assert account(harness).window == FIRST_WINDOW, "nothing is halved yet"
+    accept(harness, "l")
+    assert begin(harness, "n") == "OK"
 
 
-def test_refusals_of_one_burst_count_once(house: House) -> None:
-    house.running("j")
+def test_429s_during_one_pause_count_once(harness: LedgerHarness) -> None:
+    harness.running("j")
     for _ in range(40):
-        house.payments.record_rate_limited("a", 30)
-    assert (account(house).refusals, account(house).window) == (1, FIRST_WINDOW)
+        harness.payments.record_rate_limited("a", 30)
+    assert (account(harness).refusals, account(harness).window) == (1, FIRST_WINDOW)
 
 
-def test_a_second_refusal_halves_and_growth_is_slow_from_there(house: House) -> None:
-    house.redis.hset("account:{t}:a", "window", 8)
-    house.running("j")
+def test_a_second_429_halves_the_window_and_growth_is_slow_from_there(
+    harness: LedgerHarness,
+) -> None:
+    harness.redis.hset("account:{t}:a", "window", 8)
+    harness.running("j")
     for _ in range(2):
-        house.payments.record_rate_limited("a", 30)
-        house.later(30)
-    assert account(house).window == 4
+        harness.payments.record_rate_limited("a", 30)
+        harness.later(30)
+    assert account(harness).window == 4
     for _ in range(5):
-        house.payments.record_rate_limited("a", 30)
-        house.later(30)
-    assert account(house).window == 1, "never to nothing"
-    assert begin(house, "k") == "OK"
-    accept(house, "k")
-    assert account(house).window == 2
-    assert begin(house, "l") == "OK"
-    accept(house, "l")
-    assert account(house).window == 2.5, "one more a round, no more"
+        harness.payments.record_rate_limited("a", 30)
+        harness.later(30)
+    assert account(harness).window == 1, "never to nothing"
+    assert begin(harness, "k") == "OK"
+    accept(harness, "k")
+    assert account(harness).window == 2
+    assert begin(harness, "l") == "OK"
+    accept(harness, "l")
+    assert account(harness).window == 2.5, "one more a round, no more"
 
 
-def test_a_message_that_tries_and_dies_lets_another_try_after_a_lease(house: House) -> None:
-    house.running("j")
-    house.payments.record_rate_limited("a", 30)
-    house.later(30)
-    assert begin(house, "k") == "OK"
-    house.later(LEASE)
-    assert begin(house, "l") == "NO_SLOT"
-    house.later(2)
-    assert begin(house, "m") == "OK"
+def test_another_message_is_tried_a_lease_after_the_one_whose_worker_died(
+    harness: LedgerHarness,
+) -> None:
+    harness.running("j")
+    harness.payments.record_rate_limited("a", 30)
+    harness.later(30)
+    assert begin(harness, "k") == "OK"
+    harness.later(LEASE)
+    assert begin(harness, "l") == "NO_SLOT"
+    harness.later(2)
+    assert begin(harness, "m") == "OK"
 
 
-def test_a_refusal_long_after_the_last_one_is_a_first_one(house: House) -> None:
-    house.running("j")
-    house.payments.record_rate_limited("a", 30)
-    house.later(1000)
-    house.payments.record_rate_limited("a", 30)
-    assert (account(house).refusals, account(house).window) == (1, FIRST_WINDOW)
+def test_a_429_long_after_the_last_one_counts_as_the_first(harness: LedgerHarness) -> None:
+    harness.running("j")
+    harness.payments.record_rate_limited("a", 30)
+    harness.later(1000)
+    harness.payments.record_rate_limited("a", 30)
+    assert (account(harness).refusals, account(harness).window) == (1, FIRST_WINDOW)
 
 
-def test_a_dead_worker_holds_a_slot_no_longer_than_a_lease(house: House) -> None:
-    assert burst(house, "j") == FIRST_WINDOW
-    house.later(LEASE + 2)
-    assert begin(house, "k") == "OK"
+def test_a_dead_worker_holds_a_slot_no_longer_than_a_lease(harness: LedgerHarness) -> None:
+    assert burst(harness, "j") == FIRST_WINDOW
+    harness.later(LEASE + 2)
+    assert begin(harness, "k") == "OK"
 
 
-def test_a_slot_that_ends_twice_is_given_back_once(house: House) -> None:
-    assert burst(house, "j") == FIRST_WINDOW
-    end(house, "j0")
-    house.ledger.commit("j0", 1, Commit(State.RENDERING, outcome="done"))
-    assert house.redis.zcard("slots:{t}:a") == FIRST_WINDOW - 1
+def test_a_message_that_ends_twice_frees_one_slot(harness: LedgerHarness) -> None:
+    assert burst(harness, "j") == FIRST_WINDOW
+    end(harness, "j0")
+    harness.ledger.commit("j0", 1, Commit(State.RENDERING, outcome="done"))
+    assert harness.redis.zcard("slots:{t}:a") == FIRST_WINDOW - 1

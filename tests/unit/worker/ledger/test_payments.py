@@ -6,33 +6,33 @@ from pathlib import Path
 
 from tests.support.ledger_access import submit_many
 from tests.support.valkey import Valkey
-from tests.unit.worker.ledger.conftest import CLOCK, LEASE, House
+from tests.unit.worker.ledger.conftest import CLOCK, LEASE, LedgerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import Payments
 
 
 @contextmanager
-def house_on(folder: Path, *flags: str) -> Iterator[House]:
-    """A ledger on a server of its own."""
+def harness_on(folder: Path, *flags: str) -> Iterator[LedgerHarness]:
+    """Return a ledger on a server of its own."""
     server = Valkey(folder, *flags).start()
     try:
         with server.client() as client:
             client.set("test:clock", 1_000_000_000)
             ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
-            yield House(client, ledger, Payments(ledger))
+            yield LedgerHarness(client, ledger, Payments(ledger))
     finally:
         server.stop()
 
 
-def test_leases_and_batches_go_on_after_the_server_was_restarted(tmp_path: Path) -> None:
-    """A restarted server knows no scripts."""
+def test_heartbeats_and_submissions_continue_after_a_server_restart(tmp_path: Path) -> None:
+    """A restarted server has no scripts."""
     server = Valkey(tmp_path).start()
     with server.client() as client:
         client.set("test:clock", 1_000_000_000)
         ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
-        house = House(client, ledger, Payments(ledger))
-        fence = house.running()
+        harness = LedgerHarness(client, ledger, Payments(ledger))
+        fence = harness.running()
         assert ledger.heartbeat([("j", fence)]) == [True]
         many = [NewJob(id="k", payload={}, fingerprint="f")]
         assert [answer.verdict for answer in submit_many(ledger, many)] == ["OK"]
@@ -42,7 +42,7 @@ def test_leases_and_batches_go_on_after_the_server_was_restarted(tmp_path: Path)
         server.stop()
         server.start()
         assert [answer.verdict for answer in submit_many(ledger, many)] == ["DUPLICATE"]
-        assert house.begin("j", fence) == "OK"
+        assert harness.begin("j", fence) == "OK"
     server.stop()
 
 
@@ -51,10 +51,10 @@ def test_an_intent_survives_the_death_of_the_server(tmp_path: Path) -> None:
     with server.client() as client:
         client.set("test:clock", 1_000_000_000)
         ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
-        house = House(client, ledger, Payments(ledger))
-        fence = house.running()
-        assert house.begin("j", fence) == "OK"
+        harness = LedgerHarness(client, ledger, Payments(ledger))
+        fence = harness.running()
+        assert harness.begin("j", fence) == "OK"
         server.stop()
         server.start()
-        assert house.begin("j", fence, call="c2") == "ALREADY"
+        assert harness.begin("j", fence, call="c2") == "ALREADY"
     server.stop()

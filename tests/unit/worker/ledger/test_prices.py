@@ -1,6 +1,6 @@
-"""What clips cost: told by the balance, kept in the record, and expected of the next."""
+"""The cost of clips: measured by the balance, stored in the record, and used as the estimate."""
 
-from tests.unit.worker.ledger.conftest import House
+from tests.unit.worker.ledger.conftest import LedgerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Turn
@@ -8,97 +8,99 @@ from worker.ledger.model.states import State
 
 
 class Bank:
-    """The API's side of one account."""
+    """One account as the API keeps it."""
 
-    def __init__(self, house: House, total: float) -> None:
-        self.house, self.total = house, total
+    def __init__(self, harness: LedgerHarness, total: float) -> None:
+        self.harness, self.total = harness, total
         self.read()
 
     def read(self) -> Account:
-        """A reading of the balance, as it stands now."""
-        self.house.later(1)
-        now = int(self.house.redis.get("test:clock") or 0)
-        self.house.payments.record_balance(
+        """Record the current balance."""
+        self.harness.later(1)
+        now = int(self.harness.redis.get("test:clock") or 0)
+        self.harness.payments.record_balance(
             "a", read_at=now, available=self.total, frozen=0, total=self.total
         )
-        return self.house.ledger.account("a")
+        return self.harness.ledger.account("a")
 
     def send(self, job_id: str, batch_id: str = "") -> str:
-        """A job that sends its message; the verdict."""
-        house = self.house
-        house.submit(job_id, batch_id=batch_id)
-        house.admit()
-        fence = house.claim(job_id)
-        house.ledger.update_facts(job_id, fence, {"account": "a"})
-        return house.payments.begin(
+        """Begin the message of a new job, and return the verdict."""
+        harness = self.harness
+        harness.submit(job_id, batch_id=batch_id)
+        harness.admit()
+        fence = harness.claim(job_id)
+        harness.ledger.update_facts(job_id, fence, {"account": "a"})
+        return harness.payments.begin(
             job_id, fence, turn=1, call=f"{job_id}:1:{fence}", cost=100, cap=50
         ).verdict
 
     def end(self, job_id: str, price: float) -> None:
-        """The message of a job ends, and is charged."""
+        """End the message of a job and charge it."""
         self.total -= price
-        self.house.payments.record_fact(job_id, f"{job_id}:1:1", "ended", "clean")
-        self.house.later(1)
+        self.harness.payments.record_fact(job_id, f"{job_id}:1:1", "ended", "clean")
+        self.harness.later(1)
 
 
-def turn(house: House, job_id: str) -> Turn:
-    job = house.ledger.job(job_id)
+def turn(harness: LedgerHarness, job_id: str) -> Turn:
+    job = harness.ledger.job(job_id)
     assert job is not None
     return job.turns[0]
 
 
-def test_a_job_that_ran_alone_is_told_what_it_cost(house: House) -> None:
-    house.ledger.open_batch("b", "spring", 1)
-    bank = Bank(house, 1000)
+def test_the_record_of_a_job_that_ran_alone_has_its_exact_cost(harness: LedgerHarness) -> None:
+    harness.ledger.open_batch("b", "spring", 1)
+    bank = Bank(harness, 1000)
     assert bank.send("j", "b") == "OK"
     bank.read()
-    assert (turn(house, "j").cost, turn(house, "j").charged) == (100, False)
+    assert (turn(harness, "j").cost, turn(harness, "j").charged) == (100, False)
     bank.end("j", 130)
     account = bank.read()
-    assert (turn(house, "j").cost, turn(house, "j").charged) == (130, True)
+    assert (turn(harness, "j").cost, turn(harness, "j").charged) == (130, True)
     assert (account.estimate, account.spent, account.reserved) == (130, 130, 0)
-    batch = house.ledger.batch("b")
+    batch = harness.ledger.batch("b")
     assert batch is not None
     assert batch.committed == 130
 
 
-def test_a_cost_that_is_told_after_the_end_is_told_to_the_world_again(house: House) -> None:
-    bank = Bank(house, 1000)
+def test_a_cost_measured_after_the_end_is_notified_again(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 1000)
     bank.send("j")
     bank.end("j", 70)
-    house.ledger.commit("j", 1, Commit(State.SUCCEEDED))
-    house.ledger.acknowledge_notification("job:j", 1)
-    assert house.ledger.pending_notifications(9) == []
+    harness.ledger.commit("j", 1, Commit(State.SUCCEEDED))
+    harness.ledger.acknowledge_notification("job:j", 1)
+    assert harness.ledger.pending_notifications(9) == []
     bank.read()
-    assert turn(house, "j").cost == 70
-    assert house.ledger.pending_notifications(9) == ["job:j"]
+    assert turn(harness, "j").cost == 70
+    assert harness.ledger.pending_notifications(9) == ["job:j"]
 
 
-def test_jobs_that_ran_together_are_told_the_estimate(house: House) -> None:
-    bank = Bank(house, 1000)
+def test_the_records_of_jobs_that_ran_together_have_the_estimate(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 1000)
     bank.send("j")
     bank.send("k")
     bank.end("j", 150)
     bank.read()
     bank.end("k", 90)
     account = bank.read()
-    assert not turn(house, "j").charged
-    assert not turn(house, "k").charged
+    assert not turn(harness, "j").charged
+    assert not turn(harness, "k").charged
     assert account.estimate == 120, "but both together tell what the next will cost"
 
 
-def test_a_dearer_clip_raises_what_is_reserved_for_the_rest(house: House) -> None:
-    bank = Bank(house, 1000)
+def test_a_more_expensive_clip_raises_later_reservations(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 1000)
     bank.send("j")
     bank.end("j", 400)
     bank.read()
     assert bank.send("k") == "OK"
-    assert house.ledger.account("a").reserved == 400
+    assert harness.ledger.account("a").reserved == 400
     assert bank.send("l") == "NO_CREDIT"
 
 
-def test_a_cheaper_clip_lowers_the_estimate_but_not_below_the_setting(house: House) -> None:
-    bank = Bank(house, 1000)
+def test_a_cheaper_clip_lowers_the_estimate_but_not_below_the_setting(
+    harness: LedgerHarness,
+) -> None:
+    bank = Bank(harness, 1000)
     bank.send("j")
     bank.end("j", 200)
     assert bank.read().estimate == 200
@@ -108,8 +110,8 @@ def test_a_cheaper_clip_lowers_the_estimate_but_not_below_the_setting(house: Hou
     assert (account.estimate, account.price(100)) == (40, 100)
 
 
-def test_while_messages_run_the_estimate_only_rises(house: House) -> None:
-    bank = Bank(house, 10_000)
+def test_the_estimate_only_rises_while_messages_are_running(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 10_000)
     for name in "jklm":
         bank.send(name)
     bank.end("j", 100)
@@ -120,27 +122,27 @@ def test_while_messages_run_the_estimate_only_rises(house: House) -> None:
     assert bank.read().estimate == 250
 
 
-def test_credits_that_are_added_hide_a_charge(house: House) -> None:
-    bank = Bank(house, 1000)
+def test_added_credits_hide_a_charge(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 1000)
     bank.send("j")
     bank.total += 500
     bank.end("j", 130)
     account = bank.read()
-    assert not turn(house, "j").charged
+    assert not turn(harness, "j").charged
     assert (account.estimate, account.base, account.reserved) == (0, 1370, 0)
     bank.send("k")
     bank.end("k", 110)
     bank.read()
-    assert turn(house, "k").charged, "the next one is told exactly again"
+    assert turn(harness, "k").charged, "the next cost is exact again"
 
 
-def test_a_reading_that_comes_late_changes_nothing(house: House) -> None:
-    bank = Bank(house, 1000)
-    house.payments.record_balance("a", read_at=1, available=5, frozen=0, total=5)
-    assert house.ledger.account("a").total == bank.total
+def test_an_older_reading_changes_nothing(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 1000)
+    harness.payments.record_balance("a", read_at=1, available=5, frozen=0, total=5)
+    assert harness.ledger.account("a").total == bank.total
 
 
-def test_the_balance_before_a_message_is_kept(house: House) -> None:
-    bank = Bank(house, 1000)
+def test_the_balance_before_a_message_is_stored(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 1000)
     bank.send("j")
-    assert turn(house, "j").balance_before == 1000
+    assert turn(harness, "j").balance_before == 1000

@@ -1,4 +1,4 @@
-"""Records at an end go in time, and only these; counters stay true, and keys still answer."""
+"""Ended jobs are pruned in time; counters stay right, and keys stay known."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.ledger_access import recent_ids, row_ids, submit_many
-from tests.unit.worker.ledger.conftest import House
+from tests.unit.worker.ledger.conftest import LedgerHarness
 from worker.ledger.clip_names import reserve_name
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
@@ -20,158 +20,169 @@ DAY = 86_400
 
 
 def ended(
-    house: House, job_id: str, state: State = State.SUCCEEDED, *, batch: str = "", **facts: str
+    harness: LedgerHarness,
+    job_id: str,
+    state: State = State.SUCCEEDED,
+    *,
+    batch: str = "",
+    **facts: str,
 ) -> None:
-    """A job that ended now and was told of."""
-    house.ledger.submit(
+    """End a job now, with its notification delivered."""
+    harness.ledger.submit(
         NewJob(id=job_id, payload={}, fingerprint="f", key=f"key of {job_id}", batch_id=batch)
     )
-    house.admit()
-    fence = house.claim(job_id, nonce=uuid4().hex)
-    assert house.ledger.commit(job_id, fence, Commit(state, facts=facts))
-    house.ledger.acknowledge_notification(f"job:{job_id}", 1)
+    harness.admit()
+    fence = harness.claim(job_id, nonce=uuid4().hex)
+    assert harness.ledger.commit(job_id, fence, Commit(state, facts=facts))
+    harness.ledger.acknowledge_notification(f"job:{job_id}", 1)
 
 
-def now(house: House) -> int:
-    """The house's own clock, in ms."""
-    return int(str(house.redis.get("test:clock")))
+def now(harness: LedgerHarness) -> int:
+    """Return the time of the test's clock, in ms."""
+    return int(str(harness.redis.get("test:clock")))
 
 
-def ago(house: House, days: float = 30) -> int:
-    """The moment so many days ago."""
-    return now(house) - int(days * DAY * 1000)
+def ago(harness: LedgerHarness, days: float = 30) -> int:
+    """Return the time ``days`` ago."""
+    return now(harness) - int(days * DAY * 1000)
 
 
-def pruned(house: House, days: float = 30) -> tuple[int, int]:
-    found = prune(house.ledger, ago(house, days))
+def pruned(harness: LedgerHarness, days: float = 30) -> tuple[int, int]:
+    found = prune(harness.ledger, ago(harness, days))
     return found.jobs, found.batches
 
 
-def test_jobs_go_when_their_time_is_over_and_leave_nothing_but_their_keys(house: House) -> None:
-    house.ledger.open_batch("b", "spring", now(house))
-    before = set(house.redis.scan_iter("*")) | {"meta:{t}"}
-    ended(house, "one", batch="b", clip_name="spring-b/1-cat")
-    reserve_name(house.ledger, "spring-b", "1-cat", "one")
-    ended(house, "two", State.FAILED, batch="b")
-    house.later(29 * DAY)
-    assert pruned(house) == (0, 0)
-    ended(house, "late", batch="b")
-    house.later(2 * DAY)
-    assert count_expired(house.ledger, ago(house)) == 2
-    assert pruned(house) == (2, 0)
-    assert pruned(house) == (0, 0), "safe twice"
-    assert row_ids(house.ledger, "b") == recent_ids(house.ledger, 10) == ["late"]
-    batch = house.ledger.batch("b")
+def test_jobs_are_pruned_after_their_retention_and_leave_only_their_keys(
+    harness: LedgerHarness,
+) -> None:
+    harness.ledger.open_batch("b", "spring", now(harness))
+    before = set(harness.redis.scan_iter("*")) | {"meta:{t}"}
+    ended(harness, "one", batch="b", clip_name="spring-b/1-cat")
+    reserve_name(harness.ledger, "spring-b", "1-cat", "one")
+    ended(harness, "two", State.FAILED, batch="b")
+    harness.later(29 * DAY)
+    assert pruned(harness) == (0, 0)
+    ended(harness, "late", batch="b")
+    harness.later(2 * DAY)
+    assert count_expired(harness.ledger, ago(harness)) == 2
+    assert pruned(harness) == (2, 0)
+    assert pruned(harness) == (0, 0), "safe twice"
+    assert row_ids(harness.ledger, "b") == recent_ids(harness.ledger, 10) == ["late"]
+    batch = harness.ledger.batch("b")
     assert batch is not None
-    assert batch.counts == house.ledger.counts()[0] == {State.SUCCEEDED: 1}
-    house.later(31 * DAY)
-    assert pruned(house) == (1, 1)
-    left = {key for key in house.redis.scan_iter("*") if not key.startswith("pace:")} - before
+    assert batch.counts == harness.ledger.counts()[0] == {State.SUCCEEDED: 1}
+    harness.later(31 * DAY)
+    assert pruned(harness) == (1, 1)
+    left = {key for key in harness.redis.scan_iter("*") if not key.startswith("pace:")} - before
     assert left <= {f"idem:{{t}}:key of {name}" for name in ("one", "two", "late")} | {"counts:{t}"}
-    assert house.ledger.counts()[0] == {}
-    assert house.ledger.batch("b") is None
-    assert house.ledger.batch_ids() == []
+    assert harness.ledger.counts()[0] == {}
+    assert harness.ledger.batch("b") is None
+    assert harness.ledger.batch_ids() == []
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
-def test_a_late_repeat_finds_the_tombstone(house: House, state: State) -> None:
-    ended(house, "one", state)
-    assert house.ledger.tombstone("key of one") is None
-    house.later(31 * DAY)
-    pruned(house)
+def test_a_late_repetition_finds_the_tombstone(harness: LedgerHarness, state: State) -> None:
+    ended(harness, "one", state)
+    assert harness.ledger.tombstone("key of one") is None
+    harness.later(31 * DAY)
+    pruned(harness)
     again = NewJob(id="other", payload={}, fingerprint="f", key="key of one")
-    assert house.ledger.submit(again).verdict == "DUPLICATE"
-    assert house.ledger.submit(again).job_id == "one"
-    assert house.ledger.tombstone("key of one") is state
-    assert house.ledger.lookup_keys(["key of one"]) == [("one", "f")]
+    assert harness.ledger.submit(again).verdict == "DUPLICATE"
+    assert harness.ledger.submit(again).job_id == "one"
+    assert harness.ledger.tombstone("key of one") is state
+    assert harness.ledger.lookup_keys(["key of one"]) == [("one", "f")]
     foreign = NewJob(id="other", payload={}, fingerprint="g", key="key of one")
-    assert house.ledger.submit(foreign).verdict == "CONFLICT"
-    assert house.admit() == []
+    assert harness.ledger.submit(foreign).verdict == "CONFLICT"
+    assert harness.admit() == []
 
 
-def test_a_tombstone_lasts_for_good_or_as_long_as_is_said(house: House) -> None:
-    ended(house, "one")
-    house.later(31 * DAY)
-    pruned(house)
-    assert house.redis.ttl("idem:{t}:key of one") == -1
-    ended(house, "two")
-    house.later(31 * DAY)
-    prune(house.ledger, ago(house), tombstone_days=90)
-    prune(house.ledger, ago(house), tombstone_days=90)
-    assert 89 * DAY < house.redis.ttl("idem:{t}:key of two") <= 90 * DAY
-    assert house.redis.ttl("idem:{t}:key of one") == -1
-    assert house.ledger.tombstone("key of two") is State.SUCCEEDED
+def test_a_tombstone_lasts_for_ever_or_as_long_as_configured(harness: LedgerHarness) -> None:
+    ended(harness, "one")
+    harness.later(31 * DAY)
+    pruned(harness)
+    assert harness.redis.ttl("idem:{t}:key of one") == -1
+    ended(harness, "two")
+    harness.later(31 * DAY)
+    prune(harness.ledger, ago(harness), tombstone_days=90)
+    prune(harness.ledger, ago(harness), tombstone_days=90)
+    assert 89 * DAY < harness.redis.ttl("idem:{t}:key of two") <= 90 * DAY
+    assert harness.redis.ttl("idem:{t}:key of one") == -1
+    assert harness.ledger.tombstone("key of two") is State.SUCCEEDED
 
 
-def test_what_is_not_at_an_end_or_not_told_stays(house: House) -> None:
-    house.submit("waits")
-    house.submit("held")
-    house.admit()
-    fence = house.claim("held")
-    house.ledger.commit("held", fence, Commit(State.HELD, reason=None))
-    ended(house, "untold")
-    house.redis.zadd("outbox:{t}", {"job:untold": 1})
-    house.later(100 * DAY)
-    assert pruned(house) == (0, 0)
-    assert set(recent_ids(house.ledger, 10)) == {"waits", "held", "untold"}
+def test_jobs_that_have_not_ended_or_were_not_notified_are_not_pruned(
+    harness: LedgerHarness,
+) -> None:
+    harness.submit("waits")
+    harness.submit("held")
+    harness.admit()
+    fence = harness.claim("held")
+    harness.ledger.commit("held", fence, Commit(State.HELD, reason=None))
+    ended(harness, "pending")
+    harness.redis.zadd("outbox:{t}", {"job:pending": 1})
+    harness.later(100 * DAY)
+    assert pruned(harness) == (0, 0)
+    assert set(recent_ids(harness.ledger, 10)) == {"waits", "held", "pending"}
 
 
-def test_a_batch_that_is_still_open_stays(house: House) -> None:
-    house.ledger.open_batch("b", "spring", now(house))
-    house.submit("j", batch_id="b")
-    house.later(100 * DAY)
-    assert pruned(house) == (0, 0)
+def test_an_open_batch_is_not_pruned(harness: LedgerHarness) -> None:
+    harness.ledger.open_batch("b", "spring", now(harness))
+    harness.submit("j", batch_id="b")
+    harness.later(100 * DAY)
+    assert pruned(harness) == (0, 0)
 
 
-def test_more_than_a_page_goes_past_what_stays(house: House) -> None:
+def test_pruning_passes_over_a_page_of_jobs_that_stay(harness: LedgerHarness) -> None:
     for number in range(30):
-        house.submit(f"waits-{number}")
+        harness.submit(f"waits-{number}")
     submit_many(
-        house.ledger,
+        harness.ledger,
         (NewJob(id=f"j-{n}", payload={}, fingerprint="f", key=f"k-{n}") for n in range(1200)),
     )
     assert (
-        house.ledger.cancel_many(f"j-{n}" for n in range(1200)).count(CancelVerdict.CANCELLED)
+        harness.ledger.cancel_many(f"j-{n}" for n in range(1200)).count(CancelVerdict.CANCELLED)
         == 1200
     )
-    house.redis.delete("outbox:{t}")
-    house.later(31 * DAY)
-    assert pruned(house) == (1200, 0)
-    assert len(recent_ids(house.ledger, 2000)) == 30
+    harness.redis.delete("outbox:{t}")
+    harness.later(31 * DAY)
+    assert pruned(harness) == (1200, 0)
+    assert len(recent_ids(harness.ledger, 2000)) == 30
 
 
-def test_clips_go_only_when_that_is_asked_for(house: House, tmp_path: Path) -> None:
+def test_clips_are_deleted_only_on_request(harness: LedgerHarness, tmp_path: Path) -> None:
     store = Store((tmp_path / "out").as_uri())
     for name in ("a.mp4", "a.jpg"):
         (tmp_path / name).write_bytes(b"x")
         store.put_file(tmp_path / name, f"single/{name}")
     clip = '{"key": "single/a.mp4", "poster": "single/a.jpg"}'
-    ended(house, "kept", clip=clip)
-    house.later(31 * DAY)
-    pruned(house)
+    ended(harness, "kept", clip=clip)
+    harness.later(31 * DAY)
+    pruned(harness)
     assert store.exists("single/a.mp4")
-    ended(house, "gone", clip=clip)
-    house.later(31 * DAY)
-    found = prune(house.ledger, ago(house), clips=store)
+    ended(harness, "gone", clip=clip)
+    harness.later(31 * DAY)
+    found = prune(harness.ledger, ago(harness), clips=store)
     assert (found.jobs, found.clips) == (1, 1)
     assert not store.exists("single/a.mp4")
     assert not store.exists("single/a.jpg")
 
 
-def test_a_clip_that_cannot_be_deleted_keeps_its_record(house: House, tmp_path: Path) -> None:
+def test_a_job_whose_clip_cannot_be_deleted_is_not_pruned(
+    harness: LedgerHarness, tmp_path: Path
+) -> None:
     store = Store((tmp_path / "out").as_uri())
     (tmp_path / "out" / "single" / "a.mp4").mkdir(parents=True)
-    ended(house, "j", clip='{"key": "single/a.mp4", "poster": null}')
-    house.later(31 * DAY)
+    ended(harness, "j", clip='{"key": "single/a.mp4", "poster": null}')
+    harness.later(31 * DAY)
     with pytest.raises(StoreError):
-        prune(house.ledger, ago(house), clips=store)
-    assert house.ledger.job("j") is not None
+        prune(harness.ledger, ago(harness), clips=store)
+    assert harness.ledger.job("j") is not None
 
 
-def test_a_clip_that_is_done_keeps_what_export_and_edits_need(house: House) -> None:
+def test_a_succeeded_job_keeps_the_facts_for_exports_and_edits(harness: LedgerHarness) -> None:
     work = {"tries": "0", "baseline": "x", "polls": "3"}
-    ended(house, "j", State.SUCCEEDED, draft="z:d", session_id="s", **work)
-    job = house.ledger.job("j")
+    ended(harness, "j", State.SUCCEEDED, draft="z:d", session_id="s", **work)
+    job = harness.ledger.job("j")
     assert job is not None
     assert {"draft", "session_id"} <= job.facts.keys()
     assert not work.keys() & job.facts.keys()

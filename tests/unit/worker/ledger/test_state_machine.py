@@ -1,7 +1,7 @@
-"""The scripts against a plain model: random histories, each script also run twice.
+"""The scripts against a plain model, in random histories, with scripts also run twice.
 
-A reply may be lost, and the client then runs the script again: whatever ran twice must answer the
-same and leave the records as they were. After every step the invariants of the protocol hold.
+A client repeats a script whose reply was lost: a second run must answer the same and leave the
+records as they were. After every step the invariants of the protocol hold.
 """
 
 import json
@@ -57,7 +57,7 @@ end
 return cjson.encode(out)
 """
 COUNTED_TWICE = ("intents",)
-"""Fields that tell how often a script ran, and nothing else."""
+"""Fields that count the runs of a script."""
 
 jobs = st.integers(0, 5)
 flag = st.booleans()
@@ -72,7 +72,7 @@ AFTER: dict[str, tuple[str, ...]] = {
 
 
 class Machine(RuleBasedStateMachine):
-    """Histories of one account, one batch with a limit, and up to six jobs."""
+    """Histories of one account, one batch with a budget, and up to six jobs."""
 
     redis: ClassVar[Any]
 
@@ -94,7 +94,7 @@ class Machine(RuleBasedStateMachine):
     # --- running a script, and again ---------------------------------------------------------
 
     def run(self, script: Callable[[], Any], *, twice: bool, second: Any = None) -> Any:
-        """Run a script, and where asked once more, as after a lost reply."""
+        """Run a script, and if ``twice`` once more, as after a lost reply."""
         answer = script()
         if twice:
             before = self.dump()
@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
         return answer
 
     def dump(self) -> dict[str, Any]:
-        """Every record, as Python values."""
+        """Return every record, as Python values."""
         found: dict[str, Any] = {}
         for key, kind, values in json.loads(self.redis.eval(DUMP, 0)):
             if kind in ("hash", "zset"):
@@ -115,12 +115,12 @@ class Machine(RuleBasedStateMachine):
         return found
 
     def job(self, number: int) -> ModelJob:
-        """A job that exists, chosen by a number."""
+        """Return an existing job, chosen by a number."""
         names = sorted(self.model.jobs)
         return self.model.jobs[names[number % len(names)]]
 
-    def busy(self, number: int) -> ModelJob:
-        """A job that a step has, if there is one; else any."""
+    def owned_job(self, number: int) -> ModelJob:
+        """Return a job that a step owns, if there is one, else any."""
         owned = [job for _, job in sorted(self.model.jobs.items()) if job.owned]
         return owned[number % len(owned)] if owned else self.job(number)
 
@@ -184,7 +184,7 @@ class Machine(RuleBasedStateMachine):
             claim = self.ledger.claim(job.id, owner, nonce)
             return claim.verdict, claim.record.get("fence")
 
-        # The second run of a poisoned or put-off claim meets what the first one left.
+        # The second run of a claim that held the job finds it held.
         second = {("POISON", None): ("GONE", None)}
         verdict, fence = self.run(script, twice=twice, second=second)
         self.check_move(Operation.CLAIM, job.id)
@@ -196,13 +196,13 @@ class Machine(RuleBasedStateMachine):
     @precondition(have_jobs)
     @rule(which=jobs, back=stale, step=st.sampled_from([0, 0, 0, 1, -1]), other=flag, twice=flag)
     def begin_paid(self, which: int, back: int, step: int, other: bool, twice: bool) -> None:
-        job = self.busy(which)
+        job = self.owned_job(which)
         fence, turn = job.fence - back, max(1, job.turn + step)
         call = f"{job.id}:{turn}:{job.fence}" + ("x" if other else "")
         self.pay(job, fence, turn, call, twice)
 
     def pay(self, job: ModelJob, fence: int, turn: int, call: str, twice: bool) -> None:
-        """Ask for the right to send a message."""
+        """Begin a paid message."""
         verdict = self.run(
             lambda: (
                 self.payments.begin(job.id, fence, turn=turn, call=call, cost=COST, cap=CAP).verdict
@@ -218,18 +218,18 @@ class Machine(RuleBasedStateMachine):
     @precondition(have_jobs)
     @rule(
         which=jobs,
-        what=st.sampled_from(["beat", "accepted", "ended", "release_paid"]),
+        what=st.sampled_from(["heartbeat", "accepted", "ended", "release_paid"]),
         back=stale,
         twice=flag,
     )
     def at_work(self, which: int, what: str, back: int, twice: bool) -> None:
-        """What a step tells in its middle."""
-        job = self.busy(which)
+        """Do what a step does before its end."""
+        job = self.owned_job(which)
         fence = job.fence - back
         match what:
-            case "beat":
+            case "heartbeat":
                 kept = self.run(lambda: self.ledger.heartbeat([(job.id, fence)]), twice=twice)
-                assert kept == [self.model.beat(job, fence)]
+                assert kept == [self.model.heartbeat(job, fence)]
             case "release_paid":
                 call = job.call or next(iter(job.released), "none")
                 done = self.run(
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
                 self.fact(job, what, twice)
 
     def fact(self, job: ModelJob, name: str, twice: bool) -> None:
-        """A result of the newest message, which needs no fence."""
+        """Record a result of the newest message, which needs no fence."""
         turn = max(job.calls, default=0)
         call = job.calls.get(turn, f"{job.id}:foreign")
         known = self.redis.hexists(f"job:{{t}}:{job.id}", f"fact:{call}:{name}")
@@ -267,7 +267,7 @@ class Machine(RuleBasedStateMachine):
     def commit(  # noqa: PLR0917 - hypothesis passes by name
         self, which: int, back: int, to: int, reason: str, asks: bool, delay: int, twice: bool
     ) -> None:
-        job = self.busy(which)
+        job = self.owned_job(which)
         self.end(job, job.fence - back, to, reason, asks=asks, delay=delay, twice=twice)
 
     def end(
@@ -307,14 +307,16 @@ class Machine(RuleBasedStateMachine):
     @precondition(have_jobs)
     @rule(
         which=jobs,
-        wish=st.sampled_from(["release", "as_done", "pay_again", "retry", "told", "cancel"]),
+        request=st.sampled_from(
+            ["release", "as_done", "pay_again", "retry", "acknowledge", "cancel"]
+        ),
         back=stale,
         twice=flag,
     )
-    def person(self, which: int, wish: str, back: int, twice: bool) -> None:
-        """What people, and the outbox on their behalf, do with a job."""
+    def person(self, which: int, request: str, back: int, twice: bool) -> None:
+        """Do what users, and the outbox, do with a job."""
         job, ledger = self.job(which), self.ledger
-        match wish:
+        match request:
             case "cancel":
                 again = {"CANCELLED": "ENDED"}
                 verdict = self.run(lambda: ledger.cancel(job.id), twice=twice, second=again)
@@ -325,13 +327,13 @@ class Machine(RuleBasedStateMachine):
                 verdict = self.run(lambda: ledger.retry(job.id), twice=twice, second=again)
                 self.check_move(Operation.RETRY, job.id)
                 assert verdict == self.model.retry(job)
-            case "told":
+            case "acknowledge":
                 entry, revision = f"job:{job.id}", job.revision - back
                 self.run(lambda: ledger.acknowledge_notification(entry, revision), twice=twice)
                 waits = self.redis.zscore("outbox:{t}", entry) is not None
                 assert not waits or (back and job.revision)
             case _:
-                mode = "" if wish == "release" else wish
+                mode = "" if request == "release" else request
                 verdict = self.run(
                     lambda: ledger.release(job.id, mode=mode, who="t"),
                     twice=twice,
@@ -343,7 +345,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(have_jobs)
     @rule(what=st.sampled_from(["balance", "balance", "429", "pause", "resume"]), twice=flag)
     def world(self, what: str, twice: bool) -> None:
-        """A reading of the balance, a refusal, or a person at the batch's gate."""
+        """Read the balance, record a 429, or pause or resume the batch."""
         model = self.model
         match what:
             case "balance":
@@ -362,29 +364,29 @@ class Machine(RuleBasedStateMachine):
                 assert self.run(lambda: gate("b"), twice=twice)
                 model.paused = what == "pause"
 
-    # --- what a healthy house does, so that histories get somewhere -----------------------------
+    # --- what a healthy service does, so that jobs advance -----------------------------
 
     @precondition(have_jobs)
     @rule(which=jobs, choices=st.lists(st.integers(0, 9), min_size=1, max_size=4), twice=flag)
     def live(self, which: int, choices: list[int], twice: bool) -> None:
-        """What comes next in the life of a job, up to four times."""
+        """Do the next step of a job, up to four times."""
         for choice in choices:
             self.next_step(self.job(which), choice, twice)
 
     @precondition(have_jobs)
     @rule(which=jobs, choices=st.lists(st.integers(0, 9), min_size=1, max_size=4), twice=flag)
     def live_on(self, which: int, choices: list[int], twice: bool) -> None:
-        """As ``live``: histories leave rules out, and this is most of what happens."""
+        """As ``live``, so that these steps are the most frequent ones."""
         self.live(which, choices, twice)
 
     def next_step(self, job: ModelJob, choice: int, twice: bool) -> None:
-        """One step: mostly a good one."""
+        """Do one step, mostly a successful one."""
         which = sorted(self.model.jobs).index(job.id)
         if job.state == "queued":
             self.due(admit=9, room=9)
         elif job.state not in RUNNING:
-            wishes = ("release", "as_done", "pay_again", "retry", "told")
-            self.person(which, wishes[choice % len(wishes)], 0, twice)
+            requests = ("release", "as_done", "pay_again", "retry", "acknowledge")
+            self.person(which, requests[choice % len(requests)], 0, twice)
         elif not job.owned:
             self.claim(which, "w1", twice)
         elif job.state == "generating" and not job.call:
@@ -400,7 +402,7 @@ class Machine(RuleBasedStateMachine):
     # --- what holds after every step ---------------------------------------------------------
 
     @invariant()
-    def promises(self) -> None:
+    def check_protocol(self) -> None:
         found = self.dump()
         self._each_job_is_in_one_place(found)
         self._records_are_as_the_model_says(found)
@@ -431,10 +433,10 @@ class Machine(RuleBasedStateMachine):
             }
             assert calls == job.calls
             assert int(record["paid"]) == len(calls)
-            # A cost that the balance told later is told to the world once more.
-            told_again = int(record.get("revision", 0)) - job.revision
-            assert told_again in ((0, 1) if job.state in ENDS and job.calls else (0,))
-            job.revision += told_again
+            # A cost that is measured after the end is notified once more.
+            notified_again = int(record.get("revision", 0)) - job.revision
+            assert notified_again in ((0, 1) if job.state in ENDS and job.calls else (0,))
+            job.revision += notified_again
             assert f"job:{name}" not in outbox or job.revision
 
     def _counters_add_up(self, found: dict[str, Any]) -> None:
@@ -465,8 +467,8 @@ class Machine(RuleBasedStateMachine):
         assert float(account.get("window", 5)) == pytest.approx(model.window)
 
 
-def test_any_history_keeps_the_promises(redis: Redis) -> None:
-    """300 histories of 50 steps; a failure prints the steps that lead to it."""
+def test_random_histories_keep_the_invariants(redis: Redis) -> None:
+    """300 histories of 50 steps; a failure prints its steps."""
     Machine.redis = redis
     run_state_machine_as_test(
         Machine,
@@ -482,11 +484,11 @@ def test_any_history_keeps_the_promises(redis: Redis) -> None:
 
 
 SEEN = {"OK", "ALREADY", "CLOSED", "COOLING", "NO_SLOT", "NO_CREDIT", "BUDGET"}
-"""What begin_paid must have answered, or the walks led nowhere."""
+"""Verdicts of begin_paid that the walks must have met."""
 
 
 def walk(machine: Machine, chance: random.Random) -> None:
-    """One long life of a busy house: deeper than what is shrunk can be."""
+    """Run one long history, longer than a history that hypothesis can shrink."""
     machine.begin_empty()
     for _ in range(150):
         which, twice = chance.randrange(6), chance.random() < 0.3
@@ -503,10 +505,10 @@ def walk(machine: Machine, chance: random.Random) -> None:
                     chance.choice(["balance", "balance", "429", "pause", "resume"]), twice
                 )
             case 4:
-                wishes = ["release", "as_done", "pay_again", "retry", "told", "cancel"]
-                machine.person(which, chance.choice(wishes), chance.randrange(2), twice)
+                requests = ["release", "as_done", "pay_again", "retry", "acknowledge", "cancel"]
+                machine.person(which, chance.choice(requests), chance.randrange(2), twice)
             case 5:
-                what = chance.choice(["beat", "accepted", "ended", "release_paid"])
+                what = chance.choice(["heartbeat", "accepted", "ended", "release_paid"])
                 machine.at_work(which, what, chance.choice([0, 0, 1]), twice)
             case 6:
                 machine.begin_paid(
@@ -518,11 +520,11 @@ def walk(machine: Machine, chance: random.Random) -> None:
                 machine.claim(which, "w2", twice)
             case _:
                 machine.live(which, [chance.randrange(10) for _ in range(3)], twice)
-        machine.promises()
+        machine.check_protocol()
 
 
-def test_long_histories_keep_the_promises(redis: Redis, seed: int) -> None:
-    """20 walks of 150 steps, and more until all was met."""
+def test_long_histories_keep_the_invariants(redis: Redis, seed: int) -> None:
+    """At least 20 walks of 150 steps, and more until all verdicts were met."""
     Machine.redis = redis
     chance = random.Random(seed)
     verdicts: Counter[str] = Counter()
@@ -532,4 +534,4 @@ def test_long_histories_keep_the_promises(redis: Redis, seed: int) -> None:
         verdicts += machine.verdicts
         if number >= 19 and verdicts.keys() >= SEEN:
             return
-    pytest.fail(f"never met: {SEEN - verdicts.keys()}")
+    pytest.fail(f"verdicts never met: {SEEN - verdicts.keys()}")

@@ -4,7 +4,7 @@ from typing import assert_never
 
 import pytest
 
-from tests.unit.worker.ledger.conftest import LEASE, House
+from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
@@ -18,82 +18,82 @@ MOVES = [
 ]
 
 
-def state(house: House) -> State:
-    job = house.ledger.job("j")
+def state(harness: LedgerHarness) -> State:
+    job = harness.ledger.job("j")
     assert job is not None
     return job.state
 
 
-def commit(house: House, after: State, resume: State | None = None) -> None:
+def commit(harness: LedgerHarness, after: State, resume: State | None = None) -> None:
     """Claim the job and end a step of it."""
     reason = {State.HELD: Reason.PLAN, State.FAILED: Reason.RENDER_FAILED}.get(after)
-    fence = house.claim("j", nonce=f"n{house.redis.incr('nonces')}")
+    fence = harness.claim("j", nonce=f"n{harness.redis.incr('nonces')}")
     end = Commit(after, reason=reason, resume=resume)
-    assert house.ledger.commit("j", fence, end)
+    assert harness.ledger.commit("j", fence, end)
 
 
-def bring(house: House, before: State, resume: State | None = None) -> None:
+def bring(harness: LedgerHarness, before: State, resume: State | None = None) -> None:
     """Bring the job to a state."""
-    house.submit("j")
+    harness.submit("j")
     if before is not State.QUEUED:
-        assert house.admit() == ["j"]
+        assert harness.admit() == ["j"]
     if before not in (State.QUEUED, State.PREPARING):
-        commit(house, before, resume)
+        commit(harness, before, resume)
 
 
-def make_move(house: House, operation: Operation, before: State, after: State) -> None:
+def make_move(harness: LedgerHarness, operation: Operation, before: State, after: State) -> None:
     """Bring the job to the state before, and let the operation move it."""
     match operation:
         case Operation.DISPATCH:
-            bring(house, before)
-            assert house.admit() == ["j"]
+            bring(harness, before)
+            assert harness.admit() == ["j"]
         case Operation.CLAIM:
-            bring(house, before)
-            house.claim("j", nonce="of the worker that dies")
-            house.redis.hset("job:{t}:j", "crashes", 4)
-            house.later(LEASE + 1)
-            assert house.ledger.claim("j", "w2", "n").verdict == "POISON"
+            bring(harness, before)
+            harness.claim("j", nonce="of the worker that dies")
+            harness.redis.hset("job:{t}:j", "crashes", 4)
+            harness.later(LEASE + 1)
+            assert harness.ledger.claim("j", "w2", "n").verdict == "POISON"
         case Operation.COMMIT:
-            bring(house, before)
-            commit(house, after)
+            bring(harness, before)
+            commit(harness, after)
         case Operation.CANCEL:
-            bring(house, before)
-            assert house.ledger.cancel("j") == "CANCELLED"
+            bring(harness, before)
+            assert harness.ledger.cancel("j") == "CANCELLED"
         case Operation.RELEASE:
-            bring(house, before, resume=State.PREPARING if after is State.QUEUED else after)
-            assert house.ledger.release("j") == "OK"
+            bring(harness, before, resume=State.PREPARING if after is State.QUEUED else after)
+            assert harness.ledger.release("j") == "OK"
         case Operation.RETRY:
-            fail(house, paid=after is not State.QUEUED, draft=after is State.RENDERING)
-            assert house.ledger.retry("j") == "OK"
+            fail(harness, paid=after is not State.QUEUED, draft=after is State.RENDERING)
+            assert harness.ledger.retry("j") == "OK"
         case Operation.UNBLOCK:
-            block(house)
-            assert house.ledger.cancel("a") == "CANCELLED"
+            block(harness)
+            assert harness.ledger.cancel("a") == "CANCELLED"
         case _:
             assert_never(operation)
 
 
-def fail(house: House, *, paid: bool, draft: bool) -> None:
-    fence = house.running()
+def fail(harness: LedgerHarness, *, paid: bool, draft: bool) -> None:
+    fence = harness.running()
     if paid:
-        assert house.begin("j", fence) == "OK"
+        assert harness.begin("j", fence) == "OK"
     facts = {"draft": "{}"} if draft else {}
     end = Commit(State.FAILED, reason=Reason.RENDER_FAILED, facts=facts)
-    assert house.ledger.commit("j", fence, end)
+    assert harness.ledger.commit("j", fence, end)
 
 
-def block(house: House) -> None:
+def block(harness: LedgerHarness) -> None:
     """The job is a follow-up that is held as blocked by job a."""
-    fence = house.running("a")
-    house.ledger.submit(NewJob(id="j", payload={}, fingerprint="f", follows="a"))
-    assert house.admit() == ["j"]
-    assert house.ledger.commit("a", fence, Commit(State.HELD, reason=Reason.PLAN))
+    fence = harness.running("a")
+    harness.ledger.submit(NewJob(id="j", payload={}, fingerprint="f", follows="a"))
+    assert harness.admit() == ["j"]
+    assert harness.ledger.commit("a", fence, Commit(State.HELD, reason=Reason.PLAN))
     blocked = Commit(State.HELD, reason=Reason.BLOCKED, facts={"blocked_by": "a"})
-    assert house.ledger.commit("j", house.claim("j"), blocked)
+    assert harness.ledger.commit("j", harness.claim("j"), blocked)
 
 
 @pytest.mark.parametrize(("operation", "before", "after"), MOVES)
 def test_each_move_of_the_table_happens(
-    house: House, operation: Operation, before: State, after: State
+    harness: LedgerHarness, operation: Operation, before: State, after: State
 ) -> None:
-    make_move(house, operation, before, after)
-    assert state(house) is after
+    make_move(harness, operation, before, after)
+    assert state(harness) is after
