@@ -1,4 +1,4 @@
-"""Folders, CSV and JSONL files as rows; bad rows are named and do no harm to the others."""
+"""Folders, CSV and JSONL files as rows. Bad rows are rejected and do not affect the others."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def csv_rows(folder: Path, text: str | bytes, prompt: str | None = None) -> list
     return list(open_manifest(path, prompt).rows)
 
 
-def test_a_folder_gives_its_images_by_name_and_nothing_else(tmp_path: Path) -> None:
+def test_a_folder_has_its_images_in_order_of_their_names(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.heic", "notes.txt", ".hidden.png", "c.tiff"):
         (tmp_path / name).touch()
     (tmp_path / "deep.jpg").mkdir()
@@ -28,7 +28,7 @@ def test_a_folder_gives_its_images_by_name_and_nothing_else(tmp_path: Path) -> N
     assert manifest.name == tmp_path.name
 
 
-def test_what_is_named_as_an_image_and_is_none_is_a_row_all_the_same(tmp_path: Path) -> None:
+def test_broken_links_and_pipes_of_a_folder_are_rows(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
@@ -36,7 +36,7 @@ def test_what_is_named_as_an_image_and_is_none_is_a_row_all_the_same(tmp_path: P
     assert [row.job.image for row in rows if row.job] == ["gone.jpg", "loop.jpg", "pipe.jpg"]
 
 
-def test_names_that_are_no_text_are_spelt(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_escaped(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"gr\xf6n")
     folder.mkdir()
     (folder / "a.png").touch()
@@ -53,7 +53,7 @@ def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
         open_manifest(tmp_path)
 
 
-def test_csv_columns_of_ours_and_of_others(tmp_path: Path) -> None:
+def test_columns_of_the_job_and_of_the_caller(tmp_path: Path) -> None:
     rows = csv_rows(
         tmp_path,
         "image,seconds,attach,pass_url,sku\r\n"
@@ -65,26 +65,26 @@ def test_csv_columns_of_ours_and_of_others(tmp_path: Path) -> None:
     assert job.data == {"sku": "A-1"}
 
 
-def test_the_prompt_of_the_command_line_fills_in_columns(tmp_path: Path) -> None:
+def test_columns_are_filled_into_the_prompt_of_the_command_line(tmp_path: Path) -> None:
     rows = csv_rows(tmp_path, "image,prompt,sku\na.jpg,,A-1\nb.jpg,Own words,B-2\n", "Show {sku}")
     assert [row.job.prompt for row in rows if row.job] == ["Show A-1", "Own words"]
 
 
-def test_a_column_that_a_row_lacks_rejects_the_row(tmp_path: Path) -> None:
+def test_a_row_with_an_empty_column_of_the_prompt_is_rejected(tmp_path: Path) -> None:
     rows = csv_rows(tmp_path, "image,sku\na.jpg,\nb.jpg,B\n", "Show {sku}")
     assert rows[0].job is None
     assert "{sku}" in rows[0].reason
     assert rows[1].job
 
 
-def test_a_template_that_no_row_can_fill_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_prompt_with_an_unknown_column_is_refused(tmp_path: Path) -> None:
     for place in ("nmae", "image.__class__"):
         with pytest.raises(ManifestError, match=r"columns are \{image\}, \{name\}"):
             csv_rows(tmp_path, "image,name\na.jpg,b\n", f"Show {{{place}}}")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"image\n\xff\xfe.jpg\nb.jpg\n", "UTF-8"),
         (b'image\n"a.jpg"x\nb.jpg\n', "double quotes do not match"),
@@ -92,27 +92,27 @@ def test_a_template_that_no_row_can_fill_is_refused_at_once(tmp_path: Path) -> N
         (b"image,prompt\na.jpg,Pan\0left\nb.jpg,Pan\n", "NUL"),
     ],
 )
-def test_a_line_that_cannot_be_read_does_no_harm_to_the_next(
-    tmp_path: Path, text: bytes, said: str
+def test_an_unreadable_line_does_not_affect_the_next(
+    tmp_path: Path, text: bytes, message: str
 ) -> None:
     bad, good = csv_rows(tmp_path, text)
-    assert said in bad.reason
+    assert message in bad.reason
     assert good.job is not None
 
 
-def test_a_quote_that_is_never_closed_is_told_with_its_lines(tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_reported_with_its_lines(tmp_path: Path) -> None:
     rows = csv_rows(tmp_path, 'image\na.jpg\n"b.jpg\nc.jpg\n')
     assert [row.number for row in rows] == [2, 3]
     assert "lines 3 to 4" in rows[1].reason
 
 
-def test_what_spreadsheets_add_does_no_harm(tmp_path: Path) -> None:
+def test_padding_of_spreadsheets_is_ignored(tmp_path: Path) -> None:
     (row,) = csv_rows(tmp_path, " Image ,SKU,,\r\n a.jpg ,A-1,,,,\r\n")
     assert row.job is not None
     assert (row.job.image, row.job.data) == ("a.jpg", {"SKU": "A-1"})
 
 
-def test_bad_rows_are_named_by_line_and_the_others_go_on(tmp_path: Path) -> None:
+def test_bad_rows_are_rejected_by_line_number(tmp_path: Path) -> None:
     rows = csv_rows(
         tmp_path, 'image,seconds,note\na.jpg,5,"two\nlines"\n\nb.jpg,500,\nc.jpg,1,x,y\nd.jpg,2,\n'
     )
@@ -127,19 +127,19 @@ def test_bad_rows_are_named_by_line_and_the_others_go_on(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_the_delimiter_is_read_off_the_header(tmp_path: Path, delimiter: str) -> None:
+def test_the_delimiter_is_taken_from_the_header(tmp_path: Path, delimiter: str) -> None:
     rows = csv_rows(tmp_path, f"image{delimiter}sku\na.jpg{delimiter}A\n")
     assert rows[0].job is not None
     assert rows[0].job.data == {"sku": "A"}
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_column(tmp_path: Path) -> None:
     rows = csv_rows(tmp_path, b"\xef\xbb\xbfimage\na.jpg\n")
     assert rows[0].job is not None
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"", 'column "image"'),
         (b"picture\na.jpg\n", 'column "image"'),
@@ -149,12 +149,12 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
         (b"x" * 200_000, "131,072 characters"),
     ],
 )
-def test_a_csv_that_cannot_be_read_at_all(tmp_path: Path, text: bytes, said: str) -> None:
-    with pytest.raises(ManifestError, match=said):
+def test_an_unreadable_csv_file_is_refused(tmp_path: Path, text: bytes, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
         csv_rows(tmp_path, text)
 
 
-def test_jsonl_lines(tmp_path: Path) -> None:
+def test_lines_of_a_jsonl_file(tmp_path: Path) -> None:
     path = tmp_path / "jobs.jsonl"
     lines = [
         json.dumps({"image": "a.jpg", "attach": ["m.mp3"], "n": 3}),
@@ -164,7 +164,7 @@ def test_jsonl_lines(tmp_path: Path) -> None:
         json.dumps({"image": "b.jpg", "sku": {"deep": 1}}),
         "[" * 100_000,
         '{"image": "a.jpg", "image": "b.jpg"}',
-        r'{"image": "a.jpg", "\ud800": "half a sign"}',
+        r'{"image": "a.jpg", "\ud800": "half a pair"}',
     ]
     path.write_text("\n".join(lines))
     rows = list(open_manifest(path).rows)
@@ -173,22 +173,22 @@ def test_jsonl_lines(tmp_path: Path) -> None:
         *((line, False) for line in range(3, 9)),
     ]
     assert "twice: 'image'" in rows[5].reason
-    assert rows[6].reason.encode(), "it can be printed"
+    assert rows[6].reason.encode(), "it can be encoded"
     assert rows[0].job is not None
     assert rows[0].job.data == {"n": 3}
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "gone"])
-def test_a_manifest_that_is_not_there(tmp_path: Path, name: str) -> None:
+def test_a_missing_manifest_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ManifestError, match="There is no manifest"):
         open_manifest(tmp_path / name)
 
 
-def test_a_manifest_of_another_kind(tmp_path: Path) -> None:
+def test_a_file_of_another_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "jobs.xlsx").touch()
     with pytest.raises(ManifestError, match=r"neither a folder nor"):
         open_manifest(tmp_path / "jobs.xlsx")
 
 
-def test_the_batch_id_is_a_function_of_the_name() -> None:
+def test_the_batch_id_depends_on_the_name_only() -> None:
     assert batch_id_for("spring") == batch_id_for("spring") != batch_id_for("autumn")

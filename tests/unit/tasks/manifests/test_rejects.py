@@ -1,4 +1,4 @@
-"""Files of rejected rows: nothing of them is lost, and nothing else waits for them."""
+"""Files of rejected rows."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tasks.manifests.rejects import JsonlRejects
 
 
 def reject_all(source: Path, to: Path) -> Path | None:
-    """Read a manifest, and put every row into its file of rejected ones."""
+    """Write all rows of a manifest to a file of rejected rows."""
     manifest = open_manifest(source)
     assert manifest.rejects
     sink = manifest.rejects(to)
@@ -21,7 +21,7 @@ def reject_all(source: Path, to: Path) -> Path | None:
     return sink.close()
 
 
-def test_what_json_can_spell_and_no_text_can_hold_stays_spelt(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_stays_escaped(tmp_path: Path) -> None:
     source = tmp_path / "jobs.jsonl"
     source.write_text(r'{"image": "a.jpg", "note": "\ud800"}')
     written = reject_all(source, tmp_path / "rejected.jsonl")
@@ -29,7 +29,7 @@ def test_what_json_can_spell_and_no_text_can_hold_stays_spelt(tmp_path: Path) ->
     assert json.loads(written.read_text())["note"] == "\ud800"
 
 
-def test_bytes_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_written_unchanged(tmp_path: Path) -> None:
     source = tmp_path / "jobs.jsonl"
     source.write_bytes('{"image": "grün.jpg"}'.encode("latin-1"))
     written = reject_all(source, tmp_path / "rejected.jsonl")
@@ -37,7 +37,7 @@ def test_bytes_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
     assert "grün.jpg".encode("latin-1") in written.read_bytes()
 
 
-def test_a_place_that_takes_no_file_stops_no_row(tmp_path: Path) -> None:
+def test_a_failure_to_write_is_raised_at_the_end(tmp_path: Path) -> None:
     sink = JsonlRejects(tmp_path / "nowhere" / "rejected.jsonl")
     for number in range(3):
         sink.add(ManifestLine(number), "no")
@@ -45,13 +45,13 @@ def test_a_place_that_takes_no_file_stops_no_row(tmp_path: Path) -> None:
         sink.close()
 
 
-def test_a_pipe_is_no_place(tmp_path: Path) -> None:
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ManifestError, match="is not a file"):
         JsonlRejects(tmp_path / "pipe")
 
 
-def test_a_folder_that_came_meanwhile_is_passed_over_and_no_part_stays(tmp_path: Path) -> None:
+def test_an_existing_folder_of_this_name_is_kept(tmp_path: Path) -> None:
     sink = JsonlRejects(tmp_path / "rejected.jsonl")
     sink.add(ManifestLine(1), "no")
     (tmp_path / "rejected.jsonl").mkdir()

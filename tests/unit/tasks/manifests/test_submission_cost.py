@@ -1,4 +1,4 @@
-"""What a large manifest costs: no memory for its rows, and few commands of the server for each."""
+"""Memory of the process and commands to the server for a large manifest."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.pages import PAGE_SIZE
 
 
-def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_path: Path) -> None:
-    """As a user submits: a process of its own for each size, and once more what is known."""
+def test_memory_does_not_grow_with_the_number_of_rows(
+    redis: Redis, valkey: Valkey, tmp_path: Path
+) -> None:
+    """Submit in a process of its own for each size, and submit the known rows again."""
     redis.ping()
     env = {"REDIS_URL": valkey.url, "REELQUEUE_MEDIA_URL": (tmp_path / "media").as_uri()}
     sizes = []
@@ -28,7 +30,9 @@ def test_memory_does_not_grow_with_the_rows(redis: Redis, valkey: Valkey, tmp_pa
     assert sizes[1] < 1.1 * sizes[0], sizes
 
 
-def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(harness: ProducerHarness) -> None:
+def test_a_page_of_rows_takes_one_round_trip_and_few_commands_per_row(
+    harness: ProducerHarness,
+) -> None:
     rows = 4 * PAGE_SIZE
     write_manifest(harness.folder / "jobs.csv", rows)
     before = _calls(harness)
@@ -40,6 +44,6 @@ def test_a_page_of_rows_is_one_round_trip_and_few_commands_a_row(harness: Produc
 
 
 def _calls(harness: ProducerHarness) -> dict[str, int]:
-    """The commands that the server was given, those of scripts included."""
+    """Return the number of each command that the server has run, in scripts too."""
     found: Any = harness.producer.ledger.redis.info("commandstats")
     return {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in found.items()}

@@ -1,4 +1,4 @@
-"""The table: what a person and a spreadsheet read of each job."""
+"""The table of results."""
 
 import csv
 import io
@@ -14,9 +14,9 @@ def table(*results: Result) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(sink.getvalue())))
 
 
-def test_a_clip_is_judged_in_the_table() -> None:
-    marked, good, held = table(result(0), result(1), result(7))
-    assert (marked["quality"], marked["findings"]) == (
+def test_the_quality_of_clips_is_in_the_table() -> None:
+    flawed, good, held = table(result(0), result(1), result(7))
+    assert (flawed["quality"], flawed["findings"]) == (
         *("frozen", "The clip shows a single still picture."),
     )
     assert (good["quality"], good["findings"]) == ("ok", "")
@@ -24,20 +24,20 @@ def test_a_clip_is_judged_in_the_table() -> None:
     assert (good["row"], good["credits_spent"], good["credits_estimated"]) == ("2", "100.0", "True")
 
 
-def test_a_clip_from_before_there_was_a_look_is_not_judged() -> None:
+def test_a_clip_without_a_quality_check_has_no_quality() -> None:
     (old,) = table(result(1, video=video(1, quality=None)))
     assert (old["quality"], old["findings"], old["codec"]) == ("", "", "h264")
 
 
-def test_what_was_done_to_a_picture_stands_in_the_table() -> None:
+def test_changes_of_the_image_are_in_the_table() -> None:
     changes = ("converted from TIFF to JPEG", "scaled down from 9000 by 9 to 8192 by 8 pixels")
     done, untouched = table(result(1, changes=changes), result(2))
     assert (done["changes"], untouched["changes"]) == ("; ".join(changes), "")
 
 
-def test_the_callers_columns_follow_ours() -> None:
+def test_columns_of_the_caller_follow_and_hold_no_formulas() -> None:
     sink = io.StringIO()
     write_csv(lambda: [result(1, data={"sku": "=1+1"}), result(2, data={"name": "mug"})], sink)
     header, first, _ = sink.getvalue().splitlines()
     assert header.split(",") == [*COLUMNS, "sku", "name"]
-    assert "'=1+1" in first, "no spreadsheet takes it for a formula"
+    assert "'=1+1" in first, "not read as a formula"

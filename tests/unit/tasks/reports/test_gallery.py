@@ -1,6 +1,6 @@
-"""The page as a file: what it holds, how it links, and that nothing in it is taken for markup.
+"""The page as a file: its data, its links, and that texts are not read as markup.
 
-What it looks like and how it is used, a browser says: ``tests/integration/test_gallery.py``.
+It is tested in a browser in ``tests/integration/test_gallery.py``.
 """
 
 import io
@@ -50,7 +50,7 @@ def page(results: Iterable[Result], folder: Path | None = None, title: str = "sp
 
 
 def links(url: str, folder: Path | None) -> tuple[str | None, str | None]:
-    """Clip and poster as they are linked."""
+    """Return the links to clip and poster."""
     shown = video(1, url=f"{url}.mp4", poster=f"{url}.jpg")
     (job,) = page([result(1, video=shown)], folder).jobs
     return job["clip"].get("src"), job["clip"].get("poster")
@@ -66,12 +66,12 @@ def links(url: str, folder: Path | None) -> tuple[str | None, str | None]:
         (None, "file:///data/out/b%201/a%231"),
     ],
 )
-def test_local_clips_near_the_page_are_linked_from_it(folder: str | None, link: str) -> None:
+def test_clips_near_the_page_have_relative_links(folder: str | None, link: str) -> None:
     found = links("file:///data/out/b%201/a%231", Path(folder) if folder else None)
     assert found == (f"{link}.mp4", f"{link}.jpg")
 
 
-def test_clips_of_a_web_store_are_linked_and_odd_addresses_are_not() -> None:
+def test_only_web_addresses_and_files_are_linked() -> None:
     assert links("https://cdn.example.org/a", Path("/")) == (
         *("https://cdn.example.org/a.mp4", "https://cdn.example.org/a.jpg"),
     )
@@ -81,7 +81,7 @@ def test_clips_of_a_web_store_are_linked_and_odd_addresses_are_not() -> None:
     assert job["clip"]["address"] == "s3://bucket/a.mp4"
 
 
-def test_reason_remedy_and_quality_findings_are_there() -> None:
+def test_reason_remedy_and_quality_findings_are_in_the_page() -> None:
     done, held, running = page([result(0), result(7), result(9)]).jobs
     assert done["findings"] == ["The clip shows a single still picture."]
     assert held["reason"]["code"] == "plan"
@@ -90,7 +90,7 @@ def test_reason_remedy_and_quality_findings_are_there() -> None:
     assert "progress" not in held
 
 
-def test_nothing_that_comes_from_outside_is_markup() -> None:
+def test_texts_from_outside_are_never_markup() -> None:
     plain = page([result(7)])
     why = {"code": "plan", "message": ATTACK, "remedy": ATTACK}
     attacked = result(7, prompt=ATTACK, image=ATTACK, data={ATTACK: ATTACK}, reason=why)
@@ -102,7 +102,7 @@ def test_nothing_that_comes_from_outside_is_markup() -> None:
     assert "<script>alert" not in found.source
 
 
-def test_only_the_pages_own_script_may_run() -> None:
+def test_the_policy_allows_only_the_script_of_the_page() -> None:
     found = page([])
     (policy,) = [
         attributes["content"] or ""
@@ -114,12 +114,11 @@ def test_only_the_pages_own_script_may_run() -> None:
     assert "http" not in found.source.replace(policy, "").replace("http-equiv", "")
 
 
-def test_claim_tokens_stay_off_the_page() -> None:
+def test_the_page_has_no_claim_tokens() -> None:
     assert "clm_" not in page([result(n) for n in range(10)]).source
 
 
-def test_jobs_are_written_as_they_are_read() -> None:
-    """However many there are, one at a time is in memory."""
+def test_jobs_are_written_one_at_a_time() -> None:
     sink = io.StringIO()
     sizes = []
 
@@ -132,5 +131,5 @@ def test_jobs_are_written_as_they_are_read() -> None:
     assert sizes == sorted(set(sizes))
 
 
-def test_an_empty_batch_has_a_page_too() -> None:
+def test_an_empty_batch_has_a_page() -> None:
     assert page([]).jobs == []
