@@ -36,7 +36,7 @@ _SHOWN_FIELDS: Final = frozenset({"reason", "remedy", "clip", "video", "quality"
 class Conversation:
     """A conversation about one clip: its images, until a job is made of them, then the job.
 
-    What is refused is printed, and the conversation continues.
+    If a request is refused, the reason is printed and the conversation continues.
     """
 
     def __init__(self, producer: Producer, images: Sequence[str]) -> None:

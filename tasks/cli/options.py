@@ -30,5 +30,5 @@ KeyOption = Annotated[
 ]
 WaitOption = Annotated[
     bool,
-    typer.Option("--wait", help="Wait until the jobs have ended or are held; print the results."),
+    typer.Option("--wait", help="Wait until all jobs have ended or are held; print the outcome."),
 ]

@@ -1,4 +1,4 @@
-"""Lines that a person types, and a terminal that ignores what is typed at the wrong time."""
+"""Input from a terminal: reading lines, and discarding input at the wrong time."""
 
 import sys
 import termios

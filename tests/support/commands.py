@@ -1,4 +1,4 @@
-"""The command line without the second that it takes a process to start."""
+"""Runs the command line in the process of the tests: starting another takes a second."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tasks.producer.producer import default_producer
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command printed, and how it ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -22,7 +22,7 @@ class CommandResult:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Standard output, each line of which must be a JSON object."""
+        """The JSON objects on standard output, one on each line."""
         found = [json.loads(line) for line in self.out.splitlines()]
         assert all(isinstance(record, dict) for record in found)
         return found
@@ -31,7 +31,7 @@ class CommandResult:
 def run_reelqueue(
     *arguments: object, env: Mapping[str, str | None] | None = None, stdin: str | bytes = ""
 ) -> CommandResult:
-    """Run a command; it reads its settings anew, as a process of its own does."""
+    """Run a command. It reads its settings again, as in a new process."""
     close_and_clear_caches()
     words = [str(argument) for argument in arguments]
     try:
@@ -44,7 +44,7 @@ def run_reelqueue(
 
 
 def close_and_clear_caches() -> None:
-    """Close and drop what a command has opened."""
+    """Close the connection of the last command, and clear the caches of a process."""
     if default_producer.cache_info().currsize:
         default_producer().ledger.redis.close()
     default_producer.cache_clear()

@@ -70,7 +70,7 @@ def worker(
     The service itself is configured by environment variables such as REELQUEUE_LOG_LEVEL.
 
     On SIGTERM the worker starts no further step, waits for the replies to the messages that it
-    has paid for, at most 15 minutes, and exits.
+    has paid for, by default at most 15 minutes, and exits.
     """
     chosen = () if {"-P", "--pool"} & set(context.args) else ("-P", "gevent")
     _exec_python(*CELERY, "worker", *chosen, *context.args)

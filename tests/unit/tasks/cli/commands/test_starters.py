@@ -1,6 +1,7 @@
 """The commands that start processes, and the entry point, in processes of their own."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,10 +53,12 @@ def test_the_embedded_valkey_is_durable_and_replaces_the_command(tmp_path: Path)
         server.stop()
 
 
-def test_the_stand_in_prints_its_own_help(tmp_path: Path) -> None:
+def test_the_stand_in_prints_the_help_and_the_default_of_each_option(tmp_path: Path) -> None:
     answer = run("sandbox", "--help", folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
+    entries = re.split(r"^  (?=--)", answer.stdout, flags=re.MULTILINE)[1:]
     assert "--port-file" in answer.stdout
+    assert [entry for entry in entries if "(default: " not in " ".join(entry.split())] == []
 
 
 def test_arguments_are_forwarded_without_parsing(tmp_path: Path) -> None:
