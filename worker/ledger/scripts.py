@@ -1,4 +1,4 @@
-"""Loading and running the Lua scripts. Each file in ``lua`` documents its script."""
+"""Loading and running the Lua scripts. Each file below ``lua`` documents its script."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -20,8 +20,9 @@ _LIBRARIES: Final = ("prelude", "flows", "payments", "webhooks", "sessions", "tr
 
 @cache
 def source(name: str) -> str:
-    """Return the text of ``lua/<name>.lua``."""
-    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    """Return the text of the script or library ``name``: ``lua/<folder>/<name>.lua``."""
+    files = (folder / f"{name}.lua" for folder in _FOLDER.iterdir())
+    return next(file for file in files if file.is_file()).read_text(encoding="utf-8")
 
 
 class Scripts:
@@ -37,12 +38,12 @@ class Scripts:
     def __init__(self, redis: Any, namespace: str, clock: str | None = None) -> None:  # noqa: ANN401
         self._redis = redis
         self._namespace = namespace
-        self._clock = clock or source("lib/clock")
+        self._clock = clock or source("clock")
         self._shas: dict[str, str] = {}
 
     def text(self, name: str) -> str:
         """Return the whole script as the server runs it."""
-        libraries = (source(f"lib/{library}") for library in _LIBRARIES)
+        libraries = (source(library) for library in _LIBRARIES)
         return "\n".join((self._clock, LUA_CONSTANTS, *libraries, source(name)))
 
     def arguments(self, *values: object) -> list[Any]:

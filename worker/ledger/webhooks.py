@@ -56,30 +56,30 @@ class Webhooks:
         flat = self._ledger.scripts.run("webhook_due", receiver)
         if not flat:
             return None
-        return _hook(flat[0], dict(zip(flat[1::2], flat[2::2], strict=True)))
+        return _message(flat[0], dict(zip(flat[1::2], flat[2::2], strict=True)))
 
-    def store_body(self, hook: WebhookMessage, body: str) -> None:
+    def store_body(self, message: WebhookMessage, body: str) -> None:
         """Store a message's body, so that each try sends the same."""
-        self._ledger.redis.hset(self._ledger.key("hook", hook.name), "body", body)
+        self._ledger.redis.hset(self._ledger.key("hook", message.name), "body", body)
 
-    def received(self, hook: WebhookMessage) -> None:
+    def received(self, message: WebhookMessage) -> None:
         """Delete a message that was received."""
-        self._ledger.scripts.run("webhook_sent", hook.name, -1, "")
+        self._ledger.scripts.run("webhook_sent", message.name, -1, "")
 
-    def retry_later(self, hook: WebhookMessage, seconds: float) -> None:
+    def retry_later(self, message: WebhookMessage, seconds: float) -> None:
         """Make a message whose try failed due again after a delay."""
-        self._ledger.scripts.run("webhook_sent", hook.name, int(seconds * 1000), "")
+        self._ledger.scripts.run("webhook_sent", message.name, int(seconds * 1000), "")
 
-    def give_up(self, hook: WebhookMessage, why: str) -> None:
+    def give_up(self, message: WebhookMessage, why: str) -> None:
         """Delete a message that is not tried again, and store why in its job or batch."""
-        self._ledger.scripts.run("webhook_sent", hook.name, -1, why)
+        self._ledger.scripts.run("webhook_sent", message.name, -1, why)
 
     def release_receiver(self, receiver: str, rest: float = 0.0) -> None:
         """End the lease of a receiver and leave it alone for ``rest`` seconds at least."""
         self._ledger.scripts.run("release_receiver", receiver, int(rest * 1000))
 
 
-def _hook(name: str, fields: Mapping[str, str]) -> WebhookMessage:
+def _message(name: str, fields: Mapping[str, str]) -> WebhookMessage:
     return WebhookMessage(
         name=name,
         event=fields["event"],

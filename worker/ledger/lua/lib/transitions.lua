@@ -72,7 +72,7 @@ local function unschedule(id)
 end
 
 -- Requeues a job that was set aside and can be read again. -> whether it had been set aside
--- If it is on the agenda again, its owner has kept it; otherwise its owner was told LOST, and it
+-- If it is on the agenda again, its owner has kept it; otherwise its owner has lost it, and it
 -- has none.
 local function restore_set_aside(id, job)
   if redis.call('HDEL', UNREADABLE, id) == 0 then return false end
