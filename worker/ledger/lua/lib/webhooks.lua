@@ -33,14 +33,13 @@ end
 
 -- Ends a batch whose manifest is complete and that has no queued or running job, and adds its
 -- webhook. A job that is added or resumed reopens the batch; it then ends once more.
-local OPEN_COUNTERS = {'n:queued', 'n:preparing', 'n:generating', 'n:settling', 'n:rendering',
-                       'n:delivering'}
 local function end_batch_if_done(batch)
   local key = batch_key(batch)
   local sealed, ended, url = unpack(redis.pcall('HMGET', key, 'sealed', 'ended', 'webhook'))
   if sealed ~= '1' or ended == '1' then return end
-  for _, jobs in ipairs(redis.call('HMGET', key, unpack(OPEN_COUNTERS))) do
-    if number(jobs) > 0 then return end
+  for state, _ in pairs(STATES) do
+    local is_open = state == 'queued' or RUNNING[state]
+    if is_open and number(redis.call('HGET', key, 'n:' .. state)) > 0 then return end
   end
   redis.call('HSET', key, 'ended', 1)
   local generation = increment(key, 'generation', 1)

@@ -51,10 +51,12 @@ end
 -- mean over about as many.
 local MEAN_OVER = 32
 local function update_pace(done)
-  local spent = redis.call('HMGET', job_key(done), 'ms:preparing', 'ms:generating', 'ms:settling',
-    'ms:rendering', 'ms:delivering')
-  local admitted = number(spent[1]) + number(spent[2]) + number(spent[3])
-  local whole = admitted + number(spent[4]) + number(spent[5])
+  local admitted, whole = 0, 0
+  for state, _ in pairs(RUNNING) do
+    local spent = number(redis.call('HGET', job_key(done), 'ms:' .. state))
+    whole = whole + spent
+    if SESSION_STATES[state] then admitted = admitted + spent end
+  end
   local clips, mean_admitted, mean_whole =
     unpack(redis.call('HMGET', PACE, 'clips', 'place_ms', 'clip_ms'))
   local weight = math.min(number(clips) + 1, MEAN_OVER)

@@ -52,8 +52,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0,
   end
 end
 
-local counts = redis.call('HMGET', COUNTS, 'n:preparing', 'n:generating', 'n:settling')
-local admitted = number(counts[1]) + number(counts[2]) + number(counts[3])
+local admitted = 0
+for state, _ in pairs(SESSION_STATES) do
+  admitted = admitted + number(redis.call('HGET', COUNTS, 'n:' .. state))
+end
 while #out / 2 < n and admitted < admit do
   local head = redis.call('ZRANGE', FLOWS, 0, 0, 'WITHSCORES')
   if #head == 0 then break end
