@@ -36,8 +36,11 @@ class Change:
         return asdict(self)
 
 
-def cancel(producer: Producer, any_id: str) -> Change:
-    """Cancel a job, or all jobs of a batch that have not ended. A paid job still gets its clip.
+def cancel(producer: Producer, any_id: str, *, confirmed: bool = False) -> Change:
+    """Cancel a job, or all jobs of a batch that have not ended.
+
+    A running job that has paid still delivers its clip. A held job that has paid would lose it: it
+    is cancelled only if that is ``confirmed``, and is counted as skipped otherwise.
 
     Raises:
         UnknownId: There is no job and no batch with this id.
@@ -46,13 +49,14 @@ def cancel(producer: Producer, any_id: str) -> Change:
     ledger = producer.ledger
     with producer.redis_errors():
         if not is_batch(producer, any_id):
-            return _change(any_id, [ledger.cancel(any_id)])
+            return _change(any_id, [ledger.cancel(any_id, spare_paid=not confirmed)])
         # Jobs that wait are cancelled first, so that none of them starts meanwhile.
         verdicts = list(ledger.cancel_waiting(any_id))
         # These jobs have started meanwhile. They are asked again below, and counted there.
         verdicts = [verdict for verdict in verdicts if verdict is not CancelVerdict.REQUESTED]
         for page in ledger.row_states(any_id):
-            verdicts += ledger.cancel_many(row.job_id for row in page if not row.state.is_end)
+            open_jobs = (row.job_id for row in page if not row.state.is_end)
+            verdicts += ledger.cancel_many(open_jobs, spare_paid=not confirmed)
     return _change(any_id, verdicts)
 
 

@@ -240,16 +240,21 @@ class Ledger(Reader):
 
     # --- requests of users -------------------------------------------------------------------
 
-    def cancel(self, job_id: str) -> CancelVerdict:
-        """Cancel a job that is idle and unpaid, or held; else note the request."""
-        return self.cancel_many([job_id])[0]
+    def cancel(self, job_id: str, *, spare_paid: bool = False) -> CancelVerdict:
+        """Cancel a job that is idle and unpaid, or held; else note the request.
 
-    def cancel_many(self, job_ids: Iterable[str]) -> list[CancelVerdict]:
+        With ``spare_paid``, a held job that has paid stays as it is.
+        """
+        return self.cancel_many([job_id], spare_paid=spare_paid)[0]
+
+    def cancel_many(
+        self, job_ids: Iterable[str], *, spare_paid: bool = False
+    ) -> list[CancelVerdict]:
         """As ``cancel``, for many jobs: a page in one run of the script."""
         return [
             CancelVerdict(verdict)
             for page in pages(job_ids)
-            for verdict in self.scripts.run("cancel", *page)
+            for verdict in self.scripts.run("cancel", int(spare_paid), *page)
         ]
 
     def cancel_waiting(self, batch_id: str) -> Iterator[CancelVerdict]:

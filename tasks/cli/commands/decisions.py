@@ -1,6 +1,7 @@
 """The commands that decide about jobs: ``release``, ``retry``, ``redo`` and ``cancel``."""
 
 import os
+import sys
 from typing import Annotated, Final
 
 import typer
@@ -24,6 +25,7 @@ CHOICE_NEEDED: Final = (
 SKIP_REASONS: Final = {
     "ended": "already ended",
     "gone": "deleted",
+    "paid": "held after they were paid for (add --yes to give up their clips)",
     "not_held": "not held",
     "not_failed": "not failed",
     "needs_choice": "of unknown outcome",
@@ -136,12 +138,29 @@ def redo(
         exit_with_results(producer, new_ids, as_json=as_json)
 
 
-def cancel(any_id: AnyId, as_json: JsonOption = False) -> None:
+def cancel(
+    any_id: AnyId,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also cancel held jobs that were paid for.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Cancel a job, or the open jobs of a batch.
 
-    A job that has been paid for continues and delivers its clip.
+    A running job that was paid for continues and delivers its clip. A held job that was paid for
+    loses its clip when it is cancelled: that is asked on a terminal, and needs --yes elsewhere.
     """
-    _print_change(actions.cancel(default_producer(), any_id), as_json=as_json)
+    producer = default_producer()
+    change = actions.cancel(producer, any_id, confirmed=yes)
+    paid = change.skipped.get("paid", 0)
+    if paid and not as_json and sys.stdin.isatty():
+        question = f"{paid} held jobs were paid for. Cancel them and give up their clips?"
+        if typer.confirm(question, err=True):
+            change = actions.cancel(producer, any_id, confirmed=True)
+            paid = 0
+    _print_change(change, as_json=as_json)
+    if paid and not change.changed:
+        raise CommandError(f"{any_id}: held after it was paid for. Add --yes to give up its clip.")
 
 
 def _print_change(change: Change, *, as_json: bool) -> None:

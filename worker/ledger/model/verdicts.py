@@ -55,6 +55,7 @@ class CancelVerdict(StrEnum):
 
     CANCELLED = "CANCELLED"
     REQUESTED = "REQUESTED"  # noted: its step is running, or it has paid
+    PAID = "PAID"  # held after it has paid, and left as it is without a confirmation
     ENDED = "ENDED"
     GONE = "GONE"
     UNREADABLE = "UNREADABLE"

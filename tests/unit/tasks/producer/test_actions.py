@@ -1,7 +1,8 @@
 """Actions on jobs and batches, with a real ledger."""
 
 from tasks.producer import actions, queries
-from tests.unit.tasks.conftest import ProducerHarness
+from tests.unit.tasks.conftest import ProducerHarness, RunCommand
+from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 
 
@@ -40,3 +41,38 @@ def test_cancel_of_a_batch_cancels_its_waiting_jobs(harness: ProducerHarness) ->
     assert actions.cancel(harness.producer, batch_id).changed == 2
     assert actions.cancel(harness.producer, batch_id).changed == 0
     assert queries.get_batch(harness.producer, batch_id).cancelled == 2
+
+
+def held_after_payment(harness: ProducerHarness) -> str:
+    """A job whose message was sent, and whose outcome is unknown; its id."""
+    job_id = harness.submit()
+    harness.begin_payment(job_id)
+    job = harness.producer.ledger.job(job_id)
+    assert job is not None
+    held = Commit(State.HELD, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)
+    assert harness.producer.ledger.commit(job_id, job.fence, held)
+    return job_id
+
+
+def test_a_held_job_that_has_paid_is_cancelled_only_when_that_is_confirmed(
+    harness: ProducerHarness,
+) -> None:
+    job_id = held_after_payment(harness)
+    assert actions.cancel(harness.producer, job_id).skipped == {"paid": 1}
+    job = harness.producer.ledger.job(job_id)
+    assert job is not None
+    assert (job.state, job.cancel_requested) == (State.HELD, False)
+    assert actions.cancel(harness.producer, job_id, confirmed=True).changed == 1
+    assert harness.producer.ledger.counts()[0] == {State.CANCELLED: 1}
+
+
+def test_the_command_needs_a_yes_without_a_terminal(
+    harness: ProducerHarness, run_command: RunCommand
+) -> None:
+    job_id = held_after_payment(harness)
+    for flags in ((), ("--json",)):
+        answer = run_command("cancel", job_id, *flags)
+        assert (answer.code, "--yes" in answer.err) == (2, True)
+    assert harness.producer.ledger.counts()[0] == {State.HELD: 1}
+    assert run_command("cancel", job_id, "--yes").code == 0
+    assert harness.producer.ledger.counts()[0] == {State.CANCELLED: 1}

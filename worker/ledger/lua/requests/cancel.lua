@@ -1,10 +1,18 @@
--- cancel(id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | ENDED | GONE | UNREADABLE
+-- cancel(spare_paid, id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | PAID | ENDED | GONE |
+--   UNREADABLE
 -- Ends a held job, and one that no worker owns and that has not paid. For any other job the request
--- is noted: begin_paid then refuses to pay, and what is paid continues to its clip. Safe twice.
+-- is noted: begin_paid then refuses to pay, and what is paid continues to its clip. With spare_paid,
+-- a held job that has paid stays as it is: its clip would be given up. Safe twice.
 local out = {}
-for at = 2, #ARGV do
+local spare_paid = ARGV[2] == '1'
+for at = 3, #ARGV do
   local job, why = load_job(ARGV[at])
-  local verdict = job and request_cancel(ARGV[at], job) or why and 'UNREADABLE' or 'GONE'
+  local verdict
+  if job and spare_paid and job.state == 'held' and ever_paid(job) then
+    verdict = 'PAID'
+  else
+    verdict = job and request_cancel(ARGV[at], job) or why and 'UNREADABLE' or 'GONE'
+  end
   if verdict == 'CANCELLED' and job.state_before == 'queued' then
     redis.call('LREM', flow_key(job.flow), 1, ARGV[at])
   end
