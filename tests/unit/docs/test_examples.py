@@ -11,6 +11,8 @@ from redis.exceptions import NoPermissionError
 from tests.support.valkey import Valkey
 from tests.unit.docs.documents import read
 from worker.egress.webhook_request import signature_headers
+from worker.ledger.model.states import State
+from worker.ledger.model.transitions import TRANSITIONS
 
 
 def test_a_user_that_watches_sees_jobs_but_no_token(redis: Redis, valkey: Valkey) -> None:
@@ -43,3 +45,21 @@ def test_the_check_of_a_signature_accepts_what_is_signed_and_nothing_else() -> N
     assert not is_authentic("whsec_" + "QUJE" * 10, headers, body)
     later = {**headers, "webhook-timestamp": "1700000001"}
     assert not is_authentic(secret, later, body)
+
+
+def test_the_diagram_of_a_job_shows_transitions_of_the_table() -> None:
+    """The diagram in the architecture shows the usual way only."""
+    (diagram,) = (
+        block
+        for block in read("docs/architecture.md").blocks("mermaid")
+        if block.startswith("stateDiagram")
+    )
+    shown = re.findall(r"^ *(\w+) --> (\w+)", diagram, re.MULTILINE)
+    assert shown
+    known = {
+        (before, after)
+        for table in TRANSITIONS.values()
+        for before, following in table.items()
+        for after in following
+    }
+    assert {(State(before), State(after)) for before, after in shown} <= known
