@@ -1,9 +1,9 @@
 """Results for programs and spreadsheets: JSON lines and CSV, one job at a time."""
 
-import csv
 from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
+from tasks.reports.spreadsheet_cells import SpreadsheetWriter
 from tasks.schema.result import Quality, Result
 
 COLUMNS: Final = (
@@ -15,7 +15,8 @@ COLUMNS: Final = (
 """Columns of each table. The caller's own columns follow."""
 
 _VIDEO_COLUMNS: Final = {"url", "path", "bytes", "sha256", "width", "height", "seconds", "codec"}
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_BOM: Final = "\ufeff"
+"""Tells Excel that a file is UTF-8."""
 
 
 def write_jsonl(results: Iterable[Result], sink: TextIO) -> None:
@@ -31,10 +32,12 @@ def write_csv(read: Callable[[], Iterable[Result]], sink: TextIO) -> None:
     """
     own_columns = (name for result in read() for name in result.data)
     columns = dict.fromkeys((*COLUMNS, *own_columns))
-    writer = csv.DictWriter(sink, columns)
-    writer.writeheader()
+    sink.write(_BOM)
+    writer = SpreadsheetWriter(sink)
+    writer.write_row(columns)
     for result in read():
-        writer.writerow({name: _cell(value) for name, value in _fields(result).items()})
+        fields = _fields(result)
+        writer.write_row(fields.get(name) for name in columns)
 
 
 def _fields(result: Result) -> dict[str, object]:
@@ -62,10 +65,3 @@ def _quality(quality: Quality | None) -> dict[str, str]:
         "quality": "ok" if quality.ok else " ".join(codes),
         "findings": " ".join(finding.message for finding in quality.findings),
     }
-
-
-def _cell(value: object) -> object:
-    """Return a value that no spreadsheet reads as a formula, whoever wrote it."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value

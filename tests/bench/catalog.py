@@ -163,7 +163,7 @@ def _results(workflow: Workflow, catalog: Catalog, batch_id: str) -> None:
     with workflow.timed("results as CSV"):
         workflow.reelqueue("results", batch_id, "--format", "csv", "-o", table)
     assert batch_index.read_bytes() == table.read_bytes()
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8-sig", newline="") as file:
         assert {int(row["row"]): row["state"] for row in csv.DictReader(file)} == states
     page = folder / "output" / "page.html"
     with workflow.timed("results as a page") as results:

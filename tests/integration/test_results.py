@@ -32,7 +32,7 @@ def submit(house: House, batch_id: str, **payload: object) -> None:
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -3,6 +3,8 @@
 import csv
 import io
 
+import pytest
+
 from tasks.reports.export import COLUMNS, write_csv
 from tasks.schema.result import Result
 from tests.support.samples.results import result, video
@@ -11,7 +13,7 @@ from tests.support.samples.results import result, video
 def table(*results: Result) -> list[dict[str, str]]:
     sink = io.StringIO()
     write_csv(lambda: results, sink)
-    return list(csv.DictReader(io.StringIO(sink.getvalue())))
+    return list(csv.DictReader(io.StringIO(sink.getvalue().removeprefix("\ufeff"))))
 
 
 def test_the_quality_of_clips_is_in_the_table() -> None:
@@ -39,5 +41,34 @@ def test_columns_of_the_caller_follow_and_hold_no_formulas() -> None:
     sink = io.StringIO()
     write_csv(lambda: [result(1, data={"sku": "=1+1"}), result(2, data={"name": "mug"})], sink)
     header, first, _ = sink.getvalue().splitlines()
-    assert header.split(",") == [*COLUMNS, "sku", "name"]
-    assert "'=1+1" in first, "not read as a formula"
+    assert header.removeprefix("\ufeff").split(",") == [*COLUMNS, "sku", "name"]
+    assert "'=1+1" in first, "no spreadsheet takes it for a formula"
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", " \r\n @x", "\n"),
+        *("\u3000=1", "\u200b=1", "\ufeff=1", "＝1+1", "＋1", "－1", "＠x", "\x00=1"),  # noqa: RUF001
+    ],
+)
+def test_no_cell_starts_a_formula(formula: str) -> None:
+    """Neither the columns of a manifest, nor what is in them, nor what the service writes."""
+    sink = io.StringIO()
+    write_csv(lambda: [result(1, prompt=formula, reply=formula, data={formula: formula})], sink)
+    header, row = csv.reader(io.StringIO(sink.getvalue().removeprefix("\ufeff"), newline=""))
+    assert header[-1] == f"'{formula}"
+    cells = dict(zip(header, row, strict=True))
+    assert {cells["prompt"], cells["reply"], row[-1]} == {f"'{formula}"}
+
+
+@pytest.mark.parametrize("text", ["a=b", "1-2", "", " slow zoom", "'=1", "日本", "a\n=1"])
+def test_a_cell_that_is_no_formula_stays_as_it_is(text: str) -> None:
+    (cells,) = table(result(1, prompt=text))
+    assert cells["prompt"] == text
+
+
+def test_the_table_starts_with_a_byte_order_mark_for_excel() -> None:
+    sink = io.StringIO()
+    write_csv(lambda: [result(1)], sink)
+    assert sink.getvalue().startswith(f"\ufeff{COLUMNS[0]}")
