@@ -3,6 +3,7 @@
 The functions use the settings of this process: environment variables, or a file ``.env``.
 """
 
+import worker  # noqa: F401 - says so where another package hides `config`
 from tasks.manifests import batch_submission
 from tasks.producer import actions, edits, queries, submissions
 from tasks.producer import redo as redo_

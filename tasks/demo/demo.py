@@ -22,7 +22,7 @@ from tasks.demo.process_group import ChildEndedError, NotReadyError, ProcessGrou
 from tasks.demo.samples import ROOT, request_for, sample_images
 from tasks.demo.services import DemoError, DemoPaths, start_stand_in, start_valkey, start_worker
 
-REELQUEUE: Final = (sys.executable, "-m", "tasks.cli")
+REELQUEUE: Final = (sys.executable, "-P", "-m", "tasks.cli")
 
 SETTING_PREFIXES: Final = ("NEMO_", "REELQUEUE_", "SKILL_", "REDIS_URL", "BROKER_URL", "SENTRY_DSN")
 """Prefixes of the environment variables that the local demo ignores."""

@@ -99,7 +99,7 @@ def start_stand_in(group: ProcessGroup, paths: DemoPaths) -> str:
     group.start(
         "stand-in",
         [
-            *(sys.executable, "-m", "sandbox", "--port", "0", "--port-file", str(port_file)),
+            *(sys.executable, "-P", "-m", "sandbox", "--port", "0", "--port-file", str(port_file)),
             *("--state-dir", str(paths.work / "stand-in")),
             *("--account", f"{DEMO_TOKEN}={DEMO_CREDITS}"),
             *("--stream-seconds", "4-8", "--heartbeat-seconds", "1", "--render-seconds", "5"),
@@ -117,7 +117,7 @@ def start_worker(group: ProcessGroup, paths: DemoPaths, *, grace: float) -> Path
         "REELQUEUE_MEDIA_URL": (paths.work / "media").as_uri(),
         "REELQUEUE_OUTPUT_URL": paths.output.as_uri(),
     }
-    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-P", "gevent"]
+    command = [sys.executable, "-P", "-m", "worker", "worker", "-P", "gevent"]
     return group.start("worker", command, grace=grace)
 
 

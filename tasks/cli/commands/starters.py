@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 
 from tasks.cli.error_handling import CommandError, ExitCode
 
-CELERY: Final = ("-m", "celery", "-A", "worker.app")
+CELERY: Final = ("-m", "worker")
 FLOWER_ADDRESS: Final = "127.0.0.1"
 FLOWER_PORT: Final = 5555
 
@@ -142,7 +142,8 @@ def valkey(
 
 
 def _exec_python(*arguments: str) -> NoReturn:
-    _exec(sys.executable, *arguments)
+    # -P: the working folder may have packages with the names of ours.
+    _exec(sys.executable, "-P", *arguments)
 
 
 def _exec(program: str, *arguments: str) -> NoReturn:

@@ -91,3 +91,58 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     with child.stderr:
         assert "Traceback" not in child.stderr.read()
     child.wait()
+
+
+@pytest.fixture
+def foreign_folder(tmp_path: Path) -> Path:
+    """A folder with packages and modules that have the names of installed ones."""
+    for name in ("config", "tasks", "worker", "sandbox"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('foreign')")
+    (tmp_path / "redis.py").write_text("raise RuntimeError('foreign')")
+    return tmp_path
+
+
+def run_entry_point(
+    *arguments: str, folder: Path, program: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments],
+        cwd=folder,
+        env={**environment, "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["worker", "--no-such-option"], 2, "No such option"),
+        (["flower", "--address=not/an/address"], 1, "gaierror"),
+        (["sandbox", "--help"], 0, "--port-file"),
+        (["list"], 3, "Redis does not answer"),
+    ],
+)
+def test_a_folder_with_packages_of_the_same_names_hides_none(
+    arguments: list[str], code: int, text: str, foreign_folder: Path
+) -> None:
+    answer = run_entry_point(*arguments, folder=foreign_folder, program="reelqueue")
+    assert "foreign" not in answer.stdout + answer.stderr
+    assert text in answer.stdout + answer.stderr
+    assert answer.returncode == code
+
+
+@pytest.mark.parametrize("hidden", ["config", "tasks"])
+def test_celery_says_which_package_hides_ours(hidden: str, tmp_path: Path) -> None:
+    """Celery itself looks into the working folder first."""
+    (tmp_path / hidden).mkdir()
+    (tmp_path / hidden / "__init__.py").touch()
+    answer = run_entry_point(
+        *("-A", "worker.app", "worker", "-P", "gevent"), folder=tmp_path, program="celery"
+    )
+    assert f"hides the package '{hidden}' of reelqueue" in answer.stderr
+    assert "reelqueue worker" in answer.stderr
