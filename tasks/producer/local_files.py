@@ -134,6 +134,11 @@ class LocalFiles:
         kind = detect_file_type(path)
         if file.field == "image" and (kind is None or kind.family != "image"):
             raise unsupported_image(file.name, "is not a picture")
+        if file.field == "image":
+            # The decoders are slow to import, and most callers submit no local image.
+            from worker.media.image_headers import check_image_shape  # noqa: PLC0415
+
+            check_image_shape(path, file.name)
         if kind is None:
             raise unsupported_attachment(file.name, "is not a picture, a video or a sound file")
         self._checked[file] = _CheckedFile(path, signature)

@@ -12,7 +12,7 @@ from tasks.schema.media_keys import is_media_key
 from tasks.step.context import StepContext
 from worker.egress.sources import download_source
 from worker.media.attachments import check_attachment
-from worker.media.image_headers import memory_needed
+from worker.media.image_headers import check_image_shape, memory_needed
 from worker.media.images import prepare_image
 from worker.media.prepared_file import PreparedFile
 from worker.media.refusals import MAX_SOURCE_BYTES
@@ -103,6 +103,7 @@ def _image(step: StepContext, folder: Path) -> PreparedFile:
     given = str(payload["image"])
     source = _fetch(step, str(payload.get("media") or given), subfolder)
     name = _file_name(given, "image")
+    offload(check_image_shape, source, name)
     return prepare_within_memory(step.runtime.image_memory, prepare_image, source, name, subfolder)
 
 

@@ -114,7 +114,7 @@ def write_manifest(manifest: Path, rows: int, pictures: int = 1) -> None:
     """Write a CSV or JSONL manifest and its different pictures."""
     for number in range(pictures):
         color = (number >> 16, number >> 8 & 255, number & 255)
-        Image.new("RGB", (64, 48), color).save(manifest.parent / f"photo-{number}.png")
+        Image.new("RGB", (80, 64), color).save(manifest.parent / f"photo-{number}.png")
     shown = ((f"photo-{row % pictures}.png", f"product {row}") for row in range(rows))
     with manifest.open("w", encoding="utf-8") as file:
         if manifest.suffix == ".csv":

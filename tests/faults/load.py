@@ -22,7 +22,7 @@ def submit_job(ledger: Ledger, folder: Path, number: int, **payload: str) -> tup
     """Submit a job with a picture of its own; return its id and the picture's SHA-256."""
     path = folder / f"p{number}.png"
     if not path.exists():
-        Image.new("RGB", (32, 24), (number % 256, number // 256 % 256, 90)).save(path)
+        Image.new("RGB", (64, 64), (number % 256, number // 256 % 256, 90)).save(path)
     job_id = f"job-{number}"
     fields = {"image": str(path), "prompt": "a 1-second push-in", "language": "en", **payload}
     ledger.submit(NewJob(id=job_id, payload=fields, fingerprint=job_id))

@@ -98,7 +98,7 @@ class House:
         path = self.folder / (name or f"photo{self.images}.png")
         colour = self.images if colour is None else colour
         shade = (colour % 256, colour // 256 % 256, 90)
-        Image.new("RGB", (64, 48), shade).save(path)
+        Image.new("RGB", (80, 64), shade).save(path)
         return path
 
     def submit(self, path: Path, **payload: Any) -> str:

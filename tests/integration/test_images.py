@@ -33,7 +33,7 @@ def png_bomb(path: Path, side: int) -> None:
 def test_good_and_bad_files(house: House) -> None:
     house.open_sandbox()
     worker = house.start_worker()
-    picture = Image.new("RGB", (80, 60), "teal")
+    picture = Image.new("RGB", (80, 64), "teal")
     good = [house.folder / name for name in ("a.png", "b.webp", "c.heic", "d.jpg")]
     for path in good[:2] + good[3:]:
         picture.save(path)
@@ -47,17 +47,18 @@ def test_good_and_bad_files(house: House) -> None:
     with huge.open("wb") as file:
         file.truncate(201 * 10**6)
     png_bomb(bomb, 30_000)
+    thumbnail = house.folder / "thumbnail.png"
+    Image.new("RGB", (48, 48)).save(thumbnail)
 
-    jobs = {path.name: house.submit(path) for path in [*good, empty, text, huge, bomb]}
+    jobs = {path.name: house.submit(path) for path in [*good, empty, text, huge, bomb, thumbnail]}
     house.settled()
     found = {name: house.job(job_id) for name, job_id in jobs.items()}
 
     assert all(found[path.name].state is State.SUCCEEDED for path in good)
-    refused = {
-        name: found[name].reason for name in ("empty.jpg", "text.jpg", "huge.jpg", "bomb.png")
-    }
+    names = ("empty.jpg", "text.jpg", "huge.jpg", "bomb.png", "thumbnail.png")
+    refused = {name: found[name].reason for name in names}
     assert refused["huge.jpg"] is Reason.FILE_TOO_LARGE
-    assert refused["bomb.png"] is Reason.BAD_IMAGE
+    assert refused["bomb.png"] is refused["thumbnail.png"] is Reason.BAD_IMAGE
     assert {refused["empty.jpg"], refused["text.jpg"]} <= {
         Reason.BAD_IMAGE,
         Reason.UNSUPPORTED_FILE,

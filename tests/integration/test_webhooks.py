@@ -118,7 +118,7 @@ def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_pa
     photos = tmp_path / "photos"
     photos.mkdir()
     for n in range(2):
-        Image.new("RGB", (64, 48), (n, 200, 9)).save(photos / f"{n}.png")
+        Image.new("RGB", (80, 64), (n, 200, 9)).save(photos / f"{n}.png")
     with webhook_receiver() as receiver:
         command = [
             *("batch", "submit", str(photos), "--json"),

@@ -7,7 +7,7 @@ fills all memory.
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,7 @@ from worker.media.jpeg_scans import MAX_PIXELS_PER_BYTE, decodes_row_by_row
 from worker.media.refusals import (
     MAX_BYTES,
     bad_image_file,
+    check_shape,
     check_size,
     refuse_on_error,
     too_large,
@@ -86,6 +87,8 @@ class ImageFacts:
     has_alpha: bool
     deep: bool
     """Gray with more than eight bits a pixel, which many programs show as white."""
+    cmyk: bool
+    """Colors for print, which many programs show wrongly or not at all."""
     has_metadata: bool
 
     @property
@@ -115,6 +118,22 @@ def checked_image(source: Path, name: str) -> Iterator[FileType]:
     warnings.filterwarnings("ignore", module=r"pillow_heif\b")
     with refuse_on_error(bad_image_file(name, f"is a damaged {kind.name} image")):
         yield kind
+
+
+def check_image_shape(source: Path, name: str) -> None:
+    """Refuse an image that no video model can use, by its size alone; blocks while it reads that.
+
+    A damaged file passes: it is refused when it is decoded.
+
+    Raises:
+        FileRefusedError: It is too small, or too long for its width.
+        OSError: The disk failed.
+    """
+    size = None
+    with suppress(FileRefusedError), checked_image(source, name) as kind:
+        size = image_size(source, kind)
+    if size is not None:
+        check_shape(name, *size)
 
 
 def memory_needed(source: Path, name: str) -> int:
@@ -160,6 +179,7 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
             rotated=exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
             has_alpha=image.has_transparency_data,
             deep=image.mode.startswith("I"),
+            cmyk=image.mode == "CMYK",
             has_metadata=bool(exif) or "xmp" in image.info,
         )
 

@@ -35,11 +35,11 @@ def prepare_image(
 ) -> PreparedImage:
     """Prepare an image for upload. Its type is detected from its content, not from its name.
 
-    JPEG, PNG, WEBP and GIF keep their pixels unless they must be rotated or scaled. HEIC, AVIF,
-    TIFF and BMP become JPEG, or PNG if they have transparency. Metadata is always removed, color
-    profiles are kept. An image that is too large for an upload is scaled down until it is not.
-    Blocks while it decodes: call it through `worker.resources.offload`, with the memory that
-    `image_headers.memory_needed` returns.
+    JPEG, PNG, WEBP and GIF keep their pixels unless they must be rotated or scaled, or have the
+    colors of print (CMYK). HEIC, AVIF, TIFF and BMP become JPEG, or PNG if they have transparency.
+    Metadata is always removed, color profiles are kept. An image that is too large for an upload
+    is scaled down until it is not. Blocks while it decodes: call it through
+    `worker.resources.offload`, with the memory that `image_headers.memory_needed` returns.
 
     Args:
         source: The image. It is not changed.
@@ -80,7 +80,9 @@ def _target_type(facts: ImageFacts) -> FileType | None:
     """Return the type to encode an image as; None to keep its pixels as they are."""
     if facts.kind in _CONVERTED:
         return PNG if facts.has_alpha else JPEG
-    if facts.frames > 1 or not (facts.rotated or facts.oversized or facts.deep):
+    if facts.frames > 1:
+        return None
+    if not (facts.rotated or facts.oversized or facts.deep or facts.cmyk):
         return None
     return _encoded_type(facts.kind)
 
@@ -162,6 +164,8 @@ def _encode(facts: ImageFacts, target_type: FileType, to: Path, max_bytes: int) 
     )
     if facts.deep:
         changes.append("reduced to eight bits a pixel")
+    if facts.cmyk:
+        changes.append("converted from CMYK to RGB")
     if facts.rotated:
         changes.append("rotated upright")
     if size != before:

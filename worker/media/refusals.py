@@ -14,6 +14,11 @@ MAX_BYTES: Final = 200 * 10**6
 MAX_SOURCE_BYTES: Final = 500 * 10**6
 """The largest file that is opened: an image can be scaled down to what may be uploaded."""
 
+MIN_SIDE: Final = 64
+"""The shortest side of an image that a video model can use, in pixels."""
+MAX_ASPECT: Final = 8
+"""How many times longer than the other a side of an image may be."""
+
 _DISK_ERRORS: Final = frozenset(
     {
         errno.EACCES,
@@ -56,6 +61,28 @@ def bad_image_file(name: str, problem: str) -> FileRefusedError:
         f"Save or export the image again, in one of these formats: {IMAGE_FORMATS}. "
         "Then submit the new file.",
     )
+
+
+def check_shape(name: str, width: int, height: int) -> None:
+    """Refuse an image that no video model can use, before anything is paid for it.
+
+    Raises:
+        FileRefusedError: ``bad_image``: it is too small, or too long for its width.
+    """
+    size = f"{name} has {width} by {height} pixels"
+    if min(width, height) < MIN_SIDE:
+        raise FileRefusedError(
+            "bad_image",
+            f"{size}. A video needs at least {MIN_SIDE} on each side.",
+            "Submit the image in its original size, not a thumbnail.",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise FileRefusedError(
+            "bad_image",
+            f"{size}. A video needs an image whose longer side is at most {MAX_ASPECT} times the "
+            "shorter one.",
+            "Crop the image, or put it on a larger background, and submit the new file.",
+        )
 
 
 def too_large(name: str, size: int, limit: int) -> FileRefusedError:

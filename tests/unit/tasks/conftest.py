@@ -36,7 +36,7 @@ class ProducerHarness:
         """Write a small picture and return its path."""
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
-        Image.new("RGB", (8, 6), (shade, 20, 30)).save(path)
+        Image.new("RGB", (64, 64), (shade, 20, 30)).save(path)
         return path
 
     def submit(self, **fields: object) -> str:

@@ -1,5 +1,7 @@
 """The dry run of a manifest, with a real ledger."""
 
+from PIL import Image
+
 from tasks.manifests.batch_submission import SessionMode, submit_manifest
 from tasks.manifests.dry_run import dry_run_batch
 from tasks.producer.queries import list_batches
@@ -47,3 +49,12 @@ def test_a_prompt_with_another_length_than_the_field_is_named(harness: ProducerH
     suggestions = dry_run_batch(harness.producer, harness.manifest(*rows)).suggestions
     (found,) = [text for text in suggestions if "another length" in text]
     assert found.startswith("1 row (")
+
+
+def test_a_dry_run_refuses_pictures_that_no_model_can_use(harness: ProducerHarness) -> None:
+    harness.picture("good.png")
+    Image.new("RGB", (8192, 1)).save(harness.folder / "line.png")
+    rows = harness.manifest({"image": "good.png"}, {"image": "line.png"})
+    dry_run = dry_run_batch(harness.producer, rows)
+    assert (dry_run.good, [row["row"] for row in dry_run.rejected]) == (1, [2])
+    assert "at least 64 on each side" in dry_run.rejected[0]["reason"]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tasks.producer.local_files import LocalFiles
 from tasks.schema.errors import InvalidPayloadError
@@ -61,3 +62,20 @@ def test_a_full_cache_is_cleared(harness: ProducerHarness, stored: Recorder) -> 
     assert files.replace_in_all(jobs[:1]) == first[:1]
     assert files.replace_in_all(jobs[:1]) == first[:1]
     assert stored.names.count("0.png") == 2
+
+
+@pytest.mark.parametrize("size", [(63, 63), (800, 90)])
+def test_an_image_that_no_model_can_use_is_not_stored(
+    harness: ProducerHarness, stored: Recorder, size: tuple[int, int]
+) -> None:
+    """A logo of that size can be attached."""
+    Image.new("RGB", size).save(harness.folder / "odd.png")
+    files = LocalFiles(stored, harness.folder)
+    with pytest.raises(InvalidPayloadError) as caught:
+        files.replace_in(ImageJob.read({"image": "odd.png"}))
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"image: odd.png has {size[0]} by {size[1]} pixels.")
+    assert stored.names == []
+    harness.picture("good.png")
+    files.replace_in(ImageJob.read({"image": "good.png", "attach": ["odd.png"]}))
+    assert sorted(stored.names) == ["good.png", "odd.png"]

@@ -18,7 +18,7 @@ from tests.unit.worker.media.sample_media import (
     save,
 )
 from worker.file_refusal import FileRefusedError
-from worker.media.image_headers import MAX_SIDE
+from worker.media.image_headers import MAX_SIDE, check_image_shape
 from worker.media.images import measure_contrast, prepare_image
 from worker.media.prepared_file import PreparedImage
 
@@ -254,6 +254,40 @@ def test_cmyk_is_converted_by_its_profile_or_the_standard_formula(
     with Image.open(found.path) as image:
         assert image.mode == "RGB"
         assert "icc_profile" not in image.info
+
+
+@pytest.mark.parametrize("profile", [None, SRGB])
+def test_a_cmyk_jpeg_is_uploaded_as_rgb(given: Path, workdir: Path, profile: bytes | None) -> None:
+    save(sample_image().convert("CMYK"), given, "JPEG", icc_profile=profile)
+    found = prepare_image(given, "print.jpg", workdir)
+    assert found.changes == ("converted from CMYK to RGB",)
+    with Image.open(found.path) as image:
+        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 48))
+        assert near(image.getpixel((8, 8)), LEFT)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (63, 400), (400, 63), (8192, 1), (513, 64), (64, 513)])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])
+def test_an_image_that_no_model_can_use_is_refused_by_its_size(
+    given: Path, size: tuple[int, int], form: str
+) -> None:
+    save(sample_image(size), given, form)
+    with pytest.raises(FileRefusedError, match=f"{size[0]} by {size[1]} pixels") as caught:
+        check_image_shape(given, "a.png")
+    assert caught.value.code == "bad_image"
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("size", [(64, 64), (512, 64), (64, 512), (1920, 1080)])
+def test_the_smallest_and_the_longest_usable_images_pass(
+    given: Path, size: tuple[int, int]
+) -> None:
+    check_image_shape(save(sample_image(size), given, "PNG"), "a.png")
+
+
+def test_a_damaged_image_is_not_judged_by_its_size(given: Path) -> None:
+    given.write_bytes(b"\x89PNG\r\n\x1a\n")
+    check_image_shape(given, "a.png")
 
 
 def test_only_the_first_of_several_pages_is_kept(given: Path, workdir: Path) -> None:
