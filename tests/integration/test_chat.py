@@ -73,7 +73,7 @@ def test_from_a_picture_to_two_clips_and_the_balance(calm_house: House) -> None:
         next(line for line in lines if line.startswith("succeeded: ")),
     ]
     assert [line for line in lines if line in answers] == answers, "in the order of what was said"
-    assert noted == f'To go on later: `reelqueue say {second.id} "…"`.\n'
+    assert noted == f'To continue later: `reelqueue say {second.id} "…"`.\n'
 
 
 def test_a_question_is_shown_and_its_answer_goes_to_the_same_project(calm_house: House) -> None:
