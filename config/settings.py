@@ -151,9 +151,11 @@ class StorageSettings(_Group):
     """Storage of images and clips."""
 
     media_url: str = Field(default_factory=lambda: Path("var/media").absolute().as_uri())
-    """Store of the source images: any fsspec URL. If unset, var/media in the working directory."""
+    """Store of the source images: a folder, s3://, gs://, az:// or any fsspec URL. If unset,
+    var/media in the working directory."""
     output_url: str = Field(default_factory=lambda: Path("var/output").absolute().as_uri())
-    """Store of the clips: any fsspec URL. If unset, var/output in the working directory."""
+    """Store of the clips: a folder, s3://, gs://, az:// or any fsspec URL. If unset, var/output in
+    the working directory."""
     clip_name: str = Field("{row}-{image}", min_length=1, max_length=200)
     """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {prompt},
     {data.COLUMN}; {row:04} has leading zeros."""

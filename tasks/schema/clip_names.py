@@ -32,11 +32,11 @@ _DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 """Names that Windows reserves."""
 
 
-def clip_name(job: Job, *, template: str, ledger: Ledger, output: Store) -> str:
-    """Reserve a name for a job's clip, and return its key in the output store without a suffix.
+def clip_names(job: Job, *, template: str, ledger: Ledger, output: Store) -> Iterator[str]:
+    """Reserve names for a job's clip, and yield their keys in the output store without a suffix.
 
-    The caller must record the name before it writes the file. A name whose file exists is not
-    used: the file belongs to another namespace that shares the store.
+    The caller must record a name before it creates the file, and take the next one if another
+    ledger that shares the store has created a file of that name.
 
     Raises:
         StoreError: The store does not answer.
@@ -47,8 +47,7 @@ def clip_name(job: Job, *, template: str, ledger: Ledger, output: Store) -> str:
         if output.exists(f"{folder}/{name}.mp4"):
             continue
         if reserve_name(ledger, folder, name, job.id):
-            return f"{folder}/{name}"
-    raise AssertionError("the last names hold the job's own id")
+            yield f"{folder}/{name}"
 
 
 def batch_folder(batch: Batch | None) -> str:

@@ -1,12 +1,13 @@
 """The delivering stage: download the clip, check it, and write it to the output store."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from tasks.schema.clip_names import clip_name
+from tasks.schema.clip_names import clip_names
 from tasks.step.commits import advance, fail, failure_facts, failures, retry_later
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
@@ -29,6 +30,7 @@ from worker.policy import backoff_seconds
 from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
 from worker.storage.errors import NotStoredError
+from worker.storage.store import Store
 
 MAX_CLIP_BYTES: Final = 2 * 10**9
 MAX_DOWNLOADS: Final = 5
@@ -53,9 +55,7 @@ def deliver(step: StepContext) -> Commit:
         except NemoError as error:
             return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
         findings = _findings(step, clip_file, clip)
-        name = _reserve_name(step, clip)
-        if not is_stored:
-            output.put_file(clip_file, f"{name}.mp4")
+        name = step.job.facts["clip_name"] if is_stored else _store_clip(step, clip, clip_file)
         poster = None
         # The clip was paid for: it is delivered even if no poster can be made.
         with suppress(BadClip):
@@ -104,21 +104,43 @@ def _findings(step: StepContext, clip_file: Path, clip: Clip) -> tuple[QualityFi
         return (*findings, QualityFinding("damaged", f"Part of the clip cannot be read: {error}."))
 
 
-def _reserve_name(step: StepContext, clip: Clip) -> str:
-    """Return the clip's name in the output store without its suffix, the same in each step.
+def _store_clip(step: StepContext, clip: Clip, clip_file: Path) -> str:
+    """Store the clip under a name that no other clip has; return the name without its suffix.
 
-    It is recorded with the clip's digest before the file is written, so that a later step can
-    tell whether the file of that name is this clip, and complete.
+    The name is recorded with the clip's digest before the file is created, so that a later step
+    can tell whether the file of that name is this clip. A file with other content belongs to
+    another ledger or to an earlier render, and is never replaced.
     """
+    output = step.runtime.output
+    for name in _names(step):
+        step.update_facts(clip_name=name, stored=_stored_clip(step, clip.sha256))
+        if output.create_file(clip_file, f"{name}.mp4") or _holds(output, name, clip):
+            return name
+    raise AssertionError("the last names hold the job's own id")
+
+
+def _names(step: StepContext) -> Iterator[str]:
+    """Yield the name that an earlier step has recorded, then new ones."""
     runtime = step.runtime
-    name = step.job.fact("clip_name") or clip_name(
+    if recorded := step.job.fact("clip_name"):
+        yield recorded
+    yield from clip_names(
         step.job,
         template=runtime.settings.storage.clip_name,
         ledger=runtime.ledger,
         output=runtime.output,
     )
-    step.update_facts(clip_name=name, stored=_stored_clip(step, clip.sha256))
-    return name
+
+
+def _holds(output: Store, name: str, clip: Clip) -> bool:
+    """Return whether the file of a name is this clip: its creation may have lost its answer."""
+    with scratch_folder() as folder:
+        copy = Path(folder) / "clip.mp4"
+        try:
+            output.fetch(f"{name}.mp4", copy)
+        except NotStoredError:
+            return False
+        return offload(sha256_of, copy) == clip.sha256
 
 
 def _stored_clip(step: StepContext, sha256: str) -> str:

@@ -36,13 +36,17 @@ def describe(error: Exception) -> str:
     """Say what went wrong, without secrets and without a final period."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return redact(str(error)).rstrip(".") or type(error).__name__
+    # The errors of object stores have many lines, of which the first says what happened.
+    return redact(str(error)).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def remedy_for(error: Exception) -> str:
     """Say what to do about an error that a file system raised."""
     if isinstance(error, ImportError):
-        return f"Install the package that this kind of store needs, or point {_SETTING} elsewhere."
+        return (
+            "Install the package that this kind of store needs (pip install 'reelqueue[s3]' for "
+            f"S3 and Azure, 'reelqueue[gcs]' for Google), or point {_SETTING} elsewhere."
+        )
     if isinstance(error, ValueError):
         return f"Point {_SETTING} at a file:// folder or another URL that fsspec supports."
     number = error.errno if isinstance(error, OSError) else None

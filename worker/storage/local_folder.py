@@ -1,14 +1,21 @@
 """The files of a store in a folder on the local disk."""
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
 from worker.faultpoints import faultpoint
 from worker.resources.offload import offload
 from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
+
+_NO_HARD_LINKS: Final = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+)
 
 
 class LocalFolder:
@@ -41,6 +48,10 @@ class LocalFolder:
         """Copy a local file to a key, replacing any file there in one step."""
         offload(self._write, source, key)
 
+    def create(self, source: Path, key: str) -> bool:
+        """Copy a local file to a key, unless there is a file under it; return whether it was."""
+        return offload(self._create, source, key)
+
     def read(self, key: str, to: Path) -> bool:
         """Copy the file of a key to a local file; False if there is no such file."""
         if not self.exists(key):
@@ -67,22 +78,59 @@ class LocalFolder:
         return len(old)
 
     def _write(self, source: Path, key: str) -> None:
-        target, partial = self.path(key), self._partial / partial_file_name()
+        target = self.path(key)
+        with self._partial_copy(source, target) as partial, faultpoint("store.rename"):
+            partial.replace(target)
+        self._sync_folders(target)
+
+    def _create(self, source: Path, key: str) -> bool:
+        target = self.path(key)
+        if os.path.lexists(target):
+            return False
+        with self._partial_copy(source, target) as partial, faultpoint("store.rename"):
+            if not _link(partial, target):
+                return False
+        self._sync_folders(target)
+        return True
+
+    @contextmanager
+    def _partial_copy(self, source: Path, target: Path) -> Iterator[Path]:
+        """Give a complete copy of a file that is on the disk; it is deleted after the block."""
+        partial = self._partial / partial_file_name()
         partial.parent.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with faultpoint("store.write"):
                 shutil.copyfile(source, partial)
                 _sync(partial)
-            with faultpoint("store.rename"):
-                partial.replace(target)
+            yield partial
         finally:
             partial.unlink(missing_ok=True)
-        # The directory entries must be on the disk too: the file's, and those of new folders.
+
+    def _sync_folders(self, target: Path) -> None:
+        """Write the directory entries to the disk: the file's, and those of new folders."""
         for parent in target.parents:
             _sync(parent)
             if parent == self._root:
                 break
+
+
+def _link(partial: Path, target: Path) -> bool:
+    """Give a complete file its name, unless the name is taken; return whether it was given."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # FAT and some network shares. A process that is killed here leaves an empty file.
+        try:
+            target.open("xb").close()
+        except FileExistsError:
+            return False
+        partial.replace(target)
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -1,15 +1,18 @@
 """The files of a store on any file system that fsspec reaches over the network."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 import fsspec
 
 from worker.faultpoints import faultpoint
 from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
+
+_LOCK_TRIES: Final = 3
 
 
 class RemoteFolder:
@@ -37,19 +40,51 @@ class RemoteFolder:
 
     def write(self, source: Path, key: str) -> None:
         """Copy a local file to a key, replacing any file there in one step."""
-        path, partial = self._path(key), f"{self._partial}/{partial_file_name()}"
+        with self._connection() as fs, self._partial_copy(fs, source, key) as partial:
+            fs.mv(partial, self._path(key))
+
+    def create(self, source: Path, key: str) -> bool:
+        """Copy a local file to a key, unless there is a file under it; return whether it was.
+
+        Most of these file systems can create only a folder exclusively. So the name is locked by
+        such a folder, checked, and given; the lock of a killed process keeps its name taken.
+        """
+        path = self._path(key)
+        lock = f"{self._partial}/name-{hashlib.sha256(key.encode()).hexdigest()}"
         with self._connection() as fs:
-            try:
-                with faultpoint("store.write"):
-                    fs.put_file(str(source), partial)
-                fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-                with faultpoint("store.rename"):
-                    fs.mv(partial, path)
-            except BaseException:
-                # A partial file that stays is swept later; the first error is the one to report.
-                with suppress(Exception):
+            if _exists(fs, path):
+                return False
+            with self._partial_copy(fs, source, key) as partial:
+                if not _make_lock(fs, lock, path):
                     fs.rm_file(partial)
-                raise
+                    return False
+                try:
+                    is_free = not _exists(fs, path)
+                    if is_free:
+                        fs.mv(partial, path)
+                    else:
+                        fs.rm_file(partial)
+                finally:
+                    with suppress(Exception):
+                        fs.rmdir(lock)
+        return is_free
+
+    @contextmanager
+    def _partial_copy(self, fs: Any, source: Path, key: str) -> Iterator[str]:  # noqa: ANN401
+        """Give the path of a complete copy, which the block moves to its key or deletes."""
+        partial = f"{self._partial}/{partial_file_name()}"
+        try:
+            with faultpoint("store.write"):
+                _make_folder(fs, self._partial)
+                fs.put_file(str(source), partial)
+            _make_folder(fs, str(PurePosixPath(self._path(key)).parent))
+            with faultpoint("store.rename"):
+                yield partial
+        except BaseException:
+            # A partial file that stays is swept later; the first error is the one to report.
+            with suppress(Exception):
+                fs.rm_file(partial)
+            raise
 
     def read(self, key: str, to: Path) -> bool:
         """Copy the file of a key to a local file; False if there is no such file."""
@@ -115,6 +150,41 @@ class RemoteFolder:
             except Exception:
                 self._is_broken = True
                 raise
+
+
+def _make_folder(fs: Any, path: str) -> None:  # noqa: ANN401 - fsspec has no types
+    """Make a folder, which another process may make at the same time."""
+    try:
+        fs.makedirs(path, exist_ok=True)
+    except Exception:
+        if not _exists(fs, path):
+            raise
+
+
+def _make_lock(fs: Any, lock: str, path: str) -> bool:  # noqa: ANN401 - as above
+    """Make the folder that locks a path; False if another writer holds it or wrote the file."""
+    for tries_left in reversed(range(_LOCK_TRIES)):
+        try:
+            fs.mkdir(lock, create_parents=False)
+        except Exception:
+            # Each file system raises another error for a folder that exists. If neither exists,
+            # the other writer has failed and released the lock.
+            if _exists(fs, path) or _exists(fs, lock):
+                return False
+            if not tries_left:
+                raise
+        else:
+            break
+    return True
+
+
+def _exists(fs: Any, path: str) -> bool:  # noqa: ANN401 - fsspec has no types
+    """Return whether there is a file or a folder; fsspec's own answer hides errors."""
+    try:
+        fs.info(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _is_file(fs: Any, path: str) -> bool:  # noqa: ANN401 - fsspec has no types

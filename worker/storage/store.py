@@ -14,6 +14,7 @@ from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
 from worker.storage.errors import NotStoredError, StoreError, describe, remedy_for, wrong_content
 from worker.storage.local_folder import LocalFolder
+from worker.storage.object_folder import ObjectFolder
 from worker.storage.remote_folder import RemoteFolder
 
 _PROBE: Final = b"reelqueue was here\n"
@@ -23,10 +24,11 @@ _LONGEST_SEGMENT: Final = 255
 
 
 class Store:
-    """A folder of files, on a local disk or anywhere that fsspec reaches.
+    """A folder of files: on a local disk, in a bucket, or anywhere that fsspec reaches.
 
     Args:
-        url: ``file:///folder``, a plain path, or any other URL that fsspec supports.
+        url: ``file:///folder``, a plain path, ``s3://bucket/folder`` (or ``gs://``, ``az://``), or
+            any other URL that fsspec supports.
 
     Raises:
         StoreError: The URL is of an unknown kind, or the package that it needs is not installed.
@@ -35,7 +37,9 @@ class Store:
     def __init__(self, url: str) -> None:
         self._url = re.sub(r"//[^/@]*@", "//", url).rstrip("/")
         with self._store_errors("opened"):
-            self._files = LocalFolder.from_url(url) or RemoteFolder(url)
+            self._files = (
+                LocalFolder.from_url(url) or ObjectFolder.from_url(url) or RemoteFolder(url)
+            )
 
     def __repr__(self) -> str:
         """Show the address, without credentials."""
@@ -52,6 +56,21 @@ class Store:
         local.stat()
         with self._store_errors("written"):
             self._files.write(local, key)
+
+    def create_file(self, local: Path, key: str) -> bool:
+        """Store a file under a key that no file has, whoever else writes at the same time.
+
+        Returns:
+            False if there is a file under this key; that file is unchanged.
+
+        Raises:
+            StoreError: It could not be stored.
+            FileNotFoundError: The local file does not exist.
+        """
+        _check_key(key)
+        local.stat()
+        with self._store_errors("written"):
+            return self._files.create(local, key)
 
     def put_content(self, local: Path, suffix: str = "") -> str:
         """Store a file once, under a key made from its content.

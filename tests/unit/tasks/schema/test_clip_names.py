@@ -12,7 +12,7 @@ from config.settings import StorageSettings
 from tasks.schema.clip_names import (
     batch_folder,
     candidate_names,
-    clip_name,
+    clip_names,
     fill_template,
     image_name,
     template_fields,
@@ -92,9 +92,10 @@ def job_of(harness: ProducerHarness, **fields: object) -> Job:
 
 
 def namer(harness: ProducerHarness, template: str = "{row}-{image}") -> Callable[[Job], str]:
-    """Return a function that reserves the name of a job."""
+    """Return a function that reserves the first name of a job."""
     producer = harness.producer
-    return partial(clip_name, template=template, ledger=producer.ledger, output=producer.output)
+    names = partial(clip_names, template=template, ledger=producer.ledger, output=producer.output)
+    return lambda job: next(names(job))
 
 
 def test_templates_may_use_the_callers_columns(harness: ProducerHarness) -> None:

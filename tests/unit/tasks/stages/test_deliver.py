@@ -8,13 +8,14 @@ from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import ApiSettings, Settings
-from tasks.stages.deliver import deliver
+from tasks.stages.deliver import _store_clip, deliver
 from tasks.step.context import StepContext
 from tests.support.waiting import free_port
 from tests.unit.worker.media.test_clips import clip
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
+from worker.media.clips import probe
 from worker.media.prepared_file import sha256_of
 from worker.nemo.errors import Unreachable
 from worker.runtime.leases import Lease
@@ -82,3 +83,21 @@ def test_a_stored_file_that_is_not_the_clip_is_not_delivered(
             step.runtime.output.put_file(tmp_path / "other.mp4", "single/cat.mp4")
     with pytest.raises(Unreachable):
         deliver(_step(step.runtime, fence))
+
+
+def test_the_clip_of_another_ledger_is_never_replaced(step: StepContext, tmp_path: Path) -> None:
+    """Another ledger creates a file after this job's name was recorded, before its own file."""
+    output = step.runtime.output
+    own_file = clip(tmp_path / "own.mp4", frames=12)
+    own = probe(own_file)
+    step.update_facts(clip_name="single/mug", stored=f"r1 {own.sha256}")
+    (tmp_path / "foreign").write_bytes(b"a clip that another ledger has paid for")
+    output.put_file(tmp_path / "foreign", "single/mug.mp4")
+    again = _step(step.runtime, step.lease.fence)
+    name = _store_clip(again, own, own_file)
+    assert name == "single/cat-2"
+    assert again.job.facts["clip_name"] == name
+    output.fetch("single/mug.mp4", tmp_path / "kept")
+    assert (tmp_path / "kept").read_bytes() == (tmp_path / "foreign").read_bytes()
+    after_a_crash = _step(step.runtime, step.lease.fence)
+    assert _store_clip(after_a_crash, own, own_file) == name
