@@ -1,0 +1,59 @@
+"""A job whose source image and clip are in S3, through a real worker under gevent."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import House
+from tests.support.commands import run_reelqueue
+from tests.support.s3 import s3_server
+from worker.ledger.model.states import State
+from worker.storage.store import Store
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_job_with_both_stores_in_s3_delivers_its_clip(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as s3:
+        house.open_sandbox()
+        output_url = f"s3://{s3.bucket()}/clips"
+        house.env |= {
+            **s3.env,
+            "REELQUEUE_MEDIA_URL": f"s3://{s3.bucket()}/media",
+            "REELQUEUE_OUTPUT_URL": output_url,
+        }
+        for name, value in house.env.items():
+            monkeypatch.setenv(name, value)
+        house.start_worker()
+        job_ids = []
+        for _ in range(3):
+            prompt = "a 1-second slow push-in"
+            submitted = run_reelqueue(
+                "submit", house.image("mug.png"), "--prompt", prompt, "--json"
+            )
+            assert submitted.code == 0, submitted.err
+            job_ids.append(submitted.records[0]["job_id"])
+        jobs = [
+            house.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD) for job_id in job_ids
+        ]
+        assert [job.state for job in jobs] == [State.SUCCEEDED] * 3
+        output = Store(output_url)
+        for job in jobs:
+            clip = json.loads(job.facts["clip"])
+            output.fetch(clip["key"], tmp_path / "clip.mp4")
+            content = (tmp_path / "clip.mp4").read_bytes()
+            assert hashlib.sha256(content).hexdigest() == clip["sha256"]
+            assert output.exists(clip["poster"])
+        keys = {json.loads(job.facts["clip"])["key"] for job in jobs}
+        assert keys == {f"single/{name}.mp4" for name in ("mug", "mug-2", "mug-3")}
+        checks = {record["check"]: record for record in run_reelqueue("doctor", "--json").records}
+        assert checks["media store"]["ok"]
+        assert checks["output store"]["ok"]
+        monkeypatch.setenv("REELQUEUE_OUTPUT_URL", "s3://no-such-bucket/clips")
+        checks = {record["check"]: record for record in run_reelqueue("doctor", "--json").records}
+        assert not checks["output store"]["ok"]
+        assert "s3://no-such-bucket/clips" in checks["output store"]["found"]
