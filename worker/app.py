@@ -13,7 +13,7 @@ from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
-from worker.runtime.worker_registry import unregister_worker
+from worker.runtime.worker_registry import registered_name, unregister_worker
 from worker.telemetry.metrics_server import MetricsStep
 
 log = structlog.get_logger(__name__)
@@ -60,4 +60,5 @@ def _start_draining(sig: str, **_: Any) -> None:  # noqa: ANN401 - Celery's sign
 
 @signals.worker_shutdown.connect
 def _unregister(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signature
-    unregister_worker(get_runtime().ledger, sender.hostname)
+    runtime = get_runtime()
+    unregister_worker(runtime.ledger, registered_name(sender.hostname, runtime.owner))

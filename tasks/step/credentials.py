@@ -6,6 +6,11 @@ from tasks.step.context import StepContext
 from worker.accounts.credentials import ANONYMOUS, Credential
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, TokenRefused
+from worker.runtime.worker_registry import has_live_worker
+
+
+class AccountElsewhereError(Exception):
+    """Another live worker has the token of the job's account. The job is left to it."""
 
 
 def open_client(step: StepContext) -> AbstractContextManager[NemoClient]:
@@ -27,6 +32,7 @@ def job_credential(step: StepContext) -> Credential:
         LeaseLostError: The step no longer owns the job.
         AccountCoolingDownError: The account is cooling down after a 429.
         TokenPendingError: Another worker is requesting the anonymous token.
+        AccountElsewhereError: Only another worker has the token of the job's account.
         NemoError: There is no token, or no account owns the session.
     """
     accounts = step.runtime.accounts
@@ -58,6 +64,9 @@ def _owning_account(step: StepContext) -> Credential:
     name = job.fact("keeper") or job.facts["account"]
     if name in accounts.names():
         return accounts.credential(name)
+    # During a rolling deployment, another worker may have the token already, or still.
+    if has_live_worker(step.runtime.ledger, name):
+        raise AccountElsewhereError
     owner = accounts.session_owner(job.facts["session_id"])
     if owner is not None:
         step.update_facts(keeper=owner.name)

@@ -8,6 +8,7 @@ import structlog
 
 from tasks.step.commits import fail, failure_facts, failures, hold, retry_later, with_jitter
 from tasks.step.context import StepContext
+from tasks.step.credentials import AccountElsewhereError
 from tasks.step.decisions import apply_decision, decide_error
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
@@ -31,7 +32,7 @@ PENDING_SECONDS: Final = 1.0
 def commit_for_exception(step: StepContext, error: Exception) -> Commit:
     """Decide how a step ends whose stage raised an exception."""
     match error:
-        case TokenPendingError() | MemoryUnavailableError():
+        case TokenPendingError() | MemoryUnavailableError() | AccountElsewhereError():
             return retry_later(step, with_jitter(PENDING_SECONDS))
         case AccountCoolingDownError():
             # Spread over one more pause, so that the jobs do not all return together.

@@ -51,6 +51,26 @@ def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> Non
     assert len(tokens) == 1
 
 
+def test_an_anonymous_token_is_kept_to_its_end(house: House) -> None:
+    """While it lives, the API gives no second token for the client ID."""
+    house.open_sandbox("--token-seconds", "600000")
+    accounts(house, tokens=()).credential(ANONYMOUS)
+    assert house.redis.pttl("token:{rq}") > 590_000_000
+
+
+def test_a_job_is_left_to_the_worker_that_has_its_token(house: House) -> None:
+    """A rolling deployment adds a token: only some of the workers have it."""
+    house.open_sandbox("--account", "nmv_usr_second=1000000")
+    house.start_worker(NEMO_TOKEN="nmv_usr_second")
+    house.start_worker()
+    jobs = [house.submit(house.image()) for _ in range(8)]
+    assert {house.wait_for(job, State.SUCCEEDED, State.HELD).state for job in jobs} == {
+        State.SUCCEEDED
+    }
+    accounts_used = {house.job(job).fact("account") for job in jobs}
+    assert len(accounts_used) == 2
+
+
 def test_a_refused_token_is_renewed_with_the_same_client_id(house: House) -> None:
     house.open_sandbox("--token-seconds", "0.001")
     mine = accounts(house, tokens=())

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 import structlog
 
@@ -15,6 +16,7 @@ from worker.accounts.credentials import (
     Credential,
     TokenPendingError,
 )
+from worker.ledger.conditional_delete import delete_if_equal
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.states import Reason, State
@@ -53,8 +55,8 @@ class BalanceMonitor:
         Raises:
             NemoError: The API did not answer.
         """
-        lock = self.ledger.key("balance_lock", credential.name)
-        if not self.ledger.redis.set(lock, "1", nx=True, ex=READ_LOCK_SECONDS):
+        lock, nonce = self.ledger.key("balance_lock", credential.name), uuid4().hex
+        if not self.ledger.redis.set(lock, nonce, nx=True, ex=READ_LOCK_SECONDS):
             return False
         try:
             read_at = self.ledger.now_ms()
@@ -68,7 +70,7 @@ class BalanceMonitor:
                 total=balance.total,
             )
         finally:
-            self.ledger.redis.delete(lock)
+            delete_if_equal(self.ledger.redis, lock, nonce)
         return True
 
     def run_once(self) -> None:

@@ -16,14 +16,13 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from config.settings import Settings
+from worker.ledger.conditional_delete import delete_if_equal
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.accounts import Account
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, SessionNotFound, TokenRefused
 
 ANONYMOUS: Final = "anonymous"
-RENEW_EARLY_MS: Final = 3_600_000
-"""How long before its end a token is renewed, so that it does not expire during a job."""
 
 
 class TokenPendingError(Exception):
@@ -143,9 +142,10 @@ class Accounts:
 
     def discard_anonymous_token(self, token_id: str) -> None:
         """Delete the anonymous token if it is the given one, which was refused."""
-        stored = self._stored()
-        if stored is not None and stored.token_id == token_id:
-            self._ledger.redis.delete(self._ledger.key("token"))
+        redis, key = self._ledger.redis, self._ledger.key("token")
+        text = redis.get(key)
+        if text and _anonymous_credential(text).token_id == token_id:
+            delete_if_equal(redis, key, text)
 
     def _can_take(self, account: Account) -> bool:
         if account.auth_refused_by or account.cooling_until > self._ledger.now_ms():
@@ -154,9 +154,7 @@ class Accounts:
 
     def _stored(self) -> Credential | None:
         text = self._ledger.redis.get(self._ledger.key("token"))
-        if not text:
-            return None
-        return Credential(ANONYMOUS, SecretStr(json.loads(text)["token"]), anonymous=True)
+        return _anonymous_credential(text) if text else None
 
     def _anonymous(self) -> Credential:
         if stored := self._stored():
@@ -168,15 +166,13 @@ class Accounts:
         try:
             return self._stored() or self._request_token()
         finally:
-            if redis.get(lock) == nonce:
-                redis.delete(lock)
+            delete_if_equal(redis, lock, nonce)
 
     def _request_token(self) -> Credential:
         with self._open_client(None) as client:
             grant = client.anonymous_token(self._client_id())
+        # Kept to its very end: while it lives, the API gives no second one for this client ID.
         lifetime_ms = int(grant.expires_in * 1000) if grant.expires_in else None
-        if lifetime_ms and lifetime_ms > 2 * RENEW_EARLY_MS:
-            lifetime_ms -= RENEW_EARLY_MS
         value = json.dumps({"token": grant.token.get_secret_value(), "at": self._ledger.now_ms()})
         self._ledger.redis.set(self._ledger.key("token"), value, px=lifetime_ms)
         return Credential(ANONYMOUS, grant.token, anonymous=True)
@@ -187,6 +183,10 @@ class Accounts:
         key = self._ledger.key("client_id")
         self._ledger.redis.set(key, str(uuid4()), nx=True)
         return str(self._ledger.redis.get(key))
+
+
+def _anonymous_credential(text: str) -> Credential:
+    return Credential(ANONYMOUS, SecretStr(json.loads(text)["token"]), anonymous=True)
 
 
 def _digest(token: SecretStr) -> str:

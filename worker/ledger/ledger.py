@@ -10,6 +10,7 @@ from typing import Final
 from uuid import uuid4
 
 from worker.faultpoints import faultpoint
+from worker.ledger.model.jobs import VERSION
 from worker.ledger.model.states import PRIORITY_WEIGHTS, Reason, State
 from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument
 from worker.ledger.model.verdicts import (
@@ -194,7 +195,8 @@ class Ledger(Reader):
         """
         suspect_delay = self.lease_ms // WAKEUPS_PER_LEASE
         reply = self.scripts.run(
-            "claim", job_id, owner, nonce, self.lease_ms, LEASE_MARGIN_MS, suspect_delay
+            *("claim", job_id, owner, nonce),
+            *(self.lease_ms, LEASE_MARGIN_MS, suspect_delay, VERSION),
         )
         return Claim(ClaimVerdict(reply[0]), _record(reply[1] if len(reply) > 1 else []))
 

@@ -14,6 +14,7 @@ from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.retention import DAY_SECONDS, cutoff_ms, prune, sweep_partial_files
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.runtime.ticker import Ticker
+from worker.runtime.worker_registry import registered_name
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,9 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         """Start the threads."""
         runtime = get_runtime()
         timing, retention = runtime.settings.timing, runtime.settings.retention
-        heartbeat = Heartbeat(runtime, parent.hostname, int(parent.concurrency))
+        heartbeat = Heartbeat(
+            runtime, registered_name(parent.hostname, runtime.owner), int(parent.concurrency)
+        )
         lease = self._lease = LeaderLease(runtime)
         ticker = Ticker(parent.app, runtime)
 

@@ -43,7 +43,8 @@ class Heartbeat:
             if self._runtime.status.draining:
                 unregister_worker(ledger, self._worker)
             else:
-                register_worker(ledger, self._worker, self._slots, self._lease_seconds)
+                accounts = self._runtime.accounts.names()
+                register_worker(ledger, self._worker, self._slots, self._lease_seconds, accounts)
         except RedisError as error:
             log.warning("worker could not be registered", error=str(error))
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from worker.ledger.conditional_delete import delete_if_equal
 from worker.runtime.runtime import Runtime
 
 MAX_LEASE_SECONDS: Final = 5.0
@@ -43,5 +44,4 @@ class LeaderLease:
 
     def release(self) -> None:
         """Give the lease up if this worker holds it, so that another one leads immediately."""
-        if self._redis.get(self._key) == self._owner:
-            self._redis.delete(self._key)
+        delete_if_equal(self._redis, self._key, self._owner)

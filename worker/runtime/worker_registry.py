@@ -1,5 +1,6 @@
 """The registry of live workers, and how many slots each has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,12 +25,20 @@ class LiveWorkers:
         return max(1, int(self.slots * STREAM_SHARE)) if self.slots else 0
 
 
-def register_worker(ledger: Ledger, worker: str, slots: int, seconds: float) -> None:
-    """Record that a worker is alive for the next seconds."""
+def registered_name(hostname: str, owner: str) -> str:
+    """Return the name of a process in the registry: two workers can have the same node name."""
+    return f"{hostname}#{owner}"
+
+
+def register_worker(
+    ledger: Ledger, worker: str, slots: int, seconds: float, accounts: Sequence[str] = ()
+) -> None:
+    """Record that a worker is alive for the next seconds, and which accounts it has tokens of."""
     until = ledger.now_ms() + int(seconds * 1000)
     with ledger.redis.pipeline() as pipe:
         pipe.zadd(ledger.key("workers"), {worker: until})
         pipe.hset(ledger.key("concurrency"), worker, slots)
+        pipe.hset(ledger.key("worker_accounts"), worker, " ".join(accounts))
         pipe.execute()
 
 
@@ -38,7 +47,17 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
     with ledger.redis.pipeline() as pipe:
         pipe.zrem(ledger.key("workers"), worker)
         pipe.hdel(ledger.key("concurrency"), worker)
+        pipe.hdel(ledger.key("worker_accounts"), worker)
         pipe.execute()
+
+
+def has_live_worker(ledger: Ledger, account: str) -> bool:
+    """Return whether a live worker has the token of an account."""
+    alive = ledger.redis.zrangebyscore(ledger.key("workers"), ledger.now_ms(), "+inf")
+    if not alive:
+        return False
+    announced = ledger.redis.hmget(ledger.key("worker_accounts"), alive)
+    return any(account in (names or "").split() for names in announced)
 
 
 def live_workers(ledger: Ledger) -> LiveWorkers:

@@ -17,6 +17,7 @@ class ClaimVerdict(StrEnum):
     OK = "OK"
     BUSY = "BUSY"  # another owner's lease is running
     EARLY = "EARLY"  # not due yet, or another suspect of crashes is running
+    NEWER = "NEWER"  # a newer version wrote the record: left to the workers of that version
     GONE = "GONE"  # no such job, or it is not running
     POISON = "POISON"  # too many workers died during its steps: it is held now
     UNREADABLE = "UNREADABLE"

@@ -219,3 +219,14 @@ def test_a_follow_up_of_a_job_that_cannot_be_read_does_not_fail(harness: LedgerH
     damage_fence(harness)
     answer = harness.ledger.acquire_session("two", fence)
     assert (answer.verdict, answer.waits_for) == ("SESSION_BUSY", "bad")
+
+
+def test_a_worker_of_an_older_version_leaves_a_newer_record_alone(harness: LedgerHarness) -> None:
+    """A rolling upgrade would otherwise hold jobs in masses."""
+    harness.submit("bad")
+    harness.ledger.due(1, room=1, admit=1)
+    newer(harness.redis)
+    before = harness.redis.hgetall(KEY)
+    assert harness.ledger.claim("bad", "old worker", "n").verdict == "NEWER"
+    assert harness.redis.hgetall(KEY) == before
+    assert harness.redis.zscore("agenda:{t}", "bad") is not None, "newer workers are woken again"

@@ -1,12 +1,13 @@
--- claim(id, owner, nonce, lease, margin, suspect_delay)
+-- claim(id, owner, nonce, lease, margin, suspect_delay, version)
 -- Makes a worker the owner of a job for one lease, under a new fence. The record alone decides
 -- whether the job may run, not the wake-up message and not the agenda's score.
 --   lease          ms          margin  ms after the lease until others may claim the job
 --   suspect_delay  ms until a job that must wait for another suspect is dispatched again
--- -> OK {record} | BUSY | EARLY | GONE | POISON | UNREADABLE
+--   version        the newest version of a record that the worker can read
+-- -> OK {record} | BUSY | EARLY | NEWER | GONE | POISON | UNREADABLE
 -- Safe twice: the same owner and nonce get the same fence again.
-local id, owner, nonce, lease, margin, suspect_delay =
-  ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7])
+local id, owner, nonce, lease, margin, suspect_delay, version =
+  ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
 
 local job, why = load_job(id)
 if why then return {'UNREADABLE'} end
@@ -21,6 +22,11 @@ if job.owner ~= '' and number(job.lease) > now then return {'BUSY'} end
 if number(job.not_before) > now then
   redis.call('ZADD', AGENDA, job.not_before, id)
   return {'EARLY'}
+end
+-- A worker of an older version leaves the job to the newer workers, and changes nothing of it.
+if number(job.v) > version then
+  redis.call('ZADD', AGENDA, now + suspect_delay, id)
+  return {'NEWER'}
 end
 
 -- An owner whose lease ran out has crashed, or this job has crashed it.
