@@ -156,6 +156,9 @@ class StorageSettings(_Group):
     output_url: str = Field(default_factory=lambda: Path("var/output").absolute().as_uri())
     """Store of the clips: a folder, s3://, gs://, az:// or any fsspec URL. If unset, var/output in
     the working directory."""
+    journal_url: Annotated[str | None, NoneIfEmpty] = None
+    """Payment journal, which all workers share: a folder, an object store (s3://, gs://, az://) or
+    any fsspec URL. If unset, .journal in the media store."""
     clip_name: str = Field("{row}-{image}", min_length=1, max_length=200)
     """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {prompt},
     {data.COLUMN}; {row:04} has leading zeros."""
@@ -167,6 +170,11 @@ class StorageSettings(_Group):
     def _check_clip_name(cls, value: str) -> str:
         check_template(value)
         return value
+
+    @property
+    def journal_address(self) -> str:
+        """Where the payment journal is kept."""
+        return self.journal_url or f"{self.media_url.rstrip('/')}/.journal"
 
 
 class EgressSettings(_Group):

@@ -6,6 +6,7 @@ started. The variable is a comma-separated list of ``NAME:before=ACTION@N`` or
 ``N+`` at each later time too.
 
 - ``kill``: the process ends by SIGKILL, without cleaning up.
+- ``freeze``: the process stops by SIGSTOP, until somebody sends SIGCONT.
 - ``full``: ``OSError`` with ``ENOSPC`` is raised, as on a full disk.
 """
 
@@ -23,7 +24,7 @@ VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 
 WORKER: Final = (
     *("due", "outbox_ack", "decline", "claim", "heartbeat"),
-    *("begin_paid", "paid_fact", "release_paid"),
+    *("begin_paid", "paid_fact", "release_paid", "adopt"),
     *("balance", "credits_refused", "rate_limited", "token_refused"),
     *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),
     "update_facts.account",
@@ -43,6 +44,7 @@ WORKER: Final = (
     *("api.token", "api.session", "api.claim", "api.upload", "api.message", "api.state"),
     *("api.credits", "api.export", "api.poll", "api.download"),
     *("store.write", "store.rename", "wakeup", "result", "journal.create", "journal.put"),
+    *("journal.check", "journal.mark", "journal.end", "update_facts.next_attempt"),
 )
 """Points that workers pass. Those of update_facts and commit carry the first field or the state."""
 
@@ -55,7 +57,9 @@ POINTS: Final = tuple(
     f"{name}:{side}" for name in WORKER + PRODUCER for side in ("before", "after")
 )
 
-_SPEC: Final = re.compile(r"(?P<point>[^=]+)=(?P<action>kill|full)@(?P<number>[1-9]\d*)(?P<on>\+?)")
+_SPEC: Final = re.compile(
+    r"(?P<point>[^=]+)=(?P<action>kill|freeze|full)@(?P<number>[1-9]\d*)(?P<on>\+?)"
+)
 _NO_FAULT: Final = nullcontext()
 
 
@@ -115,6 +119,9 @@ def _pass(point: str) -> None:
     _log(f"fault point {point}, passage {_passages[point]}: {fault.action}")
     if fault.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if fault.action == "freeze":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -13,7 +13,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
 from worker.intake.set_aside import SetAsideMessages
 from worker.ledger.clients import connect_without_retries
-from worker.runtime.durability import CheckResult, check_durability
+from worker.runtime.durability import CheckResult, check_durability, check_journal
 from worker.runtime.worker_registry import live_workers
 from worker.storage.errors import StoreError
 
@@ -37,6 +37,7 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
     yield _broker(producer.settings)
     yield _store("media store", producer.settings.storage.media_url, producer.media.check)
     yield _store("output store", producer.settings.storage.output_url, producer.output.check)
+    yield check_journal(producer.journal)
     if redis.ok:
         with producer.redis_errors():
             yield _workers(producer)

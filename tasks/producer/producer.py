@@ -15,6 +15,7 @@ import redis
 
 from config.settings import Settings, get_settings
 from tasks.schema.errors import RedisUnavailable
+from worker.journal.journal import Journal
 from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
 from worker.storage.store import Store
@@ -34,6 +35,7 @@ class Producer:
     ledger: Ledger
     media: Store
     output: Store
+    journal: Journal
 
     @classmethod
     def open(cls, settings: Settings) -> "Producer":
@@ -47,12 +49,13 @@ class Producer:
             ),
             media=Store(settings.storage.media_url),
             output=Store(settings.storage.output_url),
+            journal=Journal.open(settings.storage.journal_address, settings.redis.namespace),
         )
 
     @classmethod
     def from_runtime(cls, runtime: "Runtime") -> "Producer":
         """Create a producer that shares the connections of a worker process."""
-        return cls(runtime.settings, runtime.ledger, runtime.media, runtime.output)
+        return cls(runtime.settings, runtime.ledger, runtime.media, runtime.output, runtime.journal)
 
     @contextmanager
     def redis_errors(self) -> Iterator[None]:

@@ -1,10 +1,13 @@
 """The generating stage: pay for the turn's message, but never twice."""
 
 from typing import Final, assert_never
+from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError
 
+from tasks.stages.adoption import attempt_number, take_over
+from tasks.stages.journal_entry import SendingRight
 from tasks.stages.paid_message import send_message
 from tasks.step.commits import (
     NO_SESSION,
@@ -17,12 +20,15 @@ from tasks.step.commits import (
 )
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import account_name, job_credential
+from worker.journal.attempts import AdoptAttempt
+from worker.journal.entries import Entry, entry_name
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import BeginVerdict
 from worker.ledger.payments import PaymentIntent
 from worker.nemo.responses import SessionState
+from worker.reconciliation import new_entry, plan
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +58,52 @@ def generate(step: StepContext) -> Commit:
     credential = job_credential(step)
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)
+    attempt = attempt_number(step)
+    if isinstance(attempt, Commit):
+        return attempt
     with runtime.open_client(credential.token) as client:
-        baseline = client.state(job.facts["session_id"])
-        if _has_changed_since_question(job, baseline):
+        state = client.state(job.facts["session_id"])
+        if _has_changed_since_question(job, state):
             return advance(State.SETTLING, {"readings": "0", "last_reading": ""})
-        _record_baseline(step, baseline)
-        call = f"{job.id}:{job.turn}:{step.lease.fence}"
-        intent = _record_intent(step, call)
+        _record_baseline(step, state)
+        # The random part tells this call from one of the same turn before a restore of Redis.
+        call = f"{job.id}:{job.turn}:{job.fence}:{uuid4().hex[:12]}"
+        intent = _record_intent(step, call, attempt)
         refused = _intent_refused(step, intent, call)
         if refused is not None:
             return refused
-        return send_message(step, client, call)
+        right = SendingRight(step, _entry(step, call, attempt, intent.previous, state))
+        if not right.create():
+            return _attempt_of_others(step, call)
+        return send_message(step, client, right)
+
+
+def _entry(step: StepContext, call: str, attempt: int, previous: str, state: SessionState) -> Entry:
+    """Return the journal entry of the attempt.
+
+    The state that was read before the message is the finished draft of the message before it.
+    """
+    account = step.runtime.ledger.account(account_name(step))
+    job_id, _, number = previous.rpartition(" ")
+    return new_entry(
+        step.job,
+        call=call,
+        attempt=attempt,
+        created_at=step.runtime.ledger.now_ms(),
+        price=account.price(step.runtime.settings.api.clip_cost),
+        previous=entry_name(job_id, int(number)) if previous else "",
+        draft=state.draft.pack() if previous else "",
+    )
+
+
+def _attempt_of_others(step: StepContext, call: str) -> Commit:
+    """End the step after somebody else had created the entry of the attempt."""
+    runtime, job = step.runtime, step.job
+    attempts = runtime.journal.attempts(job.id)
+    if isinstance(plan(job, attempts), AdoptAttempt):
+        return take_over(step, attempts, replaces=call)
+    runtime.payments.release(job.id, call, "never_sent")
+    return retry_later(step, 0.0)
 
 
 def _settle_sent_message(step: StepContext) -> Commit:
@@ -90,7 +131,7 @@ def _record_baseline(step: StepContext, state: SessionState) -> None:
     )
 
 
-def _record_intent(step: StepContext, call: str) -> PaymentIntent:
+def _record_intent(step: StepContext, call: str, attempt: int) -> PaymentIntent:
     """Record the intent to pay; if Redis does not answer, the intent is not durable."""
     settings, job = step.runtime.settings, step.job
     try:
@@ -101,6 +142,8 @@ def _record_intent(step: StepContext, call: str) -> PaymentIntent:
             call=call,
             cost=settings.api.clip_cost,
             cap=settings.limits.account_in_flight,
+            session_id=job.facts["session_id"],
+            attempt=attempt,
         )
     except RedisError as error:
         log.warning("intent to pay not confirmed", error=str(error))
@@ -132,7 +175,7 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             runtime.balance_monitor.read_balance(job_credential(step))
             return retry_later(step, SLOT_SECONDS)
         case BeginVerdict.NOT_DURABLE:
-            runtime.payments.release(job.id, step.lease.fence, call, "not_durable")
+            runtime.payments.release(job.id, call, "not_durable")
             trouble = "Redis did not confirm a write to disk."
             return retry_later(step, DURABILITY_SECONDS, trouble=trouble)
         case BeginVerdict.NO_SLOT:

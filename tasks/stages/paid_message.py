@@ -11,11 +11,13 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import RedisError
 
+from tasks.stages.journal_entry import SendingRight
 from tasks.stages.message_text import answer, instructions
 from tasks.step.commits import advance
-from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.context import StepContext
 from tasks.step.decisions import apply_decision, decide_error
 from tasks.step.progress import report_progress
+from worker.journal.entries import Mark
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
@@ -32,19 +34,20 @@ STILL_WORKING: Final = "⏳ Still working…"
 AT_WORK: Final = "The agent is working."
 
 
-def send_message(step: StepContext, client: NemoClient, call: str) -> Commit:
+def send_message(step: StepContext, client: NemoClient, right: SendingRight) -> Commit:
     """Send the turn's message and read its stream; the settling stage decides whether it worked.
 
     Args:
         step: The step, whose intent to pay is recorded.
         client: A client with the token of the job's account.
-        call: The id under which the intent was recorded.
+        right: The right to send it, whose journal entry exists.
     """
-    settings, lease = step.runtime.settings, step.lease
+    settings, lease, call = step.runtime.settings, step.lease, right.entry.call
     stream = client.message(
         step.job.facts["session_id"],
         _text(step.job),
         read_timeout=settings.timing.stream_idle_seconds,
+        may_send=right.may_send,
     )
     lease.abort = stream.abort
     lease.hard_deadline = time.monotonic() + settings.timing.stream_timeout_seconds
@@ -52,7 +55,7 @@ def send_message(step: StepContext, client: NemoClient, call: str) -> Commit:
     try:
         transcript = _read_stream(step, stream, call)
     except NemoError as error:
-        return _message_refused(step, error, call)
+        return _message_refused(step, error, right)
     finally:
         lease.abort = None
     is_clean = bool(transcript.clean) and transcript.error is None
@@ -118,22 +121,20 @@ def _record_transcript(
     payments.record_fact(job_id, call, "ended", "clean" if is_clean else "broken")
 
 
-def _message_refused(step: StepContext, error: NemoError, call: str) -> Commit:
+def _message_refused(step: StepContext, error: NemoError, right: SendingRight) -> Commit:
     """End the step after the message failed without a stream."""
     decision = decide_error(step, error)
     uncharged = uncharged_reason(error)
     if uncharged is not None:
-        step = _release_intent(step, call, uncharged)
+        step = _give_back(step, right, uncharged)
     return apply_decision(step, decision, error)
 
 
-def _release_intent(step: StepContext, call: str, why: str) -> StepContext:
-    """Release the intent of a message that was not charged, and read the job again.
+def _give_back(step: StepContext, right: SendingRight, why: str) -> StepContext:
+    """Take back the intent of a message that was not charged, and read the job again.
 
     Raises:
         LeaseLostError: The step no longer owns the job.
     """
-    runtime, job_id = step.runtime, step.job.id
-    if not runtime.payments.release(job_id, step.lease.fence, call, why):
-        raise LeaseLostError
-    return replace(step, job=runtime.ledger.job(job_id) or step.job)
+    right.give_back(Mark.NOT_SENT if why == "not_sent" else Mark.NOT_CHARGED, why)
+    return replace(step, job=step.runtime.ledger.job(step.job.id) or step.job)

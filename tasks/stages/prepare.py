@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from tasks.stages.adoption import attempt_number
 from tasks.stages.inputs import JobInputs, gather_inputs
 from tasks.step.commits import (
     NO_SESSION,
@@ -32,6 +33,9 @@ log = structlog.get_logger(__name__)
 
 def prepare(step: StepContext) -> Commit:
     """Do all that must precede the paid message; what an earlier step completed is not repeated."""
+    attempt = attempt_number(step)
+    if isinstance(attempt, Commit):
+        return attempt
     blocked = acquire_session(step)
     if blocked is not None:
         return blocked

@@ -5,9 +5,11 @@ reply adds the timeline and the credits where the agent refers to them. An edit 
 message, so the reply only names the command for it.
 """
 
+from tasks.step.context import StepContext
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
 from worker.nemo.agent_text import ImpliedAction, translate
+from worker.nemo.draft import Draft
 
 
 def reply_of(job: Job, agent_text: str, timeline: str, account: Account | None) -> str:
@@ -35,3 +37,14 @@ def reply_of(job: Job, agent_text: str, timeline: str, account: Account | None) 
 def question_of(agent_text: str) -> str:
     """Return the agent's question without screen instructions, unless that leaves nothing."""
     return translate(agent_text).text or agent_text
+
+
+def draft_facts(step: StepContext, draft: Draft, agent_text: str) -> dict[str, str]:
+    """Return the facts of a finished draft, which every export of the job uses from now on."""
+    job, timeline = step.job, draft.timeline()
+    account = step.runtime.ledger.account(job.facts["account"]) if job.fact("account") else None
+    return {
+        "draft": draft.pack(),
+        "timeline": timeline,
+        "reply": reply_of(job, agent_text, timeline, account),
+    }

@@ -5,16 +5,22 @@ from typing import Any
 
 import structlog
 
-from tasks.stages.reply import question_of, reply_of
+from tasks.stages.adoption import (
+    finish_adopted,
+    finish_from_next_message,
+    take_over,
+)
+from tasks.stages.reply import draft_facts, question_of
 from tasks.step.commits import advance, hold
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, job_credential, open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.nemo.errors import NemoError
+from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
+from worker.reconciliation import PaidByOther, TakenBack, review
 
 log = structlog.get_logger(__name__)
 
@@ -25,9 +31,26 @@ Stream = dict[str, Any]
 def settle(step: StepContext) -> Commit:
     """Read the state once; then continue, read again later, or hold the job."""
     job, settings = step.job, step.runtime.settings
-    with open_client(step) as client:
-        state = client.state(job.facts["session_id"])
+    is_after_question = bool(job.turns) and job.turns[-1].outcome == "question"
+    if job.call is None and not is_after_question and not job.fact("as_done"):
+        # The message was taken back, as it was not charged.
+        return Commit(State.PREPARING)
+    if job.fact("adopted") and (finished := finish_adopted(step)) is not None:
+        return finished
+    if not job.message_session:
+        return hold(step, Reason.OUTCOME_UNKNOWN, "The session of its message is not known.")
+    try:
+        with open_client(step) as client:
+            state = client.state(job.message_session)
+    except SessionNotFound:
+        reviewed = _review(step)
+        if reviewed is None:
+            raise
+        return reviewed
     if _has_later_message(step):
+        finished = finish_from_next_message(step)
+        if finished is not None:
+            return finished
         return hold(
             step,
             Reason.OUTCOME_UNKNOWN,
@@ -49,6 +72,14 @@ def settle(step: StepContext) -> Commit:
         # The sender's deadline is enforced by the heartbeat, at most a lease late.
         message_seconds=settings.timing.stream_timeout_seconds + settings.timing.lease_seconds,
     )
+    is_unchanged = reading.fingerprint == job.facts.get("baseline", "")
+    if job.call is None and is_unchanged:
+        return Commit(State.PREPARING)
+    if outcome is MessageOutcome.UNKNOWN or (outcome is MessageOutcome.WAIT and is_unchanged):
+        # The journal may know that the message was not sent, or not charged.
+        reviewed = _review(step)
+        if reviewed is not None:
+            return reviewed
     match outcome:
         case MessageOutcome.DONE:
             return _done(step, state, str(stream.get("reply") or ""), facts)
@@ -60,9 +91,21 @@ def settle(step: StepContext) -> Commit:
             return _hold_unknown(step, stream, readings, facts)
 
 
+def _review(step: StepContext) -> Commit | None:
+    """Ask the journal about the message; None if it was, or may have been, sent and charged."""
+    runtime, job = step.runtime, step.job
+    match review(runtime.journal, runtime.payments, job):
+        case TakenBack():
+            return Commit(State.PREPARING)
+        case PaidByOther(attempts=attempts):
+            return take_over(step, attempts, replaces=job.call or "")
+        case None:
+            return None
+
+
 def _has_later_message(step: StepContext) -> bool:
     """Whether another message was sent in the job's session after its own."""
-    last = step.runtime.ledger.last_message(step.job.facts["session_id"])
+    last = step.runtime.ledger.last_message(step.job.message_session)
     return last is not None and step.job.call is not None and last != step.job.call
 
 
@@ -96,14 +139,7 @@ def _evidence(step: StepContext, stream: Stream, reading: StateReading, readings
 
 def _done(step: StepContext, state: SessionState, text: str, facts: dict[str, str]) -> Commit:
     """Keep this draft for every export of the job, whatever happens in the session later."""
-    job, timeline = step.job, state.draft.timeline()
-    account = step.runtime.ledger.account(job.facts["account"]) if job.fact("account") else None
-    facts = {
-        **facts,
-        "draft": state.draft.pack(),
-        "timeline": timeline,
-        "reply": reply_of(job, text, timeline, account),
-    }
+    facts = {**facts, **draft_facts(step, state.draft, text)}
     return advance(State.RENDERING, facts, outcome="done")
 
 

@@ -12,6 +12,7 @@ from tasks.step.credentials import AccountElsewhereError
 from tasks.step.decisions import apply_decision, decide_error
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
+from worker.journal.stores import JournalFailed
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason
 from worker.nemo.errors import NemoError
@@ -25,6 +26,8 @@ MAX_RETRIES: Final = 5
 """How often in a row a stage is repeated after a source failed, or after an unexpected error."""
 MAX_STORE_RETRIES: Final = 10
 """How often in a row a stage is repeated after a store failed."""
+JOURNAL_SECONDS: Final = 5.0
+"""How long a job waits for the payment journal."""
 PENDING_SECONDS: Final = 1.0
 """How long to wait for a token or for memory that another job is using."""
 
@@ -38,6 +41,11 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             # Spread over one more pause, so that the jobs do not all return together.
             stagger = random.uniform(0, step.runtime.settings.timing.rate_limit_seconds)  # noqa: S311
             return retry_later(step, error.wait + stagger)
+        case JournalFailed():
+            # Nothing is paid until the journal answers; what was paid waits with it.
+            log.warning("payment journal failed", error=str(error))
+            trouble = f"{error} {error.remedy}"
+            return retry_later(step, with_jitter(JOURNAL_SECONDS), trouble=trouble)
         case NemoError():
             return apply_decision(step, decide_error(step, error), error)
         case FileRefusedError() if error.repeatable and failures(step, "source") < MAX_RETRIES:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import structlog
 
 from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.ends import record_end
 from tasks.step.exceptions import commit_for_exception
 from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import UnreadableRecordError, read_job
@@ -50,7 +51,7 @@ def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
     if claim.verdict is not ClaimVerdict.OK:
         return claim.verdict.lower()
-    fence = int(claim.record["fence"])
+    fence = claim.fence
     with (
         structlog.contextvars.bound_contextvars(job_id=job_id),
         runtime.leases.hold(job_id, fence, MAX_STEP_SECONDS) as lease,
@@ -77,7 +78,7 @@ def _run_stage(
     except UnreadableRecordError as error:
         return _hold_unreadable(record, error)
     try:
-        return stages[step.job.state](step)
+        return record_end(step, stages[step.job.state](step))
     except LeaseLostError:
         return None
     except Exception as error:  # noqa: BLE001 - it is logged, or has a meaning of its own

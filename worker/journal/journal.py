@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
+from worker.faultpoints import faultpoint
 from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, entry_name, split_name
 from worker.journal.local_store import LocalJournalStore
 from worker.journal.object_store import SCHEMES, ObjectJournalStore
@@ -92,24 +93,30 @@ class Journal:
             return Attempt(job_id, number, entry, entry.mark)
         return Attempt(job_id, number, entry, self._mark_of(key))
 
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Read all attempts of a job, the last one at the end."""
+        found: list[Attempt] = []
+        while len(found) < MOST_ATTEMPTS:
+            attempt = self.attempt(job_id, len(found) + 1)
+            if attempt is None:
+                break
+            found.append(attempt)
+        return found
+
     def last(self, job_id: str) -> Attempt | None:
         """Read the last attempt of a job. None if it has none."""
-        last = None
-        for number in range(1, MOST_ATTEMPTS):
-            found = self.attempt(job_id, number)
-            if found is None:
-                break
-            last = found
-        return last
+        return next(reversed(self.attempts(job_id)), None)
 
     def mark(self, job_id: str, number: int, mark: Mark, why: str) -> None:
         """Note that an attempt was certainly not charged. Only its creator may say so."""
         value = json.dumps({"mark": mark.value, "why": why}).encode()
-        self.store.create(f"{self._attempt_key(job_id, number)}.mark", value)
+        key = f"{self._attempt_key(job_id, number)}.mark"
+        self.store.create(key, value, point="journal.mark")
 
     def end(self, end: End) -> None:
         """Note the end of a job that has paid. A later end replaces it."""
-        self.store.put(f"{self._job_key(end.job_id)}/end", end.to_json())
+        with faultpoint("journal.end"):
+            self.store.put(f"{self._job_key(end.job_id)}/end", end.to_json())
 
     def ended(self, job_id: str) -> End | None:
         """Read the end of a job. None if the journal has none that can be read."""
@@ -167,7 +174,7 @@ class Journal:
             JournalFailed: One of these does not work.
         """
         key = f"{self._root}/checks/{uuid4().hex}"
-        self.store.create(key, b"check")
+        self.store.create(key, b"check", point="journal.check")
         self.store.read(key)
         self.store.folders(f"{self._root}/jobs")
         self.store.delete(key)

@@ -31,9 +31,9 @@ class LocalJournalStore:
         self._folder = folder
         self.address = str(folder)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
         """Create an object. False if there is one under this key already."""
-        return self._run("written", self._create, self._folder / key, data)
+        return self._run("written", self._create, self._folder / key, data, point)
 
     def read(self, key: str) -> Stored | None:
         """Read an object. None if there is none."""
@@ -69,8 +69,8 @@ class LocalJournalStore:
                 _remedy(error),
             ) from error
 
-    def _create(self, path: Path, data: bytes) -> bool:
-        with self._temporary(path, data) as part, faultpoint("journal.create"):
+    def _create(self, path: Path, data: bytes, point: str) -> bool:
+        with self._temporary(path, data) as part, faultpoint(point):
             try:
                 os.link(part, path)
             except FileExistsError:

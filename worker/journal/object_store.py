@@ -40,9 +40,9 @@ class ObjectJournalStore:
                 "Correct REELQUEUE_JOURNAL_URL and the credentials in the environment.",
             ) from error
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
         """Create an object. False if there is one under this key already."""
-        return self._run("written", self._create, key, data)
+        return self._run("written", self._create, key, data, point)
 
     def read(self, key: str) -> Stored | None:
         """Read an object. None if there is none."""
@@ -81,9 +81,9 @@ class ObjectJournalStore:
                 "Check that the bucket exists and that the credentials may read and write there.",
             ) from error
 
-    def _create(self, key: str, data: bytes) -> bool:
+    def _create(self, key: str, data: bytes, point: str) -> bool:
         try:
-            with faultpoint("journal.create"):
+            with faultpoint(point):
                 self._obstore.put(self._store, key, data, mode="create")
         except self._obstore.exceptions.AlreadyExistsError:
             return False

@@ -24,17 +24,15 @@ class OtherJournalStore:
 
     def __init__(self, url: str) -> None:
         self.address = redact(url.rstrip("/"))
-        self._fs: Any
-        self._fs, root = self._run(
-            "opened", lambda: fsspec.core.url_to_fs(url, use_listings_cache=False)
-        )
-        self._root = str(root).rstrip("/")
+        self._url = url
+        self._fs: Any = None
+        self._root = ""
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
         """Create an object. False if there is one under this key already."""
         if self.read(key) is not None:
             return False
-        with faultpoint("journal.create"):
+        with faultpoint(point):
             self._run("written", lambda: self._write(key, data))
         return True
 
@@ -100,6 +98,11 @@ class OtherJournalStore:
 
     def _run(self, done: str, work: Callable[[], T]) -> T:
         try:
+            # Opened at the first use, because some file systems connect then.
+            if self._fs is None:
+                fs, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
+                self._root = str(root).rstrip("/")
+                self._fs = fs
             return work()
         except Exception as error:
             # File systems raise what their own libraries raise; there is no common class.

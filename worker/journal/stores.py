@@ -42,8 +42,14 @@ class JournalStore(Protocol):
     address: str
     """The address of the store for people, without user names and passwords."""
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Create an object. False if there is one under this key already."""
+    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
+        """Create an object. False if there is one under this key already.
+
+        Args:
+            key: The key.
+            data: The content.
+            point: The name of the fault points around the creation.
+        """
         ...
 
     def read(self, key: str) -> Stored | None:

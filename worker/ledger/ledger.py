@@ -39,6 +39,11 @@ class Claim:
     verdict: ClaimVerdict
     record: Mapping[str, str]
 
+    @property
+    def fence(self) -> str:
+        """The proof of the ownership: the claim's number in the record, and its nonce."""
+        return f"{self.record['fence']}:{self.record['nonce']}"
+
 
 @dataclass(frozen=True, slots=True)
 class SessionAcquisition:
@@ -74,7 +79,7 @@ class Commit:
     facts: Mapping[str, str] | None = None
 
 
-def commit_arguments(job_id: str, fence: int, end: Commit, *, nonce: str) -> list[object]:
+def commit_arguments(job_id: str, fence: str, end: Commit, *, nonce: str) -> list[object]:
     """Return the arguments of the script; a second run with the same nonce changes nothing."""
     facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
     return [
@@ -204,18 +209,18 @@ class Ledger(Reader):
         """Make a job that a worker does not take now due again soon: OK, GONE or BUSY."""
         return str(self.scripts.run("decline", job_id, self.lease_ms // DECLINES_PER_LEASE))
 
-    def heartbeat(self, leases: Iterable[tuple[str, int]]) -> list[bool]:
+    def heartbeat(self, leases: Iterable[tuple[str, str]]) -> list[bool]:
         """Extend the leases of (job id, fence) pairs. False for each that is lost."""
         calls = ((job_id, fence, self.lease_ms, LEASE_MARGIN_MS) for job_id, fence in leases)
         return [reply == "OK" for reply in self.scripts.run_many("heartbeat", calls)]
 
-    def update_facts(self, job_id: str, fence: int, facts: Mapping[str, str]) -> bool:
+    def update_facts(self, job_id: str, fence: str, facts: Mapping[str, str]) -> bool:
         """Write facts during a step. False: the lease is lost, and nothing was written."""
         point = f"update_facts.{next(iter(facts))}"
         reply = self.scripts.run("update_facts", job_id, fence, *_pairs(facts), point=point)
         return bool(reply == "OK")
 
-    def commit(self, job_id: str, fence: int, end: Commit) -> bool:
+    def commit(self, job_id: str, fence: str, end: Commit) -> bool:
         """End a step. False: the lease is lost, and nothing was written."""
         arguments = commit_arguments(job_id, fence, end, nonce=uuid4().hex)
         reply = self.scripts.run("commit", *arguments, point=f"commit.{end.state}")
@@ -228,7 +233,7 @@ class Ledger(Reader):
         self.redis.hsetnx(self.key("batch", batch_id), "session", mode)
         return str(self.redis.hget(self.key("batch", batch_id), "session"))
 
-    def acquire_session(self, job_id: str, fence: int) -> SessionAcquisition:
+    def acquire_session(self, job_id: str, fence: str) -> SessionAcquisition:
         """Write the session that the job shares into its record, and acquire it."""
         reply = self.scripts.run("acquire_session", job_id, fence)
         verdict = SessionVerdict(reply[0])
@@ -236,7 +241,7 @@ class Ledger(Reader):
             return SessionAcquisition(verdict, record=_record(reply[1]))
         return SessionAcquisition(verdict, waits_for=reply[1] if len(reply) > 1 else "")
 
-    def share_session(self, job_id: str, fence: int) -> bool:
+    def share_session(self, job_id: str, fence: str) -> bool:
         """Make the session that the job has opened its batch's. False: the lease is lost."""
         return bool(self.scripts.run("share_session", job_id, fence) == "OK")
 

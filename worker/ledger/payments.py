@@ -3,10 +3,13 @@
 Source: the agenda protocol, "begin_paid" and "Durability of the intent".
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
-from worker.ledger.model.verdicts import BeginVerdict
+from worker.ledger.model.verdicts import AdoptVerdict, BeginVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,46 @@ class PaymentIntent:
     """The answer to an intent to pay. Only ``OK`` allows the message to be sent."""
 
     verdict: BeginVerdict
-    wait: float = 0.0  # seconds until the account's pause after a 429 ends
+    wait: float = 0.0  # seconds an account still cools down
+    previous: str = ""
+    """The journal entry of another job's message before this one in the session, as
+    ``<job id> <attempt>``, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaidAttempt:
+    """A payment as the journal has it, for the record of a job that does not know it.
+
+    Attributes:
+        number: The number of the attempt.
+        turn: The turn that was paid for.
+        call: The id of the paid call.
+        price: Credits that were reserved.
+        session_id: The session in which the message was sent.
+        task_id: The project of the session.
+        account: The account.
+        baseline: The fingerprint of the project's state before the message.
+        sent_at: When it was sent, in ms of the ledger's clock.
+        shared: Whether the session is the batch's shared one.
+    """
+
+    number: int
+    turn: int
+    call: str
+    price: float
+    session_id: str
+    task_id: str
+    account: str
+    baseline: str
+    sent_at: int
+    shared: bool = False
+
+    def as_argument(self) -> dict[str, Any]:
+        """The payment as the script takes it: all values are texts."""
+        return {
+            **{name: str(value) for name, value in asdict(self).items()},
+            "shared": "1" if self.shared else "",
+        }
 
 
 class Payments:
@@ -24,20 +66,40 @@ class Payments:
         self._ledger = ledger
 
     def begin(
-        self, job_id: str, fence: int, *, turn: int, call: str, cost: float, cap: int
+        self,
+        job_id: str,
+        fence: str,
+        *,
+        turn: int,
+        call: str,
+        cost: float,
+        cap: int,
+        session_id: str = "",
+        attempt: int = 0,
     ) -> PaymentIntent:
         """Write the intent to pay.
 
         It is on disk when the reply arrives: a worker pays only where Redis flushes each write to
         disk before it replies (see `worker.runtime.durability`).
+
+        Args:
+            job_id: The job.
+            fence: The owner's fence.
+            turn: The turn to pay for.
+            call: The id of the paid call, which is new for each attempt.
+            cost: Credits to reserve at least.
+            cap: The most messages in flight of the account.
+            session_id: The session whose state was read before. The record must name it too.
+            attempt: The number of the attempt's entry in the payment journal.
         """
         scripts = self._ledger.scripts
         slot_ms = self._ledger.lease_ms + LEASE_MARGIN_MS
-        reply = scripts.run("begin_paid", job_id, fence, turn, call, cost, slot_ms, cap)
+        intent = (turn, call, cost, slot_ms, cap, session_id, attempt)
+        reply = scripts.run("begin_paid", job_id, fence, *intent)
         verdict = BeginVerdict(reply[0])
         if verdict is BeginVerdict.COOLING:
             return PaymentIntent(verdict, wait=int(reply[1]) / 1000)
-        return PaymentIntent(verdict)
+        return PaymentIntent(verdict, previous=reply[1] if verdict is BeginVerdict.OK else "")
 
     def slots_taken(self, account: str) -> int:
         """Count an account's messages in flight, without those of dead workers."""
@@ -57,19 +119,41 @@ class Payments:
         reply = self._ledger.scripts.run("paid_fact", job_id, call, name, value)
         return bool(reply != "UNKNOWN_CALL")
 
-    def release(self, job_id: str, fence: int, call: str, why: str) -> bool:
-        """Release the intent of a message that cannot have been charged.
+    def release(self, job_id: str, call: str, why: str) -> bool:
+        """Take an intent back whose message cannot have been charged.
+
+        No lease is needed. A job that is held over this message continues.
 
         Args:
             job_id: The job.
-            fence: The owner's fence.
-            call: The call to release.
-            why: A reason of the closed list in ``release_paid.lua``.
-
-        Returns:
-            False if the lease is lost, or the call is not the current turn's.
+            call: The call to take back.
+            why: One of the closed list in ``release_paid.lua``.
         """
-        return bool(self._ledger.scripts.run("release_paid", job_id, fence, call, why) == "OK")
+        return bool(self._ledger.scripts.run("release_paid", job_id, call, why) == "OK")
+
+    def adopt(
+        self,
+        job_id: str,
+        attempt: PaidAttempt,
+        *,
+        fence: str = "",
+        earlier: Sequence[PaidAttempt] = (),
+        replaces: str = "",
+    ) -> AdoptVerdict:
+        """Write a payment that the journal has into the record of its job.
+
+        Args:
+            job_id: The job.
+            attempt: The payment.
+            fence: The owner's fence, whose commit moves the job. Without one, a job that nobody
+                works on is moved to settling.
+            earlier: The payments of the job's turns before it.
+            replaces: The call of the present turn that was never sent, or "".
+        """
+        value = {**attempt.as_argument(), "earlier": [each.as_argument() for each in earlier]}
+        return AdoptVerdict(
+            self._ledger.scripts.run("adopt", job_id, fence, replaces, json.dumps(value))
+        )
 
     def record_balance(
         self, account: str, *, read_at: int, available: float, frozen: float, total: float

@@ -129,13 +129,21 @@ class NemoClient:
         """Read the account's balance."""
         return read_balance(self._api.get(Call.CREDITS, "api/credits/balance/simple"))
 
-    def message(self, session_id: str, text: str, *, read_timeout: float) -> MessageStream:
+    def message(
+        self,
+        session_id: str,
+        text: str,
+        *,
+        read_timeout: float,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> MessageStream:
         """Prepare a message. Entering the stream sends it, which costs credits.
 
         Args:
             session_id: The session.
             text: The text of the message.
             read_timeout: The longest silence on the connection, in seconds.
+            may_send: Asked directly before the first byte. If it returns False, nothing is sent.
 
         Raises:
             TokenRefused: There is no valid token.
@@ -155,6 +163,7 @@ class NemoClient:
             },
             body=encode_json(body),
             read_timeout=read_timeout,
+            may_send=may_send,
             clock=self._api.clock,
         )
 

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from worker.resources.scratch import sweep_scratch_folders
 from worker.runtime.heartbeat import Heartbeat
+from worker.runtime.journal_monitor import JournalMonitor
 from worker.runtime.leader_lease import LeaderLease
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.retention import DAY_SECONDS, cutoff_ms, prune, sweep_partial_files
@@ -23,11 +24,12 @@ MAX_BALANCE_INTERVAL: Final = 1.0
 
 
 class PeriodicWorkStep(bootsteps.StartStopStep):
-    """Runs the heartbeat, the ticker, the balance monitor and the retention in threads."""
+    """Runs the heartbeat, the checks, the ticker, the balance monitor and the retention."""
 
     requires = ("celery.worker.components:Pool",)
 
     _heartbeat: PeriodicThread
+    _journal: PeriodicThread
     _leader_threads: list[PeriodicThread]
     _lease: LeaderLease
 
@@ -58,16 +60,19 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         balance_interval = min(MAX_BALANCE_INTERVAL, timing.balance_seconds)
         prune_interval = min(MAX_PRUNE_INTERVAL, retention.result_days * DAY_SECONDS / 10)
         self._heartbeat = PeriodicThread("heartbeat", heartbeat.interval, heartbeat.run_once)
+        self._journal = PeriodicThread(
+            "journal", heartbeat.interval, JournalMonitor(runtime).run_once
+        )
         self._leader_threads = [
             PeriodicThread("ticker", timing.tick_seconds, tick),
             PeriodicThread("balances", balance_interval, read_balances),
             PeriodicThread("retention", prune_interval, apply_retention),
         ]
-        for thread in (self._heartbeat, *self._leader_threads):
+        for thread in (self._heartbeat, self._journal, *self._leader_threads):
             thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - Celery's signature
-        """Stop all threads but the heartbeat, which the running steps need until they end."""
+        """Stop all threads but those that the running steps need until they end."""
         for thread in self._leader_threads:
             thread.stop()
         with suppress(RedisError):
@@ -75,7 +80,7 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
 
     def terminate(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - Celery's signature
         """Stop all threads."""
-        for thread in (self._heartbeat, *self._leader_threads):
+        for thread in (self._heartbeat, self._journal, *self._leader_threads):
             thread.stop()
 
 

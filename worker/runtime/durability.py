@@ -11,11 +11,14 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from config.settings import Durability
+from worker.journal.journal import Journal
+from worker.journal.stores import JournalFailed
 from worker.ledger.ledger import Ledger
 
+JOURNAL: Final = "payment journal"
 CHECKS: Final = (
     *("Redis", "version", "role", "append-only file", "appendfsync", "rewrite"),
-    *("eviction", "memory"),
+    *("eviction", "memory", JOURNAL),
 )
 """The names of all checks that can prevent payments."""
 OLDEST_REDIS: Final = (7, 0)
@@ -56,6 +59,15 @@ def reasons_not_to_pay(ledger: Ledger, durability: Durability) -> tuple[CheckRes
         found = f"not answering ({error})"
         return (CheckResult("Redis", ok=False, found=found, remedy="start it"),)
     return tuple(result for result in results if not result.ok)
+
+
+def check_journal(journal: Journal) -> CheckResult:
+    """Check that the payment journal can be listed, read and written."""
+    try:
+        journal.check()
+    except JournalFailed as error:
+        return CheckResult(JOURNAL, ok=False, found=f"not usable ({error})", remedy=error.remedy)
+    return CheckResult(JOURNAL, ok=True, found=f"{journal.store.address}: writable")
 
 
 def describe(results: Iterable[CheckResult]) -> str:

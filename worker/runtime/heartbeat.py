@@ -51,8 +51,8 @@ class Heartbeat:
     def _check_durability(self) -> None:
         status = self._runtime.status
         reasons = reasons_not_to_pay(self._runtime.ledger, self._runtime.settings.redis.durability)
-        if reasons != status.reasons_not_to_pay:
+        if reasons != status.redis_failures:
             log.warning(
                 "payments stopped" if reasons else "payments resumed", why=describe(reasons)
             )
-        status.reasons_not_to_pay = reasons
+        status.redis_failures = reasons

@@ -24,7 +24,7 @@ class Lease:
     """The ownership of one job by one step. Deadlines are in seconds of the monotonic clock."""
 
     job_id: str
-    fence: int
+    fence: str
     deadline: float
     hard_deadline: float
     lost: bool = False
@@ -47,7 +47,7 @@ class Leases:
         self._lock = threading.Lock()
 
     @contextmanager
-    def hold(self, job_id: str, fence: int, limit: float) -> Iterator[Lease]:
+    def hold(self, job_id: str, fence: str, limit: float) -> Iterator[Lease]:
         """Hold the lease of a claimed job during a step, for at most ``limit`` seconds."""
         deadline = time.monotonic() + limit
         lease = Lease(job_id, fence, deadline, deadline)

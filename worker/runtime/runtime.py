@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from config.settings import Settings, get_settings
 from worker.accounts.balance_monitor import BalanceMonitor
 from worker.accounts.credentials import Accounts, ClientFactory
+from worker.journal.journal import Journal
 from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
@@ -27,11 +28,17 @@ from worker.storage.store import Store
 
 @dataclass(slots=True)
 class WorkerStatus:
-    """Whether this process takes new jobs and pays. Set by the heartbeat, read by the steps."""
+    """Whether this process takes new jobs and pays. Set by periodic checks, read by the steps."""
 
     draining: bool = False
     lagging: bool = False
-    reasons_not_to_pay: tuple[CheckResult, ...] = ()
+    redis_failures: tuple[CheckResult, ...] = ()
+    journal_failures: tuple[CheckResult, ...] = ()
+
+    @property
+    def reasons_not_to_pay(self) -> tuple[CheckResult, ...]:
+        """The failed checks of Redis and of the payment journal."""
+        return self.redis_failures + self.journal_failures
 
     @property
     def may_pay(self) -> bool:
@@ -51,6 +58,7 @@ class Runtime:
     settings: Settings
     ledger: Ledger
     payments: Payments
+    journal: Journal
     accounts: Accounts
     balance_monitor: BalanceMonitor
     leases: Leases
@@ -75,6 +83,7 @@ class Runtime:
             settings=settings,
             ledger=ledger,
             payments=payments,
+            journal=Journal.open(settings.storage.journal_address, settings.redis.namespace),
             accounts=accounts,
             balance_monitor=BalanceMonitor(settings, ledger, payments, accounts, open_client),
             leases=Leases(ledger),

@@ -53,12 +53,12 @@ class ProducerHarness:
         images = [{"image": f"https://example.org/{row}.jpg"} for row in range(rows)]
         return submit_manifest(self.producer, self.manifest(*images)).batch_id
 
-    def claim(self, job_id: str) -> int:
+    def claim(self, job_id: str) -> str:
         """Dispatch all jobs, claim one, and return its fence."""
         self.producer.ledger.due(100, room=100, admit=100)
         claim = self.producer.ledger.claim(job_id, "w", "n")
         assert claim.verdict == "OK"
-        return int(claim.record["fence"])
+        return claim.fence
 
     def finish_step(self, job_id: str, state: State, **commit: object) -> None:
         """Claim a job and commit its step."""
@@ -70,7 +70,7 @@ class ProducerHarness:
         """Claim the next job as soon as one is due, commit its step, and return its id."""
         ledger = self.producer.ledger
         ((job_id, _),) = wait_until(lambda: ledger.due(1, room=1, admit=1), "a job to be due")
-        fence = int(ledger.claim(job_id, "w", uuid4().hex).record["fence"])
+        fence = ledger.claim(job_id, "w", uuid4().hex).fence
         assert ledger.commit(job_id, fence, end)
         return job_id
 

@@ -32,6 +32,9 @@ class Turn:
         cost: Credits: what was charged, or the estimate.
         charged: Whether ``cost`` was charged, as the balance shows, and is no estimate.
         balance_before: The total last read before it was sent; None if it was not stored.
+        attempt: The number of its entry in the payment journal; 0 if it has none.
+        session_id: The session that it was sent in.
+        previous: The journal entry before it in the session, as `<job id> <attempt>`, or "".
     """
 
     number: int
@@ -40,6 +43,9 @@ class Turn:
     cost: float
     charged: bool = False
     balance_before: float | None = None
+    attempt: int = 0
+    session_id: str = ""
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,29 @@ class Job:
 
     @property
     def call(self) -> str | None:
-        """The call id of the current turn's message, if there is one."""
-        return next((turn.call for turn in self.turns if turn.number == self.turn), None)
+        """The call id of the present turn's message, if there is one."""
+        return None if self.message_turn is None else self.message_turn.call
+
+    @property
+    def message_turn(self) -> Turn | None:
+        """The present turn, if it has a message."""
+        return next((turn for turn in self.turns if turn.number == self.turn), None)
+
+    @property
+    def message_session(self) -> str:
+        """The session that the present turn's message was sent in, or else the job's."""
+        own = self.message_turn.session_id if self.message_turn else ""
+        return own or self.facts.get("session_id", "")
+
+    @property
+    def decided_about(self) -> int | None:
+        """The attempt for which the present turn was opened; None for a first turn.
+
+        Its outcome was a question, or a person decided to pay again.
+        """
+        before = next((turn for turn in self.turns if turn.number == self.turn - 1), None)
+        is_closed = before is not None and before.outcome in ("question", "pay_again")
+        return before.attempt if before is not None and is_closed else None
 
     @property
     def is_bound(self) -> bool:
@@ -243,6 +270,9 @@ def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
             cost=float_or_none(fields.get(f"cost:{number}")) or 0.0,
             charged=fields.get(f"charged:{number}") == "1",
             balance_before=float_or_none(fields.get(f"before:{number}")),
+            attempt=int_of(fields, f"attempt:{number}"),
+            session_id=fields.get(f"session:{number}", ""),
+            previous=fields.get(f"previous:{number}", ""),
         )
         for number in range(1, _turn(fields) + 1)
         if fields.get(f"call:{number}")

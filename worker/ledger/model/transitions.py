@@ -19,15 +19,25 @@ class Operation(StrEnum):
     CANCEL = "cancel"  # a person cancels it (cancel.lua, cancel_waiting.lua)
     RELEASE = "release"  # a person, or a balance that grew, releases it (release.lua)
     RETRY = "retry"  # a person retries it (retry.lua)
+    TAKE_BACK = "take_back"  # its message was certainly not charged (release_paid.lua)
+    ADOPT = "adopt"  # a recovery found its payment in the journal (adopt.lua)
     UNBLOCK = "unblock"  # the job that it waited for moved on (lib/transitions.lua)
 
 
 _NEXT: Final = {
-    State.PREPARING: {State.PREPARING, State.GENERATING},
+    # A job that the journal knows as paid goes on to settle.
+    State.PREPARING: {State.PREPARING, State.GENERATING, State.SETTLING},
     # Without a payment a job may prepare again, for instance in a new session.
     State.GENERATING: {State.GENERATING, State.PREPARING, State.SETTLING},
-    # After a question of the agent the next message is sent.
-    State.SETTLING: {State.SETTLING, State.GENERATING, State.RENDERING},
+    # After a question of the agent the next message is sent; after a message that was taken back,
+    # the job prepares again. A payment from the journal may have ended already.
+    State.SETTLING: {
+        State.SETTLING,
+        State.GENERATING,
+        State.PREPARING,
+        State.RENDERING,
+        State.SUCCEEDED,
+    },
     State.RENDERING: {State.RENDERING, State.DELIVERING},
     # A finished render whose file is gone is rendered again.
     State.DELIVERING: {State.DELIVERING, State.RENDERING, State.SUCCEEDED},
@@ -54,6 +64,11 @@ TRANSITIONS: Final[Mapping[Operation, Mapping[State, frozenset[State]]]] = {
     },
     Operation.RETRY: {
         State.FAILED: frozenset({State.QUEUED, State.SETTLING, State.RENDERING}),
+    },
+    Operation.TAKE_BACK: {State.HELD: frozenset({State.QUEUED})},
+    Operation.ADOPT: {
+        state: frozenset({State.SETTLING})
+        for state in (State.QUEUED, State.PREPARING, State.GENERATING, State.HELD)
     },
     Operation.UNBLOCK: {State.HELD: frozenset({State.QUEUED})},
 }

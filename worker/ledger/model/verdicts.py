@@ -41,6 +41,17 @@ class BeginVerdict(StrEnum):
     SESSION_BLOCKED = "SESSION_BLOCKED"  # another job is held over a message in the session
 
 
+class AdoptVerdict(StrEnum):
+    """Whether a payment that the journal has was written into its job's record."""
+
+    OK = "OK"
+    LOST = "LOST"  # the caller does not own the job
+    BUSY = "BUSY"  # somebody works on the job: its own step asks the journal
+    PAID = "PAID"  # its present turn has another message
+    ENDED = "ENDED"
+    GONE = "GONE"
+
+
 class SessionVerdict(StrEnum):
     """Whether a job acquired the session that it shares with others."""
 

@@ -15,7 +15,7 @@ import httpx
 
 from worker.faultpoints import faultpoint
 from worker.nemo.envelope import DONE, envelope_code, read_envelope
-from worker.nemo.errors import BadAnswer, Call, sanitize
+from worker.nemo.errors import BadAnswer, Call, Unreachable, sanitize
 from worker.nemo.http.transport import (
     CONNECT_SECONDS,
     WRITE_SECONDS,
@@ -45,6 +45,7 @@ class MessageStream:
         headers: Its headers, with the token.
         body: The encoded request.
         read_timeout: The longest silence on the connection, in seconds.
+        may_send: Asked directly before the first byte. If it returns False, nothing is sent.
         clock: Returns seconds since the epoch.
     """
 
@@ -56,12 +57,14 @@ class MessageStream:
         body: bytes,
         read_timeout: float,
         clock: Callable[[], float],
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._url = url
         self._headers = dict(headers)
         self._body = body
         self._read_timeout = read_timeout
         self._clock = clock
+        self._may_send = may_send
         self._http: httpx.Client | None = None
         self._events: Iterator[Event] = iter(())
         self._lock = threading.Lock()
@@ -127,7 +130,13 @@ class MessageStream:
         )
 
     def _on_trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """Keep the socket as soon as it exists, and again once it is wrapped by TLS."""
+        """Keep the socket as soon as it exists, and again once it is wrapped by TLS.
+
+        Raises:
+            Unreachable: The message may not be sent any more, and no byte of it was.
+        """
+        if name.endswith("send_request_headers.started") and not self._may_send():
+            raise Unreachable(Call.MESSAGE, "the worker was held up for too long before sending")
         if not name.endswith(("connect_tcp.complete", "start_tls.complete")):
             return
         with self._lock:

@@ -26,7 +26,7 @@ def test_a_payment_of_unknown_outcome_is_released_only_with_a_decision(
     job = ledger.job(job_id)
     assert job is not None
     ledger.scripts.run(
-        *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
+        *("commit", job_id, f"{job.fence}:n", "n", "held", 0, "outcome_unknown", "settling", "")
     )
     undecided = {"needs_choice": 1}
     assert actions.release(harness.producer, job_id).skipped == undecided

@@ -1,12 +1,13 @@
 """Texts about a job that make no job, and uploads that are repeated."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import SecretStr
 
 from config.settings import ApiSettings
 from tasks.producer.answers import Answer
 from tasks.producer.edits import say
-from tasks.producer.producer import Producer
 from tasks.producer.submissions import Submission
 from tasks.schema.errors import NotSayable
 from tests.support.waiting import free_port
@@ -72,9 +73,7 @@ def test_an_upload_that_failed_is_not_taken_for_done_when_it_is_repeated(
     )
     settings = harness.producer.settings.model_copy(update={"api": api})
     (account,) = Runtime.open(settings).accounts.names()
-    producer = Producer(
-        settings, harness.producer.ledger, harness.producer.media, harness.producer.output
-    )
+    producer = replace(harness.producer, settings=settings)
     job_id = harness.submit()
     harness.finish_step(
         job_id, State.SUCCEEDED, facts={"session_id": "s", "account": account, "draft": "{}"}

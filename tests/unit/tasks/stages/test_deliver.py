@@ -38,7 +38,7 @@ def step(
     ledger = runtime.ledger
     ledger.submit(NewJob(id="j", payload={"image": "cat.jpg"}, fingerprint="f"))
     ledger.due(1, room=1, admit=1)
-    fence = int(ledger.claim("j", "w", "n").record["fence"])
+    fence = ledger.claim("j", "w", "n").fence
     clip_file = clip(tmp_path / "clip.mp4", frames=25)
     runtime.output.put_file(clip_file, "single/cat.mp4")
     facts = {
@@ -50,10 +50,10 @@ def step(
     ledger.update_facts("j", fence, facts)
     ledger.commit("j", fence, Commit(State.DELIVERING))
     claim = ledger.claim("j", "w", "n2")
-    return _step(runtime, int(claim.record["fence"]))
+    return _step(runtime, claim.fence)
 
 
-def _step(runtime: Runtime, fence: int) -> StepContext:
+def _step(runtime: Runtime, fence: str) -> StepContext:
     job = runtime.ledger.job("j")
     assert job is not None
     return StepContext(runtime, job, Lease("j", fence, 0, 0))

@@ -95,7 +95,7 @@ class WorkerHarness:
         self.payments = Payments(self.ledger)
         self.runtime = Runtime.open(producer.settings)
 
-    def begin(self, story: str) -> int:
+    def begin(self, story: str) -> str:
         """Submit three jobs and bring the one called "bad" to a point of its life; its fence."""
         ledger = self.ledger
         self.redis.flushdb()
@@ -105,17 +105,17 @@ class WorkerHarness:
             self._submit(name, batch)
         if story == "queued":
             self._submit("good", "")
-            return 0
+            return "0:n"
         ledger.due(2, room=2, admit=2)
         self._submit("good", "")
         self.busy = self._claim("busy")
         if story == "preparing":
-            return 0
+            return "0:n"
         fence = self._claim("bad")
         ledger.update_facts("bad", fence, {**FACTS, "account": "a"})
         if story == "owned":
             return fence
-        call = f"bad:1:{fence}"
+        call = "bad:1:1"
         self.payments.begin("bad", fence, turn=1, call=call, cost=100, cap=10)
         ends = {
             "held": Commit(State.HELD, reason=Reason.PLAN, resume=State.RENDERING),
@@ -131,10 +131,10 @@ class WorkerHarness:
         payload = {"image": "cat.jpg", "prompt": "pan"}
         self.ledger.submit(NewJob(id=name, payload=payload, fingerprint=name, batch_id=batch))
 
-    def _claim(self, name: str) -> int:
+    def _claim(self, name: str) -> str:
         claim = self.ledger.claim(name, "w", uuid4().hex)
         assert claim.verdict == "OK"
-        return int(claim.record["fence"])
+        return claim.fence
 
     def damage(self, damage: Damage) -> None:
         key, field, value = damage
@@ -147,7 +147,7 @@ class WorkerHarness:
         else:
             self.redis.hset(key, field, value)
 
-    def do(self, operation: str, fence: int) -> None:
+    def do(self, operation: str, fence: str) -> None:
         """Run one operation of workers or people, on all jobs where that is possible."""
         ledger, producer = self.ledger, self.producer
         match operation:
@@ -161,7 +161,7 @@ class WorkerHarness:
                 self.step("bad")
             case "facts":
                 ledger.update_facts("bad", fence, {"draft": "{}"})
-                self.payments.record_fact("bad", f"bad:1:{fence}", "ended", "1")
+                self.payments.record_fact("bad", "bad:1:1", "ended", "1")
             case "commit":
                 ledger.commit("bad", fence, Commit(State.RENDERING))
             case "cancel":

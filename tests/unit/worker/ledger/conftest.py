@@ -7,7 +7,7 @@ from redis import Redis
 
 from worker.ledger.ledger import Commit, Ledger, commit_arguments
 from worker.ledger.model.submissions import NewJob
-from worker.ledger.payments import Payments
+from worker.ledger.payments import PaidAttempt, Payments
 
 LEASE = 30.0
 CLOCK = "local function clock() return tonumber(redis.call('GET', 'test:clock')) end"
@@ -35,13 +35,13 @@ class LedgerHarness:
         """Return the due jobs, with room for all."""
         return [job_id for job_id, _ in self.ledger.due(n, room=n, admit=n)]
 
-    def claim(self, job_id: str, owner: str = "w1", nonce: str = "n1") -> int:
+    def claim(self, job_id: str, owner: str = "w1", nonce: str = "n1") -> str:
         """Claim a job that must be free, and return the fence."""
         claim = self.ledger.claim(job_id, owner, nonce)
         assert claim.verdict == "OK"
-        return int(claim.record["fence"])
+        return claim.fence
 
-    def running(self, job_id: str = "j", balance: float = 1000) -> int:
+    def running(self, job_id: str = "j", balance: float = 1000) -> str:
         """Submit and claim a job on an account with a balance, and return the fence."""
         self.submit(job_id)
         self.admit()
@@ -50,9 +50,12 @@ class LedgerHarness:
         self.payments.record_balance("a", read_at=1, available=balance, frozen=0, total=balance)
         return fence
 
-    def begin(self, job_id: str, fence: int, call: str = "c1", turn: int = 1) -> str:
+    def begin(self, job_id: str, fence: str, call: str = "c1", turn: int = 1) -> str:
         """Begin a message of 100 credits, with at most 10 in flight, and return the verdict."""
-        return self.payments.begin(job_id, fence, turn=turn, call=call, cost=100, cap=10).verdict
+        session = self.redis.hget(self.ledger.key("job", job_id), "session_id") or ""
+        return self.payments.begin(
+            job_id, fence, turn=turn, call=call, cost=100, cap=10, session_id=str(session)
+        ).verdict
 
     def places(self, job_id: str) -> list[str]:
         """Return every place in which a job is; there must be exactly one."""
@@ -71,10 +74,25 @@ class LedgerHarness:
         return found
 
 
-def commit_again(ledger: Ledger, job_id: str, fence: int, end: Commit, nonce: str) -> bool:
+def commit_again(ledger: Ledger, job_id: str, fence: str, end: Commit, nonce: str) -> bool:
     """Commit under a given nonce, which a client repeats after a lost reply."""
     arguments = commit_arguments(job_id, fence, end, nonce=nonce)
     return bool(ledger.scripts.run("commit", *arguments) == "OK")
+
+
+def paid_attempt(number: int = 1, *, turn: int = 1, session_id: str = "s-paid") -> PaidAttempt:
+    """Return a payment as the journal has it."""
+    return PaidAttempt(
+        number=number,
+        turn=turn,
+        call=f"j:{turn}:7:abc{number}",
+        price=100,
+        session_id=session_id,
+        task_id="t-paid",
+        account="a",
+        baseline="before",
+        sent_at=1_000_000_000 + number,
+    )
 
 
 @pytest.fixture

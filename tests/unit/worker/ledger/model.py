@@ -47,6 +47,10 @@ class ModelJob:
         """Whether a step owns it."""
         return self.owner != ""
 
+    def held_under(self, back: int = 0) -> str:
+        """Return the fence of the claim, or an older one."""
+        return f"{self.fence - back}:{self.nonce}"
+
 
 @dataclass(frozen=True)
 class End:
@@ -106,8 +110,8 @@ class Model:
         job.owner, job.nonce, job.crashes, job.lease = owner, nonce, crashes, self.now + LEASE
         return "OK"
 
-    def heartbeat(self, job: ModelJob, fence: int) -> bool:
-        if not job.owned or job.fence != fence:
+    def heartbeat(self, job: ModelJob, fence: str) -> bool:
+        if not job.owned or job.held_under() != fence:
             return False
         job.lease = max(job.lease, self.now + LEASE)
         if job.call in self.slots:
@@ -117,15 +121,17 @@ class Model:
             self.suspect_until = self.now + LEASE + MARGIN
         return True
 
-    def commit(self, job: ModelJob, fence: int, nonce: str, end: "End") -> bool:
+    def commit(self, job: ModelJob, fence: str, nonce: str, end: "End") -> bool:
         state, reason, outcome = end.state, end.reason, end.outcome
         if job.committed == nonce:
             return True
-        if not job.owned or job.fence != fence:
+        if not job.owned or job.held_under() != fence:
             return False
         call = job.call
         if job.cancel and not job.calls and state not in ENDS:
             state, reason, outcome = "cancelled", "", ""
+        if reason == "outcome_unknown" and not call:
+            state, reason = "preparing", ""
         job.resume = job.state if state == "held" else job.resume
         job.committed, job.owner, job.nonce, job.lease = nonce, "", "", 0
         job.crashes, job.not_before = 0, self.now + end.delay
@@ -146,8 +152,8 @@ class Model:
 
     # --- payments ------------------------------------------------------------------------------
 
-    def begin(self, job: ModelJob, fence: int, turn: int, call: str) -> str:
-        if not job.owned or job.fence != fence:
+    def begin(self, job: ModelJob, fence: str, turn: int, call: str) -> str:
+        if not job.owned or job.held_under() != fence:
             return "LOST"
         sent = job.calls.get(turn)
         if sent == call and turn == job.turn:
@@ -190,9 +196,7 @@ class Model:
             self.window += 1 / self.window if slow else 1
         self.refusals = self.trying = 0
 
-    def release_paid(self, job: ModelJob, fence: int, call: str) -> bool:
-        if not job.owned or job.fence != fence:
-            return False
+    def release_paid(self, job: ModelJob, call: str) -> bool:
         if job.call != call:
             return call in job.released
         self.slots.pop(call, None)
@@ -200,6 +204,8 @@ class Model:
         self.reserved.discard(call)
         del job.calls[job.turn], job.outcomes[job.turn]
         job.released.add(call)
+        if job.state == "held" and job.reason in ("outcome_unknown", "session_lost"):
+            self._resume(job, "preparing")
         return True
 
     def record_balance(self) -> None:

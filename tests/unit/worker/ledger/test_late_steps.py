@@ -24,7 +24,7 @@ def test_a_job_whose_lease_never_ran_out_records_nothing(harness: LedgerHarness)
 def test_a_takeover_records_the_time_since_the_end_of_the_lease(harness: LedgerHarness) -> None:
     harness.running("j")
     harness.later(LEASE + 1.5)
-    assert harness.claim("j", "w2", "n2") == 2
+    assert harness.claim("j", "w2", "n2") == "2:n2"
     harness.later(LEASE + 4)
     harness.claim("j", "w3", "n3")
     assert late(harness) == {"late:2": "1500 1500", "late:3": "4000 4000"}

@@ -15,9 +15,7 @@ def account(harness: LedgerHarness) -> Account:
 def begin(harness: LedgerHarness, name: str) -> str:
     """Begin the message of one more job of the account, and return the verdict."""
     fence = harness.running(name, balance=100_000)
-    intent = harness.payments.begin(
-        name, fence, turn=1, call=f"{name}:1:{fence}", cost=100, cap=CAP
-    )
+    intent = harness.payments.begin(name, fence, turn=1, call=f"{name}:1:1", cost=100, cap=CAP)
     return intent.verdict
 
 
@@ -126,5 +124,5 @@ def test_a_dead_worker_holds_a_slot_no_longer_than_a_lease(harness: LedgerHarnes
 def test_a_message_that_ends_twice_frees_one_slot(harness: LedgerHarness) -> None:
     assert burst(harness, "j") == FIRST_WINDOW
     end(harness, "j0")
-    harness.ledger.commit("j0", 1, Commit(State.RENDERING, outcome="done"))
+    harness.ledger.commit("j0", "1:n1", Commit(State.RENDERING, outcome="done"))
     assert harness.redis.zcard("slots:{t}:a") == FIRST_WINDOW - 1

@@ -31,7 +31,7 @@ class Bank:
         fence = harness.claim(job_id)
         harness.ledger.update_facts(job_id, fence, {"account": "a"})
         return harness.payments.begin(
-            job_id, fence, turn=1, call=f"{job_id}:1:{fence}", cost=100, cap=50
+            job_id, fence, turn=1, call=f"{job_id}:1:1", cost=100, cap=50
         ).verdict
 
     def end(self, job_id: str, price: float) -> None:
@@ -66,7 +66,7 @@ def test_a_cost_measured_after_the_end_is_notified_again(harness: LedgerHarness)
     bank = Bank(harness, 1000)
     bank.send("j")
     bank.end("j", 70)
-    harness.ledger.commit("j", 1, Commit(State.SUCCEEDED))
+    harness.ledger.commit("j", "1:n1", Commit(State.SUCCEEDED))
     harness.ledger.acknowledge_notification("job:j", 1)
     assert harness.ledger.pending_notifications(9) == []
     bank.read()

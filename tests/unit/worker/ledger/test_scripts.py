@@ -195,7 +195,7 @@ def test_jobs_are_not_taken_over_right_after_an_outage(harness: LedgerHarness) -
     harness.claim("j")
     harness.later(5 * LEASE)  # no tick and no heartbeat
     assert harness.admit() == []
-    assert harness.ledger.heartbeat([("j", 1)]) == [True]
+    assert harness.ledger.heartbeat([("j", "1:n1")]) == [True]
     harness.later(LEASE / 2)
     assert harness.admit() == [], "the owner lives"
 
@@ -328,9 +328,9 @@ def test_a_running_message_is_counted_once_against_the_balance(harness: LedgerHa
 def test_the_intent_of_an_uncharged_message_is_released_once(harness: LedgerHarness) -> None:
     fence = harness.running()
     harness.begin("j", fence)
-    assert not harness.payments.release("j", fence, "c1", "stream_broke"), "may be charged"
-    assert harness.payments.release("j", fence, "c1", "token_refused")
-    assert harness.payments.release("j", fence, "c1", "token_refused")
+    assert not harness.payments.release("j", "c1", "stream_broke"), "may be charged"
+    assert harness.payments.release("j", "c1", "token_refused")
+    assert harness.payments.release("j", "c1", "token_refused")
     account = harness.ledger.account("a")
     assert account is not None
     assert account.reserved == 0
@@ -502,7 +502,7 @@ def test_the_counters_add_up(harness: LedgerHarness) -> None:
 def test_a_released_call_cannot_be_opened_by_a_late_repetition(harness: LedgerHarness) -> None:
     fence = harness.running()
     harness.begin("j", fence)
-    harness.payments.release("j", fence, "c1", "not_sent")
+    harness.payments.release("j", "c1", "not_sent")
     assert harness.begin("j", fence) == "LOST"
 
 

@@ -13,7 +13,7 @@ def job(harness: LedgerHarness, job_id: str) -> Job:
     return found
 
 
-def start(harness: LedgerHarness, job_id: str) -> int:
+def start(harness: LedgerHarness, job_id: str) -> str:
     """Admit and claim a job on an account with credits, and return the fence."""
     harness.admit()
     fence = harness.claim(job_id, nonce=f"n-{job_id}-{harness.redis.incr('nonces')}")
@@ -22,7 +22,7 @@ def start(harness: LedgerHarness, job_id: str) -> int:
     return fence
 
 
-def in_session(harness: LedgerHarness, job_id: str, session: str = "s") -> int:
+def in_session(harness: LedgerHarness, job_id: str, session: str = "s") -> str:
     """Start a job in a session, and return its fence."""
     harness.submit(job_id)
     fence = start(harness, job_id)
@@ -30,27 +30,27 @@ def in_session(harness: LedgerHarness, job_id: str, session: str = "s") -> int:
     return fence
 
 
-def settle(harness: LedgerHarness, job_id: str, fence: int) -> None:
+def settle(harness: LedgerHarness, job_id: str, fence: str) -> None:
     assert harness.ledger.commit(job_id, fence, Commit(State.RENDERING, outcome="done"))
 
 
-def follow(harness: LedgerHarness, job_id: str, parent: str) -> int:
+def follow(harness: LedgerHarness, job_id: str, parent: str) -> str:
     """Submit and start a follow-up, and return its fence."""
     new = NewJob(id=job_id, payload={}, fingerprint="f", parent_id=parent, follows=parent)
     assert harness.ledger.submit(new).verdict == "OK"
     return start(harness, job_id)
 
 
-def hold(harness: LedgerHarness, job_id: str, fence: int, reason: Reason) -> None:
+def hold(harness: LedgerHarness, job_id: str, fence: str, reason: Reason) -> None:
     assert harness.ledger.commit(job_id, fence, Commit(State.HELD, reason=reason))
 
 
-def verdict(harness: LedgerHarness, job_id: str, fence: int) -> tuple[str, str]:
+def verdict(harness: LedgerHarness, job_id: str, fence: str) -> tuple[str, str]:
     acquisition = harness.ledger.acquire_session(job_id, fence)
     return acquisition.verdict, acquisition.waits_for
 
 
-def block(harness: LedgerHarness, job_id: str, fence: int, by: str) -> None:
+def block(harness: LedgerHarness, job_id: str, fence: str, by: str) -> None:
     blocked = Commit(
         State.HELD, reason=Reason.BLOCKED, resume=State.PREPARING, facts={"blocked_by": by}
     )
@@ -167,7 +167,7 @@ def shared(harness: LedgerHarness, *job_ids: str) -> None:
         harness.submit(job_id, batch_id="b")
 
 
-def open_session(harness: LedgerHarness, job_id: str, session: str) -> int:
+def open_session(harness: LedgerHarness, job_id: str, session: str) -> str:
     """Let the admitted job open the batch's session and pay, and return its fence."""
     fence = start(harness, job_id)
     assert verdict(harness, job_id, fence) == ("OK", "")
@@ -298,7 +298,7 @@ def test_the_session_record_is_deleted_with_the_pruned_job(harness: LedgerHarnes
 # --- the queue for a session
 
 
-def queued_behind(harness: LedgerHarness) -> tuple[int, int, int]:
+def queued_behind(harness: LedgerHarness) -> tuple[str, str, str]:
     """Let job a work in a session, and b, then c, ask for it. Return their fences."""
     first = in_session(harness, "a")
     assert harness.begin("a", first, "c-a") == "OK"

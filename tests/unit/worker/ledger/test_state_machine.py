@@ -182,7 +182,7 @@ class Machine(RuleBasedStateMachine):
 
         def script() -> tuple[str, str | None]:
             claim = self.ledger.claim(job.id, owner, nonce)
-            return claim.verdict, claim.record.get("fence")
+            return claim.verdict, claim.fence if claim.record else None
 
         # The second run of a claim that held the job finds it held.
         second = {("POISON", None): ("GONE", None)}
@@ -190,18 +190,18 @@ class Machine(RuleBasedStateMachine):
         self.check_move(Operation.CLAIM, job.id)
         assert verdict == self.model.claim(job, owner, nonce)
         if verdict == "OK":
-            assert fence == str(job.fence)
-            assert self.ledger.update_facts(job.id, job.fence, {"account": "a"})
+            assert fence == job.held_under()
+            assert self.ledger.update_facts(job.id, job.held_under(), {"account": "a"})
 
     @precondition(have_jobs)
     @rule(which=jobs, back=stale, step=st.sampled_from([0, 0, 0, 1, -1]), other=flag, twice=flag)
     def begin_paid(self, which: int, back: int, step: int, other: bool, twice: bool) -> None:
         job = self.owned_job(which)
-        fence, turn = job.fence - back, max(1, job.turn + step)
+        fence, turn = job.held_under(back), max(1, job.turn + step)
         call = f"{job.id}:{turn}:{job.fence}" + ("x" if other else "")
         self.pay(job, fence, turn, call, twice)
 
-    def pay(self, job: ModelJob, fence: int, turn: int, call: str, twice: bool) -> None:
+    def pay(self, job: ModelJob, fence: str, turn: int, call: str, twice: bool) -> None:
         """Begin a paid message."""
         verdict = self.run(
             lambda: (
@@ -225,7 +225,7 @@ class Machine(RuleBasedStateMachine):
     def at_work(self, which: int, what: str, back: int, twice: bool) -> None:
         """Do what a step does before its end."""
         job = self.owned_job(which)
-        fence = job.fence - back
+        fence = job.held_under(back)
         match what:
             case "heartbeat":
                 kept = self.run(lambda: self.ledger.heartbeat([(job.id, fence)]), twice=twice)
@@ -233,10 +233,10 @@ class Machine(RuleBasedStateMachine):
             case "release_paid":
                 call = job.call or next(iter(job.released), "none")
                 done = self.run(
-                    lambda: self.payments.release(job.id, fence, call, "rate_limited"),
+                    lambda: self.payments.release(job.id, call, "rate_limited"),
                     twice=twice,
                 )
-                assert done == self.model.release_paid(job, fence, call)
+                assert done == self.model.release_paid(job, call)
                 if done:
                     self.ever_called.pop(f"{job.id}:{job.turn}", None)
             case _:
@@ -268,12 +268,12 @@ class Machine(RuleBasedStateMachine):
         self, which: int, back: int, to: int, reason: str, asks: bool, delay: int, twice: bool
     ) -> None:
         job = self.owned_job(which)
-        self.end(job, job.fence - back, to, reason, asks=asks, delay=delay, twice=twice)
+        self.end(job, job.held_under(back), to, reason, asks=asks, delay=delay, twice=twice)
 
     def end(
         self,
         job: ModelJob,
-        fence: int,
+        fence: str,
         to: int,
         reason: str,
         *,
@@ -390,14 +390,14 @@ class Machine(RuleBasedStateMachine):
         elif not job.owned:
             self.claim(which, "w1", twice)
         elif job.state == "generating" and not job.call:
-            self.pay(job, job.fence, job.turn, f"{job.id}:{job.turn}:{job.fence}", twice)
+            self.pay(job, job.held_under(), job.turn, f"{job.id}:{job.turn}:{job.fence}", twice)
         elif job.state == "generating" and choice < 3:
             self.fact(job, "accepted" if choice else "ended", twice)
         else:
             last = len(AFTER[job.state]) - 1
             to = {0: last, 1: last - 1, 2: 2}.get(choice, 1)
             reason = ("credits", "outcome_unknown", "question", "session_lost")[choice % 4]
-            self.end(job, job.fence, to, reason, asks=choice == 2, delay=0, twice=twice)
+            self.end(job, job.held_under(), to, reason, asks=choice == 2, delay=0, twice=twice)
 
     # --- what holds after every step ---------------------------------------------------------
 

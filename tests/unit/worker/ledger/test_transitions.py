@@ -4,7 +4,7 @@ from typing import assert_never
 
 import pytest
 
-from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness
+from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness, paid_attempt
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
@@ -65,6 +65,15 @@ def make_move(harness: LedgerHarness, operation: Operation, before: State, after
         case Operation.RETRY:
             fail(harness, paid=after is not State.QUEUED, draft=after is State.RENDERING)
             assert harness.ledger.retry("j") == "OK"
+        case Operation.TAKE_BACK:
+            fence = harness.running()
+            assert harness.begin("j", fence) == "OK"
+            unknown = Commit(before, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)
+            assert harness.ledger.commit("j", fence, unknown)
+            assert harness.payments.release("j", "c1", "not_charged")
+        case Operation.ADOPT:
+            bring(harness, before)
+            assert harness.payments.adopt("j", paid_attempt()) == "OK"
         case Operation.UNBLOCK:
             block(harness)
             assert harness.ledger.cancel("a") == "CANCELLED"

@@ -138,11 +138,11 @@ def kind_of(line: str) -> str:
     return "reply" if re.search(r"(write|sendto)\(\d+<(socket|TCP)", line) else ""
 
 
-def running_job(ledger: Ledger, job_id: str) -> int:
+def running_job(ledger: Ledger, job_id: str) -> str:
     """Claim a job that is about to pay; the fence."""
     ledger.submit(NewJob(id=job_id, payload={}, fingerprint="f"))
     due = wait_until(lambda: ledger.due(1, room=1, admit=100), "the job to be due")
     assert due[0][0] == job_id
-    fence = int(ledger.claim(job_id, "w", job_id).record["fence"])
+    fence = ledger.claim(job_id, "w", job_id).fence
     ledger.update_facts(job_id, fence, {"account": "a"})
     return fence

@@ -20,8 +20,8 @@ def ledger(redis: Redis) -> Ledger:
     return ledger
 
 
-def fence(ledger: Ledger) -> int:
-    return int(ledger.claim("j", "w1", "n1").record["fence"])
+def fence(ledger: Ledger) -> str:
+    return ledger.claim("j", "w1", "n1").fence
 
 
 def shorten(ledger: Ledger) -> None:
@@ -86,7 +86,7 @@ def test_a_lost_lease_is_logged_once(ledger: Ledger) -> None:
 def test_a_drain_takes_at_most_the_time_of_the_longest_step(ledger: Ledger) -> None:
     leases = Leases(ledger)
     assert leases.max_remaining_seconds() == 0
-    with leases.hold("a", 1, limit=60) as short, leases.hold("b", 1, limit=600) as long:
+    with leases.hold("a", "1:n", limit=60) as short, leases.hold("b", "1:n", limit=600) as long:
         long.progress(idle_limit=5)
         assert 60 < leases.max_remaining_seconds() <= 600, (
             "progress may move the deadline up to the hard one"
@@ -95,7 +95,7 @@ def test_a_drain_takes_at_most_the_time_of_the_longest_step(ledger: Ledger) -> N
         assert 0 < leases.max_remaining_seconds() <= 60
         short.lost = True
         assert leases.max_remaining_seconds() == 0
-    with leases.hold("c", 1, limit=-1):
+    with leases.hold("c", "1:n", limit=-1):
         assert leases.max_remaining_seconds() == 0
 
 

@@ -70,12 +70,12 @@ def submit(runtime: Runtime, *job_ids: str, webhook: str = "") -> None:
 
 def end(runtime: Runtime, job_id: str, commit: Commit) -> None:
     claim = runtime.ledger.claim(job_id, "w", "n")
-    assert runtime.ledger.commit(job_id, int(claim.record["fence"]), commit)
+    assert runtime.ledger.commit(job_id, claim.fence, commit)
 
 
 def pay(runtime: Runtime, job_id: str, account: str) -> None:
     """Begin a paid message of 100 credits."""
-    fence = int(runtime.ledger.claim(job_id, "w", "n").record["fence"])
+    fence = runtime.ledger.claim(job_id, "w", "n").fence
     runtime.ledger.update_facts(job_id, fence, {"account": account})
     intent = runtime.payments.begin(job_id, fence, turn=1, call=f"{job_id}:1:1", cost=100, cap=9)
     assert intent.verdict == "OK"
@@ -108,8 +108,8 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
     redis.rpush("reelqueue.t", "1")
     redis.rpush("reelqueue.t\x06\x169", "1", "2", "3")
     runtime.status.lagging = True
-    runtime.status.reasons_not_to_pay = (CheckResult("memory", False, "1 MiB used"),)
-    with runtime.leases.hold("paid", 1, 60) as lease, runtime.leases.hold("late", 1, 60):
+    runtime.status.redis_failures = (CheckResult("memory", False, "1 MiB used"),)
+    with runtime.leases.hold("paid", "1:n", 60) as lease, runtime.leases.hold("late", "1:n", 60):
         lease.abort = lambda: None
         text = Scraper(runtime).text()
     assert TOKEN not in text

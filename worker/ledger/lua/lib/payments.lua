@@ -9,6 +9,12 @@ local function ever_paid(job)
   return number(job.paid) > 0
 end
 
+-- Puts a job that has ended into the outbox again, as its cost has changed.
+local function notify_again(id)
+  redis.call('HINCRBY', job_key(id), 'revision', 1)
+  redis.call('ZADD', OUTBOX, now, 'job:' .. id)
+end
+
 -- Widens an account's window of messages in flight after the API accepted one: by one message up to
 -- the threshold of the last 429, from there by one message for each full window. The window grows
 -- only while it is used up.
@@ -26,7 +32,8 @@ end
 -- Replaces the estimated cost of a message by what the balance shows that it cost: in the record,
 -- in the account's and in the batch's sums. A job that has ended is notified again with that cost.
 local function record_charge(account, call, estimated, charged)
-  local id, turn = string.match(call, '^(.*):(%d+):%d+$')
+  local id, turn = string.match(call, '^(.*):(%d+):%d+:%w+$')
+  if not id then id, turn = string.match(call, '^(.*):(%d+):%d+$') end  -- of older versions
   local job = id and load_job(id)
   if not job or job['call:' .. turn] ~= call then return end
   redis.call('HSET', job_key(id), 'cost:' .. turn, charged, 'charged:' .. turn, 1)
@@ -34,10 +41,29 @@ local function record_charge(account, call, estimated, charged)
   if job.batch ~= '' then
     redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', charged - estimated)
   end
-  if ENDS[job.state] then
-    redis.call('HINCRBY', job_key(id), 'revision', 1)
-    redis.call('ZADD', OUTBOX, now, 'job:' .. id)
+  if ENDS[job.state] then notify_again(id) end
+end
+
+-- Takes the message of the current turn back, which was certainly not charged: gives its slot and
+-- its reservation back, archives the call, and opens the turn again.
+local function take_back(id, job, why)
+  local turn = job.turn
+  local call, cost = job['call:' .. turn], number(job['cost:' .. turn])
+  redis.call('ZREM', slots_key(job.account), call)
+  redis.call('ZREM', ended_key(job.account), call)
+  if redis.call('HDEL', reserved_key(job.account), call) == 1 then
+    redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', -cost)
   end
+  if job.batch ~= '' then
+    redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', -cost)
+  end
+  redis.call('HDEL', job_key(id), 'call:' .. turn, 'cost:' .. turn, 'outcome:' .. turn,
+    'before:' .. turn, 'attempt:' .. turn, 'session:' .. turn, 'previous:' .. turn,
+    'next_attempt', 'sent_at')
+  redis.call('HSET', job_key(id), 'released:' .. call, why)
+  redis.call('HINCRBY', job_key(id), 'paid', -1)
+  job['call:' .. turn] = nil
+  job.paid = tostring(number(job.paid) - 1)
 end
 
 -- Frees the slot of a message that is over. Its reservation stays until a balance is read that is

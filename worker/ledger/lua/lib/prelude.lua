@@ -79,10 +79,16 @@ local function load_job(id)
   return nil, why
 end
 
+-- Whether the job is owned under this fence: `<number>:<nonce of the claim>`. Numbers repeat after
+-- Redis was flushed or restored from a backup, nonces do not.
+local function is_owned(job, fence)
+  return job.owner ~= '' and job.fence .. ':' .. job.nonce == fence
+end
+
 -- Reads the record of a job that the caller owns under this fence. -> job | nil
 local function load_owned(id, fence)
   local job = load_job(id)
-  if job and job.owner ~= '' and job.fence == fence then return job end
+  if job and is_owned(job, fence) then return job end
 end
 
 -- Adds to a counter -> the sum. A counter that is not a number stays as it is and is set aside by

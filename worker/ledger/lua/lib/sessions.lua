@@ -14,7 +14,8 @@
 -- turn it is is in the batch's record, and its flows are closed meanwhile.
 --
 -- Keys and fields
---   session:{ns}:<session>        holder: the job that has acquired it; last: its last message
+--   session:{ns}:<session>        holder: the job that has acquired it; last, last_at, entry: the
+--                                 last message's call, its time and its journal entry
 --   session_queue:{ns}:<session>  zset of jobs that wait for it, score = when each first asked
 --   waiting:{ns}:<job>            set of jobs that are held as blocked by this one
 --   job    follows: the job in whose session a follow-up works
@@ -98,9 +99,34 @@ local function release_session(id, job)
   end
 end
 
--- Remembers the last message of a session, by which settling tells whose draft the session shows.
-local function set_last_message(job, call)
-  if job.session_id ~= '' then redis.call('HSET', session_key(job.session_id), 'last', call) end
+-- Remembers the last message of a session, by which settling tells whose draft the session shows,
+-- and its journal entry.
+local function set_last_message(id, job, call, attempt, at)
+  if job.session_id == '' then return end
+  local key = session_key(job.session_id)
+  if number(redis.call('HGET', key, 'last_at')) > at then return end
+  redis.call('HSET', key, 'last', call, 'last_at', at, 'entry', id .. ' ' .. attempt)
+end
+
+-- The journal entry of the newest message of a job as `<id> <attempt>`, or ''.
+local function newest_entry(id)
+  local job = load_job(id)
+  for turn = job and number(job.turn) or 0, 1, -1 do
+    local attempt = job['attempt:' .. turn]
+    if attempt ~= '' and attempt ~= '0' then return id .. ' ' .. attempt end
+  end
+  return ''
+end
+
+-- The journal entry of the last message of another job in the session of this one, or ''. A session
+-- that only one job used was forgotten; then it is that of the job before a follow-up.
+local function previous_entry(id, job)
+  if job.session_id == '' then return '' end
+  local entry = redis.call('HGET', session_key(job.session_id), 'entry') or ''
+  local other, attempt = string.match(entry, '^(.*) (%d+)$')
+  if other and other ~= id and attempt ~= '0' then return entry end
+  if not other and job.after ~= '' then return newest_entry(job.after) end
+  return ''
 end
 
 -- Deletes what is stored for a job's session when the job is pruned, unless another job holds it.

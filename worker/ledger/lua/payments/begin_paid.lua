@@ -1,26 +1,30 @@
--- begin_paid(id, fence, turn, call, cost, lease, cap) -> OK | a refusal
+-- begin_paid(id, fence, turn, call, cost, lease, cap, session, attempt) -> OK previous | a refusal
 -- Writes the intent to pay, before the message is sent. Each turn has one intent: another call is
 -- refused for good, so that a worker that was frozen past its lease cannot pay.
---   LOST        not the owner               CANCELLED  cancellation was requested
+--   LOST        not the owner, or the record names another session
+--   CANCELLED   cancellation was requested
 --   ALREADY     this turn has a message     CLOSED     the turn before it does not allow another
 --   NO_BALANCE  the balance was never read  NO_CREDIT  the account cannot pay for it
 --   BUDGET      the batch may not spend it  COOLING ms the account pauses after a 429
 --   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in the session
 --   NO_SLOT     the account's messages in flight are at their cap, or at its window; or after a 429
 --               another message is testing whether one more is accepted
+-- `previous` is the journal entry of another job's message before this one in the session: that
+-- job's id and the number of its attempt, or ''.
 -- It reserves `cost`, or what the account's clips were seen to cost if that is more.
 -- Safe twice: the same call gets OK again. It writes again too, so that a confirmation of writes on
 -- the same connection covers it.
 local id, fence, turn, call, cost, lease, cap =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
+local session, attempt = ARGV[9] or '', ARGV[10] or ''
 
 local job = load_owned(id, fence)
-if not job then return {'LOST'} end
+if not job or job.session_id ~= session then return {'LOST'} end
 
 local sent = job['call:' .. turn]
 if sent == call and turn == job.turn then
   redis.call('HINCRBY', job_key(id), 'intents', 1)
-  return {'OK'}
+  return {'OK', job['previous:' .. turn]}
 end
 if sent ~= '' then return {'ALREADY'} end
 -- A late repetition of a released call must not open it again.
@@ -62,8 +66,13 @@ if job.batch ~= '' then
   redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', cost)
 end
 redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
-  'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent')
-set_last_message(job, call)
+  'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent',
+  'attempt:' .. turn, attempt, 'session:' .. turn, session)
+local previous = previous_entry(id, job)
+if previous ~= '' then redis.call('HSET', job_key(id), 'previous:' .. turn, previous) end
+set_last_message(id, job, call, attempt, now)
+-- How many intents this ledger has written, by which the loss of a part of it is noticed.
+redis.call('HINCRBY', META, 'intents', 1)
 redis.call('HINCRBY', job_key(id), 'paid', 1)
 redis.call('HINCRBY', job_key(id), 'intents', 1)
-return {'OK'}
+return {'OK', previous}

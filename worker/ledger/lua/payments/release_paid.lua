@@ -1,32 +1,29 @@
--- release_paid(id, fence, call, why) -> OK | LOST | REFUSED
--- Takes back the intent of a message that cannot have been charged: frees slot and reservation,
--- archives the call and opens the turn again. Safe twice.
+-- release_paid(id, call, why) -> OK | GONE | REFUSED
+-- Takes an intent back whose message cannot have been charged. The call id is enough: whoever knows
+-- that it was not charged says so, also when it has lost its lease meanwhile. A job that is held
+-- over this message continues; one that has ended is notified again. Safe twice.
 local CANNOT_HAVE_BEEN_CHARGED = {
   not_durable = true,      -- the intent was not confirmed, so nothing was sent
-  not_sent = true,         -- no connection was made
+  not_sent = true,         -- no byte of it was sent
+  never_sent = true,       -- its attempt was closed in the journal before its entry existed
+  not_charged = true,      -- its sender says so in the journal
   token_refused = true, session_not_found = true, out_of_credits = true, rate_limited = true,
   file_refused = true, plan_refused = true, request_refused = true  -- the direct reply
 }
-local id, fence, call, why = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local id, call, why = ARGV[2], ARGV[3], ARGV[4]
 if not CANNOT_HAVE_BEEN_CHARGED[why] then return 'REFUSED' end
-local job = load_owned(id, fence)
-if not job then return 'LOST' end
-local turn = job.turn
-if job['call:' .. turn] ~= call then
-  if job['released:' .. call] ~= '' then return 'OK' end
-  return 'REFUSED'
+local job = load_job(id)
+if not job then return 'GONE' end
+if job['call:' .. job.turn] ~= call then
+  return job['released:' .. call] ~= '' and 'OK' or 'REFUSED'
 end
-local cost = number(job['cost:' .. turn])
-redis.call('ZREM', slots_key(job.account), call)
-redis.call('ZREM', ended_key(job.account), call)
-if redis.call('HDEL', reserved_key(job.account), call) == 1 then
-  redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', -cost)
+take_back(id, job, why)
+if ENDS[job.state] then
+  notify_again(id)
+elseif job.state == 'held' and (job.reason == 'outcome_unknown' or job.reason == 'session_lost') then
+  redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0,
+    'message', '', 'remedy', '')
+  redis.call('HDEL', job_key(id), 'resume', 'readings', 'last_reading')
+  resume_job(id, job, 'preparing')
 end
-if job.batch ~= '' then
-  redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', -cost)
-end
-redis.call('HDEL', job_key(id), 'call:' .. turn, 'cost:' .. turn, 'outcome:' .. turn,
-  'before:' .. turn, 'sent_at')
-redis.call('HSET', job_key(id), 'released:' .. call, why)
-redis.call('HINCRBY', job_key(id), 'paid', -1)
 return 'OK'

@@ -40,7 +40,7 @@ elseif mode == 'pay_again' then
   to = 'preparing'
   -- Facts of the archived message must not be taken for the next one's.
   redis.call('HDEL', job_key(id), 'readings', 'last_reading', 'baseline', 'as_done', 'draft',
-    'timeline', 'reply', 'render_id', 'render_submitted', 'source_url')
+    'timeline', 'reply', 'render_id', 'render_submitted', 'source_url', 'adopted')
   if job.reason == 'session_lost' then
     redis.call('HDEL', job_key(id), 'session_id', 'task_id', 'claim_url', 'uploaded', 'bind_id')
   end

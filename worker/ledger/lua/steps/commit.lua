@@ -8,7 +8,7 @@ local id, fence, nonce, state, delay, reason, resume, outcome =
 local job = load_job(id)
 if not job then return 'LOST' end
 if job.committed == nonce then return 'OK' end
-if job.owner == '' or job.fence ~= fence then return 'LOST' end
+if not is_owned(job, fence) then return 'LOST' end
 
 -- Cancellation was requested while the step ran, and nothing was paid.
 if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
@@ -30,6 +30,11 @@ if reason == 'blocked' then
     state, reason = resume, ''
     redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
   end
+end
+-- The message was taken back while the step judged it: there is nothing unknown about it.
+if reason == 'outcome_unknown' and not turn_is_paid(job) then
+  state, reason = 'preparing', ''
+  redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
 end
 if redis.call('HGET', job_key(id), 'session_id') ~= job.session_id then
   drop_batch_session(job)

@@ -43,7 +43,7 @@ def test_release_of_an_unknown_outcome_needs_a_choice(
     job = harness.producer.ledger.job(job_id)
     assert job is not None
     harness.producer.ledger.scripts.run(
-        *("commit", job_id, job.fence, "n", "held", 0, "outcome_unknown", "settling", "")
+        *("commit", job_id, f"{job.fence}:n", "n", "held", 0, "outcome_unknown", "settling", "")
     )
     answer = run_command("release", job_id)
     assert answer.code == 2

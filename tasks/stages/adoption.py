@@ -1,0 +1,140 @@
+"""Ask the payment journal before paying, and take over a payment that the ledger does not know."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from tasks.stages.reply import draft_facts
+from tasks.step.commits import advance, fail, hold
+from tasks.step.context import LeaseLostError, StepContext
+from worker.journal.attempts import OpenAttempt
+from worker.journal.entries import End, split_name
+from worker.journal.journal import Attempt
+from worker.ledger.ledger import Commit
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import AdoptVerdict
+from worker.media.prepared_file import sha256_of
+from worker.nemo.draft import Draft
+from worker.reconciliation import adopt, plan
+from worker.resources.offload import offload
+from worker.resources.scratch import scratch_folder
+from worker.storage.errors import NotStoredError
+
+log = structlog.get_logger(__name__)
+
+
+def attempt_number(step: StepContext) -> int | Commit:
+    """Return the number of the attempt that the job may make for its present turn.
+
+    The journal is asked once for each turn. A later step creates the attempt that was found then,
+    and the creation fails if somebody has made it meanwhile.
+
+    Returns:
+        The number; or the commit that ends the step, if the journal has a payment for the turn.
+
+    Raises:
+        LeaseLostError: The step no longer owns the job.
+        JournalFailed: The journal does not answer.
+    """
+    turn, _, number = (step.job.fact("next_attempt") or "").partition(":")
+    if turn == str(step.job.turn):
+        return int(number)
+    attempts = step.runtime.journal.attempts(step.job.id)
+    decision = plan(step.job, attempts)
+    if not isinstance(decision, OpenAttempt):
+        return take_over(step, attempts)
+    step.update_facts(next_attempt=f"{step.job.turn}:{decision.number}")
+    return decision.number
+
+
+def take_over(step: StepContext, attempts: Sequence[Attempt], *, replaces: str = "") -> Commit:
+    """Continue with the job's last attempt in the journal, which was paid, at settle and for free.
+
+    Args:
+        step: The step.
+        attempts: All attempts of the job.
+        replaces: The call of the present turn that can never be sent, or "".
+
+    Raises:
+        LeaseLostError: The step no longer owns the job.
+    """
+    runtime, job, last = step.runtime, step.job, attempts[-1]
+    if last.entry is not None and last.entry.fingerprint != job.facts.get("fingerprint"):
+        return fail(
+            step,
+            Reason.KEY_CONFLICT,
+            f"Its key has paid for a job with another payload, on attempt {last.number}.",
+            "Submit this job under a new key, or the other payload under this one.",
+        )
+    verdict = adopt(runtime.payments, job, attempts, fence=step.lease.fence, replaces=replaces)
+    if verdict is not AdoptVerdict.OK:
+        raise LeaseLostError
+    step.job = runtime.ledger.job(job.id) or job
+    log.info("payment taken over from the journal", attempt=last.number)
+    if last.entry is None:
+        return hold(
+            step,
+            Reason.OUTCOME_UNKNOWN,
+            f"Attempt {last.number} of this job cannot be read in the payment journal "
+            f"({last.problem}). It may have been charged.",
+            resume=State.SETTLING,
+        )
+    return advance(State.SETTLING)
+
+
+def finish_adopted(step: StepContext) -> Commit | None:
+    """Finish a job from what the journal has of its end, or of the next message in its session.
+
+    Returns:
+        None if the journal has neither: the session's state shows what the message did.
+
+    Raises:
+        JournalFailed: The journal does not answer.
+    """
+    ended = step.runtime.journal.ended(step.job.id)
+    if ended is not None and (commit := _repeat_end(step, ended)) is not None:
+        return commit
+    return finish_from_next_message(step)
+
+
+def finish_from_next_message(step: StepContext) -> Commit | None:
+    """Finish a job from the draft that was read before the next message in its session.
+
+    Returns:
+        None if the journal has no next message, or no draft with it.
+
+    Raises:
+        JournalFailed: The journal does not answer.
+    """
+    journal, turn = step.runtime.journal, step.job.message_turn
+    if turn is None or not turn.attempt:
+        return None
+    own = journal.attempt(step.job.id, turn.attempt)
+    following = journal.next(own.entry.name) if own is not None and own.entry else None
+    if following is None:
+        return None
+    found = journal.attempt(*split_name(following))
+    if found is None or found.entry is None or not found.entry.draft:
+        return None
+    draft = Draft.unpack(found.entry.draft)
+    if not draft.is_ready:
+        return None
+    return advance(State.RENDERING, draft_facts(step, draft, ""), outcome="done")
+
+
+def _repeat_end(step: StepContext, ended: End) -> Commit | None:
+    """End a job as it ended before, if its clip is there and is its own."""
+    clip_name, _, sha256 = ended.facts.get("stored", "").rpartition(" ")
+    if ended.state != State.SUCCEEDED or not clip_name:
+        return None
+    with scratch_folder() as folder:
+        clip_file = Path(folder) / "clip.mp4"
+        try:
+            step.runtime.output.fetch(f"{clip_name}.mp4", clip_file)
+        except NotStoredError:
+            return None
+        if offload(sha256_of, clip_file) != sha256:
+            return None
+    facts = {name: value for name, value in ended.facts.items() if name != "stored"}
+    return advance(State.SUCCEEDED, facts, outcome="done")

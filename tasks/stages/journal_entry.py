@@ -1,0 +1,84 @@
+"""Create the journal entry of a paid message, and mark it when the message was not charged."""
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.progress import report_progress
+from worker.journal.boot_clock import SEND_WITHIN_SECONDS, boot_seconds
+from worker.journal.entries import Entry, Mark
+from worker.journal.journal import Creation
+from worker.journal.stores import JournalFailed
+from worker.reconciliation import NOT_CHARGED_REASONS
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+RETRY_SECONDS: Final = 1.0
+"""How long to wait before a failed write of the journal is repeated."""
+
+
+class SendingRight:
+    """The right to send the message of an entry, which only its creator has, and not for long.
+
+    Args:
+        step: The step, whose intent to pay is recorded.
+        entry: The entry.
+    """
+
+    def __init__(self, step: StepContext, entry: Entry) -> None:
+        self.entry = entry
+        self._step = step
+        self._since = boot_seconds()
+        # Shorter than a lease: a message is not sent any more once its job has no lease.
+        self._limit = min(SEND_WITHIN_SECONDS, step.runtime.settings.timing.lease_seconds / 2)
+
+    def create(self) -> bool:
+        """Create the entry. False if the attempt is somebody else's.
+
+        A creation whose outcome is unknown is repeated until the journal answers: until then nobody
+        may take the intent back.
+
+        Raises:
+            LeaseLostError: The step has lost its job meanwhile. The message is not sent.
+        """
+        journal, entry = self._step.runtime.journal, self.entry
+        if self._repeat(lambda: journal.create(entry)) is not Creation.CREATED:
+            return False
+        if entry.previous:
+            # The message before this one is judged by the draft in this entry from now on.
+            self._repeat(lambda: journal.point(entry.previous, entry))
+        return True
+
+    def may_send(self) -> bool:
+        """Whether the first try to create the entry is recent enough to send the message."""
+        return boot_seconds() - self._since <= self._limit
+
+    def give_back(self, mark: Mark, why: str) -> None:
+        """Mark that the message was not charged, and take its intent back: first the journal.
+
+        Raises:
+            LeaseLostError: The journal did not answer as long as the step had its job.
+        """
+        runtime, entry = self._step.runtime, self.entry
+        self._repeat(lambda: runtime.journal.mark(entry.job_id, entry.attempt, mark, why))
+        reason = NOT_CHARGED_REASONS[mark] if mark is Mark.NOT_SENT else why
+        if not runtime.payments.release(entry.job_id, entry.call, reason):
+            raise LeaseLostError
+
+    def _repeat(self, write: Callable[[], T]) -> T:
+        """Repeat a write until the journal answers, or the step has lost its job."""
+        while True:
+            try:
+                return write()
+            except JournalFailed as error:
+                lease = self._step.lease
+                log.warning("payment journal failed", error=str(error), attempt=self.entry.attempt)
+                if lease.lost or lease.deadline <= time.monotonic():
+                    raise LeaseLostError from error
+                report_progress(self._step, f"{error} {error.remedy}")
+                time.sleep(RETRY_SECONDS)

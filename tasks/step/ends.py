@@ -1,0 +1,33 @@
+"""The end of a job that has paid, in the payment journal: written before the ledger's commit."""
+
+import json
+from typing import Final
+
+from tasks.step.context import StepContext
+from worker.journal.entries import End
+from worker.ledger.ledger import Commit
+
+_FACTS: Final = ("draft", "timeline", "reply", "render_id", "clip_name")
+
+
+def record_end(step: StepContext, commit: Commit) -> Commit:
+    """Write the job's end to the journal, if the commit ends a job that has paid. The same commit.
+
+    It is written after the clip has its name in the output store, so that a ledger that loses the
+    commit can be told which clip is the job's own.
+
+    Raises:
+        JournalFailed: The journal does not answer. The step is repeated.
+    """
+    job = step.job
+    if not commit.state.is_end or not any(turn.attempt for turn in job.turns):
+        return commit
+    known = {**job.facts, **(commit.facts or {})}
+    facts = {name: known[name] for name in _FACTS if known.get(name)}
+    if known.get("clip") and known.get("clip_name"):
+        facts["clip"] = known["clip"]
+        facts["stored"] = f"{known['clip_name']} {json.loads(known['clip'])['sha256']}"
+    if commit.reason is not None:
+        facts |= {"reason": commit.reason, "message": commit.message, "remedy": commit.remedy}
+    step.runtime.journal.end(End(job.id, commit.state, facts))
+    return commit

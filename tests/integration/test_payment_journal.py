@@ -1,0 +1,154 @@
+"""The payment journal under real workers: what is paid is paid once, whatever is lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import House
+from tests.support.processes import Process
+from tests.support.waiting import wait_until
+from worker.faultpoints import VARIABLE
+from worker.journal.journal import Attempt, Journal
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.submissions import NewJob
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def open_house(house: House) -> House:
+    house.open_sandbox()
+    return house
+
+
+def journal_of(house: House) -> Journal:
+    """The journal of the house, where it is by default."""
+    return Journal.open((house.folder / "media" / ".journal").as_uri(), "rq")
+
+
+def attempts(house: House, job_id: str) -> list[Attempt]:
+    return journal_of(house).attempts(job_id)
+
+
+def worker_with(house: House, fault: str, **env: str) -> Process:
+    """A worker that has a fault point armed."""
+    return house.start_worker(**{VARIABLE: fault, **env})
+
+
+def charged(house: House) -> int:
+    return sum(bool(message["charged"]) for message in house.sandbox.ledger()["messages"])
+
+
+def sent(house: House) -> int:
+    return len(house.sandbox.ledger()["messages"])
+
+
+def died(worker: Process) -> None:
+    wait_until(lambda: not worker.alive, "the worker to die at its fault point", 60)
+
+
+def is_stopped(worker: Process) -> bool:
+    """Whether the process is stopped by SIGSTOP."""
+    stat = Path(f"/proc/{worker.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
+def frozen(worker: Process) -> None:
+    wait_until(lambda: is_stopped(worker), "the worker to freeze at its fault point", 60)
+
+
+def files_of(house: House, job_id: str) -> list[str]:
+    """The names of what the journal has of a job."""
+    journal = journal_of(house)
+    folder = f"rq/jobs/{journal.place_of(job_id)}"
+    return list(journal.store.names(folder))
+
+
+def test_a_job_without_trouble_writes_its_attempt_and_its_end(open_house: House) -> None:
+    house = open_house
+    house.start_worker()
+    job = house.wait_for(house.submit(house.image()), State.SUCCEEDED)
+    assert files_of(house, job.id) == ["1", "end"]
+    (attempt,) = attempts(house, job.id)
+    assert attempt.entry is not None
+    assert (attempt.mark, attempt.entry.call) == (None, job.turns[0].call)
+    assert attempt.entry.session_id == job.fact("session_id")
+    assert attempt.entry.fingerprint == job.fact("fingerprint")
+    ended = journal_of(house).ended(job.id)
+    assert ended is not None
+    assert (ended.state, ended.facts["clip"]) == (State.SUCCEEDED, job.fact("clip"))
+
+
+@pytest.mark.parametrize("flush_at", [State.SETTLING, State.SUCCEEDED])
+def test_after_a_flush_the_same_keys_pay_nothing_and_succeed(
+    open_house: House, flush_at: State
+) -> None:
+    house = open_house
+    worker = house.start_worker()
+    images = [house.image() for _ in range(4)]
+    fault = {"call": "export", "action": "refuse", "code": 500}
+    if flush_at is not State.SUCCEEDED:
+        house.sandbox.misbehave(fault)
+    ids = [house.submit(image) for image in images]
+    wait_until(lambda: charged(house) == len(images), "all to be paid")
+    if flush_at is State.SUCCEEDED:
+        for job_id in ids:
+            house.wait_for(job_id, State.SUCCEEDED)
+    worker.kill()
+    house.redis.flushdb()
+    house.sandbox.behave()
+    house.start_worker()
+    assert [house.submit(image) for image in images] == ids
+    jobs = [house.wait_for(job_id, State.SUCCEEDED) for job_id in ids]
+    assert (charged(house), sent(house)) == (len(images), len(images))
+    for job in jobs:
+        clip = json.loads(str(job.fact("clip")))
+        assert (house.folder / "output" / clip["key"]).is_file()
+    if flush_at is State.SUCCEEDED:
+        assert len(house.sandbox.ledger()["renders"]) == len(images), "the clips are there already"
+
+
+def test_another_payload_under_a_paid_key_is_a_conflict(open_house: House) -> None:
+    house = open_house
+    house.start_worker()
+    image = house.image()
+    job_id = house.submit(image)
+    house.wait_for(job_id, State.SUCCEEDED)
+    house.redis.flushdb()
+    other = house.image(image.name, colour=200)
+    house.ledger.submit(
+        NewJob(
+            id=job_id,
+            payload={"image": str(other), "prompt": "other"},
+            fingerprint="another payload",
+        )
+    )
+    job = house.wait_for(job_id, State.FAILED, State.SUCCEEDED)
+    assert (job.reason, charged(house)) == (Reason.KEY_CONFLICT, 1)
+
+
+KILLS = {
+    "begin_paid:after=kill@1": 1,
+    "journal.create:after=kill@1": 0,
+    "api.message:before=kill@1": 0,
+    "store.rename:after=kill@1": 1,
+    "journal.end:before=kill@1": 1,
+    "journal.end:after=kill@1": 1,
+}
+"""Fault points, and whether the job ends without a person."""
+
+
+@pytest.mark.parametrize(("fault", "by_itself"), KILLS.items())
+def test_a_kill_pays_once_at_most(open_house: House, fault: str, by_itself: int) -> None:
+    house = open_house
+    died_at = worker_with(house, fault)
+    job_id = house.submit(house.image())
+    died(died_at)
+    house.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="2")
+    job = house.wait_for(job_id, State.SUCCEEDED, State.HELD)
+    if not by_itself:
+        assert (job.reason, charged(house)) == (Reason.OUTCOME_UNKNOWN, 0)
+        house.ledger.release(job_id, mode="pay_again", who="the test")
+        job = house.wait_for(job_id, State.SUCCEEDED)
+    assert (job.state, charged(house), sent(house)) == (State.SUCCEEDED, 1, 1)

@@ -1,0 +1,190 @@
+"""Compare what the ledger has of a job's payments with the payment journal.
+
+The journal decides whether an attempt was paid: the ledger may have lost it. Used by the stages, by
+the command line before a person's decision, and by a recovery.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from worker.journal.attempts import AdoptAttempt, OpenAttempt, next_attempt
+from worker.journal.entries import Entry, Mark
+from worker.journal.journal import Attempt, Creation, Journal
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.verdicts import AdoptVerdict
+from worker.ledger.payments import PaidAttempt, Payments
+
+NOT_CHARGED_REASONS: Final = {
+    Mark.NOT_CHARGED: "not_charged",
+    Mark.NOT_SENT: "not_sent",
+    Mark.NEVER_SENT: "never_sent",
+}
+"""Why the ledger takes an intent back, by the mark of its attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The present turn's message was not charged, and its intent was taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaidByOther:
+    """Another message than the one in the record has taken the attempt, or a later one.
+
+    Attributes:
+        attempts: All attempts of the job; the last one may be charged.
+    """
+
+    attempts: Sequence[Attempt]
+
+
+def plan(job: Job, attempts: Sequence[Attempt]) -> OpenAttempt | AdoptAttempt:
+    """Decide which attempt the job makes for its present turn, or which one it takes over."""
+    last = attempts[-1] if attempts else None
+    return next_attempt(last, decided_about=job.decided_about)
+
+
+def review(journal: Journal, payments: Payments, job: Job) -> TakenBack | PaidByOther | None:
+    """Ask the journal about the present turn's message, and act on what it says.
+
+    An attempt without an entry is closed: its message can no longer be sent.
+
+    Returns:
+        None if the message was, or may have been, sent and charged, also where its entry cannot be
+        read, and for a message of a version without a journal.
+
+    Raises:
+        JournalFailed: The journal does not answer. Nothing was taken back.
+    """
+    turn = job.message_turn
+    if turn is None or not turn.attempt:
+        return None
+    found = journal.attempt(job.id, turn.attempt)
+    if found is None:
+        closing = new_entry(job, call=turn.call, attempt=turn.attempt, mark=Mark.NEVER_SENT)
+        if journal.create(closing) is Creation.CREATED:
+            payments.release(job.id, turn.call, NOT_CHARGED_REASONS[Mark.NEVER_SENT])
+            return TakenBack()
+        found = journal.attempt(job.id, turn.attempt)
+    if found is None or found.entry is None:
+        return None
+    if found.entry.call != turn.call:
+        return _review_other(journal, payments, job, turn.call)
+    if found.mark is not None:
+        payments.release(job.id, turn.call, NOT_CHARGED_REASONS[found.mark])
+        return TakenBack()
+    return None
+
+
+def _review_other(
+    journal: Journal, payments: Payments, job: Job, call: str
+) -> TakenBack | PaidByOther:
+    """The attempt is another message's, so this one can never be sent."""
+    attempts = journal.attempts(job.id)
+    if isinstance(plan(job, attempts), AdoptAttempt):
+        return PaidByOther(attempts)
+    payments.release(job.id, call, NOT_CHARGED_REASONS[Mark.NEVER_SENT])
+    return TakenBack()
+
+
+def adopt(
+    payments: Payments,
+    job: Job,
+    attempts: Sequence[Attempt],
+    *,
+    fence: str = "",
+    replaces: str = "",
+) -> AdoptVerdict:
+    """Write the last attempt, and the charged ones of earlier turns, into the job's record.
+
+    Args:
+        payments: The ledger's payments.
+        job: The job. Without a fence nobody may be working on it.
+        attempts: All its attempts.
+        fence: The owner's fence; "" for a recovery.
+        replaces: The call of the present turn that can never be sent, or "".
+    """
+    last = attempts[-1]
+    earlier = {
+        each.entry.turn: _paid(each, job)
+        for each in attempts[:-1]
+        if each.may_be_charged and each.entry is not None
+    }
+    return payments.adopt(
+        job.id,
+        _paid(last, job),
+        fence=fence,
+        earlier=list(earlier.values()),
+        replaces=replaces,
+    )
+
+
+def new_entry(
+    job: Job,
+    *,
+    call: str,
+    attempt: int,
+    created_at: int = 0,
+    price: float = 0.0,
+    previous: str = "",
+    draft: str = "",
+    mark: Mark | None = None,
+) -> Entry:
+    """Return the entry of an attempt, from the job's record."""
+    facts = job.facts
+    return Entry(
+        job_id=job.id,
+        attempt=attempt,
+        turn=job.turn,
+        call=call,
+        nonce=uuid4().hex,
+        created_at=created_at,
+        account=facts.get("account", ""),
+        session_id=facts.get("session_id", ""),
+        task_id=facts.get("task_id", ""),
+        baseline=facts.get("baseline", ""),
+        price=price,
+        payload=job.payload,
+        fingerprint=facts.get("fingerprint", ""),
+        key=facts.get("key", ""),
+        priority=job.flow.rpartition(":")[2],
+        batch_id=job.batch_id or "",
+        row=job.number("row"),
+        parent_id=job.parent_id or "",
+        follows=facts.get("follows", ""),
+        shared=bool(facts.get("shared")),
+        previous=previous,
+        draft=draft,
+        mark=mark,
+    )
+
+
+def _paid(attempt: Attempt, job: Job) -> PaidAttempt:
+    """The payment of an attempt. Of one whose entry cannot be read only its number is known."""
+    entry = attempt.entry
+    if entry is None:
+        return PaidAttempt(
+            number=attempt.number,
+            turn=job.turn,
+            call=f"{job.id}:{job.turn}:0:unreadable{attempt.number}",
+            price=0.0,
+            session_id=job.facts.get("session_id", ""),
+            task_id=job.facts.get("task_id", ""),
+            account=job.facts.get("account", ""),
+            baseline=job.facts.get("baseline", ""),
+            sent_at=job.created_at,
+        )
+    return PaidAttempt(
+        number=entry.attempt,
+        turn=entry.turn,
+        call=entry.call,
+        price=entry.price,
+        session_id=entry.session_id,
+        task_id=entry.task_id,
+        account=entry.account,
+        baseline=entry.baseline,
+        sent_at=entry.created_at,
+        shared=entry.shared,
+    )
