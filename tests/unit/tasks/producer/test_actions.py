@@ -50,7 +50,7 @@ def held_after_payment(harness: ProducerHarness) -> str:
     job = harness.producer.ledger.job(job_id)
     assert job is not None
     held = Commit(State.HELD, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)
-    assert harness.producer.ledger.commit(job_id, job.fence, held)
+    assert harness.producer.ledger.commit(job_id, f"{job.fence}:n", held)
     return job_id
 
 
