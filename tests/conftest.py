@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, valkey_in_memory
 
 SEED = pytest.StashKey[int]()
 
@@ -59,9 +59,8 @@ def seed(pytestconfig: pytest.Config) -> int:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """One Valkey for the whole run."""
-    server = Valkey(tmp_path_factory.mktemp("valkey")).start()
-    yield server
-    server.stop()
+    with valkey_in_memory(tmp_path_factory.mktemp("run") / "valkey") as server:
+        yield server
 
 
 @pytest.fixture

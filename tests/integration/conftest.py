@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from tests.support.processes import Process, Sandbox, Worker
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, valkey_in_memory
 from tests.support.waiting import wait_until
 from worker.accounts.credentials import Credential
 from worker.ledger.ledger import Ledger
@@ -54,11 +54,15 @@ REFUSED = (
 class House:
     """One test's servers and workers, all ended at its end."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, on_disk: bool = False) -> None:
+        """Start Valkey; ``on_disk`` puts its data on a disk, with the cost of each fsync."""
         self.folder = folder
         self._stack = stack
-        self.valkey = Valkey(folder / "valkey").start()
-        stack.callback(self.valkey.stop)
+        if on_disk:
+            self.valkey = Valkey(folder / "valkey").start()
+            stack.callback(self.valkey.stop)
+        else:
+            self.valkey = stack.enter_context(valkey_in_memory(folder / "valkey"))
         self.redis: Redis = stack.enter_context(self.valkey.client())
         self.ledger = Ledger(self.redis, "rq", lease_seconds=LEASE_SECONDS)
         self.workers: list[Process] = []
@@ -182,7 +186,7 @@ def passing_house() -> Iterator[House]:
     """A house in a folder that goes with it, for a measurement."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-"))
-        yield House(Path(folder), stack)
+        yield House(Path(folder), stack, on_disk=True)
 
 
 def describe(house: House) -> str:
