@@ -19,6 +19,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SEED] = seed
     # The processes that share the tests draw from the same.
     os.environ["REELQUEUE_TEST_SEED"] = str(seed)
+    # They must collect the same tests in the same order, also those that are made from a set.
+    os.environ["PYTHONHASHSEED"] = str(seed % 2**32)
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(seed)
 
