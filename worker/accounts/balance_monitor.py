@@ -127,7 +127,8 @@ class BalanceMonitor:
             log.warning("balance could not be read", account=name, error=str(error))
             return
         if was_unusable:
-            self._release(self.ledger.held_ids(Reason.TOKEN, name), "its token works again")
+            held = self.ledger.some_held_ids(Reason.TOKEN, name, RELEASE_LIMIT)
+            self._release(held, "its token works again")
 
     def _release_held_for_token(self) -> None:
         """Move unpaid jobs of accounts that are no longer configured to one whose token works."""
@@ -138,7 +139,7 @@ class BalanceMonitor:
         if not any(account.is_read and not account.auth_refused_by for account in accounts):
             return
         for name in self.ledger.holding_accounts(Reason.TOKEN) - set(names):
-            held = self.ledger.held_ids(Reason.TOKEN, name)
+            held = self.ledger.some_held_ids(Reason.TOKEN, name, RELEASE_LIMIT)
             self._release(self._movable(held), "another account can take it")
 
     def _release_held_for_credits(self) -> None:
@@ -150,13 +151,14 @@ class BalanceMonitor:
         affordable = {name: self.ledger.account(name).affordable_clips(price) for name in names}
         room = sum(affordable.values()) - self._count_about_to_pay(names)
         for name in names:
-            held = self.ledger.held_ids(Reason.CREDITS, name)
-            most = max(0, min(room, affordable[name]))
-            room -= self._release(held[:most], "the balance has grown")
+            most = max(0, min(room, affordable[name], RELEASE_LIMIT))
+            held = self.ledger.some_held_ids(Reason.CREDITS, name, most)
+            room -= self._release(held, "the balance has grown")
         able = {name for name in names if affordable[name]}
         for name in self.ledger.holding_accounts(Reason.CREDITS) - able:
-            held = self._movable(self.ledger.held_ids(Reason.CREDITS, name))
-            room -= self._release(held[: max(0, room)], "another account can pay")
+            most = max(0, min(room, RELEASE_LIMIT))
+            held = self._movable(self.ledger.some_held_ids(Reason.CREDITS, name, most))
+            room -= self._release(held, "another account can pay")
 
     def _count_about_to_pay(self, names: Iterable[str]) -> int:
         """Count the jobs that will pay and have reserved no credits yet."""

@@ -154,6 +154,11 @@ class Reader:
         ]
         return sorted(self.redis.sunion(keys)) if keys else []
 
+    def some_held_ids(self, reason: Reason, account: str, most: int) -> list[str]:
+        """Return the ids of some jobs that an account holds for a reason."""
+        key = self.key("held", f"{account}:{reason}")
+        return list(self.redis.srandmember(key, most) or []) if most > 0 else []
+
     def held_count(self, reason: Reason) -> int:
         """Count the jobs held for a reason."""
         return self.counts()[1].get(reason, 0)
