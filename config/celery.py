@@ -42,6 +42,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "redis_backend_use_ssl": records.tls,
         "result_backend_transport_options": records.celery_transport_options(),
         "broker_connection_retry_on_startup": True,
+        "broker_channel_error_retry": True,
         "broker_connection_max_retries": None,
         "broker_pool_acquire_timeout": 5,
         "broker_pool_limit": 20,

@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -345,6 +346,17 @@ class Settings(BaseSettings):
     def redis_connect_timeout(self) -> float:
         """Seconds that connecting to Redis may take."""
         return min(MAX_REDIS_CONNECT_TIMEOUT, self.redis_timeout)
+
+
+def describe_problems(error: ValidationError) -> str:
+    """Describe wrong settings: each by its variable, and never by its value."""
+    problems = []
+    for problem in error.errors(include_input=False, include_url=False):
+        variables = [part for part in problem["loc"] if str(part).isupper()]
+        name = str(variables[-1] if variables else problem["loc"][0])
+        text = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        problems.append(text if text.startswith("REELQUEUE_") else f"{name}: {text}")
+    return f"The settings are invalid. {'. '.join(problems)}."
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,18 @@
 """The Celery app. ``celery -A worker.app worker -P gevent`` needs no further options."""
 
-from typing import Any
+import sys
+from typing import Any, Final, NoReturn
 
 import structlog
 from celery import Celery, signals
+from pydantic import ValidationError
 
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
-from config.settings import get_settings
+from config.settings import Settings, describe_problems, get_settings
+from worker.broker.consumer import CONSUMER
+from worker.broker.startup_check import wrong_connection
+from worker.broker.transport import SENTINEL_TRANSPORT, TRANSPORT
 from worker.intake.bootstep import IntakeStep
 from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
@@ -18,8 +23,30 @@ from worker.telemetry.metrics_server import MetricsStep
 
 log = structlog.get_logger(__name__)
 
+BAD_SETTINGS: Final = 2
+"""The exit status for settings with which no worker can run."""
+
+
+def _end(sentence: str) -> NoReturn:
+    """End the process for a mistake that its user can mend, without a traceback."""
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(BAD_SETTINGS)
+
+
+def _settings() -> Settings:
+    try:
+        return get_settings()
+    except ValidationError as error:
+        _end(describe_problems(error))
+
+
 app = Celery("reelqueue")
-app.config_from_object(celery_config(get_settings()))
+app.config_from_object(celery_config(_settings()))
+# In the worker alone: other users of the configuration need no consumer.
+app.conf.worker_consumer = CONSUMER
+app.conf.broker_transport = (
+    SENTINEL_TRANSPORT if get_settings().redis.broker_address.master else TRANSPORT
+)
 app.steps["worker"].update((PeriodicWorkStep, IntakeStep, MetricsStep))
 
 
@@ -32,6 +59,9 @@ def _set_up_logging(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
 @signals.worker_init.connect
 def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
     """Do what must be done once, before any pool has started."""
+    problem = wrong_connection(get_settings())
+    if problem is not None:
+        _end(problem)
     init_sentry(get_settings())
     preload_modules()
 

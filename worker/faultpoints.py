@@ -45,6 +45,7 @@ WORKER: Final = (
     *("api.credits", "api.export", "api.poll", "api.download"),
     *("store.write", "store.rename", "wakeup", "result", "journal.create", "journal.put"),
     *("journal.check", "journal.mark", "journal.end", "update_facts.next_attempt"),
+    "intake",
 )
 """Points that workers pass. Those of update_facts and commit carry the first field or the state."""
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from typer.core import TyperGroup
 
+from config.settings import describe_problems
 from tasks.manifests.lines import ManifestError
 from tasks.schema.errors import (
     BatchNameTaken,
@@ -82,8 +83,7 @@ def _explain(error: BaseException) -> tuple[str, ExitCode] | None:
             what = f"{error.filename or 'A file'}: {error.strerror or error}."
             return what, ExitCode.UNAVAILABLE
         case ValidationError():
-            problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}." for e in error.errors())
-            return f"The settings are invalid. {' '.join(problems)}", ExitCode.BAD_INPUT
+            return describe_problems(error), ExitCode.BAD_INPUT
         case KeyboardInterrupt():
             return "Interrupted. Submitted jobs continue.", ExitCode.INTERRUPTED
     return None

@@ -40,12 +40,8 @@ def return_messages(producer: Producer) -> int:
     returned = 0
     with connect_to_broker(producer.settings) as broker:
         queue = SubmissionQueue(broker, settings.submit_queue, settings.namespace, "producer")
-        for message in aside.list():
-            raw = aside.take(message.sha256)
-            if raw is not None:
-                queue.put(raw)
-                aside.drop(message.sha256)
-                returned += 1
+        for digest in aside.digests():
+            returned += aside.give_back(digest, queue.put)
         for raw in list(_misplaced(broker)):
             move_message(broker, raw, DEFAULT_QUEUE, settings.submit_queue)
             returned += 1

@@ -35,6 +35,8 @@ ANONYMOUS_POINTS: Final = ("api.token",)
 """Points that only workers without a registered token pass."""
 WEBHOOK_POINTS: Final = ("lease_receivers", "webhook_due", "webhook_sent", "release_receiver")
 """Points that only workers with webhooks to send pass."""
+INTAKE_POINTS: Final = ("intake",)
+"""Points that only submissions by message pass: tests/integration/test_intake_faults.py."""
 RECEIVERS: Final = 8
 """Enough for one to be free while others wait until the lease of a killed worker expires."""
 PAUSE_SECONDS: Final = 2.0
@@ -249,7 +251,9 @@ class Scenario:
 
 
 SCENARIOS: Final = (
-    Scenario([name for name in WORKER if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS]),
+    Scenario(
+        [name for name in WORKER if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS + INTAKE_POINTS]
+    ),
     Scenario(
         ANONYMOUS_POINTS,
         ("--anonymous-may-render", "--anonymous-credits", "100000", "--token-seconds", "2"),
@@ -273,7 +277,7 @@ def main() -> None:
         help="a folder that is kept, with all logs (default: a temporary folder)",
     )
     options: Any = parser.parse_args()
-    wanted = options.names or WORKER
+    wanted = options.names or [name for name in WORKER if name not in INTAKE_POINTS]
     broken, killed, jobs = [], 0, 0
     with tempfile.TemporaryDirectory(prefix="points-") as scratch:
         folder = options.keep or Path(scratch)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import structlog
 from celery import bootsteps
+from celery.worker import state
 from redis.exceptions import RedisError
 
 from worker.intake.consumer import SubmissionConsumer
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 RESTORE_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.2
+STOP_SECONDS: Final = 10.0
+"""How long the end of the process waits for the message that is being worked on."""
 BAD_USAGE: Final = 2
 
 
@@ -52,7 +55,13 @@ class IntakeStep(bootsteps.StartStopStep):
 
         def consume() -> None:
             if may_continue():
-                queue.claim_name()
+                try:
+                    queue.claim_name()
+                except QueueOwnedError as error:
+                    log.error("the worker stops", error=str(error))  # noqa: TRY400 - not a fault
+                    # Celery's loop ends the worker with this exit status.
+                    state.should_stop = BAD_USAGE  # type: ignore[assignment]
+                    return
                 consumer.run_once(may_continue)
 
         def restore() -> None:
@@ -70,9 +79,11 @@ class IntakeStep(bootsteps.StartStopStep):
             thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
-        """Take no more messages. One that is being worked on is finished."""
+        """Take no more messages. One that is being worked on is finished, or restored later."""
         for thread in self._threads:
             thread.stop()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
 
 
 def _refuse_another_queue(queue: SubmissionQueue) -> None:

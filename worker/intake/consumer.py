@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
-from billiard.einfo import ExceptionInfo
-from celery import Celery, states
+from celery import Celery, signals, states
 from celery.app.trace import build_tracer
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
+from worker.faultpoints import faultpoint
 from worker.intake.messages import MalformedMessageError, TaskMessage, read_message
 from worker.intake.set_aside import SetAsideMessages
 from worker.intake.submission_queue import SubmissionQueue
@@ -19,10 +21,8 @@ log = structlog.get_logger(__name__)
 SUBMIT_TASK: Final = "tasks.submit"
 MOST_TRIES: Final = 5
 """A message that was being worked on when this many workers died is set aside."""
-
-
-class UnstoredResultError(RuntimeError):
-    """A result could not be stored. The message is handled again: the job is known by then."""
+OUTAGES: Final = (RedisError, OperationalError, OSError)
+"""Errors that say nothing about the message: it is handled again when they have passed."""
 
 
 class SubmissionConsumer:
@@ -35,6 +35,8 @@ class SubmissionConsumer:
         self._aside = SetAsideMessages(ledger)
         self._tracer: Any = None
         self._is_unsettled = True
+        self._internal_error: Exception | None = None
+        signals.task_internal_error.connect(self._note_internal_error)
 
     def run_once(self, may_continue: Callable[[], bool]) -> None:
         """Handle messages until none comes for a second.
@@ -52,14 +54,27 @@ class SubmissionConsumer:
         self._is_unsettled = True
         while may_continue():
             raw = self._queue.take()
-            if raw is None or not self._handle(raw):
+            if raw is None:
+                break
+            try:
+                handled = self._handle(raw)
+            except OUTAGES:
+                # The try does not count: neither the worker nor the message is at fault.
+                self._queue.give_back(raw)
+                raise
+            if not handled:
                 break
         self._is_unsettled = False
 
     def _handle(self, raw: bytes) -> bool:
         """Handle one message. False if it must be handled again later."""
-        if self._queue.count_try(raw) > MOST_TRIES:
-            self._set_aside(raw, f"{MOST_TRIES} workers died while they worked on it")
+        tries = self._queue.count_try(raw)
+        with faultpoint("intake"):
+            return self._handle_counted(raw, tries)
+
+    def _handle_counted(self, raw: bytes, tries: int) -> bool:
+        if tries > MOST_TRIES:
+            self._set_aside(raw, f"{MOST_TRIES} workers died or failed while they worked on it")
             return True
         try:
             message = read_message(raw)
@@ -68,7 +83,7 @@ class SubmissionConsumer:
             return True
         now = datetime.now(UTC)
         if message.task != SUBMIT_TASK:
-            self._set_aside(raw, "it is not a tasks.submit")
+            self._set_aside(raw, f"it is a task of another service, {message.task}")
         elif message.expires is not None and message.expires < now:
             self._app.backend.mark_as_revoked(message.id, "expired", store_result=True)
             self._queue.acknowledge(raw)
@@ -88,15 +103,21 @@ class SubmissionConsumer:
             False if the record could not be written.
 
         Raises:
-            UnstoredResultError: The record is written, but the task's result is not.
+            Exception: The record is written, but the result is not, or a callback was not sent.
         """
         if self._tracer is None:
             task = self._app.tasks[SUBMIT_TASK]
             self._tracer = build_tracer(SUBMIT_TASK, task, app=self._app, hostname="intake")
+        self._internal_error = None
         traced = self._tracer(message.id, message.args, message.kwargs, dict(message.request))
-        if traced.info is None and isinstance(traced.retval, ExceptionInfo):
-            raise UnstoredResultError(type(traced.retval.exception).__name__)
+        if self._internal_error is not None:
+            raise self._internal_error
         return traced.info is None or traced.info.state != states.REJECTED
+
+    def _note_internal_error(self, sender: Any, exception: Exception, **_: Any) -> None:  # noqa: ANN401 - celery's
+        """Remember an error that is not the task's own: its result could not be stored, say."""
+        if sender.name == SUBMIT_TASK:
+            self._internal_error = exception
 
     def _set_aside(self, raw: bytes, reason: str) -> None:
         message = self._aside.add(raw, reason)

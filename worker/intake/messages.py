@@ -6,12 +6,14 @@ Source: the Celery documentation, "Message Protocol", versions 1 and 2, and komb
 import base64
 import bz2
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+MOST_ID_CHARACTERS: Final = 255
 MOST_BODY_BYTES: Final = 16 * 2**20
 """The largest body that is unpacked. A payload takes a few kilobytes."""
 
@@ -23,6 +25,9 @@ _COMPRESSIONS: Final[Mapping[str, Callable[[], Any]]] = {
     "bzip2": bz2.BZ2Decompressor,
 }
 """By the names under which kombu's senders announce them. "gzip" is zlib there, too."""
+
+
+_TASK_NAME: Final = re.compile(r"[\w.:-]{1,200}", re.ASCII)
 
 
 class MalformedMessageError(ValueError):
@@ -70,7 +75,8 @@ def _version_2(headers: Mapping[str, Any], body: object) -> TaskMessage:
     if not isinstance(body, list) or len(body) != len(("args", "kwargs", "embed")):
         raise MalformedMessageError("its body is not a list of args, kwargs and options")
     args, kwargs, embed = body
-    return _message(headers, args, kwargs, {**_object(embed or {}, "its options"), **headers})
+    options = {**_object(embed or {}, "its options"), **headers}
+    return _message(headers, args, kwargs, _request(options))
 
 
 def _version_1(body: Mapping[str, Any]) -> TaskMessage:
@@ -81,10 +87,13 @@ def _message(
     fields: Mapping[str, Any], args: object, kwargs: object, request: Mapping[str, Any]
 ) -> TaskMessage:
     task, task_id = fields.get("task"), fields.get("id")
-    if not isinstance(task, str) or not task:
+    if not isinstance(task, str) or not _TASK_NAME.fullmatch(task):
         raise MalformedMessageError("it does not name a task")
-    if not isinstance(task_id, str) or not task_id:
+    # The id becomes a key, and is written to logs: one line of printable text.
+    if not isinstance(task_id, str) or not task_id.isprintable():
         raise MalformedMessageError("it has no task id")
+    if not 0 < len(task_id) <= MOST_ID_CHARACTERS:
+        raise MalformedMessageError(f"its task id has not 1 to {MOST_ID_CHARACTERS} characters")
     if not isinstance(args, list):
         raise MalformedMessageError("its arguments are not a list")
     return TaskMessage(
@@ -96,6 +105,55 @@ def _message(
         eta=_time(fields.get("eta"), "eta"),
         expires=_time(fields.get("expires"), "expires"),
     )
+
+
+def _request(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What Celery's tracer is told. It trusts these values, so each has its type."""
+    request: dict[str, Any] = {}
+    for name, is_valid in _REQUEST_OPTIONS.items():
+        value = options.get(name)
+        if value is None:
+            continue
+        if not is_valid(value):
+            raise MalformedMessageError(f"its {name} has a wrong type")
+        request[name] = value
+    return request
+
+
+def _is_signature(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("task"), str)
+        and isinstance(value.get("args") or [], list)
+        and isinstance(value.get("kwargs") or {}, dict)
+        and isinstance(value.get("options") or {}, dict)
+    )
+
+
+def _are_signatures(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_signature, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole_number(value: object) -> bool:
+    return type(value) is int
+
+
+_REQUEST_OPTIONS: Final[Mapping[str, Callable[[object], bool]]] = {
+    "callbacks": _are_signatures,
+    "errbacks": _are_signatures,
+    "chain": _are_signatures,
+    "chord": _is_signature,
+    "group": _is_text,
+    "group_index": _is_whole_number,
+    "root_id": _is_text,
+    "parent_id": _is_text,
+    "retries": _is_whole_number,
+    "ignore_result": lambda value: isinstance(value, bool),
+}
 
 
 def _body(envelope: Mapping[str, Any], headers: Mapping[str, Any]) -> object:

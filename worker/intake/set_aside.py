@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,7 +57,11 @@ class SetAsideMessages:
         """How many there are."""
         return int(self._redis.hlen(self._key))
 
-    def list(self, most: int = 100) -> list[SetAsideMessage]:
+    def digests(self) -> "list[str]":
+        """The hashes of all of them."""
+        return list(self._redis.hkeys(self._key))
+
+    def list(self, most: int) -> "list[SetAsideMessage]":
         """Some of them."""
         found: list[SetAsideMessage] = []
         for digest, text in self._redis.hscan_iter(self._key, count=100):
@@ -65,15 +70,28 @@ class SetAsideMessages:
             found.append(_message(digest, json.loads(text)))
         return sorted(found, key=lambda message: message.at)
 
-    def take(self, digest: str) -> bytes | None:
-        """The message as it was sent; None where it is not kept. It stays until `drop`."""
+    def give_back(self, digest: str, put: Callable[[bytes], None]) -> bool:
+        """Pass a message as it was sent to a function, and then forget it.
+
+        A message that was set aside again in the meantime stays.
+
+        Returns:
+            False where its text was not kept.
+        """
         text = self._redis.hget(self._key, digest)
         raw = json.loads(text)["raw"] if text else None
-        return None if raw is None else base64.b64decode(raw)
+        if raw is None:
+            return False
+        put(base64.b64decode(raw))
 
-    def drop(self, digest: str) -> None:
-        """Forget a message that has been returned."""
-        self._redis.hdel(self._key, digest)
+        def forget(pipe: Any) -> None:  # noqa: ANN401 - see the constructor
+            unchanged = pipe.hget(self._key, digest) == text
+            pipe.multi()
+            if unchanged:
+                pipe.hdel(self._key, digest)
+
+        self._redis.transaction(forget, self._key)
+        return True
 
 
 def _message(digest: str, value: dict[str, Any]) -> SetAsideMessage:

@@ -16,6 +16,8 @@ PRIORITY_LISTS: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 """What kombu appends to the queue's name for each of its priority steps; the first is highest."""
 ALIVE_SECONDS: Final = 5.0
 """How long a worker counts as alive after it said so."""
+FORGET_SECONDS: Final = 86400.0
+"""How long the list of a dead worker is looked at: it may have been frozen, and go on."""
 BLOCK_SECONDS: Final = 1.0
 """How long one request waits for a message."""
 
@@ -41,6 +43,7 @@ class SubmissionQueue:
         self._namespace = namespace
         self._worker = worker
         self._taken = self._key("taken", worker)
+        self._said_alive = float("-inf")
 
     def claim_name(self) -> None:
         """See that the queue is this namespace's.
@@ -64,6 +67,9 @@ class SubmissionQueue:
         Returns:
             The message as it was sent, or None if there is none.
         """
+        # A list that is not registered would never be restored.
+        if time.monotonic() - self._said_alive > ALIVE_SECONDS / 2:
+            self.say_alive()
         for suffix in PRIORITY_LISTS:
             raw = self._broker.lmove(self._name + suffix, self._taken, "RIGHT", "LEFT")
             if raw is not None:
@@ -104,10 +110,8 @@ class SubmissionQueue:
 
     def say_alive(self) -> None:
         """Say that this worker is alive, so that nobody takes its messages."""
-        with self._broker.pipeline() as pipe:
-            pipe.sadd(self._key("workers"), self._worker)
-            pipe.set(self._key("alive", self._worker), 1, px=int(ALIVE_SECONDS * 1000))
-            pipe.execute()
+        self._broker.zadd(self._key("workers"), {self._worker: self._now()})
+        self._said_alive = time.monotonic()
 
     def restore(self) -> int:
         """Put back the messages of dead workers, and those whose time has come.
@@ -117,11 +121,16 @@ class SubmissionQueue:
         Returns:
             How many messages were put back.
         """
-        restored = 0
-        for name in self._broker.smembers(self._key("workers")):
-            worker = name.decode("utf-8", "replace")
-            if not self._broker.exists(self._key("alive", worker)):
-                restored += self._restore_from(worker)
+        restored, now, workers = 0, self._now(), self._key("workers")
+        for name, seen in self._broker.zrange(workers, 0, -1, withscores=True):
+            silent = now - seen
+            if silent < 0:
+                # The broker's clock was set back. A worker that is alive says so again.
+                self._broker.zadd(workers, {name: now}, xx=True)
+            elif silent > ALIVE_SECONDS:
+                restored += self._put_back(name.decode("utf-8", "replace"))
+                if silent > FORGET_SECONDS:
+                    self._broker.zrem(workers, name)
         for raw in self._broker.zrangebyscore(self._key("later"), "-inf", time.time()):
             with self._broker.pipeline() as pipe:
                 pipe.rpush(self._name, raw)
@@ -138,10 +147,10 @@ class SubmissionQueue:
         """Put back what this worker took and did not settle. It takes nothing meanwhile."""
         return self._put_back(self._worker)
 
-    def _restore_from(self, worker: str) -> int:
-        restored = self._put_back(worker)
-        self._broker.srem(self._key("workers"), worker)
-        return restored
+    def _now(self) -> float:
+        """The broker's clock, in seconds."""
+        seconds, microseconds = self._broker.time()
+        return float(seconds + microseconds / 1e6)
 
     def _put_back(self, worker: str) -> int:
         restored = 0

@@ -16,6 +16,8 @@ _FOLDER: Final = resources.files(__package__) / "lua"
 
 _LIBRARIES: Final = ("prelude", "flows", "payments", "webhooks", "sessions", "transitions")
 """Libraries that precede every script, each after those that it uses."""
+_FREEING: Final = frozenset({"prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack"})
+"""Scripts that run even where Redis has no memory left: they are how memory becomes free."""
 
 
 @cache
@@ -44,7 +46,8 @@ class Scripts:
     def text(self, name: str) -> str:
         """Return the whole script as the server runs it."""
         libraries = (source(library) for library in _LIBRARIES)
-        return "\n".join((self._clock, LUA_CONSTANTS, *libraries, source(name)))
+        text = "\n".join((self._clock, LUA_CONSTANTS, *libraries, source(name)))
+        return f"#!lua flags=allow-oom\n{text}" if name in _FREEING else text
 
     def arguments(self, *values: object) -> list[Any]:
         """Return the key count, the key and the arguments of a call for EVAL or EVALSHA."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from config.settings import Durability
 from worker.journal.journal import Journal
@@ -18,7 +18,7 @@ from worker.ledger.ledger import Ledger
 JOURNAL: Final = "payment journal"
 CHECKS: Final = (
     *("Redis", "version", "role", "append-only file", "appendfsync", "rewrite"),
-    *("eviction", "memory", JOURNAL),
+    *("eviction", "memory", "writes", JOURNAL),
 )
 """The names of all checks that can prevent payments."""
 OLDEST_REDIS: Final = (7, 0)
@@ -45,7 +45,10 @@ def check_durability(ledger: Ledger, durability: Durability) -> list[CheckResult
     """
     redis: Any = ledger.redis
     info = redis.info()
-    results = [_version(info), _role(info), _eviction(info), _memory(info)]
+    role = _role(info)
+    results = [_version(info), role, _eviction(info), _memory(info)]
+    if role.ok:
+        results.append(_writes(ledger))
     if durability == "fsync":
         results += [_append_only(info), *_fsync(redis)]
     return results
@@ -146,6 +149,21 @@ def _memory(info: Mapping[str, Any]) -> CheckResult:
         f"{used >> 20} MiB used" + (f" of {limit >> 20} MiB" if limit else ", no limit"),
         "give Redis more memory, or prune finished jobs with `reelqueue prune`",
     )
+
+
+def _writes(ledger: Ledger) -> CheckResult:
+    """Write a key that expires at once: the server may answer, and refuse every change."""
+    redis: Any = ledger.redis
+    try:
+        redis.set(ledger.key("write_check"), 1, px=1)
+    except ResponseError as error:
+        found = f"refused ({str(error).partition('.')[0]})"
+        remedy = (
+            "free memory or disk space on the server, let its snapshots succeed, or allow this "
+            "user to write"
+        )
+        return CheckResult("writes", ok=False, found=found, remedy=remedy)
+    return CheckResult("writes", ok=True, found="accepted")
 
 
 def _config(redis: Any, name: str) -> str:  # noqa: ANN401 - see Ledger

@@ -1,0 +1,386 @@
+"""Submissions by message under faults: each becomes exactly one job, whatever dies or is sent."""
+
+import base64
+import json
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery import Celery
+from redis import Redis
+
+from tests.integration.conftest import House
+from tests.support.commands import CommandResult, run_reelqueue
+from tests.support.processes import Process, Worker
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
+from worker.intake.set_aside import MOST_KEPT_BYTES
+from worker.intake.submission_queue import ALIVE_SECONDS
+
+pytestmark = pytest.mark.integration
+
+SUBMISSIONS = 300
+KILLS = (40, 120, 200)
+MUTATIONS = 2000
+PATIENCE = 90
+OUTAGE = "Redis does not answer"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One Redis and one stand-in for the whole module. Each test starts the workers it needs."""
+    with ExitStack() as resources:
+        house = House(tmp_path_factory.mktemp("intake"), resources)
+        house.open_sandbox()
+        house.env |= {"REELQUEUE_BALANCE_SECONDS": "100000", "REELQUEUE_CONCURRENCY": "2"}
+        yield house
+
+
+@pytest.fixture
+def fresh(stack: House) -> Iterator[House]:
+    """The shared stack without jobs, messages and workers of an earlier test."""
+    stack.redis.flushall()
+    yield stack
+    for worker in stack.workers:
+        worker.stop()
+
+
+@pytest.fixture
+def sender(fresh: House) -> Iterator[Celery]:
+    """A Celery app that has nothing of this project."""
+    with Celery("sender", broker=fresh.valkey.url, backend=fresh.valkey.url) as app:
+        yield app
+
+
+def wait_for_outage(worker: Process, known: int = 0) -> None:
+    """Wait until a worker has said once more that Redis is away."""
+    wait_until(lambda: worker.text().count(OUTAGE) > known, "an outage", PATIENCE, worker.text)
+
+
+def submit(app: Celery, path: Path, queue: str = "reelqueue", **options: Any) -> Any:
+    """Send a submission without a key."""
+    payload = {"image": str(path), "prompt": "a 1-second pan left"}
+    return app.send_task("tasks.submit", queue=queue, args=[payload], **options)
+
+
+def jobs(house: House, namespace: str = "rq") -> int:
+    """How many jobs there are."""
+    return int(house.redis.zcard(f"jobs:{{{namespace}}}"))
+
+
+def wait_until_jobs(house: House, number: int) -> None:
+    """Wait until there are so many jobs."""
+    wait_until(lambda: jobs(house) >= number, f"{number} jobs", PATIENCE)
+
+
+def waiting(client: Redis, queue: str = "reelqueue") -> int:
+    """How many messages are in a queue."""
+    return int(client.llen(queue))
+
+
+def raw_message(
+    body: bytes = b'[[{"image":"SECRET"}],{},{}]',
+    content_type: str = "application/json",
+    headers: object = None,
+    properties: object = None,
+) -> bytes:
+    """A message in the form in which Celery writes it, with parts replaced."""
+    task = {"lang": "py", "task": "tasks.submit", "id": str(uuid4())}
+    if isinstance(headers, dict):
+        headers = {**task, **headers}
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-encoding": "utf-8",
+            "content-type": content_type,
+            "headers": task if headers is None else headers,
+            "properties": properties
+            if properties is not None
+            else {
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "reelqueue"},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid4()),
+            },
+        }
+    ).encode()
+
+
+MALFORMED = {
+    "a payload as another service would push it": b'{"image": "SECRET", "key": "cat-1"}',
+    "text": b"SECRET",
+    "a list": b"[1, 2]",
+    "a number": b"5",
+    "nothing": b"",
+    "null": b"null",
+    "bytes that are not UTF-8": b"\xff\xfe\x00",
+    "no task and no properties": b'{"body": "e30=", "headers": {}, "content-type": "a/b"}',
+    "a body that is not base64": raw_message().replace(b'"body": "', b'"body": "%%%'),
+    "pickle": raw_message(b"cos\nsystem\n(S'true'\ntR.", "application/x-python-serialize"),
+    "YAML": raw_message(b"a: 1", "application/x-yaml"),
+    "a broken body": raw_message(b"[[{"),
+    "no headers": raw_message(headers=[]),
+    "headers null": raw_message().replace(b'"headers": {', b'"headers": null, "x": {'),
+    "a body that is a number": raw_message(b"5"),
+    "a body that is null": raw_message(b"null"),
+    "arguments that are not a list": raw_message(b'[{"a":1},{},{}]'),
+    "an eta that is not a date": raw_message(headers={"eta": "tomorrow"}),
+    "an expiry that is not a date": raw_message(headers={"expires": "soon"}),
+    "an id that is null": raw_message(headers={"id": None}),
+    "an id with a line break": raw_message(headers={"id": "a\nb"}),
+    "an unknown compression": raw_message(headers={"compression": "application/x-brotli"}),
+    "a compression that was not used": raw_message(headers={"compression": "application/x-gzip"}),
+    "callbacks that are none": raw_message(b'[[{}], {}, {"callbacks": [5]}]'),
+}
+
+
+def test_no_submission_is_lost_while_workers_are_killed(fresh: House, sender: Celery) -> None:
+    image = fresh.image()
+    results = [submit(sender, image) for _ in range(SUBMISSIONS)]
+    for written in KILLS:
+        worker = fresh.start_worker()
+        wait_until_jobs(fresh, written)
+        worker.kill()
+    assert jobs(fresh) < SUBMISSIONS, "the workers were not killed in time"
+    fresh.start_worker()
+    answers = [result.get(timeout=PATIENCE) for result in results]
+    assert len({answer["job_id"] for answer in answers}) == SUBMISSIONS
+    assert jobs(fresh) == SUBMISSIONS
+    assert {result.state for result in results} == {"SUCCESS"}
+
+
+def test_a_message_that_is_delivered_twice_is_one_job(fresh: House, sender: Celery) -> None:
+    image, task_id = fresh.image(), str(uuid4())
+    submit(sender, image, task_id=task_id)
+    submit(sender, image, task_id=task_id)
+    fresh.start_worker()
+    fresh.settled(PATIENCE)
+    wait_until(lambda: waiting(fresh.redis) == 0, "both messages to be taken")
+    assert jobs(fresh) == 1
+    assert list(fresh.messages_by_image().values()) == [1]
+
+
+def test_nothing_is_taken_while_the_records_are_away(
+    fresh: House, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    broker = Valkey(tmp_path / "broker").start()
+    request.addfinalizer(broker.stop)
+    worker = fresh.start_worker(BROKER_URL=broker.url)
+    image = fresh.image()
+    with Celery("sender", broker=broker.url) as app, Redis.from_url(broker.url) as client:
+        for number, take_away, bring_back in (
+            (20, fresh.valkey.freeze, fresh.valkey.resume),
+            (40, fresh.valkey.stop, fresh.valkey.start),
+        ):
+            outages = worker.text().count(OUTAGE)
+            take_away()
+            for _ in range(20):
+                submit(app, image, ignore_result=True)
+            wait_for_outage(worker, outages)
+            wait_until(lambda: waiting(client) == 20, "nothing to be taken", PATIENCE)
+            assert worker.alive
+            bring_back()
+            wait_until_jobs(fresh, number)
+            assert waiting(client) == 0
+
+
+def test_two_namespaces_on_one_redis_have_their_own_queues(fresh: House, sender: Celery) -> None:
+    fresh.start_worker()
+    other = {"REELQUEUE_NAMESPACE": "staging"}
+    staging = Worker("ws", fresh.folder / "staging.log", {**fresh.env, **other})
+    fresh.workers.append(staging)
+    image = fresh.image()
+    ours = [submit(sender, image) for _ in range(5)]
+    theirs = [submit(sender, image, "reelqueue.staging") for _ in range(3)]
+    for result in ours + theirs:
+        assert not result.get(timeout=PATIENCE)["duplicate"]
+    assert (jobs(fresh), jobs(fresh, "staging")) == (5, 3)
+
+
+def test_a_fleet_does_not_start_on_the_queue_of_another_namespace(fresh: House) -> None:
+    fresh.redis.set("reelqueue.owner:shared", "rq")
+    env = {"REELQUEUE_NAMESPACE": "staging", "REELQUEUE_QUEUE": "shared"}
+    worker = Worker("wq", fresh.folder / "owned.log", {**fresh.env, **env})
+    fresh.workers.append(worker)
+    assert worker.wait(PATIENCE) == 2
+    assert "The queue shared belongs to the namespace rq" in worker.text()
+    assert "Traceback" not in worker.text()
+
+
+def test_a_service_with_celery_workers_of_its_own_keeps_its_tasks(
+    fresh: House, sender: Celery
+) -> None:
+    url = {"OTHER_SERVICE_BROKER": fresh.valkey.url}
+    command = (sys.executable, "-m", "celery", "-A", "tests.support.other_service", "worker")
+    theirs = Process([*command, "-P", "solo"], fresh.folder / "other.log", url)
+    fresh.workers.append(theirs)
+    ours = fresh.start_worker()
+    slow = sender.send_task("other.slow", args=["slow"])
+    wait_until(lambda: fresh.redis.get("other:runs:slow"), "the slow task", 60, theirs.text)
+    quick = [sender.send_task("other.quick", args=["quick"]) for _ in range(10)]
+    results = [submit(sender, fresh.image()) for _ in range(10)]
+    # A worker of ours dies, and another restores what it had taken: nothing of the service's.
+    results[0].get(timeout=PATIENCE)
+    ours.kill()
+    fresh.start_worker()
+    for result in [*results, submit(sender, fresh.image())]:
+        result.get(timeout=PATIENCE)
+    assert jobs(fresh) == 11
+    assert fresh.redis.get("other:runs:slow") == "1"
+    fresh.redis.lpush("other:go:slow", "go")
+    for result in [slow, *quick]:
+        result.get(timeout=PATIENCE)
+    assert fresh.redis.get("other:runs:slow") == "1"
+    assert fresh.redis.get("other:runs:quick") == "10"
+    assert not fresh.redis.exists("messages_aside:{rq}")
+
+
+def command(house: House, *arguments: str) -> CommandResult:
+    """Run the command line on the stack."""
+    return run_reelqueue(*arguments, env=house.env)
+
+
+def test_malformed_messages_are_set_aside_and_the_worker_goes_on(
+    fresh: House, sender: Celery
+) -> None:
+    worker = fresh.start_worker()
+    foreign = sender.send_task("other.task", queue="reelqueue", args=["SECRET"])
+    large = b"x" * (MOST_KEPT_BYTES + 1)
+    for message in [*MALFORMED.values(), large]:
+        fresh.redis.lpush("reelqueue", message)
+    assert submit(sender, fresh.image()).get(timeout=PATIENCE)["state"] == "queued"
+    aside = fresh.redis.hgetall("messages_aside:{rq}")
+    assert len(aside) == len(MALFORMED) + 2
+    reasons = [json.loads(value)["reason"] for value in aside.values()]
+    assert "it is a task of another service, other.task" in reasons
+    (cut,) = [found for found in map(json.loads, aside.values()) if found["raw"] is None]
+    assert cut["length"] == len(large)
+    assert worker.alive
+    assert "SECRET" not in worker.text()
+    assert "Traceback" not in worker.text()
+
+    (check,) = [
+        check
+        for check in command(fresh, "doctor", "--json").records
+        if check["check"] == "messages"
+    ]
+    assert not check["ok"]
+    assert check["found"].startswith(f"{len(aside)} set aside")
+    assert "SHA-256" in check["found"]
+    assert "bytes" in check["found"]
+    assert "SECRET" not in json.dumps(check)
+
+    # Returned as they are, they are set aside again; the one that was not kept has stayed.
+    submit(sender, fresh.image(), "celery", task_id="misplaced")
+    (released,) = command(fresh, "release", "--set-aside", "--json").records
+    assert released["changed"] == len(aside), released
+    assert waiting(fresh.redis, "celery") == 0
+    assert sender.AsyncResult("misplaced").get(timeout=PATIENCE)["state"] == "queued"
+    wait_until(lambda: waiting(fresh.redis) == 0, "the messages to be read again")
+    assert set(fresh.redis.hkeys("messages_aside:{rq}")) == set(aside)
+    assert foreign.state == "PENDING"
+
+
+def test_a_message_that_kills_five_workers_is_set_aside(fresh: House, sender: Celery) -> None:
+    poison = submit(sender, fresh.image())
+    for number in range(5):
+        trap = {"REELQUEUE_FAULTPOINTS": "intake:before=kill@1"}
+        victim = Worker(f"victim{number}", fresh.folder / "victims.log", {**fresh.env, **trap})
+        fresh.workers.append(victim)
+        assert victim.wait(PATIENCE) == -9
+        # As if the seconds had passed after which a worker counts as dead.
+        for name in fresh.redis.zrange("intake.workers:{rq}", 0, -1):
+            fresh.redis.zincrby("intake.workers:{rq}", -2 * ALIVE_SECONDS, str(name))
+    fresh.start_worker()
+    (value,) = wait_until(lambda: fresh.redis.hvals("messages_aside:{rq}"), "it to be set aside")
+    assert "5 workers died" in json.loads(value)["reason"]
+    after = submit(sender, fresh.image())
+    assert after.get(timeout=PATIENCE)["state"] == "queued"
+    assert poison.state == "PENDING"
+    # Whoever has found the cause returns it.
+    command(fresh, "release", "--set-aside")
+    assert poison.get(timeout=PATIENCE)["state"] == "queued"
+
+
+def test_mutated_messages_beside_running_jobs(fresh: House, sender: Celery, seed: int) -> None:
+    chance = random.Random(seed)
+    worker = fresh.start_worker()
+    results = [submit(sender, fresh.image()) for _ in range(5)]
+    # Refused where it is still whole, so that the jobs beside it are the only ones.
+    payload = json.dumps([[{"image": "cat.jpg", "seconds": 900}], {}, {}]).encode()
+    for _ in range(MUTATIONS // 100):
+        with fresh.redis.pipeline() as pipe:
+            for _ in range(100):
+                body = mutated(chance, payload) if chance.random() < 0.5 else payload
+                whole = raw_message(body)
+                pipe.lpush("reelqueue", mutated(chance, whole) if body is payload else whole)
+            pipe.execute()
+    results.append(submit(sender, fresh.image()))
+    for result in results:
+        assert result.get(timeout=PATIENCE)["state"] == "queued"
+    assert waiting(fresh.redis) == 0
+    assert worker.alive
+    assert worker.text().count("Traceback") == 0
+    for result in results:
+        sender.AsyncResult(result.get()["job_id"]).get(timeout=PATIENCE)
+
+
+def mutated(chance: random.Random, whole: bytes) -> bytes:
+    """Replace, delete or insert a few bytes."""
+    changed = bytearray(whole)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(changed))
+        match chance.randrange(3):
+            case 0:
+                changed[place] = chance.randrange(256)
+            case 1:
+                del changed[place : place + chance.randint(1, 20)]
+            case _:
+                changed[place:place] = chance.randbytes(chance.randint(1, 4))
+        changed = changed or bytearray(b"x")
+    return bytes(changed)
+
+
+def test_every_pool_takes_submissions(fresh: House, sender: Celery) -> None:
+    command = (sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-c", "2")
+    workers, results = {}, {}
+    # With gevent, too: all other tests here.
+    for pool in ("threads", "prefork", "solo"):
+        # Each in a namespace, and so on a queue, of its own.
+        env = {**fresh.env, "REELQUEUE_NAMESPACE": pool}
+        log = fresh.folder / f"{pool}.log"
+        workers[pool] = Process([*command, "-P", pool, "-n", f"{pool}@%h"], log, env)
+        fresh.workers.append(workers[pool])
+        results[pool] = submit(sender, fresh.image(), f"reelqueue.{pool}")
+    for pool, result in results.items():
+        assert result.get(timeout=PATIENCE)["state"] == "queued", pool
+        record = sender.AsyncResult(result.get()["job_id"]).get(timeout=PATIENCE)
+        assert record["state"] == "succeeded", pool
+    for worker in workers.values():
+        worker.terminate()
+    for worker in workers.values():
+        assert worker.wait(PATIENCE) == 0, worker.text()
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_has_taken(
+    fresh: House, sender: Celery
+) -> None:
+    image = fresh.image()
+    results = [submit(sender, image) for _ in range(100)]
+    worker = fresh.start_worker()
+    wait_until_jobs(fresh, 5)
+    worker.terminate()
+    assert worker.wait(PATIENCE) == 0, worker.text()
+    taken = [key for key in fresh.redis.keys("intake.taken:*") if fresh.redis.llen(key)]
+    assert taken == []
+    assert jobs(fresh) + waiting(fresh.redis) == 100
+    fresh.start_worker()
+    for result in results:
+        result.get(timeout=PATIENCE)
+    assert jobs(fresh) == 100

@@ -1,0 +1,75 @@
+"""Celery's consumer, which waits where Redis refuses, and outlives every message."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from celery.worker.consumer import Consumer
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+CONSUMER: Final = "worker.broker.consumer:PatientConsumer"
+PAUSE_SECONDS: Final = 1.0
+"""The wait between two connections."""
+REPEAT_SECONDS: Final = 600.0
+"""How long the same line about the broker is not logged again."""
+
+
+class PatientConsumer(Consumer):
+    """Connects again after any error of Redis: out of memory, read-only, a changed password.
+
+    Celery itself does so only after errors of the connection.
+    """
+
+    connection_errors: tuple[type[BaseException], ...]
+    channel_errors: tuple[type[BaseException], ...]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's
+        """Extend the errors after which Celery connects again."""
+        super().__init__(*arguments, **options)
+        self.channel_errors = (*self.channel_errors, RedisError, OperationalError)
+        for name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
+            logger = logging.getLogger(name)
+            if not any(isinstance(found, _OnceInAWhile) for found in logger.filters):
+                logger.addFilter(_OnceInAWhile())
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Wait a little before Celery connects again."""
+        super().on_connection_error_after_connected(exc)
+        time.sleep(PAUSE_SECONDS)
+
+    def create_task_handler(self, *arguments: Any) -> Callable[[Any], None]:  # noqa: ANN401 - Celery's
+        """Wrap Celery's handler of messages."""
+        handle = super().create_task_handler(*arguments)
+        passed_on = (*self.connection_errors, *self.channel_errors)
+
+        def handle_or_drop(message: Any) -> None:  # noqa: ANN401 - kombu's
+            try:
+                handle(message)
+            except passed_on:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a message can cause
+                # A lost wake-up message delays a job at most until the next one.
+                log.warning("message dropped", error=type(error).__name__)
+
+        return handle_or_drop
+
+
+class _OnceInAWhile(logging.Filter):
+    """Drops a line that was logged a short while ago."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is logged."""
+        now = time.monotonic()
+        if now - self._logged.get(record.msg, float("-inf")) < REPEAT_SECONDS:
+            return False
+        self._logged[record.msg] = now
+        return True

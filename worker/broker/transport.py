@@ -1,0 +1,97 @@
+"""Kombu's Redis transport, which looks at each message before Celery reads it.
+
+Only the workers write wake-up messages, but anybody who reaches the broker can write into their
+queue, and a message that is not one would end Celery's consumer.
+"""
+
+import json
+from typing import Any, Final
+
+import structlog
+from celery import current_app
+from kombu.transport import redis as kombu_redis
+from redis import Redis
+from redis.exceptions import RedisError
+
+from worker.intake.messages import MalformedMessageError, read_message
+from worker.intake.set_aside import SetAsideMessages
+from worker.runtime.runtime import get_runtime
+
+log = structlog.get_logger(__name__)
+
+TRANSPORT: Final = "worker.broker.transport:Transport"
+SENTINEL_TRANSPORT: Final = "worker.broker.transport:SentinelTransport"
+
+
+def check_message(raw: bytes, *, is_task: bool) -> None:
+    """Check that kombu can deliver a message and, for a task, that a worker can run it.
+
+    Raises:
+        MalformedMessageError: It cannot.
+    """
+    try:
+        envelope = json.loads(raw)
+        properties, headers = envelope["properties"], envelope["headers"]
+        is_envelope = (
+            isinstance(properties["delivery_tag"], str)
+            and isinstance(properties["delivery_info"], dict)
+            and isinstance(envelope["body"], str)
+            and isinstance(headers, dict)
+        )
+    except (ValueError, LookupError, TypeError, RecursionError):
+        is_envelope = False
+    if not is_envelope:
+        raise MalformedMessageError("it is not a message of Celery")
+    if is_task:
+        message = read_message(raw)
+        if message.task not in current_app.tasks:
+            raise MalformedMessageError(f"it is a task of another service, {message.task}")
+
+
+class CheckingClient(Redis):
+    """A client whose blocking read returns nothing in place of a malformed message."""
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
+        """Read a reply."""
+        reply: Any = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        if command_name != "BRPOP" or not reply:
+            return reply
+        queue, raw = reply
+        try:
+            check_message(raw, is_task=b"pidbox" not in queue)
+        except MalformedMessageError as error:
+            _set_aside(raw, str(error))
+            return None
+        return reply
+
+
+def _set_aside(raw: bytes, reason: str) -> None:
+    try:
+        message = SetAsideMessages(get_runtime().ledger).add(raw, reason)
+    except RedisError as error:
+        # A lost wake-up message delays a job at most until the next one.
+        log.warning("message dropped", bytes=len(raw), reason=reason, error=str(error))
+    else:
+        log.warning("message set aside", sha256=message.sha256, bytes=len(raw), reason=reason)
+
+
+class _CheckingChannel(kombu_redis.Channel):
+    def _get_client(self) -> type[Redis]:
+        return CheckingClient
+
+
+class _CheckingSentinelChannel(kombu_redis.SentinelChannel):
+    def _get_client(self) -> type[Redis]:
+        return CheckingClient
+
+
+class Transport(kombu_redis.Transport):
+    """Kombu's transport for one server."""
+
+    Channel = _CheckingChannel
+
+
+class SentinelTransport(kombu_redis.SentinelTransport):
+    """Kombu's transport for a server that Sentinels name."""
+
+    Channel = _CheckingSentinelChannel
