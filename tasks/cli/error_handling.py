@@ -18,6 +18,7 @@ from tasks.schema.errors import (
     RedisUnavailable,
     UnknownId,
 )
+from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.storage.errors import StoreError
 
@@ -73,6 +74,8 @@ def _explain(error: BaseException) -> tuple[str, ExitCode] | None:
                 f"Redis returned an error: {error}. Check it with `reelqueue doctor`.",
                 ExitCode.UNAVAILABLE,
             )
+        case JournalFailed():
+            return f"{error} {error.remedy}", ExitCode.UNAVAILABLE
         case StoreError():
             return f"{error.message} {error.remedy}", ExitCode.UNAVAILABLE
         case UnreadableRecordError():

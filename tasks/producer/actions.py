@@ -1,6 +1,7 @@
 """Actions on jobs and batches: cancel, retry, release, pause and resume.
 
-All of them raise ``RedisUnavailable`` if Redis does not answer.
+All of them raise ``RedisUnavailable`` if Redis does not answer. Decisions about paid messages raise
+``JournalFailed`` if the payment journal does not answer.
 """
 
 from collections import Counter
@@ -10,6 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
+from tasks.producer.closed_messages import close_messages, record_cancelled
 from tasks.producer.messages import return_messages
 from tasks.producer.producer import Producer
 from tasks.producer.queries import is_batch
@@ -49,14 +51,14 @@ def cancel(producer: Producer, any_id: str, *, confirmed: bool = False) -> Chang
     ledger = producer.ledger
     with producer.redis_errors():
         if not is_batch(producer, any_id):
-            return _change(any_id, [ledger.cancel(any_id, spare_paid=not confirmed)])
+            return _change(any_id, _cancel_jobs(producer, [any_id], confirmed=confirmed))
         # Jobs that wait are cancelled first, so that none of them starts meanwhile.
         verdicts = list(ledger.cancel_waiting(any_id))
         # These jobs have started meanwhile. They are asked again below, and counted there.
         verdicts = [verdict for verdict in verdicts if verdict is not CancelVerdict.REQUESTED]
         for page in ledger.row_states(any_id):
             open_jobs = (row.job_id for row in page if not row.state.is_end)
-            verdicts += ledger.cancel_many(open_jobs, spare_paid=not confirmed)
+            verdicts += _cancel_jobs(producer, open_jobs, confirmed=confirmed)
     return _change(any_id, verdicts)
 
 
@@ -80,15 +82,14 @@ def release(producer: Producer, any_id: str, *, mode: str = "", who: str = "") -
         UnknownId: There is no job and no batch with this id.
         RedisUnavailable: Redis does not answer.
     """
-    release_jobs = partial(producer.ledger.release_many, mode=mode, who=who)
-    return _apply(producer, any_id, release_jobs, State.HELD)
+    return _apply(producer, any_id, partial(_release_jobs, producer, mode, who), State.HELD)
 
 
 def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: str = "") -> Change:
     """Resume all jobs that are held for a reason; ``mode`` and ``who`` are as in ``release``."""
     with producer.redis_errors():
         held = producer.ledger.held_ids(reason)
-        return _change(reason.value, producer.ledger.release_many(held, mode=mode, who=who))
+        return _change(reason.value, _release_jobs(producer, mode, who, held))
 
 
 def release_set_aside(producer: Producer) -> Change:
@@ -115,6 +116,29 @@ def resume(producer: Producer, batch_id: str) -> None:
         UnknownId: There is no such batch.
     """
     _require_batch(producer, batch_id, producer.ledger.resume)
+
+
+def _release_jobs(
+    producer: Producer, mode: str, who: str, job_ids: Sequence[str]
+) -> list[ReleaseVerdict]:
+    """Release jobs. Those that continue by what the payment journal says need no decision."""
+    resumed = close_messages(producer, job_ids) if mode == "pay_again" else []
+    undecided = [job_id for job_id in job_ids if job_id not in set(resumed)]
+    verdicts = producer.ledger.release_many(undecided, mode=mode, who=who)
+    return [*verdicts, *(ReleaseVerdict.OK for _ in resumed)]
+
+
+def _cancel_jobs(
+    producer: Producer, job_ids: Iterable[str], *, confirmed: bool
+) -> list[CancelVerdict]:
+    """Cancel jobs. A confirmed cancellation also closes what was paid, in the payment journal."""
+    asked = list(job_ids)
+    if confirmed:
+        close_messages(producer, asked)
+    verdicts = producer.ledger.cancel_many(asked, spare_paid=not confirmed)
+    if confirmed:
+        record_cancelled(producer, asked)
+    return verdicts
 
 
 def _require_batch(producer: Producer, batch_id: str, switch: Callable[[str], bool]) -> None:

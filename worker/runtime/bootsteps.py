@@ -7,12 +7,19 @@ import structlog
 from celery import bootsteps
 from redis.exceptions import RedisError
 
+from worker.journal.stores import JournalFailed
 from worker.resources.scratch import sweep_scratch_folders
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.journal_monitor import JournalMonitor
 from worker.runtime.leader_lease import LeaderLease
 from worker.runtime.periodic_thread import PeriodicThread
-from worker.runtime.retention import DAY_SECONDS, cutoff_ms, prune, sweep_partial_files
+from worker.runtime.retention import (
+    DAY_SECONDS,
+    cutoff_ms,
+    forget_payments,
+    prune,
+    sweep_partial_files,
+)
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.runtime.ticker import Ticker
 from worker.runtime.worker_registry import registered_name
@@ -94,4 +101,6 @@ def _delete_old_records(runtime: Runtime) -> None:
     )
     if pruned.jobs or pruned.batches:
         log.info("old records pruned", jobs=pruned.jobs, batches=pruned.batches)
+    with suppress(JournalFailed):  # its monitor reports it
+        forget_payments(runtime.ledger, runtime.journal, runtime.ledger.now_ms())
     sweep_partial_files(runtime.media, runtime.output)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import ResponseError
 
+from worker.journal.journal import Journal
 from worker.ledger.clip_names import folded
 from worker.ledger.connection import replies
 from worker.ledger.ledger import Ledger
@@ -23,6 +24,8 @@ from worker.storage.store import Store
 log = structlog.get_logger(__name__)
 
 DAY_SECONDS: Final = 86_400
+FORGET_MARGIN_MS: Final = 60_000
+"""From the end of a tombstone to the end of the journal's entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,25 @@ def prune(
         jobs += deleted
         kept += len(page) - deleted
     return PruneResult(jobs, _delete_batches(ledger, before), files)
+
+
+def forget_payments(ledger: Ledger, journal: Journal, now_ms: int) -> int:
+    """Delete the journal's entries of pruned jobs whose tombstones are gone; return how many.
+
+    A key must not be able to pay as long as it is remembered, so the entries go last.
+
+    Raises:
+        JournalFailed: The journal does not answer. The rest is left for the next time.
+    """
+    due, forgotten = ledger.key("journal_forget"), 0
+    # One margin more than the tombstones, which expire by a clock of their own.
+    until = now_ms - FORGET_MARGIN_MS
+    for job_id in ledger.redis.zrangebyscore(due, "-inf", until, start=0, num=PAGE_SIZE):
+        if not ledger.redis.exists(ledger.key("job", job_id)):
+            journal.forget(job_id)
+            forgotten += 1
+        ledger.redis.zrem(due, job_id)
+    return forgotten
 
 
 def sweep_partial_files(*stores: Store) -> None:

@@ -204,6 +204,8 @@ class Model:
         self.reserved.discard(call)
         del job.calls[job.turn], job.outcomes[job.turn]
         job.released.add(call)
+        if job.state in ENDS:
+            job.revision += 1
         if job.state == "held" and job.reason in ("outcome_unknown", "session_lost"):
             self._resume(job, "preparing")
         return True

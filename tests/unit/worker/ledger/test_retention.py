@@ -7,12 +7,14 @@ import pytest
 
 from tests.support.ledger_access import recent_ids, row_ids, submit_many
 from tests.unit.worker.ledger.conftest import LedgerHarness
+from worker.journal.journal import Journal
 from worker.ledger.clip_names import reserve_name
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import CancelVerdict
-from worker.runtime.retention import count_expired, prune
+from worker.reconciliation import new_entry
+from worker.runtime.retention import count_expired, forget_payments, prune
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
@@ -108,6 +110,29 @@ def test_a_tombstone_lasts_for_ever_or_as_long_as_configured(harness: LedgerHarn
     assert 89 * DAY < harness.redis.ttl("idem:{t}:key of two") <= 90 * DAY
     assert harness.redis.ttl("idem:{t}:key of one") == -1
     assert harness.ledger.tombstone("key of two") is State.SUCCEEDED
+
+
+def test_the_journal_forgets_a_payment_only_after_its_tombstone(
+    harness: LedgerHarness, tmp_path: Path
+) -> None:
+    journal = Journal.open(str(tmp_path), "t")
+    for job_id, days in (("kept", None), ("forgotten", 90)):
+        fence = harness.running(job_id)
+        assert harness.begin(job_id, fence, f"c-{job_id}") == "OK"
+        job = harness.ledger.job(job_id)
+        assert job is not None
+        assert journal.create(new_entry(job, call=f"c-{job_id}", attempt=1)) == "created"
+        assert harness.ledger.commit(job_id, fence, Commit(State.SUCCEEDED))
+        harness.ledger.acknowledge_notification(f"job:{job_id}", 1)
+        harness.later(31 * DAY)
+        prune(harness.ledger, ago(harness), tombstone_days=days)
+    harness.later(90 * DAY)
+    assert forget_payments(harness.ledger, journal, now(harness)) == 0
+    assert len(journal.attempts("forgotten")) == 1
+    harness.later(DAY)
+    assert forget_payments(harness.ledger, journal, now(harness)) == 1
+    assert [len(journal.attempts(job_id)) for job_id in ("kept", "forgotten")] == [1, 0]
+    assert forget_payments(harness.ledger, journal, now(harness)) == 0
 
 
 def test_jobs_that_have_not_ended_or_were_not_notified_are_not_pruned(

@@ -29,6 +29,7 @@ local function write_payment(turn, payment, outcome)
     'outcome:' .. turn, outcome, 'attempt:' .. turn, payment.number,
     'session:' .. turn, payment.session_id)
   redis.call('HINCRBY', job_key(id), 'paid', 1)
+  redis.call('HINCRBY', job_key(id), 'intents', 1)
   redis.call('HINCRBYFLOAT', account_key(attempt.account), 'spent', payment.price)
   if job.batch ~= '' then
     redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', payment.price)

@@ -1,0 +1,58 @@
+"""Close the messages of held jobs in the payment journal, before a person decides about them."""
+
+from collections.abc import Iterable, Sequence
+
+from tasks.producer.producer import Producer
+from worker.journal.attempts import AdoptAttempt
+from worker.journal.entries import End
+from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import State
+from worker.ledger.payments import Payments
+from worker.reconciliation import PaidByOther, adopt, plan, review
+
+
+def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
+    """Make sure that the messages of held jobs cannot be sent any more, and that they are the last.
+
+    A decision applies to the last attempt alone. Where the journal has a mark, or a later attempt,
+    the job continues by it, and needs no decision.
+
+    Returns:
+        The ids of the jobs that continue without a decision.
+
+    Raises:
+        JournalFailed: The journal does not answer.
+    """
+    held = [job for job in producer.ledger.jobs(job_ids) if job.state is State.HELD]
+    return [job.id for job in held if _continues(producer, job)]
+
+
+def record_cancelled(producer: Producer, job_ids: Sequence[str]) -> None:
+    """Write the ends of cancelled jobs that had paid to the journal.
+
+    Raises:
+        JournalFailed: The journal does not answer.
+    """
+    for job in producer.ledger.jobs(job_ids):
+        if job.state is State.CANCELLED and any(turn.attempt for turn in job.turns):
+            producer.journal.end(End(job.id, State.CANCELLED))
+
+
+def _continues(producer: Producer, job: Job) -> bool:
+    """Close the present turn's message. Whether the job continues without a decision."""
+    turn = job.message_turn
+    if turn is None or not turn.attempt:
+        return False
+    payments, journal = Payments(producer.ledger), producer.journal
+    match review(journal, payments, job):
+        case None:
+            attempts = journal.attempts(job.id)
+            is_last = not attempts or attempts[-1].number <= turn.attempt
+            if is_last or not isinstance(plan(job, attempts), AdoptAttempt):
+                return False
+            adopt(payments, job, attempts, replaces=turn.call)
+        case PaidByOther(attempts=attempts):
+            adopt(payments, job, attempts, replaces=turn.call)
+        case _:
+            pass
+    return True
