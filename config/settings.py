@@ -249,6 +249,8 @@ class TimingSettings(_Group):
     """Interval of the further checks after a broken stream."""
     settle_checks: int = Field(5, ge=2)
     """Checks without a change before an outcome is unknown."""
+    store_patience_seconds: Seconds = 900
+    """How long a job waits for a store that fails before it is held as store."""
     rate_limit_seconds: Seconds = 30
     """Cool-down of an account after a 429 response without Retry-After."""
     lease_seconds: Seconds = 30

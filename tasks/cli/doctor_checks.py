@@ -13,6 +13,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
 from worker.intake.set_aside import SetAsideMessages
 from worker.ledger.clients import connect_without_retries
+from worker.ledger.problems import current_problems
 from worker.runtime.durability import CheckResult, check_durability, check_journal
 from worker.runtime.worker_registry import live_workers
 from worker.storage.errors import StoreError
@@ -41,6 +42,7 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
     if redis.ok:
         with producer.redis_errors():
             yield _workers(producer)
+            yield _problems(producer)
             yield _outbox(producer)
             yield _manifests(producer)
             yield _records(producer)
@@ -82,6 +84,18 @@ def _workers(producer: Producer) -> CheckResult:
         ok=alive.count > 0,
         found=f"{alive.count} alive, {alive.slots} slots",
         remedy="Start a worker with `reelqueue worker`.",
+    )
+
+
+def _problems(producer: Producer) -> CheckResult:
+    """Report what makes jobs wait in the workers, which may not show in this process."""
+    problems = current_problems(producer.ledger)
+    found = (f"{each.message} Jobs have waited for {each.seconds:.0f} s." for each in problems)
+    return CheckResult(
+        "problems of workers",
+        ok=not problems,
+        found=" ".join(found) or "none",
+        remedy=" ".join(dict.fromkeys(problem.remedy for problem in problems)),
     )
 
 

@@ -10,6 +10,7 @@ from tasks.step.commits import fail, failure_facts, failures, hold, retry_later,
 from tasks.step.context import StepContext
 from tasks.step.credentials import AccountElsewhereError
 from tasks.step.decisions import apply_decision, decide_error
+from tasks.step.problems import wait_for_shortage, wait_for_store
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
 from worker.journal.stores import JournalFailed
@@ -18,14 +19,13 @@ from worker.ledger.model.states import Reason
 from worker.nemo.errors import NemoError
 from worker.policy import backoff_seconds
 from worker.resources.memory_budget import MemoryUnavailableError
+from worker.resources.shortages import Shortage, shortage_of
 from worker.storage.errors import NotStoredError, StoreError
 
 log = structlog.get_logger(__name__)
 
 MAX_RETRIES: Final = 5
 """How often in a row a stage is repeated after a source failed, or after an unexpected error."""
-MAX_STORE_RETRIES: Final = 10
-"""How often in a row a stage is repeated after a store failed."""
 JOURNAL_SECONDS: Final = 5.0
 """How long a job waits for the payment journal."""
 PENDING_SECONDS: Final = 1.0
@@ -48,6 +48,8 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             return retry_later(step, with_jitter(JOURNAL_SECONDS), trouble=trouble)
         case NemoError():
             return apply_decision(step, decide_error(step, error), error)
+        case FileRefusedError() if (shortage := shortage_of(error)) and _may_be_short(step, error):
+            return wait_for_shortage(step, shortage)
         case FileRefusedError() if error.repeatable and failures(step, "source") < MAX_RETRIES:
             return _retry(step, "source", error.message)
         case FileRefusedError():
@@ -55,10 +57,11 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
         case NotStoredError():
             return fail(step, Reason.SOURCE_UNREACHABLE, error.message, error.remedy)
         case StoreError():
-            log.warning("store failed", error=error.message)
-            if failures(step, "store") < MAX_STORE_RETRIES:
-                return _retry(step, "store", error.message)
-            return fail(step, Reason.DELIVERY_FAILED, error.message, error.remedy)
+            if error.shortage is not None:
+                return wait_for_shortage(step, error.shortage)
+            return wait_for_store(step, error)
+        case _ if shortage := shortage_of(error):
+            return wait_for_shortage(step, shortage)
         case _:
             name = type(error).__name__
             log.error("unexpected exception in step", exc_info=error)
@@ -66,6 +69,16 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             if failures(step, "fault") < MAX_RETRIES:
                 return _retry(step, "fault", name)
             return hold(step, Reason.POISON, f"An unexpected error occurred: {name}.")
+
+
+def _may_be_short(step: StepContext, error: FileRefusedError) -> bool:
+    """Return whether a refused file is due to a shortage; decoders report damage as one of memory.
+
+    A damaged image is refused after some repeats.
+    """
+    if isinstance(error.__cause__, MemoryError):
+        return failures(step, Shortage.MEMORY) < MAX_RETRIES
+    return True
 
 
 def _retry(step: StepContext, kind: str, message: str) -> Commit:

@@ -61,6 +61,11 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
             return f"Read the workers' logs, then run `{release}`."
         case Reason.BLOCKED:
             return "Release or cancel the job before it in its session first."
+        case Reason.STORE:
+            return (
+                f"Correct what `reelqueue doctor` reports about the store, then run `{release}`; "
+                "for all such jobs, `reelqueue release --reason store`. Nothing is paid again."
+            )
         case Reason.RENDER_FAILED | Reason.DELIVERY_FAILED | Reason.BAD_CLIP:
             return f"Run `reelqueue retry {job.id}` to render and download again, free of charge."
         case Reason.SOURCE_UNREACHABLE:

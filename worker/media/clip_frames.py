@@ -16,6 +16,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from worker.resources.shortages import Shortage, shortage_of
+
 _MAX_PACKETS: Final = 200_000
 """An hour at 50 frames a second; later packets are not read."""
 _MAX_FRAMES: Final = 90
@@ -91,7 +93,7 @@ def open_clip(path: Path) -> Iterator[ClipReader]:
 
     Raises:
         BadClip: The clip cannot be read.
-        OSError: The file does not exist or may not be read.
+        OSError: The file does not exist or may not be read, or files or space are short.
     """
     with path.open("rb"):
         pass
@@ -104,6 +106,9 @@ def open_clip(path: Path) -> Iterator[ClipReader]:
     except BadClip:
         raise
     except Exception as error:
+        # FFmpeg reports damaged content as missing memory too, which is a bad clip.
+        if shortage_of(error) in {Shortage.OPEN_FILES, Shortage.SCRATCH_DISK}:
+            raise
         # FFmpeg raises many kinds of errors, some of them OSErrors of a misleading type.
         cause = getattr(error, "strerror", None) or error
         raise BadClip(f"the clip cannot be read: {cause}") from error

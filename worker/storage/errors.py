@@ -4,6 +4,7 @@ import errno
 from typing import Final
 
 from config.redaction import redact
+from worker.resources.shortages import Shortage
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -16,12 +17,18 @@ class StoreError(Exception):
     Attributes:
         message: What happened, for people.
         remedy: What to do about it.
+        store: The store's address without credentials.
+        shortage: What was short on this machine, if the store was not the cause.
     """
 
-    def __init__(self, message: str, remedy: str) -> None:
+    def __init__(
+        self, message: str, remedy: str, store: str = "", shortage: Shortage | None = None
+    ) -> None:
         super().__init__(message, remedy)
         self.message = message
         self.remedy = remedy
+        self.store = store
+        self.shortage = shortage
 
     def __str__(self) -> str:
         """Return the message alone: callers show the remedy beside it."""
@@ -62,4 +69,5 @@ def wrong_content(url: str) -> StoreError:
     return StoreError(
         f"The store {url} returned other bytes than were written to it.",
         f"Check the store, or point {_SETTING} elsewhere.",
+        url,
     )

@@ -12,6 +12,7 @@ from uuid import uuid4
 from worker.media.prepared_file import sha256_of
 from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
+from worker.resources.shortages import REMEDIES, Shortage, shortage_of
 from worker.storage.errors import NotStoredError, StoreError, describe, remedy_for, wrong_content
 from worker.storage.local_folder import LocalFolder
 from worker.storage.object_folder import ObjectFolder
@@ -44,6 +45,11 @@ class Store:
     def __repr__(self) -> str:
         """Show the address, without credentials."""
         return f"Store({self._url!r})"
+
+    @property
+    def address(self) -> str:
+        """The URL, without credentials."""
+        return self._url
 
     def put_file(self, local: Path, key: str) -> None:
         """Store a file; a file under the same key is replaced in one step.
@@ -109,6 +115,7 @@ class Store:
                     raise NotStoredError(
                         f"There is no file {key} in the store {self._url}.",
                         "Submit the file again, or restore it in the store.",
+                        self._url,
                     )
                 partial.replace(to)
             finally:
@@ -186,9 +193,15 @@ class Store:
         except StoreError:
             raise
         except Exception as error:
+            shortage = shortage_of(error)
+            if shortage is Shortage.SCRATCH_DISK and operation != "read":
+                # It is the disk of the store that is full.
+                shortage = None
             raise StoreError(
                 f"The store {self._url} cannot be {operation}: {describe(error)}.",
-                remedy_for(error),
+                REMEDIES[shortage] if shortage else remedy_for(error),
+                self._url,
+                shortage,
             ) from error
 
 

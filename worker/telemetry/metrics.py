@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from config.celery import wakeup_queue
 from worker.ledger.model.states import HOLD_REASONS, State
+from worker.ledger.problems import Part, current_problems
 from worker.ledger.reader import Reader
 from worker.runtime.durability import CHECKS
 from worker.runtime.repeat_filter import RepeatFilter
@@ -65,12 +66,17 @@ class Metrics(Collector):
         about = "Whether Redis answered this scrape."
         try:
             snapshot = take_snapshot(self._records, self._runtime.accounts.names())
+            problems = current_problems(self._records)
         except RedisError as error:
             _log_outage("Redis", self._redis_failures, error)
             yield _gauge("up", about, 0)
             return
         self._redis_failures.clear()
         yield _gauge("up", about, 1)
+        lasting = {problem.part.value: problem.seconds for problem in problems}
+        waits = {part.value: lasting.get(part.value, 0) for part in Part}
+        about = "How long jobs have waited for a part."
+        yield _gauges("problem_seconds", about, "part", waits)
         yield from _jobs_and_workers(snapshot)
         yield from _accounts(snapshot.accounts, self._runtime.settings.limits.account_in_flight)
 

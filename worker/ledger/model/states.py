@@ -62,6 +62,7 @@ class Reason(StrEnum):
     RENDER_SLOW = "render_slow"
     POISON = "poison"
     BLOCKED = "blocked"
+    STORE = "store"
     # failed
     UNSUPPORTED_FILE = "unsupported_file"
     FILE_TOO_LARGE = "file_too_large"
@@ -87,5 +88,6 @@ HOLD_REASONS = frozenset(
         Reason.RENDER_SLOW,
         Reason.POISON,
         Reason.BLOCKED,
+        Reason.STORE,
     }
 )

@@ -24,6 +24,7 @@ from tests.support.waiting import free_port
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.problems import Part
 from worker.ledger.webhooks import Webhooks
 from worker.runtime.durability import CHECKS, CheckResult
 from worker.runtime.runtime import Runtime
@@ -154,6 +155,7 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
             "held_jobs", "reason", {reason: int(reason == Reason.BUDGET) for reason in HOLD_REASONS}
         ),
         **each("worker_pay_obstacle", "check", {check: int(check == "memory") for check in CHECKS}),
+        **each("problem_seconds", "part", dict.fromkeys(Part, 0)),
         **each("queue_messages", "queue", {"wakeups": 2, "submissions": 4}),
         **{
             f'reelqueue_account_{name}{{account="{account}"}}': value
