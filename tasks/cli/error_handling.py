@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from typer.core import TyperGroup
 
 from config.settings import describe_problems
+from tasks.cli.output import note
 from tasks.manifests.lines import ManifestError
 from tasks.schema.errors import (
     BatchNameTaken,
@@ -54,7 +55,7 @@ class ErrorHandlingGroup(TyperGroup):
             if explained is None:
                 raise
         message, code = explained
-        typer.echo(message, err=True)
+        note(message)
         raise typer.Exit(code)
 
 

@@ -1,6 +1,7 @@
 """What commands print: JSON lines for programs, lines and tables for people."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from tasks.cli.encoding import to_utf8
 from tasks.producer.submissions import Submission
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
@@ -35,14 +37,17 @@ def console() -> Console:
 def emit(record: BaseModel | Mapping[str, Any]) -> None:
     """Print a record as one line of JSON."""
     if isinstance(record, BaseModel):
-        typer.echo(record.model_dump_json())
+        text = record.model_dump_json()
     else:
-        typer.echo(json.dumps(record, ensure_ascii=False))
+        text = json.dumps(record, ensure_ascii=False)
+    typer.echo(to_utf8(text))
 
 
 def note(message: str) -> None:
     """Print a message for people on standard error, beside the output."""
-    typer.echo(message, err=True)
+    # Typer would write UTF-8 to a terminal that is set to ASCII.
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
 
 
 def printable(text: str) -> str:

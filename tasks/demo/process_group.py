@@ -123,7 +123,7 @@ class ProcessGroup:
         child = Child(name, process, log, COMMAND_GRACE_SECONDS)
         if self._wait_for_exit(child):
             raise child.ended_error()
-        return output.read_text()
+        return output.read_text(encoding="utf-8")
 
     def wait_until(self, condition: Callable[[], object], what: str, limit: float = 60) -> None:
         """Wait for a condition for at most ``limit`` seconds, while the processes are watched.

@@ -1,6 +1,5 @@
 """The command ``results``: a batch as JSON lines, as a table or as a page."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from tasks.cli.encoding import utf8_output
 from tasks.cli.error_handling import CommandError
 from tasks.cli.options import BatchId
 from tasks.cli.output import note
@@ -43,12 +43,14 @@ def results(
         typer.Option(
             *("--output", "-o"),
             metavar="FILE",
-            help="File to write.",
+            help="File to write; - is standard output.",
             show_default="standard output",
         ),
     ] = None,
 ) -> None:
     """Write the results of a batch, in the order of its rows."""
+    if output == Path("-"):
+        output = None
     producer = default_producer()
     batch = queries.get_batch(producer, batch_id)
     with _open_output(output) as sink:
@@ -70,11 +72,12 @@ def results(
 def _open_output(output: Path | None) -> Iterator[TextIO]:
     """Open standard output, or a file that appears only when it is complete."""
     if output is None:
-        yield sys.stdout
+        with utf8_output() as sink:
+            yield sink
         return
     part = output.with_name(f".{output.name}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as sink:
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as sink:
             yield sink
         part.replace(output)
     except OSError as error:
