@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, valkey_in_memory
 
 SEED = pytest.StashKey[int]()
 
@@ -19,8 +19,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SEED] = seed
     # The processes that share the tests draw from the same.
     os.environ["REELQUEUE_TEST_SEED"] = str(seed)
+    # They must collect the same tests in the same order, also those that are made from a set.
+    os.environ["PYTHONHASHSEED"] = str(seed % 2**32)
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests `make test` may give to different processes, and put the longest first.
+
+    The tests of a file run in one process, except those that start a house of their own.
+    """
+    for item in items:
+        if "house" not in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -47,9 +61,8 @@ def seed(pytestconfig: pytest.Config) -> int:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """One Valkey for the whole run."""
-    server = Valkey(tmp_path_factory.mktemp("valkey")).start()
-    yield server
-    server.stop()
+    with valkey_in_memory(tmp_path_factory.mktemp("run") / "valkey") as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import SecretStr
 from redis import Redis
 
 from tests.support.processes import Process, Sandbox, Worker
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, valkey_in_memory
 from tests.support.waiting import wait_until
+from worker.accounts.credentials import Credential
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
@@ -21,9 +23,12 @@ from worker.ledger.model.submissions import NewJob
 
 TOKEN = "nmv_usr_registered_for_tests"
 
+LEASE_SECONDS = 6
+"""So long that a worker on a busy machine keeps its leases, and gets few wake-ups twice."""
+
 FAST = {
     "REELQUEUE_TICK_SECONDS": "0.05",
-    "REELQUEUE_LEASE_SECONDS": "3",
+    "REELQUEUE_LEASE_SECONDS": str(LEASE_SECONDS),
     "REELQUEUE_RENDER_POLL_SECONDS": "0.3",
     "REELQUEUE_SETTLE_FIRST_SECONDS": "0.3",
     "REELQUEUE_SETTLE_SECONDS": "0.3",
@@ -49,13 +54,17 @@ REFUSED = (
 class House:
     """One test's servers and workers, all ended at its end."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, *, on_disk: bool = False) -> None:
+        """Start Valkey; ``on_disk`` puts its data on a disk, with the cost of each fsync."""
         self.folder = folder
         self._stack = stack
-        self.valkey = Valkey(folder / "valkey").start()
-        stack.callback(self.valkey.stop)
+        if on_disk:
+            self.valkey = Valkey(folder / "valkey").start()
+            stack.callback(self.valkey.stop)
+        else:
+            self.valkey = stack.enter_context(valkey_in_memory(folder / "valkey"))
         self.redis: Redis = stack.enter_context(self.valkey.client())
-        self.ledger = Ledger(self.redis, "rq", lease_seconds=3)
+        self.ledger = Ledger(self.redis, "rq", lease_seconds=LEASE_SECONDS)
         self.workers: list[Process] = []
         self.env: dict[str, str] = {}
         self.images = 0
@@ -91,6 +100,11 @@ class House:
         wait_until(lambda: announced() or not worker.alive, f"worker {name} to announce itself")
         assert worker.alive, worker.text()
         return worker
+
+    def allow_in_flight(self, messages: int) -> None:
+        """Let the one account send this many messages at once, as after many that it accepted."""
+        account = f"account-{Credential('', SecretStr(TOKEN), anonymous=False).token_id}"
+        self.redis.hset(self.ledger.key("account", account), "window", messages)
 
     def image(self, name: str | None = None, colour: int | None = None) -> Path:
         """A small picture of its own content."""
@@ -172,7 +186,7 @@ def passing_house() -> Iterator[House]:
     """A house in a folder that goes with it, for a measurement."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-"))
-        yield House(Path(folder), stack)
+        yield House(Path(folder), stack, on_disk=True)
 
 
 def describe(house: House) -> str:

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from config.settings import ApiSettings, Settings
-from tests.integration.conftest import House
+from tests.integration.conftest import LEASE_SECONDS, House
 from tests.support.waiting import wait_until
 from worker.accounts.credentials import ANONYMOUS, Accounts, Credential, TokenPendingError
 from worker.ledger.ledger import Ledger
@@ -18,7 +18,9 @@ pytestmark = pytest.mark.integration
 
 def accounts(house: House, **api: object) -> Accounts:
     """The accounts of one more worker."""
-    ledger = Ledger(Redis.from_url(house.valkey.url, decode_responses=True), "rq", lease_seconds=3)
+    ledger = Ledger(
+        Redis.from_url(house.valkey.url, decode_responses=True), "rq", lease_seconds=LEASE_SECONDS
+    )
     settings = Settings(api=ApiSettings.model_validate({"url": house.sandbox.url, **api}))
     return Accounts(settings, ledger, client_factory(settings))
 

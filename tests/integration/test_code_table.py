@@ -15,7 +15,7 @@ from tests.integration.conftest import House
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 OK, HELD, FAILED = State.SUCCEEDED, State.HELD, State.FAILED
 STYLES = ("envelope", "status")

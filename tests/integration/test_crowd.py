@@ -27,9 +27,11 @@ def check_promises(house: House) -> None:
     assert house.redis.zcard("flows:{rq}") == 0
 
 
+@pytest.mark.long
 def test_two_hundred_jobs_and_a_dead_worker(house: House) -> None:
     """30 % silent edits, 10 % broken streams, one ``kill -9``: each job ends well or is held."""
     house.open_sandbox("--silent-ratio", "0.3", "--break-ratio", "0.1", "--seed", "7")
+    house.allow_in_flight(20)
     for _ in range(2):
         house.start_worker()
     job_ids = [house.submit(house.image(f"p{n}.png", n)) for n in range(JOBS)]
@@ -50,6 +52,7 @@ def test_two_hundred_jobs_and_a_dead_worker(house: House) -> None:
 
 def test_a_second_worker_shares_the_work(house: House) -> None:
     house.open_sandbox()
+    house.allow_in_flight(20)
     for _ in range(2):
         house.start_worker("-c", "10")
     for n in range(40):
@@ -59,10 +62,12 @@ def test_a_second_worker_shares_the_work(house: House) -> None:
     assert min(done) > 0
 
 
+@pytest.mark.long
 def test_polls_stay_on_time_while_every_stream_slot_is_taken(house: House) -> None:
     """A poll is late by no more than one interval, however many streams run and wait."""
     interval, jobs, slots_given = 2.0, 30, 10
     house.open_sandbox("--stream-seconds", "4", "--render-seconds", "7")
+    house.allow_in_flight(20)
     house.start_worker("-c", str(slots_given), REELQUEUE_RENDER_POLL_SECONDS=str(interval))
     for n in range(jobs):
         house.submit(house.image(f"p{n}.png", n))

@@ -15,19 +15,43 @@ pytestmark = pytest.mark.integration
 
 
 def png_bomb(path: Path, side: int) -> None:
-    """A PNG of side by side black pixels that is small on disk."""
+    """Write a PNG of side by side black pixels that is small on disk."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    rows = zlib.compressobj()
-    packed = b"".join(rows.compress(b"\0" * (side * 3 + 1)) for _ in range(side)) + rows.flush()
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    pixels = zeros_compressed(side * (side * 3 + 1))
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
+
+
+def zeros_compressed(size: int, block: int = 2**20) -> bytes:
+    """Return the zlib stream of ``size`` zero bytes, without compressing gigabytes.
+
+    After a full flush, a block of a deflate stream depends on nothing before it: one is repeated.
+    """
+
+    def deflated(count: int, flush: int) -> bytes:
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        return packer.compress(bytes(count)) + packer.flush(flush)
+
+    blocks, rest = divmod(size, block)
+    checksum = struct.pack(">HH", size % 65_521, 1)
+    return (
+        b"\x78\x9c"
+        + deflated(block, zlib.Z_FULL_FLUSH) * blocks
+        + deflated(rest, zlib.Z_FINISH)
+        + checksum
+    )
+
+
+def test_the_bomb_is_a_valid_stream() -> None:
+    size = 5 * 2**20 + 123
+    assert zlib.decompress(zeros_compressed(size)) == bytes(size)
 
 
 def test_good_and_bad_files(house: House) -> None:

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import TOKEN, House
+from tests.integration.conftest import LEASE_SECONDS, TOKEN, House
 from tests.support.ledger_access import submit_many
 from tests.support.waiting import wait_until
+from worker.ledger.ledger import LEASE_MARGIN_MS
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
 
 pytestmark = pytest.mark.integration
 
-LEASE_AND_LEASE_MARGIN_MS = 4000
+LEASE_AND_LEASE_MARGIN_MS = LEASE_SECONDS * 1000 + LEASE_MARGIN_MS
 
 
 def batch(house: House, name: str, size: int) -> list[str]:
@@ -43,8 +44,10 @@ def charged(house: House) -> Counter[str]:
     return Counter(str(message["account"]) for message in found if message["charged"])
 
 
+@pytest.mark.long
 def test_a_batch_of_a_hundred_with_credits_for_37(house: House) -> None:
     house.open_sandbox(credits_given=3700)
+    house.allow_in_flight(20)
     house.start_worker()
     batch(house, "spring", 100)
     assert house.settled() == {State.SUCCEEDED: 37, State.HELD: 63}

