@@ -29,10 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests `make test` may give to different processes, and put the longest first.
 
-    The tests of a file run in one process, except those that start a house of their own.
+    The tests of a file run in one process, except those that start a stack of their own.
     """
     for item in items:
-        if "house" not in getattr(item, "fixturenames", ()):
+        if "stack" not in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 

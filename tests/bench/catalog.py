@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tests.integration.conftest import House, passing_house
+from tests.integration.conftest import Stack, temporary_stack
 from tests.support.commands import run_reelqueue
 from tests.support.samples.catalog import Catalog, Mix, correct_rejects, write_catalog
 from tests.support.waiting import wait_until
@@ -41,12 +41,12 @@ SLOTS = 50
 def run(options: Namespace, _folder: Path) -> Iterator[str | Table]:
     """Run the workflow, and yield what is printed."""
     mix = Mix(options.rows, options.bad, options.repeated, options.converted, side=480)
-    with passing_house() as house:
-        house.open_sandbox("--clip-height", str(options.clip_height), "--stream-seconds", "1-3")
-        house.start_worker("-c", str(SLOTS), REELQUEUE_ACCOUNT_IN_FLIGHT=str(SLOTS))
-        workflow = run_workflow(house, mix, options.seed)
+    with temporary_stack() as stack:
+        stack.start_sandbox("--clip-height", str(options.clip_height), "--stream-seconds", "1-3")
+        stack.start_worker("-c", str(SLOTS), REELQUEUE_ACCOUNT_IN_FLIGHT=str(SLOTS))
+        workflow = run_workflow(stack, mix, options.seed)
         if options.keep:
-            shutil.copytree(house.folder / "output", options.keep, dirs_exist_ok=True)
+            shutil.copytree(stack.folder / "output", options.keep, dirs_exist_ok=True)
     yield f"{mix.rows} rows, seed {options.seed}"
     table = Table("step", "result", "seconds")
     for step, result, seconds in workflow.steps:
@@ -58,7 +58,7 @@ def run(options: Namespace, _folder: Path) -> Iterator[str | Table]:
 class Workflow:
     """The steps that were run, each with its result and its duration in seconds."""
 
-    house: House
+    stack: Stack
     steps: list[tuple[str, str, float]] = field(default_factory=list)
 
     @contextmanager
@@ -71,19 +71,19 @@ class Workflow:
 
     def reelqueue(self, *arguments: object, code: int = 0) -> str:
         """Run a command that must end with this code, and return what it printed."""
-        done = run_reelqueue(*arguments, env=self.house.env)
+        done = run_reelqueue(*arguments, env=self.stack.env)
         assert done.code == code, done.out[-2000:] + done.err[-2000:]
         return done.out
 
 
-def run_workflow(house: House, mix: Mix, seed: int) -> Workflow:
-    """Run the workflow with a catalog of this mix; the house has a stand-in and a worker.
+def run_workflow(stack: Stack, mix: Mix, seed: int) -> Workflow:
+    """Run the workflow with a catalog of this mix; the stack has a stand-in and a worker.
 
     Raises:
         AssertionError: A row is not accounted for.
     """
-    workflow = Workflow(house)
-    catalog = write_catalog(house.folder / "catalog", mix, seed)
+    workflow = Workflow(stack)
+    catalog = write_catalog(stack.folder / "catalog", mix, seed)
     wrong = catalog.rejected | catalog.damaged
     with workflow.timed("dry run") as results:
         dry_run = json.loads(
@@ -98,7 +98,7 @@ def run_workflow(house: House, mix: Mix, seed: int) -> Workflow:
             f"{len(wrong)} rejected",
             f"{dry_run['duplicates']} repeated",
         ]
-        assert house.ledger.counts() == ({}, {}), "a dry run writes nothing"
+        assert stack.ledger.counts() == ({}, {}), "a dry run writes nothing"
     batch_id = _submit(workflow, catalog, mix)
     rejects = catalog.manifest.with_name("catalog.rejected.csv")
     correct_rejects(rejects, mix.side)
@@ -136,7 +136,7 @@ def _submit(workflow: Workflow, catalog: Catalog, mix: Mix) -> str:
 
 def _results(workflow: Workflow, catalog: Catalog, batch_id: str) -> None:
     """Check that each form has each row that is a job, and that each clip is where it says."""
-    folder = workflow.house.folder
+    folder = workflow.stack.folder
     with workflow.timed("results as JSONL"):
         records = [
             json.loads(line) for line in workflow.reelqueue("results", batch_id).splitlines()
@@ -192,8 +192,8 @@ def _entries(page: Path) -> list[dict[str, Any]]:
 
 def _ledger(workflow: Workflow, clips: int) -> None:
     """Check that each picture was paid once, and that every completed render was downloaded."""
-    paid = Counter(workflow.house.messages_by_image().values())
+    paid = Counter(workflow.stack.messages_by_image().values())
     assert paid == {1: clips}
-    renders = workflow.house.sandbox.ledger()["renders"]
+    renders = workflow.stack.sandbox.ledger()["renders"]
     assert all(render["downloads"] for render in renders if render["status"] == "completed")
     workflow.steps.append(("paid messages, by the stand-in", f"{clips}, each picture once", 0))

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.table import Table
 
 from tests.bench.submit import write_manifest
-from tests.integration.conftest import House, passing_house
+from tests.integration.conftest import Stack, temporary_stack
 from tests.support.commands import run_reelqueue
 from tests.support.ledger_access import row_ids
 from tests.support.waiting import wait_until
@@ -72,10 +72,10 @@ class FairnessRun:
 def run(options: Namespace, _folder: Path) -> Iterator[str | Table]:
     """Measure, and yield what is printed."""
     slots = str(options.slots)
-    with passing_house() as house:
-        house.open_sandbox("--stream-seconds", str(options.stream_seconds), "--clip-height", "64")
-        house.start_worker("-c", slots, REELQUEUE_ACCOUNT_IN_FLIGHT=slots)
-        found = measure_fairness(house, options.large, options.small)
+    with temporary_stack() as stack:
+        stack.start_sandbox("--stream-seconds", str(options.stream_seconds), "--clip-height", "64")
+        stack.start_worker("-c", slots, REELQUEUE_ACCOUNT_IN_FLIGHT=slots)
+        found = measure_fairness(stack, options.large, options.small)
     yield f"{options.large} jobs, {found.done_before} of them done when {options.small} came"
     table = Table("of the small batch", "seconds after its submission", "of the large batch since")
     for which, at in (("first", 0), ("last", -1)):
@@ -89,32 +89,32 @@ def run(options: Namespace, _folder: Path) -> Iterator[str | Table]:
     yield table
 
 
-def measure_fairness(house: House, large: int, small: int, limit: float = 600) -> FairnessRun:
-    """Submit a batch of ``small`` jobs behind one of ``large``; the house has a worker."""
-    long = _submit(house, "large", large)
+def measure_fairness(stack: Stack, large: int, small: int, limit: float = 600) -> FairnessRun:
+    """Submit a batch of ``small`` jobs behind one of ``large``; the stack has a worker."""
+    long = _submit(stack, "large", large)
 
     def succeeded(batch_id: str) -> int:
-        batch = house.ledger.batch(batch_id)
+        batch = stack.ledger.batch(batch_id)
         return batch.counts.get(State.SUCCEEDED, 0) if batch else 0
 
     first = large // SUBMIT_AFTER
     wait_until(lambda: succeeded(long) >= first, f"{first} jobs of the large batch", limit)
-    short = _submit(house, "small", small)
+    short = _submit(stack, "small", small)
     wait_until(lambda: succeeded(short) == small, "the end of the small batch", limit)
-    assert run_reelqueue("cancel", long, env=house.env).code == 0
-    house.settled()
-    mine = list(house.ledger.jobs(row_ids(house.ledger, short)))
-    others = [job for job in house.ledger.jobs(row_ids(house.ledger, long)) if job.started_at]
+    assert run_reelqueue("cancel", long, env=stack.env).code == 0
+    stack.wait_until_idle()
+    mine = list(stack.ledger.jobs(row_ids(stack.ledger, short)))
+    others = [job for job in stack.ledger.jobs(row_ids(stack.ledger, long)) if job.started_at]
     return FairnessRun(min(job.created_at for job in mine), mine, others)
 
 
-def _submit(house: House, name: str, rows: int) -> str:
-    folder = house.folder / name
+def _submit(stack: Stack, name: str, rows: int) -> str:
+    folder = stack.folder / name
     folder.mkdir()
     write_manifest(folder / f"{name}.csv", rows)
     prompt = "1-second slow push-in on {name}"
     command = ("batch", "submit", folder / f"{name}.csv", "--prompt", prompt, "--json")
-    answer = run_reelqueue(*command, env=house.env)
+    answer = run_reelqueue(*command, env=stack.env)
     assert answer.code == 0, answer.err
     done = json.loads(answer.out)
     assert done["jobs"] == rows

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tests.integration.conftest import passing_house
+from tests.integration.conftest import temporary_stack
 
 OPTIONS = {
     "jobs": (1000, "jobs to run"),
@@ -28,12 +28,12 @@ STREAM_SHARE = 0.8
 
 def run(options: Namespace, _folder: Path) -> Iterator[Table | dict[str, int]]:
     """Measure, and yield what is printed."""
-    with passing_house() as house:
-        house.open_sandbox(
+    with temporary_stack() as stack:
+        stack.start_sandbox(
             *("--stream-seconds", str(options.stream_seconds), "--heartbeat-seconds", "5"),
             *("--render-seconds", str(4 * options.interval)),
         )
-        house.start_worker(
+        stack.start_worker(
             *("-c", str(options.slots)),
             REELQUEUE_ACCOUNT_IN_FLIGHT=str(options.slots),
             REELQUEUE_RENDER_POLL_SECONDS=str(options.interval),
@@ -44,9 +44,9 @@ def run(options: Namespace, _folder: Path) -> Iterator[Table | dict[str, int]]:
         )
         began = time.monotonic()
         for _ in range(options.jobs):
-            house.submit(house.image())
-        counts = house.settled(limit=3600)
-        yield report(house.sandbox.ledger(), options, time.monotonic() - began)
+            stack.submit(stack.image())
+        counts = stack.wait_until_idle(limit=3600)
+        yield report(stack.sandbox.ledger(), options, time.monotonic() - began)
         yield {state.value: n for state, n in counts.items()}
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tasks.producer.submissions import new_job
 from tasks.schema.image_job import ImageJob
-from tests.integration.conftest import House, passing_house
+from tests.integration.conftest import Stack, temporary_stack
 from tests.support.ledger_access import submit_many
 from tests.support.waiting import wait_until
 from worker.runtime.retention import prune
@@ -27,28 +27,28 @@ def run(options: Namespace, _folder: Path) -> Iterator[Table]:
     """Measure, and yield what is printed."""
     count = options.jobs
     table = Table("bytes of a job", *KINDS, "in all")
-    with passing_house() as house:
-        house.open_sandbox()
-        redis: Any = house.redis
-        house.ledger.open_batch("b", "bench", house.ledger.now_ms())
-        jobs = (new_job(job(house, n), batch_id="b", row=n) for n in range(count))
-        submit_many(house.ledger, jobs)
-        house.ledger.seal_batch("b")
+    with temporary_stack() as stack:
+        stack.start_sandbox()
+        redis: Any = stack.redis
+        stack.ledger.open_batch("b", "bench", stack.ledger.now_ms())
+        jobs = (new_job(job(stack, n), batch_id="b", row=n) for n in range(count))
+        submit_many(stack.ledger, jobs)
+        stack.ledger.seal_batch("b")
         table.add_row("waiting", *sizes(redis, count))
-        house.start_worker()
-        house.settled()
+        stack.start_worker()
+        stack.wait_until_idle()
         wait_until(lambda: not redis.zcard("outbox:{rq}"), "the outbox to empty")
-        house.workers[0].stop()
+        stack.workers[0].stop()
         table.add_row("with its clip", *sizes(redis, count))
-        prune(house.ledger, house.ledger.now_ms() + 1)
+        prune(stack.ledger, stack.ledger.now_ms() + 1)
         table.add_row("pruned, only its key is left", *sizes(redis, count))
     yield table
 
 
-def job(house: House, number: int) -> ImageJob:
+def job(stack: Stack, number: int) -> ImageJob:
     """Return a job like one of a catalog."""
     return ImageJob(
-        image=str(house.image(f"product-{number:05}.png")),
+        image=str(stack.image(f"product-{number:05}.png")),
         prompt=f"A 1-second slow push-in on product {number}, soft light, calm music",
         key=f"catalog-2026:product-{number:05}",
         data={"sku": f"A-{number:05}", "name": "Blue mug"},

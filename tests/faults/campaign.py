@@ -112,7 +112,7 @@ class Campaign:
             *("--account", f"{TOKEN}=100000000", "--seed", str(plan.seed), *SANDBOX_FLAGS),
         )
         stack.callback(self._sandbox.stop)
-        self._sandbox.misbehave(*API_FAULTS)
+        self._sandbox.inject_faults(*API_FAULTS)
         api_port = int(self._sandbox.url.rpartition(":")[2])
         ports = {"Redis": valkey.port, "API": api_port}
         self._proxies = {name: stack.enter_context(Proxy(port)) for name, port in ports.items()}

@@ -18,7 +18,7 @@ from typing import Any, Final
 from tests.faults.evidence import gather
 from tests.faults.invariants import INVARIANTS, violations
 from tests.faults.load import submit_job
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import Process, Worker
 from tests.support.waiting import wait_until
@@ -110,7 +110,7 @@ class Victim:
 class KillRun:
     """All kills in one scenario."""
 
-    house: House
+    stack: Stack
     env: Mapping[str, str]
     receivers: Sequence[Receiver] = ()
     inputs: dict[str, str] = field(default_factory=dict)
@@ -125,9 +125,9 @@ class KillRun:
             self._kill([self._start(point, passage) for point, passage in group])
         self._finish()
         evidence = gather(
-            self.house.ledger,
-            self.house.sandbox.ledger(),
-            self.house.folder / "output",
+            self.stack.ledger,
+            self.stack.sandbox.ledger(),
+            self.stack.folder / "output",
             self.inputs,
             [],
         )
@@ -146,23 +146,23 @@ class KillRun:
         return [f"{job_id}: its receiver was never notified" for job_id in missing]
 
     def _start(self, point: str, passage: int) -> Victim:
-        number = len(self.house.workers)
-        env = {**self.house.env, **self.env, VARIABLE: f"{point}=kill@{passage}"}
-        process = Worker(f"victim{number}", self.house.folder / f"victim{number}.log", env)
-        self.house.workers.append(process)
+        number = len(self.stack.workers)
+        env = {**self.stack.env, **self.env, VARIABLE: f"{point}=kill@{passage}"}
+        process = Worker(f"victim{number}", self.stack.folder / f"victim{number}.log", env)
+        self.stack.workers.append(process)
         return Victim(point, passage, process)
 
     def _kill(self, victims: list[Victim]) -> None:
         """Keep workers busy until all victims are dead."""
         for victim in victims:
             if victim.trigger.faults:
-                self.house.sandbox.misbehave(*victim.trigger.faults)
+                self.stack.sandbox.inject_faults(*victim.trigger.faults)
             for _ in range(JOBS_PER_VICTIM):
                 self._submit()
         cancels = any(victim.point.startswith("commit.cancelled") for victim in victims)
 
         def all_died() -> bool:
-            counts = self.house.ledger.counts()[0]
+            counts = self.stack.ledger.counts()[0]
             busy = sum(n for state, n in counts.items() if not state.is_end)
             held = counts.get(State.HELD, 0)
             if busy - held < GROUP_SIZE:
@@ -186,38 +186,38 @@ class KillRun:
         self.killed += sum(not victim.process.alive for victim in victims)
         for victim in victims:
             victim.process.stop()
-        self.house.sandbox.behave()
+        self.stack.sandbox.clear_faults()
 
     def _clear_refusals(self) -> None:
         """Forget what accounts were refused, so that it does not affect the next point."""
-        for account in self.house.redis.scan_iter("account:{rq}:*"):
-            self.house.redis.hdel(account, "refused_at_base", "distrust")
+        for account in self.stack.redis.scan_iter("account:{rq}:*"):
+            self.stack.redis.hdel(account, "refused_at_base", "distrust")
 
     def _cancel_before_the_message(self) -> None:
         """Request the cancellation of jobs whose current step is about to pay."""
-        for job in list(self.house.ledger.jobs(recent_ids(self.house.ledger, 20))):
+        for job in list(self.stack.ledger.jobs(recent_ids(self.stack.ledger, 20))):
             if job.state is State.GENERATING and job.owner and job.call is None:
-                self.house.ledger.cancel(job.id)
+                self.stack.ledger.cancel(job.id)
 
     def _submit(self) -> None:
         number = len(self.inputs)
         webhook = {}
         if self.receivers:
             webhook["webhook"] = self.receivers[number % len(self.receivers)].url
-        job_id, sha256 = submit_job(self.house.ledger, self.house.folder, number, **webhook)
+        job_id, sha256 = submit_job(self.stack.ledger, self.stack.folder, number, **webhook)
         self.inputs[job_id] = sha256
 
     def _finish(self) -> None:
         """Start a worker that finishes all jobs; release what is held for a repairable reason."""
-        self.house.start_worker(**self.env)
+        self.stack.start_worker(**self.env)
         self._clear_refusals()
 
         def settled() -> bool:
             for reason in set(Reason) - {Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST}:
-                for job_id in self.house.ledger.held_ids(reason):
-                    self.house.ledger.release(job_id, who="the test")
-            counts = self.house.ledger.counts()[0]
-            notified = not self.house.redis.exists("outbox:{rq}", "receivers:{rq}")
+                for job_id in self.stack.ledger.held_ids(reason):
+                    self.stack.ledger.release(job_id, who="the test")
+            counts = self.stack.ledger.counts()[0]
+            notified = not self.stack.redis.exists("outbox:{rq}", "receivers:{rq}")
             return notified and all(state.is_end or state is State.HELD for state in counts)
 
         wait_until(settled, "every job to end", 180)
@@ -242,11 +242,11 @@ class Scenario:
 
     def kill(self, names: Sequence[str], folder: Path) -> tuple[KillRun, list[str]]:
         """Kill at each of the given points, and return the run and the violations."""
-        with ExitStack() as stack:
-            house = House(folder, stack)
-            house.open_sandbox(*self.flags)
-            receivers = [stack.enter_context(webhook_receiver()) for _ in range(self.receivers)]
-            done = KillRun(house, self.env, receivers)
+        with ExitStack() as resources:
+            stack = Stack(folder, resources)
+            stack.start_sandbox(*self.flags)
+            receivers = [resources.enter_context(webhook_receiver()) for _ in range(self.receivers)]
+            done = KillRun(stack, self.env, receivers)
             return done, done.run(list(passages(names)))
 
 

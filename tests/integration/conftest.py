@@ -1,4 +1,4 @@
-"""A whole house on loopback: Valkey, the stand-in, and as many workers as a test wants."""
+"""A whole stack on loopback: Valkey, the stand-in, and as many workers as a test wants."""
 
 import json
 import tempfile
@@ -51,30 +51,30 @@ REFUSED = (
 """What an account's record holds against it."""
 
 
-class House:
+class Stack:
     """One test's servers and workers, all ended at its end."""
 
-    def __init__(self, folder: Path, stack: ExitStack, *, on_disk: bool = False) -> None:
+    def __init__(self, folder: Path, resources: ExitStack, *, on_disk: bool = False) -> None:
         """Start Valkey; ``on_disk`` puts its data on a disk, with the cost of each fsync."""
         self.folder = folder
-        self._stack = stack
+        self._resources = resources
         if on_disk:
             self.valkey = Valkey(folder / "valkey").start()
-            stack.callback(self.valkey.stop)
+            resources.callback(self.valkey.stop)
         else:
-            self.valkey = stack.enter_context(valkey_in_memory(folder / "valkey"))
-        self.redis: Redis = stack.enter_context(self.valkey.client())
+            self.valkey = resources.enter_context(valkey_in_memory(folder / "valkey"))
+        self.redis: Redis = resources.enter_context(self.valkey.client())
         self.ledger = Ledger(self.redis, "rq", lease_seconds=LEASE_SECONDS)
         self.workers: list[Process] = []
         self.env: dict[str, str] = {}
         self.images = 0
 
-    def open_sandbox(self, *flags: str, credits_given: int = 1_000_000) -> Sandbox:
+    def start_sandbox(self, *flags: str, credits_given: int = 1_000_000) -> Sandbox:
         """Start the stand-in with one registered account."""
         self.sandbox = Sandbox(
             self.folder / "sandbox", "--account", f"{TOKEN}={credits_given}", *QUICK_SANDBOX, *flags
         )
-        self._stack.callback(self.sandbox.stop)
+        self._resources.callback(self.sandbox.stop)
         self.env = {
             **FAST,
             "NEMO_API_URL": self.sandbox.url,
@@ -90,7 +90,7 @@ class House:
         """Start one more worker, and wait until it has announced itself."""
         name = f"w{len(self.workers)}"
         worker = Worker(name, self.folder / f"{name}.log", {**self.env, **env}, *flags)
-        self._stack.callback(worker.stop)
+        self._resources.callback(worker.stop)
         self.workers.append(worker)
 
         def announced() -> bool:
@@ -149,7 +149,7 @@ class House:
         lines += ["".join(worker.text()[-6000:]) for worker in self.workers]
         return "\n".join(lines)
 
-    def settled(self, limit: float = 120) -> dict[State, int]:
+    def wait_until_idle(self, limit: float = 120) -> dict[State, int]:
         """Wait until nothing is queued or running; the counts."""
 
         def done() -> bool:
@@ -182,44 +182,44 @@ class House:
 
 
 @contextmanager
-def passing_house() -> Iterator[House]:
-    """A house in a folder that goes with it, for a measurement."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-"))
-        yield House(Path(folder), stack, on_disk=True)
+def temporary_stack() -> Iterator[Stack]:
+    """A stack in a folder that goes with it, for a measurement."""
+    with ExitStack() as resources:
+        folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-"))
+        yield Stack(Path(folder), resources, on_disk=True)
 
 
-def describe(house: House) -> str:
+def describe(stack: Stack) -> str:
     """What is going on, for the message of a wait that failed."""
-    return json.dumps({state.value: n for state, n in house.ledger.counts()[0].items()})
+    return json.dumps({state.value: n for state, n in stack.ledger.counts()[0].items()})
 
 
 @pytest.fixture(scope="module")
-def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house with one worker for all tests of a module that do not break it."""
-    with ExitStack() as stack:
-        house = House(tmp_path_factory.mktemp("house"), stack)
-        house.open_sandbox()
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with one worker for all tests of a module that do not break it."""
+    with ExitStack() as resources:
+        stack = Stack(tmp_path_factory.mktemp("stack"), resources)
+        stack.start_sandbox()
         # Short enough that an unknown outcome is not waited for; the balance is read once.
-        house.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
-        yield house
+        stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
+        yield stack
 
 
 @pytest.fixture
-def calm_house(shared_house: House) -> House:
-    """The shared house without faults, held jobs or refusals of earlier tests."""
-    house = shared_house
-    house.sandbox.behave()
+def clean_stack(shared_stack: Stack) -> Stack:
+    """The shared stack without faults, held jobs or refusals of earlier tests."""
+    stack = shared_stack
+    stack.sandbox.clear_faults()
     # A held job that is released while the test runs would take the fault meant for the test's own.
-    house.ledger.cancel_many(map(str, house.redis.zrange(house.ledger.key("jobs"), 0, -1)))
-    house.settled()
-    for account in house.redis.scan_iter("account:{rq}:*"):
-        house.redis.hdel(account, *REFUSED)
-    return house
+    stack.ledger.cancel_many(map(str, stack.redis.zrange(stack.ledger.key("jobs"), 0, -1)))
+    stack.wait_until_idle()
+    for account in stack.redis.scan_iter("account:{rq}:*"):
+        stack.redis.hdel(account, *REFUSED)
+    return stack
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """An empty house."""
-    with ExitStack() as stack:
-        yield House(tmp_path, stack)
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """An empty stack."""
+    with ExitStack() as resources:
+        yield Stack(tmp_path, resources)

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from config.settings import ApiSettings, Settings
-from tests.integration.conftest import LEASE_SECONDS, House
+from tests.integration.conftest import LEASE_SECONDS, Stack
 from tests.support.waiting import wait_until
 from worker.accounts.credentials import ANONYMOUS, Accounts, Credential, TokenPendingError
 from worker.ledger.ledger import Ledger
@@ -16,22 +16,22 @@ from worker.runtime.runtime import client_factory
 pytestmark = pytest.mark.integration
 
 
-def accounts(house: House, **api: object) -> Accounts:
+def accounts(stack: Stack, **api: object) -> Accounts:
     """The accounts of one more worker."""
     ledger = Ledger(
-        Redis.from_url(house.valkey.url, decode_responses=True), "rq", lease_seconds=LEASE_SECONDS
+        Redis.from_url(stack.valkey.url, decode_responses=True), "rq", lease_seconds=LEASE_SECONDS
     )
-    settings = Settings(api=ApiSettings.model_validate({"url": house.sandbox.url, **api}))
+    settings = Settings(api=ApiSettings.model_validate({"url": stack.sandbox.url, **api}))
     return Accounts(settings, ledger, client_factory(settings))
 
 
-def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> None:
-    house.open_sandbox()
+def test_fifty_workers_that_start_at_once_ask_for_one_token(stack: Stack) -> None:
+    stack.start_sandbox()
     got: list[Credential] = []
     start = threading.Barrier(50)
 
     def worker() -> None:
-        mine = accounts(house, tokens=())
+        mine = accounts(stack, tokens=())
 
         def ask() -> bool:
             try:
@@ -49,80 +49,80 @@ def test_fifty_workers_that_start_at_once_ask_for_one_token(house: House) -> Non
     for thread in threads:
         thread.join()
     assert len({credential.token_id for credential in got}) == 1
-    tokens = [r for r in house.sandbox.ledger()["requests"] if r["call"] == "token"]
+    tokens = [r for r in stack.sandbox.ledger()["requests"] if r["call"] == "token"]
     assert len(tokens) == 1
 
 
-def test_an_anonymous_token_is_kept_to_its_end(house: House) -> None:
+def test_an_anonymous_token_is_kept_to_its_end(stack: Stack) -> None:
     """While it lives, the API gives no second token for the client ID."""
-    house.open_sandbox("--token-seconds", "600000")
-    accounts(house, tokens=()).credential(ANONYMOUS)
-    assert house.redis.pttl("token:{rq}") > 590_000_000
+    stack.start_sandbox("--token-seconds", "600000")
+    accounts(stack, tokens=()).credential(ANONYMOUS)
+    assert stack.redis.pttl("token:{rq}") > 590_000_000
 
 
-def test_a_job_is_left_to_the_worker_that_has_its_token(house: House) -> None:
+def test_a_job_is_left_to_the_worker_that_has_its_token(stack: Stack) -> None:
     """A rolling deployment adds a token: only some of the workers have it."""
-    house.open_sandbox("--account", "nmv_usr_second=1000000")
-    house.start_worker(NEMO_TOKEN="nmv_usr_second")
-    house.start_worker()
-    jobs = [house.submit(house.image()) for _ in range(8)]
-    assert {house.wait_for(job, State.SUCCEEDED, State.HELD).state for job in jobs} == {
+    stack.start_sandbox("--account", "nmv_usr_second=1000000")
+    stack.start_worker(NEMO_TOKEN="nmv_usr_second")
+    stack.start_worker()
+    jobs = [stack.submit(stack.image()) for _ in range(8)]
+    assert {stack.wait_for(job, State.SUCCEEDED, State.HELD).state for job in jobs} == {
         State.SUCCEEDED
     }
-    accounts_used = {house.job(job).fact("account") for job in jobs}
+    accounts_used = {stack.job(job).fact("account") for job in jobs}
     assert len(accounts_used) == 2
 
 
-def test_a_refused_token_is_renewed_with_the_same_client_id(house: House) -> None:
-    house.open_sandbox("--token-seconds", "0.001")
-    mine = accounts(house, tokens=())
+def test_a_refused_token_is_renewed_with_the_same_client_id(stack: Stack) -> None:
+    stack.start_sandbox("--token-seconds", "0.001")
+    mine = accounts(stack, tokens=())
     old = mine.credential(mine.choose())
-    client_id = house.redis.get("client_id:{rq}")
+    client_id = stack.redis.get("client_id:{rq}")
     mine.discard_anonymous_token(old.token_id)
     new = mine.credential(mine.choose())
     assert new.token_id != old.token_id
-    assert (new.name, house.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
+    assert (new.name, stack.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
     mine.discard_anonymous_token(old.token_id)
     assert mine.credential(ANONYMOUS).token_id == new.token_id, "what was renewed already stays"
 
 
-def test_the_token_lives_in_one_key_and_never_in_a_repr(house: House) -> None:
-    house.open_sandbox()
-    credential = accounts(house, tokens=()).credential(ANONYMOUS)
+def test_the_token_lives_in_one_key_and_never_in_a_repr(stack: Stack) -> None:
+    stack.start_sandbox()
+    credential = accounts(stack, tokens=()).credential(ANONYMOUS)
     secret = credential.token.get_secret_value()
     assert secret not in repr(credential)
     holders = [
         key
-        for key in house.redis.scan_iter("*")
-        if house.redis.type(key) == "string" and secret in str(house.redis.get(key))
+        for key in stack.redis.scan_iter("*")
+        if stack.redis.type(key) == "string" and secret in str(stack.redis.get(key))
     ]
     assert holders == ["token:{rq}"]
 
 
-def test_after_a_valid_token_was_set_a_held_job_goes_on_with_it(house: House) -> None:
+def test_after_a_valid_token_was_set_a_held_job_goes_on_with_it(stack: Stack) -> None:
     """The way out that the hold names is a way out."""
-    house.open_sandbox()
-    worker = house.start_worker(NEMO_TOKEN="nmv_usr_not_valid")
-    job_id = house.submit(house.image())
-    job = house.wait_for(job_id, State.HELD, State.SUCCEEDED, State.FAILED)
+    stack.start_sandbox()
+    worker = stack.start_worker(NEMO_TOKEN="nmv_usr_not_valid")
+    job_id = stack.submit(stack.image())
+    job = stack.wait_for(job_id, State.HELD, State.SUCCEEDED, State.FAILED)
     assert (job.reason, job.paid_messages) == (Reason.TOKEN, 0)
     worker.kill()
-    house.start_worker()
-    assert house.ledger.release(job_id) == "OK"
-    job = house.wait_for(job_id, State.SUCCEEDED)
+    stack.start_worker()
+    assert stack.ledger.release(job_id) == "OK"
+    job = stack.wait_for(job_id, State.SUCCEEDED)
     assert job.fact("account") != "anonymous"
 
 
 def test_jobs_that_wait_for_credits_of_a_dropped_account_try_the_present_one(
-    house: House,
+    stack: Stack,
 ) -> None:
     poor = "nmv_usr_poor"
-    house.open_sandbox("--account", f"{poor}=50")
-    worker = house.start_worker(NEMO_TOKEN=poor)
-    job_id = house.submit(house.image())
-    job = house.wait_for(job_id, State.HELD)
+    stack.start_sandbox("--account", f"{poor}=50")
+    worker = stack.start_worker(NEMO_TOKEN=poor)
+    job_id = stack.submit(stack.image())
+    job = stack.wait_for(job_id, State.HELD)
     assert job.reason is Reason.CREDITS
     worker.kill()
-    house.start_worker()
-    job = house.wait_for(job_id, State.SUCCEEDED)
-    assert sum(house.messages_by_image().values()) == 1
+    stack.start_worker()
+    job = stack.wait_for(job_id, State.SUCCEEDED)
+    assert sum(stack.messages_by_image().values()) == 1

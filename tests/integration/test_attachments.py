@@ -2,34 +2,34 @@
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 
 
-def test_an_attached_picture_is_uploaded_after_the_image_and_named(calm_house: House) -> None:
-    logo = calm_house.image("logo.png")
-    job_id = calm_house.submit(calm_house.image(), attach=[str(logo)])
-    job = calm_house.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
+def test_an_attached_picture_is_uploaded_after_the_image_and_named(clean_stack: Stack) -> None:
+    logo = clean_stack.image("logo.png")
+    job_id = clean_stack.submit(clean_stack.image(), attach=[str(logo)])
+    job = clean_stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
     assert (job.state, job.message) == (State.SUCCEEDED, "")
     session_id = job.fact("session_id")
     uploads = [
         upload["name"]
-        for upload in calm_house.sandbox.ledger()["uploads"]
+        for upload in clean_stack.sandbox.ledger()["uploads"]
         if upload["session_id"] == session_id
     ]
     assert uploads == [job.fact("media_name"), "logo.png"]
-    (message,) = calm_house.messages_of(job)
+    (message,) = clean_stack.messages_of(job)
     assert "Use the attached files: logo.png as the logo." in str(message["text"])
 
 
 def test_an_attachment_that_is_no_media_fails_the_job_before_anything_is_paid(
-    calm_house: House,
+    clean_stack: Stack,
 ) -> None:
-    words = calm_house.folder / "words.mp3"
+    words = clean_stack.folder / "words.mp3"
     words.write_text("no music")
-    job_id = calm_house.submit(calm_house.image(), attach=[str(words)])
-    job = calm_house.wait_for(job_id, State.FAILED, State.SUCCEEDED, State.HELD)
+    job_id = clean_stack.submit(clean_stack.image(), attach=[str(words)])
+    job = clean_stack.wait_for(job_id, State.FAILED, State.SUCCEEDED, State.HELD)
     assert (job.state, job.paid_messages) == (State.FAILED, 0)
     assert "words.mp3" in job.message

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.bench.catalog import run_workflow
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.samples.catalog import DEFECTS, Mix
 
 pytestmark = pytest.mark.integration
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.integration
 SEED = 3
 
 
-def test_every_row_is_accounted_for_from_the_dry_run_to_the_gallery(house: House) -> None:
-    house.open_sandbox("--stream-seconds", "0.1-0.3", "--clip-height", "64")
-    house.start_worker()
-    run_workflow(house, Mix(rows=40, bad=len(DEFECTS), repeated=3, converted=4), SEED)
+def test_every_row_is_accounted_for_from_the_dry_run_to_the_gallery(stack: Stack) -> None:
+    stack.start_sandbox("--stream-seconds", "0.1-0.3", "--clip-height", "64")
+    stack.start_worker()
+    run_workflow(stack, Mix(rows=40, bad=len(DEFECTS), repeated=3, converted=4), SEED)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import ROOT
 from worker.ledger.model.jobs import Job
@@ -13,12 +13,12 @@ from worker.ledger.model.jobs import Job
 pytestmark = pytest.mark.integration
 
 
-def chat(house: House, *images: object, typed: str) -> tuple[int, list[str], str]:
+def chat(stack: Stack, *images: object, typed: str) -> tuple[int, list[str], str]:
     """Say lines one after the other: the exit code, what it told, and what it noted besides."""
     done = subprocess.run(
         [sys.executable, "-m", "tasks.cli", "chat", *map(str, images)],
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONUTF8": "1", **house.env},
+        env={"PATH": "/usr/bin:/bin", "PYTHONUTF8": "1", **stack.env},
         input=typed,
         capture_output=True,
         text=True,
@@ -32,16 +32,16 @@ def the_clip(lines: list[str]) -> list[str]:
     return [line.split(maxsplit=1)[1] for line in lines if line.startswith("  clip ")]
 
 
-def made_last(house: House, count: int) -> list[Job]:
+def made_last(stack: Stack, count: int) -> list[Job]:
     """The last jobs, the oldest first."""
-    return [house.job(job_id) for job_id in reversed(recent_ids(house.ledger, count))]
+    return [stack.job(job_id) for job_id in reversed(recent_ids(stack.ledger, count))]
 
 
-def test_from_a_picture_to_two_clips_and_the_balance(calm_house: House) -> None:
+def test_from_a_picture_to_two_clips_and_the_balance(clean_stack: Stack) -> None:
     """A picture, a bad name, an edit with a logo and questions: two messages are paid, no more."""
-    house = calm_house
-    logo = house.image("our logo.png")
-    paid = len(house.sandbox.ledger()["messages"])
+    stack = clean_stack
+    logo = stack.image("our logo.png")
+    paid = len(stack.sandbox.ledger()["messages"])
     typed = [
         "a 1-second slow push-in",
         "",
@@ -53,15 +53,15 @@ def test_from_a_picture_to_two_clips_and_the_balance(calm_house: House) -> None:
         "exit",
         "this is heard by nobody",
     ]
-    code, lines, noted = chat(house, house.image("chat.png"), typed="\n".join(typed))
-    first, second = made_last(house, 2)
+    code, lines, noted = chat(stack, stack.image("chat.png"), typed="\n".join(typed))
+    first, second = made_last(stack, 2)
     assert code == 0
     assert "\x1b" not in "".join(lines)
     assert (second.parent_id, second.fact("session_id")) == (first.id, first.fact("session_id"))
-    messages = [str(message["text"]) for message in house.messages_of(first)]
+    messages = [str(message["text"]) for message in stack.messages_of(first)]
     assert messages[0] == "a 1-second slow push-in."
     assert messages[1].startswith("put our logo.png in the corner, 2 seconds. Use the attached")
-    assert len(house.sandbox.ledger()["messages"]) == paid + 2
+    assert len(stack.sandbox.ledger()["messages"]) == paid + 2
     clips = the_clip(lines)
     assert len(set(clips)) == 2
     answers = [
@@ -76,11 +76,11 @@ def test_from_a_picture_to_two_clips_and_the_balance(calm_house: House) -> None:
     assert noted == f'To continue later: `reelqueue say {second.id} "…"`.\n'
 
 
-def test_a_question_is_shown_and_its_answer_goes_to_the_same_project(calm_house: House) -> None:
-    house = calm_house
-    house.sandbox.misbehave({"call": "message", "action": "question", "times": 2})
-    code, lines, _ = chat(house, typed=f"{house.image('ask.png')}\n\n1 second, please\n")
-    asked, answered = made_last(house, 2)
+def test_a_question_is_shown_and_its_answer_goes_to_the_same_project(clean_stack: Stack) -> None:
+    stack = clean_stack
+    stack.sandbox.inject_faults({"call": "message", "action": "question", "times": 2})
+    code, lines, _ = chat(stack, typed=f"{stack.image('ask.png')}\n\n1 second, please\n")
+    asked, answered = made_last(stack, 2)
     assert code == 0
     assert any("Which length do you want: 5, 10 or 15 seconds?" in line for line in lines)
     assert "Answer it here. It costs about 100 credits." in lines
@@ -88,5 +88,5 @@ def test_a_question_is_shown_and_its_answer_goes_to_the_same_project(calm_house:
         asked.id,
         asked.fact("session_id"),
     )
-    assert [m["text"] for m in house.messages_of(asked)][2:] == ["1 second, please."]
+    assert [m["text"] for m in stack.messages_of(asked)][2:] == ["1 second, please."]
     assert len(the_clip(lines)) == 1

@@ -1,6 +1,6 @@
 """Every code at every moment after the upload, in both styles of envelope: one row each.
 
-All rows run at once in one house, each with a fault that strikes its own picture. A second
+All rows run at once in one stack, each with a fault that strikes its own picture. A second
 phase lets each held job go on by the way out that it names.
 """
 
@@ -11,7 +11,7 @@ from itertools import product
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 
@@ -135,33 +135,33 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ExitStack() as stack:
-        house = House(tmp_path_factory.mktemp("codes"), stack)
-        house.open_sandbox()
-        house.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
-        house.sandbox.misbehave(*(row.fault for row in TABLE))
+    with ExitStack() as resources:
+        stack = Stack(tmp_path_factory.mktemp("codes"), resources)
+        stack.start_sandbox()
+        stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
+        stack.sandbox.inject_faults(*(row.fault for row in TABLE))
         jobs = {
-            row.name: house.submit(house.image(f"{row.name}.png", n), key=row.name)
+            row.name: stack.submit(stack.image(f"{row.name}.png", n), key=row.name)
             for n, row in enumerate(TABLE)
         }
-        house.settled()
-        first = {name: house.job(job_id) for name, job_id in jobs.items()}
-        paid, renders = charged(house), exported(house)
-        house.sandbox.behave()
+        stack.wait_until_idle()
+        first = {name: stack.job(job_id) for name, job_id in jobs.items()}
+        paid, renders = charged(stack), exported(stack)
+        stack.sandbox.clear_faults()
         for job in first.values():
             undecided = job.reason in (Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST)
             mode = ("as_done" if paid.get(session(job), 0) else "pay_again") if undecided else ""
             if job.state is HELD:
-                assert house.ledger.release(job.id, mode=mode, who="test") == "OK"
-        house.settled()
-        in_all = charged(house)
+                assert stack.ledger.release(job.id, mode=mode, who="test") == "OK"
+        stack.wait_until_idle()
+        in_all = charged(stack)
         yield {
             name: Outcome(
                 first=job,
                 paid=paid.get(session(job), 0),
                 renders=renders.get(session(job), 0),
-                last=house.job(job.id),
-                paid_in_all=in_all.get(session(house.job(job.id)), 0),
+                last=stack.job(job.id),
+                paid_in_all=in_all.get(session(stack.job(job.id)), 0),
             )
             for name, job in first.items()
         }
@@ -171,19 +171,19 @@ def session(job: Job) -> str:
     return job.facts.get("session_id", "")
 
 
-def charged(house: House) -> dict[str, int]:
+def charged(stack: Stack) -> dict[str, int]:
     """Charged messages by session."""
     found: dict[str, int] = {}
-    for message in house.sandbox.ledger()["messages"]:
+    for message in stack.sandbox.ledger()["messages"]:
         key = str(message["session_id"])
         found[key] = found.get(key, 0) + bool(message["charged"])
     return found
 
 
-def exported(house: House) -> dict[str, int]:
+def exported(stack: Stack) -> dict[str, int]:
     """Exports by session."""
     found: dict[str, int] = {}
-    for render in house.sandbox.ledger()["renders"]:
+    for render in stack.sandbox.ledger()["renders"]:
         key = str(render["session_id"])
         found[key] = found.get(key, 0) + 1
     return found

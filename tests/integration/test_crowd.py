@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.waiting import wait_until
 from worker.ledger.model.states import Reason, State
 from worker.runtime.worker_registry import STREAM_SHARE
@@ -15,68 +15,68 @@ pytestmark = pytest.mark.integration
 JOBS = 200
 
 
-def check_promises(house: House) -> None:
+def check_promises(stack: Stack) -> None:
     """No input is paid twice, no render is left behind, nothing is left in a queue."""
-    twice = {sha: n for sha, n in house.messages_by_image().items() if n > 1}
+    twice = {sha: n for sha, n in stack.messages_by_image().items() if n > 1}
     assert twice == {}
-    ledger = house.sandbox.ledger()
+    ledger = stack.sandbox.ledger()
     assert not any(message["overlapping"] for message in ledger["messages"])
     left = [r["id"] for r in ledger["renders"] if r["status"] == "completed" and not r["downloads"]]
     assert left == []
-    assert house.redis.zcard("agenda:{rq}") == 0
-    assert house.redis.zcard("flows:{rq}") == 0
+    assert stack.redis.zcard("agenda:{rq}") == 0
+    assert stack.redis.zcard("flows:{rq}") == 0
 
 
 @pytest.mark.long
-def test_two_hundred_jobs_and_a_dead_worker(house: House) -> None:
+def test_two_hundred_jobs_and_a_dead_worker(stack: Stack) -> None:
     """30 % silent edits, 10 % broken streams, one ``kill -9``: each job ends well or is held."""
-    house.open_sandbox("--silent-ratio", "0.3", "--break-ratio", "0.1", "--seed", "7")
-    house.allow_in_flight(20)
+    stack.start_sandbox("--silent-ratio", "0.3", "--break-ratio", "0.1", "--seed", "7")
+    stack.allow_in_flight(20)
     for _ in range(2):
-        house.start_worker()
-    job_ids = [house.submit(house.image(f"p{n}.png", n)) for n in range(JOBS)]
+        stack.start_worker()
+    job_ids = [stack.submit(stack.image(f"p{n}.png", n)) for n in range(JOBS)]
     wait_until(
-        lambda: house.ledger.counts()[0].get(State.SUCCEEDED, 0) > JOBS // 8, "some to succeed"
+        lambda: stack.ledger.counts()[0].get(State.SUCCEEDED, 0) > JOBS // 8, "some to succeed"
     )
-    house.workers[0].kill()
-    counts = house.settled(limit=180)
+    stack.workers[0].kill()
+    counts = stack.wait_until_idle(limit=180)
 
     assert sum(counts.values()) == JOBS
     assert set(counts) <= {State.SUCCEEDED, State.HELD}
-    held = [job for job in house.ledger.jobs(job_ids) if job.state is State.HELD]
+    held = [job for job in stack.ledger.jobs(job_ids) if job.state is State.HELD]
     assert {job.reason for job in held} <= {Reason.OUTCOME_UNKNOWN}
     assert all(job.message and job.remedy for job in held)
-    assert house.workers[1].alive
-    check_promises(house)
+    assert stack.workers[1].alive
+    check_promises(stack)
 
 
-def test_a_second_worker_shares_the_work(house: House) -> None:
-    house.open_sandbox()
-    house.allow_in_flight(20)
+def test_a_second_worker_shares_the_work(stack: Stack) -> None:
+    stack.start_sandbox()
+    stack.allow_in_flight(20)
     for _ in range(2):
-        house.start_worker("-c", "10")
+        stack.start_worker("-c", "10")
     for n in range(40):
-        house.submit(house.image(f"p{n}.png", n))
-    assert house.settled() == {State.SUCCEEDED: 40}
-    done = [worker.text().count("succeeded") for worker in house.workers]
+        stack.submit(stack.image(f"p{n}.png", n))
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 40}
+    done = [worker.text().count("succeeded") for worker in stack.workers]
     assert min(done) > 0
 
 
 @pytest.mark.long
-def test_polls_stay_on_time_while_every_stream_slot_is_taken(house: House) -> None:
+def test_polls_stay_on_time_while_every_stream_slot_is_taken(stack: Stack) -> None:
     """A poll is late by no more than one interval, however many streams run and wait."""
     interval, jobs, slots_given = 2.0, 30, 10
-    house.open_sandbox("--stream-seconds", "4", "--render-seconds", "7")
-    house.allow_in_flight(20)
-    house.start_worker("-c", str(slots_given), REELQUEUE_RENDER_POLL_SECONDS=str(interval))
+    stack.start_sandbox("--stream-seconds", "4", "--render-seconds", "7")
+    stack.allow_in_flight(20)
+    stack.start_worker("-c", str(slots_given), REELQUEUE_RENDER_POLL_SECONDS=str(interval))
     for n in range(jobs):
-        house.submit(house.image(f"p{n}.png", n))
+        stack.submit(stack.image(f"p{n}.png", n))
     for_streams = int(slots_given * STREAM_SHARE)
-    wait_until(lambda: house.redis.zcard(slots(house)) == for_streams, "the stream slots to fill")
-    assert house.settled() == {State.SUCCEEDED: jobs}
+    wait_until(lambda: stack.redis.zcard(slots(stack)) == for_streams, "the stream slots to fill")
+    assert stack.wait_until_idle() == {State.SUCCEEDED: jobs}
     gaps = [
         (later - earlier) / interval
-        for render in house.sandbox.ledger()["renders"]
+        for render in stack.sandbox.ledger()["renders"]
         for earlier, later in pairwise(times(render["polls"]))
     ]
     assert len(gaps) > jobs * 2
@@ -84,24 +84,24 @@ def test_polls_stay_on_time_while_every_stream_slot_is_taken(house: House) -> No
     assert max(gaps) < 2
 
 
-def test_a_terminated_worker_ends_its_streams_and_leaves_the_rest(house: House) -> None:
-    house.open_sandbox("--stream-seconds", "2")
-    worker = house.start_worker("-c", "10")
+def test_a_terminated_worker_ends_its_streams_and_leaves_the_rest(stack: Stack) -> None:
+    stack.start_sandbox("--stream-seconds", "2")
+    worker = stack.start_worker("-c", "10")
     for n in range(20):
-        house.submit(house.image(f"p{n}.png", n))
-    wait_until(lambda: house.redis.zcard(slots(house)) >= 3, "some streams to run")
+        stack.submit(stack.image(f"p{n}.png", n))
+    wait_until(lambda: stack.redis.zcard(slots(stack)) >= 3, "some streams to run")
     worker.terminate()
     assert worker.wait(60) == 0
-    under_way = [m for m in house.sandbox.ledger()["messages"] if m["outcome"] == "cancelled"]
+    under_way = [m for m in stack.sandbox.ledger()["messages"] if m["outcome"] == "cancelled"]
     assert under_way == [], "a paid stream is heard to its end"
-    house.start_worker("-c", "10")
-    assert house.settled() == {State.SUCCEEDED: 20}
-    check_promises(house)
+    stack.start_worker("-c", "10")
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 20}
+    check_promises(stack)
 
 
-def slots(house: House) -> str:
+def slots(stack: Stack) -> str:
     """The key of the one account's messages in flight."""
-    return next(iter(house.redis.scan_iter("slots:{rq}:*")), "none")
+    return next(iter(stack.redis.scan_iter("slots:{rq}:*")), "none")
 
 
 def times(found: object) -> list[float]:
@@ -109,22 +109,22 @@ def times(found: object) -> list[float]:
     return found
 
 
-def test_a_rolling_restart_of_all_workers_loses_no_lease(house: House) -> None:
+def test_a_rolling_restart_of_all_workers_loses_no_lease(stack: Stack) -> None:
     """A deploy: each worker is told to end under load, and says how long that may take."""
-    house.open_sandbox("--stream-seconds", "1-2")
-    old = [house.start_worker("-c", "12") for _ in range(2)]
-    job_ids = [house.submit(house.image(f"p{n}.png", n)) for n in range(30)]
-    wait_until(lambda: house.redis.zcard(slots(house)) >= 3, "some streams to run")
+    stack.start_sandbox("--stream-seconds", "1-2")
+    old = [stack.start_worker("-c", "12") for _ in range(2)]
+    job_ids = [stack.submit(stack.image(f"p{n}.png", n)) for n in range(30)]
+    wait_until(lambda: stack.redis.zcard(slots(stack)) >= 3, "some streams to run")
     for worker in old:
-        house.start_worker("-c", "12")
+        stack.start_worker("-c", "12")
         worker.terminate()
         assert worker.wait(60) == 0
         assert re.search(r"draining.*max_seconds=\d", worker.text())
-    assert house.settled() == {State.SUCCEEDED: 30}
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 30}
     taken_over = [
         job.id
-        for job in house.ledger.jobs(job_ids)
+        for job in stack.ledger.jobs(job_ids)
         if any(name.startswith("late:") for name in job.facts)
     ]
     assert taken_over == [], "nobody's lease ran out"
-    check_promises(house)
+    check_promises(stack)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.ftp import ftp_server
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
@@ -31,30 +31,30 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
 
 
 def test_a_clip_outlives_its_link_where_its_worker_died_before_it_was_told(
-    house: House, output: tuple[str, int]
+    stack: Stack, output: tuple[str, int]
 ) -> None:
     url, files = output
-    house.open_sandbox()
-    left_over = house.folder / "clips" / ".parts" / "1-of-a-killed-process"
+    stack.start_sandbox()
+    left_over = stack.folder / "clips" / ".parts" / "1-of-a-killed-process"
     left_over.parent.mkdir(parents=True)
     left_over.touch()
     env = {"REELQUEUE_OUTPUT_URL": url}
     trap = {VARIABLE: f"store.rename:after=kill@{files}"}
-    victim = house.start_worker(**env, **trap)
-    job_id = house.submit(house.image())
+    victim = stack.start_worker(**env, **trap)
+    job_id = stack.submit(stack.image())
     wait_until(lambda: not victim.alive, "the worker to die")
-    assert house.job(job_id).state is State.DELIVERING
-    clips = house.folder / "clips" / "single"
+    assert stack.job(job_id).state is State.DELIVERING
+    clips = stack.folder / "clips" / "single"
     before = {path.name: path.read_bytes() for path in clips.iterdir()}
     assert len(before) == files
     assert not left_over.exists(), "a worker sweeps when it starts to lead"
-    house.sandbox.misbehave(NO_WAY_TO_IT)
-    house.start_worker(**env)
-    job = house.wait_for(job_id, State.SUCCEEDED, State.FAILED)
+    stack.sandbox.inject_faults(NO_WAY_TO_IT)
+    stack.start_worker(**env)
+    job = stack.wait_for(job_id, State.SUCCEEDED, State.FAILED)
     assert (job.state, job.fact("stored")) == (State.SUCCEEDED, None)
     after = {path.name: path.read_bytes() for path in clips.iterdir()}
     assert sorted(after) == ["photo1.jpg", "photo1.mp4"]
     assert before.items() <= after.items()
     assert hashlib.sha256(after["photo1.mp4"]).hexdigest() in job.facts["clip"]
-    (render,) = house.renders_of(job)
+    (render,) = stack.renders_of(job)
     assert render["downloads"] == 1

@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.processes import ROOT, Process
 from tests.support.waiting import free_port, wait_until
 
@@ -46,8 +46,8 @@ def flower_answers(url: str) -> bool:
         return False
 
 
-def test_each_example_follows_its_job_to_the_record(calm_house: House, tmp_path: Path) -> None:
-    house = calm_house
+def test_each_example_follows_its_job_to_the_record(clean_stack: Stack, tmp_path: Path) -> None:
+    stack = clean_stack
     port = free_port()
     flower = Process(
         [
@@ -55,14 +55,14 @@ def test_each_example_follows_its_job_to_the_record(calm_house: House, tmp_path:
             *("--address=127.0.0.1", f"--port={port}"),
         ],
         tmp_path / "flower.log",
-        {**house.env, "FLOWER_UNAUTHENTICATED_API": "true"},
+        {**stack.env, "FLOWER_UNAUTHENTICATED_API": "true"},
     )
     try:
-        image = str(house.image())
+        image = str(stack.image())
         ours = run(
             *(sys.executable, str(ROOT / "examples/python_api.py"), image, "example-1"),
             folder=ROOT,
-            env=house.env,
+            env=stack.env,
         )
         assert (ours["job_id"], ours["state"]) == (job_id("example-1"), "succeeded")
 
@@ -71,7 +71,7 @@ def test_each_example_follows_its_job_to_the_record(calm_house: House, tmp_path:
         theirs = run(
             *(*stranger, script, image, "example-2"),
             folder=tmp_path,
-            env={"REDIS_URL": house.valkey.url},
+            env={"REDIS_URL": stack.valkey.url},
         )
         assert (theirs["job_id"], theirs["state"]) == (job_id("example-2"), "succeeded")
 

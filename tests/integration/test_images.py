@@ -8,7 +8,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from worker.ledger.model.states import Reason, State
 
 pytestmark = pytest.mark.integration
@@ -54,29 +54,29 @@ def test_the_bomb_is_a_valid_stream() -> None:
     assert zlib.decompress(zeros_compressed(size)) == bytes(size)
 
 
-def test_good_and_bad_files(house: House) -> None:
-    house.open_sandbox()
-    worker = house.start_worker()
+def test_good_and_bad_files(stack: Stack) -> None:
+    stack.start_sandbox()
+    worker = stack.start_worker()
     picture = Image.new("RGB", (80, 64), "teal")
-    good = [house.folder / name for name in ("a.png", "b.webp", "c.heic", "d.jpg")]
+    good = [stack.folder / name for name in ("a.png", "b.webp", "c.heic", "d.jpg")]
     for path in good[:2] + good[3:]:
         picture.save(path)
     pillow_heif.from_pillow(picture).save(good[2])
 
     empty, text, huge, bomb = (
-        house.folder / name for name in ("empty.jpg", "text.jpg", "huge.jpg", "bomb.png")
+        stack.folder / name for name in ("empty.jpg", "text.jpg", "huge.jpg", "bomb.png")
     )
     empty.touch()
     text.write_text("not a picture at all")
     with huge.open("wb") as file:
         file.truncate(201 * 10**6)
     png_bomb(bomb, 30_000)
-    thumbnail = house.folder / "thumbnail.png"
+    thumbnail = stack.folder / "thumbnail.png"
     Image.new("RGB", (48, 48)).save(thumbnail)
 
-    jobs = {path.name: house.submit(path) for path in [*good, empty, text, huge, bomb, thumbnail]}
-    house.settled()
-    found = {name: house.job(job_id) for name, job_id in jobs.items()}
+    jobs = {path.name: stack.submit(path) for path in [*good, empty, text, huge, bomb, thumbnail]}
+    stack.wait_until_idle()
+    found = {name: stack.job(job_id) for name, job_id in jobs.items()}
 
     assert all(found[path.name].state is State.SUCCEEDED for path in good)
     names = ("empty.jpg", "text.jpg", "huge.jpg", "bomb.png", "thumbnail.png")
@@ -92,8 +92,8 @@ def test_good_and_bad_files(house: House) -> None:
     assert worker.alive
 
 
-def test_a_path_outside_the_roots_is_refused(house: House) -> None:
-    house.open_sandbox()
-    house.start_worker()
-    job = house.wait_for(house.submit(Path("/etc/hostname")), State.FAILED, State.SUCCEEDED)
+def test_a_path_outside_the_roots_is_refused(stack: Stack) -> None:
+    stack.start_sandbox()
+    stack.start_worker()
+    job = stack.wait_for(stack.submit(Path("/etc/hostname")), State.FAILED, State.SUCCEEDED)
     assert job.reason is Reason.FORBIDDEN_SOURCE

@@ -9,7 +9,7 @@ from celery import Celery
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.waiting import wait_until
 from worker.ledger.model.states import State
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def stranger(calm_house: House) -> Celery:
+def stranger(clean_stack: Stack) -> Celery:
     """A Celery app that has nothing of ours."""
-    url = calm_house.valkey.url
+    url = clean_stack.valkey.url
     return Celery("stranger", broker=url, backend=url)
 
 
@@ -32,9 +32,9 @@ def payload(path: Path, **fields: object) -> dict[str, object]:
     return {"image": str(path), "prompt": "a 1-second pan left", **fields}
 
 
-def test_a_key_makes_it_idempotent_and_names_the_job(calm_house: House, stranger: Celery) -> None:
+def test_a_key_makes_it_idempotent_and_names_the_job(clean_stack: Stack, stranger: Celery) -> None:
     key = "order 1"
-    image = payload(calm_house.image(), key=key)
+    image = payload(clean_stack.image(), key=key)
     first = send(stranger, image).get(timeout=30)
     again = send(stranger, image).get(timeout=30)
     assert first["job_id"] == str(uuid5(NAMESPACE_URL, "reelqueue:job:" + key))
@@ -44,33 +44,33 @@ def test_a_key_makes_it_idempotent_and_names_the_job(calm_house: House, stranger
     assert record["video"]["codec"] == "h264"
 
 
-def test_another_payload_under_a_known_key_is_refused(calm_house: House, stranger: Celery) -> None:
-    image = payload(calm_house.image(), key="order 2")
+def test_another_payload_under_a_known_key_is_refused(clean_stack: Stack, stranger: Celery) -> None:
+    image = payload(clean_stack.image(), key="order 2")
     send(stranger, image).get(timeout=30)
     with pytest.raises(ValueError, match="order 2"):
         send(stranger, {**image, "seconds": 3}).get(timeout=30)
 
 
 def test_a_wrong_payload_is_refused_with_every_error_by_field(
-    calm_house: House, stranger: Celery
+    clean_stack: Stack, stranger: Celery
 ) -> None:
-    wrong = payload(calm_house.image(), seconds=900, colour="red", priority="soon")
+    wrong = payload(clean_stack.image(), seconds=900, colour="red", priority="soon")
     with pytest.raises(ValueError, match="seconds") as refusal:
         send(stranger, wrong).get(timeout=30)
     assert all(field in str(refusal.value) for field in ("seconds", "colour", "priority"))
 
 
-def test_a_failed_job_is_a_failure_with_its_reason(calm_house: House, stranger: Celery) -> None:
-    path = calm_house.folder / "no-picture.jpg"
+def test_a_failed_job_is_a_failure_with_its_reason(clean_stack: Stack, stranger: Celery) -> None:
+    path = clean_stack.folder / "no-picture.jpg"
     path.write_text("words")
     job_id = send(stranger, payload(path)).get(timeout=30)["job_id"]
     with pytest.raises(RuntimeError, match=r"unsupported_file|bad_image"):
         stranger.AsyncResult(job_id).get(timeout=60)
 
 
-def test_a_held_job_says_so_and_is_not_ready(calm_house: House, stranger: Celery) -> None:
-    calm_house.sandbox.misbehave({"call": "export", "action": "refuse", "code": 402})
-    image = payload(calm_house.image())
+def test_a_held_job_says_so_and_is_not_ready(clean_stack: Stack, stranger: Celery) -> None:
+    clean_stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 402})
+    image = payload(clean_stack.image())
     job_id = send(stranger, image).get(timeout=30)["job_id"]
     result = stranger.AsyncResult(job_id)
     wait_until(lambda: str(result.state) == "HELD", "the result to say that the job is held")
@@ -78,12 +78,14 @@ def test_a_held_job_says_so_and_is_not_ready(calm_house: House, stranger: Celery
     assert result.info["reason"]["code"] == "plan"
 
 
-def test_a_cancelled_job_is_revoked(calm_house: House, stranger: Celery) -> None:
-    calm_house.sandbox.misbehave({"call": "session", "action": "refuse", "code": 503, "times": 99})
-    image = payload(calm_house.image())
+def test_a_cancelled_job_is_revoked(clean_stack: Stack, stranger: Celery) -> None:
+    clean_stack.sandbox.inject_faults(
+        {"call": "session", "action": "refuse", "code": 503, "times": 99}
+    )
+    image = payload(clean_stack.image())
     job_id = send(stranger, image).get(timeout=30)["job_id"]
-    wait_until(lambda: calm_house.job(job_id).number("tries") > 1, "the job to wait")
-    calm_house.ledger.cancel(job_id)
-    calm_house.wait_for(job_id, State.CANCELLED)
+    wait_until(lambda: clean_stack.job(job_id).number("tries") > 1, "the job to wait")
+    clean_stack.ledger.cancel(job_id)
+    clean_stack.wait_for(job_id, State.CANCELLED)
     with pytest.raises(TaskRevokedError):
         stranger.AsyncResult(job_id).get(timeout=60)

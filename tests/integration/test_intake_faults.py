@@ -14,7 +14,7 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.commands import CommandResult, run_reelqueue
 from tests.support.processes import Process, Worker
 from tests.support.valkey import Valkey
@@ -32,26 +32,26 @@ OUTAGE = "Redis does not answer"
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One Redis and one stand-in for the whole module. Each test starts the workers it needs."""
     with ExitStack() as resources:
-        house = House(tmp_path_factory.mktemp("intake"), resources)
-        house.open_sandbox()
-        house.env |= {"REELQUEUE_BALANCE_SECONDS": "100000", "REELQUEUE_CONCURRENCY": "2"}
-        yield house
+        stack = Stack(tmp_path_factory.mktemp("intake"), resources)
+        stack.start_sandbox()
+        stack.env |= {"REELQUEUE_BALANCE_SECONDS": "100000", "REELQUEUE_CONCURRENCY": "2"}
+        yield stack
 
 
 @pytest.fixture
-def fresh(stack: House) -> Iterator[House]:
+def fresh(shared_stack: Stack) -> Iterator[Stack]:
     """The shared stack without jobs, messages and workers of an earlier test."""
-    stack.redis.flushall()
-    yield stack
-    for worker in stack.workers:
+    shared_stack.redis.flushall()
+    yield shared_stack
+    for worker in shared_stack.workers:
         worker.stop()
 
 
 @pytest.fixture
-def sender(fresh: House) -> Iterator[Celery]:
+def sender(fresh: Stack) -> Iterator[Celery]:
     """A Celery app that has nothing of this project."""
     with Celery("sender", broker=fresh.valkey.url, backend=fresh.valkey.url) as app:
         yield app
@@ -68,14 +68,14 @@ def submit(app: Celery, path: Path, queue: str = "reelqueue", **options: Any) ->
     return app.send_task("tasks.submit", queue=queue, args=[payload], **options)
 
 
-def jobs(house: House, namespace: str = "rq") -> int:
+def jobs(stack: Stack, namespace: str = "rq") -> int:
     """How many jobs there are."""
-    return int(house.redis.zcard(f"jobs:{{{namespace}}}"))
+    return int(stack.redis.zcard(f"jobs:{{{namespace}}}"))
 
 
-def wait_until_jobs(house: House, number: int) -> None:
+def wait_until_jobs(stack: Stack, number: int) -> None:
     """Wait until there are so many jobs."""
-    wait_until(lambda: jobs(house) >= number, f"{number} jobs", PATIENCE)
+    wait_until(lambda: jobs(stack) >= number, f"{number} jobs", PATIENCE)
 
 
 def waiting(client: Redis, queue: str = "reelqueue") -> int:
@@ -140,7 +140,7 @@ MALFORMED = {
 }
 
 
-def test_no_submission_is_lost_while_workers_are_killed(fresh: House, sender: Celery) -> None:
+def test_no_submission_is_lost_while_workers_are_killed(fresh: Stack, sender: Celery) -> None:
     image = fresh.image()
     results = [submit(sender, image) for _ in range(SUBMISSIONS)]
     for written in KILLS:
@@ -155,19 +155,19 @@ def test_no_submission_is_lost_while_workers_are_killed(fresh: House, sender: Ce
     assert {result.state for result in results} == {"SUCCESS"}
 
 
-def test_a_message_that_is_delivered_twice_is_one_job(fresh: House, sender: Celery) -> None:
+def test_a_message_that_is_delivered_twice_is_one_job(fresh: Stack, sender: Celery) -> None:
     image, task_id = fresh.image(), str(uuid4())
     submit(sender, image, task_id=task_id)
     submit(sender, image, task_id=task_id)
     fresh.start_worker()
-    fresh.settled(PATIENCE)
+    fresh.wait_until_idle(PATIENCE)
     wait_until(lambda: waiting(fresh.redis) == 0, "both messages to be taken")
     assert jobs(fresh) == 1
     assert list(fresh.messages_by_image().values()) == [1]
 
 
 def test_nothing_is_taken_while_the_records_are_away(
-    fresh: House, tmp_path: Path, request: pytest.FixtureRequest
+    fresh: Stack, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     broker = Valkey(tmp_path / "broker").start()
     request.addfinalizer(broker.stop)
@@ -190,7 +190,7 @@ def test_nothing_is_taken_while_the_records_are_away(
             assert waiting(client) == 0
 
 
-def test_two_namespaces_on_one_redis_have_their_own_queues(fresh: House, sender: Celery) -> None:
+def test_two_namespaces_on_one_redis_have_their_own_queues(fresh: Stack, sender: Celery) -> None:
     fresh.start_worker()
     other = {"REELQUEUE_NAMESPACE": "staging"}
     staging = Worker("ws", fresh.folder / "staging.log", {**fresh.env, **other})
@@ -203,7 +203,7 @@ def test_two_namespaces_on_one_redis_have_their_own_queues(fresh: House, sender:
     assert (jobs(fresh), jobs(fresh, "staging")) == (5, 3)
 
 
-def test_a_fleet_does_not_start_on_the_queue_of_another_namespace(fresh: House) -> None:
+def test_a_fleet_does_not_start_on_the_queue_of_another_namespace(fresh: Stack) -> None:
     fresh.redis.set("reelqueue.owner:shared", "rq")
     env = {"REELQUEUE_NAMESPACE": "staging", "REELQUEUE_QUEUE": "shared"}
     worker = Worker("wq", fresh.folder / "owned.log", {**fresh.env, **env})
@@ -214,7 +214,7 @@ def test_a_fleet_does_not_start_on_the_queue_of_another_namespace(fresh: House) 
 
 
 def test_a_service_with_celery_workers_of_its_own_keeps_its_tasks(
-    fresh: House, sender: Celery
+    fresh: Stack, sender: Celery
 ) -> None:
     url = {"OTHER_SERVICE_BROKER": fresh.valkey.url}
     command = (sys.executable, "-m", "celery", "-A", "tests.support.other_service", "worker")
@@ -241,13 +241,13 @@ def test_a_service_with_celery_workers_of_its_own_keeps_its_tasks(
     assert not fresh.redis.exists("messages_aside:{rq}")
 
 
-def command(house: House, *arguments: str) -> CommandResult:
+def command(stack: Stack, *arguments: str) -> CommandResult:
     """Run the command line on the stack."""
-    return run_reelqueue(*arguments, env=house.env)
+    return run_reelqueue(*arguments, env=stack.env)
 
 
 def test_malformed_messages_are_set_aside_and_the_worker_goes_on(
-    fresh: House, sender: Celery
+    fresh: Stack, sender: Celery
 ) -> None:
     worker = fresh.start_worker()
     foreign = sender.send_task("other.task", queue="reelqueue", args=["SECRET"])
@@ -287,7 +287,7 @@ def test_malformed_messages_are_set_aside_and_the_worker_goes_on(
     assert foreign.state == "PENDING"
 
 
-def test_a_message_that_kills_five_workers_is_set_aside(fresh: House, sender: Celery) -> None:
+def test_a_message_that_kills_five_workers_is_set_aside(fresh: Stack, sender: Celery) -> None:
     poison = submit(sender, fresh.image())
     for number in range(5):
         trap = {"REELQUEUE_FAULTPOINTS": "intake:before=kill@1"}
@@ -308,7 +308,7 @@ def test_a_message_that_kills_five_workers_is_set_aside(fresh: House, sender: Ce
     assert poison.get(timeout=PATIENCE)["state"] == "queued"
 
 
-def test_mutated_messages_beside_running_jobs(fresh: House, sender: Celery, seed: int) -> None:
+def test_mutated_messages_beside_running_jobs(fresh: Stack, sender: Celery, seed: int) -> None:
     chance = random.Random(seed)
     worker = fresh.start_worker()
     results = [submit(sender, fresh.image()) for _ in range(5)]
@@ -347,7 +347,7 @@ def mutated(chance: random.Random, whole: bytes) -> bytes:
     return bytes(changed)
 
 
-def test_every_pool_takes_submissions(fresh: House, sender: Celery) -> None:
+def test_every_pool_takes_submissions(fresh: Stack, sender: Celery) -> None:
     command = (sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-c", "2")
     workers, results = {}, {}
     # With gevent, too: all other tests here.
@@ -369,7 +369,7 @@ def test_every_pool_takes_submissions(fresh: House, sender: Celery) -> None:
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_it_has_taken(
-    fresh: House, sender: Celery
+    fresh: Stack, sender: Celery
 ) -> None:
     image = fresh.image()
     results = [submit(sender, image) for _ in range(100)]

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.integration.conftest import TOKEN, House
+from tests.integration.conftest import TOKEN, Stack
 from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.waiting import free_port, listens, wait_until
 from worker.ledger.model.states import State
@@ -21,40 +21,40 @@ def scrape(port: int) -> Scrape:
     return parse_scrape(reply.text)
 
 
-def test_a_worker_tells_what_it_does_and_when_redis_is_away(house: House) -> None:
-    house.open_sandbox("--silent-ratio", "0", "--stream-seconds", "1.5")
+def test_a_worker_tells_what_it_does_and_when_redis_is_away(stack: Stack) -> None:
+    stack.start_sandbox("--silent-ratio", "0", "--stream-seconds", "1.5")
     port = free_port()
-    house.start_worker(REELQUEUE_METRICS_PORT=str(port))
+    stack.start_worker(REELQUEUE_METRICS_PORT=str(port))
     wait_until(lambda: listens(port), "the metrics to be served")
-    job_id = house.submit(house.image())
+    job_id = stack.submit(stack.image())
     wait_until(lambda: scrape(port)["reelqueue_worker_streams"] == 1, "an open stream")
     found = scrape(port)
     assert found["reelqueue_worker_leases"] == 1
     assert found['reelqueue_jobs{state="generating"}'] == 1
     assert found['reelqueue_steps_total{outcome="generating",stage="preparing"}'] == 1
     assert [value for series, value in found.items() if "in_flight" in series] == [1]
-    house.wait_for(job_id, State.SUCCEEDED)
+    stack.wait_for(job_id, State.SUCCEEDED)
     found = scrape(port)
     assert (found["reelqueue_clips_total"], found["reelqueue_workers"]) == (1, 1)
     assert found['reelqueue_steps_total{outcome="succeeded",stage="delivering"}'] == 1
 
-    house.valkey.freeze()
+    stack.valkey.freeze()
     found = scrape(port)
     assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (0, 0)
     assert "reelqueue_workers" not in found
-    house.valkey.resume()
+    stack.valkey.resume()
     wait_until(lambda: scrape(port)["reelqueue_up"] == 1, "Redis to be found again")
 
 
-def test_a_worker_whose_port_is_taken_works_and_waits_for_it(house: House) -> None:
-    house.open_sandbox()
+def test_a_worker_whose_port_is_taken_works_and_waits_for_it(stack: Stack) -> None:
+    stack.start_sandbox()
     port = free_port()
-    first = house.start_worker(REELQUEUE_METRICS_PORT=str(port))
+    first = stack.start_worker(REELQUEUE_METRICS_PORT=str(port))
     wait_until(lambda: listens(port), "the metrics to be served")
-    second = house.start_worker(REELQUEUE_METRICS_PORT=str(port))
+    second = stack.start_worker(REELQUEUE_METRICS_PORT=str(port))
     wait_until(lambda: REFUSED in second.text(), "the port to be found taken")
     first.kill()
-    house.wait_for(house.submit(house.image()), State.SUCCEEDED)
+    stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
     wait_until(lambda: listens(port), "the port to be taken over")
     assert scrape(port)["reelqueue_clips_total"] == 1
     assert second.text().count(REFUSED) == 1

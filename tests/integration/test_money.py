@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import LEASE_SECONDS, TOKEN, House
+from tests.integration.conftest import LEASE_SECONDS, TOKEN, Stack
 from tests.support.ledger_access import submit_many
 from tests.support.waiting import wait_until
 from worker.ledger.ledger import LEASE_MARGIN_MS
@@ -19,162 +19,162 @@ pytestmark = pytest.mark.integration
 LEASE_AND_LEASE_MARGIN_MS = LEASE_SECONDS * 1000 + LEASE_MARGIN_MS
 
 
-def batch(house: House, name: str, size: int) -> list[str]:
+def batch(stack: Stack, name: str, size: int) -> list[str]:
     """A batch of so many pictures, all of them in."""
-    house.ledger.open_batch(name, name, house.ledger.now_ms())
+    stack.ledger.open_batch(name, name, stack.ledger.now_ms())
     job_ids = [f"{name}-{n}" for n in range(size)]
     jobs = [
         NewJob(
             id=job_id,
-            payload={"image": str(house.image(f"{job_id}.png", n)), "prompt": "a 1-second push-in"},
+            payload={"image": str(stack.image(f"{job_id}.png", n)), "prompt": "a 1-second push-in"},
             fingerprint=job_id,
             batch_id=name,
             row=n,
         )
         for n, job_id in enumerate(job_ids)
     ]
-    submit_many(house.ledger, jobs)
-    house.ledger.seal_batch(name)
+    submit_many(stack.ledger, jobs)
+    stack.ledger.seal_batch(name)
     return job_ids
 
 
-def charged(house: House) -> Counter[str]:
+def charged(stack: Stack) -> Counter[str]:
     """Charged messages by account."""
-    found = house.sandbox.ledger()["messages"]
+    found = stack.sandbox.ledger()["messages"]
     return Counter(str(message["account"]) for message in found if message["charged"])
 
 
 @pytest.mark.long
-def test_a_batch_of_a_hundred_with_credits_for_37(house: House) -> None:
-    house.open_sandbox(credits_given=3700)
-    house.allow_in_flight(20)
-    house.start_worker()
-    batch(house, "spring", 100)
-    assert house.settled() == {State.SUCCEEDED: 37, State.HELD: 63}
-    found = house.ledger.batch("spring")
+def test_a_batch_of_a_hundred_with_credits_for_37(stack: Stack) -> None:
+    stack.start_sandbox(credits_given=3700)
+    stack.allow_in_flight(20)
+    stack.start_worker()
+    batch(stack, "spring", 100)
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 37, State.HELD: 63}
+    found = stack.ledger.batch("spring")
     assert found is not None
     assert found.held_by == {Reason.CREDITS: 63}
-    last = house.job(house.ledger.held_ids(Reason.CREDITS)[-1])
+    last = stack.job(stack.ledger.held_ids(Reason.CREDITS)[-1])
     assert re.search(r"waiting for credits: \d+; about \d+ are missing", last.message)
     assert "Top up" in last.remedy
-    house.sandbox.top_up("account-1", 6300)
+    stack.sandbox.top_up("account-1", 6300)
     wait_until(
-        lambda: house.ledger.counts()[0] == {State.SUCCEEDED: 100},
+        lambda: stack.ledger.counts()[0] == {State.SUCCEEDED: 100},
         "the rest to go on by itself",
         120,
     )
-    assert set(house.messages_by_image().values()) == {1}
-    assert charged(house) == {"account-1": 100}
+    assert set(stack.messages_by_image().values()) == {1}
+    assert charged(stack) == {"account-1": 100}
 
 
-def test_dearer_clips_leave_fewer_jobs_and_never_a_debt(house: House) -> None:
+def test_dearer_clips_leave_fewer_jobs_and_never_a_debt(stack: Stack) -> None:
     """Clips at 150 where 100 were expected: what was seen is what the rest reserve."""
-    house.open_sandbox("--price", "150", credits_given=1000)
-    house.start_worker()
-    job_id = house.submit(house.image())
-    house.wait_for(job_id, State.SUCCEEDED)
-    wait_until(lambda: house.job(job_id).turns[0].charged, "its charge to be read")
-    assert house.job(job_id).turns[0].cost == 150
-    batch(house, "spring", 10)
-    assert house.settled() == {State.SUCCEEDED: 6, State.HELD: 5}
-    (account,) = house.ledger.accounts()
+    stack.start_sandbox("--price", "150", credits_given=1000)
+    stack.start_worker()
+    job_id = stack.submit(stack.image())
+    stack.wait_for(job_id, State.SUCCEEDED)
+    wait_until(lambda: stack.job(job_id).turns[0].charged, "its charge to be read")
+    assert stack.job(job_id).turns[0].cost == 150
+    batch(stack, "spring", 10)
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 6, State.HELD: 5}
+    (account,) = stack.ledger.accounts()
     assert (account.estimate, account.available) == (150, 100)
-    refused = [m for m in house.sandbox.ledger()["messages"] if m["outcome"] == "refused"]
+    refused = [m for m in stack.sandbox.ledger()["messages"] if m["outcome"] == "refused"]
     assert refused == [], "nobody had to be turned away for want of credits"
 
 
-def test_a_batch_spends_no_more_than_it_may(house: House) -> None:
-    house.open_sandbox()
-    house.start_worker()
-    house.ledger.open_batch("spring", "spring", 1)
-    house.redis.hset("batch:{rq}:spring", "max_credits", 450)
-    batch(house, "spring", 10)
-    assert house.settled() == {State.SUCCEEDED: 4, State.HELD: 6}
-    assert house.ledger.counts()[1] == {Reason.BUDGET: 6}
-    uploads = house.sandbox.ledger()["uploads"]
+def test_a_batch_spends_no_more_than_it_may(stack: Stack) -> None:
+    stack.start_sandbox()
+    stack.start_worker()
+    stack.ledger.open_batch("spring", "spring", 1)
+    stack.redis.hset("batch:{rq}:spring", "max_credits", 450)
+    batch(stack, "spring", 10)
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 4, State.HELD: 6}
+    assert stack.ledger.counts()[1] == {Reason.BUDGET: 6}
+    uploads = stack.sandbox.ledger()["uploads"]
     assert len(uploads) < 10, "the gate stands before the upload"
 
 
-def test_after_the_token_was_replaced_release_renders_without_paying_again(house: House) -> None:
-    house.open_sandbox()
-    house.sandbox.change("account-1", "scopes", render=False)
-    worker = house.start_worker()
-    job_id = house.submit(house.image())
-    job = house.wait_for(job_id, State.HELD)
+def test_after_the_token_was_replaced_release_renders_without_paying_again(stack: Stack) -> None:
+    stack.start_sandbox()
+    stack.sandbox.change_account("account-1", "scopes", render=False)
+    worker = stack.start_worker()
+    job_id = stack.submit(stack.image())
+    job = stack.wait_for(job_id, State.HELD)
     assert (job.reason, bool(job.fact("draft"))) == (Reason.PLAN, True)
     worker.kill()
-    house.sandbox.change("account-1", "expire")
-    house.sandbox.change("account-1", "tokens", token="nmv_usr_of_a_better_plan")
-    house.sandbox.change("account-1", "scopes", render=True)
+    stack.sandbox.change_account("account-1", "expire")
+    stack.sandbox.change_account("account-1", "tokens", token="nmv_usr_of_a_better_plan")
+    stack.sandbox.change_account("account-1", "scopes", render=True)
     # The session is found under the new token, though another one is named before it.
-    house.start_worker(NEMO_TOKEN="nmv_usr_of_somebody,nmv_usr_of_a_better_plan")
-    assert house.ledger.release(job_id) == "OK"
-    job = house.wait_for(job_id, State.SUCCEEDED)
-    assert (job.paid_messages, charged(house)) == (1, {"account-1": 1})
+    stack.start_worker(NEMO_TOKEN="nmv_usr_of_somebody,nmv_usr_of_a_better_plan")
+    assert stack.ledger.release(job_id) == "OK"
+    job = stack.wait_for(job_id, State.SUCCEEDED)
+    assert (job.paid_messages, charged(stack)) == (1, {"account-1": 1})
 
 
 def test_an_anonymous_account_ends_with_its_plan_and_goes_on_when_it_is_registered(
-    house: House,
+    stack: Stack,
 ) -> None:
-    house.open_sandbox("--anonymous-credits", "150")
-    worker = house.start_worker(NEMO_TOKEN="")
-    first = house.submit(house.image())
-    assert house.wait_for(first, State.HELD).reason is Reason.PLAN
-    second = house.wait_for(house.submit(house.image()), State.HELD)
+    stack.start_sandbox("--anonymous-credits", "150")
+    worker = stack.start_worker(NEMO_TOKEN="")
+    first = stack.submit(stack.image())
+    assert stack.wait_for(first, State.HELD).reason is Reason.PLAN
+    second = stack.wait_for(stack.submit(stack.image()), State.HELD)
     assert second.reason is Reason.CREDITS
-    (session,) = house.sandbox.ledger()["sessions"]
+    (session,) = stack.sandbox.ledger()["sessions"]
     assert f"/register?bind={session['task_id']}" in second.remedy
     worker.kill()
-    house.sandbox.change("anonymous-1", "tokens", token=TOKEN + "_bound")
-    house.sandbox.change("anonymous-1", "scopes", render=True)
-    house.sandbox.top_up("anonymous-1", 50)
-    house.start_worker(NEMO_TOKEN=TOKEN + "_bound")
-    house.wait_for(second.id, State.SUCCEEDED)
-    assert house.ledger.release(first) == "OK"
-    house.wait_for(first, State.SUCCEEDED)
-    assert charged(house) == {"anonymous-1": 2}
+    stack.sandbox.change_account("anonymous-1", "tokens", token=TOKEN + "_bound")
+    stack.sandbox.change_account("anonymous-1", "scopes", render=True)
+    stack.sandbox.top_up("anonymous-1", 50)
+    stack.start_worker(NEMO_TOKEN=TOKEN + "_bound")
+    stack.wait_for(second.id, State.SUCCEEDED)
+    assert stack.ledger.release(first) == "OK"
+    stack.wait_for(first, State.SUCCEEDED)
+    assert charged(stack) == {"anonymous-1": 2}
 
 
-def test_work_spreads_over_the_accounts_that_can_take_it(house: House) -> None:
+def test_work_spreads_over_the_accounts_that_can_take_it(stack: Stack) -> None:
     rich, poor, dead = (f"nmv_usr_{name}_account" for name in ("rich", "poor", "dead"))
-    house.open_sandbox("--account", f"{rich}=100000", "--account", f"{poor}=350")
-    house.start_worker(NEMO_TOKEN=f"{dead},{TOKEN},{rich},{poor}")
-    batch(house, "spring", 40)
-    assert house.settled() == {State.SUCCEEDED: 40}
-    paid = charged(house)
+    stack.start_sandbox("--account", f"{rich}=100000", "--account", f"{poor}=350")
+    stack.start_worker(NEMO_TOKEN=f"{dead},{TOKEN},{rich},{poor}")
+    batch(stack, "spring", 40)
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 40}
+    paid = charged(stack)
     assert paid.total() == 40
     assert paid["account-1"] > 0
     assert paid["account-2"] > 0
     assert paid["account-3"] <= 3
 
 
-def test_a_token_that_works_again_lets_its_jobs_go_on(house: House) -> None:
-    house.open_sandbox()
-    house.start_worker(REELQUEUE_BALANCE_SECONDS="0.5")
-    house.wait_for(house.submit(house.image()), State.SUCCEEDED)
-    house.sandbox.change("account-1", "expire")
-    (name,) = (account.name for account in house.ledger.accounts())
+def test_a_token_that_works_again_lets_its_jobs_go_on(stack: Stack) -> None:
+    stack.start_sandbox()
+    stack.start_worker(REELQUEUE_BALANCE_SECONDS="0.5")
+    stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
+    stack.sandbox.change_account("account-1", "expire")
+    (name,) = (account.name for account in stack.ledger.accounts())
     wait_until(
-        lambda: house.ledger.account(name).auth_refused_by == "balance", "the refusal to be seen"
+        lambda: stack.ledger.account(name).auth_refused_by == "balance", "the refusal to be seen"
     )
-    job_id = house.submit(house.image())
-    assert house.wait_for(job_id, State.HELD).reason is Reason.TOKEN
-    house.sandbox.change("account-1", "revive")
-    house.wait_for(job_id, State.SUCCEEDED)
+    job_id = stack.submit(stack.image())
+    assert stack.wait_for(job_id, State.HELD).reason is Reason.TOKEN
+    stack.sandbox.change_account("account-1", "revive")
+    stack.wait_for(job_id, State.SUCCEEDED)
 
 
-def test_a_storm_of_429_fails_no_job_and_is_waited_out(house: House) -> None:
+def test_a_storm_of_429_fails_no_job_and_is_waited_out(stack: Stack) -> None:
     pause = 1
-    house.open_sandbox("--seed", "5")
-    house.sandbox.misbehave(
+    stack.start_sandbox("--seed", "5")
+    stack.sandbox.inject_faults(
         {"call": "message", "action": "refuse", "code": 429, "retry_after": pause, "ratio": 0.2},
         {"call": "poll", "action": "refuse", "code": 429, "retry_after": pause, "ratio": 0.02},
     )
-    house.start_worker()
-    batch(house, "spring", 40)
-    assert house.settled() == {State.SUCCEEDED: 40}
-    assert set(house.messages_by_image().values()) == {1}
-    calls = [c for c in house.sandbox.ledger()["requests"] if c["call"] == "message"]
+    stack.start_worker()
+    batch(stack, "spring", 40)
+    assert stack.wait_until_idle() == {State.SUCCEEDED: 40}
+    assert set(stack.messages_by_image().values()) == {1}
+    calls = [c for c in stack.sandbox.ledger()["requests"] if c["call"] == "message"]
     refused = [float(str(c["at"])) for c in calls if c["code"] == 429]
     assert refused
     for moment in refused:
@@ -183,36 +183,36 @@ def test_a_storm_of_429_fails_no_job_and_is_waited_out(house: House) -> None:
         assert early == []
 
 
-def test_the_slots_of_a_dead_worker_are_free_after_a_lease(house: House) -> None:
-    house.open_sandbox("--stream-seconds", "30")
-    worker = house.start_worker()
-    batch(house, "spring", 10)
+def test_the_slots_of_a_dead_worker_are_free_after_a_lease(stack: Stack) -> None:
+    stack.start_sandbox("--stream-seconds", "30")
+    worker = stack.start_worker()
+    batch(stack, "spring", 10)
 
     def slots() -> list[float]:
         """When each slot that is taken falls free by itself."""
         found: list[float] = []
-        for key in house.redis.scan_iter("slots:{rq}:*"):
-            pairs: Any = house.redis.zrange(key, 0, -1, withscores=True)
+        for key in stack.redis.scan_iter("slots:{rq}:*"):
+            pairs: Any = stack.redis.zrange(key, 0, -1, withscores=True)
             found += [until for _, until in pairs]
         return found
 
     wait_until(lambda: len(slots()) >= 5, "messages in flight")
     worker.kill()
-    died = house.ledger.now_ms()
+    died = stack.ledger.now_ms()
     assert max(slots()) <= died + LEASE_AND_LEASE_MARGIN_MS
 
 
-def test_an_unknown_outcome_tells_the_balances_and_who_decided(house: House) -> None:
-    house.open_sandbox(credits_given=1000)
-    house.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3")
-    house.sandbox.misbehave({"call": "message", "action": "break", "then": "stay"})
-    job_id = house.submit(house.image())
-    job = house.wait_for(job_id, State.HELD)
+def test_an_unknown_outcome_tells_the_balances_and_who_decided(stack: Stack) -> None:
+    stack.start_sandbox(credits_given=1000)
+    stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3")
+    stack.sandbox.inject_faults({"call": "message", "action": "break", "then": "stay"})
+    job_id = stack.submit(stack.image())
+    job = stack.wait_for(job_id, State.HELD)
     assert job.reason is Reason.OUTCOME_UNKNOWN
     assert "held 1000 credits before it and holds 900 now" in job.message
     assert str(job.fact("claim_url")) in job.remedy
-    house.ledger.release(job_id, mode="pay_again", who="ann")
-    job = house.wait_for(job_id, State.SUCCEEDED)
+    stack.ledger.release(job_id, mode="pay_again", who="ann")
+    job = stack.wait_for(job_id, State.SUCCEEDED)
     (decision,) = json.loads(job.facts["decisions"])
     assert (decision["choice"], decision["by"]) == ("pay_again", "ann")
     assert decision["at"] > 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.commands import run_reelqueue
 from tests.support.s3 import s3_server
 from worker.ledger.model.states import State
@@ -16,29 +16,29 @@ pytestmark = pytest.mark.integration
 
 
 def test_a_job_with_both_stores_in_s3_delivers_its_clip(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server() as s3:
-        house.open_sandbox()
+        stack.start_sandbox()
         output_url = f"s3://{s3.bucket()}/clips"
-        house.env |= {
+        stack.env |= {
             **s3.env,
             "REELQUEUE_MEDIA_URL": f"s3://{s3.bucket()}/media",
             "REELQUEUE_OUTPUT_URL": output_url,
         }
-        for name, value in house.env.items():
+        for name, value in stack.env.items():
             monkeypatch.setenv(name, value)
-        house.start_worker()
+        stack.start_worker()
         job_ids = []
         for _ in range(3):
             prompt = "a 1-second slow push-in"
             submitted = run_reelqueue(
-                "submit", house.image("mug.png"), "--prompt", prompt, "--json"
+                "submit", stack.image("mug.png"), "--prompt", prompt, "--json"
             )
             assert submitted.code == 0, submitted.err
             job_ids.append(submitted.records[0]["job_id"])
         jobs = [
-            house.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD) for job_id in job_ids
+            stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD) for job_id in job_ids
         ]
         assert [job.state for job in jobs] == [State.SUCCEEDED] * 3
         output = Store(output_url)

@@ -7,28 +7,28 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from tests.integration.conftest import TOKEN, House
+from tests.integration.conftest import TOKEN, Stack
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 
 
-def test_one_photo_becomes_one_clip(house: House) -> None:
+def test_one_photo_becomes_one_clip(stack: Stack) -> None:
     """One session, one upload, one paid message, one render; all headers on all calls."""
-    house.open_sandbox("--silent-ratio", "0")
-    worker = house.start_worker()
-    job_id = house.submit(house.image())
-    job = house.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
+    stack.start_sandbox("--silent-ratio", "0")
+    worker = stack.start_worker()
+    job_id = stack.submit(stack.image())
+    job = stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
     assert job.state is State.SUCCEEDED, (job, worker.text())
 
     clip = json.loads(job.facts["clip"])
-    film = house.folder / "output" / clip["key"]
+    film = stack.folder / "output" / clip["key"]
     assert film.stat().st_size == clip["bytes"]
     assert (clip["codec"], clip["height"]) == ("h264", 96)
     assert abs(clip["seconds"] - 1) < 0.5
     assert Path(film.with_suffix(".jpg")).exists()
 
-    ledger = house.sandbox.ledger()
+    ledger = stack.sandbox.ledger()
     assert [len(ledger[kind]) for kind in ("sessions", "uploads", "messages", "renders")] == [
         1,
         1,
@@ -37,26 +37,26 @@ def test_one_photo_becomes_one_clip(house: House) -> None:
     ]
     assert all(request["headers_ok"] for request in ledger["requests"])
     assert TOKEN not in worker.text()
-    assert TOKEN not in json.dumps(house.redis.hgetall(f"job:{{rq}}:{job_id}"))
+    assert TOKEN not in json.dumps(stack.redis.hgetall(f"job:{{rq}}:{job_id}"))
 
 
-def test_polls_keep_their_distance(house: House) -> None:
-    house.open_sandbox("--render-seconds", "1.5")
-    house.start_worker()
-    house.wait_for(house.submit(house.image()), State.SUCCEEDED)
-    polls = house.sandbox.ledger()["renders"][0]["polls"]
+def test_polls_keep_their_distance(stack: Stack) -> None:
+    stack.start_sandbox("--render-seconds", "1.5")
+    stack.start_worker()
+    stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
+    polls = stack.sandbox.ledger()["renders"][0]["polls"]
     assert isinstance(polls, list)
     gaps = [later - earlier for earlier, later in pairwise(polls)]
     assert len(polls) > 2
     assert min(gaps) >= 0.3
 
 
-def test_celery_tells_the_result(house: House) -> None:
+def test_celery_tells_the_result(stack: Stack) -> None:
     """``AsyncResult`` of any process with the same backend follows the job."""
-    house.open_sandbox()
-    house.start_worker()
-    job_id = house.submit(house.image())
-    app = Celery("stranger", broker=house.valkey.url, backend=house.valkey.url)
+    stack.start_sandbox()
+    stack.start_worker()
+    job_id = stack.submit(stack.image())
+    app = Celery("stranger", broker=stack.valkey.url, backend=stack.valkey.url)
     record = app.AsyncResult(job_id).get(timeout=60)
     assert record["state"] == "succeeded"
     assert record["paid_messages"] == 1

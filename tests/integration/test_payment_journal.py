@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
@@ -17,31 +17,31 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def open_house(house: House) -> House:
-    house.open_sandbox()
-    return house
+def open_stack(stack: Stack) -> Stack:
+    stack.start_sandbox()
+    return stack
 
 
-def journal_of(house: House) -> Journal:
-    """The journal of the house, where it is by default."""
-    return Journal.open((house.folder / "media" / ".journal").as_uri(), "rq")
+def journal_of(stack: Stack) -> Journal:
+    """The journal of the stack, where it is by default."""
+    return Journal.open((stack.folder / "media" / ".journal").as_uri(), "rq")
 
 
-def attempts(house: House, job_id: str) -> list[Attempt]:
-    return journal_of(house).attempts(job_id)
+def attempts(stack: Stack, job_id: str) -> list[Attempt]:
+    return journal_of(stack).attempts(job_id)
 
 
-def worker_with(house: House, fault: str, **env: str) -> Process:
+def worker_with(stack: Stack, fault: str, **env: str) -> Process:
     """A worker that has a fault point armed."""
-    return house.start_worker(**{VARIABLE: fault, **env})
+    return stack.start_worker(**{VARIABLE: fault, **env})
 
 
-def charged(house: House) -> int:
-    return sum(bool(message["charged"]) for message in house.sandbox.ledger()["messages"])
+def charged(stack: Stack) -> int:
+    return sum(bool(message["charged"]) for message in stack.sandbox.ledger()["messages"])
 
 
-def sent(house: House) -> int:
-    return len(house.sandbox.ledger()["messages"])
+def sent(stack: Stack) -> int:
+    return len(stack.sandbox.ledger()["messages"])
 
 
 def died(worker: Process) -> None:
@@ -58,74 +58,74 @@ def frozen(worker: Process) -> None:
     wait_until(lambda: is_stopped(worker), "the worker to freeze at its fault point", 60)
 
 
-def files_of(house: House, job_id: str) -> list[str]:
+def files_of(stack: Stack, job_id: str) -> list[str]:
     """The names of what the journal has of a job."""
-    journal = journal_of(house)
+    journal = journal_of(stack)
     folder = f"rq/jobs/{journal.place_of(job_id)}"
     return list(journal.store.names(folder))
 
 
-def test_a_job_without_trouble_writes_its_attempt_and_its_end(open_house: House) -> None:
-    house = open_house
-    house.start_worker()
-    job = house.wait_for(house.submit(house.image()), State.SUCCEEDED)
-    assert files_of(house, job.id) == ["1", "end"]
-    (attempt,) = attempts(house, job.id)
+def test_a_job_without_trouble_writes_its_attempt_and_its_end(open_stack: Stack) -> None:
+    stack = open_stack
+    stack.start_worker()
+    job = stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
+    assert files_of(stack, job.id) == ["1", "end"]
+    (attempt,) = attempts(stack, job.id)
     assert attempt.entry is not None
     assert (attempt.mark, attempt.entry.call) == (None, job.turns[0].call)
     assert attempt.entry.session_id == job.fact("session_id")
     assert attempt.entry.fingerprint == job.fact("fingerprint")
-    ended = journal_of(house).ended(job.id)
+    ended = journal_of(stack).ended(job.id)
     assert ended is not None
     assert (ended.state, ended.facts["clip"]) == (State.SUCCEEDED, job.fact("clip"))
 
 
 @pytest.mark.parametrize("flush_at", [State.SETTLING, State.SUCCEEDED])
 def test_after_a_flush_the_same_keys_pay_nothing_and_succeed(
-    open_house: House, flush_at: State
+    open_stack: Stack, flush_at: State
 ) -> None:
-    house = open_house
-    worker = house.start_worker()
-    images = [house.image() for _ in range(4)]
+    stack = open_stack
+    worker = stack.start_worker()
+    images = [stack.image() for _ in range(4)]
     fault = {"call": "export", "action": "refuse", "code": 500}
     if flush_at is not State.SUCCEEDED:
-        house.sandbox.misbehave(fault)
-    ids = [house.submit(image) for image in images]
-    wait_until(lambda: charged(house) == len(images), "all to be paid")
+        stack.sandbox.inject_faults(fault)
+    ids = [stack.submit(image) for image in images]
+    wait_until(lambda: charged(stack) == len(images), "all to be paid")
     if flush_at is State.SUCCEEDED:
         for job_id in ids:
-            house.wait_for(job_id, State.SUCCEEDED)
+            stack.wait_for(job_id, State.SUCCEEDED)
     worker.kill()
-    house.redis.flushdb()
-    house.sandbox.behave()
-    house.start_worker()
-    assert [house.submit(image) for image in images] == ids
-    jobs = [house.wait_for(job_id, State.SUCCEEDED) for job_id in ids]
-    assert (charged(house), sent(house)) == (len(images), len(images))
+    stack.redis.flushdb()
+    stack.sandbox.clear_faults()
+    stack.start_worker()
+    assert [stack.submit(image) for image in images] == ids
+    jobs = [stack.wait_for(job_id, State.SUCCEEDED) for job_id in ids]
+    assert (charged(stack), sent(stack)) == (len(images), len(images))
     for job in jobs:
         clip = json.loads(str(job.fact("clip")))
-        assert (house.folder / "output" / clip["key"]).is_file()
+        assert (stack.folder / "output" / clip["key"]).is_file()
     if flush_at is State.SUCCEEDED:
-        assert len(house.sandbox.ledger()["renders"]) == len(images), "the clips are there already"
+        assert len(stack.sandbox.ledger()["renders"]) == len(images), "the clips are there already"
 
 
-def test_another_payload_under_a_paid_key_is_a_conflict(open_house: House) -> None:
-    house = open_house
-    house.start_worker()
-    image = house.image()
-    job_id = house.submit(image)
-    house.wait_for(job_id, State.SUCCEEDED)
-    house.redis.flushdb()
-    other = house.image(image.name, colour=200)
-    house.ledger.submit(
+def test_another_payload_under_a_paid_key_is_a_conflict(open_stack: Stack) -> None:
+    stack = open_stack
+    stack.start_worker()
+    image = stack.image()
+    job_id = stack.submit(image)
+    stack.wait_for(job_id, State.SUCCEEDED)
+    stack.redis.flushdb()
+    other = stack.image(image.name, colour=200)
+    stack.ledger.submit(
         NewJob(
             id=job_id,
             payload={"image": str(other), "prompt": "other"},
             fingerprint="another payload",
         )
     )
-    job = house.wait_for(job_id, State.FAILED, State.SUCCEEDED)
-    assert (job.reason, charged(house)) == (Reason.KEY_CONFLICT, 1)
+    job = stack.wait_for(job_id, State.FAILED, State.SUCCEEDED)
+    assert (job.reason, charged(stack)) == (Reason.KEY_CONFLICT, 1)
 
 
 KILLS = {
@@ -140,15 +140,15 @@ KILLS = {
 
 
 @pytest.mark.parametrize(("fault", "by_itself"), KILLS.items())
-def test_a_kill_pays_once_at_most(open_house: House, fault: str, by_itself: int) -> None:
-    house = open_house
-    died_at = worker_with(house, fault)
-    job_id = house.submit(house.image())
+def test_a_kill_pays_once_at_most(open_stack: Stack, fault: str, by_itself: int) -> None:
+    stack = open_stack
+    died_at = worker_with(stack, fault)
+    job_id = stack.submit(stack.image())
     died(died_at)
-    house.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="2")
-    job = house.wait_for(job_id, State.SUCCEEDED, State.HELD)
+    stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="2")
+    job = stack.wait_for(job_id, State.SUCCEEDED, State.HELD)
     if not by_itself:
-        assert (job.reason, charged(house)) == (Reason.OUTCOME_UNKNOWN, 0)
-        house.ledger.release(job_id, mode="pay_again", who="the test")
-        job = house.wait_for(job_id, State.SUCCEEDED)
-    assert (job.state, charged(house), sent(house)) == (State.SUCCEEDED, 1, 1)
+        assert (job.reason, charged(stack)) == (Reason.OUTCOME_UNKNOWN, 0)
+        stack.ledger.release(job_id, mode="pay_again", who="the test")
+        job = stack.wait_for(job_id, State.SUCCEEDED)
+    assert (job.state, charged(stack), sent(stack)) == (State.SUCCEEDED, 1, 1)

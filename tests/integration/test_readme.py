@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.commands import close_and_clear_caches, run_reelqueue
 from worker.ledger.model.states import State
 
@@ -21,41 +21,41 @@ BLOCK = re.compile(r"<!-- run -->\n```(sh|python)\n(.*?)```", re.DOTALL)
 
 @pytest.mark.integration
 def test_every_marked_block_runs(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a worker and the stand-in, when each block is run in order, then nothing fails."""
-    house.open_sandbox()
-    house.start_worker()
+    stack.start_sandbox()
+    stack.start_worker()
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "samples").symlink_to(ROOT / "samples")
     monkeypatch.chdir(folder)
-    for name, value in house.env.items():
+    for name, value in stack.env.items():
         monkeypatch.setenv(name, value)
     for page in PAGES:
         blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
         assert blocks, page
         for language, block in blocks:
             if language == "sh":
-                run_commands(house, block)
+                run_commands(stack, block)
             else:
                 run_program(block)
 
 
-def run_commands(house: House, block: str) -> None:
+def run_commands(stack: Stack, block: str) -> None:
     for line in block.splitlines():
         program, *words = shlex.split(line, comments=True)
         assert program == "reelqueue", line
-        done = run_reelqueue(*(replaced(house, word) for word in words))
+        done = run_reelqueue(*(replaced(stack, word) for word in words))
         assert done.code == 0, f"{line}\n{done.out}{done.err}"
 
 
-def replaced(house: House, word: str) -> str:
+def replaced(stack: Stack, word: str) -> str:
     """Return an id for a placeholder, and any other word as it is."""
     if word == "JOB":
-        newest = map(str, house.ledger.redis.zrange(house.ledger.key("jobs"), 0, -1, desc=True))
-        return next(job_id for job_id in newest if house.job(job_id).state is State.SUCCEEDED)
-    return house.ledger.batch_ids()[0] if word == "BATCH" else word
+        newest = map(str, stack.ledger.redis.zrange(stack.ledger.key("jobs"), 0, -1, desc=True))
+        return next(job_id for job_id in newest if stack.job(job_id).state is State.SUCCEEDED)
+    return stack.ledger.batch_ids()[0] if word == "BATCH" else word
 
 
 def run_program(block: str) -> None:

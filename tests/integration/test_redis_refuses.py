@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 from redis.exceptions import RedisError
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.integration.test_intake_faults import raw_message, submit
 from tests.support.commands import run_reelqueue
 from tests.support.processes import Process, Worker
@@ -21,50 +21,50 @@ MODES = ("oom", "read-only", "misconf", "password")
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack, whose worker must outlive every test of the module."""
     with ExitStack() as resources:
-        house = House(tmp_path_factory.mktemp("refuses"), resources)
-        house.open_sandbox()
-        house.start_worker()
+        stack = Stack(tmp_path_factory.mktemp("refuses"), resources)
+        stack.start_sandbox()
+        stack.start_worker()
         # Where a snapshot belongs there is a folder: each snapshot fails.
-        (house.valkey.folder / "dump.rdb" / "taken").mkdir(parents=True)
-        yield house
+        (stack.valkey.folder / "dump.rdb" / "taken").mkdir(parents=True)
+        yield stack
 
 
-def refuse(house: House, mode: str) -> None:
+def refuse(stack: Stack, mode: str) -> None:
     """Make Redis refuse, and drop all connections, so that they are made again meanwhile."""
     match mode:
         case "oom":
-            house.redis.config_set("maxmemory", "1")
+            stack.redis.config_set("maxmemory", "1")
         case "read-only":
-            house.redis.replicaof("127.0.0.1", "1")
+            stack.redis.replicaof("127.0.0.1", "1")
         case "misconf":
-            house.redis.config_set("save", "3600 1")
-            house.redis.set("test:changed", 1)
-            house.redis.bgsave()
-            wait_until(lambda: is_refused(house), "the snapshot to fail")
+            stack.redis.config_set("save", "3600 1")
+            stack.redis.set("test:changed", 1)
+            stack.redis.bgsave()
+            wait_until(lambda: is_refused(stack), "the snapshot to fail")
         case "password":
-            house.redis.config_set("requirepass", SECRET)
-    drop_connections(house)
+            stack.redis.config_set("requirepass", SECRET)
+    drop_connections(stack)
 
 
-def drop_connections(house: House) -> None:
+def drop_connections(stack: Stack) -> None:
     """Close every connection but the test's own."""
-    house.redis.client_kill_filter(_type="normal", skipme=True)
+    stack.redis.client_kill_filter(_type="normal", skipme=True)
 
 
-def accept(house: House) -> None:
+def accept(stack: Stack) -> None:
     """Undo all of them."""
-    house.redis.config_set("maxmemory", "0")
-    house.redis.replicaof("NO", "ONE")
-    house.redis.config_set("save", "")
-    house.redis.config_set("requirepass", "")
+    stack.redis.config_set("maxmemory", "0")
+    stack.redis.replicaof("NO", "ONE")
+    stack.redis.config_set("save", "")
+    stack.redis.config_set("requirepass", "")
 
 
-def is_refused(house: House) -> bool:
+def is_refused(stack: Stack) -> bool:
     with suppress(RedisError):
-        house.redis.set("test:changed", 1)
+        stack.redis.set("test:changed", 1)
         return False
     return True
 
@@ -78,13 +78,13 @@ WORDS = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_worker_waits_while_redis_refuses(stack: House, mode: str) -> None:
-    (worker,) = stack.workers
+def test_a_worker_waits_while_redis_refuses(shared_stack: Stack, mode: str) -> None:
+    (worker,) = shared_stack.workers
     start = len(worker.text())
-    running = stack.submit(stack.image())
-    stack.wait_for(running, State.GENERATING, State.RENDERING, State.SUCCEEDED)
+    running = shared_stack.submit(shared_stack.image())
+    shared_stack.wait_for(running, State.GENERATING, State.RENDERING, State.SUCCEEDED)
 
-    refuse(stack, mode)
+    refuse(shared_stack, mode)
     try:
         wait_until(
             lambda: any(word in worker.text()[start:] for word in WORDS[mode]) or not worker.alive,
@@ -93,16 +93,18 @@ def test_a_worker_waits_while_redis_refuses(stack: House, mode: str) -> None:
             lambda: worker.text()[start:],
         )
         # A second loss of every connection, which finds them refused again.
-        drop_connections(stack)
-        checks = doctor(stack)
+        drop_connections(shared_stack)
+        checks = doctor(shared_stack)
         assert any(not check["ok"] for check in checks)
         assert SECRET not in str(checks)
     finally:
-        accept(stack)
-    with Celery("sender", broker=stack.valkey.url, backend=stack.valkey.url) as sender:
-        assert submit(sender, stack.image()).get(timeout=60)["state"] == "queued"
-    stack.wait_for(running, State.SUCCEEDED)
-    stack.settled(60)
+        accept(shared_stack)
+    with Celery(
+        "sender", broker=shared_stack.valkey.url, backend=shared_stack.valkey.url
+    ) as sender:
+        assert submit(sender, shared_stack.image()).get(timeout=60)["state"] == "queued"
+    shared_stack.wait_for(running, State.SUCCEEDED)
+    shared_stack.wait_until_idle(60)
     assert worker.alive
     said = worker.text()[start:]
     assert "Unrecoverable" not in said
@@ -110,12 +112,12 @@ def test_a_worker_waits_while_redis_refuses(stack: House, mode: str) -> None:
     assert said.count("consumer: Connection to broker lost") <= 1
 
 
-def doctor(house: House) -> list[dict[str, object]]:
-    return run_reelqueue("doctor", "--json", env=house.env).records
+def doctor(stack: Stack) -> list[dict[str, object]]:
+    return run_reelqueue("doctor", "--json", env=stack.env).records
 
 
-def test_a_message_that_is_none_does_not_end_the_consumer_of_wake_ups(stack: House) -> None:
-    (worker,) = stack.workers
+def test_a_message_that_is_none_does_not_end_the_consumer_of_wake_ups(shared_stack: Stack) -> None:
+    (worker,) = shared_stack.workers
     wrong = [
         *(b"null", b"5", b"[]", b"text", b"\xff\xfe", b"{}", b""),
         raw_message(headers={"task": ["SECRET"]}),
@@ -129,35 +131,35 @@ def test_a_message_that_is_none_does_not_end_the_consumer_of_wake_ups(stack: Hou
     ]
     start = len(worker.text())
     for message in wrong:
-        stack.redis.lpush("rq.wakeups", message)
-    wait_until(lambda: not stack.redis.llen("rq.wakeups"), "the messages to be read", 30)
-    job = stack.submit(stack.image())
-    stack.wait_for(job, State.SUCCEEDED)
+        shared_stack.redis.lpush("rq.wakeups", message)
+    wait_until(lambda: not shared_stack.redis.llen("rq.wakeups"), "the messages to be read", 30)
+    job = shared_stack.submit(shared_stack.image())
+    shared_stack.wait_for(job, State.SUCCEEDED)
     assert worker.alive
     assert "Unrecoverable" not in worker.text()[start:]
     assert "SECRET" not in worker.text()[start:]
-    assert "other.task" in str(stack.redis.hvals("messages_aside:{rq}"))
+    assert "other.task" in str(shared_stack.redis.hvals("messages_aside:{rq}"))
 
 
-def started(house: House, name: str, **env: str) -> Process:
+def started(stack: Stack, name: str, **env: str) -> Process:
     """A worker with other settings."""
-    worker = Worker(name, house.folder / f"{name}.log", {**house.env, **env})
-    house.workers.append(worker)
-    house._stack.callback(worker.stop)
+    worker = Worker(name, stack.folder / f"{name}.log", {**stack.env, **env})
+    stack.workers.append(worker)
+    stack._resources.callback(worker.stop)
     return worker
 
 
 def test_a_worker_whose_password_is_wrong_from_the_start_ends_with_a_sentence(
-    stack: House,
+    shared_stack: Stack,
 ) -> None:
-    stack.redis.config_set("requirepass", SECRET)
+    shared_stack.redis.config_set("requirepass", SECRET)
     try:
-        url = stack.valkey.url.replace("redis://", "redis://:not-the-right-one@")
-        worker = started(stack, "wrong", REDIS_URL=url)
+        url = shared_stack.valkey.url.replace("redis://", "redis://:not-the-right-one@")
+        worker = started(shared_stack, "wrong", REDIS_URL=url)
         assert worker.wait(30) == 2, worker.text()
     finally:
-        stack.redis.config_set("requirepass", "")
-        stack.workers.pop()
+        shared_stack.redis.config_set("requirepass", "")
+        shared_stack.workers.pop()
     assert "REDIS_URL" in worker.text()
     assert "password" in worker.text()
     assert "not-the-right-one" not in worker.text()

@@ -1,4 +1,4 @@
-"""Webhooks in a whole house: signed, tried again, and nobody waits for a receiver that is dead."""
+"""Webhooks in a whole stack: signed, tried again, and nobody waits for a receiver that is dead."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.integration.conftest import House
+from tests.integration.conftest import Stack
 from tests.support.commands import run_reelqueue
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, webhook_receiver
@@ -20,27 +20,27 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def told_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house with a secret, whose worker may call receivers on loopback."""
-    with ExitStack() as stack:
-        house = House(tmp_path_factory.mktemp("house"), stack)
-        house.open_sandbox()
-        house.env |= {
+def webhook_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a secret, whose worker may call receivers on loopback."""
+    with ExitStack() as resources:
+        stack = Stack(tmp_path_factory.mktemp("stack"), resources)
+        stack.start_sandbox()
+        stack.env |= {
             "REELQUEUE_WEBHOOK_SECRET": SECRET,
             "REELQUEUE_PRIVATE_HOSTS": "127.0.0.1",
         }
-        house.start_worker()
-        yield house
+        stack.start_worker()
+        yield stack
 
 
-def owed(house: House, url: str) -> list[str]:
+def owed(stack: Stack, url: str) -> list[str]:
     """The messages that an address is still owed."""
-    hooks = list(house.redis.scan_iter("hook:{rq}:*"))
-    return [hook for hook in hooks if house.redis.hget(hook, "url") == url]
+    hooks = list(stack.redis.scan_iter("hook:{rq}:*"))
+    return [hook for hook in hooks if stack.redis.hget(hook, "url") == url]
 
 
-def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(told_house: House) -> None:
-    house = told_house
+def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(webhook_stack: Stack) -> None:
+    stack = webhook_stack
     # It takes connections and never answers: the worst that a receiver can do.
     with (
         socket.create_server(("127.0.0.1", 0), backlog=64) as dead,
@@ -48,14 +48,14 @@ def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(told_house: House) ->
         webhook_receiver(fails=1) as shaky,
     ):
         dead_url = f"http://127.0.0.1:{dead.getsockname()[1]}/"
-        stuck = [house.submit(house.image(), webhook=dead_url) for _ in range(3)]
-        first = house.submit(house.image(), webhook=shaky.url)
-        text = house.folder / "text.png"
+        stuck = [stack.submit(stack.image(), webhook=dead_url) for _ in range(3)]
+        first = stack.submit(stack.image(), webhook=shaky.url)
+        text = stack.folder / "text.png"
         text.write_text("words")
-        failed = house.submit(text, webhook=good.url)
-        done = house.submit(house.image(), webhook=good.url)
+        failed = stack.submit(text, webhook=good.url)
+        done = stack.submit(stack.image(), webhook=good.url)
         for job_id in (*stuck, first, done):
-            house.wait_for(job_id, State.SUCCEEDED)
+            stack.wait_for(job_id, State.SUCCEEDED)
         wait_until(lambda: len(good.received) == 2, "the good receiver to be told of both")
         found = {
             sent["data"]["job_id"]: (sent["type"], status) for _, status, sent in good.received
@@ -64,57 +64,59 @@ def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(told_house: House) ->
         (success,) = good.of("job.succeeded")
         assert success[2]["data"]["video"]["codec"] == "h264"
         assert "nmv_usr_" not in json.dumps(success[2])
-        assert house.redis.hget(f"job:{{rq}}:{done}", "webhook_error") is None
+        assert stack.redis.hget(f"job:{{rq}}:{done}", "webhook_error") is None
         wait_until(lambda: len(shaky.received) == 2, "the shaky receiver to be told again")
         (one, failure, said), (two, success_status, again) = shaky.received
         assert (one, said) == (two, again), "the same message under the same id"
         assert (failure, success_status) == (500, 204)
         # Celery's results were told long ago, though the dead receiver is still owed everything.
-        wait_until(lambda: not house.redis.exists("outbox:{rq}"), "every result to be stored")
-        assert len(owed(house, dead_url)) == len(stuck)
+        wait_until(lambda: not stack.redis.exists("outbox:{rq}"), "every result to be stored")
+        assert len(owed(stack, dead_url)) == len(stuck)
 
 
-def test_what_is_given_up_is_in_the_record(told_house: House) -> None:
-    house = told_house
-    text = house.folder / "no-picture.png"
+def test_what_is_given_up_is_in_the_record(webhook_stack: Stack) -> None:
+    stack = webhook_stack
+    text = stack.folder / "no-picture.png"
     text.write_text("words")
-    worn = house.folder / "worn.png"
+    worn = stack.folder / "worn.png"
     worn.write_text("words")
-    odd = house.folder / "odd.png"
+    odd = stack.folder / "odd.png"
     odd.write_text("words")
     with (
         webhook_receiver(fails=9, failure=410) as gone,
         webhook_receiver(fails=9) as broken,
         webhook_receiver(fails=9) as misread,
     ):
-        refused = house.submit(text, webhook=gone.url)
-        house.wait_for(refused, State.FAILED)
-        wait_until(lambda: house.job(refused).fact("webhook_error"), "the first to be given up")
-        failed = house.submit(worn, webhook=broken.url)
+        refused = stack.submit(text, webhook=gone.url)
+        stack.wait_for(refused, State.FAILED)
+        wait_until(lambda: stack.job(refused).fact("webhook_error"), "the first to be given up")
+        failed = stack.submit(worn, webhook=broken.url)
         wait_until(lambda: broken.received, "a first try")
         # As if a day had gone by in vain; the wait is over, and the next try is the last.
         ((hook, _, _),) = broken.received
-        wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
-        house.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(RETRY_DELAYS))
-        wait_until(lambda: house.job(failed).fact("webhook_error"), "the second to be given up")
-        assert not owed(house, gone.url) + owed(house, broken.url)
+        wait_until(lambda: stack.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
+        stack.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(RETRY_DELAYS))
+        wait_until(lambda: stack.job(failed).fact("webhook_error"), "the second to be given up")
+        assert not owed(stack, gone.url) + owed(stack, broken.url)
 
         # What nobody thought of is tried again too, and has an end.
-        puzzling = house.submit(odd, webhook=misread.url)
+        puzzling = stack.submit(odd, webhook=misread.url)
         wait_until(lambda: misread.received, "a first try")
         ((hook, _, _),) = misread.received
-        wait_until(lambda: house.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
-        house.redis.hset(
+        wait_until(lambda: stack.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
+        stack.redis.hset(
             f"hook:{{rq}}:{hook}", mapping={"url": "http://[::1", "tries": len(RETRY_DELAYS)}
         )
-        wait_until(lambda: house.job(puzzling).fact("webhook_error"), "the third to be given up")
+        wait_until(lambda: stack.job(puzzling).fact("webhook_error"), "the third to be given up")
         assert (len(gone.received), len(broken.received)) == (1, 2)
-    assert "410" in str(house.job(refused).fact("webhook_error"))
-    assert "500" in str(house.job(failed).fact("webhook_error"))
-    assert "unexpected error" in str(house.job(puzzling).fact("webhook_error"))
+    assert "410" in str(stack.job(refused).fact("webhook_error"))
+    assert "500" in str(stack.job(failed).fact("webhook_error"))
+    assert "unexpected error" in str(stack.job(puzzling).fact("webhook_error"))
 
 
-def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_path: Path) -> None:
+def test_a_batch_is_told_of_once_from_the_command_line(
+    webhook_stack: Stack, tmp_path: Path
+) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for n in range(2):
@@ -125,22 +127,22 @@ def test_a_batch_is_told_of_once_from_the_command_line(told_house: House, tmp_pa
             *("--webhook", receiver.url, "--prompt", "a 1-second pan"),
         ]
         for _ in range(2):
-            answer = run_reelqueue(*command, env=told_house.env)
+            answer = run_reelqueue(*command, env=webhook_stack.env)
             assert answer.code == 0
             wait_until(lambda: len(receiver.of("batch.ended")) == 1, "the end of the batch")
         assert answer.records[0]["duplicates"] == 2
         wait_until(lambda: len(receiver.of("job.succeeded")) == 2, "the ends of its jobs")
-        wait_until(lambda: not owed(told_house, receiver.url), "nothing to be owed")
+        wait_until(lambda: not owed(webhook_stack, receiver.url), "nothing to be owed")
         ((_, _, ended),) = receiver.of("batch.ended")
         assert (ended["data"]["total"], ended["data"]["succeeded"]) == (2, 2)
 
 
-def test_without_a_secret_it_is_refused_before_anything_is_enqueued(told_house: House) -> None:
-    env = {**told_house.env, "REELQUEUE_WEBHOOK_SECRET": None}
-    jobs = told_house.redis.zcard("jobs:{rq}")
-    image = str(told_house.image())
-    for command in (("submit", image), ("batch", "submit", str(told_house.folder))):
+def test_without_a_secret_it_is_refused_before_anything_is_enqueued(webhook_stack: Stack) -> None:
+    env = {**webhook_stack.env, "REELQUEUE_WEBHOOK_SECRET": None}
+    jobs = webhook_stack.redis.zcard("jobs:{rq}")
+    image = str(webhook_stack.image())
+    for command in (("submit", image), ("batch", "submit", str(webhook_stack.folder))):
         answer = run_reelqueue(*command, "--webhook", "https://example.org/", env=env)
         assert answer.code == 2
         assert "REELQUEUE_WEBHOOK_SECRET" in answer.err
-    assert told_house.redis.zcard("jobs:{rq}") == jobs
+    assert webhook_stack.redis.zcard("jobs:{rq}") == jobs

@@ -122,11 +122,11 @@ class Sandbox:
         found: dict[str, Any] = reply.json()
         return found
 
-    def misbehave(self, *faults: Mapping[str, object]) -> None:
+    def inject_faults(self, *faults: Mapping[str, object]) -> None:
         """Ask for faults."""
         self._http.post("/sandbox/faults", json=list(faults)).raise_for_status()
 
-    def behave(self) -> None:
+    def clear_faults(self) -> None:
         """Take all faults back."""
         self._http.delete("/sandbox/faults").raise_for_status()
 
@@ -135,7 +135,7 @@ class Sandbox:
         path = f"/sandbox/accounts/{account}/credits"
         self._http.post(path, json={"add": credits_added}).raise_for_status()
 
-    def change(self, account: str, what: str, **told: object) -> None:
+    def change_account(self, account: str, what: str, **told: object) -> None:
         """Change an account: ``expire``, ``revive``, ``tokens``, ``scopes``."""
         path = f"/sandbox/accounts/{account}/{what}"
         self._http.post(path, json=told).raise_for_status()
