@@ -21,9 +21,9 @@ from typing import Any
 
 from rich.table import Table
 
-from tests.integration.conftest import Stack, temporary_stack
 from tests.support.commands import run_reelqueue
 from tests.support.samples.catalog import Catalog, Mix, correct_rejects, write_catalog
+from tests.support.stack import Stack, temporary_stack
 from tests.support.waiting import wait_until
 
 OPTIONS = {

@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.table import Table
 
 from tests.bench.submit import write_manifest
-from tests.integration.conftest import Stack, temporary_stack
 from tests.support.commands import run_reelqueue
 from tests.support.ledger_access import row_ids
+from tests.support.stack import Stack, temporary_stack
 from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tests.integration.conftest import temporary_stack
+from tests.support.stack import temporary_stack
 
 OPTIONS = {
     "jobs": (1000, "jobs to run"),

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from tasks.producer.submissions import new_job
 from tasks.schema.image_job import ImageJob
-from tests.integration.conftest import Stack, temporary_stack
 from tests.support.ledger_access import submit_many
+from tests.support.stack import Stack, temporary_stack
 from tests.support.waiting import wait_until
 from worker.runtime.retention import prune
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 from tests.faults.evidence import gather
 from tests.faults.invariants import INVARIANTS, violations
 from tests.faults.load import submit_job
-from tests.integration.conftest import Stack
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import Process, Worker
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, Receiver, webhook_receiver
 from worker.faultpoints import VARIABLE, WORKER

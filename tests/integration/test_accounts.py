@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from config.settings import ApiSettings, Settings
-from tests.integration.conftest import LEASE_SECONDS, Stack
+from tests.support.stack import LEASE_SECONDS, Stack
 from tests.support.waiting import wait_until
 from worker.accounts.credentials import ANONYMOUS, Accounts, Credential, TokenPendingError
 from worker.ledger.ledger import Ledger

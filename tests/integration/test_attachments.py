@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.conftest import Stack
+from tests.support.stack import Stack
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.bench.catalog import run_workflow
-from tests.integration.conftest import Stack
 from tests.support.samples.catalog import DEFECTS, Mix
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.integration
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from tests.integration.conftest import Stack
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import ROOT
+from tests.support.stack import Stack
 from worker.ledger.model.jobs import Job
 
 pytestmark = pytest.mark.integration

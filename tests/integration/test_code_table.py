@@ -11,7 +11,7 @@ from itertools import product
 
 import pytest
 
-from tests.integration.conftest import Stack
+from tests.support.stack import Stack
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 

@@ -5,7 +5,7 @@ Every code at the message and after it stands in ``test_code_table``.
 
 import pytest
 
-from tests.integration.conftest import Stack
+from tests.support.stack import Stack
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 

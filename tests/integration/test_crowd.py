@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.integration.conftest import Stack
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.ledger.model.states import Reason, State
 from worker.runtime.worker_registry import STREAM_SHARE

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Stack
 from tests.support.ftp import ftp_server
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
 from worker.ledger.model.states import State

@@ -12,8 +12,8 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx
 import pytest
 
-from tests.integration.conftest import Stack
 from tests.support.processes import ROOT, Process
+from tests.support.stack import Stack
 from tests.support.waiting import free_port, wait_until
 
 pytestmark = pytest.mark.integration

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.bench.fairness import measure_fairness
-from tests.integration.conftest import Stack
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from tests.integration.conftest import Stack
+from tests.support.stack import Stack
 from worker.ledger.model.states import Reason, State
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,7 @@ from celery import Celery
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
-from tests.integration.conftest import Stack
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.ledger.model.states import State
 

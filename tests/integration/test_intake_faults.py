@@ -14,9 +14,9 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from tests.integration.conftest import Stack
 from tests.support.commands import CommandResult, run_reelqueue
 from tests.support.processes import Process, Worker
+from tests.support.stack import Stack
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.intake.set_aside import MOST_KEPT_BYTES

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from tests.integration.conftest import TOKEN, Stack
 from tests.support.scrapes import Scrape, parse_scrape
+from tests.support.stack import TOKEN, Stack
 from tests.support.waiting import free_port, listens, wait_until
 from worker.ledger.model.states import State
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import LEASE_SECONDS, TOKEN, Stack
 from tests.support.ledger_access import submit_many
+from tests.support.stack import LEASE_SECONDS, TOKEN, Stack
 from tests.support.waiting import wait_until
 from worker.ledger.ledger import LEASE_MARGIN_MS
 from worker.ledger.model.states import Reason, State

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Stack
 from tests.support.commands import run_reelqueue
 from tests.support.s3 import s3_server
+from tests.support.stack import Stack
 from worker.ledger.model.states import State
 from worker.storage.store import Store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from tests.integration.conftest import TOKEN, Stack
+from tests.support.stack import TOKEN, Stack
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration

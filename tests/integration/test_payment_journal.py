@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Stack
 from tests.support.processes import Process
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
 from worker.journal.journal import Attempt, Journal

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Stack
 from tests.support.commands import close_and_clear_caches, run_reelqueue
+from tests.support.stack import Stack
 from worker.ledger.model.states import State
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,10 +7,10 @@ import pytest
 from celery import Celery
 from redis.exceptions import RedisError
 
-from tests.integration.conftest import Stack
 from tests.integration.test_intake_faults import raw_message, submit
 from tests.support.commands import run_reelqueue
 from tests.support.processes import Process, Worker
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.ledger.model.states import State
 

@@ -7,8 +7,8 @@ import pytest
 
 from tasks.producer.submissions import new_job, with_key
 from tasks.schema.image_job import ImageJob
-from tests.integration.conftest import Stack
 from tests.support.ledger_access import recent_ids
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.media.clip_quality import inspect
 from worker.media.clips import probe

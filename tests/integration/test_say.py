@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Stack
 from tests.support.commands import run_reelqueue
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State

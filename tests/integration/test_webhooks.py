@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.integration.conftest import Stack
 from tests.support.commands import run_reelqueue
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, webhook_receiver
 from worker.egress.webhook_request import RETRY_DELAYS
