@@ -8,6 +8,7 @@ import httpx
 from redis.exceptions import RedisError
 
 from config.settings import Settings
+from tasks.cli.account_checks import check_accounts, check_jobs, check_tokens
 from tasks.producer.messages import DEFAULT_QUEUE, misplaced_submissions
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
@@ -47,8 +48,10 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
             yield _manifests(producer)
             yield _records(producer)
             yield _messages(producer)
+            yield check_accounts(producer)
+            yield check_jobs(producer)
     yield _api(producer.settings)
-    yield _token(producer.settings)
+    yield check_tokens(producer)
 
 
 def _redis(producer: Producer) -> CheckResult:
@@ -170,13 +173,3 @@ def _api(settings: Settings) -> CheckResult:
             "a local stand-in.",
         )
     return CheckResult("video API", ok=True, found=f"{settings.api.url} answers (HTTP {status})")
-
-
-def _token(settings: Settings) -> CheckResult:
-    if settings.api.tokens:
-        return CheckResult("token", ok=True, found=f"{len(settings.api.tokens)} configured")
-    return CheckResult(
-        "token",
-        ok=True,
-        found="anonymous: 100 credits, about one clip, and no export; set NEMO_TOKEN for more",
-    )

@@ -1,17 +1,27 @@
 """One anonymous token for the whole fleet, and accounts that are chosen by their money."""
 
 import threading
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import ApiSettings, Settings
-from tests.support.stack import LEASE_SECONDS, Stack
+from tests.support.commands import run_reelqueue
+from tests.support.stack import LEASE_SECONDS, TOKEN, Stack
 from tests.support.waiting import wait_until
-from worker.accounts.credentials import ANONYMOUS, Accounts, Credential, TokenPendingError
+from worker.accounts.credentials import (
+    ANONYMOUS,
+    Accounts,
+    Credential,
+    TokenPendingError,
+    account_tokens,
+)
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason, State
 from worker.runtime.runtime import client_factory
+from worker.runtime.worker_registry import register_worker
 
 pytestmark = pytest.mark.integration
 
@@ -126,3 +136,26 @@ def test_jobs_that_wait_for_credits_of_a_dropped_account_try_the_present_one(
     stack.start_worker()
     job = stack.wait_for(job_id, State.SUCCEEDED)
     assert sum(stack.messages_by_image().values()) == 1
+
+
+def test_doctor_asks_the_api_about_each_token(stack: Stack) -> None:
+    stack.start_sandbox()
+    register_worker(stack.ledger, "w", 10, 60)
+    good, bad = account_tokens(
+        Settings(api=ApiSettings(tokens=(SecretStr(TOKEN), SecretStr("nmv_usr_unknown"))))
+    )
+
+    def token_check(tokens: str) -> tuple[int, dict[str, Any]]:
+        answer = run_reelqueue("doctor", "--json", env={**stack.env, "NEMO_TOKEN": tokens})
+        (found,) = [record for record in answer.records if record["check"] == "token"]
+        assert "nmv_usr" not in answer.out
+        return answer.code, found
+
+    code, found = token_check(TOKEN)
+    assert (code, found["ok"], found["remedy"]) == (0, True, None)
+    assert f"{good} is accepted, 1e+06 credits available" in found["found"]
+    code, found = token_check(f"{TOKEN},nmv_usr_unknown")
+    assert (code, found["ok"]) == (3, False)
+    assert f"{bad} is refused" in found["found"]
+    assert bad in found["remedy"]
+    assert good not in found["remedy"]

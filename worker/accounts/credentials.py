@@ -65,9 +65,9 @@ class Accounts:
         self._settings = settings
         self._ledger = ledger
         self._open_client = open_client
-        named = {f"account-{_digest(token)}": token for token in settings.api.tokens}
         self._registered = {
-            name: Credential(name, token, anonymous=False) for name, token in named.items()
+            name: Credential(name, token, anonymous=False)
+            for name, token in account_tokens(settings).items()
         }
 
     def names(self) -> list[str]:
@@ -187,6 +187,11 @@ class Accounts:
 
 def _anonymous_credential(text: str) -> Credential:
     return Credential(ANONYMOUS, SecretStr(json.loads(text)["token"]), anonymous=True)
+
+
+def account_tokens(settings: Settings) -> dict[str, SecretStr]:
+    """Return the configured tokens by the names of their accounts."""
+    return {f"account-{_digest(token)}": token for token in settings.api.tokens}
 
 
 def _digest(token: SecretStr) -> str:

@@ -29,12 +29,13 @@ UNREADABLE: Final = "cannot be read"
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check, and what to do if it failed."""
+    """The result of one check, and what to do if it failed; else ``suggestion`` is shown."""
 
     check: str
     ok: bool
     found: str
     remedy: str = ""
+    suggestion: str = ""
 
 
 def check_durability(ledger: Ledger, durability: Durability) -> list[CheckResult]:

@@ -72,9 +72,10 @@ def doctor(as_json: JsonOption = False) -> None:
     all_ok = True
     for check in run_checks(Producer.open(get_settings())):
         all_ok = all_ok and check.ok
-        remedy = "" if check.ok else check.remedy
+        remedy = check.suggestion if check.ok else check.remedy
         if as_json:
-            emit({**asdict(check), "remedy": remedy or None})
+            fields = {"check": check.check, "ok": check.ok, "found": check.found}
+            emit({**fields, "remedy": remedy or None})
             continue
         sign, style = ("✓", "green") if check.ok else ("✗", "red")
         out = console()

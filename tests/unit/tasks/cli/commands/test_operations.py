@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from config.settings import get_settings
 from tasks.schema.image_job import DEFAULT_PROMPT
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
-from worker.ledger.model.states import State
+from worker.accounts.credentials import account_tokens
+from worker.ledger.model.states import Reason, State
+from worker.ledger.payments import Payments
 from worker.runtime.worker_registry import register_worker
 
 URL = "https://example.org/a.jpg"
@@ -52,6 +55,40 @@ def test_doctor_checks_every_part(run_command: RunCommand, harness: ProducerHarn
     register_worker(harness.producer.ledger, "w", 10, 60)
     found = {record["check"]: record for record in run_command("doctor", "--json").records}
     assert found["workers"]["ok"]
+
+
+def test_doctor_shows_held_and_failed_jobs_and_resting_accounts_as_suggestions(
+    run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEMO_TOKEN", "nmv_usr_one,nmv_usr_two")
+
+    def doctor() -> Mapping[str, Any]:
+        return {record["check"]: record for record in run_command("doctor", "--json").records}
+
+    assert (doctor()["jobs"]["found"], doctor()["jobs"]["remedy"]) == ("none held or failed", None)
+    ledger = harness.producer.ledger
+    first, second = account_tokens(get_settings())
+    payments = Payments(ledger)
+    payments.record_rate_limited(first, 60)
+    payments.record_balance(second, read_at=1, available=90, frozen=0, total=90)
+    texts = {"message": "No.", "remedy": "Wait."}
+    harness.finish_step(harness.submit(), State.HELD, reason=Reason.PLAN, **texts)
+    harness.finish_step(harness.submit(prompt="b"), State.HELD, reason=Reason.CREDITS, **texts)
+    harness.finish_step(
+        harness.submit(prompt="c"), State.FAILED, reason=Reason.RENDER_FAILED, **texts
+    )
+    found = doctor()
+    jobs, accounts = found["jobs"], found["accounts"]
+    assert jobs["ok"]
+    assert jobs["found"] == "2 held (credits 1, plan 1), 1 failed"
+    assert "`reelqueue list --state held`" in jobs["remedy"]
+    assert "`reelqueue retry ID`" in jobs["remedy"]
+    assert accounts["ok"]
+    assert f"{first} rests for" in accounts["found"]
+    assert f"{second} has 90 credits" in accounts["found"]
+    assert "Jobs waiting for credits: 1" in accounts["found"]
+    assert "Buy credits" in accounts["remedy"]
+    assert "REELQUEUE_ACCOUNT_IN_FLIGHT" in accounts["remedy"]
 
 
 def test_doctor_continues_without_redis(
