@@ -100,7 +100,7 @@ class Victim:
         now = time.monotonic()
         if now < self.resumes_at + PAUSE_SECONDS or " ready." not in self.process.text():
             if now >= self.resumes_at:
-                self.process.thaw()
+                self.process.resume()
             return
         self.process.freeze()
         self.resumes_at = now + PAUSE_SECONDS

@@ -67,7 +67,7 @@ class WorkerPool:
         """Resume a frozen worker."""
         self._frozen.remove(worker)
         if worker.alive:
-            worker.thaw()
+            worker.resume()
 
     def check_terminated(self) -> None:
         """Wait for the terminated workers, and report those that exited with an error."""

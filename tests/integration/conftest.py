@@ -1,4 +1,4 @@
-"""Stacks of servers and workers for one test or for a module."""
+"""Stacks of servers and workers, for a test or for a module."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,16 +12,16 @@ REFUSED = (
     *("refused_at_base", "distrust", "cooling_until"),
     *("refusals", "trying_until", "window", "threshold"),
 )
-"""What an account's record holds against it."""
+"""The fields of an account in which refusals of the API are recorded."""
 
 
 @pytest.fixture(scope="module")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with one worker for all tests of a module that do not break it."""
+    """A stack with one worker, shared by the tests of a module."""
     with ExitStack() as resources:
         stack = Stack(tmp_path_factory.mktemp("stack"), resources)
         stack.start_sandbox()
-        # Short enough that an unknown outcome is not waited for; the balance is read once.
+        # An unknown outcome is soon found; the balance is read once.
         stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
         yield stack
 
@@ -31,7 +31,7 @@ def clean_stack(shared_stack: Stack) -> Stack:
     """The shared stack without faults, held jobs or refusals of earlier tests."""
     stack = shared_stack
     stack.sandbox.clear_faults()
-    # A held job that is released while the test runs would take the fault meant for the test's own.
+    # A held job that is released during the test would meet the fault meant for the test's job.
     stack.ledger.cancel_many(map(str, stack.redis.zrange(stack.ledger.key("jobs"), 0, -1)))
     stack.wait_until_idle()
     for account in stack.redis.scan_iter("account:{rq}:*"):
@@ -41,6 +41,6 @@ def clean_stack(shared_stack: Stack) -> Stack:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    """An empty stack."""
+    """A stack in which only Valkey runs."""
     with ExitStack() as resources:
         yield Stack(tmp_path, resources)

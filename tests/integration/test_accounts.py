@@ -1,4 +1,4 @@
-"""One anonymous token for the whole fleet, and accounts that are chosen by their money."""
+"""All workers share one anonymous token, and jobs go to accounts that can pay for them."""
 
 import threading
 from typing import Any
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 
 def accounts(stack: Stack, **api: object) -> Accounts:
-    """The accounts of one more worker."""
+    """Return the accounts as one more worker would open them."""
     ledger = Ledger(
         Redis.from_url(stack.valkey.url, decode_responses=True), "rq", lease_seconds=LEASE_SECONDS
     )
@@ -35,7 +35,7 @@ def accounts(stack: Stack, **api: object) -> Accounts:
     return Accounts(settings, ledger, client_factory(settings))
 
 
-def test_fifty_workers_that_start_at_once_ask_for_one_token(stack: Stack) -> None:
+def test_fifty_workers_that_start_together_request_one_token(stack: Stack) -> None:
     stack.start_sandbox()
     got: list[Credential] = []
     start = threading.Barrier(50)
@@ -93,7 +93,9 @@ def test_a_refused_token_is_renewed_with_the_same_client_id(stack: Stack) -> Non
     assert new.token_id != old.token_id
     assert (new.name, stack.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
     mine.discard_anonymous_token(old.token_id)
-    assert mine.credential(ANONYMOUS).token_id == new.token_id, "what was renewed already stays"
+    assert mine.credential(ANONYMOUS).token_id == new.token_id, (
+        "a token that was renewed is not discarded"
+    )
 
 
 def test_the_token_lives_in_one_key_and_never_in_a_repr(stack: Stack) -> None:
@@ -109,8 +111,8 @@ def test_the_token_lives_in_one_key_and_never_in_a_repr(stack: Stack) -> None:
     assert holders == ["token:{rq}"]
 
 
-def test_after_a_valid_token_was_set_a_held_job_goes_on_with_it(stack: Stack) -> None:
-    """The way out that the hold names is a way out."""
+def test_a_held_job_continues_after_a_valid_token_is_set(stack: Stack) -> None:
+    """Follow the remedy of a job that is held because its token was refused."""
     stack.start_sandbox()
     worker = stack.start_worker(NEMO_TOKEN="nmv_usr_not_valid")
     job_id = stack.submit(stack.image())
@@ -123,7 +125,7 @@ def test_after_a_valid_token_was_set_a_held_job_goes_on_with_it(stack: Stack) ->
     assert job.fact("account") != "anonymous"
 
 
-def test_jobs_that_wait_for_credits_of_a_dropped_account_try_the_present_one(
+def test_jobs_held_for_credits_of_a_removed_account_use_the_configured_one(
     stack: Stack,
 ) -> None:
     poor = "nmv_usr_poor"

@@ -1,4 +1,4 @@
-"""What goes along with an image reaches the same session, and the message names it."""
+"""Attachments are uploaded to the session of the image, and the message names them."""
 
 import pytest
 
@@ -8,7 +8,9 @@ from worker.ledger.model.states import State
 pytestmark = pytest.mark.integration
 
 
-def test_an_attached_picture_is_uploaded_after_the_image_and_named(clean_stack: Stack) -> None:
+def test_an_attached_picture_is_uploaded_after_the_image_and_named_in_the_message(
+    clean_stack: Stack,
+) -> None:
     logo = clean_stack.image("logo.png")
     job_id = clean_stack.submit(clean_stack.image(), attach=[str(logo)])
     job = clean_stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
@@ -24,7 +26,7 @@ def test_an_attached_picture_is_uploaded_after_the_image_and_named(clean_stack: 
     assert "Use the attached files: logo.png as the logo." in str(message["text"])
 
 
-def test_an_attachment_that_is_no_media_fails_the_job_before_anything_is_paid(
+def test_an_attachment_that_is_not_media_fails_the_job_before_payment(
     clean_stack: Stack,
 ) -> None:
     words = clean_stack.folder / "words.mp3"

@@ -1,7 +1,7 @@
-"""Every code at every moment after the upload, in both styles of envelope: one row each.
+"""One row for each error code of each call after the upload, in both styles of envelope.
 
-All rows run at once in one stack, each with a fault that strikes its own picture. A second
-phase lets each held job go on by the way out that it names.
+All rows run at the same time in one stack. The fault of a row applies to its own picture only. A
+second phase releases each held job as its remedy says.
 """
 
 from collections.abc import Iterator
@@ -24,17 +24,17 @@ SERVER = (500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Row:
-    """What is answered to which call, and what becomes of the job.
+    """The reply to a call, and the expected state of the job.
 
     Attributes:
-        call: The call that is refused.
-        code: The code; 0 drops the connection instead.
-        style: How the code travels: in an envelope at HTTP 200, or as a status.
-        state: Where the job ends.
-        reason: Why.
-        paid: Messages that were charged.
-        renders: Exports that reached the API.
-        done: Whether a dropped connection drops only the answer.
+        call: The call that fails.
+        code: The error code; 0 drops the connection instead.
+        style: Whether the code is in an envelope with HTTP 200, or is the HTTP status.
+        state: The state in which the job stops.
+        reason: The reason of that state.
+        paid: Messages that are charged.
+        renders: Exports that reach the API.
+        done: Whether the API processes the request before the connection is dropped.
     """
 
     call: str
@@ -48,18 +48,18 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Its name, which is its picture's too."""
+        """The name of the row and of its picture."""
         dropped = "-dropped-done" if self.done else "-dropped"
         how = dropped if not self.code else f"-{self.code}-{self.style}"
         return f"{self.call}{how}"
 
     @property
     def fault(self) -> dict[str, object]:
-        """The fault to ask the stand-in for."""
+        """The fault to inject into the stand-in."""
         wanted: dict[str, object] = {
             "call": self.call,
             "picture": f"{self.name}.png",
-            # The reading before the message is the baseline; the table is about those after it.
+            # The state is also read before the message, as the baseline: not that call.
             "spoken": True if self.call == "state" else None,
         }
         if not self.code:
@@ -68,7 +68,7 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """The table."""
+    """Yield the rows of the table."""
     yield from reply_rows()
     yield from paid_rows("state")
     yield from paid_rows("export", renders=0)
@@ -79,7 +79,7 @@ def rows() -> Iterator[Row]:
 
 
 def reply_rows() -> Iterator[Row]:
-    """The direct reply to the paid message."""
+    """Yield the rows about the direct reply to the paid message."""
     for style in STYLES:
         for code in (1001, 1010, 1011, 401):
             yield Row("message", code, style, HELD, Reason.TOKEN, paid=0, renders=0)
@@ -97,7 +97,7 @@ def reply_rows() -> Iterator[Row]:
 
 
 def paid_rows(call: str, *, renders: int = 1) -> Iterator[Row]:
-    """A call after the message was paid: nothing is ever paid again."""
+    """Yield the rows about a call after the paid message: nothing is paid again."""
     poll = call == "poll"
     left = 0 if call == "state" else renders
     for style in STYLES:
@@ -109,7 +109,7 @@ def paid_rows(call: str, *, renders: int = 1) -> Iterator[Row]:
         else:
             yield Row(call, 404, style, HELD, Reason.SESSION_LOST, renders=left)
         yield Row(call, 402, style, HELD, Reason.PLAN, renders=left)
-        # Codes that say nothing about this call cost no clip; an unknown render is made anew.
+        # These codes mean nothing to these calls: a call is retried, a render repeated.
         for code in (4001, 400):
             yield Row(call, code, style, OK, renders=2 if poll else 1)
         for code in (429, 500, 503):
@@ -124,7 +124,15 @@ TABLE = list(rows())
 
 @dataclass
 class Outcome:
-    """A row's job after it stood still, and after it was let go on."""
+    """The job of a row when it has stopped, and after it was released.
+
+    Attributes:
+        first: The job when it has stopped.
+        paid: The messages that were charged until then.
+        renders: The exports until then.
+        last: The job after its release.
+        paid_in_all: All messages that were charged in its session.
+    """
 
     first: Job
     paid: int
@@ -172,7 +180,7 @@ def session(job: Job) -> str:
 
 
 def charged(stack: Stack) -> dict[str, int]:
-    """Charged messages by session."""
+    """Return the number of charged messages of each session."""
     found: dict[str, int] = {}
     for message in stack.sandbox.ledger()["messages"]:
         key = str(message["session_id"])
@@ -181,7 +189,7 @@ def charged(stack: Stack) -> dict[str, int]:
 
 
 def exported(stack: Stack) -> dict[str, int]:
-    """Exports by session."""
+    """Return the number of exports of each session."""
     found: dict[str, int] = {}
     for render in stack.sandbox.ledger()["renders"]:
         key = str(render["session_id"])
@@ -189,13 +197,13 @@ def exported(stack: Stack) -> dict[str, int]:
     return found
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_has_all_rows() -> None:
     assert len(TABLE) >= 60
     assert len({row.name for row in TABLE}) == len(TABLE)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_row(row: Row, outcomes: dict[str, Outcome]) -> None:
+def test_each_error_leads_to_its_state(row: Row, outcomes: dict[str, Outcome]) -> None:
     found = outcomes[row.name]
     assert (found.first.state, found.first.reason) == (row.state, row.reason)
     assert (found.paid, found.renders) == (row.paid, row.renders)
@@ -207,7 +215,7 @@ def test_row(row: Row, outcomes: dict[str, Outcome]) -> None:
 @pytest.mark.parametrize(
     "row", [row for row in TABLE if row.state is HELD], ids=lambda row: row.name
 )
-def test_the_way_out_leads_to_a_clip_and_pays_for_it_once(
+def test_the_remedy_of_a_held_job_leads_to_a_clip_that_is_paid_once(
     row: Row, outcomes: dict[str, Outcome]
 ) -> None:
     found = outcomes[row.name]

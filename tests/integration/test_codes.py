@@ -1,6 +1,6 @@
-"""What the API refuses before the message, and what goes wrong in more than one step.
+"""Errors of the API before the paid message, and failures that take more than one step.
 
-Every code at the message and after it stands in ``test_code_table``.
+Errors of the message itself and after it are in `test_code_table`.
 """
 
 import pytest
@@ -15,7 +15,7 @@ END = (State.SUCCEEDED, State.FAILED, State.HELD)
 
 
 def paid(stack: Stack, job: Job) -> int:
-    """Messages of a job that were charged."""
+    """Return the number of charged messages of a job."""
     return sum(bool(message["charged"]) for message in stack.messages_of(job))
 
 
@@ -31,9 +31,7 @@ def paid(stack: Stack, job: Job) -> int:
         ("credits", 500),
     ],
 )
-def test_what_passes_is_mended_without_a_person(
-    clean_stack: Stack, call: str, code: int, style: str
-) -> None:
+def test_transient_errors_are_retried(clean_stack: Stack, call: str, code: int, style: str) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": call, "action": "refuse", "code": code, "style": style})
     job = stack.wait_for(stack.submit(stack.image()), *END)
@@ -50,7 +48,7 @@ def test_what_passes_is_mended_without_a_person(
         ("upload", 4002, State.FAILED, Reason.FILE_TOO_LARGE),
     ],
 )
-def test_what_needs_a_person_is_held_with_the_way_out(
+def test_errors_that_need_a_person_stop_the_job_with_a_remedy(
     clean_stack: Stack, call: str, code: int, state: State, reason: Reason
 ) -> None:
     stack = clean_stack
@@ -62,7 +60,7 @@ def test_what_needs_a_person_is_held_with_the_way_out(
     assert paid(stack, job) == 0
 
 
-def test_after_the_plan_was_changed_release_renders_without_paying_again(
+def test_a_release_after_a_change_of_plan_renders_without_paying_again(
     clean_stack: Stack,
 ) -> None:
     stack = clean_stack
@@ -74,7 +72,7 @@ def test_after_the_plan_was_changed_release_renders_without_paying_again(
     assert paid(stack, job) == 1
 
 
-def test_a_failed_render_is_made_once_more_and_then_given_up(clean_stack: Stack) -> None:
+def test_a_failed_render_is_repeated_once_and_then_fails_the_job(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "export", "action": "fail", "times": 3})
     job_id = stack.submit(stack.image())
@@ -86,14 +84,14 @@ def test_a_failed_render_is_made_once_more_and_then_given_up(clean_stack: Stack)
     assert (len(stack.renders_of(job)), paid(stack, job)) == (4, 1)
 
 
-def test_a_broken_stream_whose_work_went_on_is_a_success(clean_stack: Stack) -> None:
+def test_a_broken_stream_whose_run_continued_succeeds(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "message", "action": "break", "then": "finish"})
     job = stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
     assert paid(stack, job) == 1
 
 
-def test_a_broken_stream_without_work_is_held_as_unknown_and_paid_again_by_a_person(
+def test_a_broken_stream_whose_run_stopped_is_held_until_a_person_decides(
     clean_stack: Stack,
 ) -> None:
     stack = clean_stack
@@ -108,7 +106,7 @@ def test_a_broken_stream_without_work_is_held_as_unknown_and_paid_again_by_a_per
     assert len(stack.messages_of(job)) == 2
 
 
-def test_a_question_is_answered_once_and_a_second_one_holds(clean_stack: Stack) -> None:
+def test_one_question_is_answered_and_a_second_one_holds_the_job(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "message", "action": "question", "times": 1})
     job = stack.wait_for(stack.submit(stack.image()), *END)
@@ -119,7 +117,7 @@ def test_a_question_is_answered_once_and_a_second_one_holds(clean_stack: Stack) 
     assert "?" in job.message
 
 
-def test_a_session_that_is_lost_between_two_turns_is_not_paid_for_anew(clean_stack: Stack) -> None:
+def test_a_session_that_is_lost_between_two_turns_is_not_paid_again(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults(
         {"call": "message", "action": "question", "times": 1},
@@ -130,7 +128,7 @@ def test_a_session_that_is_lost_between_two_turns_is_not_paid_for_anew(clean_sta
     assert (job.paid_messages, paid(stack, job)) == (1, 1)
 
 
-def test_a_render_that_the_api_does_not_know_is_made_once_more(clean_stack: Stack) -> None:
+def test_a_render_that_the_api_does_not_know_is_repeated(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "poll", "action": "refuse", "code": 404})
     job = stack.wait_for(stack.submit(stack.image()), *END)
@@ -139,8 +137,8 @@ def test_a_render_that_the_api_does_not_know_is_made_once_more(clean_stack: Stac
 
 
 @pytest.mark.parametrize("code", [408, 409])
-def test_a_message_that_may_have_run_is_not_sent_again(clean_stack: Stack, code: int) -> None:
-    """A gateway that gave up says nothing about the message behind it."""
+def test_a_message_that_may_have_run_is_not_resent(clean_stack: Stack, code: int) -> None:
+    """The time-out of a gateway does not tell whether the API processed the message."""
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "message", "action": "refuse", "code": code, "times": 1})
     job = stack.wait_for(stack.submit(stack.image()), *END)

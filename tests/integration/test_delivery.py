@@ -1,4 +1,4 @@
-"""A clip that is in the store is delivered, whoever died over it and whatever its link became."""
+"""A clip that is already in the store is delivered, even if its link has expired."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 
-NO_WAY_TO_IT = {"call": "download", "action": "gone", "times": 1000}
+EXPIRED_LINK = {"call": "download", "action": "gone", "times": 1000}
 
 
 @pytest.fixture(params=["file", "ftp"])
 def output(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """A store of each kind, in ``clips``, and after how many files in it the worker dies.
+    """A store in ``clips``, and the number of files in it after which the worker is killed.
 
-    The first is the clip, the second its poster.
+    The first file is the clip, the second its poster.
     """
     if request.param == "file":
         yield (tmp_path / "clips").as_uri(), 1
@@ -30,7 +30,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
         yield f"{url}/clips", 2
 
 
-def test_a_clip_outlives_its_link_where_its_worker_died_before_it_was_told(
+def test_a_stored_clip_is_delivered_after_its_worker_died_and_its_link_expired(
     stack: Stack, output: tuple[str, int]
 ) -> None:
     url, files = output
@@ -47,8 +47,8 @@ def test_a_clip_outlives_its_link_where_its_worker_died_before_it_was_told(
     clips = stack.folder / "clips" / "single"
     before = {path.name: path.read_bytes() for path in clips.iterdir()}
     assert len(before) == files
-    assert not left_over.exists(), "a worker sweeps when it starts to lead"
-    stack.sandbox.inject_faults(NO_WAY_TO_IT)
+    assert not left_over.exists(), "the leading worker deletes partial files when it starts"
+    stack.sandbox.inject_faults(EXPIRED_LINK)
     stack.start_worker(**env)
     job = stack.wait_for(job_id, State.SUCCEEDED, State.FAILED)
     assert (job.state, job.fact("stored")) == (State.SUCCEEDED, None)

@@ -1,4 +1,4 @@
-"""``make run``, stopped in the middle."""
+"""`make run`, interrupted while jobs are running."""
 
 import re
 import signal
@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """Given jobs under way, when it is told to stop, then all of its servers are gone."""
-    told = tmp_path / "told"
-    with told.open("wb") as sink:
+def test_an_interrupted_demo_stops_all_of_its_servers(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "output"
+    with output.open("wb") as sink:
         demo = subprocess.Popen(
             [sys.executable, "-m", "tasks.demo", "--folder", str(tmp_path / "demo")],
             cwd=ROOT,
@@ -27,10 +28,10 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, number: signal.Signa
         )
     try:
         wait_until(
-            lambda: "Submitted" in told.read_text() or demo.poll() is not None, "jobs to submit"
+            lambda: "Submitted" in output.read_text() or demo.poll() is not None, "jobs to submit"
         )
-        ports = [int(port) for port in re.findall(r"//127\.0\.0\.1:(\d+)", told.read_text())]
-        assert len(ports) == 2, told.read_text()
+        ports = [int(port) for port in re.findall(r"//127\.0\.0\.1:(\d+)", output.read_text())]
+        assert len(ports) == 2, output.read_text()
         assert all(map(listens, ports))
         demo.send_signal(number)
         assert demo.wait(60) == 130

@@ -1,4 +1,4 @@
-"""The examples, run as they stand: each submits with a key and follows the job to its record."""
+"""The programs in `examples` run unchanged: each submits a job with a key and waits for it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 
 def run(*command: str, folder: Path, env: dict[str, str]) -> dict[str, Any]:
-    """What a program prints, as JSON."""
+    """Run a program and return the JSON that it prints."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -46,7 +46,9 @@ def flower_answers(url: str) -> bool:
         return False
 
 
-def test_each_example_follows_its_job_to_the_record(clean_stack: Stack, tmp_path: Path) -> None:
+def test_each_example_submits_a_job_and_prints_its_record(
+    clean_stack: Stack, tmp_path: Path
+) -> None:
     stack = clean_stack
     port = free_port()
     flower = Process(
@@ -59,37 +61,37 @@ def test_each_example_follows_its_job_to_the_record(clean_stack: Stack, tmp_path
     )
     try:
         image = str(stack.image())
-        ours = run(
+        own = run(
             *(sys.executable, str(ROOT / "examples/python_api.py"), image, "example-1"),
             folder=ROOT,
             env=stack.env,
         )
-        assert (ours["job_id"], ours["state"]) == (job_id("example-1"), "succeeded")
+        assert (own["job_id"], own["state"]) == (job_id("example-1"), "succeeded")
 
         script = str(shutil.copy(ROOT / "examples/celery_only.py", tmp_path))
-        stranger = strangers_python(tmp_path)
-        theirs = run(
-            *(*stranger, script, image, "example-2"),
+        third_party = third_party_python(tmp_path)
+        other = run(
+            *(*third_party, script, image, "example-2"),
             folder=tmp_path,
             env={"REDIS_URL": stack.valkey.url},
         )
-        assert (theirs["job_id"], theirs["state"]) == (job_id("example-2"), "succeeded")
+        assert (other["job_id"], other["state"]) == (job_id("example-2"), "succeeded")
 
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: flower_answers(url) or not flower.alive, "Flower to answer")
         assert flower.alive, flower.text()
         shell = ("sh", str(ROOT / "examples/flower.sh"), image, "example-3")
-        told = run(*shell, folder=tmp_path, env={"FLOWER": url})
-        assert told["result"]["job_id"] == job_id("example-3")
-        assert told["result"]["video"]["codec"] == "h264"
+        printed = run(*shell, folder=tmp_path, env={"FLOWER": url})
+        assert printed["result"]["job_id"] == job_id("example-3")
+        assert printed["result"]["video"]["codec"] == "h264"
     finally:
         flower.stop()
 
 
-def strangers_python(folder: Path) -> tuple[str, ...]:
-    """A Python with Celery that cannot import anything of ours."""
+def third_party_python(folder: Path) -> tuple[str, ...]:
+    """Return the command of a Python that has Celery and cannot import this project."""
     packages = Path(httpx.__file__).parents[1]
-    # Without `site`, the file that makes our packages importable in place is not read.
+    # Without `site`, the .pth file of the editable installation is not read.
     start = folder / "start.py"
     start.write_text(
         "import runpy, sys\n"

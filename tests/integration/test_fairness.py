@@ -1,4 +1,4 @@
-"""A small batch beside a large one, as ``make bench WHAT=fairness`` has it with larger ones."""
+"""A small batch gets its share beside a large one; `make bench WHAT=fairness` uses larger ones."""
 
 import pytest
 
@@ -11,12 +11,12 @@ LARGE, SMALL = 100, 5
 SLOTS = 20
 
 
-def test_a_small_batch_behind_a_large_one_starts_and_ends_with_its_share(stack: Stack) -> None:
+def test_a_small_batch_behind_a_large_one_gets_its_share(stack: Stack) -> None:
     stack.start_sandbox("--stream-seconds", "0.1", "--clip-height", "64")
     stack.start_worker("-c", str(SLOTS))
     ran = measure_fairness(stack, LARGE, SMALL)
     assert len(ran.small) == SMALL
-    # One of each in turn; what the worker holds already goes on beside them.
+    # Jobs of both start in turn; those that the worker has already taken run beside them.
     assert ran.started_meanwhile(ran.starts[-1]) <= SMALL + SLOTS
     assert ran.ended_meanwhile(ran.ends[-1]) <= 2 * SMALL + 2 * SLOTS
-    assert len(ran.large) < LARGE, "the large one was still under way"
+    assert len(ran.large) < LARGE, "the large one was still running"

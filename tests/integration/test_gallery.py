@@ -26,7 +26,7 @@ COUNT = "document.getElementById('count').textContent"
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    """A browser for all tests here."""
+    """A browser tab for all tests of this module."""
     with chromium(tmp_path_factory.mktemp("chromium") / "profile") as tab:
         tab.call("Page.enable")
         yield tab
@@ -34,7 +34,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a page of thousands of jobs, the first with a film, the second an attack."""
+    """The URL of a page with thousands of jobs; job 1 has a clip, job 2 has hostile texts."""
     folder = tmp_path_factory.mktemp("gallery")
     (folder / "clips").mkdir()
     film = clip(folder / "clips" / "1 a.mp4", frames=50)
@@ -48,7 +48,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "page.html").as_uri()
 
 
-def test_thousands_of_jobs_show_a_few_cards_at_a_time(tab: Tab, page: str) -> None:
+def test_a_page_of_thousands_of_jobs_adds_cards_while_scrolling(tab: Tab, page: str) -> None:
     tab.open(page)
     assert tab.evaluate(COUNT) == "5,000 jobs"
     assert "3,500 of 5,000 jobs done" in tab.evaluate(
@@ -60,7 +60,7 @@ def test_thousands_of_jobs_show_a_few_cards_at_a_time(tab: Tab, page: str) -> No
     wait_until(lambda: tab.evaluate(SHOWN) > first, "more cards")
 
 
-def test_filters_and_search_find_what_is_asked_for(tab: Tab, page: str) -> None:
+def test_filters_and_search_select_jobs(tab: Tab, page: str) -> None:
     tab.open(page)
     tab.evaluate("document.querySelector('button[data-state=held]').click()")
     assert tab.evaluate(COUNT) == "500 of 5,000 jobs"
@@ -87,15 +87,13 @@ def test_filters_and_search_find_what_is_asked_for(tab: Tab, page: str) -> None:
         ("#state=succeeded&reason=plan", "0 of 5,000 jobs"),
     ],
 )
-def test_a_view_can_be_handed_on_as_an_address(
-    tab: Tab, page: str, fragment: str, count: str
-) -> None:
+def test_a_view_can_be_shared_as_a_url(tab: Tab, page: str, fragment: str, count: str) -> None:
     tab.open(page + fragment)
     assert tab.evaluate(COUNT) == count
     assert tab.evaluate("document.getElementById('none').hidden") == (count[0] != "0")
 
 
-def test_a_clip_plays_where_its_poster_was(tab: Tab, page: str) -> None:
+def test_a_click_on_the_poster_plays_the_clip_in_its_place(tab: Tab, page: str) -> None:
     tab.open(f"{page}#q=product-00001.jpg")
     poster = "document.querySelector('.screen img')"
     wait_until(lambda: tab.evaluate(f"{poster}.naturalWidth") == 320, "the poster")
@@ -107,7 +105,7 @@ def test_a_clip_plays_where_its_poster_was(tab: Tab, page: str) -> None:
     assert tab.evaluate("document.activeElement.tagName") == "VIDEO"
 
 
-def test_what_comes_from_outside_is_shown_and_does_nothing(tab: Tab, page: str) -> None:
+def test_texts_from_outside_are_shown_and_not_executed(tab: Tab, page: str) -> None:
     tab.open(f"{page}#q=onerror")
     assert tab.evaluate("document.querySelector('article p').textContent") == ATTACK
     assert tab.evaluate("document.title") == "spring"
@@ -115,7 +113,7 @@ def test_what_comes_from_outside_is_shown_and_does_nothing(tab: Tab, page: str) 
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_is_wider_than_the_screen(tab: Tab, page: str, width: int) -> None:
+def test_the_page_fits_the_screen(tab: Tab, page: str, width: int) -> None:
     tab.resize(width, 800)
     tab.open(page)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,4 +1,4 @@
-"""Whatever file comes in: a clip, or a clear refusal, and no worker dies."""
+"""Each input file leads to a clip or to a clear refusal, and no worker dies."""
 
 import struct
 import zlib
@@ -54,7 +54,7 @@ def test_the_bomb_is_a_valid_stream() -> None:
     assert zlib.decompress(zeros_compressed(size)) == bytes(size)
 
 
-def test_good_and_bad_files(stack: Stack) -> None:
+def test_good_files_succeed_and_bad_files_are_refused(stack: Stack) -> None:
     stack.start_sandbox()
     worker = stack.start_worker()
     picture = Image.new("RGB", (80, 64), "teal")

@@ -1,4 +1,4 @@
-"""Other services enqueue with Celery alone, and follow the job by its id."""
+"""Other services submit with Celery alone, and follow the job by its ID."""
 
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def stranger(clean_stack: Stack) -> Celery:
-    """A Celery app that has nothing of ours."""
+def third_party(clean_stack: Stack) -> Celery:
+    """A Celery app without code of this project."""
     url = clean_stack.valkey.url
-    return Celery("stranger", broker=url, backend=url)
+    return Celery("third_party", broker=url, backend=url)
 
 
 def send(app: Celery, image: dict[str, object]) -> "AsyncResult[dict[str, Any]]":
@@ -32,60 +32,66 @@ def payload(path: Path, **fields: object) -> dict[str, object]:
     return {"image": str(path), "prompt": "a 1-second pan left", **fields}
 
 
-def test_a_key_makes_it_idempotent_and_names_the_job(clean_stack: Stack, stranger: Celery) -> None:
+def test_a_key_makes_a_submission_idempotent_and_determines_the_job_id(
+    clean_stack: Stack, third_party: Celery
+) -> None:
     key = "order 1"
     image = payload(clean_stack.image(), key=key)
-    first = send(stranger, image).get(timeout=30)
-    again = send(stranger, image).get(timeout=30)
+    first = send(third_party, image).get(timeout=30)
+    again = send(third_party, image).get(timeout=30)
     assert first["job_id"] == str(uuid5(NAMESPACE_URL, "reelqueue:job:" + key))
     assert (first["duplicate"], again["duplicate"]) == (False, True)
-    record = stranger.AsyncResult(first["job_id"]).get(timeout=60)
+    record = third_party.AsyncResult(first["job_id"]).get(timeout=60)
     assert (record["state"], record["paid_messages"]) == ("succeeded", 1)
     assert record["video"]["codec"] == "h264"
 
 
-def test_another_payload_under_a_known_key_is_refused(clean_stack: Stack, stranger: Celery) -> None:
+def test_another_payload_under_a_known_key_is_refused(
+    clean_stack: Stack, third_party: Celery
+) -> None:
     image = payload(clean_stack.image(), key="order 2")
-    send(stranger, image).get(timeout=30)
+    send(third_party, image).get(timeout=30)
     with pytest.raises(ValueError, match="order 2"):
-        send(stranger, {**image, "seconds": 3}).get(timeout=30)
+        send(third_party, {**image, "seconds": 3}).get(timeout=30)
 
 
-def test_a_wrong_payload_is_refused_with_every_error_by_field(
-    clean_stack: Stack, stranger: Celery
+def test_an_invalid_payload_is_refused_with_every_error_by_field(
+    clean_stack: Stack, third_party: Celery
 ) -> None:
     wrong = payload(clean_stack.image(), seconds=900, colour="red", priority="soon")
     with pytest.raises(ValueError, match="seconds") as refusal:
-        send(stranger, wrong).get(timeout=30)
+        send(third_party, wrong).get(timeout=30)
     assert all(field in str(refusal.value) for field in ("seconds", "colour", "priority"))
 
 
-def test_a_failed_job_is_a_failure_with_its_reason(clean_stack: Stack, stranger: Celery) -> None:
+def test_a_failed_job_raises_its_reason(clean_stack: Stack, third_party: Celery) -> None:
     path = clean_stack.folder / "no-picture.jpg"
     path.write_text("words")
-    job_id = send(stranger, payload(path)).get(timeout=30)["job_id"]
+    job_id = send(third_party, payload(path)).get(timeout=30)["job_id"]
     with pytest.raises(RuntimeError, match=r"unsupported_file|bad_image"):
-        stranger.AsyncResult(job_id).get(timeout=60)
+        third_party.AsyncResult(job_id).get(timeout=60)
 
 
-def test_a_held_job_says_so_and_is_not_ready(clean_stack: Stack, stranger: Celery) -> None:
+def test_a_held_job_has_the_state_held_and_is_not_ready(
+    clean_stack: Stack, third_party: Celery
+) -> None:
     clean_stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 402})
     image = payload(clean_stack.image())
-    job_id = send(stranger, image).get(timeout=30)["job_id"]
-    result = stranger.AsyncResult(job_id)
+    job_id = send(third_party, image).get(timeout=30)["job_id"]
+    result = third_party.AsyncResult(job_id)
     wait_until(lambda: str(result.state) == "HELD", "the result to say that the job is held")
     assert not result.ready()
     assert result.info["reason"]["code"] == "plan"
 
 
-def test_a_cancelled_job_is_revoked(clean_stack: Stack, stranger: Celery) -> None:
+def test_a_cancelled_job_is_revoked(clean_stack: Stack, third_party: Celery) -> None:
     clean_stack.sandbox.inject_faults(
         {"call": "session", "action": "refuse", "code": 503, "times": 99}
     )
     image = payload(clean_stack.image())
-    job_id = send(stranger, image).get(timeout=30)["job_id"]
+    job_id = send(third_party, image).get(timeout=30)["job_id"]
     wait_until(lambda: clean_stack.job(job_id).number("tries") > 1, "the job to wait")
     clean_stack.ledger.cancel(job_id)
     clean_stack.wait_for(job_id, State.CANCELLED)
     with pytest.raises(TaskRevokedError):
-        stranger.AsyncResult(job_id).get(timeout=60)
+        third_party.AsyncResult(job_id).get(timeout=60)

@@ -1,4 +1,4 @@
-"""Metrics of a real worker, scraped over the wire."""
+"""Metrics of a worker, scraped over HTTP."""
 
 import httpx
 import pytest
@@ -21,14 +21,20 @@ def scrape(port: int) -> Scrape:
     return parse_scrape(reply.text)
 
 
-def test_a_worker_tells_what_it_does_and_when_redis_is_away(stack: Stack) -> None:
+def scrape_with_stream(port: int) -> Scrape | None:
+    """Return a scrape if a stream is open."""
+    found = scrape(port)
+    return found if found["reelqueue_worker_streams"] == 1 else None
+
+
+def test_metrics_show_running_work_and_an_outage_of_redis(stack: Stack) -> None:
     stack.start_sandbox("--silent-ratio", "0", "--stream-seconds", "1.5")
     port = free_port()
     stack.start_worker(REELQUEUE_METRICS_PORT=str(port))
     wait_until(lambda: listens(port), "the metrics to be served")
     job_id = stack.submit(stack.image())
-    wait_until(lambda: scrape(port)["reelqueue_worker_streams"] == 1, "an open stream")
-    found = scrape(port)
+    found = wait_until(lambda: scrape_with_stream(port), "an open stream")
+    assert found
     assert found["reelqueue_worker_leases"] == 1
     assert found['reelqueue_jobs{state="generating"}'] == 1
     assert found['reelqueue_steps_total{outcome="generating",stage="preparing"}'] == 1
@@ -43,16 +49,16 @@ def test_a_worker_tells_what_it_does_and_when_redis_is_away(stack: Stack) -> Non
     assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (0, 0)
     assert "reelqueue_workers" not in found
     stack.valkey.resume()
-    wait_until(lambda: scrape(port)["reelqueue_up"] == 1, "Redis to be found again")
+    wait_until(lambda: scrape(port)["reelqueue_up"] == 1, "Redis to answer again")
 
 
-def test_a_worker_whose_port_is_taken_works_and_waits_for_it(stack: Stack) -> None:
+def test_a_worker_whose_port_is_taken_runs_jobs_and_serves_metrics_later(stack: Stack) -> None:
     stack.start_sandbox()
     port = free_port()
     first = stack.start_worker(REELQUEUE_METRICS_PORT=str(port))
     wait_until(lambda: listens(port), "the metrics to be served")
     second = stack.start_worker(REELQUEUE_METRICS_PORT=str(port))
-    wait_until(lambda: REFUSED in second.text(), "the port to be found taken")
+    wait_until(lambda: REFUSED in second.text(), "the worker to log that the port is taken")
     first.kill()
     stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
     wait_until(lambda: listens(port), "the port to be taken over")

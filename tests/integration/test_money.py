@@ -1,4 +1,4 @@
-"""Money and pace of whole houses: what is out, what grows again, what is shared."""
+"""Credits, budgets, prices and rate limits, with real workers."""
 
 import json
 import re
@@ -20,7 +20,7 @@ LEASE_AND_LEASE_MARGIN_MS = LEASE_SECONDS * 1000 + LEASE_MARGIN_MS
 
 
 def batch(stack: Stack, name: str, size: int) -> list[str]:
-    """A batch of so many pictures, all of them in."""
+    """Submit a batch of ``size`` pictures and seal it; return the IDs of the jobs."""
     stack.ledger.open_batch(name, name, stack.ledger.now_ms())
     job_ids = [f"{name}-{n}" for n in range(size)]
     jobs = [
@@ -39,13 +39,15 @@ def batch(stack: Stack, name: str, size: int) -> list[str]:
 
 
 def charged(stack: Stack) -> Counter[str]:
-    """Charged messages by account."""
+    """Return the number of charged messages of each account."""
     found = stack.sandbox.ledger()["messages"]
     return Counter(str(message["account"]) for message in found if message["charged"])
 
 
 @pytest.mark.long
-def test_a_batch_of_a_hundred_with_credits_for_37(stack: Stack) -> None:
+def test_a_batch_of_100_with_credits_for_37_is_held_and_continues_after_a_top_up(
+    stack: Stack,
+) -> None:
     stack.start_sandbox(credits_given=3700)
     stack.allow_in_flight(20)
     stack.start_worker()
@@ -60,30 +62,30 @@ def test_a_batch_of_a_hundred_with_credits_for_37(stack: Stack) -> None:
     stack.sandbox.top_up("account-1", 6300)
     wait_until(
         lambda: stack.ledger.counts()[0] == {State.SUCCEEDED: 100},
-        "the rest to go on by itself",
+        "the held jobs to continue without a command",
         120,
     )
     assert set(stack.messages_by_image().values()) == {1}
     assert charged(stack) == {"account-1": 100}
 
 
-def test_dearer_clips_leave_fewer_jobs_and_never_a_debt(stack: Stack) -> None:
-    """Clips at 150 where 100 were expected: what was seen is what the rest reserve."""
+def test_jobs_reserve_the_observed_price_when_it_is_higher_than_expected(stack: Stack) -> None:
+    """Clips cost 150 credits, and 100 were expected."""
     stack.start_sandbox("--price", "150", credits_given=1000)
     stack.start_worker()
     job_id = stack.submit(stack.image())
     stack.wait_for(job_id, State.SUCCEEDED)
-    wait_until(lambda: stack.job(job_id).turns[0].charged, "its charge to be read")
+    wait_until(lambda: stack.job(job_id).turns[0].charged, "its charge to be known")
     assert stack.job(job_id).turns[0].cost == 150
     batch(stack, "spring", 10)
     assert stack.wait_until_idle() == {State.SUCCEEDED: 6, State.HELD: 5}
     (account,) = stack.ledger.accounts()
     assert (account.estimate, account.available) == (150, 100)
     refused = [m for m in stack.sandbox.ledger()["messages"] if m["outcome"] == "refused"]
-    assert refused == [], "nobody had to be turned away for want of credits"
+    assert refused == [], "no message was refused for lack of credits"
 
 
-def test_a_batch_spends_no_more_than_it_may(stack: Stack) -> None:
+def test_a_batch_stays_within_its_budget(stack: Stack) -> None:
     stack.start_sandbox()
     stack.start_worker()
     stack.ledger.open_batch("spring", "spring", 1)
@@ -92,10 +94,10 @@ def test_a_batch_spends_no_more_than_it_may(stack: Stack) -> None:
     assert stack.wait_until_idle() == {State.SUCCEEDED: 4, State.HELD: 6}
     assert stack.ledger.counts()[1] == {Reason.BUDGET: 6}
     uploads = stack.sandbox.ledger()["uploads"]
-    assert len(uploads) < 10, "the gate stands before the upload"
+    assert len(uploads) < 10, "the budget is checked before the upload"
 
 
-def test_after_the_token_was_replaced_release_renders_without_paying_again(stack: Stack) -> None:
+def test_a_release_after_the_token_was_replaced_renders_without_paying_again(stack: Stack) -> None:
     stack.start_sandbox()
     stack.sandbox.change_account("account-1", "scopes", render=False)
     worker = stack.start_worker()
@@ -106,14 +108,14 @@ def test_after_the_token_was_replaced_release_renders_without_paying_again(stack
     stack.sandbox.change_account("account-1", "expire")
     stack.sandbox.change_account("account-1", "tokens", token="nmv_usr_of_a_better_plan")
     stack.sandbox.change_account("account-1", "scopes", render=True)
-    # The session is found under the new token, though another one is named before it.
+    # The session is found under the new token, although another token is listed first.
     stack.start_worker(NEMO_TOKEN="nmv_usr_of_somebody,nmv_usr_of_a_better_plan")
     assert stack.ledger.release(job_id) == "OK"
     job = stack.wait_for(job_id, State.SUCCEEDED)
     assert (job.paid_messages, charged(stack)) == (1, {"account-1": 1})
 
 
-def test_an_anonymous_account_ends_with_its_plan_and_goes_on_when_it_is_registered(
+def test_jobs_of_an_anonymous_account_continue_after_its_registration(
     stack: Stack,
 ) -> None:
     stack.start_sandbox("--anonymous-credits", "150")
@@ -135,7 +137,7 @@ def test_an_anonymous_account_ends_with_its_plan_and_goes_on_when_it_is_register
     assert charged(stack) == {"anonymous-1": 2}
 
 
-def test_work_spreads_over_the_accounts_that_can_take_it(stack: Stack) -> None:
+def test_jobs_are_spread_over_the_accounts_that_can_pay(stack: Stack) -> None:
     rich, poor, dead = (f"nmv_usr_{name}_account" for name in ("rich", "poor", "dead"))
     stack.start_sandbox("--account", f"{rich}=100000", "--account", f"{poor}=350")
     stack.start_worker(NEMO_TOKEN=f"{dead},{TOKEN},{rich},{poor}")
@@ -148,14 +150,15 @@ def test_work_spreads_over_the_accounts_that_can_take_it(stack: Stack) -> None:
     assert paid["account-3"] <= 3
 
 
-def test_a_token_that_works_again_lets_its_jobs_go_on(stack: Stack) -> None:
+def test_held_jobs_continue_when_their_token_works_again(stack: Stack) -> None:
     stack.start_sandbox()
     stack.start_worker(REELQUEUE_BALANCE_SECONDS="0.5")
     stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
     stack.sandbox.change_account("account-1", "expire")
     (name,) = (account.name for account in stack.ledger.accounts())
     wait_until(
-        lambda: stack.ledger.account(name).auth_refused_by == "balance", "the refusal to be seen"
+        lambda: stack.ledger.account(name).auth_refused_by == "balance",
+        "the refusal of the token to be recorded",
     )
     job_id = stack.submit(stack.image())
     assert stack.wait_for(job_id, State.HELD).reason is Reason.TOKEN
@@ -163,7 +166,7 @@ def test_a_token_that_works_again_lets_its_jobs_go_on(stack: Stack) -> None:
     stack.wait_for(job_id, State.SUCCEEDED)
 
 
-def test_a_storm_of_429_fails_no_job_and_is_waited_out(stack: Stack) -> None:
+def test_rate_limits_pause_all_messages_and_fail_no_job(stack: Stack) -> None:
     pause = 1
     stack.start_sandbox("--seed", "5")
     stack.sandbox.inject_faults(
@@ -178,18 +181,18 @@ def test_a_storm_of_429_fails_no_job_and_is_waited_out(stack: Stack) -> None:
     refused = [float(str(c["at"])) for c in calls if c["code"] == 429]
     assert refused
     for moment in refused:
-        # What was under way at that moment may still arrive; then nobody knocks for a while.
+        # Requests that were already sent may still arrive; then there are none during the pause.
         early = [c for c in calls if 0.3 < float(str(c["at"])) - moment < pause * 0.9]
         assert early == []
 
 
-def test_the_slots_of_a_dead_worker_are_free_after_a_lease(stack: Stack) -> None:
+def test_the_slots_of_a_dead_worker_expire_with_its_leases(stack: Stack) -> None:
     stack.start_sandbox("--stream-seconds", "30")
     worker = stack.start_worker()
     batch(stack, "spring", 10)
 
     def slots() -> list[float]:
-        """When each slot that is taken falls free by itself."""
+        """Return when each slot expires, in ms."""
         found: list[float] = []
         for key in stack.redis.scan_iter("slots:{rq}:*"):
             pairs: Any = stack.redis.zrange(key, 0, -1, withscores=True)
@@ -202,7 +205,7 @@ def test_the_slots_of_a_dead_worker_are_free_after_a_lease(stack: Stack) -> None
     assert max(slots()) <= died + LEASE_AND_LEASE_MARGIN_MS
 
 
-def test_an_unknown_outcome_tells_the_balances_and_who_decided(stack: Stack) -> None:
+def test_an_unknown_outcome_names_the_balances_and_records_who_decided(stack: Stack) -> None:
     stack.start_sandbox(credits_given=1000)
     stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3")
     stack.sandbox.inject_faults({"call": "message", "action": "break", "then": "stay"})

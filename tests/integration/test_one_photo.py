@@ -1,4 +1,4 @@
-"""One photo in, one clip out, through a real worker and the real wire."""
+"""One photo becomes one clip, through a real worker and HTTP."""
 
 import json
 from itertools import pairwise
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_one_photo_becomes_one_clip(stack: Stack) -> None:
-    """One session, one upload, one paid message, one render; all headers on all calls."""
+    """One session, upload, paid message and render are made, and all calls have all headers."""
     stack.start_sandbox("--silent-ratio", "0")
     worker = stack.start_worker()
     job_id = stack.submit(stack.image())
@@ -40,7 +40,7 @@ def test_one_photo_becomes_one_clip(stack: Stack) -> None:
     assert TOKEN not in json.dumps(stack.redis.hgetall(f"job:{{rq}}:{job_id}"))
 
 
-def test_polls_keep_their_distance(stack: Stack) -> None:
+def test_polls_keep_their_interval(stack: Stack) -> None:
     stack.start_sandbox("--render-seconds", "1.5")
     stack.start_worker()
     stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
@@ -51,12 +51,12 @@ def test_polls_keep_their_distance(stack: Stack) -> None:
     assert min(gaps) >= 0.3
 
 
-def test_celery_tells_the_result(stack: Stack) -> None:
-    """``AsyncResult`` of any process with the same backend follows the job."""
+def test_async_result_returns_the_record(stack: Stack) -> None:
+    """Any process with the same result backend can follow the job."""
     stack.start_sandbox()
     stack.start_worker()
     job_id = stack.submit(stack.image())
-    app = Celery("stranger", broker=stack.valkey.url, backend=stack.valkey.url)
+    app = Celery("third_party", broker=stack.valkey.url, backend=stack.valkey.url)
     record = app.AsyncResult(job_id).get(timeout=60)
     assert record["state"] == "succeeded"
     assert record["paid_messages"] == 1

@@ -116,7 +116,7 @@ def test_another_payload_under_a_paid_key_is_a_conflict(open_stack: Stack) -> No
     job_id = stack.submit(image)
     stack.wait_for(job_id, State.SUCCEEDED)
     stack.redis.flushdb()
-    other = stack.image(image.name, colour=200)
+    other = stack.image(image.name, color=200)
     stack.ledger.submit(
         NewJob(
             id=job_id,

@@ -1,4 +1,4 @@
-"""What lies in the output store when a batch has ended, and what becomes of its records."""
+"""The output store after the end of a batch, and the pruning of its records."""
 
 import csv
 from pathlib import Path
@@ -19,7 +19,7 @@ JOBS = 3
 
 
 def submit(stack: Stack, batch_id: str, **payload: object) -> None:
-    """A batch of pictures of one name, from folders of their own."""
+    """Submit a batch of pictures that have the same name in different folders."""
     stack.ledger.open_batch(batch_id, "Spring / sale", stack.ledger.now_ms())
     for number in range(1, JOBS + 1):
         (stack.folder / str(number)).mkdir(exist_ok=True)
@@ -36,8 +36,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_clips_have_names_a_table_and_a_verdict(stack: Stack) -> None:
-    """Given rows of one picture's name, each has a clip of its own, and a row that judges it."""
+def test_clips_of_pictures_with_one_name_have_distinct_names_and_table_rows(stack: Stack) -> None:
     stack.start_sandbox()
     stack.start_worker()
     submit(stack, "0123456789", seconds=1)
@@ -53,15 +52,15 @@ def test_clips_have_names_a_table_and_a_verdict(stack: Stack) -> None:
     }
     for path in folder.glob("*.mp4"):
         assert probe(path).codec == "h264"
-        assert inspect(path) == (), "a camera move is not frozen"
+        assert inspect(path) == (), "a moving camera is not reported as frozen"
 
 
-def test_workers_prune_by_themselves(stack: Stack) -> None:
+def test_workers_prune_old_records(stack: Stack) -> None:
     stack.start_sandbox()
     stack.start_worker(REELQUEUE_RESULT_DAYS="0.0001")
     submit(stack, "batch-0001")
     wait_until(lambda: stack.ledger.lookup_keys(["batch-0001:1"])[0], "the first job")
-    wait_until(lambda: stack.ledger.batch("batch-0001") is None, "the batch to go")
+    wait_until(lambda: stack.ledger.batch("batch-0001") is None, "the batch to be pruned")
     assert recent_ids(stack.ledger, 10) == []
     assert stack.ledger.counts()[0] == {}
     assert stack.ledger.tombstone("batch-0001:1") is not None

@@ -1,4 +1,4 @@
-"""Further edits in a finished job's session, and what is answered without one."""
+"""Follow-up edits in the session of a finished job, and texts that need no message."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ def reelqueue(stack: Stack, *arguments: str) -> tuple[int, list[dict[str, Any]],
     return result.code, result.records, result.err
 
 
-def made(stack: Stack) -> Job:
-    """A job whose clip is there."""
+def finished_job(stack: Stack) -> Job:
+    """Submit a job and wait until it has succeeded."""
     job_id = stack.submit(stack.image())
     job = stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
     assert (job.state, job.message) == (State.SUCCEEDED, "")
@@ -35,12 +35,12 @@ def digest(stack: Stack, job: Job) -> str:
     return hashlib.sha256((stack.folder / "output" / Path(clip["key"])).read_bytes()).hexdigest()
 
 
-def test_an_edit_makes_a_second_clip_in_the_same_project(clean_stack: Stack) -> None:
-    stack, job = clean_stack, made(clean_stack)
-    code, records, told = reelqueue(
+def test_an_edit_makes_a_second_clip_in_the_same_session(clean_stack: Stack) -> None:
+    stack, job = clean_stack, finished_job(clean_stack)
+    code, records, errors = reelqueue(
         stack, "say", job.id, "make it 2 seconds, pan left", "--key", "edit-1", "--wait"
     )
-    assert (code, told) == (0, "")
+    assert (code, errors) == (0, "")
     (record,) = records
     assert (record["parent_id"], record["state"]) == (job.id, "succeeded")
     edit = stack.job(record["job_id"])
@@ -50,18 +50,18 @@ def test_an_edit_makes_a_second_clip_in_the_same_project(clean_stack: Stack) -> 
     assert len(stack.renders_of(job)) == 2
     uploads = [u for u in stack.sandbox.ledger()["uploads"]
                if u["session_id"] == job.fact("session_id")]  # fmt: skip
-    assert len(uploads) == 1, "the picture is there already"
+    assert len(uploads) == 1, "the picture is not uploaded again"
     code, (again,), _ = reelqueue(
         stack, "say", job.id, "make it 2 seconds, pan left", "--key", "edit-1"
     )
     assert (code, again["duplicate"], again["job_id"]) == (0, True, edit.id)
-    code, _, told = reelqueue(stack, "say", job.id, "make it 3 seconds", "--key", "edit-1")
+    code, _, errors = reelqueue(stack, "say", job.id, "make it 3 seconds", "--key", "edit-1")
     assert code == 2
-    assert "edit-1" in told
+    assert "edit-1" in errors
 
 
-def test_two_edits_at_once_run_one_after_the_other_in_their_order(clean_stack: Stack) -> None:
-    stack, job = clean_stack, made(clean_stack)
+def test_edits_run_one_after_another_in_their_order(clean_stack: Stack) -> None:
+    stack, job = clean_stack, finished_job(clean_stack)
     texts = ["pan right.", "zoom out.", "pan up."]
     ids = [reelqueue(stack, "say", job.id, text)[1][0]["job_id"] for text in texts]
     for job_id in ids:
@@ -71,8 +71,8 @@ def test_two_edits_at_once_run_one_after_the_other_in_their_order(clean_stack: S
     assert not any(message["overlapping"] for message in messages)
 
 
-def test_an_edit_with_a_logo_brings_it_to_the_project(clean_stack: Stack) -> None:
-    stack, job = clean_stack, made(clean_stack)
+def test_an_edit_uploads_its_logo_to_the_session(clean_stack: Stack) -> None:
+    stack, job = clean_stack, finished_job(clean_stack)
     logo = stack.image("our-logo.png")
     code, (record,), _ = reelqueue(
         stack, "say", job.id, "put the logo in the corner", "--attach", str(logo), "--wait"
@@ -83,8 +83,10 @@ def test_an_edit_with_a_logo_brings_it_to_the_project(clean_stack: Stack) -> Non
     assert last.endswith(".png as the logo.")
 
 
-def test_what_needs_no_message_is_answered_at_once_and_costs_nothing(clean_stack: Stack) -> None:
-    stack, job = clean_stack, made(clean_stack)
+def test_exports_credits_status_and_uploads_are_answered_without_a_message(
+    clean_stack: Stack,
+) -> None:
+    stack, job = clean_stack, finished_job(clean_stack)
     paid = len(stack.sandbox.ledger()["messages"])
     logo = stack.image("mark.png")
     for text, action, part in (
@@ -104,22 +106,22 @@ def test_what_needs_no_message_is_answered_at_once_and_costs_nothing(clean_stack
     assert names[1:] == ["mark.png"], "the same file is uploaded once"
 
 
-def test_bad_input_is_refused_in_words(clean_stack: Stack) -> None:
-    stack, job = clean_stack, made(clean_stack)
+def test_invalid_input_is_refused_with_a_message(clean_stack: Stack) -> None:
+    stack, job = clean_stack, finished_job(clean_stack)
     for arguments, part in (
         (("nobody", "pan left"), "There is no job nobody"),
         ((job.id, "upload"), "--attach FILE"),
         ((job.id, "  "), "Give a text"),
         ((job.id, "pan left", "--attach", "gone.png"), "no file gone.png"),
     ):
-        code, records, told = reelqueue(stack, "say", *arguments)
+        code, records, errors = reelqueue(stack, "say", *arguments)
         assert (code, records) == (2, [])
-        assert part in told
-        assert "Traceback" not in told
+        assert part in errors
+        assert "Traceback" not in errors
 
 
-def test_an_edit_behind_an_unknown_outcome_waits_for_the_decision(clean_stack: Stack) -> None:
-    stack, job = clean_stack, made(clean_stack)
+def test_an_edit_after_an_unknown_outcome_is_held_until_it_is_decided(clean_stack: Stack) -> None:
+    stack, job = clean_stack, finished_job(clean_stack)
     stack.sandbox.inject_faults({"call": "message", "action": "break", "then": "stay", "at": 0.05})
     first = reelqueue(stack, "say", job.id, "pan left")[1][0]["job_id"]
     second = reelqueue(stack, "say", job.id, "pan right")[1][0]["job_id"]
@@ -128,13 +130,13 @@ def test_an_edit_behind_an_unknown_outcome_waits_for_the_decision(clean_stack: S
     assert (blocked.reason, blocked.paid_messages) == (Reason.BLOCKED, 0)
     assert first in blocked.message
     assert stack.ledger.release(first, mode="as_done", who="tests") == "OK"
-    wait_until(lambda: stack.job(first).fact("as_done") is None, "the draft to be read")
-    assert stack.wait_for(first, State.HELD).paid_messages == 1, "nothing of it is in the draft"
+    wait_until(lambda: stack.job(first).fact("as_done") is None, "the state to be read")
+    assert stack.wait_for(first, State.HELD).paid_messages == 1, "the draft has no result of it"
     assert stack.ledger.cancel(first) == "CANCELLED"
     assert stack.wait_for(second, State.SUCCEEDED).paid_messages == 1
 
 
-def test_an_export_that_was_held_goes_on_when_it_is_asked_for(clean_stack: Stack) -> None:
+def test_the_text_export_releases_a_held_export(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 402})
     job_id = stack.submit(stack.image())
@@ -145,9 +147,8 @@ def test_an_export_that_was_held_goes_on_when_it_is_asked_for(clean_stack: Stack
     assert stack.wait_for(job_id, State.SUCCEEDED).paid_messages == 1
 
 
-def test_an_edit_whose_project_is_gone_is_held_and_never_starts_afresh(clean_stack: Stack) -> None:
-    """Given a project that the API no longer knows, no other is opened in its place."""
-    stack, job = clean_stack, made(clean_stack)
+def test_an_edit_whose_session_is_lost_is_held_and_opens_no_other(clean_stack: Stack) -> None:
+    stack, job = clean_stack, finished_job(clean_stack)
     sessions = len(stack.sandbox.ledger()["sessions"])
     stack.sandbox.inject_faults(
         {"call": "state", "action": "refuse", "code": 1002, "session": job.fact("session_id")}
@@ -158,14 +159,14 @@ def test_an_edit_whose_project_is_gone_is_held_and_never_starts_afresh(clean_sta
     assert (edit.reason, edit.paid_messages) == (Reason.SESSION_LOST, 0)
     assert "Submit the image again" in edit.remedy
     assert len(stack.sandbox.ledger()["sessions"]) == sessions
-    code, _, told = reelqueue(stack, "say", edit.id, "pan right")
-    assert (code, "is gone" in told) == (2, True)
+    code, _, errors = reelqueue(stack, "say", edit.id, "pan right")
+    assert (code, "is gone" in errors) == (2, True)
 
 
-def test_the_reply_speaks_of_no_button(clean_stack: Stack) -> None:
+def test_the_reply_mentions_no_controls_of_a_user_interface(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "message", "action": "gui"})
-    reply = str(made(stack).fact("reply"))
+    reply = str(finished_job(stack).fact("reply"))
     assert "Your clip is ready: 1 seconds with Lo-fi music.\n\nTimeline (" in reply
     assert not {"Click", "panel", "点击"} & set(reply.replace("，", " ").split())
     assert "Export" not in reply

@@ -1,4 +1,4 @@
-"""A batch whose rows share one project: one after another, each with its own clip."""
+"""A batch whose rows share one session: they run one after another, each with its own clip."""
 
 import json
 from pathlib import Path
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.integration
 
 
 def batch(stack: Stack, name: str, rows: int, *options: str) -> str:
-    """Submit a folder of pictures as a batch with one session; its id."""
+    """Submit a folder of pictures as a batch with a shared session; return its ID."""
     folder = stack.folder / name
     folder.mkdir()
     for n in range(rows):
-        stack.image(f"{name}/picture{n}.png", colour=n * 45)  # apart in any codec
+        stack.image(f"{name}/picture{n}.png", color=n * 45)  # distinct after any compression
     command = ("batch", "submit", folder, "--session", "shared", *options, "--json")
     prompt = ("--prompt", "a 1-second slow push-in")
     answer = run_reelqueue(*command, *prompt, env=stack.env)
@@ -39,7 +39,7 @@ def messages(stack: Stack, session_ids: set[str | None]) -> list[dict[str, Any]]
     return [m for m in stack.sandbox.ledger()["messages"] if m["session_id"] in session_ids]
 
 
-def test_five_rows_go_through_one_project_each_with_its_own_clip(clean_stack: Stack) -> None:
+def test_five_rows_share_one_session_and_have_their_own_clips(clean_stack: Stack) -> None:
     stack = clean_stack
     batch_id = batch(stack, "five", 5)
     stack.wait_until_idle()
@@ -51,7 +51,9 @@ def test_five_rows_go_through_one_project_each_with_its_own_clip(clean_stack: St
     assert len(sent) == 5
     assert not any(message["overlapping"] for message in sent)
     names = [str(m["text"]).partition("Work with ")[2].partition(" only")[0] for m in sent]
-    assert names == [job.fact("picture") for job in done], "in the order of the rows, each its own"
+    assert names == [job.fact("picture") for job in done], (
+        "each message names its picture, in the order of the rows"
+    )
     assert len(set(names)) == 5
     uploads = [u["name"] for u in stack.sandbox.ledger()["uploads"] if u["session_id"] in sessions]
     assert uploads == names
@@ -59,10 +61,10 @@ def test_five_rows_go_through_one_project_each_with_its_own_clip(clean_stack: St
     assert len({clip["sha256"] for clip in clips}) == 5
     assert all((stack.folder / "output" / Path(clip["key"])).exists() for clip in clips)
     pictures = {str(m["image_sha256"]) for m in sent}
-    assert len(pictures) == 5, "each message worked on the picture that it named"
+    assert len(pictures) == 5, "each message worked on the picture that it names"
 
 
-def test_an_unknown_outcome_pauses_the_rest_until_it_is_decided(clean_stack: Stack) -> None:
+def test_an_unknown_outcome_pauses_the_batch_until_it_is_decided(clean_stack: Stack) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults(
         {"call": "message", "action": "gui"},
@@ -90,7 +92,9 @@ def test_an_unknown_outcome_pauses_the_rest_until_it_is_decided(clean_stack: Sta
     assert first.fact("session_id") is not None
 
 
-def test_a_project_that_is_lost_before_payment_is_replaced_for_the_rest(clean_stack: Stack) -> None:
+def test_a_session_that_is_lost_before_payment_is_replaced_for_the_other_rows(
+    clean_stack: Stack,
+) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "upload", "action": "refuse", "code": 1002})
     batch_id = batch(stack, "lost", 3)
@@ -101,11 +105,11 @@ def test_a_project_that_is_lost_before_payment_is_replaced_for_the_rest(clean_st
     assert len({job.fact("session_id") for job in done}) == 1
 
 
-def test_a_pilot_can_be_made_anew_before_the_rest_goes_through_the_same_project(
+def test_a_pilot_can_be_redone_before_the_rest_uses_the_same_session(
     clean_stack: Stack,
 ) -> None:
     stack = clean_stack
-    batch_id = batch(stack, "trial", 3, "--pilot", "1")
+    batch_id = batch(stack, "pilot", 3, "--pilot", "1")
     wait_until(lambda: jobs(stack, batch_id)[0].state is State.SUCCEEDED, "the pilot to end")
     found = stack.ledger.batch(batch_id)
     assert found is not None
@@ -121,7 +125,7 @@ def test_a_pilot_can_be_made_anew_before_the_rest_goes_through_the_same_project(
     assert made["session"]["session_id"] == first.fact("session_id")
     found = stack.ledger.batch(batch_id)
     assert found is not None
-    assert (found.paused, found.open) == (True, 2), "the rest waits for a person"
+    assert (found.paused, found.open) == (True, 2), "the rest waits for the batch to be resumed"
 
     assert run_reelqueue("batch", "resume", batch_id, env=stack.env).code == 0
     stack.wait_until_idle()

@@ -1,4 +1,4 @@
-"""Webhooks in a whole stack: signed, tried again, and nobody waits for a receiver that is dead."""
+"""Webhooks are signed and retried, and an unresponsive receiver delays nothing else."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def webhook_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with a secret, whose worker may call receivers on loopback."""
+    """A stack whose worker has a webhook secret and may call receivers on loopback."""
     with ExitStack() as resources:
         stack = Stack(tmp_path_factory.mktemp("stack"), resources)
         stack.start_sandbox()
@@ -33,15 +33,15 @@ def webhook_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def owed(stack: Stack, url: str) -> list[str]:
-    """The messages that an address is still owed."""
+def pending_webhooks(stack: Stack, url: str) -> list[str]:
+    """Return the keys of the webhooks that are pending for a URL."""
     hooks = list(stack.redis.scan_iter("hook:{rq}:*"))
     return [hook for hook in hooks if stack.redis.hget(hook, "url") == url]
 
 
-def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(webhook_stack: Stack) -> None:
+def test_ends_are_sent_and_an_unresponsive_receiver_delays_nothing(webhook_stack: Stack) -> None:
     stack = webhook_stack
-    # It takes connections and never answers: the worst that a receiver can do.
+    # It accepts connections and never replies.
     with (
         socket.create_server(("127.0.0.1", 0), backlog=64) as dead,
         webhook_receiver() as good,
@@ -56,7 +56,7 @@ def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(webhook_stack: Stack)
         done = stack.submit(stack.image(), webhook=good.url)
         for job_id in (*stuck, first, done):
             stack.wait_for(job_id, State.SUCCEEDED)
-        wait_until(lambda: len(good.received) == 2, "the good receiver to be told of both")
+        wait_until(lambda: len(good.received) == 2, "the good receiver to have both")
         found = {
             sent["data"]["job_id"]: (sent["type"], status) for _, status, sent in good.received
         }
@@ -65,16 +65,16 @@ def test_ends_are_told_and_a_dead_receiver_holds_up_nobody(webhook_stack: Stack)
         assert success[2]["data"]["video"]["codec"] == "h264"
         assert "nmv_usr_" not in json.dumps(success[2])
         assert stack.redis.hget(f"job:{{rq}}:{done}", "webhook_error") is None
-        wait_until(lambda: len(shaky.received) == 2, "the shaky receiver to be told again")
+        wait_until(lambda: len(shaky.received) == 2, "the shaky receiver to be called again")
         (one, failure, said), (two, success_status, again) = shaky.received
         assert (one, said) == (two, again), "the same message under the same id"
         assert (failure, success_status) == (500, 204)
-        # Celery's results were told long ago, though the dead receiver is still owed everything.
+        # Celery's results are stored, although the webhooks of the dead receiver are pending.
         wait_until(lambda: not stack.redis.exists("outbox:{rq}"), "every result to be stored")
-        assert len(owed(stack, dead_url)) == len(stuck)
+        assert len(pending_webhooks(stack, dead_url)) == len(stuck)
 
 
-def test_what_is_given_up_is_in_the_record(webhook_stack: Stack) -> None:
+def test_a_webhook_that_is_given_up_is_noted_in_the_record(webhook_stack: Stack) -> None:
     stack = webhook_stack
     text = stack.folder / "no-picture.png"
     text.write_text("words")
@@ -92,14 +92,14 @@ def test_what_is_given_up_is_in_the_record(webhook_stack: Stack) -> None:
         wait_until(lambda: stack.job(refused).fact("webhook_error"), "the first to be given up")
         failed = stack.submit(worn, webhook=broken.url)
         wait_until(lambda: broken.received, "a first try")
-        # As if a day had gone by in vain; the wait is over, and the next try is the last.
+        # As if it had failed for a day: the next try is the last.
         ((hook, _, _),) = broken.received
         wait_until(lambda: stack.redis.hget(f"hook:{{rq}}:{hook}", "tries") == "1", "its failure")
         stack.redis.hset(f"hook:{{rq}}:{hook}", "tries", len(RETRY_DELAYS))
         wait_until(lambda: stack.job(failed).fact("webhook_error"), "the second to be given up")
-        assert not owed(stack, gone.url) + owed(stack, broken.url)
+        assert not pending_webhooks(stack, gone.url) + pending_webhooks(stack, broken.url)
 
-        # What nobody thought of is tried again too, and has an end.
+        # A webhook that raises an unexpected error is retried and given up too.
         puzzling = stack.submit(odd, webhook=misread.url)
         wait_until(lambda: misread.received, "a first try")
         ((hook, _, _),) = misread.received
@@ -114,9 +114,7 @@ def test_what_is_given_up_is_in_the_record(webhook_stack: Stack) -> None:
     assert "unexpected error" in str(stack.job(puzzling).fact("webhook_error"))
 
 
-def test_a_batch_is_told_of_once_from_the_command_line(
-    webhook_stack: Stack, tmp_path: Path
-) -> None:
+def test_the_end_of_a_batch_is_sent_once(webhook_stack: Stack, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for n in range(2):
@@ -132,12 +130,14 @@ def test_a_batch_is_told_of_once_from_the_command_line(
             wait_until(lambda: len(receiver.of("batch.ended")) == 1, "the end of the batch")
         assert answer.records[0]["duplicates"] == 2
         wait_until(lambda: len(receiver.of("job.succeeded")) == 2, "the ends of its jobs")
-        wait_until(lambda: not owed(webhook_stack, receiver.url), "nothing to be owed")
+        wait_until(
+            lambda: not pending_webhooks(webhook_stack, receiver.url), "no webhook to be pending"
+        )
         ((_, _, ended),) = receiver.of("batch.ended")
         assert (ended["data"]["total"], ended["data"]["succeeded"]) == (2, 2)
 
 
-def test_without_a_secret_it_is_refused_before_anything_is_enqueued(webhook_stack: Stack) -> None:
+def test_a_webhook_without_a_secret_is_refused_before_submission(webhook_stack: Stack) -> None:
     env = {**webhook_stack.env, "REELQUEUE_WEBHOOK_SECRET": None}
     jobs = webhook_stack.redis.zcard("jobs:{rq}")
     image = str(webhook_stack.image())

@@ -1,4 +1,4 @@
-"""Child processes of a test: started, watched, and ended by process id."""
+"""Child processes of a test."""
 
 import os
 import signal
@@ -28,49 +28,49 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process ID."""
+        """The process ID."""
         return self._child.pid
 
     def kill(self) -> None:
-        """``kill -9``: no chance to clean up."""
+        """Send SIGKILL and wait for the end."""
         self._child.kill()
         self._child.wait()
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         self._child.send_signal(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         self._child.send_signal(signal.SIGSTOP)
 
-    def thaw(self) -> None:
-        """SIGCONT."""
+    def resume(self) -> None:
+        """Send SIGCONT."""
         self._child.send_signal(signal.SIGCONT)
 
     def wait(self, limit: float = 60) -> int:
-        """Wait for its end; the exit code."""
+        """Wait for the end and return the exit code."""
         return self._child.wait(limit)
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process is running."""
         return self._child.poll() is None
 
     def stop(self) -> None:
-        """End it, by force if need be."""
+        """Kill it if it is running, also if it is frozen."""
         if self.alive:
-            self.thaw()
+            self.resume()
             self._child.kill()
             self._child.wait()
 
     def text(self) -> str:
-        """What it has written."""
+        """Return its output."""
         return self.log.read_text(errors="replace")
 
 
 class ForkedProgram(Process):
-    """A child process that is forked from a server, which saves the time of importing."""
+    """A child process that is forked from a prefork server, so that it need not import its code."""
 
     def __init__(
         self, program: Program, arguments: Sequence[str], log: Path, env: Mapping[str, str]
@@ -82,7 +82,7 @@ class ForkedProgram(Process):
 
 
 class Worker(ForkedProgram):
-    """``celery -A worker.app worker -P gevent``."""
+    """A worker: ``celery -A worker.app worker -P gevent``."""
 
     def __init__(self, name: str, log: Path, env: Mapping[str, str], *flags: str) -> None:
         """Start a worker with a node name of its own."""
@@ -94,7 +94,7 @@ class Sandbox:
     """The stand-in of the video API as a process of its own."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
-        """Start it and wait until it listens."""
+        """Start it, and wait until it listens."""
         folder.mkdir(parents=True, exist_ok=True)
         port_file = folder / "port"
         self.process = ForkedProgram(
@@ -111,23 +111,23 @@ class Sandbox:
         self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
 
     def ledger(self) -> dict[str, list[dict[str, object]]]:
-        """What it was asked."""
+        """Return its ledger of accounts, messages, renders and requests."""
         reply = self._http.get("/sandbox/ledger").raise_for_status()
         found: dict[str, list[dict[str, object]]] = reply.json()
         return found
 
     def ledger_without_requests(self) -> dict[str, Any]:
-        """The same but for the list of single calls, which grows without end."""
+        """Return the ledger without the list of requests, which grows with every call."""
         reply = self._http.get("/sandbox/ledger?requests=0").raise_for_status()
         found: dict[str, Any] = reply.json()
         return found
 
     def inject_faults(self, *faults: Mapping[str, object]) -> None:
-        """Ask for faults."""
+        """Inject faults, as documented in `sandbox.faults`."""
         self._http.post("/sandbox/faults", json=list(faults)).raise_for_status()
 
     def clear_faults(self) -> None:
-        """Take all faults back."""
+        """Remove all injected faults."""
         self._http.delete("/sandbox/faults").raise_for_status()
 
     def top_up(self, account: str, credits_added: int) -> None:
@@ -135,12 +135,12 @@ class Sandbox:
         path = f"/sandbox/accounts/{account}/credits"
         self._http.post(path, json={"add": credits_added}).raise_for_status()
 
-    def change_account(self, account: str, what: str, **told: object) -> None:
+    def change_account(self, account: str, what: str, **fields: object) -> None:
         """Change an account: ``expire``, ``revive``, ``tokens``, ``scopes``."""
         path = f"/sandbox/accounts/{account}/{what}"
-        self._http.post(path, json=told).raise_for_status()
+        self._http.post(path, json=fields).raise_for_status()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._http.close()
         self.process.stop()

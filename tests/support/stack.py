@@ -1,4 +1,4 @@
-"""A whole stack on loopback: Valkey, the stand-in, and as many workers as a test wants."""
+"""A stack of servers on loopback: Valkey, the stand-in, and the workers that a test starts."""
 
 import json
 import tempfile
@@ -23,7 +23,7 @@ from worker.ledger.model.submissions import NewJob
 TOKEN = "nmv_usr_registered_for_tests"
 
 LEASE_SECONDS = 6
-"""So long that a worker on a busy machine keeps its leases, and gets few wake-ups twice."""
+"""Long enough that a worker on a busy machine keeps its leases and gets few wake-ups twice."""
 
 FAST = {
     "REELQUEUE_TICK_SECONDS": "0.05",
@@ -44,10 +44,10 @@ QUICK_SANDBOX = (
 
 
 class Stack:
-    """One test's servers and workers, all ended at its end."""
+    """The servers and workers of a test, which end with it."""
 
     def __init__(self, folder: Path, resources: ExitStack, *, on_disk: bool = False) -> None:
-        """Start Valkey; ``on_disk`` puts its data on a disk, with the cost of each fsync."""
+        """Start Valkey. ``on_disk`` keeps its data on a disk, where each fsync takes time."""
         self.folder = folder
         self._resources = resources
         if on_disk:
@@ -79,90 +79,98 @@ class Stack:
         return self.sandbox
 
     def start_worker(self, *flags: str, **env: str) -> Process:
-        """Start one more worker, and wait until it has announced itself."""
+        """Start another worker, and wait until it is registered."""
         name = f"w{len(self.workers)}"
         worker = Worker(name, self.folder / f"{name}.log", {**self.env, **env}, *flags)
         self._resources.callback(worker.stop)
         self.workers.append(worker)
 
-        def announced() -> bool:
+        def registered() -> bool:
             names = self.redis.zrange("workers:{rq}", 0, -1)
             return any(str(found).startswith(f"{name}@") for found in names)
 
-        wait_until(lambda: announced() or not worker.alive, f"worker {name} to announce itself")
+        wait_until(lambda: registered() or not worker.alive, f"worker {name} to register")
         assert worker.alive, worker.text()
         return worker
 
     def allow_in_flight(self, messages: int) -> None:
-        """Let the one account send this many messages at once, as after many that it accepted."""
+        """Let the account have this many messages in flight, as after many that it accepted."""
         account = f"account-{Credential('', SecretStr(TOKEN), anonymous=False).token_id}"
         self.redis.hset(self.ledger.key("account", account), "window", messages)
 
-    def image(self, name: str | None = None, colour: int | None = None) -> Path:
-        """A small picture of its own content."""
+    def image(self, name: str | None = None, color: int | None = None) -> Path:
+        """Write a small picture with unique content."""
         self.images += 1
         path = self.folder / (name or f"photo{self.images}.png")
-        colour = self.images if colour is None else colour
-        shade = (colour % 256, colour // 256 % 256, 90)
+        color = self.images if color is None else color
+        shade = (color % 256, color // 256 % 256, 90)
         Image.new("RGB", (80, 64), shade).save(path)
         return path
 
     def submit(self, path: Path, **payload: Any) -> str:
-        """Enqueue one picture by its path."""
+        """Submit a picture by its path; return the ID of the job."""
         job_id = f"job-{path.stem}"
         fields = {"image": str(path), "prompt": "a 1-second slow push-in", "language": "en"}
         self.ledger.submit(NewJob(id=job_id, payload={**fields, **payload}, fingerprint=path.stem))
         return job_id
 
     def job(self, job_id: str) -> Job:
-        """The record."""
+        """Return the record of a job."""
         job = self.ledger.job(job_id)
         assert job is not None
         return job
 
     def wait_for(self, job_id: str, *states: State, limit: float = 60) -> Job:
-        """Wait until a job is in one of some states."""
-        wait_until(
-            lambda: self.job(job_id).state in states,
-            f"{job_id} to be {' or '.join(states)}",
-            limit,
-            lambda: self.diagnosis(job_id),
-        )
+        """Wait until a job is in one of these states, and return its record.
+
+        Raises:
+            AssertionError: It ended in another state, or the limit (seconds) is over.
+        """
+
+        def arrived() -> bool:
+            state = self.job(job_id).state
+            assert state in states or not state.is_end, self.diagnosis(job_id)
+            return state in states
+
+        what = f"{job_id} to be {' or '.join(states)}"
+        wait_until(arrived, what, limit, lambda: self.diagnosis(job_id))
         return self.job(job_id)
 
     def diagnosis(self, job_id: str) -> str:
-        """The job's record, the accounts, and the end of each worker's log."""
+        """Return a job's record, the accounts, and the ends of the workers' logs, for a failure."""
         record = self.redis.hgetall(self.ledger.key("job", job_id))
         agenda = self.redis.zrange(self.ledger.key("agenda"), 0, -1, withscores=True)
         lines = [f"now {self.ledger.now_ms()}", f"record {record}", f"agenda {agenda}"]
         lines += [
             f"{key} {self.redis.hgetall(key)}" for key in self.redis.scan_iter("account:{rq}:*")
         ]
-        lines += ["".join(worker.text()[-6000:]) for worker in self.workers]
-        return "\n".join(lines)
+        return "\n".join([*lines, self._logs()])
+
+    def _logs(self) -> str:
+        return "\n".join(worker.text()[-6000:] for worker in self.workers)
 
     def wait_until_idle(self, limit: float = 120) -> dict[State, int]:
-        """Wait until nothing is queued or running; the counts."""
+        """Wait until no job is queued or running, and return how many are in which state."""
 
         def done() -> bool:
             counts = self.ledger.counts()[0]
             return all(state.is_end or state is State.HELD for state in counts)
 
-        wait_until(done, "every job to end: " + describe(self), limit)
+        wait_until(done, "every job to end", limit, lambda: f"{describe(self)}\n{self._logs()}")
         return self.ledger.counts()[0]
 
     def messages_of(self, job: Job) -> list[dict[str, object]]:
-        """What was said in a job's session."""
+        """Return the messages that were sent in a job's session."""
         session_id = job.fact("session_id")
         return [m for m in self.sandbox.ledger()["messages"] if m["session_id"] == session_id]
 
     def renders_of(self, job: Job) -> list[dict[str, object]]:
-        """What was rendered of a job's session."""
+        """Return the renders of a job's session."""
         session_id = job.fact("session_id")
         return [r for r in self.sandbox.ledger()["renders"] if r["session_id"] == session_id]
 
     def messages_by_image(self) -> dict[str, int]:
-        """Paid messages for each content that was uploaded, by the stand-in's own ledger."""
+        """Return the number of charged messages for each uploaded picture, by its SHA-256."""
         ledger = self.sandbox.ledger()
         content = {upload["session_id"]: upload["sha256"] for upload in ledger["uploads"]}
         paid: dict[str, int] = {}
@@ -175,12 +183,12 @@ class Stack:
 
 @contextmanager
 def temporary_stack() -> Iterator[Stack]:
-    """A stack in a folder that goes with it, for a measurement."""
+    """Run a stack in a temporary folder on disk, for a measurement."""
     with ExitStack() as resources:
         folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-"))
         yield Stack(Path(folder), resources, on_disk=True)
 
 
 def describe(stack: Stack) -> str:
-    """What is going on, for the message of a wait that failed."""
+    """Return how many jobs are in which state, as JSON."""
     return json.dumps({state.value: n for state, n in stack.ledger.counts()[0].items()})

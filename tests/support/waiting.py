@@ -1,4 +1,4 @@
-"""Waiting for conditions, never for time to pass."""
+"""Waits for conditions, and free ports."""
 
 import socket
 import threading
