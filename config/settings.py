@@ -4,7 +4,6 @@ Settings are grouped by topic; a group changes no variable's name. Durations are
 accept fractions. The working directory's ``.env`` file is read too; the environment has precedence.
 """
 
-import base64
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -13,7 +12,6 @@ from pydantic import (
     AliasChoices,
     AliasGenerator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -31,30 +29,29 @@ from pydantic_settings import (
 
 from config.clip_name_template import check_template
 from config.redis_address import RedisAddress, parse_redis_address
+from config.setting_types import (
+    CommaSeparated,
+    Days,
+    Folder,
+    HeaderValue,
+    Host,
+    HttpUrl,
+    NoneIfEmpty,
+    QueueName,
+    RedisUrl,
+    Seconds,
+    SentryDsn,
+    StoreUrl,
+    Token,
+    WebhookSecret,
+)
 
-MIN_WEBHOOK_KEY_BYTES: Final = 24
-MAX_WEBHOOK_KEY_BYTES: Final = 64
-"""Bounds of the signing key's size, from the Standard Webhooks specification."""
 MIN_REDIS_TIMEOUT: Final = 3.0
 MAX_REDIS_TIMEOUT: Final = 10.0
 MAX_REDIS_CONNECT_TIMEOUT: Final = 5.0
 
 
-def _split_at_commas(value: object) -> object:
-    """Split ``"a, b"`` into ``["a", "b"]``; return anything but a string unchanged."""
-    if isinstance(value, str):
-        return [word.strip() for word in value.split(",") if word.strip()]
-    return value
-
-
-def _empty_to_none(value: object) -> object:
-    return None if value == "" else value
-
-
 Durability = Literal["fsync", "journal"]
-Seconds = Annotated[float, Field(gt=0)]
-CommaSeparated = BeforeValidator(_split_at_commas)
-NoneIfEmpty = BeforeValidator(_empty_to_none)
 
 
 class _Group(BaseModel):
@@ -72,62 +69,43 @@ class _Group(BaseModel):
 class ApiSettings(_Group):
     """Video API."""
 
-    url: str = Field("https://mega-api-prod.nemovideo.ai", validation_alias="NEMO_API_URL")
+    url: HttpUrl = Field("https://mega-api-prod.nemovideo.ai", validation_alias="NEMO_API_URL")
     """Base URL of the video API."""
-    web_url: str = Field("https://nemovideo.com", validation_alias="NEMO_WEB_URL")
+    web_url: HttpUrl = Field("https://nemovideo.com", validation_alias="NEMO_WEB_URL")
     """Base URL of the web pages where users claim a session or register."""
-    tokens: Annotated[tuple[SecretStr, ...], CommaSeparated] = Field(
-        (), validation_alias="NEMO_TOKEN"
-    )
+    tokens: Annotated[tuple[Token, ...], CommaSeparated] = Field((), validation_alias="NEMO_TOKEN")
     """Access tokens of registered accounts, comma-separated. If unset, the workers request one
     anonymous token, which pays for one clip."""
-    client_id: str | None = Field(None, validation_alias="NEMO_CLIENT_ID")
+    client_id: Annotated[HeaderValue | None, NoneIfEmpty] = Field(
+        None, validation_alias="NEMO_CLIENT_ID"
+    )
     """Client ID (a UUID) for the anonymous token. If unset, one is generated and kept in Redis."""
-    skill_platform: str | None = Field(None, validation_alias="SKILL_SOURCE")
+    skill_platform: Annotated[HeaderValue | None, NoneIfEmpty] = Field(
+        None, validation_alias="SKILL_SOURCE"
+    )
     """Value of the X-Skill-Platform header. If unset, it is derived from the install path."""
-    skill_version: str = Field("1.0.0", validation_alias="SKILL_VERSION")
+    skill_version: HeaderValue = Field("1.0.0", validation_alias="SKILL_VERSION")
     """Value of the X-Skill-Version header."""
     clip_cost: int = Field(100, ge=1)
     """First estimate of the price of a clip, in credits."""
-
-    @field_validator("url", "web_url")
-    @classmethod
-    def _remove_trailing_slash(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return value.rstrip("/")
 
 
 class RedisSettings(_Group):
     """Redis."""
 
-    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL")
+    url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL")
     """Redis server of the job records and results: redis://, rediss:// (TLS), unix:// or
     redis+sentinel://host:26379,host2:26379/mymaster/0."""
-    broker_url: SecretStr | None = Field(None, validation_alias="BROKER_URL")
+    broker_url: Annotated[RedisUrl | None, NoneIfEmpty] = Field(None, validation_alias="BROKER_URL")
     """Redis server of the Celery queues. If unset, the same as REDIS_URL."""
     namespace: str = Field("rq", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
     """Prefix of all keys in Redis."""
     durability: Durability = "fsync"
     """fsync: pay only where Redis flushes each write to disk before it replies. journal: payments
     are protected by the payment journal alone, for managed servers without an append-only file."""
-    queue: str | None = Field(None, min_length=1, max_length=100)
+    queue: QueueName | None = None
     """Celery queue of `tasks.submit`. If unset, reelqueue, or reelqueue.NAMESPACE under another
     namespace than rq."""
-
-    @field_validator("url", "broker_url")
-    @classmethod
-    def _is_address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            parse_redis_address(value.get_secret_value())
-        return value
-
-    @field_validator("queue")
-    @classmethod
-    def _is_own_queue(cls, value: str | None) -> str | None:
-        if value == "celery":
-            raise ValueError("must not be celery, which the workers of other services read")
-        return value
 
     @property
     def address(self) -> RedisAddress:
@@ -151,19 +129,19 @@ class RedisSettings(_Group):
 class StorageSettings(_Group):
     """Storage of images and clips."""
 
-    media_url: str = Field(default_factory=lambda: Path("var/media").absolute().as_uri())
+    media_url: StoreUrl = Field(default_factory=lambda: Path("var/media").absolute().as_uri())
     """Store of the source images: a folder, s3://, gs://, az:// or any fsspec URL. If unset,
     var/media in the working directory."""
-    output_url: str = Field(default_factory=lambda: Path("var/output").absolute().as_uri())
+    output_url: StoreUrl = Field(default_factory=lambda: Path("var/output").absolute().as_uri())
     """Store of the clips: a folder, s3://, gs://, az:// or any fsspec URL. If unset, var/output in
     the working directory."""
-    journal_url: Annotated[str | None, NoneIfEmpty] = None
+    journal_url: Annotated[StoreUrl | None, NoneIfEmpty] = None
     """Payment journal, which all workers share: a folder, an object store (s3://, gs://, az://) or
     any fsspec URL. If unset, .journal in the media store."""
     clip_name: str = Field("{row}-{image}", min_length=1, max_length=200)
     """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {prompt},
     {data.COLUMN}; {row:04} has leading zeros."""
-    media_roots: Annotated[tuple[Path, ...], CommaSeparated] = ()
+    media_roots: Annotated[tuple[Folder, ...], CommaSeparated] = ()
     """Folders from which other services may name files by path, comma-separated."""
 
     @field_validator("clip_name")
@@ -181,27 +159,11 @@ class StorageSettings(_Group):
 class EgressSettings(_Group):
     """Requests to other hosts than the video API."""
 
-    private_hosts: Annotated[tuple[str, ...], CommaSeparated] = ()
+    private_hosts: Annotated[tuple[Host, ...], CommaSeparated] = ()
     """Hosts in private address ranges that images, clips and webhooks may use, comma-separated."""
-    webhook_secret: SecretStr | None = None
+    webhook_secret: Annotated[WebhookSecret | None, NoneIfEmpty] = None
     """Secret that signs webhooks: whsec_ and the base64 of 24 to 64 random bytes. If unset, a
     payload with a webhook is refused."""
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            text = value.get_secret_value()
-            try:
-                size = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
-            except ValueError:
-                size = 0
-            size_is_right = MIN_WEBHOOK_KEY_BYTES <= size <= MAX_WEBHOOK_KEY_BYTES
-            if not (text.startswith("whsec_") and size_is_right):
-                raise ValueError(
-                    "REELQUEUE_WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes"
-                )
-        return value
 
 
 class LimitSettings(_Group):
@@ -221,9 +183,9 @@ class LimitSettings(_Group):
 class RetentionSettings(_Group):
     """Retention of records."""
 
-    result_days: float = Field(30, gt=0)
+    result_days: Days = 30
     """How long finished records are kept, in days."""
-    tombstone_days: Annotated[float | None, NoneIfEmpty] = Field(None, gt=0)
+    tombstone_days: Annotated[Days | None, NoneIfEmpty] = None
     """How long the key of a pruned job is remembered, in days; afterwards the same key is paid
     again. If unset, forever."""
 
@@ -271,7 +233,9 @@ class TimingSettings(_Group):
 class OperationsSettings(_Group):
     """Logs, error reports and metrics."""
 
-    sentry_dsn: SecretStr | None = Field(None, validation_alias="SENTRY_DSN")
+    sentry_dsn: Annotated[SentryDsn | None, NoneIfEmpty] = Field(
+        None, validation_alias="SENTRY_DSN"
+    )
     """DSN of the Sentry project. If unset, Sentry is off."""
     log_format: Literal["console", "json"] = "console"
     """Format of the log lines: console or json."""
@@ -280,7 +244,7 @@ class OperationsSettings(_Group):
     metrics_port: Annotated[int | None, NoneIfEmpty] = Field(None, ge=1, le=65535)
     """Port on which a worker serves its metrics for Prometheus. If unset, metrics are not
     served."""
-    metrics_host: str = Field("127.0.0.1", min_length=1)
+    metrics_host: Host = "127.0.0.1"
     """Address on which metrics are served, without a login. Set 0.0.0.0 for a Prometheus on
     another host."""
 
