@@ -48,7 +48,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": 20,
         "redis_socket_timeout": timeout,
         "redis_socket_connect_timeout": connect_timeout,
-        "redis_socket_keepalive": True,
+        # A Unix socket refuses the option.
+        "redis_socket_keepalive": not records.path,
         "redis_backend_health_check_interval": timeout,
         "result_expires": timedelta(days=settings.retention.result_days),
         "task_serializer": "json",
