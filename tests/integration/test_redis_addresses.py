@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 
-from tests.integration.conftest import House
 from tests.support.commands import run_reelqueue
 from tests.support.processes import Worker
+from tests.support.stack import Stack
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port, wait_until
 from worker.ledger.ledger import Ledger
@@ -28,12 +28,12 @@ needs_tls = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stand-in; each test names its own Redis."""
     with ExitStack() as resources:
-        house = House(tmp_path_factory.mktemp("addresses"), resources)
-        house.open_sandbox()
-        yield house
+        shared = Stack(tmp_path_factory.mktemp("addresses"), resources)
+        shared.start_sandbox()
+        yield shared
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def tls(
     server.stop()
 
 
-def succeeds(stack: House, url: str, client: Redis, tmp_path: Path) -> None:
+def succeeds(stack: Stack, url: str, client: Redis, tmp_path: Path) -> None:
     """See that all parts of the service work with an address."""
     env = {**stack.env, "REDIS_URL": url}
     worker = Worker("u", tmp_path / "worker.log", env)
@@ -107,7 +107,7 @@ def succeeds(stack: House, url: str, client: Redis, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["socket", "database", "options", "raw password"])
 def test_every_spelling_works_for_all_parts(
-    stack: House, guarded: Valkey, tmp_path: Path, form: str
+    stack: Stack, guarded: Valkey, tmp_path: Path, form: str
 ) -> None:
     secret, server = quote(PASSWORD, safe=""), f"127.0.0.1:{guarded.port}"
     url, db = {
@@ -123,7 +123,7 @@ def test_every_spelling_works_for_all_parts(
 @needs_tls
 @pytest.mark.parametrize("option", ["own authority", "none"])
 def test_tls_works_for_all_parts(
-    stack: House, tls: tuple[Valkey, int], certificates: Path, tmp_path: Path, option: str
+    stack: Stack, tls: tuple[Valkey, int], certificates: Path, tmp_path: Path, option: str
 ) -> None:
     server, port = tls
     query = {"own authority": f"ssl_ca_certs={certificates}/cert.pem", "none": "ssl_cert_reqs=none"}
@@ -135,7 +135,7 @@ def test_tls_works_for_all_parts(
 
 @needs_tls
 def test_tls_without_an_option_verifies_the_certificate(
-    stack: House, tls: tuple[Valkey, int], tmp_path: Path
+    stack: Stack, tls: tuple[Valkey, int], tmp_path: Path
 ) -> None:
     env = {**stack.env, "REDIS_URL": f"rediss://127.0.0.1:{tls[1]}/0"}
     worker = Worker("v", tmp_path / "worker.log", env)
