@@ -18,6 +18,7 @@ from worker.ledger.problems import current_problems
 from worker.runtime.durability import CheckResult, check_durability, check_journal
 from worker.runtime.worker_registry import live_workers
 from worker.storage.errors import StoreError
+from worker.telemetry.start_blockage import start_blockage
 
 API_SECONDS: Final = 5.0
 BROKER_SECONDS: Final = 5.0
@@ -44,6 +45,7 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
         with producer.redis_errors():
             yield _workers(producer)
             yield _problems(producer)
+            yield _starts(producer)
             yield _outbox(producer)
             yield _manifests(producer)
             yield _records(producer)
@@ -99,6 +101,16 @@ def _problems(producer: Producer) -> CheckResult:
         ok=not problems,
         found=" ".join(found) or "none",
         remedy=" ".join(dict.fromkeys(problem.remedy for problem in problems)),
+    )
+
+
+def _starts(producer: Producer) -> CheckResult:
+    blockage = start_blockage(producer.ledger)
+    return CheckResult(
+        "starts",
+        ok=blockage is None,
+        found=str(blockage) if blockage else "jobs start, or none waits",
+        remedy='See "Jobs stay queued" in docs/operations.md.',
     )
 
 

@@ -13,7 +13,9 @@ from tasks.schema.errors import UnknownId
 from tasks.schema.result import Result, result_of
 from worker.ledger.model.batches import placeholder_batch
 from worker.ledger.model.jobs import UnreadableRecordError
+from worker.ledger.model.states import State
 from worker.ledger.pages import PAGE_SIZE, pages
+from worker.telemetry.start_blockage import start_blockage
 
 POLL_SECONDS: Final = 0.5
 
@@ -36,7 +38,14 @@ def get_many(producer: Producer, job_ids: Iterable[str]) -> Iterator[Result]:
     for chunk in pages(job_ids):
         with producer.redis_errors():
             jobs = list(producer.ledger.jobs(chunk))
-        yield from (result_of(job, producer.output) for job in jobs)
+            is_waiting = any(job.state is State.QUEUED for job in jobs)
+            blockage = start_blockage(producer.ledger) if is_waiting else None
+        for job in jobs:
+            result = result_of(job, producer.output)
+            if blockage is not None and job.state is State.QUEUED:
+                progress = result.progress.model_copy(update={"message": str(blockage)})
+                result = result.model_copy(update={"progress": progress})
+            yield result
 
 
 def get_batch(producer: Producer, batch_id: str) -> Batch:

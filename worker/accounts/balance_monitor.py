@@ -76,6 +76,7 @@ class BalanceMonitor:
     def run_once(self) -> None:
         """Read the balances that are due, and resume the held jobs that can continue."""
         for name in self.accounts.names():
+            self.payments.recover_window(name)
             account = self.ledger.account(name)
             if self._is_due(account):
                 self._refresh(account)

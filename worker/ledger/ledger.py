@@ -161,19 +161,32 @@ class Ledger(Reader):
     # --- the ticker --------------------------------------------------------------------------
 
     def due(
-        self, n: int, *, room: int, admit: int, redispatch_after: float | None = None
+        self,
+        n: int,
+        *,
+        room: int,
+        admit: int,
+        prepare: int | None = None,
+        places: int | None = None,
+        redispatch_after: float | None = None,
     ) -> list[tuple[str, State]]:
         """Return the ids and states of the jobs to send wake-up messages for, the agenda first.
 
         Args:
             n: The most jobs to return.
             room: Free places in the Celery queue.
-            admit: The most jobs from preparing to settling.
+            admit: The most jobs that are about to pay or generating.
+            prepare: The most jobs that are preparing; None: twice ``admit``.
+            places: The most jobs that are preparing or generating; None: twice ``admit``.
             redispatch_after: Seconds until a job that no worker claimed is returned again; None: a
                 lease.
         """
         redispatch_ms = self.lease_ms if redispatch_after is None else int(redispatch_after * 1000)
-        flat = self.scripts.run("due", n, redispatch_ms, room, admit, self.lease_ms)
+        prepare = 2 * admit if prepare is None else prepare
+        places = 2 * admit if places is None else places
+        flat = self.scripts.run(
+            "due", n, redispatch_ms, room, admit, self.lease_ms, prepare, places
+        )
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
     def acknowledge_notification(self, entry: str, revision: int) -> None:

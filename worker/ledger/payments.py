@@ -169,6 +169,10 @@ class Payments:
         """Pause an account for all workers after a 429, for some seconds."""
         self._ledger.scripts.run("rate_limited", account, int(seconds * 1000))
 
+    def recover_window(self, account: str) -> None:
+        """Widen an account's window again if its last 429 is long ago; call it regularly."""
+        self._ledger.scripts.run("recover_window", account)
+
     def record_token_refused(self, account: str, *, by: str) -> None:
         """Record that the API refused an account's token, to a ``job`` or a ``balance`` reading."""
         self._ledger.scripts.run("token_refused", account, by)

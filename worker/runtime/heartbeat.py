@@ -44,7 +44,10 @@ class Heartbeat:
                 unregister_worker(ledger, self._worker)
             else:
                 accounts = self._runtime.accounts.names()
-                register_worker(ledger, self._worker, self._slots, self._lease_seconds, accounts)
+                register_worker(
+                    *(ledger, self._worker, self._slots, self._lease_seconds, accounts),
+                    why_not_pay=self._runtime.status.why_not_pay,
+                )
         except RedisError as error:
             log.warning("worker could not be registered", error=str(error))
 

@@ -30,6 +30,9 @@ NOTIFICATION_RETRY_SECONDS: Final = 30.0
 PREPARING_FACTOR: Final = 1.25
 """Jobs admitted for each message that the accounts may send, as some jobs are still preparing."""
 
+PREPARING_PER_ADMITTED: Final = 4
+"""Jobs that may prepare for each one that may generate: some wait long for a slow image server."""
+
 
 class Ticker:
     """Dispatches jobs, notifications and webhooks by wake-up messages."""
@@ -51,9 +54,15 @@ class Ticker:
                 again.
         """
         room = self._room()
-        admit = min(live_workers(self._ledger).stream_slots, self._account_capacity())
+        places = live_workers(self._ledger).stream_slots
+        admit = min(places, self._account_capacity())
         due = self._ledger.due(
-            self._cap, room=room, admit=admit, redispatch_after=self._redispatch_after(room)
+            self._cap,
+            room=room,
+            admit=admit,
+            prepare=min(max(1, places // 2), PREPARING_PER_ADMITTED * admit),
+            places=places,
+            redispatch_after=self._redispatch_after(room),
         )
         room -= len(due)
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
@@ -85,7 +94,7 @@ class Ticker:
         return lease / WAKEUPS_PER_LEASE * (1 - queued) + lease * queued
 
     def _account_capacity(self) -> int:
-        """Return how many jobs may be between prepare and settle for the accounts' windows."""
+        """Return how many jobs may be about to pay or generating for the accounts' windows."""
         cap = self._runtime.settings.limits.account_in_flight
         accounts = map(self._ledger.account, self._runtime.accounts.names())
         return int(sum(min(cap, account.window) for account in accounts) * PREPARING_FACTOR) + 2

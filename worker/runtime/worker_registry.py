@@ -31,14 +31,30 @@ def registered_name(hostname: str, owner: str) -> str:
 
 
 def register_worker(
-    ledger: Ledger, worker: str, slots: int, seconds: float, accounts: Sequence[str] = ()
+    ledger: Ledger,
+    worker: str,
+    slots: int,
+    seconds: float,
+    accounts: Sequence[str] = (),
+    *,
+    why_not_pay: str = "",
 ) -> None:
-    """Record that a worker is alive for the next seconds, and which accounts it has tokens of."""
+    """Record that a worker is alive for the next seconds.
+
+    Args:
+        ledger: The ledger.
+        worker: The worker's name in the registry.
+        slots: How many steps it runs at a time.
+        seconds: How long the entry lasts.
+        accounts: The accounts that it has tokens of.
+        why_not_pay: Why it sends no paid messages; empty if it does.
+    """
     until = ledger.now_ms() + int(seconds * 1000)
     with ledger.redis.pipeline() as pipe:
         pipe.zadd(ledger.key("workers"), {worker: until})
         pipe.hset(ledger.key("concurrency"), worker, slots)
         pipe.hset(ledger.key("worker_accounts"), worker, " ".join(accounts))
+        pipe.hset(ledger.key("worker_obstacles"), worker, why_not_pay)
         pipe.execute()
 
 
@@ -48,6 +64,7 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
         pipe.zrem(ledger.key("workers"), worker)
         pipe.hdel(ledger.key("concurrency"), worker)
         pipe.hdel(ledger.key("worker_accounts"), worker)
+        pipe.hdel(ledger.key("worker_obstacles"), worker)
         pipe.execute()
 
 

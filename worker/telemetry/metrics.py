@@ -27,6 +27,7 @@ from worker.telemetry.service_snapshot import (
     ServiceSnapshot,
     take_snapshot,
 )
+from worker.telemetry.start_blockage import BLOCKAGES
 
 log = structlog.get_logger(__name__)
 
@@ -134,6 +135,10 @@ def _jobs_and_workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     if snapshot.ticker_silence is not None:
         silence = snapshot.ticker_silence
         yield _gauge("ticker_silence_seconds", "Seconds since the last tick.", silence)
+    by, seconds = snapshot.starts_blocked or ("", 0.0)
+    blocked = {why: seconds if why == by else 0.0 for why in BLOCKAGES}
+    about = "Seconds since a job started although jobs wait."
+    yield _gauges("starts_blocked_seconds", about, "why", blocked)
     yield _gauge("workers", "Live workers that take jobs.", snapshot.workers.count)
     yield _gauge("slots", "Slots of all live workers.", snapshot.workers.slots)
 

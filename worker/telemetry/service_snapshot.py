@@ -45,6 +45,7 @@ class ServiceSnapshot:
     """The jobs, backlogs, workers and accounts of the service at one time.
 
     ``ticker_silence`` is the number of seconds since the last tick; None before the first one.
+    ``starts_blocked`` names the limit because of which no job starts, and since how many seconds.
     """
 
     states: Mapping[State, int]
@@ -56,6 +57,7 @@ class ServiceSnapshot:
     set_aside: int
     messages_aside: int
     ticker_silence: float | None
+    starts_blocked: tuple[str, float] | None
     workers: LiveWorkers
     accounts: Sequence[AccountBalance]
 
@@ -70,7 +72,7 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
     with reader.redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(key("counts"))
         pipe.hget(key("pace"), "clips")
-        pipe.hmget(key("meta"), "last_tick", "hooks")
+        pipe.hmget(key("meta"), "last_tick", "hooks", "blocked_since", "blocked_by")
         pipe.hlen(key("unreadable"))
         pipe.hlen(key("messages_aside"))
         pipe.zrangebyscore(key("workers"), now, "+inf")
@@ -82,7 +84,8 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         for name in accounts:
             pipe.hgetall(key("account", name))
             pipe.zcount(key("slots", name), now, "+inf")
-        counts, clips, (last_tick, hooks), set_aside, aside, *rest = pipe.execute()
+        counts, clips, meta, set_aside, aside, *rest = pipe.execute()
+        last_tick, hooks, blocked_since, blocked_by = meta
         alive, slots, *rest = rest
     states, held = read_counts(counts)
     records, in_flight = rest[6::2], rest[7::2]
@@ -97,6 +100,11 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         set_aside=set_aside,
         messages_aside=aside,
         ticker_silence=max(0, now - int_or_zero(last_tick)) / 1000 if last_tick else None,
+        starts_blocked=(
+            (str(blocked_by), max(0, now - int_or_zero(blocked_since)) / 1000)
+            if blocked_since
+            else None
+        ),
         workers=LiveWorkers(len(alive), sum(int_or_zero(slots.get(worker)) for worker in alive)),
         accounts=[
             AccountBalance(read_account(name, record), messages, now)

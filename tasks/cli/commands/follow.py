@@ -12,9 +12,11 @@ from tasks.cli.output import STATE_STYLES, console, emit, note, print_record, ta
 from tasks.cli.waiting import wait_until_done
 from tasks.producer import queries
 from tasks.producer.producer import Producer, default_producer
+from tasks.schema.batch import Batch
 from tasks.schema.errors import UnknownId
 from tasks.schema.result import Result
 from worker.ledger.model.states import Reason, State
+from worker.telemetry.start_blockage import start_blockage
 
 
 def status(ids: AnyIds, as_json: JsonOption = False) -> None:
@@ -23,8 +25,15 @@ def status(ids: AnyIds, as_json: JsonOption = False) -> None:
     unknown = False
     for any_id in ids:
         try:
-            get = queries.get_batch if queries.is_batch(producer, any_id) else queries.get
-            print_record(get(producer, any_id), as_json=as_json)
+            is_batch = queries.is_batch(producer, any_id)
+            get = queries.get_batch if is_batch else queries.get
+            record = get(producer, any_id)
+            print_record(record, as_json=as_json)
+            if isinstance(record, Batch) and record.queued and not record.paused:
+                with producer.redis_errors():
+                    blockage = start_blockage(producer.ledger)
+                if blockage is not None:
+                    note(str(blockage))
         except UnknownId as error:
             note(str(error))
             unknown = True

@@ -15,7 +15,7 @@ class Pace:
 
     Attributes:
         clips: Number of clips made so far; the means are 0 while there are none.
-        admitted_seconds: Seconds from admission to the settled draft, which is how long a job
+        admitted_seconds: Seconds from admission to the end of the message, which is how long a job
             counts among the admitted ones.
         clip_seconds: Seconds from admission to the delivered clip.
         max_admitted: The most jobs that the ticker admits at a time; 0 while none is running.

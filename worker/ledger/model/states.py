@@ -45,7 +45,7 @@ PRIORITY_WEIGHTS: Final = {"high": 16, "normal": 4, "low": 1}
 """The shares of the priorities: 16 jobs of high priority start for each one of low priority."""
 
 SESSION_STATES = frozenset({State.PREPARING, State.GENERATING, State.SETTLING})
-"""States in which a job works in its session. The ticker limits how many jobs are in them."""
+"""States in which a job works in its session."""
 
 
 class Reason(StrEnum):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from worker.ledger.model.verdicts import SubmitVerdict
 
@@ -57,6 +58,8 @@ def _as_object(job: NewJob) -> dict[str, Any]:
     fields = {"payload": _json(job.payload), "parent": job.parent_id}
     if job.follows:
         fields["follows"] = job.follows
+    if source := source_host(job.payload):
+        fields["source"] = source
     if webhook := job.payload.get("webhook"):
         fields["webhook"] = webhook
     return {
@@ -68,3 +71,15 @@ def _as_object(job: NewJob) -> dict[str, Any]:
         "row": job.row,
         "fields": fields,
     }
+
+
+def source_host(payload: Mapping[str, Any]) -> str:
+    """Return the host and port from which a worker fetches the files of a job; empty if none."""
+    image = payload.get("media") or ("" if payload.get("pass_url") else payload.get("image"))
+    for address in (image, *(payload.get("attach") or ())):
+        if str(address).lower().startswith(("http://", "https://")):
+            try:
+                return urlsplit(str(address)).netloc.rpartition("@")[2].lower()
+            except ValueError:
+                return ""
+    return ""

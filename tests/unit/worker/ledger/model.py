@@ -32,6 +32,8 @@ class ModelJob:
     turn: int = 1
     cancel: bool = False
     draft: bool = False
+    ever_paid: bool = False
+    ever_ended: bool = False
     revision: int = 0
     calls: dict[int, str] = field(default_factory=dict)
     outcomes: dict[int, str] = field(default_factory=dict)
@@ -79,6 +81,8 @@ class Model:
     trying: int = 0
     window: float = FIRST_WINDOW
     threshold: float | None = None
+    window_before: float | None = None
+    recovered: int = 0
     suspect: str = ""
     suspect_until: int = 0
     paused: bool = False
@@ -184,6 +188,7 @@ class Model:
         self.slots[call] = self.now + LEASE + MARGIN
         self.reserved.add(call)
         job.calls[turn], job.outcomes[turn] = call, "sent"
+        job.ever_paid = True
         return "OK"
 
     def committed(self, batch: str) -> int:
@@ -224,8 +229,20 @@ class Model:
             self.refusals = (0 if self.now - self.cooling > 300_000 else self.refusals) + 1
             self.trying = 0
             if self.refusals > 1:
+                if self.window_before is None:
+                    self.window_before = self.window
                 self.window = self.threshold = max(1, int(self.window / 2))
         self.cooling = max(self.cooling, self.now + pause)
+
+    def recover_window(self) -> None:
+        if self.window_before is None:
+            return
+        if self.now - max(self.cooling, self.recovered) < 60_000:
+            return
+        self.window = max(self.window, min(self.window_before, int(self.window) + 1))
+        self.recovered = self.now
+        if self.window >= self.window_before:
+            self.window_before, self.recovered = None, 0
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -273,6 +290,7 @@ class Model:
     def _end_or_hold(self, job: ModelJob, state: str, reason: str) -> None:
         job.state, job.reason = state, reason
         job.revision += 1
+        job.ever_ended = job.ever_ended or state in ENDS
 
     def _resume(self, job: ModelJob, to: str) -> None:
         job.not_before, job.crashes, job.reason, job.resume = 0, 0, "", ""

@@ -159,11 +159,18 @@ class Machine(RuleBasedStateMachine):
         self.model.jobs[name] = ModelJob(name, batch)
         self.states[name] = "queued"
 
-    @rule(admit=st.integers(0, 4), room=st.integers(0, 3))
-    def due(self, admit: int, room: int) -> None:
+    @rule(
+        admit=st.integers(0, 4),
+        room=st.integers(0, 3),
+        prepare=st.integers(0, 4),
+        places=st.integers(0, 4),
+    )
+    def due(self, admit: int, room: int, prepare: int = 9, places: int = 9) -> None:
         before = {name: job.state for name, job in self.model.jobs.items()}
-        at_work = sum(state in ("preparing", "generating", "settling") for state in before.values())
-        found = self.ledger.due(10, room=room, admit=admit)
+        # Jobs that are settling hold no place. No job here has a source, so each may pay soon.
+        preparing = sum(state == "preparing" for state in before.values())
+        at_work = preparing + sum(state == "generating" for state in before.values())
+        found = self.ledger.due(10, room=room, admit=admit, prepare=prepare, places=places)
         assert len(found) <= room
         for name, state in found:
             self.check_move(Operation.DISPATCH, name)
@@ -171,7 +178,9 @@ class Machine(RuleBasedStateMachine):
             if before[name] == "queued":
                 assert not (job.batch and self.model.paused)
                 at_work += 1
-                assert at_work <= admit
+                preparing += 1
+                assert at_work <= min(admit, places)
+                assert preparing <= max(1, prepare)
                 job.state = "preparing"
             assert state == job.state
 
@@ -343,7 +352,10 @@ class Machine(RuleBasedStateMachine):
                 assert verdict == self.model.release(job, mode)
 
     @precondition(have_jobs)
-    @rule(what=st.sampled_from(["balance", "balance", "429", "pause", "resume"]), twice=flag)
+    @rule(
+        what=st.sampled_from(["balance", "balance", "429", "recover", "pause", "resume"]),
+        twice=flag,
+    )
     def world(self, what: str, twice: bool) -> None:
         """Read the balance, record a 429, or pause or resume the batch."""
         model = self.model
@@ -359,6 +371,9 @@ class Machine(RuleBasedStateMachine):
             case "429":
                 self.run(lambda: self.payments.record_rate_limited("a", 1), twice=twice)
                 model.rate_limited(1000)
+            case "recover":
+                self.run(lambda: self.payments.recover_window("a"), twice=twice)
+                model.recover_window()
             case _:
                 gate = self.ledger.pause if what == "pause" else self.ledger.resume
                 assert self.run(lambda: gate("b"), twice=twice)
@@ -435,7 +450,7 @@ class Machine(RuleBasedStateMachine):
             assert int(record["paid"]) == len(calls)
             # A cost that is measured after the end is notified once more.
             notified_again = int(record.get("revision", 0)) - job.revision
-            assert notified_again in ((0, 1) if job.state in ENDS and job.calls else (0,))
+            assert notified_again in ((0, 1) if job.ever_ended and job.ever_paid else (0,))
             job.revision += notified_again
             assert f"job:{name}" not in outbox or job.revision
 

@@ -156,6 +156,11 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
         ),
         **each("worker_pay_obstacle", "check", {check: int(check == "memory") for check in CHECKS}),
         **each("problem_seconds", "part", dict.fromkeys(Part, 0)),
+        **each(
+            "starts_blocked_seconds",
+            "why",
+            dict.fromkeys(("queue", "places", "streams", "preparing"), 0),
+        ),
         **each("queue_messages", "queue", {"wakeups": 2, "submissions": 4}),
         **{
             f'reelqueue_account_{name}{{account="{account}"}}': value

@@ -47,6 +47,8 @@ move = function(id, job, to, reason)
   count_job(job, 'n:' .. to, 1)
   redis.call('HINCRBY', job_key(id), 'ms:' .. from, now - number(job.entered_at))
   redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
+  if from == 'preparing' then redis.call('ZREM', PREPARING, id) end
+  if to == 'preparing' then redis.call('ZADD', PREPARING, now, id) end
   if job.batch ~= '' and (to == 'queued' or RUNNING[to]) then
     redis.call('HDEL', batch_key(job.batch), 'ended')
   end

@@ -13,6 +13,7 @@ if cooling <= now then
   refusals = refusals + 1
   if refusals > 1 then
     local halved = math.max(1, math.floor((tonumber(window) or FIRST_WINDOW) / 2))
+    redis.call('HSETNX', key, 'window_before', tonumber(window) or FIRST_WINDOW)
     redis.call('HSET', key, 'window', halved, 'threshold', halved)
   end
   redis.call('HSET', key, 'refusals', refusals)

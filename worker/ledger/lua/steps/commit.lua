@@ -51,8 +51,8 @@ if outcome ~= '' then
   end
 end
 
--- Updates how long recent clips took, in ms: from admission to the settled draft, which is how long
--- a job counts among the admitted ones, and in all. A mean over the first clips, then a rolling
+-- Updates how long recent clips took, in ms: from admission to the end of the message, which is how
+-- long a job counts among the admitted ones, and in all. A mean over the first clips, then a rolling
 -- mean over about as many.
 local MEAN_OVER = 32
 local function update_pace(done)
@@ -60,7 +60,7 @@ local function update_pace(done)
   for state, _ in pairs(RUNNING) do
     local spent = number(redis.call('HGET', job_key(done), 'ms:' .. state))
     whole = whole + spent
-    if SESSION_STATES[state] then admitted = admitted + spent end
+    if state == 'preparing' or state == 'generating' then admitted = admitted + spent end
   end
   local clips, mean_admitted, mean_whole =
     unpack(redis.call('HMGET', PACE, 'clips', 'place_ms', 'clip_ms'))

@@ -1,14 +1,24 @@
--- due(n, redispatch_after, room, admit, lease) -> {id, state, id, state, ...}
+-- due(n, redispatch_after, room, admit, lease, prepare, places) -> {id, state, id, state, ...}
 -- The jobs for which the ticker sends wake-up messages now: due jobs of the agenda first, then
 -- queued jobs, from the flows in the order of their virtual time.
 --   n      the most jobs in one call
 --   redispatch_after  ms until a job that no worker took is returned again
 --   room   free places in the Celery queue
---   admit  the most jobs from preparing to settling
+--   admit    the most jobs that are about to pay or generating
+--   prepare  the most jobs that are preparing: all of it for high priority, a part for the others
+--   places   the most jobs that are preparing or generating, so that workers are free for polls
+-- A job whose image server is slow, or that waits for the session of another job, takes part only
+-- in the last two limits, and few jobs of one such server or session run at a time. A job that is
+-- settling takes part in none.
 -- An entry of the agenda is put off, never removed, so a lost wake-up message costs only that time.
 -- A flow that ran empty keeps its virtual time, so that refilling it gains no priority.
 local n, redispatch_after, room, admit, lease =
   number(ARGV[2]), number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
+local prepare, places = number(ARGV[7]), number(ARGV[8])
+local PREPARE_SHARE = {high = 1, normal = 0.75, low = 0.5}
+local SLOW = 10000   -- ms of preparing after which a job does not count as about to pay
+local SLOW_JOBS = 4  -- jobs of one slow source that may prepare at a time
+local LOOK_AHEAD = 100  -- jobs of a flow that are looked through for one that may start
 
 -- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
 -- their leases. They get one more lease for that before others may claim their jobs.
@@ -31,9 +41,26 @@ local function count_pilot(batch)
   if waiting then pause_batch(batch) end
 end
 
+-- Remembers since when, and why, no job has started although jobs wait.
+local function record_blockage(why, source)
+  if not why then return redis.call('HDEL', META, 'blocked_since', 'blocked_by', 'blocked_source') end
+  redis.call('HSETNX', META, 'blocked_since', now)
+  redis.call('HSET', META, 'blocked_by', why, 'blocked_source', source or '')
+end
+
+local function jobs_wait()
+  for _, flow in ipairs(redis.call('ZRANGE', FLOWS, 0, -1)) do
+    if redis.call('EXISTS', flow_key(flow)) == 1 then return true end
+  end
+  return false
+end
+
 n = math.min(n, room)
 local out = {}
-if n <= 0 then return out end
+if n <= 0 then
+  record_blockage(jobs_wait() and 'queue')
+  return out
+end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, n)) do
   local found = redis.pcall('HMGET', job_key(id), 'state', 'owner')
@@ -52,30 +79,99 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0,
   end
 end
 
-local admitted = 0
-for state, _ in pairs(SESSION_STATES) do
-  admitted = admitted + number(redis.call('HGET', COUNTS, 'n:' .. state))
+-- The server of the job's image, or the job whose session a follow-up waits for.
+local function source_of(id)
+  local source, follows = unpack(redis.pcall('HMGET', job_key(id), 'source', 'follows'))
+  if source and source ~= '' then return source end
+  return follows or ''
 end
-while #out / 2 < n and admitted < admit do
-  local head = redis.call('ZRANGE', FLOWS, 0, 0, 'WITHSCORES')
+
+-- Counts the jobs that have been waiting long for their source. -> number, by source
+local function slow_jobs()
+  local count, by_source = 0, {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREPARING, '-inf', now - SLOW)) do
+    local found = redis.pcall('HMGET', job_key(id), 'owner', 'session_id', 'tries_of', 'follows')
+    local owner, session, tries_of, follows = unpack(found)
+    local fetches = (not session or session == '') and (owner and owner ~= '' or tries_of == 'source')
+    local source = (fetches or follows and follows ~= '') and source_of(id) or ''
+    if source ~= '' then
+      count = count + 1
+      by_source[source] = (by_source[source] or 0) + 1
+    end
+  end
+  return count, by_source
+end
+
+-- Takes the first job of a flow that may start. -> id, or nil and whether jobs wait in the flow
+local function take(flow, full)
+  local key = flow_key(flow)
+  if next(full) == nil then
+    local id = redis.pcall('LPOP', key)
+    if type(id) ~= 'table' then return id or nil, false end
+    set_aside(key, 'its key holds no flow')
+    return nil, false
+  end
+  local ids = redis.pcall('LRANGE', key, 0, LOOK_AHEAD - 1)
+  if ids.err then
+    set_aside(key, 'its key holds no flow')
+    return nil, false
+  end
+  for _, id in ipairs(ids) do
+    if not full[source_of(id)] then
+      redis.call('LREM', key, 1, id)
+      return id, true
+    end
+  end
+  return nil, #ids > 0
+end
+
+local preparing = number(redis.call('HGET', COUNTS, 'n:preparing'))
+local generating = number(redis.call('HGET', COUNTS, 'n:generating'))
+local slow, by_source = slow_jobs()
+local full, slowest = {}, nil
+for source, jobs in pairs(by_source) do
+  if jobs >= SLOW_JOBS then full[source] = true end
+  if not slowest or jobs > by_source[slowest] then slowest = source end
+end
+
+-- Flows from which no job may start now stay at the front, in their order: `passed` of them.
+local passed, passed_flows, started, why = 0, {}, 0, nil
+while #out / 2 < n do
+  if preparing + generating >= places then
+    why = 'places'
+    break
+  end
+  if preparing - slow + generating >= admit then
+    why = 'streams'
+    break
+  end
+  local head = redis.call('ZRANGE', FLOWS, passed, passed, 'WITHSCORES')
   if #head == 0 then break end
   local flow, at = head[1], number(head[2])
-  local id = redis.pcall('LPOP', flow_key(flow))
-  if type(id) == 'table' then
-    set_aside(flow_key(flow), 'its key holds no flow')
-    id = nil
+  local priority = string.match(flow, '[^:]*$')
+  local most = math.max(1, math.floor(prepare * (PREPARE_SHARE[priority] or 0.75)))
+  local id, waits
+  if preparing < most then
+    id, waits = take(flow, full)
+  else
+    waits = redis.call('EXISTS', flow_key(flow)) == 1
   end
-  if not id then
+  if not id and waits then
+    why = 'preparing'
+    passed = passed + 1
+    passed_flows[passed] = flow
+  elseif not id then
     redis.call('ZREM', FLOWS, flow)
   else
     redis.call('HSET', META, 'virtual_time', at)
-    redis.call('ZINCRBY', FLOWS, 1 / (PRIORITY_WEIGHTS[string.match(flow, '[^:]*$')] or 1), flow)
+    redis.call('ZINCRBY', FLOWS, 1 / (PRIORITY_WEIGHTS[priority] or 1), flow)
     local job = load_job(id)
     if job and job.state == 'queued' then
       begin_batch_turn(id, job, flow)
       move(id, job, 'preparing')
       redis.call('ZADD', AGENDA, now + redispatch_after, id)
-      admitted = admitted + 1
+      preparing = preparing + 1
+      started = started + 1
       out[#out + 1] = id
       out[#out + 1] = 'preparing'
       if job.batch ~= '' and job.started_at == '' and not is_single(flow) then
@@ -83,5 +179,14 @@ while #out / 2 < n and admitted < admit do
       end
     end
   end
+end
+-- A flow that was passed over gains no priority by that time.
+for _, flow in ipairs(passed_flows) do
+  redis.call('ZADD', FLOWS, 'XX', 'GT', virtual_time(), flow)
+end
+if started > 0 or not jobs_wait() then
+  record_blockage(nil)
+else
+  record_blockage(why or 'queue', slowest)
 end
 return out
