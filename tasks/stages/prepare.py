@@ -121,9 +121,9 @@ def _open_session(
         task_id=session.task_id,
         bind_id=session.bind_id or "",
     )
-    ledger = step.runtime.ledger
+    runtime = step.runtime
     if credential.anonymous:
-        ledger.store_bind_id(credential.name, session.bind_id or session.task_id)
+        runtime.payments.store_bind_id(credential.name, session.bind_id or session.task_id)
     try:
         step.update_facts(claim_url=client.claim_link(session.task_id, session.session_id))
     except RateLimited:
@@ -131,7 +131,7 @@ def _open_session(
     except NemoError as error:
         # The link is a convenience: the job goes on without it.
         log.info("claim link not available", error=str(error))
-    if step.uses_shared_session and not ledger.share_session(step.job.id, step.lease.fence):
+    if step.uses_shared_session and not runtime.ledger.share_session(step.job.id, step.lease.fence):
         raise LeaseLostError
     return session.session_id
 

@@ -176,17 +176,16 @@ class Ledger(Reader):
             n: The most jobs to return.
             room: Free places in the Celery queue.
             admit: The most jobs that are about to pay or generating.
-            prepare: The most jobs that are preparing; None: twice ``admit``.
-            places: The most jobs that are preparing or generating; None: twice ``admit``.
+            prepare, places: The most jobs that are preparing, and those with the ones that are
+                generating; None: twice ``admit``.
             redispatch_after: Seconds until a job that no worker claimed is returned again; None: a
                 lease.
         """
         redispatch_ms = self.lease_ms if redispatch_after is None else int(redispatch_after * 1000)
         prepare = 2 * admit if prepare is None else prepare
         places = 2 * admit if places is None else places
-        flat = self.scripts.run(
-            "due", n, redispatch_ms, room, admit, self.lease_ms, prepare, places
-        )
+        limits = (admit, self.lease_ms, prepare, places)
+        flat = self.scripts.run("due", n, redispatch_ms, room, *limits)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
     def acknowledge_notification(self, entry: str, revision: int) -> None:
@@ -321,10 +320,6 @@ class Ledger(Reader):
             for page in pages(job_ids)
             for verdict in self.scripts.run_many("retry", [(job_id,) for job_id in page])
         ]
-
-    def store_bind_id(self, account: str, bind_id: str) -> None:
-        """Store the id that binds an anonymous account to a registered one, if none is stored."""
-        self.redis.hsetnx(self.key("account", account), "bind_id", bind_id)
 
 
 def _record(flat: Sequence[str]) -> dict[str, str]:

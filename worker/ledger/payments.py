@@ -173,6 +173,10 @@ class Payments:
         """Widen an account's window again if its last 429 is long ago; call it regularly."""
         self._ledger.scripts.run("recover_window", account)
 
+    def store_bind_id(self, account: str, bind_id: str) -> None:
+        """Store the id that binds an anonymous account to a registered one, if none is stored."""
+        self._ledger.redis.hsetnx(self._ledger.key("account", account), "bind_id", bind_id)
+
     def record_token_refused(self, account: str, *, by: str) -> None:
         """Record that the API refused an account's token, to a ``job`` or a ``balance`` reading."""
         self._ledger.scripts.run("token_refused", account, by)
