@@ -176,16 +176,14 @@ class Ledger(Reader):
             n: The most jobs to return.
             room: Free places in the Celery queue.
             admit: The most jobs that are about to pay or generating.
-            prepare, places: The most jobs that are preparing, and those with the ones that are
-                generating; None: twice ``admit``.
+            prepare: The most jobs that are preparing; None: twice ``admit``.
+            places: The most jobs that are preparing or generating; None: twice ``admit``.
             redispatch_after: Seconds until a job that no worker claimed is returned again; None: a
                 lease.
         """
         redispatch_ms = self.lease_ms if redispatch_after is None else int(redispatch_after * 1000)
-        prepare = 2 * admit if prepare is None else prepare
-        places = 2 * admit if places is None else places
-        limits = (admit, self.lease_ms, prepare, places)
-        flat = self.scripts.run("due", n, redispatch_ms, room, *limits)
+        limits = (2 * admit if limit is None else limit for limit in (prepare, places))
+        flat = self.scripts.run("due", n, redispatch_ms, room, admit, self.lease_ms, *limits)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
     def acknowledge_notification(self, entry: str, revision: int) -> None:
