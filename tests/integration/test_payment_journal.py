@@ -1,154 +1,346 @@
 """The payment journal under real workers: what is paid is paid once, whatever is lost."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from config.settings import Settings, StorageSettings
+from tasks.producer import actions, edits
+from tasks.producer.producer import Producer
+from tasks.producer.submissions import Submission
 from tests.support.processes import Process
+from tests.support.s3 import s3_server
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.faultpoints import VARIABLE
+from worker.journal.entries import Mark
 from worker.journal.journal import Attempt, Journal
+from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
 
 pytestmark = pytest.mark.integration
 
+SHORT = {"REELQUEUE_STREAM_TIMEOUT_SECONDS": "2", "REELQUEUE_SETTLE_CHECKS": "2"}
+"""An unknown outcome is not waited for long. Streams of the stand-in take half a second."""
+
+
+@dataclass
+class Scene:
+    """One test in the shared servers, with workers of its own."""
+
+    stack: Stack
+
+    def worker(self, fault: str = "", **env: str) -> Process:
+        """Start a worker; with a fault point armed, it may end before it is ready."""
+        return self.stack.start_worker(**{**SHORT, VARIABLE: fault, **env})
+
+    @property
+    def journal(self) -> Journal:
+        """The journal, where it is by default."""
+        return Journal.open((self.stack.folder / "media" / ".journal").as_uri(), "rq")
+
+    @property
+    def producer(self) -> Producer:
+        """A producer on the same servers."""
+        env = self.stack.env
+        redis = Settings().redis.model_copy(update={"url": SecretStr(self.stack.valkey.url)})
+        storage = StorageSettings(
+            media_url=env["REELQUEUE_MEDIA_URL"], output_url=env["REELQUEUE_OUTPUT_URL"]
+        )
+        return Producer.open(Settings(redis=redis, storage=storage))
+
+    def marks(self, job_id: str) -> list[Mark | None]:
+        """Why each attempt of a job was not charged; None for one that was."""
+        return [attempt.mark for attempt in self.journal.attempts(job_id)]
+
+    def attempt(self, job_id: str) -> Attempt:
+        return self.journal.attempts(job_id)[-1]
+
+    def sent(self, job: Job) -> int:
+        """Messages that the API has accepted for the job's picture, in whatever session."""
+        ledger = self.stack.sandbox.ledger()
+        name = str(job.payload["image"]).rpartition("/")[2].partition(".")[0]
+        sessions = {
+            upload["session_id"] for upload in ledger["uploads"] if name in str(upload["name"])
+        }
+        return sum(
+            message["session_id"] in sessions and bool(message["charged"])
+            for message in ledger["messages"]
+        )
+
+    def paid_once(self, job_id: str) -> Job:
+        """Wait for the job's clip, which was paid once."""
+        job = self.stack.wait_for(job_id, State.SUCCEEDED, State.HELD, State.FAILED)
+        assert job.state is State.SUCCEEDED, self.stack.diagnosis(job_id)
+        clip = json.loads(str(job.fact("clip")))
+        assert (self.stack.folder / "output" / clip["key"]).is_file()
+        assert self.sent(job) == 1
+        return job
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack without workers for all tests of the module."""
+    with ExitStack() as exits:
+        stack = Stack(tmp_path_factory.mktemp("stack"), exits)
+        stack.start_sandbox()
+        yield stack
+
 
 @pytest.fixture
-def open_stack(stack: Stack) -> Stack:
-    stack.start_sandbox()
-    return stack
-
-
-def journal_of(stack: Stack) -> Journal:
-    """The journal of the stack, where it is by default."""
-    return Journal.open((stack.folder / "media" / ".journal").as_uri(), "rq")
-
-
-def attempts(stack: Stack, job_id: str) -> list[Attempt]:
-    return journal_of(stack).attempts(job_id)
-
-
-def worker_with(stack: Stack, fault: str, **env: str) -> Process:
-    """A worker that has a fault point armed."""
-    return stack.start_worker(**{VARIABLE: fault, **env})
-
-
-def charged(stack: Stack) -> int:
-    return sum(bool(message["charged"]) for message in stack.sandbox.ledger()["messages"])
-
-
-def sent(stack: Stack) -> int:
-    return len(stack.sandbox.ledger()["messages"])
+def scene(servers: Stack) -> Iterator[Scene]:
+    """The servers as they are after a flush, with the workers of this test."""
+    servers.redis.flushdb()
+    servers.sandbox.clear_faults()
+    before = len(servers.workers)
+    yield Scene(servers)
+    for worker in servers.workers[before:]:
+        worker.stop()
 
 
 def died(worker: Process) -> None:
     wait_until(lambda: not worker.alive, "the worker to die at its fault point", 60)
 
 
-def is_stopped(worker: Process) -> bool:
-    """Whether the process is stopped by SIGSTOP."""
-    stat = Path(f"/proc/{worker.pid}/stat").read_text()
-    return stat.rpartition(")")[2].split()[0] == "T"
-
-
 def frozen(worker: Process) -> None:
-    wait_until(lambda: is_stopped(worker), "the worker to freeze at its fault point", 60)
+    def is_stopped() -> bool:
+        stat = Path(f"/proc/{worker.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+    wait_until(is_stopped, "the worker to freeze at its fault point", 60)
 
 
-def files_of(stack: Stack, job_id: str) -> list[str]:
-    """The names of what the journal has of a job."""
-    journal = journal_of(stack)
-    folder = f"rq/jobs/{journal.place_of(job_id)}"
-    return list(journal.store.names(folder))
+def test_a_job_without_trouble_costs_two_writes_and_one_read(scene: Scene) -> None:
+    with s3_server() as s3:
+        address = f"s3://{s3.bucket()}/journal"
+        scene.worker(REELQUEUE_JOURNAL_URL=address, **s3.env)
+        job = scene.stack.wait_for(scene.stack.submit(scene.stack.image()), State.SUCCEEDED)
+        found = [(how, path.rpartition("/")[2]) for how, path in s3.requests(f"/{job.id}/")]
+    assert found == [("GET", "1"), ("PUT", "1"), ("PUT", "end")]
 
 
-def test_a_job_without_trouble_writes_its_attempt_and_its_end(open_stack: Stack) -> None:
-    stack = open_stack
-    stack.start_worker()
-    job = stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
-    assert files_of(stack, job.id) == ["1", "end"]
-    (attempt,) = attempts(stack, job.id)
-    assert attempt.entry is not None
-    assert (attempt.mark, attempt.entry.call) == (None, job.turns[0].call)
-    assert attempt.entry.session_id == job.fact("session_id")
-    assert attempt.entry.fingerprint == job.fact("fingerprint")
-    ended = journal_of(stack).ended(job.id)
+def test_what_the_journal_has_of_a_job(scene: Scene) -> None:
+    scene.worker()
+    job = scene.paid_once(scene.stack.submit(scene.stack.image()))
+    entry, ended = scene.attempt(job.id).entry, scene.journal.ended(job.id)
+    assert entry is not None
     assert ended is not None
+    assert (entry.call, entry.session_id) == (job.turns[0].call, job.fact("session_id"))
+    assert entry.fingerprint == job.fact("fingerprint")
     assert (ended.state, ended.facts["clip"]) == (State.SUCCEEDED, job.fact("clip"))
 
 
-@pytest.mark.parametrize("flush_at", [State.SETTLING, State.SUCCEEDED])
-def test_after_a_flush_the_same_keys_pay_nothing_and_succeed(
-    open_stack: Stack, flush_at: State
-) -> None:
-    stack = open_stack
-    worker = stack.start_worker()
-    images = [stack.image() for _ in range(4)]
-    fault = {"call": "export", "action": "refuse", "code": 500}
-    if flush_at is not State.SUCCEEDED:
-        stack.sandbox.inject_faults(fault)
-    ids = [stack.submit(image) for image in images]
-    wait_until(lambda: charged(stack) == len(images), "all to be paid")
-    if flush_at is State.SUCCEEDED:
-        for job_id in ids:
-            stack.wait_for(job_id, State.SUCCEEDED)
+def test_after_a_flush_the_same_keys_pay_nothing_and_succeed(scene: Scene) -> None:
+    """Two jobs are at their end, two wait for their export."""
+    stack, images = scene.stack, [scene.stack.image() for _ in range(4)]
+    worker = scene.worker()
+    ids = [stack.submit(image) for image in images[:2]]
+    for job_id in ids:
+        scene.paid_once(job_id)
+    renders = len(stack.sandbox.ledger()["renders"])
+    stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 500, "ratio": 1.0})
+    ids += [stack.submit(image) for image in images[2:]]
+    for job_id in ids[2:]:
+        stack.wait_for(job_id, State.RENDERING)
     worker.kill()
     stack.redis.flushdb()
     stack.sandbox.clear_faults()
-    stack.start_worker()
+    scene.worker()
     assert [stack.submit(image) for image in images] == ids
-    jobs = [stack.wait_for(job_id, State.SUCCEEDED) for job_id in ids]
-    assert (charged(stack), sent(stack)) == (len(images), len(images))
-    for job in jobs:
-        clip = json.loads(str(job.fact("clip")))
-        assert (stack.folder / "output" / clip["key"]).is_file()
-    if flush_at is State.SUCCEEDED:
-        assert len(stack.sandbox.ledger()["renders"]) == len(images), "the clips are there already"
-
-
-def test_another_payload_under_a_paid_key_is_a_conflict(open_stack: Stack) -> None:
-    stack = open_stack
-    stack.start_worker()
-    image = stack.image()
-    job_id = stack.submit(image)
-    stack.wait_for(job_id, State.SUCCEEDED)
-    stack.redis.flushdb()
-    other = stack.image(image.name, color=200)
-    stack.ledger.submit(
-        NewJob(
-            id=job_id,
-            payload={"image": str(other), "prompt": "other"},
-            fingerprint="another payload",
-        )
+    for job_id in ids:
+        scene.paid_once(job_id)
+    assert len(stack.sandbox.ledger()["renders"]) == renders + 2, "two clips are there already"
+    other = NewJob(
+        id=ids[0], payload={"image": str(images[0]), "prompt": "another"}, fingerprint="other"
     )
-    job = stack.wait_for(job_id, State.FAILED, State.SUCCEEDED)
-    assert (job.reason, charged(stack)) == (Reason.KEY_CONFLICT, 1)
+    stack.redis.flushdb()
+    stack.ledger.submit(other)
+    refused = stack.wait_for(ids[0], State.FAILED, State.SUCCEEDED, State.HELD)
+    assert (refused.reason, scene.sent(refused)) == (Reason.KEY_CONFLICT, 1)
 
 
-KILLS = {
-    "begin_paid:after=kill@1": 1,
-    "journal.create:after=kill@1": 0,
-    "api.message:before=kill@1": 0,
-    "store.rename:after=kill@1": 1,
-    "journal.end:before=kill@1": 1,
-    "journal.end:after=kill@1": 1,
-}
-"""Fault points, and whether the job ends without a person."""
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "begin_paid:after=kill@1",
+        "store.rename:after=kill@1",
+        "journal.end:before=kill@1",
+        "journal.end:after=kill@1",
+    ],
+)
+def test_a_kill_needs_no_person_and_pays_once(scene: Scene, fault: str) -> None:
+    victim = scene.worker(fault)
+    job_id = scene.stack.submit(scene.stack.image())
+    died(victim)
+    scene.worker()
+    scene.paid_once(job_id)
+    is_closed = fault.startswith("begin_paid")
+    assert scene.marks(job_id) == ([Mark.NEVER_SENT, None] if is_closed else [None])
 
 
-@pytest.mark.parametrize(("fault", "by_itself"), KILLS.items())
-def test_a_kill_pays_once_at_most(open_stack: Stack, fault: str, by_itself: int) -> None:
-    stack = open_stack
-    died_at = worker_with(stack, fault)
-    job_id = stack.submit(stack.image())
-    died(died_at)
-    stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="2")
-    job = stack.wait_for(job_id, State.SUCCEEDED, State.HELD)
-    if not by_itself:
-        assert (job.reason, charged(stack)) == (Reason.OUTCOME_UNKNOWN, 0)
-        stack.ledger.release(job_id, mode="pay_again", who="the test")
-        job = stack.wait_for(job_id, State.SUCCEEDED)
-    assert (job.state, charged(stack), sent(stack)) == (State.SUCCEEDED, 1, 1)
+def test_a_kill_between_entry_and_message_is_decided_by_a_person(scene: Scene) -> None:
+    victim = scene.worker("journal.create:after=kill@1")
+    job_id = scene.stack.submit(scene.stack.image())
+    died(victim)
+    scene.worker()
+    assert scene.stack.wait_for(job_id, State.HELD).reason is Reason.OUTCOME_UNKNOWN
+    actions.release(scene.producer, job_id, mode="pay_again", who="the test")
+    scene.paid_once(job_id)
+    assert scene.marks(job_id) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("fault", "marks"),
+    [
+        ("journal.mark:before=kill@1", [None, None]),
+        ("journal.mark:after=kill@1", [Mark.NOT_CHARGED, None]),
+    ],
+)
+def test_a_kill_around_the_mark_of_a_refused_message(
+    scene: Scene, fault: str, marks: list[Mark | None]
+) -> None:
+    """Before the mark a person decides; after it the ledger learns of it from the journal."""
+    victim = scene.worker(fault)
+    scene.stack.sandbox.inject_faults(
+        {"call": "message", "action": "refuse", "code": 429, "times": 1}
+    )
+    job_id = scene.stack.submit(scene.stack.image())
+    died(victim)
+    scene.worker()
+    if marks[0] is None:
+        scene.stack.wait_for(job_id, State.HELD)
+        actions.release(scene.producer, job_id, mode="pay_again", who="the test")
+    scene.paid_once(job_id)
+    assert scene.marks(job_id) == marks
+
+
+def test_an_entry_whose_reply_is_lost_is_found_and_its_message_sent(scene: Scene) -> None:
+    worker = scene.worker("journal.create:after=full@1")
+    job_id = scene.stack.submit(scene.stack.image())
+    scene.paid_once(job_id)
+    assert scene.marks(job_id) == [None]
+    assert "payment journal failed" in worker.text()
+
+
+@pytest.mark.parametrize("code", [429, 1002, 4001])
+def test_a_refused_message_is_marked_as_not_charged(scene: Scene, code: int) -> None:
+    scene.worker()
+    scene.stack.sandbox.inject_faults(
+        {"call": "message", "action": "refuse", "code": code, "times": 1}
+    )
+    job_id = scene.stack.submit(scene.stack.image())
+    job = scene.stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
+    assert scene.marks(job_id)[0] is Mark.NOT_CHARGED
+    assert (job.state is State.SUCCEEDED) == (scene.marks(job_id)[1:] == [None])
+    assert scene.sent(job) == int(job.state is State.SUCCEEDED)
+
+
+@pytest.mark.parametrize("code", [1001, 2001])
+def test_a_refusal_that_holds_the_job_is_marked_and_the_next_attempt_is_free(
+    scene: Scene, code: int
+) -> None:
+    scene.worker(REELQUEUE_BALANCE_SECONDS="100000")
+    scene.stack.sandbox.inject_faults(
+        {"call": "message", "action": "refuse", "code": code, "times": 1}
+    )
+    job_id = scene.stack.submit(scene.stack.image())
+    scene.stack.wait_for(job_id, State.HELD)
+    assert scene.marks(job_id) == [Mark.NOT_CHARGED]
+    for account in scene.stack.redis.scan_iter("account:{rq}:*"):
+        scene.stack.redis.hdel(account, "refused_at_base", "distrust")
+    actions.release(scene.producer, job_id)
+    scene.paid_once(job_id)
+    assert scene.marks(job_id) == [Mark.NOT_CHARGED, None]
+
+
+@pytest.mark.parametrize("point", ["journal.create:before", "api.message:before"])
+def test_a_frozen_sender_never_sends_late(scene: Scene, point: str) -> None:
+    """Frozen before its entry it finds the attempt closed; after it, it marks what it did not send.
+
+    Either way the job goes on by itself.
+    """
+    sleeper = scene.worker(f"{point}=freeze@1")
+    job_id = scene.stack.submit(scene.stack.image())
+    frozen(sleeper)
+    scene.worker()
+    if point.startswith("api"):
+        assert scene.stack.wait_for(job_id, State.HELD).reason is Reason.OUTCOME_UNKNOWN
+        sleeper.resume()
+        scene.stack.wait_for(job_id, State.SUCCEEDED)
+        scene.paid_once(job_id)
+    else:
+        scene.paid_once(job_id)
+        sleeper.resume()
+        wait_until(lambda: "lease lost" in sleeper.text(), "the sleeper to see what it lost")
+    first = Mark.NOT_SENT if point.startswith("api") else Mark.NEVER_SENT
+    assert scene.marks(job_id) == [first, None]
+
+
+@pytest.mark.parametrize("decision", ["pay_again", "cancel"])
+def test_a_decision_while_the_sender_is_frozen(scene: Scene, decision: str) -> None:
+    sleeper = scene.worker("api.message:before=freeze@1")
+    job_id = scene.stack.submit(scene.stack.image())
+    frozen(sleeper)
+    scene.worker()
+    scene.stack.wait_for(job_id, State.HELD)
+    if decision == "cancel":
+        actions.cancel(scene.producer, job_id, confirmed=True)
+        assert scene.stack.job(job_id).state is State.CANCELLED
+    else:
+        actions.release(scene.producer, job_id, mode="pay_again", who="the test")
+        scene.paid_once(job_id)
+    sleeper.resume()
+    wait_until(lambda: scene.marks(job_id)[0] is Mark.NOT_SENT, "the late sender's mark")
+    job = scene.stack.job(job_id)
+    assert scene.sent(job) == int(decision == "pay_again")
+
+
+def test_a_journal_that_cannot_be_written_stops_paying_until_it_can(scene: Scene) -> None:
+    folder = scene.stack.folder / "blocked"
+    folder.write_text("a file where the journal's folder should be")
+    scene.worker(REELQUEUE_JOURNAL_URL=folder.as_uri())
+    job_id = scene.stack.submit(scene.stack.image())
+    wait_until(
+        lambda: "payment journal" in (scene.stack.job(job_id).fact("trouble") or ""),
+        "the job to say what it waits for",
+    )
+    assert scene.stack.job(job_id).call is None
+    folder.unlink()
+    scene.paid_once(job_id)
+
+
+@pytest.mark.parametrize("ends_are_known", [True, False])
+def test_two_messages_in_one_session_survive_a_flush(scene: Scene, ends_are_known: bool) -> None:
+    """Without its end, the first job is finished from the draft that the second one has read."""
+    stack, image = scene.stack, scene.stack.image()
+    scene.worker()
+    first = stack.wait_for(stack.submit(image), State.SUCCEEDED)
+    edit = "make it 2 seconds, pan left"
+    second = stack.wait_for(
+        say(scene.producer, first.id, edit, key=first.id).job_id, State.SUCCEEDED
+    )
+    assert second.fact("session_id") == first.fact("session_id")
+    if not ends_are_known:
+        for job in (first, second):
+            scene.journal.store.delete(f"rq/jobs/{scene.journal.place_of(job.id)}/end")
+    stack.redis.flushdb()
+    stack.submit(image)
+    again = stack.wait_for(first.id, State.SUCCEEDED, State.HELD, State.FAILED)
+    assert (again.message, again.fact("draft")) == ("", first.fact("draft"))
+    assert say(scene.producer, first.id, edit, key=first.id).job_id == second.id
+    edited = stack.wait_for(second.id, State.SUCCEEDED, State.HELD, State.FAILED)
+    assert (edited.message, edited.fact("draft")) == ("", second.fact("draft"))
+    assert len(stack.messages_of(first)) == 2
+
+
+def say(producer: Producer, job_id: str, text: str, *, key: str) -> Submission:
+    """Submit a follow-up edit."""
+    answer = edits.say(producer, job_id, text, key=f"edit of {key}")
+    assert isinstance(answer, Submission)
+    return answer

@@ -1,10 +1,14 @@
 """A real S3 server on loopback, and the environment that leads to it."""
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote
 from uuid import uuid4
 
 import httpx
@@ -15,7 +19,8 @@ from tests.support.waiting import free_port, listens, wait_until
 class S3:
     """A running server. Buckets are made by name."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, log: Path) -> None:
+        self._log = log
         self.url = f"http://127.0.0.1:{port}"
         self.env: Mapping[str, str] = {
             "AWS_ENDPOINT_URL": self.url,
@@ -31,20 +36,27 @@ class S3:
         httpx.put(f"{self.url}/{name}").raise_for_status()
         return name
 
+    def requests(self, part: str) -> list[tuple[str, str]]:
+        """Return the method and the path of each request whose path contains a part."""
+        log = self._log.read_text(errors="replace")
+        found = re.findall(r"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP", log)
+        return [(method, path) for method, path in found if part in unquote(path)]
+
 
 @contextmanager
 def s3_server() -> Iterator[S3]:
     """Run the server for the length of a block."""
     port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    try:
-        wait_until(lambda: listens(port), "the S3 server")
-        yield S3(port)
-    finally:
-        server.kill()
-        server.wait()
+    with tempfile.NamedTemporaryFile(prefix="s3-", suffix=".log") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )
+        try:
+            wait_until(lambda: listens(port), "the S3 server")
+            yield S3(port, Path(log.name))
+        finally:
+            server.kill()
+            server.wait()
