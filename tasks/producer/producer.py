@@ -66,6 +66,11 @@ class Producer:
         """
         try:
             yield
+        except redis.AuthenticationError:
+            raise RedisUnavailable(
+                f"Redis at {self.settings.redis.address.place} refuses the user or the password. "
+                "Set the right ones in REDIS_URL."
+            ) from None
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise RedisUnavailable(
                 f"Redis does not answer at {self.settings.redis.address.place} "

@@ -11,7 +11,7 @@ from tests.integration.test_intake_faults import raw_message, submit
 from tests.support.commands import run_reelqueue
 from tests.support.processes import Process, Worker
 from tests.support.stack import Stack
-from tests.support.waiting import wait_until
+from tests.support.waiting import free_port, wait_until
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
@@ -164,3 +164,24 @@ def test_a_worker_whose_password_is_wrong_from_the_start_ends_with_a_sentence(
     assert "password" in worker.text()
     assert "not-the-right-one" not in worker.text()
     assert "Traceback" not in worker.text()
+
+
+def test_doctor_goes_on_where_the_broker_is_away(shared_stack: Stack) -> None:
+    env = {**shared_stack.env, "BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    checks = run_reelqueue("doctor", "--json", env=env).records
+    ok = {check["check"]: check["ok"] for check in checks}
+    assert not ok["broker"]
+    assert "messages" in ok
+    assert ok["token"]
+
+
+def test_doctor_says_that_the_password_is_wrong(shared_stack: Stack) -> None:
+    shared_stack.redis.config_set("requirepass", SECRET)
+    try:
+        url = shared_stack.valkey.url.replace("redis://", "redis://:not-the-right-one@")
+        checks = run_reelqueue("doctor", "--json", env={**shared_stack.env, "REDIS_URL": url})
+    finally:
+        shared_stack.redis.config_set("requirepass", "")
+    (redis,) = [check for check in checks.records if check["check"] == "redis"]
+    assert "refuses the user or the password" in str(redis["remedy"])
+    assert "not-the-right-one" not in checks.out

@@ -1,0 +1,16 @@
+"""A line about the broker that would be logged at each try is logged once in a while."""
+
+import logging
+
+from worker.broker.consumer import _OnceInAWhile
+
+
+def line(text: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord("celery", logging.WARNING, __file__, 1, text, arguments, None)
+
+
+def test_a_line_that_repeats_is_dropped_and_another_is_not() -> None:
+    once = _OnceInAWhile()
+    assert once.filter(line("lost (%r)", "first"))
+    assert not once.filter(line("lost (%r)", "second"))
+    assert once.filter(line("connected"))
