@@ -37,6 +37,8 @@ WEBHOOK_POINTS: Final = ("lease_receivers", "webhook_due", "webhook_sent", "rele
 """Points that only workers with webhooks to send pass."""
 INTAKE_POINTS: Final = ("intake",)
 """Points that only submissions by message pass: tests/integration/test_intake_faults.py."""
+LOSS_POINTS: Final = ("adopt",)
+"""Points that only a loss of Redis leads to: tests/integration/test_payment_journal.py."""
 RECEIVERS: Final = 8
 """Enough for one to be free while others wait until the lease of a killed worker expires."""
 PAUSE_SECONDS: Final = 2.0
@@ -65,6 +67,7 @@ def refuse(call: str, code: int) -> Trigger:
 TRIGGERS: Final[Mapping[str, Trigger]] = {
     "decline": Trigger(pauses=True),
     "release_paid": refuse("message", 429),
+    "journal.mark": refuse("message", 429),
     "rate_limited": refuse("message", 429),
     "credits_refused": refuse("message", 2001),
     "token_refused": refuse("session", 1001),
@@ -252,7 +255,11 @@ class Scenario:
 
 SCENARIOS: Final = (
     Scenario(
-        [name for name in WORKER if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS + INTAKE_POINTS]
+        [
+            name
+            for name in WORKER
+            if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS + INTAKE_POINTS + LOSS_POINTS
+        ]
     ),
     Scenario(
         ANONYMOUS_POINTS,
@@ -277,7 +284,7 @@ def main() -> None:
         help="a folder that is kept, with all logs (default: a temporary folder)",
     )
     options: Any = parser.parse_args()
-    wanted = options.names or [name for name in WORKER if name not in INTAKE_POINTS]
+    wanted = options.names or [name for name in WORKER if name not in INTAKE_POINTS + LOSS_POINTS]
     broken, killed, jobs = [], 0, 0
     with tempfile.TemporaryDirectory(prefix="points-") as scratch:
         folder = options.keep or Path(scratch)

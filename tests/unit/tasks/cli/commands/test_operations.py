@@ -91,6 +91,21 @@ def test_doctor_shows_held_and_failed_jobs_and_resting_accounts_as_suggestions(
     assert "REELQUEUE_ACCOUNT_IN_FLIGHT" in accounts["remedy"]
 
 
+def test_doctor_names_a_payment_journal_that_cannot_be_written(
+    run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = harness.folder / "taken"
+    folder.write_text("a file where the journal's folder should be")
+    monkeypatch.setenv("REELQUEUE_JOURNAL_URL", str(folder))
+    found = {record["check"]: record for record in run_command("doctor", "--json").records}
+    journal = found["payment journal"]
+    assert (journal["ok"], str(folder) in journal["found"]) == (False, True)
+    assert journal["remedy"]
+    monkeypatch.delenv("REELQUEUE_JOURNAL_URL")
+    found = {record["check"]: record for record in run_command("doctor", "--json").records}
+    assert found["payment journal"]["ok"]
+
+
 def test_doctor_continues_without_redis(
     run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
