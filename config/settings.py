@@ -103,6 +103,9 @@ class RedisSettings(_Group):
     durability: Durability = "fsync"
     """fsync: pay only where Redis flushes each write to disk before it replies. journal: payments
     are protected by the payment journal alone, for managed servers without an append-only file."""
+    replicas: int = Field(0, ge=0, le=100)
+    """Replicas that must confirm each submission and each intent to pay, before a submission is
+    answered and before the message is sent. 0: none."""
     queue: QueueName | None = None
     """Celery queue of `tasks.submit`. If unset, reelqueue, or reelqueue.NAMESPACE under another
     namespace than rq."""

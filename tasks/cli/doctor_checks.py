@@ -16,6 +16,7 @@ from worker.intake.set_aside import SetAsideMessages
 from worker.ledger.clients import connect_without_retries
 from worker.ledger.problems import current_problems
 from worker.runtime.durability import CheckResult, check_durability, check_journal
+from worker.runtime.replication import check_failover
 from worker.runtime.worker_registry import live_workers
 from worker.storage.errors import StoreError
 from worker.telemetry.start_blockage import start_blockage
@@ -37,6 +38,8 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
     if redis.ok:
         with producer.redis_errors():
             yield from check_durability(producer.ledger, producer.settings.redis.durability)
+            has_sentinel = bool(producer.settings.redis.address.master)
+            yield check_failover(producer.ledger, has_sentinel=has_sentinel)
     broker = _broker(producer.settings)
     yield broker
     yield _store("media store", producer.settings.storage.media_url, producer.media.check)

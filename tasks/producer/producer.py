@@ -18,6 +18,7 @@ from tasks.schema.errors import RedisUnavailable
 from worker.journal.journal import Journal
 from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
+from worker.ledger.replicas import Replicas
 from worker.storage.store import Store
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Producer:
                 connect(settings),
                 settings.redis.namespace,
                 lease_seconds=settings.timing.lease_seconds,
+                replicas=Replicas.from_settings(settings),
             ),
             media=Store(settings.storage.media_url),
             output=Store(settings.storage.output_url),

@@ -101,8 +101,12 @@ class Ledger(Reader):
     # --- submitting ------------------------------------------------------------------------
 
     def submit(self, job: NewJob) -> SubmitResult:
-        """Write one job as queued, unless its key or id is known."""
-        verdict, job_id = self.scripts.run("submit", as_argument([job]))
+        """Write one job as queued, unless its key or id is known.
+
+        Raises:
+            NotReplicatedError: Too few replicas confirmed the record. The call may be repeated.
+        """
+        verdict, job_id = self.scripts.run_confirmed("submit", as_argument([job]))
         return SubmitResult(SubmitVerdict(verdict), job_id)
 
     def submit_pages(self, jobs: Iterable[Sequence[NewJob]]) -> Iterator[list[SubmitResult]]:
@@ -110,7 +114,13 @@ class Ledger(Reader):
 
         The next page is taken from the iterable while the server writes the previous one.
         """
-        for flat in self.scripts.run_pipelined("submit", ([as_argument(page)] for page in jobs)):
+        arguments = (as_argument(page) for page in jobs)
+        written: Iterator[list[str]]
+        if self.replicas.count:
+            written = (self.scripts.run_confirmed("submit", page) for page in arguments)
+        else:
+            written = self.scripts.run_pipelined("submit", ([page] for page in arguments))
+        for flat in written:
             yield [
                 SubmitResult(SubmitVerdict(verdict), job_id)
                 for verdict, job_id in zip(flat[::2], flat[1::2], strict=True)

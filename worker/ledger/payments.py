@@ -80,7 +80,8 @@ class Payments:
         """Write the intent to pay.
 
         It is on disk when the reply arrives: a worker pays only where Redis flushes each write to
-        disk before it replies (see `worker.runtime.durability`).
+        disk before it replies (see `worker.runtime.durability`). The replicas that must confirm it
+        have done so.
 
         Args:
             job_id: The job.
@@ -91,11 +92,14 @@ class Payments:
             cap: The most messages in flight of the account.
             session_id: The session whose state was read before. The record must name it too.
             attempt: The number of the attempt's entry in the payment journal.
+
+        Raises:
+            NotReplicatedError: Too few replicas confirmed the intent: the message must not be sent.
         """
         scripts = self._ledger.scripts
         slot_ms = self._ledger.lease_ms + LEASE_MARGIN_MS
         intent = (turn, call, cost, slot_ms, cap, session_id, attempt)
-        reply = scripts.run("begin_paid", job_id, fence, *intent)
+        reply = scripts.run_confirmed("begin_paid", job_id, fence, *intent)
         verdict = BeginVerdict(reply[0])
         if verdict is BeginVerdict.COOLING:
             return PaymentIntent(verdict, wait=int(reply[1]) / 1000)

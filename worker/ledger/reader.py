@@ -19,6 +19,7 @@ from worker.ledger.model.jobs import (
 )
 from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE_SIZE, pages
+from worker.ledger.replicas import Replicas
 from worker.ledger.scripts import Scripts
 
 _STATES: Final = frozenset(State)
@@ -44,12 +45,14 @@ class Reader:
         *,
         lease_seconds: float,
         clock: str | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         """Bind to a client with ``decode_responses=True``. Sends nothing yet."""
         self.redis = redis
         self.namespace = namespace
         self.lease_ms = int(lease_seconds * 1000)
-        self.scripts = Scripts(redis, namespace, clock)
+        self.replicas = replicas or Replicas()
+        self.scripts = Scripts(redis, namespace, clock, self.replicas)
 
     def key(self, kind: str, name: str | None = None) -> str:
         """Return the Redis key of a record or a set."""

@@ -11,6 +11,7 @@ from redis.exceptions import NoScriptError
 from worker.faultpoints import faultpoint
 from worker.ledger.connection import PipelinedConnection, pipelined_connection
 from worker.ledger.constants import LUA_CONSTANTS
+from worker.ledger.replicas import Replicas
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 
@@ -34,10 +35,18 @@ class Scripts:
         redis: A client that decodes replies to ``str``.
         namespace: First argument of every script.
         clock: Lua that defines ``clock()``, in ms; None: the server's own time.
+        replicas: How many replicas must confirm what ``run_confirmed`` writes.
     """
 
     # The client's annotations give "str or bytes" for every reply, even if it decodes: hence Any.
-    def __init__(self, redis: Any, namespace: str, clock: str | None = None) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        redis: Any,  # noqa: ANN401
+        namespace: str,
+        clock: str | None = None,
+        replicas: Replicas | None = None,
+    ) -> None:
+        self._replicas = replicas or Replicas()
         self._redis = redis
         self._namespace = namespace
         self._clock = clock or source("clock")
@@ -66,6 +75,33 @@ class Scripts:
                 return self._redis.evalsha(self.sha(name), *self.arguments(*values))
             except NoScriptError:
                 return self._redis.eval(self.text(name), *self.arguments(*values))
+
+    def run_confirmed(self, name: str, *values: object) -> Any:  # noqa: ANN401
+        """Run a script, and wait until the replicas that must have confirmed what it wrote.
+
+        Raises:
+            NotReplicatedError: Too few have. The script has run, and may run again.
+        """
+        if self._replicas.count == 0:
+            return self.run(name, *values)
+        arguments = self.arguments(*values)
+        with faultpoint(name):
+            try:
+                reply, confirmation = self._run_and_wait("evalsha", self.sha(name), arguments)
+            except NoScriptError:
+                reply, confirmation = self._run_and_wait("eval", self.text(name), arguments)
+            self._replicas.check(confirmation)
+        return reply
+
+    def _run_and_wait(self, command: str, script: str, arguments: list[Any]) -> tuple[Any, Any]:
+        # A wait confirms the writes of its own connection, and all of the server's before them. A
+        # repeated call may write nothing: hence a write besides.
+        with self._redis.pipeline(transaction=False) as pipe:
+            getattr(pipe, command)(script, *arguments)
+            pipe.set(f"write_check:{{{self._namespace}}}", 1, px=1)
+            pipe.execute_command(*self._replicas.wait_command())
+            reply, _, confirmation = pipe.execute()
+        return reply, confirmation
 
     def run_many(self, name: str, calls: Iterable[Sequence[object]]) -> list[Any]:
         """Run a script for each list of arguments, in one round trip.

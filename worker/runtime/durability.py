@@ -18,7 +18,7 @@ from worker.ledger.ledger import Ledger
 JOURNAL: Final = "payment journal"
 CHECKS: Final = (
     *("Redis", "version", "role", "append-only file", "appendfsync", "rewrite"),
-    *("eviction", "memory", "writes", JOURNAL),
+    *("eviction", "memory", "writes", "replicas", JOURNAL),
 )
 """The names of all checks that can prevent payments."""
 OLDEST_REDIS: Final = (7, 0)
@@ -50,6 +50,8 @@ def check_durability(ledger: Ledger, durability: Durability) -> list[CheckResult
     results = [_version(info), role, _eviction(info), _memory(info)]
     if role.ok:
         results.append(_writes(ledger))
+        if ledger.replicas.count:
+            results.append(_replicas(ledger, info))
     if durability == "fsync":
         results += [_append_only(info), *_fsync(redis)]
     return results
@@ -72,6 +74,13 @@ def check_journal(journal: Journal) -> CheckResult:
     except JournalFailed as error:
         return CheckResult(JOURNAL, ok=False, found=f"not usable ({error})", remedy=error.remedy)
     return CheckResult(JOURNAL, ok=True, found=f"{journal.store.address}: writable")
+
+
+def online_replicas(info: Mapping[str, Any]) -> int:
+    """Count the replicas that have the data and follow the primary."""
+    count = int(info.get("connected_slaves", 0))
+    replicas = (info.get(f"slave{number}") for number in range(count))
+    return sum(isinstance(each, dict) and each.get("state") == "online" for each in replicas)
 
 
 def describe(results: Iterable[CheckResult]) -> str:
@@ -165,6 +174,28 @@ def _writes(ledger: Ledger) -> CheckResult:
         )
         return CheckResult("writes", ok=False, found=found, remedy=remedy)
     return CheckResult("writes", ok=True, found="accepted")
+
+
+def _replicas(ledger: Ledger, info: Mapping[str, Any]) -> CheckResult:
+    """Check that the replicas that must confirm an intent to pay can do so."""
+    needed, online = ledger.replicas.count, online_replicas(info)
+    command, *arguments = ledger.replicas.wait_command(timeout_ms=1)
+    try:
+        ledger.redis.execute_command(command, *arguments)
+    except ResponseError as error:
+        return CheckResult(
+            "replicas",
+            ok=False,
+            found=f"not able to confirm: the server refuses {command} ({error})",
+            remedy="use Redis 7.2 or newer, or Valkey, and allow this user the command; "
+            "or set REELQUEUE_REPLICAS=0, or REELQUEUE_DURABILITY=journal",
+        )
+    return CheckResult(
+        "replicas",
+        online >= needed,
+        f"{online} connected of {needed} that must confirm",
+        "connect the missing replicas, or lower REELQUEUE_REPLICAS",
+    )
 
 
 def _config(redis: Any, name: str) -> str:  # noqa: ANN401 - see Ledger

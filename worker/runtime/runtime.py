@@ -16,6 +16,7 @@ from worker.journal.journal import Journal
 from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
+from worker.ledger.replicas import Replicas
 from worker.media.image_headers import MAX_IMAGE_MEMORY
 from worker.nemo.client import NemoClient
 from worker.nemo.http.headers import Identity, detect_platform
@@ -74,7 +75,10 @@ class Runtime:
     def open(cls, settings: Settings) -> "Runtime":
         """Build all parts, without sending anything."""
         ledger = Ledger(
-            connect(settings), settings.redis.namespace, lease_seconds=settings.timing.lease_seconds
+            connect(settings),
+            settings.redis.namespace,
+            lease_seconds=settings.timing.lease_seconds,
+            replicas=Replicas.from_settings(settings),
         )
         payments = Payments(ledger)
         open_client = client_factory(settings)
