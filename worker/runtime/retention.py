@@ -5,7 +5,8 @@ are deleted only if the caller passes their store.
 """
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ DAY_SECONDS: Final = 86_400
 FORGET_MARGIN_MS: Final = 60_000
 """From the end of a tombstone to the end of the journal's entries."""
 
+_FIELDS: Final = ("state", "finished_at", "batch", "clip_name", "clip")
+
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
@@ -40,6 +43,7 @@ class PruneResult:
 @dataclass(frozen=True, slots=True)
 class _ExpiredJob:
     id: str
+    batch_id: str
     clip_name: str
     files: tuple[str, ...]
 
@@ -49,13 +53,23 @@ def cutoff_ms(ledger: Ledger, days: float) -> int:
     return ledger.now_ms() - int(days * DAY_SECONDS * 1000)
 
 
-def count_expired(ledger: Ledger, before: int) -> int:
-    """Count the jobs that ended before a time (ms)."""
-    count, start = 0, 0
+def count_prunable(ledger: Ledger, before: int, *, clips: bool) -> PruneResult:
+    """Count what `prune` would delete now, without deleting it.
+
+    Args:
+        ledger: The records.
+        before: The time, in ms.
+        clips: Whether the clips would be deleted too.
+    """
+    jobs, files, start = 0, 0, 0
+    rows: Counter[str] = Counter()
     while page := _page(ledger, before, start):
-        count += len(_expired(ledger, page, before))
+        prunable = _prunable(ledger, page, before)
+        jobs += len(prunable)
+        files += sum(bool(job.files) for job in prunable) if clips else 0
+        rows.update(job.batch_id for job in prunable)
         start += len(page)
-    return count
+    return PruneResult(jobs, _count_batches(ledger, before, rows), files)
 
 
 def prune(
@@ -67,6 +81,8 @@ def prune(
     may_continue: Callable[[], bool] = lambda: True,
 ) -> PruneResult:
     """Delete the jobs that ended before a time, and the batches that have no jobs left.
+
+    The jobs of a batch are deleted together, after the last of them ended before the time.
 
     Args:
         ledger: The records.
@@ -81,10 +97,10 @@ def prune(
     keep_ms = int((tombstone_days or 0) * DAY_SECONDS * 1000)
     jobs, files, kept = 0, 0, 0
     while may_continue() and (page := _page(ledger, before, kept)):
-        expired = _expired(ledger, page, before)
+        prunable = _prunable(ledger, page, before)
         if clips is not None:
-            files += _delete_clips(expired, clips)
-        deleted = _delete_jobs(ledger, expired, before, keep_ms)
+            files += _delete_clips(prunable, clips)
+        deleted = _delete_jobs(ledger, prunable, before, keep_ms)
         jobs += deleted
         kept += len(page) - deleted
     return PruneResult(jobs, _delete_batches(ledger, before), files)
@@ -133,10 +149,17 @@ def _page(ledger: Ledger, before: int, start: int) -> list[str]:
     )
 
 
+def _prunable(ledger: Ledger, job_ids: list[str], before: int) -> list[_ExpiredJob]:
+    """Return the jobs that the script would delete."""
+    jobs = _expired(ledger, job_ids, before)
+    verdicts = ledger.scripts.run("prune", before, -1, *(job.id for job in jobs)) if jobs else []
+    return [job for job, verdict in zip(jobs, verdicts, strict=True) if verdict != "KEPT"]
+
+
 def _expired(ledger: Ledger, job_ids: list[str], before: int) -> list[_ExpiredJob]:
     with ledger.redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
-            pipe.hmget(ledger.key("job", job_id), "state", "finished_at", "clip_name", "clip")
+            pipe.hmget(ledger.key("job", job_id), *_FIELDS)
         records = replies(pipe)
     jobs = (_read(*job, before) for job in zip(job_ids, records, strict=True))
     return [job for job in jobs if job is not None]
@@ -146,7 +169,7 @@ def _read(job_id: str, record: Any, before: int) -> _ExpiredJob | None:  # noqa:
     """Return a job that has expired. An unreadable record is kept, so that it can be restored."""
     if isinstance(record, ResponseError):
         return None
-    state, finished, clip_name, clip = record
+    state, finished, batch_id, clip_name, clip = record
     try:
         if state is not None and (not State(state).is_end or int(finished or 0) >= before):
             return None
@@ -154,7 +177,7 @@ def _read(job_id: str, record: Any, before: int) -> _ExpiredJob | None:  # noqa:
         files = tuple(str(stored[name]) for name in ("key", "poster") if stored.get(name))
     except (ValueError, TypeError, AttributeError):
         return None
-    return _ExpiredJob(job_id, clip_name or "", files)
+    return _ExpiredJob(job_id, batch_id or "", clip_name or "", files)
 
 
 def _delete_clips(jobs: list[_ExpiredJob], clips: Store) -> int:
@@ -177,6 +200,28 @@ def _delete_jobs(ledger: Ledger, jobs: list[_ExpiredJob], before: int, keep_ms: 
                 pipe.hdel(ledger.key("names", folder), folded(name))
         pipe.execute()
     return len(deleted)
+
+
+def _count_batches(ledger: Ledger, before: int, rows: Mapping[str, int]) -> int:
+    """Count the batches that have no rows left once so many rows of each are deleted."""
+    batch_ids = ledger.redis.zrangebyscore(ledger.key("batches"), "-inf", f"({before}")
+    with ledger.redis.pipeline(transaction=False) as pipe:
+        for batch_id in batch_ids:
+            pipe.hmget(ledger.key("batch", batch_id), "sealed", "unsealed_at")
+            pipe.zcard(ledger.key("rows", batch_id))
+        found = replies(pipe)
+    return sum(
+        count == rows.get(batch_id, 0) and _may_delete(record, before)
+        for batch_id, record, count in zip(batch_ids, found[::2], found[1::2], strict=True)
+    )
+
+
+def _may_delete(record: Any, before: int) -> bool:  # noqa: ANN401 - a reply
+    """Return what `prune_batch` decides about a batch without rows."""
+    if isinstance(record, ResponseError):
+        return False
+    sealed, unsealed_at = record
+    return sealed == "1" or int(unsealed_at or 0) < before
 
 
 def _delete_batches(ledger: Ledger, before: int) -> int:

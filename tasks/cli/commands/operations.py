@@ -100,11 +100,13 @@ def prune(
         bool, typer.Option("--clips", help="Also delete their clips from the output store.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print how many jobs would be deleted; delete none.")
+        bool, typer.Option("--dry-run", help="Print how much would be deleted; delete nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Delete the records of jobs that ended long ago, and of batches that have no jobs left.
+
+    The jobs of a batch are deleted together, when all of them have ended that long ago.
 
     Their keys stay known, so that a late repetition is not paid for again. The workers delete old
     records by themselves, but never a clip.
@@ -114,7 +116,7 @@ def prune(
     ledger, settings = producer.ledger, producer.settings.retention
     before = retention.cutoff_ms(ledger, settings.result_days if days is None else days)
     if dry_run:
-        found = retention.PruneResult(retention.count_expired(ledger, before), 0, 0)
+        found = retention.count_prunable(ledger, before, clips=clips)
     else:
         found = retention.prune(
             ledger,
@@ -126,11 +128,13 @@ def prune(
         cutoff = datetime.fromtimestamp(before / 1000, UTC).isoformat()
         emit({**asdict(found), "before": cutoff, "dry_run": dry_run})
     elif dry_run:
-        console().print(f"{found.jobs} jobs would be deleted.")
+        console().print(f"{_counts(found)} would be deleted.")
     else:
-        console().print(
-            f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips deleted."
-        )
+        console().print(f"{_counts(found)} deleted.")
+
+
+def _counts(found: retention.PruneResult) -> str:
+    return f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips"
 
 
 def schema() -> None:

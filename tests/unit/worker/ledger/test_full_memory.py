@@ -22,6 +22,7 @@ def full(harness: LedgerHarness) -> Iterator[LedgerHarness]:
         harness.ledger.submit(
             NewJob(id=name, payload={}, fingerprint="f", key=name, batch_id=batch)
         )
+    harness.ledger.seal_batch("b")
     harness.admit(1)
     fence = harness.claim("ended")
     assert harness.ledger.commit("ended", fence, Commit(State.FAILED))

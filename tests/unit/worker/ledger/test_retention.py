@@ -10,11 +10,11 @@ from tests.unit.worker.ledger.conftest import LedgerHarness
 from worker.journal.journal import Journal
 from worker.ledger.clip_names import reserve_name
 from worker.ledger.ledger import Commit
-from worker.ledger.model.states import State
+from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import CancelVerdict
 from worker.reconciliation import new_entry
-from worker.runtime.retention import count_expired, forget_payments, prune
+from worker.runtime.retention import count_prunable, forget_payments, prune
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
@@ -50,7 +50,10 @@ def ago(harness: LedgerHarness, days: float = 30) -> int:
 
 
 def pruned(harness: LedgerHarness, days: float = 30) -> tuple[int, int]:
+    """Prune, and check that a dry run has announced the same."""
+    announced = count_prunable(harness.ledger, ago(harness, days), clips=False)
     found = prune(harness.ledger, ago(harness, days))
+    assert found == announced
     return found.jobs, found.batches
 
 
@@ -62,21 +65,24 @@ def test_jobs_are_pruned_after_their_retention_and_leave_only_their_keys(
     ended(harness, "one", batch="b", clip_name="spring-b/1-cat")
     reserve_name(harness.ledger, "spring-b", "1-cat", "one")
     ended(harness, "two", State.FAILED, batch="b")
+    harness.ledger.seal_batch("b")
+    ended(harness, "single")
     harness.later(29 * DAY)
     assert pruned(harness) == (0, 0)
     ended(harness, "late", batch="b")
     harness.later(2 * DAY)
-    assert count_expired(harness.ledger, ago(harness)) == 2
-    assert pruned(harness) == (2, 0)
+    assert pruned(harness) == (1, 0), "the rows of a batch are kept together"
     assert pruned(harness) == (0, 0), "safe twice"
-    assert row_ids(harness.ledger, "b") == recent_ids(harness.ledger, 10) == ["late"]
+    assert set(row_ids(harness.ledger, "b")) == {"one", "two", "late"}
+    assert set(recent_ids(harness.ledger, 10)) == {"one", "two", "late"}
     batch = harness.ledger.batch("b")
     assert batch is not None
-    assert batch.counts == harness.ledger.counts()[0] == {State.SUCCEEDED: 1}
+    assert batch.counts == harness.ledger.counts()[0] == {State.SUCCEEDED: 2, State.FAILED: 1}
     harness.later(31 * DAY)
-    assert pruned(harness) == (1, 1)
+    assert pruned(harness) == (3, 1)
     left = {key for key in harness.redis.scan_iter("*") if not key.startswith("pace:")} - before
-    assert left <= {f"idem:{{t}}:key of {name}" for name in ("one", "two", "late")} | {"counts:{t}"}
+    names = ("one", "two", "late", "single")
+    assert left <= {f"idem:{{t}}:key of {name}" for name in names} | {"counts:{t}"}
     assert harness.ledger.counts()[0] == {}
     assert harness.ledger.batch("b") is None
     assert harness.ledger.batch_ids() == []
@@ -150,11 +156,40 @@ def test_jobs_that_have_not_ended_or_were_not_notified_are_not_pruned(
     assert set(recent_ids(harness.ledger, 10)) == {"waits", "held", "pending"}
 
 
-def test_an_open_batch_is_not_pruned(harness: LedgerHarness) -> None:
+def test_an_open_batch_keeps_all_its_rows(harness: LedgerHarness) -> None:
     harness.ledger.open_batch("b", "spring", now(harness))
-    harness.submit("j", batch_id="b")
+    ended(harness, "early", batch="b")
     harness.later(100 * DAY)
+    assert pruned(harness) == (0, 0), "its manifest is not complete"
+    harness.ledger.seal_batch("b")
+    harness.submit("held", batch_id="b")
+    harness.admit()
+    fence = harness.claim("held", nonce=uuid4().hex)
+    harness.later(100 * DAY)
+    assert pruned(harness) == (0, 0), "a row runs"
+    harness.ledger.commit("held", fence, Commit(State.HELD, reason=Reason.STORE))
+    harness.later(100 * DAY)
+    assert pruned(harness) == (0, 0), "a row is held"
+    harness.ledger.cancel("held")
+    harness.ledger.acknowledge_notification("job:held", 2)
+    harness.later(29 * DAY)
     assert pruned(harness) == (0, 0)
+    harness.redis.zadd("outbox:{t}", {"index:b": 1})
+    harness.later(2 * DAY)
+    assert pruned(harness) == (0, 0), "its index is not written"
+    harness.redis.zrem("outbox:{t}", "index:b")
+    assert pruned(harness) == (2, 1)
+
+
+def test_an_empty_batch_whose_manifest_is_being_submitted_is_not_pruned(
+    harness: LedgerHarness,
+) -> None:
+    harness.ledger.open_batch("b", "spring", now(harness))
+    harness.later(40 * DAY)
+    harness.redis.hset("batch:{t}:b", mapping={"sealed": "0", "unsealed_at": now(harness)})
+    assert pruned(harness) == (0, 0)
+    harness.later(31 * DAY)
+    assert pruned(harness) == (0, 1)
 
 
 def test_pruning_passes_over_a_page_of_jobs_that_stay(harness: LedgerHarness) -> None:
@@ -186,7 +221,9 @@ def test_clips_are_deleted_only_on_request(harness: LedgerHarness, tmp_path: Pat
     assert store.exists("single/a.mp4")
     ended(harness, "gone", clip=clip)
     harness.later(31 * DAY)
+    announced = count_prunable(harness.ledger, ago(harness), clips=True)
     found = prune(harness.ledger, ago(harness), clips=store)
+    assert found == announced
     assert (found.jobs, found.clips) == (1, 1)
     assert not store.exists("single/a.mp4")
     assert not store.exists("single/a.jpg")

@@ -88,6 +88,14 @@ local function restore_set_aside(id, job)
   return true
 end
 
+-- Records when a job has ended, and when the last row of its batch has.
+local function record_end(id, job)
+  redis.call('HSET', job_key(id), 'finished_at', now)
+  if job.batch and job.batch ~= '' then
+    redis.pcall('HSET', batch_key(job.batch), 'finished_at', now)
+  end
+end
+
 -- Cancels a job, or notes the request. -> CANCELLED | REQUESTED | ENDED
 -- The caller takes a job that was queued out of its flow: job.state_before is its state until now.
 local function request_cancel(id, job)
@@ -99,7 +107,7 @@ local function request_cancel(id, job)
   unschedule(id)
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'cancelled')
-  redis.call('HSET', job_key(id), 'finished_at', now)
+  record_end(id, job)
   notify(id)
   return 'CANCELLED'
 end

@@ -2,10 +2,31 @@
 -- Deletes jobs that ended before a time and whose notification was delivered. The key of each stays
 -- as a tombstone with the state at the end, so that a late repetition does not pay again: for keep
 -- ms, or for ever (0). A job that has paid is due to be forgotten by the payment journal once its
--- tombstone is gone. Safe twice.
+-- tombstone is gone. The rows of a batch are kept together until its last one ended before the
+-- time. A negative keep deletes nothing: the reply says what would be deleted. Safe twice.
 local before, keep = number(ARGV[2]), number(ARGV[3])
 
 local JOURNAL = 'journal_forget:{' .. ns .. '}'
+
+local is_kept = {}
+
+-- Whether a batch keeps all its rows: it is not complete, has a row that has not ended or that
+-- ended later, or its index is still to be written.
+local function keeps_rows(batch)
+  if is_kept[batch] == nil then
+    local found = redis.pcall('HMGET', batch_key(batch), 'created_at', 'sealed', 'finished_at')
+    local exists = not found.err and found[1]
+    is_kept[batch] = exists and (found[2] ~= '1' or number(found[3]) >= before) or
+      redis.call('ZSCORE', OUTBOX, 'index:' .. batch) and true or false
+    for state, _ in pairs(STATES) do
+      local is_open = exists and not ENDS[state]
+      if is_open and number(redis.call('HGET', batch_key(batch), 'n:' .. state)) > 0 then
+        is_kept[batch] = true
+      end
+    end
+  end
+  return is_kept[batch]
+end
 
 local function prune(id)
   local found = redis.pcall('HMGET', job_key(id), 'state', 'finished_at', 'key', 'fingerprint',
@@ -13,11 +34,14 @@ local function prune(id)
   if found.err then return 'KEPT' end
   local state, finished, key, fingerprint, batch, intents = unpack(found)
   if not state then
+    if keep < 0 then return 'GONE' end
     redis.call('ZREM', JOBS, id)
     return 'GONE'
   end
   if not ENDS[state] or number(finished) >= before
     or redis.call('ZSCORE', OUTBOX, 'job:' .. id) then return 'KEPT' end
+  if batch and batch ~= '' and keeps_rows(batch) then return 'KEPT' end
+  if keep < 0 then return 'PRUNED' end
   if key and key ~= '' then
     local idem = idempotency_key(key)
     redis.call('SET', idem, id .. '|' .. fingerprint .. '|' .. state)

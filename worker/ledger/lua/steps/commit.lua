@@ -84,7 +84,7 @@ if ENDS[state] then
     drop_working_fields()
     update_pace(id)
   end
-  redis.call('HSET', job_key(id), 'finished_at', now)
+  record_end(id, job)
   unschedule(id)
   notify(id)
 elseif state == 'held' then
