@@ -18,7 +18,7 @@ from tasks.manifests.rows import Row, rows_of_jobs
 from tasks.producer.local_files import LocalFiles, copy_to
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import check_webhook, raise_for_conflict
-from tasks.reports.batch_index import write_index_of_ended
+from tasks.reports.batch_index import schedule_index_of_ended
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.model.states import Reason
@@ -150,8 +150,8 @@ def submit_manifest(
         ledger.seal_batch(result.batch_id)
         if max_credits is not None:
             _release_affordable(producer, result.batch_id)
-        # If all jobs ended before the batch was sealed, no worker has written the index.
-        write_index_of_ended(producer, result.batch_id)
+        # If all jobs ended before the batch was sealed, no worker has scheduled the index.
+        schedule_index_of_ended(ledger, result.batch_id)
     result.rejected.sort(key=lambda rejected: int(rejected["row"]))
     return result
 

@@ -6,7 +6,7 @@ from celery import current_app, states
 from celery.exceptions import TaskRevokedError
 
 from tasks.producer.producer import Producer
-from tasks.reports.batch_index import write_index_of_ended
+from tasks.reports.batch_index import ENTRY, schedule_index_of_ended, write_index_of_ended
 from tasks.schema.result import result_of
 from worker.faultpoints import faultpoint
 from worker.ledger.model.jobs import Job, UnreadableRecordError
@@ -15,12 +15,14 @@ from worker.runtime.runtime import Runtime, get_runtime
 
 
 def notify(entry: str) -> str:
-    """Store the Celery result of a job and update its batch's index, then remove the entry.
+    """Store the Celery result of a job, or write the index of a batch, then remove the entry.
 
     Returns:
         The job's state, or why there was nothing to notify of, for Flower.
     """
     runtime = get_runtime()
+    if entry.startswith(ENTRY):
+        return _write_index(runtime, entry)
     ledger, job_id = runtime.ledger, entry.removeprefix("job:")
     try:
         job = ledger.job(job_id)
@@ -34,9 +36,17 @@ def notify(entry: str) -> str:
     # Before the entry is removed: until then, no job of the batch is pruned.
     if job.batch_id:
         with suppress(UnreadableRecordError):
-            write_index_of_ended(Producer.from_runtime(runtime), job.batch_id)
+            schedule_index_of_ended(ledger, job.batch_id)
     ledger.acknowledge_notification(entry, job.revision)
     return job.state.value
+
+
+def _write_index(runtime: Runtime, entry: str) -> str:
+    try:
+        return write_index_of_ended(Producer.from_runtime(runtime), entry.removeprefix(ENTRY))
+    except UnreadableRecordError:
+        runtime.ledger.drop_notification(entry)
+        return "unreadable"
 
 
 def _store_celery_result(runtime: Runtime, job: Job) -> None:

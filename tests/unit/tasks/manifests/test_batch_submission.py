@@ -5,6 +5,7 @@ import pytest
 from tasks.manifests.batch_submission import submit_manifest
 from tasks.manifests.manifest import open_manifest
 from tasks.producer import queries
+from tasks.reports.batch_index import write_index_of_ended
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError
 from tasks.step.remedy_messages import remedy_message
 from tests.support.ledger_access import row_ids
@@ -41,6 +42,7 @@ def test_the_index_of_a_batch_that_ended_before_it_was_sealed_is_written(
     ledger.cancel_many(row_ids(ledger, done.batch_id))
     ledger.unseal_batch(done.batch_id)
     submit_manifest(harness.producer, harness.manifest({"image": "https://example.org/0.jpg"}))
+    assert write_index_of_ended(harness.producer, done.batch_id) == "written"
     assert list((harness.folder / "output").rglob("manifest.csv"))
 
 
