@@ -57,9 +57,9 @@ def sender(fresh: Stack) -> Iterator[Celery]:
         yield app
 
 
-def wait_for_outage(worker: Process, known: int = 0) -> None:
-    """Wait until a worker has said once more that Redis is away."""
-    wait_until(lambda: worker.text().count(OUTAGE) > known, "an outage", PATIENCE, worker.text)
+def wait_for_outage(worker: Process) -> None:
+    """Wait until a worker has said that Redis is away."""
+    wait_until(lambda: OUTAGE in worker.text(), "an outage", PATIENCE, worker.text)
 
 
 def submit(app: Celery, path: Path, queue: str = "reelqueue", **options: Any) -> Any:
@@ -157,13 +157,16 @@ def test_no_submission_is_lost_while_workers_are_killed(fresh: Stack, sender: Ce
 
 def test_a_message_that_is_delivered_twice_is_one_job(fresh: Stack, sender: Celery) -> None:
     image, task_id = fresh.image(), str(uuid4())
+    paid_before = fresh.messages_by_image()
     submit(sender, image, task_id=task_id)
     submit(sender, image, task_id=task_id)
     fresh.start_worker()
-    fresh.wait_until_idle(PATIENCE)
+    wait_until_jobs(fresh, 1)
     wait_until(lambda: waiting(fresh.redis) == 0, "both messages to be taken")
+    fresh.wait_until_idle(PATIENCE)
     assert jobs(fresh) == 1
-    assert list(fresh.messages_by_image().values()) == [1]
+    paid = fresh.messages_by_image()
+    assert [paid[content] for content in paid.keys() - paid_before.keys()] == [1]
 
 
 def test_nothing_is_taken_while_the_records_are_away(
@@ -174,20 +177,15 @@ def test_nothing_is_taken_while_the_records_are_away(
     worker = fresh.start_worker(BROKER_URL=broker.url)
     image = fresh.image()
     with Celery("sender", broker=broker.url) as app, Redis.from_url(broker.url) as client:
-        for number, take_away, bring_back in (
-            (20, fresh.valkey.freeze, fresh.valkey.resume),
-            (40, fresh.valkey.stop, fresh.valkey.start),
-        ):
-            outages = worker.text().count(OUTAGE)
-            take_away()
-            for _ in range(20):
-                submit(app, image, ignore_result=True)
-            wait_for_outage(worker, outages)
-            wait_until(lambda: waiting(client) == 20, "nothing to be taken", PATIENCE)
-            assert worker.alive
-            bring_back()
-            wait_until_jobs(fresh, number)
-            assert waiting(client) == 0
+        fresh.valkey.stop()
+        for _ in range(20):
+            submit(app, image, ignore_result=True)
+        wait_for_outage(worker)
+        wait_until(lambda: waiting(client) == 20, "nothing to be taken", PATIENCE)
+        assert worker.alive
+        fresh.valkey.start()
+        wait_until_jobs(fresh, 20)
+        assert waiting(client) == 0
 
 
 def test_two_namespaces_on_one_redis_have_their_own_queues(fresh: Stack, sender: Celery) -> None:
