@@ -24,12 +24,10 @@ log = structlog.get_logger(__name__)
 
 MAX_DELIVERY_SECONDS: Final = 10.0
 """How long messages are sent to a receiver before its next messages wait for another task."""
-PAUSE_SECONDS: Final = 5.0
-"""How long a receiver pauses after a failure."""
 
 
 def deliver_webhooks(receiver: str) -> str:
-    """Send messages until none is due, one fails, or the time is over.
+    """Send messages until none is due or the time is over. After a failure, its path pauses.
 
     Returns:
         How many messages were sent, for Flower.
@@ -37,21 +35,18 @@ def deliver_webhooks(receiver: str) -> str:
     runtime = get_runtime()
     webhooks = Webhooks(runtime.ledger)
     end = time.monotonic() + MAX_DELIVERY_SECONDS
-    sent, pause = 0, 0.0
-    while not pause and not runtime.status.draining and time.monotonic() < end:
+    sent = 0
+    while not runtime.status.draining and time.monotonic() < end:
         message = webhooks.due(receiver)
         if message is None:
             break
-        if _deliver(runtime, webhooks, message):
-            sent += 1
-        else:
-            pause = PAUSE_SECONDS
-    webhooks.release_receiver(receiver, pause)
+        sent += _deliver(runtime, webhooks, message)
+    webhooks.release_receiver(receiver)
     return f"{sent} sent"
 
 
 def _deliver(runtime: Runtime, webhooks: Webhooks, message: WebhookMessage) -> bool:
-    """Send one message and record the result. False if the receiver should pause."""
+    """Send one message and record the result. False if it was not received."""
     body = message.body or _body(runtime, message)
     if body is None:
         log.warning("webhook dropped", webhook_id=message.name, why="its record is gone")
@@ -106,4 +101,4 @@ def _retry_or_give_up(
         webhooks.give_up(message, str(error))
     else:
         log.info("webhook delayed", webhook_id=message.name, why=str(error), wait=wait)
-        webhooks.retry_later(message, wait)
+        webhooks.retry_later(message, wait, str(error))

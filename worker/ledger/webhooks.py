@@ -66,9 +66,9 @@ class Webhooks:
         """Delete a message that was received."""
         self._ledger.scripts.run("webhook_sent", message.name, -1, "")
 
-    def retry_later(self, message: WebhookMessage, seconds: float) -> None:
-        """Make a message whose try failed due again after a delay."""
-        self._ledger.scripts.run("webhook_sent", message.name, int(seconds * 1000), "")
+    def retry_later(self, message: WebhookMessage, seconds: float, why: str = "") -> None:
+        """Make a message whose try failed due again after a delay, and pause its path."""
+        self._ledger.scripts.run("webhook_sent", message.name, int(seconds * 1000), why)
 
     def give_up(self, message: WebhookMessage, why: str) -> None:
         """Delete a message that is not tried again, and store why in its job or batch."""

@@ -169,6 +169,128 @@ def test_a_dead_receiver_delays_no_other_and_the_leased_ones_are_limited(
     assert len(hooks.lease_receivers()) == MAX_LEASED_RECEIVERS - 2
 
 
+# --- what fails
+
+
+def cancelled(harness: LedgerHarness, *job_ids: str, webhook: str = URL) -> None:
+    """Add the webhook of jobs that are cancelled."""
+    for job_id in job_ids:
+        submit(harness, job_id, webhook)
+    harness.ledger.cancel_many(job_ids)
+
+
+def fail_one(hooks: Webhooks, delay: float = 5) -> str:
+    """Try the next message in vain, and return the job that it is about."""
+    receiver, hook = lease_one(hooks)
+    hooks.retry_later(hook, delay, "status 500")
+    hooks.release_receiver(receiver)
+    return hook.about
+
+
+def test_a_path_that_fails_delays_no_other_path_of_its_receiver(
+    harness: LedgerHarness, hooks: Webhooks
+) -> None:
+    cancelled(harness, *(f"bad{n}" for n in range(250)), webhook=f"{URL}/bad?n=1")
+    harness.later(1)
+    cancelled(harness, "good", webhook=f"{URL}/good")
+    (receiver,) = hooks.lease_receivers()
+    tried = []
+    for _ in range(5):
+        while hook := hooks.due(receiver):
+            tried.append(hook.about)
+            if hook.about == "good":
+                hooks.received(hook)
+            else:
+                hooks.retry_later(hook, 5, "status 500")
+        hooks.release_receiver(receiver)
+    assert tried.count("good") == 1
+    assert len(tried) == 2, "the other messages of the bad path wait for its pause to end"
+
+
+def test_a_receiver_where_everything_fails_is_tried_ever_less_often(
+    harness: LedgerHarness, hooks: Webhooks
+) -> None:
+    """Each message has a path of its own."""
+    for n in range(50):
+        cancelled(harness, f"j{n}", webhook=f"{URL}/{n}")
+    receiver, _ = lease_one(hooks)
+    tries = 0
+    for _ in range(3600):
+        while hook := hooks.due(receiver):
+            hooks.retry_later(hook, 28_800, "cannot be reached")
+            tries += 1
+        harness.later(1)
+    assert 10 < tries < 25
+
+
+def test_a_new_message_probes_a_receiver_that_is_paused(
+    harness: LedgerHarness, hooks: Webhooks
+) -> None:
+    cancelled(harness, "a")
+    for delay in (10, 20, 40, 80, 160, 320):
+        assert fail_one(hooks, 1) == "a"
+        harness.later(delay)
+    fail_one(hooks, 28_800)
+    harness.later(20)
+    assert hooks.lease_receivers() == []
+    cancelled(harness, "new")
+    receiver, hook = lease_one(hooks)
+    assert hook.about == "new"
+    hooks.received(hook)
+    cancelled(harness, "next")
+    following = hooks.due(receiver)
+    assert following is not None
+    assert following.about == "next", "the receiver is well again"
+
+
+def test_new_messages_probe_a_dead_receiver_once_in_five_seconds(
+    harness: LedgerHarness, hooks: Webhooks
+) -> None:
+    tries = 0
+    for n in range(300):
+        cancelled(harness, f"j{n}")
+        for receiver in hooks.lease_receivers():
+            while hook := hooks.due(receiver):
+                hooks.retry_later(hook, 28_800, "status 500")
+                tries += 1
+            hooks.release_receiver(receiver)
+        harness.later(1)
+    assert 55 <= tries <= 65
+
+
+def test_a_dead_receiver_is_given_up_after_a_day_in_bulk(
+    harness: LedgerHarness, hooks: Webhooks
+) -> None:
+    cancelled(harness, *(f"j{n}" for n in range(1200)))
+    fail_one(hooks)
+    harness.later(24 * 3600 - 10)
+    cancelled(harness, "young")
+    hooks.lease_receivers()
+    assert len(owed(harness)) == 1201, "none is a day old"
+    harness.later(11)
+    rounds = 0
+    while len(owed(harness)) > 1:
+        hooks.lease_receivers()
+        rounds += 1
+    assert rounds == 3
+    assert owed(harness) == ["job_young_1"]
+    why = harness.redis.hget("job:{t}:j1199", "webhook_error")
+    assert why == "not delivered within a day: status 500"
+    assert harness.redis.hget("meta:{t}", "hooks") == "1"
+
+
+def test_a_message_of_a_version_without_the_index_by_age_is_given_up_too(
+    harness: LedgerHarness, hooks: Webhooks
+) -> None:
+    cancelled(harness, "j")
+    harness.redis.delete("hooks_by_age:{t}")
+    harness.later(24 * 3600 + 1)
+    (receiver,) = hooks.lease_receivers()
+    assert hooks.due(receiver) is None
+    assert owed(harness) == []
+    assert harness.redis.hget("job:{t}:j", "webhook_error") == "not delivered within a day"
+
+
 # --- batches
 
 

@@ -1,7 +1,9 @@
 -- lease_receivers(limit, lease) -> {receiver, ...}
 -- Leases webhook receivers with due messages, while fewer than `limit` are leased. A receiver whose
--- worker died is leased again after `lease` ms. A second run leases others.
+-- worker died is leased again after `lease` ms. A second run leases others. Messages that are a day
+-- old are given up before, many at a time.
 local limit, lease = number(ARGV[2]), number(ARGV[3])
+expire_webhooks(500)
 redis.call('ZREMRANGEBYSCORE', LEASED, '-inf', now)
 local free = limit - redis.call('ZCARD', LEASED)
 if free <= 0 then return {} end

@@ -1,12 +1,14 @@
 -- release_receiver(receiver, rest) -> OK
 -- Ends the lease of a webhook receiver. It is leased again when its next message is due, at the
--- earliest after rest ms. Safe twice.
+-- earliest after rest ms and after the pause of all its paths. Safe twice.
 local receiver, rest = ARGV[2], number(ARGV[3])
 redis.call('ZREM', LEASED, receiver)
 local next_one = redis.call('ZRANGE', receiver_queue_key(receiver), 0, 0, 'WITHSCORES')
 if #next_one == 0 then
   redis.call('ZREM', RECEIVERS, receiver)
+  redis.call('DEL', failures_key(receiver))
 else
-  redis.call('ZADD', RECEIVERS, math.max(now + rest, number(next_one[2])), receiver)
+  local earliest = math.max(now + rest, paused_until(receiver, ALL_PATHS))
+  redis.call('ZADD', RECEIVERS, math.max(earliest, number(next_one[2])), receiver)
 end
 return 'OK'

@@ -1,6 +1,7 @@
 -- webhook_due(receiver) -> {} | {name, field, value, ...}
 -- The oldest message that is due for a receiver. Entries without a message are deleted, and
--- messages that cannot be read are set aside.
+-- messages that cannot be read are set aside. Messages to a path that is paused wait for its end, at
+-- most 100 a call; none is due while all paths are paused.
 local receiver = ARGV[2]
 local queue = receiver_queue_key(receiver)
 
@@ -10,14 +11,28 @@ local function is_readable(name)
   return event and kind and about and url and is_integer(at or '') and is_integer(tries or '')
 end
 
-while true do
+if paused_until(receiver, ALL_PATHS) > now then return {} end
+local moved = 0
+while moved < 100 do
   local name = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, 1)[1]
   if not name then return {} end
-  if is_readable(name) then return {name, unpack(redis.call('HGETALL', webhook_key(name)))} end
-  if redis.call('EXISTS', webhook_key(name)) == 1 then
+  if is_readable(name) then
+    local url, at = unpack(redis.call('HMGET', webhook_key(name), 'url', 'at'))
+    local paused = paused_until(receiver, webhook_path(url))
+    if number(at) <= now - WEBHOOK_MAX_AGE then
+      local last = redis.call('HGET', webhook_key(name), 'error')
+      give_up_webhook(name, 'not delivered within a day' .. (last and ': ' .. last or ''))
+    elseif paused <= now then
+      return {name, unpack(redis.call('HGETALL', webhook_key(name)))}
+    else
+      redis.call('ZADD', queue, paused, name)
+      moved = moved + 1
+    end
+  elseif redis.call('EXISTS', webhook_key(name)) == 1 then
     set_aside(webhook_key(name), 'its key holds no webhook message')
     dequeue_webhook(receiver, name)
   else
     delete_webhook(receiver, name)
   end
 end
+return {}
