@@ -33,6 +33,7 @@ WRONG = {
     "REDIS_URL": WRONG_REDIS,
     "BROKER_URL": WRONG_REDIS,
     "REELQUEUE_NAMESPACE": ("", "hunter2 hunter2", "a:b"),
+    "REELQUEUE_REPLICAS": ("-1", "101", "hunter2"),
     "REELQUEUE_QUEUE": ("celery", "hunter2 hunter2", LONG),
     "REELQUEUE_MEDIA_URL": WRONG_STORE,
     "REELQUEUE_OUTPUT_URL": WRONG_STORE,
