@@ -22,7 +22,7 @@ run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.
 	@exec $(BIN)/python -m tasks.demo --backend $(BACKEND) $(IMAGES)
 
 test: $(READY) ## Run all tests; ARGS="-k NAME" selects some
-	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 bench: $(READY) ## Run a measurement; WHAT=list lists them
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)

@@ -3,13 +3,18 @@
 import os
 import random
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 from redis import Redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.valkey import Valkey, valkey_in_memory
 
 SEED = pytest.StashKey[int]()
+DIVIDED_FILES: Final = ("tests/integration/test_crowd.py", "tests/integration/test_money.py")
+"""Long files whose tests share nothing: each of their tests goes to the first free process."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -25,16 +30,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = str(seed)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests that must run in one process of `make test`, and put the longest first.
-
-    The tests of a file run in one process, except those that start a stack of their own.
-    """
-    for item in items:
-        if "stack" not in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    """Put the longest tests first, so that no process waits for another at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc] # it has no types
+    """Distributes whole files, and the tests of `DIVIDED_FILES` one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file in DIVIDED_FILES else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduler:
+    """Distribute the tests of `make test` over its processes."""
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
