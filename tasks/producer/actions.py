@@ -18,6 +18,7 @@ from tasks.producer.queries import is_batch
 from tasks.schema.errors import UnknownId
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import CancelVerdict, ReleaseVerdict, RetryVerdict
+from worker.ledger.payments import Payments
 
 _CHANGED: Final[frozenset[str]] = frozenset(
     {ReleaseVerdict.OK, RetryVerdict.OK, CancelVerdict.CANCELLED, CancelVerdict.REQUESTED}
@@ -89,6 +90,9 @@ def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: s
     """Resume all jobs that are held for a reason; ``mode`` and ``who`` are as in ``release``."""
     with producer.redis_errors():
         held = producer.ledger.held_ids(reason)
+        if reason is Reason.PLAN:
+            for account in producer.ledger.holding_accounts(reason):
+                Payments(producer.ledger).clear_plan_refused(account)
         return _change(reason.value, _release_jobs(producer, mode, who, held))
 
 

@@ -15,6 +15,7 @@ from tasks.step.commits import (
     hold,
     hold_for_budget,
     hold_for_credits,
+    hold_for_plan,
     retry_later,
     with_jitter,
 )
@@ -166,6 +167,11 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             price = runtime.ledger.account(account_name(step)).price(runtime.settings.api.clip_cost)
             message = f"The account cannot pay for a clip, which costs about {price:g} credits."
             return hold_for_credits(step, message)
+        case BeginVerdict.PLAN:
+            account = account_name(step)
+            if not job.is_bound and runtime.accounts.others_can_take(account):
+                return Commit(State.PREPARING, facts=NO_SESSION)
+            return hold_for_plan(step, account)
         case BeginVerdict.BUDGET:
             batch = runtime.ledger.batch(job.batch_id or "")
             return hold_for_budget(step, (batch and batch.max_credits) or 0)

@@ -13,6 +13,7 @@ from tasks.step.commits import (
     advance,
     hold_for_budget,
     hold_for_credits,
+    hold_for_plan,
     retry_later,
     with_jitter,
 )
@@ -82,6 +83,8 @@ def _check_credits(
             f"{account.headroom:g} credits are left on {account.name}, a clip costs about "
             f"{price:g}.",
         )
+    if account.plan_refused:
+        return hold_for_plan(step, credential.name)
     batch = runtime.ledger.batch(step.job.batch_id) if step.job.batch_id else None
     if batch is not None and not batch.may_spend(price):
         return hold_for_budget(step, batch.max_credits or 0)

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from tasks.step.commits import MAX_RENDERS, advance, hold, render_again
 from tasks.step.context import StepContext
-from tasks.step.credentials import open_client
+from tasks.step.credentials import account_name, open_client
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
 from worker.nemo.client import NemoClient
@@ -30,6 +30,9 @@ def render(step: StepContext) -> Commit:
 def _submit(step: StepContext, client: NemoClient, render_id: str) -> Commit:
     draft = Draft.unpack(step.job.facts["draft"])
     client.submit_render(render_id, step.job.facts["session_id"], draft)
+    # The account has another name once its token changed.
+    for name in {account_name(step), step.job.facts["account"]}:
+        step.runtime.payments.clear_plan_refused(name)
     return _poll_later(step, render_submitted="1")
 
 

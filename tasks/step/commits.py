@@ -62,6 +62,11 @@ def hold_for_budget(step: StepContext, max_credits: float) -> Commit:
     return hold(step, Reason.BUDGET, message)
 
 
+def hold_for_plan(step: StepContext, account: str) -> Commit:
+    """Hold a job that has not paid because the account's plan does not allow exports."""
+    return hold(step, Reason.PLAN, f"The plan of {account} does not allow exports.")
+
+
 def fail(step: StepContext, reason: Reason, message: str, remedy: str = "") -> Commit:
     """End the job as failed."""
     return Commit(

@@ -16,7 +16,7 @@ from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, discard_used_tokens
 from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
-from worker.nemo.errors import NemoError, OutOfCredits, TokenRefused
+from worker.nemo.errors import Call, NemoError, OutOfCredits, PlanRefused, TokenRefused
 from worker.policy import Action, Decision, decide
 
 
@@ -75,9 +75,11 @@ def _prepare_again(step: StepContext, failure: dict[str, str], delay: float = 0.
 
 
 def _record_refusal(step: StepContext, error: NemoError) -> None:
-    """Record for all workers that the account has no credits or that its token is refused."""
+    """Record for all workers what an error says about the account."""
     if isinstance(error, OutOfCredits):
         step.runtime.payments.record_credits_refused(account_name(step))
+    if isinstance(error, PlanRefused) and error.call is Call.EXPORT:
+        step.runtime.payments.record_plan_refused(account_name(step))
     if isinstance(error, TokenRefused):
         step.runtime.payments.record_token_refused(account_name(step), by="job")
 

@@ -34,10 +34,17 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
                 f"Set a valid NEMO_TOKEN and restart the workers. A job that has not paid "
                 f"continues by itself; for one that has, run `{release}`."
             )
+        case Reason.PLAN if not job.paid_messages:
+            return (
+                "Nothing was paid. Upgrade the plan, or set a NEMO_TOKEN whose plan allows "
+                "exports. The job continues when an export of a paid job succeeds, or after "
+                "`reelqueue release --reason plan`."
+            )
         case Reason.PLAN:
             return (
                 f"The plan does not allow export. Upgrade it, or set a NEMO_TOKEN whose plan does, "
-                f"then run `{release}`: the clip is exported and not paid for again."
+                f"then run `{release}`: the clip is exported and not paid for again. The export "
+                f"of one job is also tried again from time to time."
             )
         case Reason.SESSION_LOST if not job.paid_messages:
             return (

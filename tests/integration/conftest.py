@@ -10,7 +10,8 @@ from tests.support.stack import Stack
 
 REFUSED = (
     *("refused_at_base", "distrust", "cooling_until"),
-    *("refusals", "trying_until", "window", "threshold"),
+    *("refusals", "trying_until", "window", "threshold", "window_before"),
+    *("plan_refused_at", "plan_probe_at", "plan_wait"),
 )
 """The fields of an account in which refusals of the API are recorded."""
 

@@ -108,7 +108,8 @@ def paid_rows(call: str, *, renders: int = 1) -> Iterator[Row]:
             yield Row(call, 404, style, OK, renders=2)
         else:
             yield Row(call, 404, style, HELD, Reason.SESSION_LOST, renders=left)
-        yield Row(call, 402, style, HELD, Reason.PLAN, renders=left)
+        if call != "export":  # it concerns the whole account: see test_codes.py
+            yield Row(call, 402, style, HELD, Reason.PLAN, renders=left)
         # These codes mean nothing to these calls: a call is retried, a render repeated.
         for code in (4001, 400):
             yield Row(call, code, style, OK, renders=2 if poll else 1)

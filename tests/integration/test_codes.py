@@ -60,16 +60,37 @@ def test_errors_that_need_a_person_stop_the_job_with_a_remedy(
     assert paid(stack, job) == 0
 
 
+@pytest.mark.parametrize("style", ["envelope", "status"])
 def test_a_release_after_a_change_of_plan_renders_without_paying_again(
+    clean_stack: Stack, style: str
+) -> None:
+    stack = clean_stack
+    fault = {"call": "export", "action": "refuse", "code": 402, "style": style, "times": 1}
+    stack.sandbox.inject_faults(fault)
+    job_id = stack.submit(stack.image())
+    held = stack.wait_for(job_id, State.HELD)
+    assert (held.reason, paid(stack, held), stack.renders_of(held)) == (Reason.PLAN, 1, [])
+    assert held.message
+    assert held.remedy
+    assert stack.ledger.release(job_id) == "OK"
+    job = stack.wait_for(job_id, State.SUCCEEDED)
+    assert paid(stack, job) == 1
+
+
+def test_a_plan_that_allows_no_export_stops_payments_until_an_export_succeeds(
     clean_stack: Stack,
 ) -> None:
     stack = clean_stack
     stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 402, "times": 1})
-    job_id = stack.submit(stack.image())
-    stack.wait_for(job_id, State.HELD)
-    assert stack.ledger.release(job_id) == "OK"
-    job = stack.wait_for(job_id, State.SUCCEEDED)
-    assert paid(stack, job) == 1
+    first = stack.submit(stack.image())
+    stack.wait_for(first, State.HELD)
+    others = [stack.submit(stack.image()) for _ in range(3)]
+    for job_id in others:
+        job = stack.wait_for(job_id, State.HELD)
+        assert (job.reason, paid(stack, job)) == (Reason.PLAN, 0)
+    assert stack.ledger.release(first) == "OK"
+    for job_id in (first, *others):
+        assert paid(stack, stack.wait_for(job_id, State.SUCCEEDED)) == 1
 
 
 def test_a_failed_render_is_repeated_once_and_then_fails_the_job(clean_stack: Stack) -> None:

@@ -81,6 +81,7 @@ class BalanceMonitor:
             if self._is_due(account):
                 self._refresh(account)
         self._release_held_for_token()
+        self._release_held_for_plan()
         self._release_held_for_credits()
 
     def _is_due(self, account: Account) -> bool:
@@ -142,6 +143,28 @@ class BalanceMonitor:
         for name in self.ledger.holding_accounts(Reason.TOKEN) - set(names):
             held = self.ledger.some_held_ids(Reason.TOKEN, name, RELEASE_LIMIT)
             self._release(self._movable(held), "another account can take it")
+
+    def _release_held_for_plan(self) -> None:
+        """Resume jobs whose account's plan allows exports again, or that another account can take.
+
+        The probe is the export of a job that has paid already, which is free.
+        """
+        if not self.ledger.held_count(Reason.PLAN):
+            return
+        others_can_take = any(map(self.accounts.can_take, self.accounts.names()))
+        for name in self.ledger.holding_accounts(Reason.PLAN):
+            account, held = self.ledger.account(name), self.ledger.held_ids(Reason.PLAN, name)
+            if not account.plan_refused:
+                self._release(held, "its plan allows exports")
+                continue
+            if others_can_take:
+                self._release(self._movable(held), "another account can take it")
+            if self.ledger.now_ms() >= account.plan_probe_at:
+                jobs = self.ledger.jobs(held[:RELEASE_LIMIT])
+                probe = next((job.id for job in jobs if job.fact("draft")), None)
+                if probe is not None:
+                    self.payments.postpone_plan_probe(name)
+                    self._release([probe], "its export shows whether the plan allows it now")
 
     def _release_held_for_credits(self) -> None:
         """Resume as many jobs as the balances pay, less those that are about to pay."""

@@ -147,8 +147,14 @@ class Accounts:
         if text and _anonymous_credential(text).token_id == token_id:
             delete_if_equal(redis, key, text)
 
+    def can_take(self, name: str) -> bool:
+        """Return whether an account can take a job that has not paid."""
+        return self._can_take(self._ledger.account(name))
+
     def _can_take(self, account: Account) -> bool:
-        if account.auth_refused_by or account.cooling_until > self._ledger.now_ms():
+        if account.auth_refused_by or account.plan_refused:
+            return False
+        if account.cooling_until > self._ledger.now_ms():
             return False
         return not account.is_read or account.affordable_clips(self._settings.api.clip_cost) > 0
 

@@ -6,10 +6,14 @@ Source: the agenda protocol, "begin_paid" and "Durability of the intent".
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
 from worker.ledger.model.verdicts import AdoptVerdict, BeginVerdict
+
+PLAN_PROBE_MS: Final = 60_000
+"""Time until an export is tried again after an account's plan refused one; it doubles."""
+MAX_PLAN_PROBE_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,28 @@ class Payments:
     def store_bind_id(self, account: str, bind_id: str) -> None:
         """Store the id that binds an anonymous account to a registered one, if none is stored."""
         self._ledger.redis.hsetnx(self._ledger.key("account", account), "bind_id", bind_id)
+
+    def record_plan_refused(self, account: str) -> None:
+        """Stop paying from an account whose plan does not allow exports, until one succeeds."""
+        key, now = self._ledger.key("account", account), self._ledger.now_ms()
+        with self._ledger.redis.pipeline() as pipe:
+            pipe.hsetnx(key, "plan_refused_at", now)
+            pipe.hsetnx(key, "plan_probe_at", now + PLAN_PROBE_MS)
+            pipe.hsetnx(key, "plan_wait", PLAN_PROBE_MS)
+            pipe.execute()
+
+    def postpone_plan_probe(self, account: str) -> None:
+        """Double the time until the next export is tried on an account whose plan refused one."""
+        key = self._ledger.key("account", account)
+        waited = int(self._ledger.redis.hget(key, "plan_wait") or PLAN_PROBE_MS)
+        wait = min(2 * waited, MAX_PLAN_PROBE_MS)
+        fields = {"plan_wait": wait, "plan_probe_at": self._ledger.now_ms() + wait}
+        self._ledger.redis.hset(key, mapping=fields)
+
+    def clear_plan_refused(self, account: str) -> None:
+        """Pay from an account again: an export succeeded, or a person says that its plan does."""
+        key = self._ledger.key("account", account)
+        self._ledger.redis.hdel(key, "plan_refused_at", "plan_probe_at", "plan_wait")
 
     def record_token_refused(self, account: str, *, by: str) -> None:
         """Record that the API refused an account's token, to a ``job`` or a ``balance`` reading."""

@@ -29,6 +29,8 @@ class Account:
         refusals: 429s since a message was last accepted.
         credits_refused: The API refused a message for lack of credits, and no more came.
         auth_refused_by: Who got a token refused since the last reading: ``job`` or ``balance``.
+        plan_refused: The API refused an export because of the account's plan, and none since.
+        plan_probe_at: When an export of a paid job may be tried to see whether the plan allows it.
         bind_id: The id that binds an anonymous account to a registered one.
     """
 
@@ -46,6 +48,8 @@ class Account:
     refusals: int
     credits_refused: bool
     auth_refused_by: str
+    plan_refused: bool
+    plan_probe_at: int
     bind_id: str
 
     @property
@@ -91,5 +95,7 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         refusals=int_or_zero(fields.get("refusals")),
         credits_refused=bool(fields.get("refused_at_base")),
         auth_refused_by=fields.get("distrust", ""),
+        plan_refused=bool(fields.get("plan_refused_at")),
+        plan_probe_at=int_or_zero(fields.get("plan_probe_at")),
         bind_id=fields.get("bind_id", ""),
     )

@@ -34,6 +34,7 @@ class BeginVerdict(StrEnum):
     CLOSED = "CLOSED"  # the turn before it does not allow another one
     NO_BALANCE = "NO_BALANCE"  # the account's balance was never read
     NO_CREDIT = "NO_CREDIT"  # the account cannot pay for it
+    PLAN = "PLAN"  # the account's plan does not allow exports
     BUDGET = "BUDGET"  # the batch may not spend that much
     COOLING = "COOLING"  # the account pauses after a 429
     NO_SLOT = "NO_SLOT"  # the account's messages in flight are at their limit

@@ -73,3 +73,68 @@ def test_as_many_jobs_are_resumed_as_the_balance_pays(runtime: Runtime) -> None:
     )
     runtime.balance_monitor.run_once()
     assert runtime.ledger.held_count(Reason.CREDITS) == 13
+
+
+def hold_for_plan(runtime: Runtime, *, paid: int, unpaid: int) -> None:
+    """Hold jobs because of their account's plan: some have a draft, others have not paid."""
+    ledger, (account,) = runtime.ledger, runtime.accounts.names()
+    for n in range(paid):
+        ledger.submit(NewJob(id=f"paid{n}", payload={}, fingerprint="f"))
+    for n in range(unpaid):
+        ledger.submit(NewJob(id=f"unpaid{n}", payload={}, fingerprint="f"))
+    for job_id, _ in ledger.due(99, room=99, admit=99):
+        is_paid = job_id.startswith("paid")
+        held = Commit(
+            State.HELD,
+            reason=Reason.PLAN,
+            resume=State.RENDERING if is_paid else State.PREPARING,
+            facts={"account": account, "draft": "{}" if is_paid else ""},
+        )
+        assert ledger.commit(job_id, ledger.claim(job_id, "w", job_id).fence, held)
+    runtime.payments.record_plan_refused(account)
+
+
+def test_the_plan_is_probed_by_the_export_of_one_paid_job_at_growing_intervals(
+    runtime: Runtime,
+) -> None:
+    hold_for_plan(runtime, paid=2, unpaid=5)
+    (account,), ledger = runtime.accounts.names(), runtime.ledger
+    assert not runtime.accounts.can_take(account)
+    runtime.balance_monitor.run_once()
+    assert ledger.held_count(Reason.PLAN) == 7, "it is too early to try"
+    waits = []
+    for left in (6, 5, 5):
+        ledger.redis.hset(ledger.key("account", account), "plan_probe_at", 1)
+        runtime.balance_monitor.run_once()
+        runtime.balance_monitor.run_once()
+        assert ledger.held_count(Reason.PLAN) == left
+        waits.append(ledger.account(account).plan_probe_at - ledger.now_ms())
+    assert waits[1] > 1.5 * waits[0], "the interval doubles"
+    assert {job.id[:4] for job in ledger.jobs(ledger.held_ids(Reason.PLAN))} == {"unpa"}
+
+
+def test_all_jobs_continue_once_an_export_has_succeeded(runtime: Runtime) -> None:
+    hold_for_plan(runtime, paid=1, unpaid=5)
+    (account,) = runtime.accounts.names()
+    runtime.payments.clear_plan_refused(account)
+    runtime.balance_monitor.run_once()
+    assert runtime.ledger.held_count(Reason.PLAN) == 0
+
+
+def test_no_message_is_paid_by_an_account_whose_plan_allows_no_export(runtime: Runtime) -> None:
+    ledger, (account,) = runtime.ledger, runtime.accounts.names()
+    runtime.payments.record_balance(
+        account, read_at=ledger.now_ms(), available=900, frozen=0, total=900
+    )
+    ledger.submit(NewJob(id="j", payload={}, fingerprint="f"))
+    ledger.due(1, room=1, admit=1)
+    fence = ledger.claim("j", "w", "n").fence
+    ledger.update_facts("j", fence, {"account": account})
+    runtime.payments.record_plan_refused(account)
+
+    def begin() -> str:
+        return runtime.payments.begin("j", fence, turn=1, call="c", cost=100, cap=5).verdict
+
+    assert begin() == "PLAN"
+    runtime.payments.clear_plan_refused(account)
+    assert begin() == "OK"

@@ -86,6 +86,7 @@ class Model:
     suspect: str = ""
     suspect_until: int = 0
     paused: bool = False
+    plan_refused: bool = False
 
     # --- a step --------------------------------------------------------------------------------
 
@@ -176,6 +177,8 @@ class Model:
             return "COOLING"
         if self.base - COST * len(self.reserved) < COST:
             return "NO_CREDIT"
+        if self.plan_refused:
+            return "PLAN"
         if job.batch and self.committed(job.batch) + COST > BUDGET:
             return "BUDGET"
         self.slots = {name: until for name, until in self.slots.items() if until > self.now}

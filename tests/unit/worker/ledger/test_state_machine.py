@@ -353,7 +353,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(have_jobs)
     @rule(
-        what=st.sampled_from(["balance", "balance", "429", "recover", "pause", "resume"]),
+        what=st.sampled_from(["balance", "balance", "429", "recover", "plan", "pause", "resume"]),
         twice=flag,
     )
     def world(self, what: str, twice: bool) -> None:
@@ -371,6 +371,14 @@ class Machine(RuleBasedStateMachine):
             case "429":
                 self.run(lambda: self.payments.record_rate_limited("a", 1), twice=twice)
                 model.rate_limited(1000)
+            case "plan":
+                model.plan_refused = not model.plan_refused
+                record = (
+                    self.payments.record_plan_refused
+                    if model.plan_refused
+                    else self.payments.clear_plan_refused
+                )
+                record("a")
             case "recover":
                 self.run(lambda: self.payments.recover_window("a"), twice=twice)
                 model.recover_window()

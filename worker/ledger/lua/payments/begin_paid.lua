@@ -5,6 +5,7 @@
 --   CANCELLED   cancellation was requested
 --   ALREADY     this turn has a message     CLOSED     the turn before it does not allow another
 --   NO_BALANCE  the balance was never read  NO_CREDIT  the account cannot pay for it
+--   PLAN        the account's plan does not allow exports
 --   BUDGET      the batch may not spend it  COOLING ms the account pauses after a 429
 --   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in the session
 --   NO_SLOT     the account's messages in flight are at their cap, or at its window; or after a 429
@@ -39,13 +40,15 @@ end
 local refusal, other = acquire_session(id, job)
 if refusal then return {refusal, other} end
 
-local base, reserved, cooling, refused_at, estimate, window, refusals, trying, total =
+local base, reserved, cooling, refused_at, estimate, window, refusals, trying, total, plan =
   unpack(redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until',
-    'refused_at_base', 'estimate', 'window', 'refusals', 'trying_until', 'total'))
+    'refused_at_base', 'estimate', 'window', 'refusals', 'trying_until', 'total',
+    'plan_refused_at'))
 reserved, cooling, cost = number(reserved), number(cooling), math.max(cost, number(estimate))
 if cooling > now then return {'COOLING', cooling - now} end
 if not base then return {'NO_BALANCE'} end
 if refused_at or tonumber(base) - reserved < cost then return {'NO_CREDIT'} end
+if plan then return {'PLAN'} end
 if job.batch ~= '' then
   local most, used = unpack(redis.call('HMGET', batch_key(job.batch), 'max_credits', 'committed'))
   if most and most ~= '' and number(used) + cost > tonumber(most) then return {'BUDGET'} end
