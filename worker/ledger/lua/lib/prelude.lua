@@ -37,6 +37,17 @@ local function set_aside(id, why)
   redis.call('ZREM', AGENDA, id)
 end
 
+-- Refuses the call if one of the keys holds another type. It must precede the first write, because a
+-- script that fails keeps what it has written.
+local function require_type(expected, ...)
+  for _, key in ipairs({...}) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= expected and found ~= 'none' then
+      error({err = 'WRONGTYPE ' .. key .. ' holds a ' .. found .. ', not a ' .. expected})
+    end
+  end
+end
+
 local INTEGER_FIELDS = {turn = true, fence = true, entered_at = true, paid = true, intents = true,
                         attempts = true, crashes = true, revision = true, lease = true,
                         not_before = true}

@@ -1,5 +1,37 @@
 -- Moves of a job from one state to another, with everything that depends on the state.
 
+-- Refuses the call if a key that a change of this job writes holds another type: its own keys, and
+-- those of the jobs that wait for it. The rest are those after the change, where they differ.
+local function require_writable(id, job, reason, account, session, seen)
+  seen = seen or {}
+  if seen[id] then return end
+  seen[id] = true
+  require_type('zset', AGENDA, FLOWS, OUTBOX, PREPARING, RECEIVERS, WEBHOOKS_BY_AGE)
+  require_type('hash', META, UNREADABLE)
+  require_type('list', flow_key(job.flow))
+  require_type('set', 'holds:{' .. ns .. '}', held_key(job.account, job.reason), blocked_key(id))
+  if reason and reason ~= '' then require_type('set', held_key(account or job.account, reason)) end
+  for _, payer in ipairs({job.account, account}) do
+    require_type('hash', account_key(payer), reserved_key(payer))
+    require_type('zset', slots_key(payer), ended_key(payer))
+  end
+  for _, name in ipairs({job.session_id, session}) do
+    require_type('hash', session_key(name))
+    require_type('zset', session_queue_key(name))
+  end
+  local url = job.batch ~= '' and redis.call('HGET', batch_key(job.batch), 'webhook')
+  for _, address in ipairs({job.webhook, url or ''}) do
+    if address ~= '' then
+      require_type('zset', receiver_queue_key(receiver_of(address)))
+      require_type('hash', failures_key(receiver_of(address)))
+    end
+  end
+  for _, other in ipairs(redis.call('SMEMBERS', blocked_key(id))) do
+    local waiting = load_job(other)
+    if waiting then require_writable(other, waiting, nil, nil, nil, seen) end
+  end
+end
+
 local move  -- defined below: a move can resume jobs that were blocked, which moves them in turn
 
 -- Continues a job that was held, failed or set back. Before its payment it queues again; after it,

@@ -52,10 +52,14 @@ local function shorten_pause(receiver, path)
   end
 end
 
+local function receiver_of(url)
+  local origin = string.match(url, '^%a+://[^/?#]*') or url
+  return redis.sha1hex(string.lower(origin))
+end
+
 local function add_webhook(kind, about, number_of, event, url)
   local name = kind .. '_' .. about .. '_' .. number_of
-  local origin = string.match(url, '^%a+://[^/?#]*') or url
-  local receiver = redis.sha1hex(string.lower(origin))
+  local receiver = receiver_of(url)
   redis.call('HSET', webhook_key(name), 'event', event, 'kind', kind, 'about', about, 'url', url,
     'at', now, 'tries', 0, 'receiver', receiver)
   increment(META, 'hooks', redis.call('ZADD', receiver_queue_key(receiver), now, name))

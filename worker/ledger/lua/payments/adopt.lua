@@ -19,6 +19,7 @@ elseif job.owner ~= '' and number(job.lease) > now then
   return 'BUSY'
 end
 if ENDS[job.state] then return 'ENDED' end
+require_writable(id, job, nil, attempt.account, attempt.session_id)
 if turn_is_paid(job) then
   if job['call:' .. job.turn] ~= replaces then return 'PAID' end
   take_back(id, job, 'never_sent')

@@ -7,6 +7,9 @@
 local account, read_at, available, frozen, total =
   ARGV[2], number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
 local key = account_key(account)
+require_type('hash', key, reserved_key(account))
+require_type('zset', ended_key(account), OUTBOX)
+require_type('set', 'accounts:{' .. ns .. '}')
 if number(redis.call('HGET', key, 'read_at')) > read_at then return 'STALE' end
 redis.call('SADD', 'accounts:{' .. ns .. '}', account)
 

@@ -22,6 +22,8 @@ local session, attempt = ARGV[9] or '', ARGV[10] or ''
 local job = load_owned(id, fence)
 if not job or job.session_id ~= session then return {'LOST'} end
 
+require_writable(id, job)
+
 local sent = job['call:' .. turn]
 if sent == call and turn == job.turn then
   redis.call('HINCRBY', job_key(id), 'intents', 1)

@@ -10,6 +10,7 @@ for turn = 1, number(job.turn) do
   if job['call:' .. turn] == call then is_own = true end
 end
 if not is_own then return 'UNKNOWN_CALL' end
+require_writable(id, job)
 if name == 'ended' then end_call(job, call) end
 if redis.call('HSETNX', job_key(id), 'fact:' .. call .. ':' .. name, value) == 1 then
   if name == 'accepted' then widen_window(job.account) end

@@ -17,6 +17,7 @@ if not job then return 'GONE' end
 if job['call:' .. job.turn] ~= call then
   return job['released:' .. call] ~= '' and 'OK' or 'REFUSED'
 end
+require_writable(id, job)
 take_back(id, job, why)
 if ENDS[job.state] then
   notify_again(id)

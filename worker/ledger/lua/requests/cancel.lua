@@ -8,6 +8,7 @@ local spare_paid = ARGV[2] == '1'
 for at = 3, #ARGV do
   local job, why = load_job(ARGV[at])
   local verdict
+  if job then require_writable(ARGV[at], job) end
   if job and spare_paid and job.state == 'held' and ever_paid(job) then
     verdict = 'PAID'
   else

@@ -3,6 +3,11 @@
 -- number of jobs behind them. A job that may not end yet goes to the end of the flow. A second run
 -- takes the next jobs.
 local flow, out = ARGV[2], {}
+require_type('zset', FLOWS)
+for _, id in ipairs(redis.call('LRANGE', flow_key(flow), 0, ARGV[3] - 1)) do
+  local job = load_job(id)
+  if job then require_writable(id, job) end
+end
 for _, id in ipairs(redis.call('LPOP', flow_key(flow), ARGV[3]) or {}) do
   local job, why = load_job(id)
   local verdict = job and request_cancel(id, job) or why and 'UNREADABLE' or 'GONE'

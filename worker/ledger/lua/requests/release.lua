@@ -12,6 +12,7 @@ if not job then
   redis.call('HDEL', UNREADABLE, id)
   return 'GONE'
 end
+require_writable(id, job)
 if restore_set_aside(id, job) and job.state ~= 'held' then return 'OK' end
 if job.state ~= 'held' then return 'NOT_HELD' end
 local undecided = job.reason == 'outcome_unknown' or job.reason == 'session_lost'

@@ -6,6 +6,7 @@ local job, why = load_job(id)
 if why then return 'UNREADABLE' end
 if not job then return 'GONE' end
 if job.state ~= 'failed' then return 'NOT_FAILED' end
+require_writable(id, job)
 local to = 'preparing'
 if turn_is_paid(job) then
   if job.draft == '' then to = 'settling' else to = 'rendering' end

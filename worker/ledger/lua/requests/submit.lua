@@ -15,6 +15,10 @@ end
 
 local function write(job)
   local id = job.id
+  require_type('hash', batch_key(job.batch))
+  require_type('zset', rows_key(job.batch))
+  require_type('list', flow_key(job.flow))
+  require_type('string', idempotency_key(job.key))
   if job.key ~= '' then
     local known = redis.call('SET', idempotency_key(job.key),
       id .. '|' .. job.fingerprint, 'NX', 'GET')
@@ -57,6 +61,8 @@ local function put_in_place()
   for flow, ids in pairs(flows) do enqueue(ids, flow, ids.batch) end
 end
 
+require_type('zset', JOBS, FLOWS, AGENDA)
+require_type('hash', META, UNREADABLE)
 local out = {}
 for _, job in ipairs(cjson.decode(ARGV[2])) do
   local fine, verdict, id = pcall(write, job)

@@ -9,6 +9,8 @@
 local id, owner, nonce, lease, margin, suspect_delay, version =
   ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
 
+require_type('zset', AGENDA)
+require_type('hash', META)
 local job, why = load_job(id)
 if why then return {'UNREADABLE'} end
 if not job or not RUNNING[job.state] then
@@ -33,6 +35,7 @@ end
 local crashes = number(job.crashes)
 if job.owner ~= '' then crashes = crashes + 1 end
 if crashes >= 5 then
+  require_writable(id, job, 'poison')
   redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
     'resume', job.state, 'message',
     'Five workers in a row died while they were working on this job.', 'remedy',

@@ -14,6 +14,13 @@ if not is_owned(job, fence) then return 'LOST' end
 if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
   state, reason, resume, outcome = 'cancelled', '', '', ''
 end
+local changed = {}
+for at = 10, #ARGV, 2 do changed[ARGV[at]] = ARGV[at + 1] end
+require_writable(id, job, reason, changed.account, changed.session_id)
+require_type('hash', PACE)
+if reason == 'blocked' then
+  require_type('set', blocked_key(changed.blocked_by or job.blocked_by))
+end
 if #ARGV > 9 then redis.call('HSET', job_key(id), unpack(ARGV, 10)) end
 local account = redis.call('HGET', job_key(id), 'account')
 redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0,

@@ -20,6 +20,9 @@ local SLOW = 10000   -- ms of preparing after which a job does not count as abou
 local SLOW_JOBS = 4  -- jobs of one slow source that may prepare at a time
 local LOOK_AHEAD = 100  -- jobs of a flow that are looked through for one that may start
 
+require_type('zset', AGENDA, FLOWS, PREPARING)
+require_type('hash', META, COUNTS)
+
 -- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
 -- their leases. They get one more lease for that before others may claim their jobs.
 local last = number(redis.call('HGET', META, 'last_tick'))

@@ -4,6 +4,8 @@
 local id, fence, lease, margin = ARGV[2], ARGV[3], number(ARGV[4]), number(ARGV[5])
 local job = load_owned(id, fence)
 if not job then return 'LOST' end
+require_type('zset', AGENDA, slots_key(job.account))
+require_type('hash', META)
 redis.call('HSET', job_key(id), 'lease', math.max(number(job.lease), now + lease))
 redis.call('ZADD', AGENDA, 'XX', 'GT', now + lease + margin, id)
 if job.account ~= '' then
