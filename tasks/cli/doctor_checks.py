@@ -1,6 +1,6 @@
 """The checks of ``reelqueue doctor``. Remedies are printed only for checks that failed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -17,8 +17,10 @@ from worker.ledger.clients import connect_without_retries
 from worker.ledger.problems import current_problems
 from worker.runtime.durability import CheckResult, check_durability, check_journal
 from worker.runtime.replication import check_failover
+from worker.runtime.store_ids import check_same_store
 from worker.runtime.worker_registry import live_workers
 from worker.storage.errors import StoreError
+from worker.storage.store import Store
 from worker.telemetry.start_blockage import start_blockage
 
 API_SECONDS: Final = 5.0
@@ -42,8 +44,8 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
             yield check_failover(producer.ledger, has_sentinel=has_sentinel)
     broker = _broker(producer.settings)
     yield broker
-    yield _store("media store", producer.settings.storage.media_url, producer.media.check)
-    yield _store("output store", producer.settings.storage.output_url, producer.output.check)
+    yield _store(producer, "media", producer.media, has_redis=redis.ok)
+    yield _store(producer, "output", producer.output, has_redis=redis.ok)
     yield check_journal(producer.journal)
     if redis.ok:
         with producer.redis_errors():
@@ -78,12 +80,16 @@ def _broker(settings: Settings) -> CheckResult:
     return CheckResult("broker", ok=True, found="answers")
 
 
-def _store(name: str, url: str, check: Callable[[], object]) -> CheckResult:
+def _store(producer: Producer, name: str, store: Store, *, has_redis: bool) -> CheckResult:
+    """Check that a store can be written here, and that the live workers use the same one."""
     try:
-        check()
+        store.check()
+        if has_redis:
+            with producer.redis_errors():
+                check_same_store(producer.ledger, name, store)
     except StoreError as error:
-        return CheckResult(name, ok=False, found=error.message, remedy=error.remedy)
-    return CheckResult(name, ok=True, found=f"{url.split('://', 1)[0]}: writable")
+        return CheckResult(f"{name} store", ok=False, found=error.message, remedy=error.remedy)
+    return CheckResult(f"{name} store", ok=True, found=f"{store.address}: writable")
 
 
 def _workers(producer: Producer) -> CheckResult:

@@ -15,7 +15,8 @@ from tasks.manifests.lines import ManifestError
 from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.rejects import Rejects
 from tasks.manifests.rows import Row, rows_of_jobs
-from tasks.producer.local_files import LocalFiles, copy_to
+from tasks.producer.local_files import LocalFiles
+from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import check_webhook, raise_for_conflict
 from tasks.reports.batch_index import schedule_index_of_ended
@@ -122,7 +123,7 @@ def submit_manifest(
     # An unreadable manifest raises here, before there is a batch.
     other_pages = pages(manifest.rows)
     first_page = next(other_pages, [])
-    files = LocalFiles(copy_to(producer.media), manifest.folder)
+    files = LocalFiles(copy_to_media_store(producer), manifest.folder)
     if name is None:
         _check_source(producer, manifest, first_page, files)
     with producer.redis_errors():

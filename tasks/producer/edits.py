@@ -15,7 +15,8 @@ from tasks.producer.answers import (
     answer_small_talk,
     answer_state,
 )
-from tasks.producer.local_files import LocalFiles, copy_to
+from tasks.producer.local_files import LocalFiles
+from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
 from tasks.producer.session_upload import upload
 from tasks.producer.submissions import Submission, enqueue_record, new_job
@@ -106,7 +107,7 @@ def _edit(
     # A repeated request gets its job back even if the first job could take no edit any more.
     if known is None:
         _check_editable(job)
-    new = new_job(LocalFiles(copy_to(producer.media)).replace_in(edit, image=False))
+    new = new_job(LocalFiles(copy_to_media_store(producer)).replace_in(edit, image=False))
     fingerprint = hashlib.sha256(f"{job.id}:{new.fingerprint}".encode()).hexdigest()
     return enqueue_record(
         producer, replace(new, fingerprint=fingerprint, parent_id=job.id, follows=job.id)

@@ -9,20 +9,14 @@ from typing import Final, Literal, NamedTuple
 from tasks.schema.addresses import is_url
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import ImageJob
-from tasks.schema.media_keys import content_suffix, is_media_key, media_key
+from tasks.schema.media_keys import is_media_key, media_key
 from worker.file_refusal import FileRefusedError
 from worker.media.file_types import detect_file_type
 from worker.media.prepared_file import sha256_of
 from worker.media.refusals import check_size, unsupported_attachment, unsupported_image
-from worker.storage.store import Store
 
 StoreFile = Callable[[Path, str], str]
 """Stores the content of a path under a file name, and returns its media key."""
-
-
-def copy_to(store: Store) -> StoreFile:
-    """Return a function that copies files into a store."""
-    return lambda path, name: store.put_content(path, content_suffix(name))
 
 
 def hash_only(path: Path, name: str) -> str:
@@ -56,7 +50,7 @@ class LocalFiles:
     """Replaces the local files of jobs by media keys. An unchanged file is read only once.
 
     Args:
-        store_file: What is done with each file: ``copy_to(store)`` or ``hash_only``.
+        store_file: What is done with each file: ``copy_to_media_store(producer)`` or ``hash_only``.
         folder: Base of relative paths. Paths that do not exist in it start at the working
             directory.
         cache_size: How many files are remembered.

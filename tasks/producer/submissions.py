@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.producer.local_files import LocalFiles, copy_to
+from tasks.producer.local_files import LocalFiles
+from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
 from tasks.schema.addresses import check_webhook_url
 from tasks.schema.errors import InvalidPayloadError, KeyConflict
@@ -51,7 +52,7 @@ def submit(producer: Producer, job: ImageJob | Mapping[str, Any]) -> Submission:
     producer.ping()
     payload = ImageJob.read(job)
     check_webhook(producer, payload.webhook)
-    return enqueue(producer, LocalFiles(copy_to(producer.media)).replace_in(payload))
+    return enqueue(producer, LocalFiles(copy_to_media_store(producer)).replace_in(payload))
 
 
 def enqueue(producer: Producer, job: ImageJob) -> Submission:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.commands import run_reelqueue
 from tests.support.s3 import s3_server
 from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 from worker.ledger.model.states import State
 from worker.storage.store import Store
 
@@ -29,6 +30,7 @@ def test_a_job_with_both_stores_in_s3_delivers_its_clip(
         for name, value in stack.env.items():
             monkeypatch.setenv(name, value)
         stack.start_worker()
+        wait_until(lambda: stack.redis.hlen("worker_stores:{rq}"), "the worker to announce stores")
         job_ids = []
         for _ in range(3):
             prompt = "a 1-second slow push-in"
@@ -53,6 +55,10 @@ def test_a_job_with_both_stores_in_s3_delivers_its_clip(
         checks = {record["check"]: record for record in run_reelqueue("doctor", "--json").records}
         assert checks["media store"]["ok"]
         assert checks["output store"]["ok"]
+        monkeypatch.setenv("REELQUEUE_MEDIA_URL", (tmp_path / "other").as_uri())
+        refused = run_reelqueue("submit", stack.image("cup.png"), "--prompt", prompt)
+        assert refused.code != 0
+        assert stack.env["REELQUEUE_MEDIA_URL"] in refused.err
         monkeypatch.setenv("REELQUEUE_OUTPUT_URL", "s3://no-such-bucket/clips")
         checks = {record["check"]: record for record in run_reelqueue("doctor", "--json").records}
         assert not checks["output store"]["ok"]

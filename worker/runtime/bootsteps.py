@@ -21,6 +21,7 @@ from worker.runtime.retention import (
     sweep_partial_files,
 )
 from worker.runtime.runtime import Runtime, get_runtime
+from worker.runtime.store_ids import ANNOUNCE_SECONDS, announce_stores
 from worker.runtime.ticker import Ticker
 from worker.runtime.worker_registry import registered_name
 
@@ -44,9 +45,8 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         """Start the threads."""
         runtime = get_runtime()
         timing, retention = runtime.settings.timing, runtime.settings.retention
-        heartbeat = Heartbeat(
-            runtime, registered_name(parent.hostname, runtime.owner), int(parent.concurrency)
-        )
+        name = registered_name(parent.hostname, runtime.owner)
+        heartbeat = Heartbeat(runtime, name, int(parent.concurrency))
         lease = self._lease = LeaderLease(runtime)
         ticker = Ticker(parent.app, runtime)
 
@@ -71,6 +71,7 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
             "journal", heartbeat.interval, JournalMonitor(runtime).run_once
         )
         self._leader_threads = [
+            PeriodicThread("stores", ANNOUNCE_SECONDS, lambda: announce_stores(runtime, name)),
             PeriodicThread("ticker", timing.tick_seconds, tick),
             PeriodicThread("balances", balance_interval, read_balances),
             PeriodicThread("retention", prune_interval, apply_retention),

@@ -65,6 +65,7 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
         pipe.hdel(ledger.key("concurrency"), worker)
         pipe.hdel(ledger.key("worker_accounts"), worker)
         pipe.hdel(ledger.key("worker_obstacles"), worker)
+        pipe.hdel(ledger.key("worker_stores"), worker)
         pipe.execute()
 
 

@@ -18,6 +18,7 @@ from worker.storage.local_folder import LocalFolder
 from worker.storage.object_folder import ObjectFolder
 from worker.storage.remote_folder import RemoteFolder
 
+_ID_KEY: Final = "reelqueue-store-id"
 _PROBE: Final = b"reelqueue was here\n"
 _SEGMENT: Final = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*")
 _SUFFIX: Final = re.compile(r"(\.[A-Za-z0-9]{1,8})?")
@@ -50,6 +51,35 @@ class Store:
     def address(self) -> str:
         """The URL, without credentials."""
         return self._url
+
+    def read_id(self) -> str | None:
+        """Return the random id of the store; None if no worker has used it yet.
+
+        Raises:
+            StoreError: It could not be read.
+        """
+        with scratch_folder() as folder:
+            copy = Path(folder) / "id"
+            try:
+                self.fetch(_ID_KEY, copy)
+            except NotStoredError:
+                return None
+            return copy.read_text().strip()
+
+    def ensure_id(self) -> str:
+        """Return the id of the store, which is made at its first use.
+
+        Raises:
+            StoreError: It could not be read or written.
+        """
+        found = self.read_id()
+        while found is None:
+            with scratch_folder() as folder:
+                new = Path(folder) / "id"
+                new.write_text(f"{uuid4()}\n")
+                self.create_file(new, _ID_KEY)
+            found = self.read_id()
+        return found
 
     def put_file(self, local: Path, key: str) -> None:
         """Store a file; a file under the same key is replaced in one step.
