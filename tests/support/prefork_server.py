@@ -6,6 +6,7 @@ first line. `python -m tests.support.prefork_server FD PROGRAM` is such a server
 """
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -23,6 +24,9 @@ from typing import Any, Final, Literal
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 Program = Literal["celery", "sandbox"]
+
+PR_SET_PDEATHSIG: Final = 1
+"""See prctl(2)."""
 
 CELERY_MODULES: Final = (
     *("celery.bin.celery", "celery.apps.worker", "celery.concurrency.gevent"),
@@ -112,7 +116,7 @@ class PreforkServer:
         return self._request({"reap": pid})
 
     def close(self) -> None:
-        """End the process that forks. The forked processes continue."""
+        """Stop the process that forks. Processes that are still running are killed."""
         self._replies.close()
         self._connection.close()
         self._process.wait()
@@ -150,7 +154,9 @@ def _serve(
 
 
 def _set_up(request: Mapping[str, Any]) -> None:
-    """Give a forked process its log and its environment."""
+    """Give a forked process its log and its environment, and let it die with the server."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

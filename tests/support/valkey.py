@@ -4,8 +4,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from tests.support.waiting import free_port, wait_until
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folders in it have names of their own
 """A file system in memory, where an fsync takes no time."""
 MEMORY_NEEDED: Final = 2**30
+PREFIX: Final = "reelqueue-test-"
+DAY_SECONDS: Final = 86_400
 PORTS_TRIED: Final = 3
 
 
@@ -96,10 +99,19 @@ def valkey_in_memory(folder: Path) -> Iterator[Valkey]:
     Every write of the service waits for an fsync, which on a busy disk takes milliseconds.
     """
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
-        with tempfile.TemporaryDirectory(prefix="reelqueue-test-", dir=MEMORY) as place:
+        _delete_old_folders()
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=MEMORY) as place:
             yield from _running(Valkey(Path(place) / "valkey"))
     else:
         yield from _running(Valkey(folder))
+
+
+def _delete_old_folders() -> None:
+    """Delete what test runs have left behind that were killed."""
+    for folder in MEMORY.glob(f"{PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > DAY_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _running(server: Valkey) -> Iterator[Valkey]:
