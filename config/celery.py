@@ -59,7 +59,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_acks_late": False,
         "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
-        "task_send_sent_event": True,
+        # An event of a submission that is sent, by Flower's HTTP API say, would show its prompt.
+        "task_send_sent_event": False,
         "worker_send_task_events": True,
         "worker_concurrency": settings.limits.concurrency,
         "worker_prefetch_multiplier": 1,

@@ -1,0 +1,189 @@
+"""Prompts, signed addresses, webhooks and secrets appear on no side channel of a worker."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from celery import Celery
+
+from config.celery import celery_config
+from config.settings import RedisSettings, Settings
+from tests.support.stack import TOKEN, Stack
+from tests.support.waiting import free_port, listens, wait_until
+from tests.support.webhook_receiver import SECRET as WEBHOOK_SECRET
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "Zq9-redis-password-77"
+PROMPT, SIGNATURE, PATH = "PRIVATE-PROMPT", "SIGNATURE123", "SECRETPATH"
+PAYLOAD = {
+    "image": f"https://127.0.0.1:1/p.png?X-Signature={SIGNATURE}",
+    "prompt": PROMPT,
+    "webhook": f"https://127.0.0.1:1/t/{PATH}",
+}
+SECRETS = (PASSWORD, PROMPT, SIGNATURE, PATH, TOKEN, WEBHOOK_SECRET)
+
+
+class SentryServer:
+    """A server that keeps the envelopes that Sentry's client sends."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[str] = []
+        envelopes = self.envelopes
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                envelopes.append(body.decode(errors="replace"))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.dsn = f"http://key@127.0.0.1:{self.server.server_port}/1"
+
+
+@pytest.fixture
+def sentry() -> Iterator[SentryServer]:
+    server = SentryServer()
+    thread = threading.Thread(target=server.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+    thread.join()
+
+
+class EventLog:
+    """The events that Celery sends on a broker, as Flower receives them."""
+
+    def __init__(self, app: Celery) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._app = app
+        self._receiver: Any = None
+        self._thread = threading.Thread(target=self._capture)
+        self._thread.start()
+
+    def of_task(self, name: str) -> list[dict[str, Any]]:
+        ids = {event["uuid"] for event in self.events if event.get("name") == name}
+        return [event for event in self.events if event.get("uuid") in ids]
+
+    def has(self, kind: str) -> bool:
+        return any(event["type"] == kind for event in self.events)
+
+    def stop(self) -> None:
+        self._receiver.should_stop = True
+        self._thread.join(30)
+
+    def _capture(self) -> None:
+        with self._app.connection() as connection:
+            handlers = {"*": self.events.append}
+            self._receiver = self._app.events.Receiver(connection, handlers=handlers)
+            self._receiver.capture(limit=None, timeout=None, wakeup=True)
+
+
+@contextmanager
+def event_log(app: Celery) -> Iterator[EventLog]:
+    log = EventLog(app)
+    try:
+        wait_until(lambda: log.has("worker-heartbeat"), "a first event")
+        yield log
+    finally:
+        log.stop()
+
+
+def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
+    stack: Stack, sentry: SentryServer
+) -> None:
+    stack.start_sandbox()
+    grant: Any = stack.redis.execute_command
+    grant("ACL", "SETUSER", "rq", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+    url = f"redis://rq:{PASSWORD}@127.0.0.1:{stack.valkey.port}/0"
+    port = free_port()
+    worker = stack.start_worker(
+        REDIS_URL=url,
+        REELQUEUE_WEBHOOK_SECRET=WEBHOOK_SECRET,
+        REELQUEUE_METRICS_PORT=str(port),
+        SENTRY_DSN=sentry.dsn,
+    )
+    wait_until(lambda: listens(port), "the metrics to be served")
+    # The app of the service, as Flower uses it when its HTTP API submits.
+    app = Celery("side-channels")
+    app.config_from_object(celery_config(Settings(redis=RedisSettings(url=url))))
+    with event_log(app) as log:
+        done = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "a"}])
+        job_id = done.get(timeout=30)["job_id"]
+        refused = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "b", "seconds": PROMPT}])
+        with pytest.raises(ValueError, match="seconds"):
+            refused.get(timeout=30)
+        # A key of another type, so that an error occurs that nobody expected.
+        stack.redis.set("job:{rq}:broken", "text")
+        app.send_task("tasks.prepare", args=["broken"], queue="rq.wakeups")
+        raw = json.dumps({"body": PROMPT, "headers": {"task": SIGNATURE}})
+        stack.redis.lpush("reelqueue", raw)
+        wait_until(lambda: stack.job(job_id).state.is_end, "the job to fail")
+        wait_until(lambda: stack.redis.hlen("messages_aside:{rq}"), "the message to be set aside")
+        wait_until(lambda: log.of_task("tasks.prepare"), "an event of a stage")
+
+        env = {
+            **os.environ,
+            **stack.env,
+            "REDIS_URL": url,
+            "REELQUEUE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        }
+
+        def output_of(*command: str) -> str:
+            found = subprocess.run(
+                [sys.executable, "-m", *command],
+                env=env,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=100,
+            )
+            return found.stdout + found.stderr
+
+        control = app.control.inspect(timeout=3)
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=30).text
+        channels = {
+            "results": stack.redis.get(f"celery-task-meta-{refused.id}"),
+            "inspect": repr(
+                [
+                    control.conf(),
+                    control.stats(),
+                    control.active(),
+                    control.reserved(),
+                    control.scheduled(),
+                    control.report(),
+                    control.query_task(done.id),
+                ]
+            ),
+            "metrics": metrics,
+            "doctor": output_of("tasks.cli", "doctor"),
+        }
+    worker.stop()
+    channels |= {
+        "events": json.dumps(log.events, default=str),
+        "log": worker.text(),
+        "sentry": "".join(sentry.envelopes),
+    }
+    assert "reelqueue_jobs" in metrics
+    assert log.has("worker-heartbeat")
+    for name, text in channels.items():
+        assert text is not None
+        leaked = [secret for secret in SECRETS if secret in str(text)]
+        assert not leaked, f"{name}: {leaked}"
+    assert log.of_task("tasks.submit") == []
