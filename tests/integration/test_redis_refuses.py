@@ -73,7 +73,7 @@ WORDS = {
     "oom": ("OOM", "OutOfMemory", "used memory"),
     "read-only": ("READONLY", "read only"),
     "misconf": ("MISCONF",),
-    "password": ("NOAUTH", "Authentication"),
+    "password": ("NOAUTH", "Authentication", "authenticated"),
 }
 
 

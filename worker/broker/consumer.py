@@ -69,7 +69,13 @@ class _OnceInAWhile(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the line is logged."""
         now = time.monotonic()
-        if now - self._logged.get(record.msg, float("-inf")) < REPEAT_SECONDS:
+        # The first two arguments name the server and the error; a third counts the tries.
+        values = record.args[:2] if isinstance(record.args, tuple) else ()
+        line = (record.msg, *map(str, values))
+        if now - self._logged.get(line, float("-inf")) < REPEAT_SECONDS:
             return False
-        self._logged[record.msg] = now
+        self._logged = {
+            known: at for known, at in self._logged.items() if now - at < REPEAT_SECONDS
+        }
+        self._logged[line] = now
         return True

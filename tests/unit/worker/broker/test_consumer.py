@@ -11,6 +11,7 @@ def line(text: str, *arguments: object) -> logging.LogRecord:
 
 def test_a_line_that_repeats_is_dropped_and_another_is_not() -> None:
     once = _OnceInAWhile()
-    assert once.filter(line("lost (%r)", "first"))
-    assert not once.filter(line("lost (%r)", "second"))
+    assert once.filter(line("lost %s (%r): %s", "redis", "full", "first try"))
+    assert not once.filter(line("lost %s (%r): %s", "redis", "full", "second try"))
+    assert once.filter(line("lost %s (%r): %s", "redis", "read-only", "first try"))
     assert once.filter(line("connected"))
