@@ -6,7 +6,7 @@ accept fractions. The working directory's ``.env`` file is read too; the environ
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -19,13 +19,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.clip_name_template import check_template
 from config.redis_address import RedisAddress, parse_redis_address
@@ -45,6 +39,7 @@ from config.setting_types import (
     Token,
     WebhookSecret,
 )
+from config.settings_source import GroupedVariables
 
 MIN_REDIS_TIMEOUT: Final = 3.0
 MAX_REDIS_TIMEOUT: Final = 10.0
@@ -252,30 +247,6 @@ class OperationsSettings(_Group):
     another host."""
 
 
-class _GroupedVariables(PydanticBaseSettingsSource):
-    """Passes the variables of the environment and of the ``.env`` file to each group."""
-
-    def __init__(self, settings: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings)
-        self._variables: dict[str, str] = {}
-        for source in sources:
-            if isinstance(source, EnvSettingsSource):
-                found = {
-                    name.upper(): value
-                    for name, value in source.env_vars.items()
-                    if value is not None
-                }
-                self._variables |= found
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """Return the variables for a group."""
-        return self._variables, field_name, True
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the variables for all groups; each group reads its own."""
-        return dict.fromkeys(self.settings_cls.model_fields, self._variables)
-
-
 class Settings(BaseSettings):
     """The settings of one process. Immutable; ``repr`` shows no token, password or secret."""
 
@@ -300,7 +271,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read arguments first, then the environment, then the ``.env`` file."""
-        return init_settings, _GroupedVariables(settings_cls, dotenv_settings, env_settings)
+        return init_settings, GroupedVariables(settings_cls, dotenv_settings, env_settings)
 
     @property
     def redis_timeout(self) -> float:
