@@ -5,6 +5,8 @@ from typing import Final
 
 import sentry_sdk
 import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tasks.step.commits import fail, failure_facts, failures, hold, retry_later, with_jitter
 from tasks.step.context import StepContext
@@ -35,6 +37,9 @@ PENDING_SECONDS: Final = 1.0
 def commit_for_exception(step: StepContext, error: Exception) -> Commit:
     """Decide how a step ends whose stage raised an exception."""
     match error:
+        case RedisConnectionError() | RedisTimeoutError():
+            # The commit would fail too: the job is dispatched again after its lease.
+            raise error
         case TokenPendingError() | MemoryUnavailableError() | AccountElsewhereError():
             return retry_later(step, with_jitter(PENDING_SECONDS))
         case AccountCoolingDownError():

@@ -51,6 +51,12 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
                 "Nothing was paid for this edit, and the project that it edits no longer exists. "
                 "Submit the image again, with everything that you want in one prompt."
             )
+        case Reason.OUTCOME_UNKNOWN if job.fact("as_done"):
+            return (
+                f"Look at the project ({job.fact('claim_url') or 'no link'}). "
+                f"`{release} --pay-again` pays for a new clip, `reelqueue cancel {job.id} --yes` "
+                f"gives this one up."
+            )
         case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST:
             return (
                 f"Look at the project ({job.fact('claim_url') or 'no link'}), then choose: "

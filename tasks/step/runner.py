@@ -8,6 +8,8 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.ends import record_end
@@ -17,10 +19,14 @@ from worker.ledger.model.jobs import UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import ClaimVerdict
 from worker.runtime.leases import Lease
+from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.telemetry.metrics import LOST, STEPS
 
 log = structlog.get_logger(__name__)
+
+_outages: Final = RepeatFilter()
+"""Whether Redis was away at the last step of this process."""
 
 MAX_STEP_SECONDS: Final = 600.0
 """The longest that a step may take, for example the slow download of a large clip.
@@ -36,6 +42,25 @@ class JobFailedError(RuntimeError):
 
 
 def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
+    """Run the next step of a job as `claim_and_run` does, unless Redis does not answer.
+
+    The job is then dispatched again later. An outage is logged in one line, not in each step.
+
+    Raises:
+        JobFailedError: The job ended as failed.
+    """
+    try:
+        word = claim_and_run(job_id, stages)
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        if _outages.is_new("outage"):
+            log.warning("Redis does not answer; steps are repeated later", error=str(error))
+        return "redis_unavailable"
+    if _outages.clear():
+        log.info("Redis answers the steps again")
+    return word
+
+
+def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
     """Run the next step of a job, if it can be claimed.
 
     Returns:

@@ -78,11 +78,27 @@ class BalanceMonitor:
         for name in self.accounts.names():
             self.payments.recover_window(name)
             account = self.ledger.account(name)
+            self._log_rate_limit(account)
             if self._is_due(account):
                 self._refresh(account)
         self._release_held_for_token()
         self._release_held_for_plan()
         self._release_held_for_credits()
+
+    def _log_rate_limit(self, account: Account) -> None:
+        """Log once, for all workers, that 429s of an account began, and once that they are over."""
+        redis, key, now = (
+            self.ledger.redis,
+            self.ledger.key("account", account.name),
+            self.ledger.now_ms(),
+        )
+        if account.refusals or account.cooling_until > now:
+            if redis.hsetnx(key, "limited_since", now):
+                log.warning("account is rate limited (429)", account=account.name)
+        elif since := redis.hget(key, "limited_since"):
+            redis.hdel(key, "limited_since")
+            seconds = (now - int(since)) / 1000
+            log.info("account is no longer rate limited", account=account.name, seconds=seconds)
 
     def _is_due(self, account: Account) -> bool:
         if not self._can_be_read_again(account):

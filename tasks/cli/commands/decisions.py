@@ -26,6 +26,7 @@ SKIP_REASONS: Final = {
     "ended": "already ended",
     "gone": "deleted",
     "paid": "held after they were paid for (add --yes to give up their clips)",
+    "budget": "over their batch's budget (submit it again with a higher --max-credits)",
     "not_held": "not held",
     "not_failed": "not failed",
     "needs_choice": "of unknown outcome",
@@ -85,7 +86,7 @@ def release(
     undecided = any(change.skipped.get("needs_choice") for change in changes)
     if undecided:
         note(CHOICE_NEEDED)
-    refused = any(change.skipped.keys() & {"refused", "unreadable"} for change in changes)
+    refused = any(change.skipped.keys() & {"budget", "refused", "unreadable"} for change in changes)
     if (undecided or refused) and not any(change.changed for change in changes):
         raise typer.Exit(ExitCode.BAD_INPUT)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from structlog.testing import capture_logs
 
 from config.settings import ApiSettings, RedisSettings, Settings, StorageSettings
 from tests.support.valkey import Valkey
@@ -138,3 +139,21 @@ def test_no_message_is_paid_by_an_account_whose_plan_allows_no_export(runtime: R
     assert begin() == "PLAN"
     runtime.payments.clear_plan_refused(account)
     assert begin() == "OK"
+
+
+def test_a_time_of_429s_is_logged_once_when_it_begins_and_once_when_it_ends(
+    runtime: Runtime,
+) -> None:
+    (account,) = runtime.accounts.names()
+    key = runtime.ledger.key("account", account)
+    with capture_logs() as lines:
+        for _ in range(3):
+            runtime.payments.record_rate_limited(account, 60)
+            runtime.balance_monitor.run_once()
+        runtime.ledger.redis.hset(key, "cooling_until", 1)
+        runtime.balance_monitor.run_once()
+        runtime.ledger.redis.hdel(key, "refusals")
+        for _ in range(2):
+            runtime.balance_monitor.run_once()
+    events = [line["event"] for line in lines if "rate limited" in line["event"]]
+    assert events == ["account is rate limited (429)", "account is no longer rate limited"]

@@ -291,6 +291,8 @@ class Machine(RuleBasedStateMachine):
         twice: bool,
     ) -> None:
         """End a step."""
+        if reason == "outcome_unknown" and job.state in {"rendering", "delivering"}:
+            reason = "plan"  # these steps never commit the other one
         after = AFTER.get(job.state, ("rendering",))
         state, nonce = State(after[to % len(after)]), self.nonce()
         if state is State.PREPARING and job.call:

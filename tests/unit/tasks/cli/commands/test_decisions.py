@@ -3,6 +3,7 @@
 from tasks.producer import queries
 from tests.unit.tasks.cli.job_ends import fail_job, hold_job
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
+from worker.ledger.model.states import Reason, State
 
 URL = "https://example.org/a.jpg"
 
@@ -104,3 +105,21 @@ def test_redo_can_wait_and_exits_with_the_code_of_its_jobs(
     assert (answer.code, answer.records[0]["job_id"]) == (4, new_id), (
         "a repeated redo is the same job"
     )
+
+
+def test_release_of_jobs_over_budget_says_what_to_do_and_changes_nothing(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    batch_id, ledger = harness.submit_batch(1), harness.producer.ledger
+    ledger.set_budget(batch_id, 50)
+    (job,) = queries.list_batch_jobs(harness.producer, batch_id)
+    harness.finish_step(
+        job.job_id, State.HELD, reason=Reason.BUDGET, message="No.", remedy="Raise it."
+    )
+    for given in ((job.job_id,), (batch_id,), ("--reason", "budget")):
+        answer = run_command("release", *given)
+        assert answer.code == 2
+        assert "0 changed, 1 over their batch's budget" in answer.out
+        assert "--max-credits" in answer.out
+    ledger.set_budget(batch_id, 500)
+    assert run_command("release", job.job_id).code == 0
