@@ -193,6 +193,24 @@ def test_a_restored_ledger_does_not_send_on_its_own_old_entry(world: World) -> N
     assert world.job().message_session == first.step.job.facts["session_id"]
 
 
+def test_a_flush_between_intent_and_entry_lets_one_of_two_send(world: World) -> None:
+    """The second has asked the journal before the first created its entry."""
+    first = Actor(world)
+    first.prepare()
+    assert first.begin() == "OK"
+    world.redis.flushdb()
+    world.submit()
+    second = Actor(world)
+    assert second.prepare() == 1
+    assert first.create()
+    assert first.send()
+    assert second.begin() == "OK"
+    assert not second.create()
+    commit = take_over(second.step, world.attempts(), replaces=second.call)
+    assert (commit.state, world.job().call) == (State.SETTLING, first.call)
+    assert len(world.sent) == 1
+
+
 def test_two_owners_of_one_turn_after_a_restore_send_once(world: World) -> None:
     """Without the rule that only the creator sends, both would."""
     first = Actor(world)

@@ -82,7 +82,7 @@ local function drop_working_fields()
   redis.call('HDEL', job_key(id), 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
     'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
     'polls', 'render_tries', 'render_submitted', 'stored', 'progress', 'progress_at', 'message',
-    'remedy')
+    'remedy', 'adopted', 'next_attempt')
 end
 
 if ENDS[state] then
