@@ -11,8 +11,8 @@ from tasks.step.context import LeaseLostError, StepContext
 from worker.journal.attempts import OpenAttempt
 from worker.journal.entries import End, split_name
 from worker.journal.journal import Attempt
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft

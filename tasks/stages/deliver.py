@@ -11,8 +11,8 @@ from tasks.schema.clip_names import clip_names
 from tasks.step.commits import advance, fail, failure_facts, failures, retry_later
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.media.clip_frames import BadClip
 from worker.media.clip_quality import QualityFinding, check, inspect
 from worker.media.clips import Clip, make_poster, probe

@@ -23,9 +23,9 @@ from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import account_name, job_credential
 from worker.journal.attempts import AdoptAttempt
 from worker.journal.entries import Entry, entry_name
-from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import BeginVerdict
 from worker.ledger.payments import PaymentIntent
 from worker.nemo.responses import SessionState

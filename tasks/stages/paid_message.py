@@ -18,9 +18,9 @@ from tasks.step.context import StepContext
 from tasks.step.decisions import apply_decision, decide_error
 from tasks.step.progress import report_progress
 from worker.journal.entries import Mark
-from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError
 from worker.nemo.streaming.events import Heartbeat, ToolActivity

@@ -21,8 +21,8 @@ from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import job_credential
 from tasks.step.session_acquisition import acquire_session
 from worker.accounts.credentials import Credential
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.media.prepared_file import PreparedFile
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError, RateLimited

@@ -5,8 +5,8 @@ from uuid import uuid4
 from tasks.step.commits import MAX_RENDERS, advance, hold, render_again
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, open_client
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.nemo.client import NemoClient
 from worker.nemo.draft import Draft
 from worker.nemo.errors import Refusal

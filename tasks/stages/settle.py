@@ -14,8 +14,8 @@ from tasks.stages.reply import draft_facts, question_of
 from tasks.step.commits import advance, hold
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, job_credential, open_client
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState

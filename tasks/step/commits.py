@@ -9,8 +9,8 @@ from tasks.step.context import StepContext
 from tasks.step.remedy_messages import remedy_message
 from worker.accounts.credentials import ANONYMOUS
 from worker.accounts.credit_shortfall import credit_shortfall
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 
 MAX_RENDERS: Final = 2
 """Source: the contract, "Codes": a failed render is repeated once with a new id."""

@@ -14,8 +14,8 @@ from tasks.step.commits import (
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, discard_used_tokens
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.nemo.errors import Call, NemoError, OutOfCredits, PlanRefused, TokenRefused
 from worker.policy import Action, Decision, decide
 

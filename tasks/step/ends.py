@@ -5,7 +5,7 @@ from typing import Final
 
 from tasks.step.context import StepContext
 from worker.journal.entries import End
-from worker.ledger.ledger import Commit
+from worker.ledger.model.steps import Commit
 
 _FACTS: Final = ("draft", "timeline", "reply", "render_id", "clip_name")
 

@@ -16,8 +16,8 @@ from tasks.step.problems import wait_for_shortage, wait_for_store
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
 from worker.journal.stores import JournalFailed
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason
+from worker.ledger.model.steps import Commit
 from worker.nemo.errors import NemoError
 from worker.policy import backoff_seconds
 from worker.resources.memory_budget import MemoryUnavailableError

@@ -6,8 +6,8 @@ import structlog
 
 from tasks.step.commits import failure_facts, failures, hold, retry_later, with_jitter
 from tasks.step.context import StepContext
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason
+from worker.ledger.model.steps import Commit
 from worker.ledger.problems import Part, report_problem
 from worker.policy import backoff_seconds
 from worker.resources.shortages import MESSAGES, REMEDIES, Shortage

@@ -14,9 +14,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.ends import record_end
 from tasks.step.exceptions import commit_for_exception
-from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import ClaimVerdict
 from worker.runtime.leases import Lease
 from worker.runtime.repeat_filter import RepeatFilter

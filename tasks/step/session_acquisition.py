@@ -8,9 +8,9 @@ from typing import Final, assert_never
 
 from tasks.step.commits import fail, hold, retry_later, with_jitter
 from tasks.step.context import LeaseLostError, StepContext
-from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import SessionVerdict
 
 BUSY_SECONDS: Final = 1.0

@@ -5,13 +5,19 @@ client repeats a call whose reply was lost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
 from worker.faultpoints import faultpoint
 from worker.ledger.model.jobs import VERSION
-from worker.ledger.model.states import PRIORITY_WEIGHTS, Reason, State
+from worker.ledger.model.states import PRIORITY_WEIGHTS, State
+from worker.ledger.model.steps import (
+    Claim,
+    Commit,
+    SessionAcquisition,
+    commit_arguments,
+    field_pairs,
+)
 from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument
 from worker.ledger.model.verdicts import (
     CancelVerdict,
@@ -30,69 +36,6 @@ WAKEUPS_PER_LEASE: Final = 8
 """How often in a lease a job that no worker claims gets a wake-up message, while few are queued."""
 DECLINES_PER_LEASE: Final = 16
 """How often in a lease a job that workers decline becomes due again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The answer to a claim; the record is empty unless the verdict is OK."""
-
-    verdict: ClaimVerdict
-    record: Mapping[str, str]
-
-    @property
-    def fence(self) -> str:
-        """The proof of the ownership: the claim's number in the record, and its nonce."""
-        return f"{self.record['fence']}:{self.record['nonce']}"
-
-
-@dataclass(frozen=True, slots=True)
-class SessionAcquisition:
-    """The answer to a job that acquires its session: its record, or the job that it waits for."""
-
-    verdict: SessionVerdict
-    waits_for: str = ""
-    record: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """How a step ends: the job's next state and the facts that the step found out.
-
-    Attributes:
-        state: The next state.
-        delay: Seconds until the next step is due.
-        reason: Why the job is held or failed.
-        message: What happened, for users.
-        remedy: What the user can do.
-        resume: The state in which a held job continues.
-        outcome: What became of the current turn's message; empty leaves it as it is.
-        facts: Further fields of the record.
-    """
-
-    state: State
-    delay: float = 0.0
-    reason: Reason | None = None
-    message: str = ""
-    remedy: str = ""
-    resume: State | None = None
-    outcome: str = ""
-    facts: Mapping[str, str] | None = None
-
-
-def commit_arguments(job_id: str, fence: str, end: Commit, *, nonce: str) -> list[object]:
-    """Return the arguments of the script; a second run with the same nonce changes nothing."""
-    facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
-    return [
-        job_id,
-        fence,
-        nonce,
-        end.state,
-        int(end.delay * 1000),
-        end.reason or "",
-        end.resume or "",
-        end.outcome,
-        *_pairs(facts),
-    ]
 
 
 class Ledger(Reader):
@@ -237,7 +180,7 @@ class Ledger(Reader):
     def update_facts(self, job_id: str, fence: str, facts: Mapping[str, str]) -> bool:
         """Write facts during a step. False: the lease is lost, and nothing was written."""
         point = f"update_facts.{next(iter(facts))}"
-        reply = self.scripts.run("update_facts", job_id, fence, *_pairs(facts), point=point)
+        reply = self.scripts.run("update_facts", job_id, fence, *field_pairs(facts), point=point)
         return bool(reply == "OK")
 
     def commit(self, job_id: str, fence: str, end: Commit) -> bool:
@@ -332,7 +275,3 @@ class Ledger(Reader):
 
 def _record(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _pairs(facts: Mapping[str, str]) -> list[str]:
-    return [part for pair in facts.items() for part in pair]

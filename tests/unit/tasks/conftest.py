@@ -19,8 +19,8 @@ from tasks.producer.producer import Producer
 from tests.support.commands import CommandResult, run_reelqueue
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port, wait_until
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 
 RunCommand = Callable[..., CommandResult]
 

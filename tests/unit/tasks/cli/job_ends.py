@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from tests.unit.tasks.conftest import ProducerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 
 
 def fail_job(harness: ProducerHarness, job_id: str) -> None:

@@ -2,8 +2,8 @@
 
 from tasks.producer import actions, queries
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 
 
 def test_retry_of_a_batch_retries_its_failed_jobs(harness: ProducerHarness) -> None:

@@ -10,8 +10,8 @@ from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.ledger.payments import Payments
 
 

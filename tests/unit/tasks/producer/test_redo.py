@@ -10,8 +10,8 @@ from tasks.producer.submissions import Submission
 from tasks.schema.errors import KeyConflict, UnknownId
 from tests.support.commands import close_and_clear_caches
 from tests.unit.tasks.conftest import ProducerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 
 
 def failed_job(harness: ProducerHarness, **fields: object) -> str:

@@ -12,8 +12,8 @@ from tasks.stages.deliver import _store_clip, deliver
 from tasks.step.context import StepContext
 from tests.support.waiting import free_port
 from tests.unit.worker.media.test_clips import clip
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.media.clips import probe
 from worker.media.prepared_file import sha256_of

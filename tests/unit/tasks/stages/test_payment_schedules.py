@@ -22,9 +22,9 @@ from tasks.step.context import LeaseLostError, StepContext
 from tests.support.waiting import wait_until
 from worker.journal.entries import Mark
 from worker.journal.journal import Attempt
-from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job, read_job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.reconciliation import PaidByOther, TakenBack, new_entry, review
 from worker.runtime.leases import Lease

@@ -15,8 +15,8 @@ from tasks.step.exceptions import MAX_RETRIES
 from tasks.step.runner import JobFailedError, run_step
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.file_refusal import FileRefusedError
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.problems import Part, current_problems
 from worker.media.clip_frames import open_clip
 from worker.resources.shortages import Shortage

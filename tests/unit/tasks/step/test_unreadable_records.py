@@ -19,9 +19,9 @@ from tasks.step.commits import failure_facts, retry_later
 from tasks.step.context import StepContext
 from tasks.step.runner import run_step
 from tests.unit.tasks.conftest import ProducerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.model.states import RUNNING, Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import Payments
 from worker.runtime.retention import prune

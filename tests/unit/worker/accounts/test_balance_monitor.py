@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from config.settings import ApiSettings, RedisSettings, Settings, StorageSettings
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
 

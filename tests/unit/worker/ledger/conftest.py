@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
-from worker.ledger.ledger import Commit, Ledger, commit_arguments
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.steps import Commit, commit_arguments
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import PaidAttempt, Payments
 

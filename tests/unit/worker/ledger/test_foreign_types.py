@@ -7,8 +7,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from tests.unit.worker.ledger.conftest import LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 
 Call = Callable[[LedgerHarness, dict[str, str]], object]

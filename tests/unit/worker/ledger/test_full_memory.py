@@ -6,8 +6,8 @@ import pytest
 from redis.exceptions import ResponseError
 
 from tests.unit.worker.ledger.conftest import LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import CancelVerdict
 from worker.runtime.durability import check_durability

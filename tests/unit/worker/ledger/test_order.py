@@ -4,9 +4,9 @@ import pytest
 
 from tests.support.ledger_access import submit_many
 from tests.unit.worker.ledger.conftest import LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.batches import read_pace
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.pages import PAGE_SIZE
 

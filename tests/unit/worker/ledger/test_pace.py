@@ -1,9 +1,9 @@
 """An account's window of messages in flight: slow start, pauses, halving and growth."""
 
 from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.accounts import FIRST_WINDOW, Account
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 
 CAP = 50
 

@@ -1,10 +1,10 @@
 """The cost of clips: measured by the balance, stored in the record, and used as the estimate."""
 
 from tests.unit.worker.ledger.conftest import LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Turn
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 
 
 class Bank:

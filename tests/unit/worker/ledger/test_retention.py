@@ -9,8 +9,8 @@ from tests.support.ledger_access import recent_ids, row_ids, submit_many
 from tests.unit.worker.ledger.conftest import LedgerHarness
 from worker.journal.journal import Journal
 from worker.ledger.clip_names import reserve_name
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import CancelVerdict
 from worker.reconciliation import new_entry

@@ -8,8 +8,8 @@ from redis.exceptions import ResponseError
 
 from tests.support.ledger_access import row_ids, submit_many
 from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness, commit_again
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 
 

@@ -1,9 +1,9 @@
 """Shared sessions: one job at a time in each, in order, and shared batches one job at a time."""
 
 from tests.unit.worker.ledger.conftest import LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 
 

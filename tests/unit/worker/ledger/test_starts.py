@@ -3,8 +3,8 @@
 import pytest
 
 from tests.unit.worker.ledger.conftest import LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob, source_host
 from worker.runtime.worker_registry import register_worker
 from worker.telemetry.start_blockage import start_blockage

@@ -37,8 +37,9 @@ from tests.unit.worker.ledger.model import (
     Model,
     ModelJob,
 )
-from worker.ledger.ledger import Commit, Ledger
+from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.transitions import TRANSITIONS, Operation
 from worker.ledger.payments import Payments

@@ -5,8 +5,8 @@ from typing import assert_never
 import pytest
 
 from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness, paid_attempt
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.transitions import TRANSITIONS, Operation
 

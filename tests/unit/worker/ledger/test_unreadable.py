@@ -7,9 +7,9 @@ import pytest
 from redis import Redis
 
 from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness
-from worker.ledger.ledger import Commit
 from worker.ledger.model import jobs as records
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 
 KEY = "job:{t}:bad"

@@ -1,8 +1,9 @@
 """Wake-up messages that are lost, or that reach a worker that declines the job."""
 
 from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness
-from worker.ledger.ledger import DECLINES_PER_LEASE, Commit
+from worker.ledger.ledger import DECLINES_PER_LEASE
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 
 
 def test_a_lost_wakeup_message_costs_only_the_redispatch_time(harness: LedgerHarness) -> None:

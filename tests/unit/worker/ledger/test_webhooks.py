@@ -3,8 +3,8 @@
 import pytest
 
 from tests.unit.worker.ledger.conftest import LedgerHarness, commit_again
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.webhooks import (
     MAX_LEASED_RECEIVERS,

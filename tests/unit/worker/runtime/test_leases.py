@@ -6,8 +6,9 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from worker.ledger.ledger import Commit, Ledger
+from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.runtime.leases import Leases
 

@@ -21,8 +21,8 @@ from tests.support.ledger_access import submit_many
 from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.problems import Part
 from worker.ledger.webhooks import Webhooks

@@ -17,8 +17,8 @@ from tests.support.ledger_access import recent_ids
 from tests.support.processes import ROOT
 from tests.support.waiting import free_port, wait_until
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
-from worker.ledger.ledger import Commit
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.runtime.worker_registry import register_worker
 
 CLIP = {

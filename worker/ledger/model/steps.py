@@ -1,0 +1,75 @@
+"""One step of a job as the ledger sees it: the claim, the session, and the commit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.verdicts import ClaimVerdict, SessionVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a claim; the record is empty unless the verdict is OK."""
+
+    verdict: ClaimVerdict
+    record: Mapping[str, str]
+
+    @property
+    def fence(self) -> str:
+        """The proof of the ownership: the claim's number in the record, and its nonce."""
+        return f"{self.record['fence']}:{self.record['nonce']}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAcquisition:
+    """The answer to a job that acquires its session: its record, or the job that it waits for."""
+
+    verdict: SessionVerdict
+    waits_for: str = ""
+    record: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """How a step ends: the job's next state and the facts that the step found out.
+
+    Attributes:
+        state: The next state.
+        delay: Seconds until the next step is due.
+        reason: Why the job is held or failed.
+        message: What happened, for users.
+        remedy: What the user can do.
+        resume: The state in which a held job continues.
+        outcome: What became of the current turn's message; empty leaves it as it is.
+        facts: Further fields of the record.
+    """
+
+    state: State
+    delay: float = 0.0
+    reason: Reason | None = None
+    message: str = ""
+    remedy: str = ""
+    resume: State | None = None
+    outcome: str = ""
+    facts: Mapping[str, str] | None = None
+
+
+def commit_arguments(job_id: str, fence: str, end: Commit, *, nonce: str) -> list[object]:
+    """Return the arguments of the script; a second run with the same nonce changes nothing."""
+    facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
+    return [
+        job_id,
+        fence,
+        nonce,
+        end.state,
+        int(end.delay * 1000),
+        end.reason or "",
+        end.resume or "",
+        end.outcome,
+        *field_pairs(facts),
+    ]
+
+
+def field_pairs(facts: Mapping[str, str]) -> list[str]:
+    """Return names and values in turn, as the arguments of a script."""
+    return [part for pair in facts.items() for part in pair]
