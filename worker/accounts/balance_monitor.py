@@ -169,14 +169,19 @@ class BalanceMonitor:
             return
         others_can_take = any(map(self.accounts.can_take, self.accounts.names()))
         for name in self.ledger.holding_accounts(Reason.PLAN):
-            account, held = self.ledger.account(name), self.ledger.held_ids(Reason.PLAN, name)
+            account = self.ledger.account(name)
+            held = self.ledger.some_held_ids(Reason.PLAN, name, RELEASE_LIMIT)
             if not account.plan_refused:
-                self._release(held, "its plan allows exports")
+                # A job that another call than an export had refused waits for a person.
+                if account.plan_allowed_again:
+                    self._release(held, "its plan allows exports")
+                    if len(held) < RELEASE_LIMIT:
+                        self.payments.end_plan_release(name)
                 continue
             if others_can_take:
                 self._release(self._movable(held), "another account can take it")
             if self.ledger.now_ms() >= account.plan_probe_at:
-                jobs = self.ledger.jobs(held[:RELEASE_LIMIT])
+                jobs = self.ledger.jobs(held)
                 probe = next((job.id for job in jobs if job.fact("draft")), None)
                 if probe is not None:
                     self.payments.postpone_plan_probe(name)

@@ -205,7 +205,13 @@ class Payments:
     def clear_plan_refused(self, account: str) -> None:
         """Pay from an account again: an export succeeded, or a person says that its plan does."""
         key = self._ledger.key("account", account)
-        self._ledger.redis.hdel(key, "plan_refused_at", "plan_probe_at", "plan_wait")
+        if self._ledger.redis.hdel(key, "plan_refused_at"):
+            self._ledger.redis.hdel(key, "plan_probe_at", "plan_wait")
+            self._ledger.redis.hset(key, "plan_allowed_again", "1")
+
+    def end_plan_release(self, account: str) -> None:
+        """Record that all jobs were resumed that an account's plan had held."""
+        self._ledger.redis.hdel(self._ledger.key("account", account), "plan_allowed_again")
 
     def record_token_refused(self, account: str, *, by: str) -> None:
         """Record that the API refused an account's token, to a ``job`` or a ``balance`` reading."""

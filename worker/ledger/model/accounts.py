@@ -30,6 +30,7 @@ class Account:
         credits_refused: The API refused a message for lack of credits, and no more came.
         auth_refused_by: Who got a token refused since the last reading: ``job`` or ``balance``.
         plan_refused: The API refused an export because of the account's plan, and none since.
+        plan_allowed_again: An export has succeeded since, and the jobs that were held are resumed.
         plan_probe_at: When an export of a paid job may be tried to see whether the plan allows it.
         bind_id: The id that binds an anonymous account to a registered one.
     """
@@ -49,6 +50,7 @@ class Account:
     credits_refused: bool
     auth_refused_by: str
     plan_refused: bool
+    plan_allowed_again: bool
     plan_probe_at: int
     bind_id: str
 
@@ -96,6 +98,7 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         credits_refused=bool(fields.get("refused_at_base")),
         auth_refused_by=fields.get("distrust", ""),
         plan_refused=bool(fields.get("plan_refused_at")),
+        plan_allowed_again=bool(fields.get("plan_allowed_again")),
         plan_probe_at=int_or_zero(fields.get("plan_probe_at")),
         bind_id=fields.get("bind_id", ""),
     )
