@@ -39,7 +39,8 @@ def test_a_stored_clip_is_delivered_after_its_worker_died_and_its_link_expired(
     left_over.parent.mkdir(parents=True)
     left_over.touch()
     env = {"REELQUEUE_OUTPUT_URL": url}
-    trap = {VARIABLE: f"store.rename:after=kill@{files}"}
+    # The first two files are the ids of the media and the output store.
+    trap = {VARIABLE: f"store.rename:after=kill@{files + 2}"}
     victim = stack.start_worker(**env, **trap)
     job_id = stack.submit(stack.image())
     wait_until(lambda: not victim.alive, "the worker to die")
