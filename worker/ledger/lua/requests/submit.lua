@@ -13,12 +13,20 @@ local function group(groups, name)
   return groups[name]
 end
 
-local function write(job)
-  local id = job.id
+-- Checks the keys that the jobs of a flow share, once for all of them.
+local checked = {}
+local function check_places(job)
+  if checked[job.flow] then return end
   require_type('hash', batch_key(job.batch))
   require_type('zset', rows_key(job.batch))
   require_type('list', flow_key(job.flow))
-  require_type('string', idempotency_key(job.key))
+  checked[job.flow] = true
+end
+
+local function write(job)
+  local id = job.id
+  check_places(job)
+  -- SET with GET refuses a key of another type by itself, before it writes.
   if job.key ~= '' then
     local known = redis.call('SET', idempotency_key(job.key),
       id .. '|' .. job.fingerprint, 'NX', 'GET')
