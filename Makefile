@@ -11,7 +11,7 @@ READY := $(VENV)/.installed
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench streams lint types imports check lock up down clean
+.PHONY: help install run test bench streams faults points soak lint types imports check lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
