@@ -61,6 +61,9 @@ def review(journal: Journal, payments: Payments, job: Job) -> TakenBack | PaidBy
     turn = job.message_turn
     if turn is None or not turn.attempt:
         return None
+    # Another journal than the one that the message was paid under knows nothing of it.
+    if payments.journal_id() not in ("", journal.id()):
+        return None
     found = journal.attempt(job.id, turn.attempt)
     if found is None:
         closing = new_entry(job, call=turn.call, attempt=turn.attempt, mark=Mark.NEVER_SENT)

@@ -14,6 +14,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
 from worker.intake.set_aside import SetAsideMessages
 from worker.ledger.clients import connect_without_retries
+from worker.ledger.payments import Payments
 from worker.ledger.problems import current_problems
 from worker.runtime.durability import CheckResult, check_durability, check_journal
 from worker.runtime.replication import check_failover
@@ -46,7 +47,8 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
     yield broker
     yield _store(producer, "media", producer.media, has_redis=redis.ok)
     yield _store(producer, "output", producer.output, has_redis=redis.ok)
-    yield check_journal(producer.journal)
+    ledgers_id = Payments(producer.ledger).journal_id() if redis.ok else ""
+    yield check_journal(producer.journal, ledgers_id)
     if redis.ok:
         with producer.redis_errors():
             yield _workers(producer)

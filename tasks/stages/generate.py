@@ -37,6 +37,10 @@ SLOT_SECONDS: Final = 1.0
 """How long a job waits for the account to have room for one more message."""
 DURABILITY_SECONDS: Final = 5.0
 """How long a job waits for Redis to write to disk."""
+OTHER_JOURNAL: Final = (
+    "This worker's payment journal is not the one of the other workers. Set REELQUEUE_JOURNAL_URL "
+    "to a store that all workers share."
+)
 
 
 def generate(step: StepContext) -> Commit:
@@ -59,6 +63,8 @@ def generate(step: StepContext) -> Commit:
     credential = job_credential(step)
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)
+    if not runtime.payments.claim_journal(runtime.journal.id()):
+        return retry_later(step, DURABILITY_SECONDS, trouble=OTHER_JOURNAL)
     attempt = attempt_number(step)
     if isinstance(attempt, Commit):
         return attempt

@@ -57,6 +57,7 @@ class Journal:
     def __init__(self, store: JournalStore, namespace: str) -> None:
         self.store = store
         self._root = namespace
+        self._id = ""
 
     @classmethod
     def open(cls, url: str, namespace: str) -> "Journal":
@@ -178,6 +179,15 @@ class Journal:
         self.store.read(key)
         self.store.folders(f"{self._root}/jobs")
         self.store.delete(key)
+
+    def id(self) -> str:
+        """The random id of this journal, which is made at its first use."""
+        if not self._id:
+            key = self.key("id")
+            self.store.create(key, uuid4().hex.encode())
+            stored = self.store.read(key)
+            self._id = stored.data.decode() if stored else ""
+        return self._id
 
     def key(self, name: str) -> str:
         """The key of an object of the namespace beside the entries."""

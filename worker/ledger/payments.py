@@ -69,6 +69,18 @@ class Payments:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    def claim_journal(self, journal_id: str) -> bool:
+        """Make a journal the ledger's if it has none, and return whether it is.
+
+        Workers with different journals would not see each other's payments.
+        """
+        self._ledger.redis.hsetnx(self._ledger.key("meta"), "journal_id", journal_id)
+        return self.journal_id() == journal_id
+
+    def journal_id(self) -> str:
+        """The id of the ledger's journal; "" if nothing was paid with one."""
+        return str(self._ledger.redis.hget(self._ledger.key("meta"), "journal_id") or "")
+
     def begin(
         self,
         job_id: str,

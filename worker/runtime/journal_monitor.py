@@ -20,7 +20,7 @@ class JournalMonitor:
     def run_once(self) -> None:
         """Check the journal once."""
         status = self._runtime.status
-        result = check_journal(self._runtime.journal)
+        result = check_journal(self._runtime.journal, self._runtime.payments.journal_id())
         failures = () if result.ok else (result,)
         if failures != status.journal_failures:
             log.warning(

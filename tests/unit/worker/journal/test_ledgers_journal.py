@@ -1,0 +1,48 @@
+"""Workers with different journals: only those with the ledger's journal pay and take back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from redis import Redis
+
+from tests.unit.worker.journal.conftest import entry
+from worker.journal.journal import Journal
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.jobs import Turn
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.payments import Payments
+from worker.reconciliation import review
+from worker.runtime.durability import check_journal
+
+
+def test_the_first_journal_is_the_ledgers_and_the_check_names_another(
+    redis: Redis, tmp_path: Path
+) -> None:
+    payments = Payments(Ledger(redis, "t", lease_seconds=30))
+    first, other = (Journal.open((tmp_path / name).as_uri(), "t") for name in "ab")
+    assert payments.journal_id() == ""
+    assert payments.claim_journal(first.id())
+    assert payments.claim_journal(Journal.open((tmp_path / "a").as_uri(), "t").id())
+    assert not payments.claim_journal(other.id())
+    assert check_journal(first, payments.journal_id()).ok
+    wrong = check_journal(other, payments.journal_id())
+    assert not wrong.ok
+    assert "REELQUEUE_JOURNAL_URL" in wrong.remedy
+
+
+def test_a_payment_is_not_taken_back_for_want_of_an_entry_in_another_journal(
+    redis: Redis, tmp_path: Path
+) -> None:
+    """The message was sent by a worker with the other journal: it would be paid again."""
+    ledger = Ledger(redis, "t", lease_seconds=30)
+    payments = Payments(ledger)
+    mine, other = (Journal.open((tmp_path / name).as_uri(), "t") for name in "ab")
+    payments.claim_journal(mine.id())
+    ledger.submit(NewJob(id="job-1", payload={"image": "cat.jpg"}, fingerprint="f"))
+    job = ledger.job("job-1")
+    assert job is not None
+    call = entry().call
+    turn = Turn(number=1, call=call, outcome="sent", cost=100, attempt=1)
+    job = replace(job, turns=(turn,))
+    assert review(other, payments, job) is None
+    assert other.attempt("job-1", 1) is None, "nothing was closed there"
