@@ -37,8 +37,9 @@ WEBHOOK_POINTS: Final = ("lease_receivers", "webhook_due", "webhook_sent", "rele
 """Points that only workers with webhooks to send pass."""
 INTAKE_POINTS: Final = ("intake",)
 """Points that only submissions by message pass: tests/integration/test_intake_faults.py."""
-LOSS_POINTS: Final = ("adopt",)
-"""Points that only a loss of Redis leads to: tests/integration/test_payment_journal.py."""
+JOURNAL_POINTS: Final = ("adopt", "journal.identity", "journal.next")
+"""Points that only a loss of Redis, a new journal or a further message in a session leads to:
+tests/integration/test_payment_journal.py."""
 RECEIVERS: Final = 8
 """Enough for one to be free while others wait until the lease of a killed worker expires."""
 PAUSE_SECONDS: Final = 2.0
@@ -258,7 +259,7 @@ SCENARIOS: Final = (
         [
             name
             for name in WORKER
-            if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS + INTAKE_POINTS + LOSS_POINTS
+            if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS + INTAKE_POINTS + JOURNAL_POINTS
         ]
     ),
     Scenario(
@@ -284,7 +285,9 @@ def main() -> None:
         help="a folder that is kept, with all logs (default: a temporary folder)",
     )
     options: Any = parser.parse_args()
-    wanted = options.names or [name for name in WORKER if name not in INTAKE_POINTS + LOSS_POINTS]
+    wanted = options.names or [
+        name for name in WORKER if name not in INTAKE_POINTS + JOURNAL_POINTS
+    ]
     broken, killed, jobs = [], 0, 0
     with tempfile.TemporaryDirectory(prefix="points-") as scratch:
         folder = options.keep or Path(scratch)

@@ -184,6 +184,36 @@ def test_a_kill_needs_no_person_and_pays_once(scene: Scene, fault: str) -> None:
     assert scene.marks(job_id) == ([Mark.NEVER_SENT, None] if is_closed else [None])
 
 
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_kill_at_the_first_use_of_a_journal_needs_no_person(scene: Scene, side: str) -> None:
+    new = (scene.stack.folder / f"new journal {side}").as_uri()
+    victim = scene.worker(f"journal.identity:{side}=kill@1", REELQUEUE_JOURNAL_URL=new)
+    job_id = scene.stack.submit(scene.stack.image())
+    died(victim)
+    scene.worker(REELQUEUE_JOURNAL_URL=new)
+    scene.paid_once(job_id)
+    assert len(Journal.open(new, "rq").attempts(job_id)) == 1
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_kill_at_the_pointer_to_a_further_message_is_decided_by_a_person(
+    scene: Scene, side: str
+) -> None:
+    """The pointer is written after the entry, so the message may have been sent."""
+    first = scene.worker()
+    job_id = scene.stack.submit(scene.stack.image())
+    scene.paid_once(job_id)
+    first.stop()
+    victim = scene.worker(f"journal.next:{side}=kill@1")
+    edit = say(scene.producer, job_id, "make it 2 seconds, pan left", key=job_id).job_id
+    died(victim)
+    scene.worker()
+    assert scene.stack.wait_for(edit, State.HELD).reason is Reason.OUTCOME_UNKNOWN
+    actions.release(scene.producer, edit, mode="pay_again", who="the test")
+    job = scene.stack.wait_for(edit, State.SUCCEEDED)
+    assert len(scene.stack.messages_of(job)) == 2
+
+
 def test_a_kill_between_entry_and_message_is_decided_by_a_person(scene: Scene) -> None:
     victim = scene.worker("journal.create:after=kill@1")
     job_id = scene.stack.submit(scene.stack.image())

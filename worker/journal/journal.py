@@ -74,7 +74,8 @@ class Journal:
         A create whose reply was lost raises `JournalFailed`. The caller repeats it with the same
         entry: the random value in it tells its own entry from another's.
         """
-        if self.store.create(self._attempt_key(entry.job_id, entry.attempt), entry.to_json()):
+        key = self._attempt_key(entry.job_id, entry.attempt)
+        if self.store.create(key, entry.to_json(), point="journal.create"):
             return Creation.CREATED
         found = self.attempt(entry.job_id, entry.attempt)
         own = found is not None and found.entry is not None and found.entry.nonce == entry.nonce
@@ -136,7 +137,8 @@ class Journal:
             False if another entry is named there already.
         """
         key = f"{self._attempt_key(*split_name(previous))}.next"
-        return self.store.create(key, entry.name.encode()) or self.next(previous) == entry.name
+        created = self.store.create(key, entry.name.encode(), point="journal.next")
+        return created or self.next(previous) == entry.name
 
     def next(self, name: str) -> str | None:
         """The name of the entry of the next message in the session. None if there is none."""
@@ -184,7 +186,7 @@ class Journal:
         """The random id of this journal, which is made at its first use."""
         if not self._id:
             key = self.key("id")
-            self.store.create(key, uuid4().hex.encode())
+            self.store.create(key, uuid4().hex.encode(), point="journal.identity")
             stored = self.store.read(key)
             self._id = stored.data.decode() if stored else ""
         return self._id

@@ -31,7 +31,7 @@ class LocalJournalStore:
         self._folder = folder
         self.address = str(folder)
 
-    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
+    def create(self, key: str, data: bytes, *, point: str) -> bool:
         """Create an object. False if there is one under this key already."""
         return self._run("written", self._create, self._folder / key, data, point)
 

@@ -67,7 +67,7 @@ class MirrorObject:
 
     def create(self, mirror: Mirror) -> bool:
         """Create the mirror. False if there is one already."""
-        return self._store.create(self._key, _dump(mirror))
+        return self._store.create(self._key, _dump(mirror), point="journal.identity")
 
     def replace(self, mirror: Mirror, version: str) -> bool:
         """Replace the mirror if it still has this version. False if somebody was faster."""

@@ -40,7 +40,7 @@ class ObjectJournalStore:
                 "Correct REELQUEUE_JOURNAL_URL and the credentials in the environment.",
             ) from error
 
-    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
+    def create(self, key: str, data: bytes, *, point: str) -> bool:
         """Create an object. False if there is one under this key already."""
         return self._run("written", self._create, key, data, point)
 

@@ -28,7 +28,7 @@ class OtherJournalStore:
         self._fs: Any = None
         self._root = ""
 
-    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
+    def create(self, key: str, data: bytes, *, point: str) -> bool:
         """Create an object. False if there is one under this key already."""
         if self.read(key) is not None:
             return False

@@ -42,7 +42,7 @@ class JournalStore(Protocol):
     address: str
     """The address of the store for people, without user names and passwords."""
 
-    def create(self, key: str, data: bytes, *, point: str = "journal.create") -> bool:
+    def create(self, key: str, data: bytes, *, point: str) -> bool:
         """Create an object. False if there is one under this key already.
 
         Args:

@@ -53,7 +53,7 @@ def test_a_mirror_is_created_once_and_replaced_by_who_read_it(journal: Journal) 
 
 
 def test_a_damaged_mirror_says_what_to_do(journal: Journal) -> None:
-    journal.store.create(journal.key("mirror"), b'{"journal_id"')
+    journal.store.create(journal.key("mirror"), b'{"journal_id"', point="journal.identity")
     with pytest.raises(JournalFailed) as caught:
         MirrorObject(journal).read()
     assert "recover --new-journal" in caught.value.remedy

@@ -100,7 +100,7 @@ def test_what_is_forgotten_is_gone(journal: Journal) -> None:
 
 def test_half_an_entry_still_fences_its_attempt(journal: Journal) -> None:
     half = entry().to_json()[:50]
-    journal.store.create(journal._attempt_key("job-1", 1), half)
+    journal.store.create(journal._attempt_key("job-1", 1), half, point="journal.create")
     found = journal.last("job-1")
     assert found is not None
     assert found.entry is None
@@ -112,7 +112,7 @@ def test_half_an_entry_still_fences_its_attempt(journal: Journal) -> None:
 def test_a_replacement_names_the_version_that_it_replaces(journal: Journal) -> None:
     store = journal.store
     assert not store.replace("rq/mirror", b"1", "none")
-    assert store.create("rq/mirror", b"1")
+    assert store.create("rq/mirror", b"1", point="journal.identity")
     found = store.read("rq/mirror")
     assert found is not None
     assert store.replace("rq/mirror", b"2", found.version)
