@@ -16,12 +16,12 @@ import httpx
 from gevent.monkey import get_original
 
 from worker.egress.address_rules import is_allowed, is_public
+from worker.egress.happy_eyeballs import MAX_ADDRESSES, alternate_families, connect_first
 from worker.egress.tls import shared_ssl_context
 from worker.resources.offload import offload_with_timeout
 
 Resolver = Callable[[str, int], Sequence[str]]
 
-_MAX_ADDRESSES: Final = 3
 _RESOLVE_SECONDS: Final = 5.0
 # Gevent's own resolver would occupy the threads that decode images, and name servers can be slow.
 _getaddrinfo = get_original("socket", "getaddrinfo")
@@ -46,7 +46,7 @@ def resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class PinnedBackend(httpcore.SyncBackend):
+class PinnedBackend(httpcore.NetworkBackend):
     """The network layer of a connection pool: checked addresses only, and one overall deadline.
 
     The Host header and TLS still use the name in the URL.
@@ -85,18 +85,16 @@ class PinnedBackend(httpcore.SyncBackend):
             ForbiddenHostError: One of its addresses is not public.
             httpcore.NetworkError: No address accepts a connection.
         """
-        addresses = self._checked_addresses(host, port)[:_MAX_ADDRESSES]
-        for number, address in enumerate(addresses, start=1):
-            try:
-                stream = super().connect_tcp(
-                    address, port, self.remaining(timeout), local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if number == len(addresses):
-                    raise
-            else:
-                return _DeadlineStream(stream, self.remaining)
-        raise httpcore.ConnectError(f"{host} has no address")
+        del local_address  # no caller binds one
+        addresses = alternate_families(self._checked_addresses(host, port))[:MAX_ADDRESSES]
+        seconds = self.remaining(timeout)
+        try:
+            opened = connect_first(addresses, port, seconds, socket_options or ())
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(f"{error} within {seconds:.0f} s") from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        return _DeadlineStream(opened, self.remaining)
 
     def remaining(self, timeout: float | None) -> float:
         """Shorten a timeout to the time left before the deadline.
@@ -198,19 +196,24 @@ class _DeadlineStream(httpcore.NetworkStream):
     """A connection on which every wait ends at the deadline."""
 
     def __init__(
-        self, stream: httpcore.NetworkStream, remaining: Callable[[float | None], float]
+        self, connected: socket.socket, remaining: Callable[[float | None], float]
     ) -> None:
-        self._stream = stream
+        self._socket = connected
         self._remaining = remaining
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._remaining(timeout))
+        with _httpcore_errors(httpcore.ReadTimeout, httpcore.ReadError):
+            self._socket.settimeout(self._remaining(timeout))
+            return self._socket.recv(max_bytes)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._remaining(timeout))
+        with _httpcore_errors(httpcore.WriteTimeout, httpcore.WriteError):
+            while buffer:
+                self._socket.settimeout(self._remaining(timeout))
+                buffer = buffer[self._socket.send(buffer) :]
 
     def close(self) -> None:
-        self._stream.close()
+        self._socket.close()
 
     def start_tls(
         self,
@@ -218,11 +221,30 @@ class _DeadlineStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        secured = self._stream.start_tls(ssl_context, server_hostname, self._remaining(timeout))
+        with _httpcore_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+            try:
+                self._socket.settimeout(self._remaining(timeout))
+                secured = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
+            except BaseException:
+                self.close()
+                raise
         return _DeadlineStream(secured, self._remaining)
 
     def get_extra_info(self, info: str) -> object:
-        return self._stream.get_extra_info(info)
+        return self._socket if info == "socket" else None
+
+
+@contextmanager
+def _httpcore_errors(
+    timeout: type[httpcore.TimeoutException], network: type[httpcore.NetworkError]
+) -> Iterator[None]:
+    """Raise exceptions of httpcore for those of the socket."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise timeout(str(error)) from error
+    except OSError as error:
+        raise network(str(error)) from error
 
 
 @contextmanager

@@ -26,6 +26,7 @@ RETRY_DELAYS: Final = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800
 """Seconds before each retry: about a day in total."""
 SEND_SECONDS: Final = 10.0
 """How long one attempt may take, connection and response together."""
+CONNECT_SECONDS: Final = 5.0
 
 
 class WebhookDeliveryError(Exception):
@@ -93,7 +94,7 @@ def send(
             target,
             headers={"Content-Type": "application/json", **headers},
             content=body,
-            timeout=httpx.Timeout(SEND_SECONDS),
+            timeout=httpx.Timeout(SEND_SECONDS, connect=CONNECT_SECONDS),
         ) as response:
             status = response.status_code
     except ForbiddenHostError as error:

@@ -5,14 +5,12 @@ body (contract, "Every call"). A documented code takes precedence over the statu
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any
 
+from worker.egress.retry_after import retry_after
 from worker.nemo.errors import (
     BadAnswer,
     Call,
@@ -28,9 +26,6 @@ from worker.nemo.errors import (
     SessionNotFound,
     TokenRefused,
 )
-
-MAX_RETRY_AFTER: Final = 7 * 86_400
-"""The longest ``Retry-After`` that is believed, in seconds: the API's longest limit."""
 
 DONE = 0
 """The ``code`` of an envelope whose call succeeded."""
@@ -138,37 +133,6 @@ def read_envelope(
     if code is None and found.get("code") is not None:
         raise BadAnswer(call, "the code of the envelope is not a number", status=response.status)
     return found
-
-
-def retry_after(value: str | None, *, now: float) -> float | None:
-    """Read ``Retry-After``, in seconds or as an HTTP date, as seconds from now.
-
-    Args:
-        value: The header's value, if it was sent.
-        now: Seconds since the epoch.
-
-    Returns:
-        None if it is missing, unreadable or over ``MAX_RETRY_AFTER``, which would stop an account
-        for good.
-    """
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = _seconds_until(value, now)
-    return max(0.0, seconds) if math.isfinite(seconds) and seconds <= MAX_RETRY_AFTER else None
-
-
-def _seconds_until(date: str, now: float) -> float:
-    """Return the seconds from now to an HTTP date; NaN if it is not one."""
-    try:
-        at = parsedate_to_datetime(date)
-        # "-0000" gives a datetime without a zone; HTTP dates are in GMT.
-        zoned = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return zoned.timestamp() - now
-    except (ValueError, TypeError, OverflowError):
-        return math.nan
 
 
 def _classify(call: Call, status: int, code: int | None) -> type[NemoError]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from worker.nemo.envelope import RawResponse, envelope_code, message_of, read_envelope, retry_after
+from worker.egress.retry_after import retry_after
+from worker.nemo.envelope import RawResponse, envelope_code, message_of, read_envelope
 from worker.nemo.errors import (
     BadAnswer,
     Call,
