@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Final
 
 from tasks.schema.clip_names import clip_names
-from tasks.step.commits import advance, fail, failure_facts, failures, retry_later
+from tasks.step.commits import (
+    NO_RENDER,
+    advance,
+    fail,
+    failure_facts,
+    failures,
+    hold,
+    retry_later,
+)
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
-from worker.media.clip_frames import BadClip
+from worker.media.clip_frames import BadClip, IncompleteClip
 from worker.media.clip_quality import QualityFinding, check, inspect
 from worker.media.clips import Clip, make_poster, probe
 from worker.media.prepared_file import sha256_of
@@ -48,6 +56,8 @@ def deliver(step: StepContext) -> Commit:
             if not is_stored:
                 _download(step, clip_file)
             clip = offload(probe, clip_file)
+        except IncompleteClip as error:
+            return _retry_or_hold(step, Reason.CLIP_INCOMPLETE, str(error))
         except BadClip as error:
             return _retry_or_fail(step, Reason.BAD_CLIP, str(error))
         except POLICY_ERRORS:
@@ -87,9 +97,28 @@ def _download(step: StepContext, clip_file: Path) -> None:
 
 
 def _retry_or_fail(step: StepContext, reason: Reason, message: str) -> Commit:
+    """Download again, which is free; fail after some downloads."""
+    return _download_again(step, reason, message) or fail(step, reason, message)
+
+
+def _retry_or_hold(step: StepContext, reason: Reason, message: str) -> Commit:
+    """Download again, which is free; hold after some downloads.
+
+    Once released, the job renders again: the file behind the link may be cut itself.
+    """
+    return _download_again(step, reason, message) or hold(
+        step,
+        reason,
+        f"Each of {MAX_DOWNLOADS} downloads was incomplete: {message}.",
+        resume=State.RENDERING,
+        facts=NO_RENDER,
+    )
+
+
+def _download_again(step: StepContext, reason: Reason, message: str) -> Commit | None:
     earlier = failures(step, reason)
     if earlier + 1 >= MAX_DOWNLOADS:
-        return fail(step, reason, message)
+        return None
     return retry_later(step, backoff_seconds(earlier), **failure_facts(step, reason, message))
 
 
@@ -152,7 +181,12 @@ def _clip_fact(
     clip: Clip, findings: tuple[QualityFinding, ...], name: str, poster: str | None
 ) -> str:
     record = {
-        **asdict(clip),
+        "width": clip.width,
+        "height": clip.height,
+        "seconds": clip.seconds,
+        "codec": clip.codec,
+        "bytes": clip.bytes,
+        "sha256": clip.sha256,
         "key": f"{name}.mp4",
         "poster": poster,
         "findings": [asdict(finding) for finding in findings],

@@ -18,6 +18,8 @@ NO_SESSION: Final = dict.fromkeys(
     ("session_id", "task_id", "bind_id", "claim_url", "uploading", "uploaded"), ""
 )
 """The facts that make a job forget its session."""
+NO_RENDER: Final = {"render_id": "", "render_submitted": ""}
+"""The facts that make a job forget its render."""
 
 
 def hold(
@@ -105,9 +107,7 @@ def render_again(step: StepContext, message: str) -> Commit:
     renders = step.job.number("render_tries") + 1
     if renders >= MAX_RENDERS:
         return fail(step, Reason.RENDER_FAILED, message)
-    return advance(
-        State.RENDERING, {"render_id": "", "render_submitted": "", "render_tries": str(renders)}
-    )
+    return advance(State.RENDERING, {**NO_RENDER, "render_tries": str(renders)})
 
 
 def failures(step: StepContext, kind: str) -> int:

@@ -79,6 +79,8 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
                 f"Correct what `reelqueue doctor` reports about the store, then run `{release}`; "
                 "for all such jobs, `reelqueue release --reason store`. Nothing is paid again."
             )
+        case Reason.CLIP_INCOMPLETE:
+            return f"Run `{release}` to render and download again, free of charge."
         case Reason.RENDER_FAILED | Reason.DELIVERY_FAILED | Reason.BAD_CLIP:
             return f"Run `reelqueue retry {job.id}` to render and download again, free of charge."
         case Reason.SOURCE_UNREACHABLE:

@@ -20,6 +20,8 @@ LENGTH_TOLERANCE: Final = 0.5
 """How far a clip's length may be from the requested one, in seconds."""
 ASPECT_TOLERANCE: Final = 0.02
 
+_COMMON_PIXEL_FORMATS: Final = frozenset({"yuv420p", "yuvj420p"})
+"""Eight bits a sample and half the color resolution: what every H.264 decoder can show."""
 _LONG_SIDE, _SHORT_SIDE = 1920, 1080
 _SAMPLED_AT: Final = tuple(Fraction(percent, 100) for percent in (5, 35, 65, 95))
 _THUMBNAIL: Final = (96, 54)
@@ -68,8 +70,19 @@ def check(
         What differs; empty if nothing does.
     """
     findings = []
-    if clip.codec != "h264":
+    if clip.codec == "hevc" and clip.codec_tag == "hev1":
+        message = "The codec is hevc with the tag hev1, not H.264: many players cannot show it."
+        findings.append(QualityFinding("codec", message))
+    elif clip.codec != "h264":
         findings.append(QualityFinding("codec", f"The codec is {clip.codec}, not H.264."))
+    elif clip.pixel_format not in _COMMON_PIXEL_FORMATS:
+        findings.append(
+            QualityFinding(
+                "codec",
+                f"The pixel format is {clip.pixel_format}, not yuv420p: many players cannot "
+                "show it.",
+            )
+        )
     if seconds is not None and abs(clip.seconds - seconds) > LENGTH_TOLERANCE:
         message = f"The clip lasts {clip.seconds:g} s, not {seconds:g} s."
         findings.append(QualityFinding("length", message))

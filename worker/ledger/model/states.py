@@ -63,6 +63,7 @@ class Reason(StrEnum):
     POISON = "poison"
     BLOCKED = "blocked"
     STORE = "store"
+    CLIP_INCOMPLETE = "clip_incomplete"
     # failed
     UNSUPPORTED_FILE = "unsupported_file"
     FILE_TOO_LARGE = "file_too_large"
@@ -89,5 +90,6 @@ HOLD_REASONS = frozenset(
         Reason.POISON,
         Reason.BLOCKED,
         Reason.STORE,
+        Reason.CLIP_INCOMPLETE,
     }
 )

@@ -1,6 +1,11 @@
 """A clip that an earlier step has stored is used; any other file is not, and is downloaded."""
 
+import json
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from uuid import uuid4
 
 import pytest
@@ -8,13 +13,14 @@ from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import ApiSettings, Settings
-from tasks.stages.deliver import _store_clip, deliver
+from tasks.stages.deliver import MAX_DOWNLOADS, _store_clip, deliver
 from tasks.step.context import StepContext
 from tests.support.waiting import free_port
 from tests.unit.worker.media.test_clips import clip
-from worker.ledger.model.states import State
+from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.model.verdicts import ReleaseVerdict
 from worker.media.clips import probe
 from worker.media.prepared_file import sha256_of
 from worker.nemo.errors import Unreachable
@@ -83,6 +89,58 @@ def test_a_stored_file_that_is_not_the_clip_is_not_delivered(
             step.runtime.output.put_file(tmp_path / "other.mp4", "single/cat.mp4")
     with pytest.raises(Unreachable):
         deliver(_step(step.runtime, fence))
+
+
+@pytest.fixture
+def download(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server of one file: the address and the file."""
+    file = tmp_path / "served" / "clip.mp4"
+    file.parent.mkdir()
+    handler = partial(_QuietHandler, directory=str(file.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/clip.mp4", file
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: object) -> None:
+        """Print nothing."""
+
+
+@pytest.mark.parametrize("cuts", [1, MAX_DOWNLOADS])
+def test_an_incomplete_clip_is_downloaded_again_and_then_held(
+    step: StepContext, download: tuple[str, Path], cuts: int
+) -> None:
+    """Its release renders again and pays nothing."""
+    url, file = download
+    whole = clip(file).read_bytes()
+    file.write_bytes(whole[: len(whole) * 2 // 3])
+    ledger, fence = step.runtime.ledger, step.lease.fence
+    step.update_facts(stored="", clip_name="", source_url=url)
+    for number in range(cuts):
+        end = deliver(_step(step.runtime, fence))
+        if number < MAX_DOWNLOADS - 1:
+            assert (end.state, end.delay) == (State.DELIVERING, 2.0**number)
+        ledger.update_facts("j", fence, end.facts or {})
+    if cuts < MAX_DOWNLOADS:
+        file.write_bytes(whole)
+        end = deliver(_step(step.runtime, fence))
+        assert end.state is State.SUCCEEDED
+        assert json.loads((end.facts or {})["clip"])["bytes"] == len(whole)
+        return
+    assert (end.state, end.reason) == (State.HELD, Reason.CLIP_INCOMPLETE)
+    assert "5 downloads" in end.message
+    assert "free of charge" in end.remedy
+    ledger.commit("j", fence, end)
+    assert ledger.release("j") is ReleaseVerdict.OK
+    job = ledger.job("j")
+    assert job is not None
+    assert (job.state, job.fact("render_id"), job.paid_messages) == (State.RENDERING, None, 0)
 
 
 def test_the_clip_of_another_ledger_is_never_replaced(step: StepContext, tmp_path: Path) -> None:

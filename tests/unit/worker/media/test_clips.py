@@ -1,9 +1,11 @@
 """Clips: their properties, quality and poster are read from their frames, within limits."""
 
 import hashlib
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from PIL import Image
 
-from worker.media.clip_frames import BadClip
+from worker.media.clip_frames import BadClip, IncompleteClip
 from worker.media.clip_quality import QualityFinding, check, inspect, is_black, is_frozen
 from worker.media.clips import Clip, make_poster, probe
 
@@ -39,13 +41,16 @@ def black(_number: int) -> Image.Image:
 
 def clip(path: Path, paint: Paint = moving, frames: int = 100, **options: str) -> Path:
     """Write a clip of this many frames at 25 frames a second."""
-    codec = options.pop("codec", "libx264")
+    codec, pixels = options.pop("codec", "libx264"), options.pop("pixels", "yuv420p")
+    aspect = options.pop("aspect", "")
     muxer = {"movflags": options.pop("movflags", "+faststart")}
     with av.open(str(path), "w", format="mp4", options=muxer) as container:
         stream = container.add_stream(codec, rate=RATE, options=options)
         assert isinstance(stream, VideoStream)
         first = paint(0)
-        stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = first.width, first.height, pixels
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect.replace(":", "/"))
         for number in range(frames):
             frame = av.VideoFrame(first.width, first.height, "rgb24")
             raw, plane = paint(number).tobytes(), frame.planes[0]
@@ -78,14 +83,30 @@ def test_properties_are_read_from_the_file(path: Path) -> None:
     assert check(found) == ()
 
 
-def test_length_of_a_truncated_clip_is_that_of_its_frames(path: Path) -> None:
-    whole = clip(path).read_bytes()
+@pytest.mark.parametrize(
+    "movflags", ["+faststart", "frag_keyframe+empty_moov+default_base_moof", "frag_every_frame"]
+)
+@pytest.mark.parametrize("missing", [1, 0.33])
+def test_a_clip_cut_before_what_its_index_lists_is_incomplete(
+    path: Path, movflags: str, missing: float
+) -> None:
+    whole = clip(path, movflags=movflags).read_bytes()
+    # Fragments are followed by an index of their own, which no player needs.
+    end = whole.rfind(b"mfra") - 4 if b"mfra" in whole else len(whole)
+    path.write_bytes(whole[:end])
+    assert probe(path).seconds == 4
+    cut = missing if isinstance(missing, int) else int(end * missing)
+    path.write_bytes(whole[: end - cut])
+    with pytest.raises(IncompleteClip, match="its index lists"):
+        probe(path)
+
+
+def test_a_clip_without_its_index_is_a_bad_clip(path: Path) -> None:
+    whole = clip(path, movflags="use_metadata_tags").read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    found = probe(path)
-    assert 0 < found.seconds < 4
-    assert check(found, seconds=4) == (
-        QualityFinding("length", f"The clip lasts {found.seconds:g} s, not 4 s."),
-    )
+    with pytest.raises(BadClip) as refused:
+        probe(path)
+    assert not isinstance(refused.value, IncompleteClip)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +179,7 @@ def test_damaged_clips_give_a_result_or_a_bad_clip(path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from worker.media.clip_frames import BadClip
+from worker.media.clip_frames import BadClip, IncompleteClip
 from worker.media.clip_quality import inspect
 from worker.media.clips import make_poster, probe
 path, target = Path(sys.argv[1]), Path(sys.argv[1] + ".damaged")
@@ -219,6 +240,107 @@ def test_another_codec_is_a_finding(path: Path) -> None:
 
 def test_a_codec_has_its_own_name_not_that_of_its_decoder(path: Path) -> None:
     assert probe(clip(path, codec="libsvtav1", frames=5)).codec == "av1"
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p10le", "yuv444p", "yuv422p"])
+def test_a_pixel_format_that_many_players_cannot_show_is_a_finding(path: Path, pixels: str) -> None:
+    (found,) = check(probe(clip(path, frames=3, pixels=pixels)))
+    assert (found.code, "many players" in found.message) == ("codec", True)
+    assert f"is {pixels}, not" in found.message
+
+
+def test_hevc_under_the_tag_hev1_is_a_finding(path: Path) -> None:
+    quiet = {"x265-params": "log-level=none"}
+    (found,) = check(probe(clip(path, moving, 3, codec="libx265", **quiet)))
+    assert found.message == (
+        "The codec is hevc with the tag hev1, not H.264: many players cannot show it."
+    )
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"hev1", b"hvc1"))
+    assert check(probe(path)) == (QualityFinding("codec", "The codec is hevc, not H.264."),)
+
+
+RED, BLUE = (220, 30, 30), (30, 30, 220)
+
+
+def corner(_number: int) -> Image.Image:
+    """A blue image whose upper left quarter is red."""
+    image = Image.new("RGB", (320, 180), BLUE)
+    image.paste(RED, (0, 0, 160, 90))
+    return image
+
+
+def box_at(content: bytes | bytearray, *names: bytes) -> int:
+    """Return where the content of the first box of the last of these names starts."""
+    at = 0
+    for name in names:
+        at = content.index(name, at) + len(name)
+    return at
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "red"),
+    [
+        ((0, 1, -1, 0), (180, 320), (1, 0)),
+        ((-1, 0, 0, -1), (320, 180), (1, 1)),
+        ((0, -1, 1, 0), (180, 320), (0, 1)),
+        ((-1, 0, 0, 1), (320, 180), (1, 0)),
+        ((1, 0, 0, -1), (320, 180), (0, 1)),
+        ((0, 1, 1, 0), (180, 320), (0, 0)),
+        ((0, -1, -1, 0), (180, 320), (1, 1)),
+    ],
+)
+def test_a_clip_is_turned_and_mirrored_as_its_display_matrix_says(
+    path: Path,
+    tmp_path: Path,
+    matrix: tuple[int, int, int, int],
+    size: tuple[int, int],
+    red: tuple[int, int],
+) -> None:
+    """The quarter that is red, right (1) or left, low (1) or high, tells what the poster shows."""
+    content = bytearray(clip(path, corner, 5).read_bytes())
+    a, b, c, d = (value << 16 for value in matrix)
+    struct.pack_into(">9i", content, box_at(content, b"tkhd") + 40, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    found = probe(path)
+    assert (found.width, found.height) == size
+    assert check(found, aspect="9:16" if size[0] < size[1] else "16:9") == ()
+    make_poster(path, tmp_path / "poster.jpg")
+    with Image.open(tmp_path / "poster.jpg") as image:
+        assert image.size == size
+        quarters = image.resize((2, 2), Image.Resampling.BOX).convert("RGB")
+    pixels = {(x, y): quarters.getpixel((x, y)) for x in (0, 1) for y in (0, 1)}
+    assert max(pixels, key=lambda place: pixels[place][0]) == red  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("pixel", "size"), [((4, 3), (427, 180)), ((1, 2), (320, 360)), ((1000, 1), (320, 180))]
+)
+def test_pixels_that_are_not_square_are_stretched(
+    path: Path, tmp_path: Path, pixel: tuple[int, int], size: tuple[int, int]
+) -> None:
+    found = probe(clip(path, frames=5, aspect="{}:{}".format(*pixel)))
+    assert (found.width, found.height) == size
+    make_poster(path, tmp_path / "poster.jpg")
+    with Image.open(tmp_path / "poster.jpg") as image:
+        assert image.size == size
+
+
+@pytest.mark.parametrize(("start", "seconds"), [(2.5, 1), (0, 2), (1, 3)])
+def test_frames_that_an_edit_list_leaves_out_do_not_count(
+    path: Path, start: float, seconds: int
+) -> None:
+    """The clip has one key frame, so a player decodes from its start to show any part."""
+    content = bytearray(clip(path, g="1000").read_bytes())
+    movie_scale = struct.unpack_from(">I", content, box_at(content, b"mvhd") + 12)[0]
+    media_scale = struct.unpack_from(">I", content, box_at(content, b"mdhd") + 12)[0]
+    entry = box_at(content, b"elst") + 8
+    offset = struct.unpack_from(">i", content, entry + 4)[0] + int(start * media_scale)
+    struct.pack_into(">Ii", content, entry, seconds * movie_scale, offset)
+    path.write_bytes(content)
+    found = probe(path)
+    assert found.seconds == pytest.approx(seconds, abs=0.1)
+    assert check(found, seconds=seconds) == ()
 
 
 def test_a_poster_is_a_small_jpeg_of_an_early_frame(path: Path, tmp_path: Path) -> None:
