@@ -25,6 +25,7 @@ from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, Receiver, webhook_receiver
 from worker.faultpoints import VARIABLE, WORKER
 from worker.ledger.model.states import Reason, State
+from worker.ledger.payments import Payments
 
 GROUP_SIZE: Final = 4
 LIMIT_SECONDS: Final = 120
@@ -196,6 +197,7 @@ class KillRun:
         """Forget what accounts were refused, so that it does not affect the next point."""
         for account in self.stack.redis.scan_iter("account:{rq}:*"):
             self.stack.redis.hdel(account, "refused_at_base", "distrust")
+            Payments(self.stack.ledger).clear_plan_refused(account.rpartition(":")[2])
 
     def _cancel_before_the_message(self) -> None:
         """Request the cancellation of jobs whose current step is about to pay."""
