@@ -21,16 +21,24 @@ class FileRefusedError(Exception):
         message: What is wrong, for people.
         remedy: What to do about it.
         repeatable: Whether the same file may be usable later.
+        wait: The seconds after which its server wants to be asked again, if it said so.
     """
 
     def __init__(
-        self, code: RefusalCode, message: str, remedy: str, *, repeatable: bool = False
+        self,
+        code: RefusalCode,
+        message: str,
+        remedy: str,
+        *,
+        repeatable: bool = False,
+        wait: float | None = None,
     ) -> None:
         super().__init__(code, message, remedy)
         self.code = code
         self.message = message
         self.remedy = remedy
         self.repeatable = repeatable
+        self.wait = wait
 
     def __str__(self) -> str:
         """Return the message alone: callers show the remedy beside it."""

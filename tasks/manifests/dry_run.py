@@ -14,6 +14,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.clip_length import stated_lengths
 from tasks.schema.estimates import estimate_seconds, jobs_ahead
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
+from worker.egress.signed_addresses import expiry
 from worker.file_refusal import FileRefusedError
 from worker.ledger.pages import pages
 from worker.media.images import measure_contrast
@@ -110,6 +111,9 @@ class _Tally:
                 self.observations.low_contrast.add(row.row.number)
             if is_vague(row.job.prompt):
                 self.observations.vague.add(row.row.number)
+            for end in filter(None, map(expiry, (row.job.image, *row.job.attach))):
+                self.observations.add_expiry(row.row.number, end)
+                break
             if _states_other_length(row.job):
                 self.observations.other_length.add(row.row.number)
 

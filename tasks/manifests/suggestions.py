@@ -7,12 +7,16 @@ contrast move more smoothly.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 FEW_WORDS: Final = 4
 """A prompt with fewer words than this hardly says what moves, and how."""
 LOW_CONTRAST: Final = 60.0
 """Contrast below which an image gets a suggestion: levels of 255 between dark and light parts."""
+
+SOON: Final = timedelta(days=1)
+"""An address that expires within this time may do so while its row waits in the queue."""
 
 _MAX_LISTED: Final = 5
 _EMPTY_WORDS: Final = frozenset(
@@ -61,6 +65,14 @@ class Observations:
     low_contrast: RowList = field(default_factory=RowList)
     by_address: RowList = field(default_factory=RowList)
     other_length: RowList = field(default_factory=RowList)
+    expiring: RowList = field(default_factory=RowList)
+    first_expiry: datetime | None = None
+
+    def add_expiry(self, number: int, at: datetime) -> None:
+        """Note that a row has an address that expires at a time, if that is soon or was before."""
+        if at - datetime.now(UTC) < SOON:
+            self.expiring.add(number)
+            self.first_expiry = min(self.first_expiry or at, at)
 
     def suggestions(self) -> Iterator[str]:
         """Yield a suggestion for each kind of observation."""
@@ -79,6 +91,12 @@ class Observations:
             yield (
                 f"{self.low_contrast}: the image has little contrast. Clear subjects with high "
                 f"contrast move more smoothly."
+            )
+        if self.expiring.count:
+            yield (
+                f"{self.expiring}: the signed address expires soon, the first at "
+                f"{self.first_expiry:%Y-%m-%d %H:%M} UTC. A row that is still waiting then fails: "
+                f"sign the addresses for longer than the batch may take, or submit files."
             )
         if self.by_address.count:
             yield (

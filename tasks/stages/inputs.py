@@ -111,7 +111,7 @@ def _attached(step: StepContext, folder: Path) -> Iterator[PreparedFile]:
     names: dict[str, str] = step.job.payload.get("attach_names") or {}
     for number, given in enumerate(step.job.payload.get("attach") or (), start=1):
         subfolder, default = _subfolder(folder, number), f"attachment-{number}"
-        source = _fetch(step, given, subfolder)
+        source = _fetch(step, given, subfolder, "file")
         name = given
         if is_media_key(given):
             name = names.get(given) or f"{default}{Path(given).suffix}"
@@ -121,7 +121,7 @@ def _attached(step: StepContext, folder: Path) -> Iterator[PreparedFile]:
         )
 
 
-def _fetch(step: StepContext, given: str, folder: Path) -> Path:
+def _fetch(step: StepContext, given: str, folder: Path, expected: str = "picture") -> Path:
     """Fetch a file from the media store, the web, or a path or store that is allowed."""
     settings, target = step.runtime.settings, folder / "given"
     if is_media_key(given):
@@ -132,6 +132,7 @@ def _fetch(step: StepContext, given: str, folder: Path) -> Path:
             target,
             private_hosts=(*settings.egress.private_hosts, settings.api.url),
             max_bytes=MAX_SOURCE_BYTES,
+            expected=expected,
         )
     else:
         roots = settings.storage.media_roots

@@ -120,6 +120,13 @@ def failure_facts(step: StepContext, kind: str, message: str) -> dict[str, str]:
     return {"tries": str(failures(step, kind) + 1), "tries_of": kind, "trouble": message}
 
 
+def trouble_since(step: StepContext, kind: str) -> int:
+    """Return since when the current stage has failed in this way, in ms since the epoch."""
+    return (
+        step.job.number("trouble_since") if failures(step, kind) else step.runtime.ledger.now_ms()
+    )
+
+
 def with_jitter(seconds: float) -> float:
     """Vary a wait by up to half, so that waiting jobs do not all return together."""
     return seconds * random.uniform(0.5, 1.5)  # noqa: S311 - not used for security

@@ -8,11 +8,19 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tasks.step.commits import fail, failure_facts, failures, hold, retry_later, with_jitter
+from tasks.step.commits import (
+    fail,
+    failure_facts,
+    failures,
+    hold,
+    retry_later,
+    trouble_since,
+    with_jitter,
+)
 from tasks.step.context import StepContext
 from tasks.step.credentials import AccountElsewhereError
 from tasks.step.decisions import apply_decision, decide_error
-from tasks.step.problems import wait_for_shortage, wait_for_store
+from tasks.step.problems import SOURCE, wait_for_shortage, wait_for_source, wait_for_store
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
 from worker.journal.stores import JournalFailed
@@ -55,8 +63,10 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             return apply_decision(step, decide_error(step, error), error)
         case FileRefusedError() if (shortage := shortage_of(error)) and _may_be_short(step, error):
             return wait_for_shortage(step, shortage)
-        case FileRefusedError() if error.repeatable and failures(step, "source") < MAX_RETRIES:
-            return _retry(step, "source", error.message)
+        case FileRefusedError() if error.repeatable and error.wait is not None:
+            return wait_for_source(step, error, error.wait)
+        case FileRefusedError() if error.repeatable and failures(step, SOURCE) < MAX_RETRIES:
+            return _retry(step, SOURCE, error.message)
         case FileRefusedError():
             return fail(step, Reason(error.code), error.message, error.remedy)
         case NotStoredError():
@@ -88,4 +98,5 @@ def _may_be_short(step: StepContext, error: FileRefusedError) -> bool:
 
 def _retry(step: StepContext, kind: str, message: str) -> Commit:
     wait = with_jitter(backoff_seconds(failures(step, kind)))
-    return retry_later(step, wait, **failure_facts(step, kind, message))
+    since = str(trouble_since(step, kind))
+    return retry_later(step, wait, trouble_since=since, **failure_facts(step, kind, message))

@@ -1,11 +1,24 @@
-"""Commits of a step that met a problem of a store or of its machine: the job waits and says so."""
+"""Commits of a step that met a problem outside: of a store, a picture's server, or its machine.
 
+The job waits, and its progress says so.
+"""
+
+import random
 from typing import Final
 
 import structlog
 
-from tasks.step.commits import failure_facts, failures, hold, retry_later, with_jitter
+from tasks.step.commits import (
+    fail,
+    failure_facts,
+    failures,
+    hold,
+    retry_later,
+    trouble_since,
+    with_jitter,
+)
 from tasks.step.context import StepContext
+from worker.file_refusal import FileRefusedError
 from worker.ledger.model.states import Reason
 from worker.ledger.model.steps import Commit
 from worker.ledger.problems import Part, report_problem
@@ -18,15 +31,38 @@ log = structlog.get_logger(__name__)
 MAX_WAIT_SECONDS: Final = 60.0
 """Longest wait before the stage is repeated. A problem counts as over after three of them."""
 
+MAX_SOURCE_SECONDS: Final = 3600.0
+"""How long a job waits for a picture's server that asks it to come again later."""
+SOURCE: Final = "source"
+"""The kind of failure by which the ledger knows jobs that wait for a slow server."""
+
+
+def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> Commit:
+    """Repeat the stage when the server wants to be asked again; fail if that takes too long."""
+    since, wait = trouble_since(step, SOURCE), max(wait, 1.0)
+    waited = step.runtime.ledger.now_ms() - since
+    if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
+        message = f"{error.message} It asks to wait for {_duration(wait)}."
+        return fail(step, Reason(error.code), message, error.remedy)
+    # Only ever later than the server said, and not all waiting jobs in the same moment.
+    delay = wait * random.uniform(1.0, 1.2)  # noqa: S311 - not used for security
+    message = f"{error.message} Its server asks to wait; next try in {_duration(delay)}."
+    facts = failure_facts(step, SOURCE, message)
+    return retry_later(step, delay, trouble_since=str(since), **facts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"  # noqa: PLR2004
+
 
 def wait_for_store(step: StepContext, error: StoreError) -> Commit:
     """Repeat the stage until the store works; hold the job if it fails for too long."""
     is_media = error.store == step.runtime.media.address
     part = Part.MEDIA_STORE if is_media else Part.OUTPUT_STORE
     _report(step, part, error.message, error.remedy)
-    now = step.runtime.ledger.now_ms()
-    since = step.job.number("trouble_since") if failures(step, part) else now
-    if now - since >= step.runtime.settings.timing.store_patience_seconds * 1000:
+    since = trouble_since(step, part)
+    waited = step.runtime.ledger.now_ms() - since
+    if waited >= step.runtime.settings.timing.store_patience_seconds * 1000:
         return hold(step, Reason.STORE, error.message)
     return _wait(step, part, error.message, trouble_since=str(since))
 

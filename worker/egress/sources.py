@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import httpx
 
 from worker.egress.address_rules import allowed_hosts
+from worker.egress.content_encoding import EncodingError, unpacked
 from worker.egress.pinned_transport import (
     ForbiddenHostError,
     PinnedBackend,
@@ -17,6 +18,9 @@ from worker.egress.pinned_transport import (
     open_response,
     resolve,
 )
+from worker.egress.retry_after import retry_after
+from worker.egress.signed_addresses import expiry
+from worker.egress.web_pages import web_page_title
 from worker.file_refusal import FileRefusedError
 
 MAX_REDIRECTS: Final = 5
@@ -24,7 +28,17 @@ DOWNLOAD_SECONDS: Final = 120.0
 _TIMEOUT: Final = httpx.Timeout(20.0, connect=10.0)
 _HEADERS: Final = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
 _MAX_PORT: Final = 2**16 - 1
-_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+# 509 and 529 are an overload, 520 to 524, 527 and 530 Cloudflare's, 598 and 599 those of proxies.
+_TRANSIENT: Final = frozenset(
+    (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 527, 529, 530, 598, 599)
+)
+_WHOLE: Final = frozenset({200, 203})
+"""The statuses of a whole file; a proxy that changed it on the way answers 203."""
+_REFUSED: Final = frozenset({400, 401, 403, 410})
+"""The statuses with which stores answer an address that has expired."""
+_RATE_LIMITED: Final = 429
+_RATE_LIMIT_SECONDS: Final = 30.0
+"""The wait after a 429 that names none."""
 
 
 def download_source(
@@ -36,6 +50,7 @@ def download_source(
     seconds: float = DOWNLOAD_SECONDS,
     resolver: Resolver = resolve,
     clock: Callable[[], float] = time.monotonic,
+    expected: str = "picture",
 ) -> None:
     """Download the file at a URL, if its host is allowed.
 
@@ -50,16 +65,19 @@ def download_source(
         seconds: How long the download may take in total, redirects included.
         resolver: Returns the addresses of a host.
         clock: Returns seconds.
+        expected: What the file is, for messages.
 
     Raises:
         FileRefusedError: The URL may not be used (``forbidden_source``, ``bad_request``), cannot
-            be downloaded (``source_unreachable``), or is too large (``file_too_large``).
+            be downloaded (``source_unreachable``), is too large (``file_too_large``), or leads to
+            a web page (``unsupported_file``).
         OSError: The file cannot be written.
     """
     backend = PinnedBackend(allowed_hosts(private_hosts), seconds, resolver=resolver, clock=clock)
     for _ in range(MAX_REDIRECTS + 1):
         redirect = _download_or_redirect(url, to, max_bytes, backend)
         if redirect is None:
+            _check_no_web_page(url, to, expected)
             return
         url = redirect
     raise FileRefusedError(
@@ -77,9 +95,9 @@ def _download_or_redirect(url: str, to: Path, max_bytes: int, backend: PinnedBac
         open_response(backend, "GET", target, headers=_HEADERS, timeout=_TIMEOUT) as response,
     ):
         if response.has_redirect_location:
-            return urljoin(str(target), response.headers["location"])
-        if response.status_code != httpx.codes.OK:
-            raise _unexpected_status(url, response.status_code)
+            return urljoin(str(target), _location(response))
+        if response.status_code not in _WHOLE:
+            raise _unexpected_status(url, response)
         if int(response.headers.get("content-length", 0)) > max_bytes:
             raise too_large(url, max_bytes)
         _save(response, url, to, max_bytes)
@@ -89,7 +107,8 @@ def _download_or_redirect(url: str, to: Path, max_bytes: int, backend: PinnedBac
 def _save(response: httpx.Response, url: str, to: Path, max_bytes: int) -> None:
     try:
         with to.open("wb") as file:
-            for chunk in _limited(response.iter_raw(), url, max_bytes):
+            coding = response.headers.get("content-encoding", "")
+            for chunk in _limited(unpacked(response.iter_raw(), coding), url, max_bytes):
                 file.write(chunk)
     except BaseException:
         to.unlink(missing_ok=True)
@@ -142,6 +161,13 @@ def _connection_errors(url: str) -> Iterator[None]:
             f"{error}.",
             "Give a public address, or add the host to REELQUEUE_PRIVATE_HOSTS.",
         ) from error
+    except EncodingError as error:
+        raise FileRefusedError(
+            "source_unreachable",
+            f"{_without_secrets(url)} came compressed {error}.",
+            "Give an address that sends the file as it is.",
+            repeatable=error.known,
+        ) from error
     except (httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError) as error:
         raise FileRefusedError(
             "source_unreachable",
@@ -151,12 +177,47 @@ def _connection_errors(url: str) -> Iterator[None]:
         ) from error
 
 
-def _unexpected_status(url: str, status: int) -> FileRefusedError:
+def _unexpected_status(url: str, response: httpx.Response) -> FileRefusedError:
+    status, expired = response.status_code, expiry(url)
+    if status in _REFUSED and expired is not None and expired.timestamp() < time.time():
+        return FileRefusedError(
+            "source_unreachable",
+            f"{_without_secrets(url)} expired at {expired:%Y-%m-%d %H:%M} UTC (HTTP status "
+            f"{status}).",
+            "Submit the image again with a new address, which lasts longer.",
+        )
+    wait = retry_after(response.headers.get("retry-after"), now=time.time())
+    if status == _RATE_LIMITED and wait is None:
+        wait = _RATE_LIMIT_SECONDS
     return FileRefusedError(
         "source_unreachable",
         f"{_without_secrets(url)} returned HTTP status {status}.",
         "Check that the file can be downloaded without signing in.",
         repeatable=status in _TRANSIENT,
+        wait=wait,
+    )
+
+
+def _location(response: httpx.Response) -> str:
+    """Return the target of a redirect, whose letters may be in UTF-8 or in any other encoding."""
+    raw = next(value for name, value in response.headers.raw if name.lower() == b"location")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        # As browsers do it: the server gets its own bytes back.
+        return "".join(chr(byte) if byte < 128 else f"%{byte:02X}" for byte in raw)  # noqa: PLR2004
+
+
+def _check_no_web_page(url: str, path: Path, expected: str) -> None:
+    title = web_page_title(path)
+    if title is None:
+        return
+    path.unlink()
+    named = f', titled "{title}"' if title else ""
+    raise FileRefusedError(
+        "unsupported_file",
+        f"{_without_secrets(url)} is a web page, not a {expected}{named}.",
+        "Give the address of the file itself, which opens without signing in.",
     )
 
 

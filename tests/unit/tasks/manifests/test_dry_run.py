@@ -1,5 +1,7 @@
 """The dry run of a manifest, with a real ledger."""
 
+from datetime import UTC, datetime, timedelta
+
 from PIL import Image
 
 from tasks.manifests.batch_submission import SessionMode, submit_manifest
@@ -58,3 +60,23 @@ def test_a_dry_run_refuses_pictures_that_no_model_can_use(harness: ProducerHarne
     dry_run = dry_run_batch(harness.producer, rows)
     assert (dry_run.good, [row["row"] for row in dry_run.rejected]) == (1, [2])
     assert "at least 64 on each side" in dry_run.rejected[0]["reason"]
+
+
+def test_addresses_that_expire_soon_are_named(harness: ProducerHarness) -> None:
+    now = datetime.now(UTC)
+
+    def signed(name: str, left: timedelta) -> str:
+        return f"https://b.example/{name}?Expires={int((now + left).timestamp())}&Signature=secret"
+
+    rows: list[dict[str, object]] = [
+        {"image": signed("late.jpg", timedelta(days=6))},
+        {"image": signed("soon.jpg", timedelta(hours=2))},
+        {"image": "https://b.example/plain.jpg", "attach": [signed("m.mp3", timedelta(hours=1))]},
+        {"image": signed("over.jpg", timedelta(hours=-1))},
+        {"image": "https://b.example/a.jpg?Expires=1"},
+    ]
+    suggestions = dry_run_batch(harness.producer, harness.manifest(*rows)).suggestions
+    (found,) = [text for text in suggestions if "expires soon" in text]
+    assert found.startswith("3 rows (2, 3, 4): ")
+    assert f"the first at {now - timedelta(hours=1):%Y-%m-%d %H:%M} UTC" in found
+    assert "secret" not in found

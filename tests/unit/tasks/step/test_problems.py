@@ -137,6 +137,38 @@ def test_a_store_that_fails_for_long_holds_the_job_until_it_is_released(
     assert run_stage(write) == "rendering"
 
 
+def test_a_server_that_asks_to_wait_is_asked_again_then(
+    harness: ProducerHarness, runtime: Runtime, run_stage: RunStage, job_id: str
+) -> None:
+    def fetch(_: StepContext) -> Commit:
+        message = "https://x.test/a.jpg returned HTTP status 503."
+        raise FileRefusedError("source_unreachable", message, "Wait.", repeatable=True, wait=300)
+
+    ledger = runtime.ledger
+    for number in range(2 * MAX_RETRIES):
+        assert run_stage(fetch) == "preparing", number
+    record = ledger.redis.hgetall(ledger.key("job", job_id))
+    assert int(record["not_before"]) - ledger.now_ms() > 290_000
+    progress = queries.get(harness.producer, job_id).progress.message
+    assert "HTTP status 503. Its server asks to wait; next try in" in progress
+    assert " minutes" in progress
+    # After an hour it has been waited for long enough.
+    began = ledger.now_ms() - 3_400_000
+    ledger.redis.hset(ledger.key("job", job_id), "trouble_since", began)
+    with pytest.raises(JobFailedError, match="It asks to wait for 5 minutes"):
+        run_stage(fetch)
+
+
+def test_a_server_that_asks_to_wait_for_longer_than_an_hour_is_not_waited_for(
+    run_stage: RunStage,
+) -> None:
+    def fetch(_: StepContext) -> Commit:
+        raise FileRefusedError("source_unreachable", "503.", "Wait.", repeatable=True, wait=86_400)
+
+    with pytest.raises(JobFailedError, match="It asks to wait for 1440 minutes"):
+        run_stage(fetch)
+
+
 def test_an_image_that_always_exhausts_memory_is_refused_in_the_end(
     run_stage: RunStage,
 ) -> None:

@@ -1,0 +1,85 @@
+"""Unpacks the body of a response that its server compressed, although nobody asked for it.
+
+A few kilobytes can expand to gigabytes, so the body is unpacked in pieces of a fixed size, and
+only one coding is undone.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+PIECE_BYTES: Final = 2**18
+_GZIP_MARK: Final = b"\x1f\x8b"
+_AS_IT_IS: Final = frozenset({"", "identity", "none"})
+
+
+class EncodingError(Exception):
+    """A body that cannot be unpacked; ``known`` if its coding is one that can be undone."""
+
+    def __init__(self, message: str, *, known: bool) -> None:
+        super().__init__(message)
+        self.known = known
+
+
+def unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
+    """Undo the coding of a body.
+
+    Args:
+        chunks: The body as it was sent.
+        coding: The value of ``Content-Encoding``.
+
+    Raises:
+        EncodingError: The coding is unknown, or the body is damaged or cut off.
+    """
+    coding = coding.strip().lower()
+    if coding in _AS_IT_IS:
+        yield from chunks
+    elif coding in ("gzip", "x-gzip", "deflate"):
+        yield from _inflated(chunks)
+    else:
+        raise EncodingError(f"with the content encoding {coding[:40]!r}", known=False)
+
+
+def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Undo gzip and both forms of deflate. A body that is none of them is given as it is."""
+    decoder, first = None, b""
+    for chunk in chunks:
+        data = first + chunk
+        if decoder is None:
+            if len(data) < len(_GZIP_MARK):
+                first = data
+                continue
+            decoder, first = _decoder(data), b""
+            if decoder is None:
+                # Some servers name a coding that they do not apply.
+                yield data
+                yield from chunks
+                return
+        yield from _pieces(decoder, data)
+    if decoder is None:
+        yield first
+    elif not decoder.eof:
+        raise EncodingError("and was cut off", known=True)
+
+
+def _decoder(data: bytes) -> "zlib._Decompress | None":
+    if data.startswith(_GZIP_MARK):
+        return zlib.decompressobj(16 + zlib.MAX_WBITS)
+    for bits in (zlib.MAX_WBITS, -zlib.MAX_WBITS):
+        try:
+            zlib.decompressobj(bits).decompress(data, PIECE_BYTES)
+        except zlib.error:
+            continue
+        return zlib.decompressobj(bits)
+    return None
+
+
+def _pieces(decoder: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
+    try:
+        while data and not decoder.eof:
+            piece = decoder.decompress(data, PIECE_BYTES)
+            data = decoder.unconsumed_tail
+            if piece:
+                yield piece
+    except zlib.error as error:
+        raise EncodingError("and is damaged", known=True) from error
