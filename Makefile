@@ -11,7 +11,7 @@ READY := $(VENV)/.installed
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench streams faults points soak lint types imports check lock up down clean
+.PHONY: help install run test bench streams answers faults points soak lint types imports check lock up down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,13 +30,17 @@ bench: $(READY) ## Run a measurement; WHAT=list lists them
 streams: $(READY) ## Read hostile event streams; ARGS="--count 1000000 --seed 7"
 	@exec $(BIN)/python -m tests.soak.streams $(ARGS)
 
+answers: $(READY) ## Read any JSON as responses of the video API; ARGS="--count 1000000 --seed 7"
+	@exec $(BIN)/python -m tests.soak.answers $(ARGS)
+
 faults: $(READY) ## Inject faults while 500 jobs run, then check the records; ARGS="--seed 1"
 	@exec $(BIN)/python -m tests.faults.campaign $(ARGS)
 
 points: $(READY) ## Kill a worker at every fault point, twice each; ARGS="begin_paid" selects some
 	@exec $(BIN)/python -m tests.faults.points $(ARGS)
 
-soak: $(READY) ## As faults, with 5,000 jobs in half an hour; ARGS="--seconds 7200"
+soak: $(READY) ## As faults, with 5,000 jobs in half an hour, after 100,000 odd responses; ARGS="--seconds 7200"
+	@$(BIN)/python -m tests.soak.answers --count 100000
 	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
 		--restarts 50 --duplicated 20000 --dropped 500 --freeze-seconds 20 $(ARGS)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from worker.nemo.surrogates import whole_characters
+
 _VIDEO, _AUDIO, _TITLE = 0, 1, 7
 _LABELS: Mapping[int, str] = {_VIDEO: "Video", _AUDIO: "BGM", _TITLE: "Title"}
 _MAX_NAME = 80
@@ -43,8 +45,9 @@ class Draft:
 
     def pack(self) -> str:
         """Compress the draft to a short text, for records that are kept for long."""
-        text = json.dumps(self.raw, ensure_ascii=False, separators=(",", ":"))
-        return _PACKED + base64.b85encode(zlib.compress(text.encode(), 9)).decode()
+        # Plain ASCII, because names may contain half surrogate pairs.
+        text = json.dumps(self.raw, separators=(",", ":"))
+        return _PACKED + base64.b85encode(zlib.compress(text.encode("ascii"), 9)).decode()
 
     @property
     def is_ready(self) -> bool:
@@ -118,7 +121,7 @@ def _name(metadata: Mapping[str, Any]) -> str | None:
     for key in ("name", "title", "text"):
         found = metadata.get(key)
         if isinstance(found, str) and found.strip():
-            name = " ".join(found.split())
+            name = " ".join(whole_characters(found).split())
             return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
     return None
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from worker.egress.retry_after import retry_after
 from worker.nemo.errors import (
@@ -26,6 +26,13 @@ from worker.nemo.errors import (
     SessionNotFound,
     TokenRefused,
 )
+
+MAX_DEPTH: Final = 256
+"""The most levels of nested JSON that are read.
+
+What the parser accepts at the limit of the interpreter's stack could not be written again, by a
+caller that has a little more on the stack.
+"""
 
 DONE = 0
 """The ``code`` of an envelope whose call succeeded."""
@@ -94,13 +101,26 @@ def message_of(found: Mapping[str, Any]) -> str:
 
 
 def parse_object(body: bytes | str) -> dict[str, Any] | None:
-    """Parse a JSON object; None for anything else."""
+    """Parse a JSON object; None for anything else, and for one with over ``MAX_DEPTH`` levels."""
     try:
         # Control characters are allowed: older servers do not escape them.
         found = json.loads(body, strict=False)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and not _is_deeper(found, MAX_DEPTH) else None
+
+
+def _is_deeper(found: dict[str, Any], levels: int) -> bool:
+    """Return whether a JSON object has objects or arrays at more levels than these."""
+    containers: list[Any] = [found]
+    for _ in range(levels):
+        containers = [
+            inner
+            for outer in containers
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(containers)
 
 
 def read_envelope(

@@ -12,6 +12,8 @@ import re
 from enum import StrEnum
 from typing import ClassVar
 
+from worker.nemo.surrogates import whole_characters
+
 MAX_MESSAGE = 300
 """The longest message that an error keeps, in characters."""
 
@@ -37,8 +39,11 @@ class Call(StrEnum):
 
 
 def redact(text: str) -> str:
-    """Replace every access token and claim token in a text (contract, "Every call")."""
-    return _TOKEN.sub("[token]", text)
+    """Make a text of the API fit to be shown and stored, without access and claim tokens.
+
+    Source: the contract, "Every call".
+    """
+    return _TOKEN.sub("[token]", whole_characters(text))
 
 
 def sanitize(text: str) -> str:

@@ -32,19 +32,28 @@ from worker.nemo.responses import (
     SessionState,
     TokenGrant,
 )
+from worker.nemo.surrogates import whole_characters
 
 
 def _text_or_none(value: object) -> str | None:
     """Read an optional identifier, also from a number."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    return str(value).strip() or None
+    return whole_characters(str(value)).strip() or None
 
 
 def _path_segment(value: str) -> str:
     """Refuse an identifier that would lead out of a path."""
     if value in (".", ".."):
         raise ValueError("not an identifier")
+    return value
+
+
+def _whole_secret(value: SecretStr) -> SecretStr:
+    """Refuse a token with half a surrogate pair, which no header and no link can hold."""
+    secret = value.get_secret_value()
+    if whole_characters(secret) != secret:
+        raise ValueError("not valid text")
     return value
 
 
@@ -55,7 +64,7 @@ _Identifier = Annotated[
 ]
 _OptionalNumber = Annotated[float | None, BeforeValidator(number_or_none)]
 _OptionalText = Annotated[str | None, BeforeValidator(_text_or_none)]
-_Secret = Annotated[SecretStr, Field(min_length=1)]
+_Secret = Annotated[SecretStr, Field(min_length=1), AfterValidator(_whole_secret)]
 
 
 class _Data(BaseModel):
@@ -172,16 +181,11 @@ def read_render(call: Call, found: Mapping[str, Any]) -> RenderStatus:
 def _output_url(place: Mapping[str, Any]) -> str | None:
     output = place.get("output")
     url = output.get("url") if isinstance(output, dict) else output
-    return url.strip() or None if isinstance(url, str) else None
+    return whole_characters(url).strip() or None if isinstance(url, str) else None
 
 
 def _fingerprint(project: _Project) -> str:
     """Hash what an edit can change. A missing field, null and an empty one are the same."""
     parts = (project.draft, project.generated_media, project.video_infos)
-    try:
-        canonical = json.dumps(
-            [part or None for part in parts], sort_keys=True, separators=(",", ":")
-        )
-    except RecursionError:
-        raise BadAnswer(Call.STATE, "data.state is nested too deeply") from None
+    canonical = json.dumps([part or None for part in parts], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -12,8 +12,8 @@ from worker.nemo.errors import BadAnswer, Call, NoAnswer, Unreachable
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 WRITE_SECONDS = 60.0
-MAX_RESPONSE_BYTES = 8 * 2**20
-"""The largest response that is read into memory; a draft is a few kilobytes."""
+MAX_RESPONSE_BYTES = 16 * 2**20
+"""The largest response that is read into memory; a draft is usually a few kilobytes."""
 
 _KEEPALIVE_SECONDS = 2.0
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")

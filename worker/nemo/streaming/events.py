@@ -13,6 +13,7 @@ from typing import Any
 from worker.nemo.envelope import DONE, envelope_code, message_of, parse_object
 from worker.nemo.errors import redact, sanitize
 from worker.nemo.streaming.sse import Comment, Frame
+from worker.nemo.surrogates import whole_characters
 
 MAX_HELD_CHARACTERS = 65_536
 """The most text of partial events that is held until the whole text arrives."""
@@ -122,7 +123,7 @@ class EventDecoder:
             yield Text(redact(text))
         for part in parts:
             if (name := _tool_name(part)) is not None:
-                yield ToolActivity(name)
+                yield ToolActivity(whole_characters(name))
         if (error := _error(found)) is not None:
             yield error
 
