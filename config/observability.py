@@ -13,7 +13,9 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from config.log_lines import escaped, keep_on_one_line
 from config.redaction import redact, redact_value, register_secrets
+from config.sentry_events import name_breadcrumb, name_event
 from config.settings import Settings
 
 _QUIET: Final = ("httpx", "httpcore", "PIL", "fsspec", "kombu", "amqp", "asyncio")
@@ -55,7 +57,7 @@ def configure_logging(settings: Settings) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 redact_event,
-                _renderer(settings.operations.log_format),
+                *_renderers(settings.operations.log_format),
             ],
         )
     )
@@ -100,7 +102,7 @@ def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
             CeleryIntegration(propagate_traces=False),
         ],
         before_send=_before_send,
-        before_send_transaction=_before_send,
+        before_send_transaction=_before_send_transaction,
         before_breadcrumb=_before_breadcrumb,
     )
     return True
@@ -111,21 +113,29 @@ class _Handler(logging.StreamHandler[Any]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         reason = redact("".join(traceback.format_exception_only(sys.exception())).strip())
-        self.stream.write(f"a log line of {record.name} could not be written: {reason}\n")
+        line = f"a log line of {record.name} could not be written: {reason}"
+        self.stream.write(f"{escaped(line)}\n")
 
 
-def _renderer(log_format: str) -> Processor:
+def _renderers(log_format: str) -> list[Processor]:
     if log_format == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        return [structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
     # Plain tracebacks, because the formatted ones show local variables.
-    return structlog.dev.ConsoleRenderer(
+    renderer = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+    return [keep_on_one_line, renderer]
 
 
-def _before_send(event: Event, _hint: Hint) -> Event | None:
+def _before_send(event: Event, hint: Hint) -> Event | None:
+    name_event(cast("dict[str, Any]", event), hint)
     return cast("Event", redact_value(event, omit=_CALL_ARGUMENTS))
 
 
-def _before_breadcrumb(crumb: Breadcrumb, _hint: BreadcrumbHint) -> Breadcrumb | None:
+def _before_send_transaction(event: Event, _hint: Hint) -> Event | None:
+    return cast("Event", redact_value(event, omit=_CALL_ARGUMENTS))
+
+
+def _before_breadcrumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb | None:
+    name_breadcrumb(crumb, hint)
     return cast("Breadcrumb", redact_value(crumb, omit=_CALL_ARGUMENTS))

@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sentry_sdk
@@ -69,10 +70,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
     return Lines(capsys)
 
 
-def fail(prompt: str) -> None:
+def fail(prompt: str, text: str = "") -> None:
     """Raise with secrets in the text and a prompt in a local variable."""
     assert prompt
-    raise RuntimeError(f"refused {ACCESS} Bearer {REGISTERED} at {REDIS}")
+    raise RuntimeError(f"refused {ACCESS} Bearer {REGISTERED} at {REDIS}{text}")
 
 
 def assert_clean(text: str) -> None:
@@ -199,6 +200,41 @@ def test_a_console_line_shows_the_event_and_its_fields(lines: Lines) -> None:
     assert "job_id=j-2" in lines.getvalue()
 
 
+FORGED = "2026-01-01T00:00:00Z [critical ] FORGED"
+ODD = f"a\n{FORGED}\r\x1b[31mred\x9b0m\u2028\x00"
+
+
+@pytest.mark.parametrize("log", [structlog.get_logger("ours"), logging.getLogger("celery.worker")])
+def test_a_console_event_is_one_line_whatever_its_values_hold(lines: Lines, log: Any) -> None:
+    configure_logging(settings(log_format="console"))
+    if isinstance(log, logging.Logger):
+        log.warning("Received unregistered task of type %s", ODD)
+    else:
+        log.warning(ODD, job_id=ODD, prompt=f"x{ODD}", deep={ODD: [ODD]}, short="a\nb")
+        structlog.contextvars.bind_contextvars(**{"k\nk": ODD})
+        log.warning("second")
+    logging.getLogger(ODD).warning("%d", ODD)
+    written = lines.getvalue()
+    assert len(written.splitlines()) == (2 if isinstance(log, logging.Logger) else 3)
+    assert "".join(written.split("\n")).isprintable()
+    assert not any(line.startswith(FORGED[:10]) for line in written.splitlines())
+    assert "FORGED" in written
+    if not isinstance(log, logging.Logger):
+        assert "short='a\\nb'" in written, "escaped once"
+
+
+def test_no_line_of_a_traceback_looks_like_an_event(lines: Lines) -> None:
+    configure_logging(settings(log_format="console"))
+    try:
+        fail(ODD, ODD)
+    except RuntimeError:
+        structlog.get_logger("ours").exception("it failed")
+    first, *trace = lines.getvalue().splitlines()
+    assert "it failed" in first
+    assert trace
+    assert all(line.startswith("    ") and line.isprintable() for line in trace)
+
+
 class Envelopes(Transport):
     """A transport that keeps the envelopes."""
 
@@ -275,4 +311,41 @@ def test_a_transaction_is_redacted_too(envelopes: Envelopes) -> None:
     ):
         span.set_data("url", REDIS)
     assert "transaction" in envelopes.text
+    assert_clean(envelopes.text)
+
+
+def events(envelopes: Envelopes) -> list[dict[str, Any]]:
+    """The events that were sent."""
+    items = [item for envelope in envelopes.kept for item in envelope.items]
+    return [item.payload.json for item in items if item.type == "event" and item.payload.json]
+
+
+def test_an_error_without_an_exception_is_named_by_its_event(envelopes: Envelopes) -> None:
+    log = structlog.get_logger("tasks.step")
+    log.info("crumb", account="a-1", url=f"https://x.test/{ACCESS}")
+    for number in (1, 2):
+        with structlog.contextvars.bound_contextvars(job_id=f"j-{number}"):
+            log.error("job record cannot be read", error=f"row {number} {ACCESS}", reason="odd")
+    first, second = events(envelopes)
+    assert first["logentry"]["message"] == second["logentry"]["message"]
+    assert first["logentry"]["message"] == "job record cannot be read"
+    assert (first["tags"]["job_id"], second["tags"]["job_id"]) == ("j-1", "j-2")
+    assert first["tags"]["reason"] == "odd"
+    assert first["contexts"]["log"] == {"error": "row 1 [redacted]"}
+    assert first["logger"] == "tasks.step"
+    (crumb,) = [each for each in first["breadcrumbs"]["values"] if each["message"] == "crumb"]
+    assert crumb["data"] == {"account": "a-1", "url": "https://x.test/[redacted]"}
+    assert_clean(envelopes.text)
+
+
+def test_logged_exceptions_of_several_kinds_are_told_apart(envelopes: Envelopes) -> None:
+    for kind in (ValueError, OSError):
+        try:
+            raise kind(ACCESS)
+        except (ValueError, OSError):
+            structlog.get_logger("ours").exception("periodic work failed", thread="ticker")
+    assert [event["fingerprint"] for event in events(envelopes)] == [
+        ["periodic work failed", "ValueError"],
+        ["periodic work failed", "OSError"],
+    ]
     assert_clean(envelopes.text)

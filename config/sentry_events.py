@@ -1,0 +1,65 @@
+"""The events and breadcrumbs that Sentry makes of log lines.
+
+A line of structlog reaches Sentry as a dictionary. Its name becomes the message, by which Sentry
+groups; what identifies the job becomes a tag, and the rest context.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_TAGS: Final = frozenset(
+    {
+        *("job_id", "batch_id", "account", "state", "reason", "part", "thread", "webhook_id"),
+        "exception_type",
+    }
+)
+_MAX_TAG: Final = 200
+"""The longest tag that Sentry takes."""
+_OWN: Final = frozenset({"event", "level", "logger", "timestamp", "exc_info", "stack_info"})
+_LAST_LINE: Final = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)")
+
+
+def name_event(event: dict[str, Any], hint: Mapping[str, Any]) -> None:
+    """Give an event of a log line the line's name as its message, and its fields."""
+    found = _fields(hint)
+    if found is None:
+        return
+    name, fields = found
+    event["logentry"] = {"message": name, "params": []}
+    event.pop("message", None)
+    extra = event.get("extra") or {}
+    event["extra"] = {key: value for key, value in extra.items() if not key.startswith("_")}
+    if kind := _exception_type(str(fields.get("exception") or "")):
+        fields["exception_type"] = kind
+        # Without it, all errors that are logged at one place would be one issue.
+        event["fingerprint"] = [name, kind]
+    tags = event.get("tags") or {}
+    event["tags"] = tags | {key: str(fields[key])[:_MAX_TAG] for key in _TAGS & fields.keys()}
+    rest = {key: value for key, value in fields.items() if key not in _TAGS}
+    if rest:
+        event["contexts"] = (event.get("contexts") or {}) | {"log": rest}
+
+
+def name_breadcrumb(crumb: dict[str, Any], hint: Mapping[str, Any]) -> None:
+    """Give a breadcrumb of a log line the line's name as its message, and its fields as data."""
+    found = _fields(hint)
+    if found is not None:
+        crumb["message"], crumb["data"] = found
+
+
+def _fields(hint: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and the fields of a line of structlog."""
+    record = hint.get("log_record")
+    if not isinstance(record, logging.LogRecord) or not isinstance(record.msg, dict):
+        return None
+    name = str(record.msg.get("event", ""))
+    return name, {key: value for key, value in record.msg.items() if key not in _OWN}
+
+
+def _exception_type(text: str) -> str | None:
+    for line in reversed(text.splitlines()):
+        if found := _LAST_LINE.match(line):
+            return found[1]
+    return None
