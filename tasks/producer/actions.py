@@ -5,7 +5,7 @@ All of them raise ``RedisUnavailable`` if Redis does not answer. Decisions about
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
@@ -15,10 +15,10 @@ from tasks.producer.closed_messages import close_messages, record_cancelled
 from tasks.producer.messages import return_messages
 from tasks.producer.producer import Producer
 from tasks.producer.queries import is_batch
+from tasks.producer.release_obstacles import release_obstacles
 from tasks.schema.errors import UnknownId
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import CancelVerdict, ReleaseVerdict, RetryVerdict
-from worker.ledger.pages import pages
 from worker.ledger.payments import Payments
 
 _CHANGED: Final[frozenset[str]] = frozenset(
@@ -125,26 +125,12 @@ def resume(producer: Producer, batch_id: str) -> None:
 
 def _release_jobs(producer: Producer, mode: str, who: str, job_ids: Sequence[str]) -> list[str]:
     """Release jobs. Those that continue by what the payment journal says need no decision."""
-    over = set(_over_budget(producer, job_ids))
-    job_ids = [job_id for job_id in job_ids if job_id not in over]
+    obstacles = {} if mode else release_obstacles(producer, job_ids)
+    job_ids = [job_id for job_id in job_ids if job_id not in obstacles]
     resumed = close_messages(producer, job_ids) if mode == "pay_again" else []
     undecided = [job_id for job_id in job_ids if job_id not in set(resumed)]
     verdicts = producer.ledger.release_many(undecided, mode=mode, who=who)
-    return [*verdicts, *(ReleaseVerdict.OK for _ in resumed), *["budget"] * len(over)]
-
-
-def _over_budget(producer: Producer, job_ids: Sequence[str]) -> Iterator[str]:
-    """Yield the jobs that are held because of a budget that still does not allow a clip."""
-    price, allowed = producer.clip_price(), dict[str, bool]()
-    for page in pages(job_ids):
-        for job in producer.ledger.jobs(page):
-            if job.reason is not Reason.BUDGET or job.state is not State.HELD or not job.batch_id:
-                continue
-            if job.batch_id not in allowed:
-                batch = producer.ledger.batch(job.batch_id)
-                allowed[job.batch_id] = batch is None or batch.may_spend(price)
-            if not allowed[job.batch_id]:
-                yield job.id
+    return [*verdicts, *(ReleaseVerdict.OK for _ in resumed), *obstacles.values()]
 
 
 def _cancel_jobs(

@@ -11,10 +11,12 @@ from tasks.producer.producer import Producer
 from tasks.schema.batch import Batch, batch_of
 from tasks.schema.errors import UnknownId
 from tasks.schema.result import Result, result_of
+from worker.accounts.credit_shortfall import CreditShortfall, credit_shortfall
 from worker.ledger.model.batches import placeholder_batch
-from worker.ledger.model.jobs import UnreadableRecordError
-from worker.ledger.model.states import State
+from worker.ledger.model.jobs import Job, UnreadableRecordError
+from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE_SIZE, pages
+from worker.runtime.worker_registry import announced_accounts
 from worker.telemetry.start_blockage import start_blockage
 
 POLL_SECONDS: Final = 0.5
@@ -40,12 +42,28 @@ def get_many(producer: Producer, job_ids: Iterable[str]) -> Iterator[Result]:
             jobs = list(producer.ledger.jobs(chunk))
             is_waiting = any(job.state is State.QUEUED for job in jobs)
             blockage = start_blockage(producer.ledger) if is_waiting else None
+            shortfall = _shortfall(producer) if any(map(_waits_for_credits, jobs)) else None
         for job in jobs:
             result = result_of(job, producer.output)
             if blockage is not None and job.state is State.QUEUED:
                 progress = result.progress.model_copy(update={"message": str(blockage)})
                 result = result.model_copy(update={"progress": progress})
+            if result.reason is not None and _waits_for_credits(job):
+                message = f"{result.reason.message} {shortfall}"
+                reason = result.reason.model_copy(update={"message": message})
+                result = result.model_copy(update={"reason": reason})
             yield result
+
+
+def _waits_for_credits(job: Job) -> bool:
+    return job.state is State.HELD and job.reason is Reason.CREDITS
+
+
+def _shortfall(producer: Producer) -> CreditShortfall:
+    """Return the present figures, which a held job's record does not have."""
+    ledger = producer.ledger
+    names = announced_accounts(ledger) or [account.name for account in ledger.accounts()]
+    return credit_shortfall(ledger, names, producer.settings.api.clip_cost)
 
 
 def get_batch(producer: Producer, batch_id: str) -> Batch:

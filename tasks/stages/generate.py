@@ -14,7 +14,6 @@ from tasks.step.commits import (
     advance,
     hold,
     hold_for_budget,
-    hold_for_credits,
     hold_for_plan,
     retry_later,
     with_jitter,
@@ -171,8 +170,8 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             return Commit(State.CANCELLED)
         case BeginVerdict.NO_CREDIT:
             price = runtime.ledger.account(account_name(step)).price(runtime.settings.api.clip_cost)
-            message = f"The account cannot pay for a clip, which costs about {price:g} credits."
-            return hold_for_credits(step, message)
+            message = f"The account could not pay for a clip, which costs about {price:g} credits."
+            return hold(step, Reason.CREDITS, message)
         case BeginVerdict.PLAN:
             account = account_name(step)
             if not job.is_bound and runtime.accounts.others_can_take(account):

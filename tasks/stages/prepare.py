@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -11,8 +12,8 @@ from tasks.stages.inputs import JobInputs, gather_inputs
 from tasks.step.commits import (
     NO_SESSION,
     advance,
+    hold,
     hold_for_budget,
-    hold_for_credits,
     hold_for_plan,
     retry_later,
     with_jitter,
@@ -21,7 +22,7 @@ from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import job_credential
 from tasks.step.session_acquisition import acquire_session
 from worker.accounts.credentials import Credential
-from worker.ledger.model.states import State
+from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.media.prepared_file import PreparedFile
 from worker.nemo.client import NemoClient
@@ -30,6 +31,9 @@ from worker.policy import backoff_seconds
 from worker.resources.scratch import scratch_folder
 
 log = structlog.get_logger(__name__)
+
+MAX_BALANCE_AGE_MS: Final = 5_000
+"""No job is held for lack of credits because of an older balance."""
 
 
 def prepare(step: StepContext) -> Commit:
@@ -69,7 +73,10 @@ def _check_credits(
     """Hold a job that cannot be paid before it uploads; the message makes the reservation."""
     runtime, clip_cost = step.runtime, step.runtime.settings.api.clip_cost
     account = runtime.ledger.account(credential.name)
-    if not account.is_read:
+    age = runtime.ledger.now_ms() - account.read_at
+    # Whoever releases the job may have topped up the account since the last reading.
+    is_old = not account.affordable_clips(clip_cost) and age > MAX_BALANCE_AGE_MS
+    if not account.is_read or is_old:
         if not runtime.balance_monitor.read_balance(credential):
             return retry_later(step, with_jitter(backoff_seconds(0)))
         account = runtime.ledger.account(credential.name)
@@ -78,9 +85,10 @@ def _check_credits(
         if credential.anonymous and not account.bind_id:
             # The link by which the account's owner registers needs the id of a session.
             _open_session(step, client, credential, keeps_session=keeps_session)
-        return hold_for_credits(
+        return hold(
             step,
-            f"{account.headroom:g} credits are left on {account.name}, a clip costs about "
+            Reason.CREDITS,
+            f"{account.name} had {account.headroom:g} credits left, and a clip costs about "
             f"{price:g}.",
         )
     if account.plan_refused:

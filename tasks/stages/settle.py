@@ -87,6 +87,8 @@ def settle(step: StepContext) -> Commit:
             return advance(State.SETTLING, facts, delay=settings.timing.settle_seconds)
         case MessageOutcome.QUESTION:
             return _answer(step, question_of(str(stream["reply"])), facts)
+        case MessageOutcome.UNKNOWN if job.call is None:
+            return _hold_late_answer(step, readings, facts)
         case MessageOutcome.UNKNOWN:
             return _hold_unknown(step, stream, readings, facts)
 
@@ -105,8 +107,12 @@ def _review(step: StepContext) -> Commit | None:
 
 def _has_later_message(step: StepContext) -> bool:
     """Whether another message was sent in the job's session after its own."""
-    last = step.runtime.ledger.last_message(step.job.message_session)
-    return last is not None and step.job.call is not None and last != step.job.call
+    job = step.job
+    last = step.runtime.ledger.last_message(job.message_session)
+    if last is None:
+        return False
+    # A turn without a message is settled after a question, or as done by a person's decision.
+    return last != job.call if job.call else last not in {turn.call for turn in job.turns}
 
 
 def _accept_draft(step: StepContext, state: SessionState) -> Commit:
@@ -156,6 +162,15 @@ def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
     return advance(State.GENERATING, facts, outcome="question")
 
 
+def _hold_late_answer(step: StepContext, readings: int, facts: dict[str, str]) -> Commit:
+    """Hold a job whose project changed after a question, before that was answered."""
+    message = (
+        f"The agent asked: {step.job.fact('reply') or 'a question'} It has changed the project "
+        f"since, but {readings} readings show no finished clip."
+    )
+    return hold(step, Reason.QUESTION, message, facts={**facts, "tries": "0"})
+
+
 def _hold_unknown(
     step: StepContext, stream: Stream, readings: int, facts: dict[str, str]
 ) -> Commit:
@@ -177,16 +192,22 @@ def _stream_end(stream: Stream) -> str:
 
 
 def _balances(step: StepContext) -> str:
-    """Describe the account's total before the message and now, as far as both are known."""
-    monitor, ledger = step.runtime.balance_monitor, step.runtime.ledger
+    """Say what the balance shows about the charge of the message, if it shows anything."""
+    name, turn = account_name(step), step.job.message_turn
+    is_read = False
     try:
-        monitor.read_balance(job_credential(step))
+        is_read = step.runtime.balance_monitor.read_balance(job_credential(step))
     except NemoError as error:
         log.info("balance not read", error=str(error))
-    before = next(
-        (turn.balance_before for turn in step.job.turns if turn.call == step.job.call), None
+    account = step.runtime.ledger.account(name)
+    if not is_read or turn is None or turn.balance_before is None or not turn.nth:
+        return f"the balances of {name} before it and now are not both known"
+    if others := turn.unsettled + account.messages - turn.nth:
+        return (
+            f"the balance of {name} does not show it, because other messages of this service were "
+            f"paid from it meanwhile ({others})"
+        )
+    return (
+        f"{name} held {turn.balance_before:g} credits before it and holds {account.total:g} now, "
+        f"and no other message of this service was paid from it meanwhile"
     )
-    account = ledger.account(account_name(step))
-    total_before = "not known" if before is None else f"{before:g}"
-    total_now = f"{account.total:g}" if account.is_read else "not known"
-    return f"{account.name} held {total_before} credits before it and holds {total_now} now"

@@ -8,7 +8,6 @@ from typing import Final
 from tasks.step.context import StepContext
 from tasks.step.remedy_messages import remedy_message
 from worker.accounts.credentials import ANONYMOUS
-from worker.accounts.credit_shortfall import credit_shortfall
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 
@@ -47,15 +46,6 @@ def hold(
         resume=resume or step.job.state,
         facts=facts,
     )
-
-
-def hold_for_credits(step: StepContext, message: str) -> Commit:
-    """Hold the job until there are credits; the message states the shortfall of all held jobs."""
-    runtime = step.runtime
-    shortfall = credit_shortfall(
-        runtime.ledger, runtime.accounts.names(), runtime.settings.api.clip_cost, more=1
-    )
-    return hold(step, Reason.CREDITS, f"{message} {shortfall}")
 
 
 def hold_for_budget(step: StepContext, max_credits: float) -> Commit:

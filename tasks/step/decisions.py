@@ -7,14 +7,13 @@ from tasks.step.commits import (
     failure_facts,
     failures,
     hold,
-    hold_for_credits,
     render_again,
     retry_later,
     with_jitter,
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, discard_used_tokens
-from worker.ledger.model.states import Reason, State
+from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
 from worker.nemo.errors import Call, NemoError, OutOfCredits, PlanRefused, TokenRefused
 from worker.policy import Action, Decision, decide
@@ -40,8 +39,6 @@ def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> C
         case Action.HOLD:
             assert decision.reason is not None  # noqa: S101 - the policy gives one with each hold
             _record_refusal(step, error)
-            if decision.reason is Reason.CREDITS:
-                return hold_for_credits(step, error.message)
             return hold(step, decision.reason, error.message)
         case Action.FAIL:
             assert decision.reason is not None  # noqa: S101 - as above

@@ -51,13 +51,19 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
                 "Nothing was paid for this edit, and the project that it edits no longer exists. "
                 "Submit the image again, with everything that you want in one prompt."
             )
-        case Reason.OUTCOME_UNKNOWN if job.fact("as_done"):
+        case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST if job.fact("as_done"):
             return (
                 f"Look at the project ({job.fact('claim_url') or 'no link'}). "
                 f"`{release} --pay-again` pays for a new clip, `reelqueue cancel {job.id} --yes` "
                 f"gives this one up."
             )
-        case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST:
+        case Reason.SESSION_LOST:
+            return (
+                f"`{release} --pay-again` pays for a new clip in a new project, `reelqueue cancel "
+                f"{job.id} --yes` gives this one up. If the project is there again, "
+                f"`{release} --as-done` uses its current draft."
+            )
+        case Reason.OUTCOME_UNKNOWN:
             return (
                 f"Look at the project ({job.fact('claim_url') or 'no link'}), then choose: "
                 f"`{release} --as-done` uses its current draft, "
@@ -73,7 +79,7 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
         case Reason.POISON:
             return f"Read the workers' logs, then run `{release}`."
         case Reason.BLOCKED:
-            return "Release or cancel the job before it in its session first."
+            return "Release or cancel that job first; this one then continues by itself."
         case Reason.STORE:
             return (
                 f"Correct what `reelqueue doctor` reports about the store, then run `{release}`; "

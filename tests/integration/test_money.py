@@ -57,7 +57,7 @@ def test_a_batch_of_100_with_credits_for_37_is_held_and_continues_after_a_top_up
     assert found is not None
     assert found.held_by == {Reason.CREDITS: 63}
     last = stack.job(stack.ledger.held_ids(Reason.CREDITS)[-1])
-    assert re.search(r"waiting for credits: \d+; about \d+ are missing", last.message)
+    assert re.search(r"had \d+ credits left, and a clip costs about 100", last.message)
     assert "Top up" in last.remedy
     stack.sandbox.top_up("account-1", 6300)
     wait_until(
@@ -213,9 +213,14 @@ def test_an_unknown_outcome_names_the_balances_and_records_who_decided(stack: St
     job = stack.wait_for(job_id, State.HELD)
     assert job.reason is Reason.OUTCOME_UNKNOWN
     assert "held 1000 credits before it and holds 900 now" in job.message
+    assert "no other message of this service" in job.message
     assert str(job.fact("claim_url")) in job.remedy
+    assert "--as-done" in job.remedy
+    assert stack.ledger.release(job_id, mode="as_done", who="eve") == "OK"
+    wait_until(lambda: "contains nothing" in stack.job(job_id).message, "the draft to be refused")
+    assert "--as-done" not in stack.job(job_id).remedy
     stack.ledger.release(job_id, mode="pay_again", who="ann")
     job = stack.wait_for(job_id, State.SUCCEEDED)
-    (decision,) = json.loads(job.facts["decisions"])
+    (_, decision) = json.loads(job.facts["decisions"])
     assert (decision["choice"], decision["by"]) == ("pay_again", "ann")
     assert decision["at"] > 0

@@ -19,18 +19,15 @@ class CreditShortfall:
         return f"Jobs waiting for credits: {self.waiting}; about {self.missing:g} are missing."
 
 
-def credit_shortfall(
-    ledger: Ledger, names: Iterable[str], clip_cost: float, *, more: int = 0
-) -> CreditShortfall:
+def credit_shortfall(ledger: Ledger, names: Iterable[str], clip_cost: float) -> CreditShortfall:
     """Estimate the credits that are missing for all jobs that wait for them.
 
     Args:
         ledger: The records.
         names: The accounts that pay.
         clip_cost: The minimum price of a clip.
-        more: Jobs that are about to be held for lack of credits too.
     """
-    waiting = ledger.held_count(Reason.CREDITS) + more
+    waiting = ledger.held_count(Reason.CREDITS)
     accounts = [ledger.account(name) for name in names]
     price = max((account.price(clip_cost) for account in accounts), default=clip_cost)
     headroom = sum(account.headroom for account in accounts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from worker.ledger.ledger import Ledger
@@ -71,11 +72,14 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
 
 def has_live_worker(ledger: Ledger, account: str) -> bool:
     """Return whether a live worker has the token of an account."""
+    return account in announced_accounts(ledger)
+
+
+def announced_accounts(ledger: Ledger) -> frozenset[str]:
+    """Return the accounts that the live workers have tokens of."""
     alive = ledger.redis.zrangebyscore(ledger.key("workers"), ledger.now_ms(), "+inf")
-    if not alive:
-        return False
-    announced = ledger.redis.hmget(ledger.key("worker_accounts"), alive)
-    return any(account in (names or "").split() for names in announced)
+    announced = ledger.redis.hmget(ledger.key("worker_accounts"), alive) if alive else []
+    return frozenset(chain.from_iterable((names or "").split() for names in announced))
 
 
 def live_workers(ledger: Ledger) -> LiveWorkers:

@@ -22,11 +22,15 @@ CHOICE_NEEDED: Final = (
     "A message may have been paid for already. Choose `--as-done` to take the session's draft as "
     "it is, or `--pay-again` to pay for a new one."
 )
+OBSTACLES: Final = frozenset({"budget", "plan", "blocked", "refused", "unreadable"})
+"""Why a release alone cannot help a job."""
 SKIP_REASONS: Final = {
     "ended": "already ended",
     "gone": "deleted",
     "paid": "held after they were paid for (add --yes to give up their clips)",
     "budget": "over their batch's budget (submit it again with a higher --max-credits)",
+    "plan": "of an account whose plan refuses exports (once it allows them: --reason plan)",
+    "blocked": "blocked by another job (`reelqueue status` names it; decide about that one)",
     "not_held": "not held",
     "not_failed": "not failed",
     "needs_choice": "of unknown outcome",
@@ -86,7 +90,7 @@ def release(
     undecided = any(change.skipped.get("needs_choice") for change in changes)
     if undecided:
         note(CHOICE_NEEDED)
-    refused = any(change.skipped.keys() & {"budget", "refused", "unreadable"} for change in changes)
+    refused = any(change.skipped.keys() & OBSTACLES for change in changes)
     if (undecided or refused) and not any(change.changed for change in changes):
         raise typer.Exit(ExitCode.BAD_INPUT)
 

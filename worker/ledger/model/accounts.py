@@ -22,6 +22,7 @@ class Account:
         base: The amount that reservations are checked against.
         reserved: Reserved for messages that are running or ended after the last reading.
         spent: What the messages of this service have cost.
+        messages: How many messages of this service were sent, or were about to be.
         estimate: The cost of a clip as observed; 0 until one was.
         read_at: When the balance was read; 0 before the first reading.
         cooling_until: The end of the pause after a 429.
@@ -42,6 +43,7 @@ class Account:
     base: float
     reserved: float
     spent: float
+    messages: int
     estimate: float
     read_at: int
     cooling_until: int
@@ -90,6 +92,7 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         base=number("base"),
         reserved=number("reserved"),
         spent=number("spent"),
+        messages=int_or_zero(fields.get("messages")),
         estimate=number("estimate"),
         read_at=int_or_zero(fields.get("read_at")),
         cooling_until=int_or_zero(fields.get("cooling_until")),

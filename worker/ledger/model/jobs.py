@@ -32,6 +32,8 @@ class Turn:
         cost: Credits: what was charged, or the estimate.
         charged: Whether ``cost`` was charged, as the balance shows, and is no estimate.
         balance_before: The total last read before it was sent; None if it was not stored.
+        nth: Its number among the messages of its account; 0 if that was not stored.
+        unsettled: Other messages of the account whose charge was not in ``balance_before``.
         attempt: The number of its entry in the payment journal; 0 if it has none.
         session_id: The session that it was sent in.
         previous: The journal entry before it in the session, as `<job id> <attempt>`, or "".
@@ -43,6 +45,8 @@ class Turn:
     cost: float
     charged: bool = False
     balance_before: float | None = None
+    nth: int = 0
+    unsettled: int = 0
     attempt: int = 0
     session_id: str = ""
     previous: str = ""
@@ -270,6 +274,8 @@ def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
             cost=float_or_none(fields.get(f"cost:{number}")) or 0.0,
             charged=fields.get(f"charged:{number}") == "1",
             balance_before=float_or_none(fields.get(f"before:{number}")),
+            nth=int_of(fields, f"nth:{number}"),
+            unsettled=int_of(fields, f"unsettled:{number}"),
             attempt=int_of(fields, f"attempt:{number}"),
             session_id=fields.get(f"session:{number}", ""),
             previous=fields.get(f"previous:{number}", ""),

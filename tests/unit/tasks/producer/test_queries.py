@@ -11,6 +11,7 @@ from tasks.schema.image_job import ImageJob
 from tests.support.ledger_access import submit_many
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import Reason, State
+from worker.runtime.worker_registry import register_worker
 
 
 def test_wait_returns_when_a_job_is_held(harness: ProducerHarness) -> None:
@@ -23,6 +24,26 @@ def test_wait_returns_when_a_job_is_held(harness: ProducerHarness) -> None:
     end.start()
     assert queries.wait(harness.producer, job_id, timeout=30).state is State.HELD
     end.join()
+
+
+def test_the_shortfall_of_credits_is_that_of_now_and_not_of_when_the_job_was_held(
+    harness: ProducerHarness,
+) -> None:
+    ledger = harness.producer.ledger
+    first, second = harness.submit(seconds=4), harness.submit(seconds=5)
+    harness.finish_step(first, State.HELD, reason=Reason.CREDITS, message="No credits.")
+
+    def message() -> str:
+        reason = queries.get(harness.producer, first).reason
+        assert reason is not None
+        return reason.message
+
+    assert message() == "No credits. Jobs waiting for credits: 1; about 100 are missing."
+    harness.finish_step(second, State.HELD, reason=Reason.CREDITS, message="No credits.")
+    assert message() == "No credits. Jobs waiting for credits: 2; about 200 are missing."
+    register_worker(ledger, "w", 1, 60, ["account-a"])
+    ledger.scripts.run("balance", "account-a", 1, 150, 0, 150)
+    assert message() == "No credits. Jobs waiting for credits: 2; about 50 are missing."
 
 
 def test_an_unknown_id_is_an_error(harness: ProducerHarness) -> None:

@@ -31,6 +31,7 @@ class ModelJob:
     crashes: int = 0
     turn: int = 1
     cancel: bool = False
+    as_done: bool = False
     draft: bool = False
     ever_paid: bool = False
     ever_ended: bool = False
@@ -135,7 +136,7 @@ class Model:
         call = job.call
         if job.cancel and not job.calls and state not in ENDS:
             state, reason, outcome = "cancelled", "", ""
-        if reason == "outcome_unknown" and not call:
+        if reason == "outcome_unknown" and not call and not job.as_done:
             state, reason = "preparing", ""
         job.resume = job.state if state == "held" else job.resume
         job.committed, job.owner, job.nonce, job.lease = nonce, "", "", 0
@@ -264,12 +265,13 @@ class Model:
             return "NOT_HELD"
         undecided = job.reason in UNDECIDED
         to = job.resume or "preparing"
-        if mode == "" and undecided and job.call:
+        unknown = job.reason == "outcome_unknown" and job.calls
+        if mode == "" and undecided and (job.call or unknown):
             return "NEEDS_CHOICE"
         if mode == "as_done":
             if not undecided or not job.calls:
                 return "REFUSED"
-            to = "settling"
+            to, job.as_done = "settling", True
         if mode == "pay_again":
             if not undecided:
                 return "REFUSED"
@@ -277,7 +279,9 @@ class Model:
                 self.end_call(job.call)
                 job.outcomes[job.turn] = "pay_again"
                 job.turn += 1
-            to, job.draft = "preparing", False
+            elif job.outcomes.get(job.turn - 1) == "question":
+                job.outcomes[job.turn - 1] = "pay_again"
+            to, job.draft, job.as_done = "preparing", False, False
         self._resume(job, to)
         return "OK"
 

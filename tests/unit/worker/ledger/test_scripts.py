@@ -455,6 +455,58 @@ def test_accepting_the_current_draft_pays_nothing(harness: LedgerHarness) -> Non
     assert state(harness) is State.SETTLING
 
 
+def hold_in_second_turn(harness: LedgerHarness) -> str:
+    """Hold a job over its first message, pay again, and return the fence of the open turn."""
+    fence = harness.running()
+    harness.begin("j", fence)
+    harness.ledger.commit(
+        "j", fence, Commit(State.HELD, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)
+    )
+    assert harness.ledger.release("j", mode="pay_again") == "OK"
+    harness.admit()
+    return harness.claim("j", nonce="n2")
+
+
+def test_a_turn_that_a_person_took_as_done_is_not_paid_when_there_is_no_draft(
+    harness: LedgerHarness,
+) -> None:
+    fence = hold_in_second_turn(harness)
+    lost = Commit(State.HELD, reason=Reason.SESSION_LOST, resume=State.PREPARING)
+    harness.ledger.commit("j", fence, lost)
+    assert harness.ledger.release("j", mode="as_done") == "OK"
+    assert state(harness) is State.SETTLING
+    fence = harness.claim("j", nonce="n3")
+    no_draft = Commit(
+        State.HELD,
+        reason=Reason.OUTCOME_UNKNOWN,
+        resume=State.SETTLING,
+        facts={"as_done": ""},
+    )
+    assert harness.ledger.commit("j", fence, no_draft)
+    assert state(harness) is State.HELD
+    assert harness.ledger.release("j") == "NEEDS_CHOICE"
+    assert harness.ledger.release("j", mode="pay_again") == "OK"
+    harness.admit()
+    fence = harness.claim("j", nonce="n4")
+    assert harness.begin("j", fence, call="c2", turn=2) == "OK", "only a decision opens it"
+
+
+def test_a_job_held_before_its_answer_to_a_question_can_pay_again(harness: LedgerHarness) -> None:
+    fence = harness.running()
+    harness.begin("j", fence)
+    harness.ledger.commit("j", fence, Commit(State.GENERATING, outcome="question"))
+    fence = harness.claim("j", nonce="n2")
+    late = Commit(State.HELD, reason=Reason.QUESTION, resume=State.SETTLING)
+    assert harness.ledger.commit("j", fence, late)
+    assert harness.ledger.release("j", mode="pay_again") == "OK"
+    job = harness.ledger.job("j")
+    assert job is not None
+    assert (job.turn, job.turns[0].outcome) == (2, "pay_again"), "no more a question to answer"
+    harness.admit()
+    fence = harness.claim("j", nonce="n3")
+    assert harness.begin("j", fence, call="c2", turn=2) == "OK"
+
+
 def test_retry_of_a_paid_job_continues_behind_the_payment(harness: LedgerHarness) -> None:
     fence = harness.running()
     harness.begin("j", fence)

@@ -138,6 +138,23 @@ def test_a_holder_that_pays_again_goes_before_the_jobs_it_blocked(harness: Ledge
     assert harness.ledger.due(1, room=1, admit=1) == [("a", State.PREPARING)]
 
 
+def test_a_job_settled_again_while_another_works_in_its_session_is_next_in_the_queue(
+    harness: LedgerHarness,
+) -> None:
+    first = in_session(harness, "a")
+    assert harness.begin("a", first, "c-a") == "OK"
+    hold(harness, "a", first, Reason.QUESTION)
+    second = follow(harness, "b", "a")
+    assert verdict(harness, "b", second) == ("OK", "")
+    assert harness.begin("b", second, "c-b") == "OK"
+    third = follow(harness, "c", "b")
+    assert harness.ledger.release("a", mode="as_done") == "OK"
+    settle(harness, "b", second)
+    assert verdict(harness, "c", third) == ("SESSION_BUSY", "a")
+    settle(harness, "a", harness.claim("a", nonce="again"))
+    assert verdict(harness, "c", third) == ("OK", "")
+
+
 def test_a_follow_up_of_a_job_without_a_project_is_refused(harness: LedgerHarness) -> None:
     harness.submit("a")
     fence = start(harness, "a")
@@ -188,6 +205,19 @@ def test_a_shared_batch_admits_one_job_from_upload_to_settled_draft(harness: Led
     assert harness.admit() == []
     settle(harness, "j2", second)
     assert "j3" in harness.admit()
+
+
+def test_a_paid_job_that_is_retried_keeps_its_session_until_it_is_settled(
+    harness: LedgerHarness,
+) -> None:
+    shared(harness, "j1", "j2")
+    first = open_session(harness, "j1", "s")
+    harness.ledger.commit("j1", first, Commit(State.FAILED, reason=Reason.BAD_REQUEST))
+    second = start(harness, "j2")
+    assert harness.ledger.retry("j1") == "OK"
+    assert verdict(harness, "j2", second) == ("SESSION_BUSY", "j1")
+    settle(harness, "j1", harness.claim("j1", nonce="again"))
+    assert verdict(harness, "j2", second) == ("OK", "")
 
 
 def test_an_unknown_outcome_pauses_a_shared_batch_until_it_is_decided(

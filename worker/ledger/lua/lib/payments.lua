@@ -59,7 +59,7 @@ local function take_back(id, job, why)
   end
   redis.call('HDEL', job_key(id), 'call:' .. turn, 'cost:' .. turn, 'outcome:' .. turn,
     'before:' .. turn, 'attempt:' .. turn, 'session:' .. turn, 'previous:' .. turn,
-    'next_attempt', 'sent_at')
+    'nth:' .. turn, 'unsettled:' .. turn, 'next_attempt', 'sent_at')
   redis.call('HSET', job_key(id), 'released:' .. call, why)
   redis.call('HINCRBY', job_key(id), 'paid', -1)
   job['call:' .. turn] = nil

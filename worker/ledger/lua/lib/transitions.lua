@@ -35,13 +35,15 @@ end
 local move  -- defined below: a move can resume jobs that were blocked, which moves them in turn
 
 -- Continues a job that was held, failed or set back. Before its payment it queues again; after it,
--- it goes straight on.
+-- it goes straight on. A job that settles again acquires its session, or the place in its queue, so
+-- that no other job sends a message there before the outcome of its own is known.
 local function resume_job(id, job, to)
   if to == 'preparing' or to == 'generating' then
     move(id, job, 'queued')
     enqueue({id}, job.flow, job.batch)
   else
     move(id, job, to)
+    if to == 'settling' then acquire_session(id, job) end
     redis.call('ZADD', AGENDA, now, id)
   end
 end

@@ -64,6 +64,10 @@ if number(refusals) > 0 then
   redis.call('HSET', account_key(job.account), 'trying_until', now + lease)
 end
 
+-- By these two, settling knows whether other messages have changed the balance since.
+local unsettled = redis.call('HLEN', reserved_key(job.account))
+local nth = redis.call('HINCRBY', account_key(job.account), 'messages', 1)
+
 redis.call('ZADD', slots, now + lease, call)
 redis.call('HSET', reserved_key(job.account), call, cost)
 redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', cost)
@@ -72,7 +76,8 @@ if job.batch ~= '' then
 end
 redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
   'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent',
-  'attempt:' .. turn, attempt, 'session:' .. turn, session)
+  'attempt:' .. turn, attempt, 'session:' .. turn, session,
+  'nth:' .. turn, nth, 'unsettled:' .. turn, unsettled)
 local previous = previous_entry(id, job)
 if previous ~= '' then redis.call('HSET', job_key(id), 'previous:' .. turn, previous) end
 set_last_message(id, job, call, attempt, now)

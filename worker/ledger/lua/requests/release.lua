@@ -26,7 +26,9 @@ local to = job.resume
 if to == '' then to = 'preparing' end
 
 if mode == '' then
-  if undecided and turn_is_paid(job) then return 'NEEDS_CHOICE' end
+  -- Without a message in the turn, an unknown outcome follows from `as_done`: continuing would pay.
+  local unknown = job.reason == 'outcome_unknown' and ever_paid(job)
+  if undecided and (turn_is_paid(job) or unknown) then return 'NEEDS_CHOICE' end
 elseif mode == 'as_done' then
   if not undecided or not ever_paid(job) then return 'REFUSED' end
   to = 'settling'
@@ -37,6 +39,9 @@ elseif mode == 'pay_again' then
     end_call(job, job['call:' .. job.turn])
     redis.call('HSET', job_key(id), 'outcome:' .. job.turn, 'pay_again')
     redis.call('HINCRBY', job_key(id), 'turn', 1)
+  elseif job['outcome:' .. (number(job.turn) - 1)] == 'question' then
+    -- The turn was to answer a question, and the project has changed since: now it is a new request.
+    redis.call('HSET', job_key(id), 'outcome:' .. (number(job.turn) - 1), 'pay_again')
   end
   to = 'preparing'
   -- Facts of the archived message must not be taken for the next one's.

@@ -1,0 +1,173 @@
+"""What a job does and says when the state of its project shows no finished clip."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from config.settings import ApiSettings, Settings
+from tasks.stages.settle import settle
+from tasks.step.context import StepContext
+from tasks.step.exceptions import commit_for_exception
+from tests.support.api_responses import envelope, state_envelope
+from tests.unit.worker.loopback_server import Server, json_reply, serving
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
+from worker.ledger.model.submissions import NewJob
+from worker.nemo.errors import SessionNotFound
+from worker.runtime.leases import Lease
+from worker.runtime.runtime import Runtime
+
+SESSION = "s"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """The video API: a project without a clip, and a balance."""
+    with serving() as running:
+        running.on(f"GET /api/state/nemo_agent/me/{SESSION}/latest", json_reply(state_envelope()))
+        balance = {"available": 900, "frozen": 0, "total": 900}
+        running.on("GET /api/credits/balance/simple", json_reply(envelope(**balance)))
+        yield running
+
+
+class Worker:
+    """A worker with one job on an account with credits."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        (self.account,) = runtime.accounts.names()
+        runtime.payments.record_balance(
+            self.account, read_at=1, available=1000, frozen=0, total=1000
+        )
+        runtime.ledger.submit(NewJob(id="j", payload={"image": "cat.jpg"}, fingerprint="f"))
+
+    def claim(self) -> StepContext:
+        """Claim the job as soon as it is due."""
+        ledger = self.runtime.ledger
+        ledger.due(10, room=10, admit=10)
+        ledger.redis.hset(ledger.key("job", "j"), "not_before", 0)
+        fence = ledger.claim("j", "w", f"n{ledger.redis.incr('nonces')}").fence
+        ledger.update_facts("j", fence, {"account": self.account, "session_id": SESSION})
+        job = ledger.job("j")
+        assert job is not None
+        return StepContext(self.runtime, job, Lease("j", fence, 0, 0))
+
+    def pay(self, step: StepContext, turn: int = 1, job_id: str = "j") -> None:
+        """Record a message that was sent long ago."""
+        begun = self.runtime.payments.begin(
+            job_id,
+            step.lease.fence,
+            turn=turn,
+            call=f"{job_id}:{turn}:c",
+            cost=100,
+            cap=9,
+            session_id=step.job.facts["session_id"],
+        )
+        assert begun.verdict == "OK"
+        key = self.runtime.ledger.key("job", job_id)
+        self.runtime.ledger.redis.hset(key, "sent_at", 1)
+
+    def commit(self, step: StepContext, end: Commit) -> None:
+        assert self.runtime.ledger.commit("j", step.lease.fence, end)
+
+    def settle_until_held(self) -> Commit:
+        """Settle until the job is held, and return the commit that holds it."""
+        for _ in range(20):
+            step = self.claim()
+            end = settle(step)
+            self.commit(step, end)
+            if end.state is State.HELD:
+                return end
+        raise AssertionError("the job is not held")
+
+    def state(self) -> State:
+        job = self.runtime.ledger.job("j")
+        assert job is not None
+        return job.state
+
+
+@pytest.fixture
+def worker(redis: Redis, settings: Settings, server: Server) -> Worker:
+    redis.ping()
+    api = ApiSettings(url=server.url, tokens=(SecretStr("nmv_usr_t"),))
+    return Worker(Runtime.open(settings.model_copy(update={"api": api})))
+
+
+def unknown(worker: Worker) -> Commit:
+    """Let the outcome of the job's first message stay unknown."""
+    step = worker.claim()
+    worker.pay(step)
+    worker.commit(step, Commit(State.SETTLING))
+    return worker.settle_until_held()
+
+
+def test_an_unknown_outcome_names_the_balances_if_only_its_message_can_have_changed_them(
+    worker: Worker,
+) -> None:
+    end = unknown(worker)
+    assert end.reason is Reason.OUTCOME_UNKNOWN
+    assert (
+        f"{worker.account} held 1000 credits before it and holds 900 now, and no other message of "
+        "this service was paid from it meanwhile"
+    ) in end.message
+
+
+def test_an_unknown_outcome_names_no_difference_that_other_messages_made(worker: Worker) -> None:
+    ledger = worker.runtime.ledger
+    ledger.submit(NewJob(id="other", payload={}, fingerprint="f"))
+    ledger.due(10, room=10, admit=10)
+    fence = ledger.claim("other", "w", "n").fence
+    ledger.update_facts("other", fence, {"account": worker.account, "session_id": "t"})
+    job = ledger.job("other")
+    assert job is not None
+    worker.pay(StepContext(worker.runtime, job, Lease("other", fence, 0, 0)), job_id="other")
+    end = unknown(worker)
+    assert "does not show it, because other messages of this service were paid" in end.message
+    assert "1000" not in end.message
+
+
+def test_a_draft_that_is_not_there_is_offered_as_done_once_and_pays_nothing(
+    worker: Worker,
+) -> None:
+    end = unknown(worker)
+    assert "--as-done" in end.remedy
+    ledger = worker.runtime.ledger
+    assert ledger.release("j", mode="pay_again") == "OK"
+    worker.commit(
+        worker.claim(),
+        Commit(State.HELD, reason=Reason.SESSION_LOST, resume=State.PREPARING),
+    )
+    assert ledger.release("j", mode="as_done") == "OK"
+    end = worker.settle_until_held()
+    assert "--as-done" not in end.remedy
+    assert "--pay-again" in end.remedy
+    assert worker.state() is State.HELD
+    assert ledger.release("j") == "NEEDS_CHOICE"
+
+
+def test_a_lost_project_is_looked_for_once(worker: Worker, server: Server) -> None:
+    unknown(worker)
+    assert worker.runtime.ledger.release("j", mode="as_done") == "OK"
+    lost = json_reply({"code": 1002, "message": "session not found"})
+    server.on(f"GET /api/state/nemo_agent/me/{SESSION}/latest", lost)
+    step = worker.claim()
+    with pytest.raises(SessionNotFound) as caught:
+        settle(step)
+    end = commit_for_exception(step, caught.value)
+    assert (end.reason, "--as-done" in end.remedy) == (Reason.SESSION_LOST, False)
+
+
+def test_a_project_that_changes_after_a_question_holds_the_job_as_a_question(
+    worker: Worker,
+) -> None:
+    step = worker.claim()
+    worker.pay(step)
+    worker.commit(step, Commit(State.GENERATING, outcome="question", facts={"reply": "Which?"}))
+    worker.commit(worker.claim(), Commit(State.SETTLING, facts={"baseline": "before"}))
+    end = worker.settle_until_held()
+    assert (end.reason, "The agent asked: Which?" in end.message) == (Reason.QUESTION, True)
+    assert worker.state() is State.HELD, "and is not sent back to look at it again for ever"
+    assert worker.runtime.ledger.release("j", mode="pay_again") == "OK"
+    assert worker.state() is State.QUEUED
