@@ -25,10 +25,14 @@ _CALL_ARGUMENTS: Final = frozenset({"args", "kwargs", "vars"})
 """The keys of call arguments in Sentry's reports of tasks and of stack frames."""
 
 
-def configure_logging(settings: Settings) -> None:
+def configure_logging(settings: Settings, *, level: int | None = None) -> None:
     """Write all logs of this process, those of libraries too, to standard error in one format.
 
     Under Celery, call this from its ``setup_logging`` signal, which disables Celery's own setup.
+
+    Args:
+        settings: The format, the level and the secrets to redact.
+        level: The lowest level that is logged, instead of the settings'.
     """
     register_secrets(settings)
     shared: list[Processor] = [
@@ -63,7 +67,7 @@ def configure_logging(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.operations.log_level.upper())
+    root.setLevel(level or settings.operations.log_level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

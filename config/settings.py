@@ -238,7 +238,8 @@ class OperationsSettings(_Group):
     log_format: Literal["console", "json"] = "console"
     """Format of the log lines: console or json."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level that is logged: debug, info, warning or error."""
+    """Lowest level that is logged: debug, info, warning or error. A worker that is started
+    with --loglevel logs from that level on."""
     metrics_port: Annotated[int | None, NoneIfEmpty] = Field(None, ge=1, le=65535)
     """Port on which a worker serves its metrics for Prometheus. If unset, metrics are not
     served."""

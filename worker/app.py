@@ -3,6 +3,7 @@
 import sys
 from typing import Any, Final, NoReturn
 
+import click
 import structlog
 from celery import Celery, signals
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from worker.telemetry.metrics_server import MetricsStep
 
 log = structlog.get_logger(__name__)
 
+COMMAND_LINE: Final = click.core.ParameterSource.COMMANDLINE
 BAD_SETTINGS: Final = 2
 """The exit status for settings with which no worker can run."""
 
@@ -51,9 +53,11 @@ app.steps["worker"].update((PeriodicWorkStep, IntakeStep, MetricsStep))
 
 
 @signals.setup_logging.connect
-def _set_up_logging(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
-    """Replace Celery's logging, which would print tokens."""
-    configure_logging(get_settings())
+def _set_up_logging(loglevel: int | None = None, **_: Any) -> None:  # noqa: ANN401 - Celery's
+    """Replace Celery's logging, which would print tokens. A level on the command line applies."""
+    context = click.get_current_context(silent=True)
+    is_given = context is not None and context.get_parameter_source("loglevel") is COMMAND_LINE
+    configure_logging(get_settings(), level=loglevel if is_given else None)
 
 
 @signals.worker_init.connect

@@ -67,7 +67,7 @@ def worker(
     """Start a worker, the process that runs jobs.
 
     All options are passed to Celery's worker. "celery -A worker.app worker --help" lists them.
-    The service itself is configured by environment variables such as REELQUEUE_LOG_LEVEL.
+    The service itself is configured by environment variables such as REELQUEUE_LOG_FORMAT.
 
     On SIGTERM the worker starts no further step, waits for the replies to the messages that it
     has paid for, by default at most 15 minutes, and exits.

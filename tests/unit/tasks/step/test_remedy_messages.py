@@ -20,6 +20,7 @@ HELD: Final = [
     *((reason, paid) for reason in (Reason.POISON, Reason.STORE) for paid in (UNPAID, PAID)),
     *((Reason.SESSION_LOST, paid) for paid in (UNPAID, PAID)),
     *((reason, PAID) for reason in (Reason.OUTCOME_UNKNOWN, Reason.QUESTION, Reason.RENDER_SLOW)),
+    (Reason.CLIP_INCOMPLETE, PAID),
 ]
 FAILED: Final = [
     *(Reason.RENDER_FAILED, Reason.DELIVERY_FAILED, Reason.BAD_CLIP, Reason.SOURCE_UNREACHABLE),
