@@ -15,6 +15,7 @@ from tasks.producer.submissions import Submission
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
 from worker.ledger.model.states import State
+from worker.shown_text import on_one_line
 
 STATE_STYLES: Final = {
     State.SUCCEEDED: "green",
@@ -52,8 +53,7 @@ def note(message: str) -> None:
 
 def printable(text: str) -> str:
     """Return a text on one line, without control characters."""
-    line = " ".join(text.split())
-    return "".join(sign if sign.isprintable() else "�" for sign in line)
+    return on_one_line(text)
 
 
 def truncated(text: str, limit: int = 60) -> str:

@@ -1,14 +1,29 @@
 """Lines of a CSV manifest: a header, then a row each."""
 
 import csv
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO
 
-from tasks.manifests.lines import NOT_UTF8, ManifestError, ManifestLine, is_text, open_text
+from tasks.manifests.lines import (
+    NOT_UTF8,
+    ManifestError,
+    ManifestLine,
+    is_text,
+    open_text,
+    strip_cell,
+)
 
 _DELIMITERS: Final = ",;\t"
+_QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')
+_MAX_HEADER: Final = 2**20
+"""The longest first line, in characters."""
+_MAX_LISTED: Final = 20
+"""The most columns that a message names."""
 _MAX_CELL: Final = csv.field_size_limit()
 
 
@@ -19,6 +34,11 @@ class Header:
     columns: tuple[str, ...]
     delimiter: str
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that have a name, in lower case."""
+        return [column.lower() for column in self.columns if column]
+
 
 def read_header(source: Path) -> Header:
     """Read the header of a CSV file.
@@ -27,26 +47,45 @@ def read_header(source: Path) -> Header:
         ManifestError: It has no column "image", or a column twice, or cannot be read.
     """
     with open_text(source) as file:
-        first_line = file.readline()
+        start = file.tell()
+        first_line = file.readline(_MAX_HEADER + 1)
         if "\0" in first_line or not is_text(first_line):
             raise ManifestError(f'{source} is not UTF-8 text: save it again as "CSV UTF-8".')
-        file.seek(0)
-        delimiter = max(_DELIMITERS, key=first_line.count)
-        try:
-            cells = next(csv.reader(file, delimiter=delimiter, strict=True), [])
-        except csv.Error as error:
-            raise ManifestError(f"{source}, line 1: {_csv_error(first_line, error)}.") from error
-    columns = tuple(cell.strip() for cell in cells)
-    names = [column.lower() for column in columns if column]
-    if "image" not in names:
+        if len(first_line) > _MAX_HEADER:
+            raise ManifestError(f"The first line of {source} has over {_MAX_HEADER:,} characters.")
+        headers = []
+        for delimiter in _delimiters(first_line):
+            file.seek(start)
+            try:
+                cells = next(csv.reader(file, delimiter=delimiter, strict=True), [])
+            except csv.Error as error:
+                problem = _csv_error(first_line, error)
+            else:
+                headers.append(Header(tuple(map(strip_cell, cells)), delimiter))
+    if not headers:
+        raise ManifestError(f"{source}, line 1: {problem}.")
+    header = next((header for header in headers if "image" in header.names), headers[0])
+    if "image" not in header.names:
         raise ManifestError(
             f'The first line of a CSV manifest must name a column "image"; {source} has '
-            f"{', '.join(map(repr, filter(None, columns))) or 'none'}."
+            f"{_listed(filter(None, header.columns)) or 'none'}."
         )
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, n in Counter(header.names).items() if n > 1)
     if repeated:
-        raise ManifestError(f"{source} names a column twice: {', '.join(map(repr, repeated))}.")
-    return Header(columns, delimiter)
+        raise ManifestError(f"{source} names a column twice: {_listed(repeated)}.")
+    return header
+
+
+def _delimiters(first_line: str) -> list[str]:
+    """Return the delimiters, that of most cells outside of quotes first."""
+    unquoted = _QUOTED.sub("", first_line)
+    return sorted(_DELIMITERS, key=unquoted.count, reverse=True)
+
+
+def _listed(columns: Iterable[str]) -> str:
+    """Return the first of some columns, for a message."""
+    shown = list(map(repr, islice(columns, _MAX_LISTED + 1)))
+    return ", ".join([*shown[:_MAX_LISTED], *(["…"] if len(shown) > _MAX_LISTED else [])])
 
 
 def read_csv(source: Path, header: Header) -> Iterator[ManifestLine]:
@@ -107,7 +146,7 @@ def _line(number: int, cells: list[str], header: Header, text: _LineRecorder) ->
             f"{header.delimiter!r} in double quotes"
         )
         return ManifestLine(number, raw=raw, error=reason)
-    named = zip(header.columns, map(str.strip, cells), strict=False)
+    named = zip(header.columns, map(strip_cell, cells), strict=False)
     return ManifestLine(number, {name: cell for name, cell in named if name}, raw)
 
 

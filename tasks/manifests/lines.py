@@ -1,5 +1,6 @@
 """Lines: what a manifest holds before its lines are read as jobs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ REJECTS_COLUMNS: Final = frozenset({ROW_COLUMN, REASON_COLUMN, TEXT_COLUMN})
 
 NOT_UTF8: Final = "the line is not UTF-8 text: save the file again as UTF-8"
 MAX_NUMBER: Final = 2**31 - 1
+BYTE_ORDER_MARK: Final = "\ufeff"
+_INVISIBLE_EDGES: Final = re.compile(r"^[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+$")
 
 
 class ManifestError(ValueError):
@@ -57,12 +60,24 @@ def is_text(text: str) -> bool:
 
 
 def open_text(source: Path) -> TextIO:
-    """Open a text file. Bytes that are not UTF-8 are kept: only their line is rejected.
+    """Open a text file after its byte order marks: joined files have several.
+
+    Bytes that are not UTF-8 are kept: only their line is rejected.
 
     Raises:
         ManifestError: The file cannot be opened.
     """
     try:
-        return source.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+        file = source.open(encoding="utf-8", errors="surrogateescape", newline="")
+        start = 0
+        while file.read(1) == BYTE_ORDER_MARK:
+            start += len(BYTE_ORDER_MARK.encode())
+        file.seek(start)
     except OSError as error:
         raise ManifestError(f"{source} cannot be read: {error.strerror}.") from error
+    return file
+
+
+def strip_cell(text: str) -> str:
+    """Return a text without spaces and invisible characters around it."""
+    return text.strip() if text.isascii() else _INVISIBLE_EDGES.sub("", text)

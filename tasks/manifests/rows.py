@@ -16,6 +16,8 @@ _JOB_COLUMNS: Final = frozenset(ImageJob.model_fields) - {
     "attach_names",
 }
 """Columns with a meaning for the job. Other columns are data of the caller."""
+_MAX_LISTED: Final = 20
+"""The most columns that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def check_prompt(prompt: str | None, columns: Iterable[str]) -> None:
     if missing:
         raise ManifestError(
             f"The prompt asks for {', '.join(f'{{{name}}}' for name in missing)}; the columns "
-            f"are {', '.join(f'{{{name}}}' for name in known)}."
+            f"are {', '.join(f'{{{name}}}' for name in known[:_MAX_LISTED])}"
+            f"{', …' if len(known) > _MAX_LISTED else ''}."
         )
 
 

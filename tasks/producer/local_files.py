@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -14,6 +15,7 @@ from worker.file_refusal import FileRefusedError
 from worker.media.file_types import detect_file_type
 from worker.media.prepared_file import sha256_of
 from worker.media.refusals import check_size, unsupported_attachment, unsupported_image
+from worker.storage.file_spellings import FileSpellings
 
 StoreFile = Callable[[Path, str], str]
 """Stores the content of a path under a file name, and returns its media key."""
@@ -63,6 +65,7 @@ class LocalFiles:
         self._folder = folder
         self._cache_size = cache_size
         self._checked: dict[_File, _CheckedFile] = {}
+        self._spellings = FileSpellings()
 
     def replace_in(self, job: ImageJob, *, image: bool = True) -> ImageJob:
         """Return a job with media keys for its files; without ``image``, for its attachments only.
@@ -102,10 +105,23 @@ class LocalFiles:
         return self._problems(_local_files(job, image=True))
 
     def path_of(self, name: str) -> Path:
-        """Return the path of a file that a job names."""
-        if self._folder is not None and (self._folder / name).exists():
-            return self._folder / name
+        """Return the path of a file that a job names, also in another spelling of the name."""
+        paths = list(self._paths(name))
+        for path in (*paths, *map(self._spellings.find, paths)):
+            if path.exists():
+                return path
         return Path(name)
+
+    def _paths(self, name: str) -> Iterator[Path]:
+        """Yield what a name can mean: in the folder, here, at home, or with Windows' separators."""
+        for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
+            if self._folder is not None:
+                yield self._folder / spelled
+            yield Path(spelled)
+            if spelled.startswith("~/"):
+                # A container may run as a user without a home.
+                with suppress(RuntimeError):
+                    yield Path(spelled).expanduser()
 
     def _problems(self, files: Iterable[_File]) -> Iterator[str]:
         for file in files:

@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from worker.shown_text import is_showable
+
 _MALFORMED: Final = "must be an address such as https://example.org/…"
 _MAX_PORT: Final = 2**16
 
@@ -36,7 +38,7 @@ def check_webhook_url(text: str) -> str:
         valid = url.scheme in {"http", "https"} and bool(url.host) and (url.port or 1) < _MAX_PORT
     except (httpx.InvalidURL, ValueError):
         valid = False
-    if not valid or not text.isprintable() or " " in text:
+    if not valid or not is_showable(text) or " " in text:
         raise ValueError(_MALFORMED)
     if url.userinfo:
         raise ValueError("must not hold a name or a password: messages are signed instead")

@@ -20,6 +20,7 @@ from pydantic import (
 from tasks.schema.addresses import check_url, check_webhook_url, is_url
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.media_keys import MEDIA_KEY
+from worker.shown_text import is_showable
 
 DEFAULT_PROMPT: Final = "extend this image into a 10-second video with smooth motion"
 DEFAULT_PROMPT_WITHOUT_LENGTH: Final = "extend this image into a video with smooth motion"
@@ -30,8 +31,8 @@ _canonical_json: Final = json.JSONEncoder(
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must not hold control characters")
+    if not is_showable(text):
+        raise ValueError("must not hold control characters, or others that reorder or hide text")
     return text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from worker.media.file_types import FileType
+from worker.shown_text import without_harmful
 
 _LONGEST_STEM: Final = 100
 
@@ -49,7 +50,7 @@ def sha256_of(path: Path) -> str:
 def upload_name(given: str, kind: FileType) -> str:
     """Make a plain file name: no folders, no control characters, a suffix of the file's type."""
     base = PurePosixPath(given.replace("\\", "/")).name
-    clean = re.sub(r'[\x00-\x1f\x7f"]+', "", base).strip(" .")
+    clean = without_harmful(base).replace('"', "").strip(" .")
     path = PurePosixPath(clean or "file")
     if path.suffix.lower() in kind.suffixes:
         return path.stem[:_LONGEST_STEM] + path.suffix

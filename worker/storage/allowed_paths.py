@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from worker.egress.sources import too_large
 from worker.file_refusal import FileRefusedError
+from worker.storage.file_spellings import FileSpellings
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # Opening a pipe without a writer would block.
@@ -59,7 +60,8 @@ def _resolve(text: str, roots: Iterable[Path]) -> tuple[Path, tuple[str, ...]]:
         raise _bad_request(f"{text!r} is not a valid path.") from error
     for folder in folders:
         if real.is_relative_to(folder):
-            return folder, real.relative_to(folder).parts
+            # Only inside of the folder: the walk that follows leads nowhere else.
+            return folder, FileSpellings().find(real).relative_to(folder).parts
     raise FileRefusedError("forbidden_source", f"{text} is not in an allowed folder.", _REMEDY)
 
 

@@ -192,3 +192,44 @@ def test_a_file_of_another_type_is_refused(tmp_path: Path) -> None:
 
 def test_the_batch_id_depends_on_the_name_only() -> None:
     assert batch_id_for("spring") == batch_id_for("spring") != batch_id_for("autumn")
+
+
+def test_a_delimiter_inside_of_a_quoted_column_is_text(tmp_path: Path) -> None:
+    """A spreadsheet in German writes semicolons, and quotes a heading that holds commas."""
+    (row,) = csv_rows(tmp_path, '"Title, place, year";image\n"Rome, 1999";a.jpg\n')
+    assert row.job is not None
+    assert (row.job.image, row.job.data) == ("a.jpg", {"Title, place, year": "Rome, 1999"})
+
+
+def test_the_delimiter_is_the_one_that_gives_a_column_image(tmp_path: Path) -> None:
+    (row,) = csv_rows(tmp_path, "image;note, with, commas\na.jpg;x\n")
+    assert row.job is not None
+    assert row.job.data == {"note, with, commas": "x"}
+
+
+def test_a_header_of_many_columns_is_read_in_linear_time(tmp_path: Path) -> None:
+    """30,000 columns took six seconds, and more of them hours."""
+    columns = ",".join(f"c{n}" for n in range(100_000))
+    (row,) = csv_rows(tmp_path, f"image,{columns}\na.jpg\n")
+    assert row.job is not None
+    with pytest.raises(ManifestError) as caught:
+        csv_rows(tmp_path, f"{columns}\n")
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_first_line_without_an_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="1,048,576 characters"):
+        csv_rows(tmp_path, "image," + "x," * 2**20)
+
+
+@pytest.mark.parametrize("mark", ["\ufeff\ufeff", "\ufeff\u200b", "\u200b", " \u2060"])
+def test_invisible_characters_are_not_part_of_a_column(tmp_path: Path, mark: str) -> None:
+    """Two byte order marks come from joined files, zero-width spaces from web pages."""
+    (row,) = csv_rows(tmp_path, f"{mark}image,sku\u200b\n\u200ba.jpg\ufeff,A\n")
+    assert row.job is not None
+    assert (row.job.image, row.job.data) == ("a.jpg", {"sku": "A"})
+
+
+def test_two_byte_order_marks_before_a_quoted_column(tmp_path: Path) -> None:
+    (row,) = csv_rows(tmp_path, '\ufeff\ufeff"image"\na.jpg\n')
+    assert row.job is not None

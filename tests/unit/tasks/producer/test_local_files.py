@@ -79,3 +79,49 @@ def test_an_image_that_no_model_can_use_is_not_stored(
     harness.picture("good.png")
     files.replace_in(ImageJob.read({"image": "good.png", "attach": ["odd.png"]}))
     assert sorted(stored.names) == ["good.png", "odd.png"]
+
+
+NFC, NFD = "Caf\u00e9.png", "Cafe\u0301.png"
+
+
+@pytest.mark.parametrize(
+    ("actual", "named"),
+    [
+        (NFD, NFC),
+        (NFC, NFD),
+        ("Shot 9.22\u202fPM.png", "Shot 9.22 PM.png"),
+        ("a.png", "\u200ba.png"),
+        ("sub/a.png", "sub\\a.png"),
+        (f"E\u0301te\u0301/{NFD}", f"\u00c9t\u00e9/{NFC}"),
+    ],
+)
+def test_a_file_is_found_in_another_spelling_of_its_name(
+    harness: ProducerHarness, stored: Recorder, actual: str, named: str
+) -> None:
+    (harness.folder / actual).parent.mkdir(exist_ok=True)
+    harness.picture(actual)
+    files = LocalFiles(stored, harness.folder)
+    assert files.path_of(named) == harness.folder / actual
+    assert files.replace_in(ImageJob.read({"image": named})).media is not None
+
+
+def test_a_name_that_several_files_fit_finds_none_unless_one_is_exact(
+    harness: ProducerHarness, stored: Recorder
+) -> None:
+    for name in (NFC, NFD):
+        harness.picture(name)
+    files = LocalFiles(stored, harness.folder)
+    assert files.path_of(NFC) == harness.folder / NFC
+    assert files.path_of(NFD) == harness.folder / NFD
+    named = "Caf\u200b\u00e9.png"
+    with pytest.raises(InvalidPayloadError, match="there is no file"):
+        files.replace_in(ImageJob.read({"image": named}))
+
+
+def test_a_path_below_the_home_folder_is_read(
+    harness: ProducerHarness, stored: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = harness.picture("at home.png")
+    monkeypatch.setenv("HOME", str(path.parent))
+    files = LocalFiles(stored, harness.folder / "elsewhere")
+    assert files.path_of("~/at home.png") == path

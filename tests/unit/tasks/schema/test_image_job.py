@@ -127,3 +127,42 @@ def test_the_webhook_is_not_in_the_fingerprint() -> None:
     silent = ImageJob.read({"image": URL})
     notified = ImageJob.read({"image": URL, "webhook": "https://example.org/hook"})
     assert silent.fingerprint == notified.fingerprint
+
+
+ODD_NAMES = [
+    "Screenshot at 9.22.20\u202fPM.png",
+    "\u5199\u771f\u30001.png",
+    "Sn\u00edmek v\u00a013.05.png",
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.png",
+    "\U0001f468\u200d\U0001f469.png",
+    "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f.png",
+    "\u05d0\u200f.png",
+    "\u200ba.png",
+    "logo \uf8ff \U0001fae8.png",
+]
+"""Spaces and joiners of all scripts, a flag, a mark of direction, a private and a new character."""
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_spaces_and_joiners_of_all_scripts_are_taken(name: str) -> None:
+    url = f"https://example.org/{name}"
+    job = ImageJob.read({"image": name, "attach": [url], "key": name, "attach_names": {KEY: name}})
+    assert (job.image, job.attach, job.key) == (name, (url,), name)
+    assert ImageJob.read({"image": url, "webhook": url.replace(" ", "")}).image == url
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        *("\x00", "\n", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\u2066", "\u206a", "\ufff9"),
+        *("\U000e0041", "\udc80"),
+    ],
+)
+def test_what_forges_lines_or_reorders_or_hides_text_is_refused(sign: str) -> None:
+    name = f"invoice{sign}gnp.exe"
+    for field in ("image", "key"):
+        assert [problem.split(":")[0] for problem in problems({"image": URL, field: name})] == [
+            field
+        ]
+    assert problems({"image": URL, "attach": [name]})
+    assert problems({"image": URL, "webhook": f"{URL}{sign}"})

@@ -136,3 +136,13 @@ def test_a_path_that_changes_during_the_check_leads_nowhere_else(
     assert IMAGE in seen
     assert SECRET not in seen
     assert seen <= {IMAGE, b"bad_request", b"forbidden_source"}
+
+
+def test_a_file_is_found_in_another_spelling_but_not_through_a_link(
+    root: Path, tmp_path: Path
+) -> None:
+    (root / "Cafe\u0301.png").write_bytes(IMAGE)
+    to = tmp_path / "copy"
+    assert copied(str(root / "Caf\u00e9.png"), [root], to) == IMAGE
+    (root / "E\u0301.png").symlink_to(tmp_path / "disk" / "secret.png")
+    assert refused(str(root / "\u00c9.png"), [root], to).code == "bad_request"

@@ -1,0 +1,71 @@
+"""Files whose names are spelled in another way than the path that names them.
+
+The same name can be written with composed or decomposed accents (macOS writes the latter), with
+other spaces, and with invisible characters that came along from a web page or a spreadsheet.
+"""
+
+import os
+import unicodedata
+from pathlib import Path
+from typing import Final
+
+_MAX_FOLDERS: Final = 64
+"""Folders whose names are remembered."""
+
+
+class FileSpellings:
+    """Finds the files that paths name in another spelling. Folders are listed only once."""
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, dict[str, list[str]]] = {}
+
+    def find(self, path: Path) -> Path:
+        """Return the only existing path that differs in nothing but the spelling.
+
+        Returns:
+            The path as it is if it exists, or if no other path or several fit.
+        """
+        if _exists(path):
+            return path
+        found = Path(path.anchor)
+        for part in path.parts[1 if path.anchor else 0 :]:
+            exact = found / part
+            if _exists(exact):
+                found = exact
+                continue
+            names = self._names(found).get(_spelling(part), [])
+            if len(names) != 1:
+                return path
+            found /= names[0]
+        return found
+
+    def _names(self, folder: Path) -> dict[str, list[str]]:
+        """Return the names in a folder by their common spelling."""
+        if folder not in self._listings:
+            if len(self._listings) >= _MAX_FOLDERS:
+                self._listings.clear()
+            names: dict[str, list[str]] = {}
+            try:
+                for name in os.listdir(folder):  # noqa: PTH208 -- the names alone are needed
+                    names.setdefault(_spelling(name), []).append(name)
+            except OSError:
+                names.clear()
+            self._listings[folder] = names
+        return self._listings[folder]
+
+
+def _spelling(name: str) -> str:
+    """Return what all spellings of a name have in common."""
+    if name.isascii():
+        return name
+    signs = ((sign, unicodedata.category(sign)) for sign in unicodedata.normalize("NFC", name))
+    common = ("" if kind == "Cf" else " " if kind == "Zs" else sign for sign, kind in signs)
+    return unicodedata.normalize("NFC", "".join(common))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        # A name that is too long or holds a NUL.
+        return False
