@@ -1,16 +1,26 @@
 """Uploads of files to the session of a job, between its edits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from redis.exceptions import RedisError
 
 from tasks.producer.answers import Answer
 from tasks.producer.producer import Producer
 from tasks.producer.text_routing import TextAction
 from tasks.schema.errors import NotSayable
 from worker.file_refusal import FileRefusedError
+from worker.ledger.conditional_delete import delete_if_equal
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
+from worker.media.prepared_file import PreparedFile
 from worker.resources.scratch import scratch_folder
+
+UPLOAD_SECONDS: Final = 600
+"""How long a command that died keeps others from uploading the same file."""
 
 
 def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
@@ -62,27 +72,50 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
             file = check_attachment(path, path.name, Path(folder))
         except FileRefusedError as error:
             raise NotSayable(f"{error.message} {error.remedy}") from None
-        uploaded = producer.ledger.key("uploaded", session_id)
-        with producer.redis_errors():
-            if producer.ledger.redis.sismember(uploaded, file.sha256):
-                return
         account = str(job.fact("keeper") or job.fact("account"))
-        try:
-            credential = runtime.accounts.credential(account)
-            with (
-                runtime.open_client(credential.token) as client,
-                file.path.open("rb") as content,
-            ):
-                client.upload_file(session_id, file.name, file.content_type, content)
-        except NemoError as error:
-            raise _not_uploaded(file.name, job, error.message) from None
-        except (AccountCoolingDownError, TokenPendingError):
-            raise _not_uploaded(
-                file.name, job, f"the account {account} is cooling down. Repeat this in a minute."
-            ) from None
-        # Only what has arrived is known: an upload that is interrupted before this is repeated.
+        with _claim_upload(producer, job, session_id, file) as is_new:
+            if not is_new:
+                return
+            try:
+                credential = runtime.accounts.credential(account)
+                with (
+                    runtime.open_client(credential.token) as client,
+                    file.path.open("rb") as content,
+                ):
+                    client.upload_file(session_id, file.name, file.content_type, content)
+            except NemoError as error:
+                raise _not_uploaded(file.name, job, error.message) from None
+            except (AccountCoolingDownError, TokenPendingError):
+                why = f"the account {account} is cooling down. Repeat this in a minute."
+                raise _not_uploaded(file.name, job, why) from None
+
+
+@contextmanager
+def _claim_upload(
+    producer: Producer, job: Job, session_id: str, file: PreparedFile
+) -> Iterator[bool]:
+    """Give whether the session lacks a file, which the block then uploads, as nobody else does.
+
+    Only what has arrived is recorded: an upload that is interrupted is repeated.
+
+    Raises:
+        NotSayable: Another command is uploading the file.
+    """
+    ledger, nonce = producer.ledger, uuid4().hex
+    uploaded = ledger.key("uploaded", session_id)
+    lock = ledger.key("uploading", f"{session_id}:{file.sha256}")
+    with producer.redis_errors():
+        if not ledger.redis.set(lock, nonce, nx=True, ex=UPLOAD_SECONDS):
+            raise _not_uploaded(file.name, job, "another command is uploading it.")
+    try:
         with producer.redis_errors():
-            producer.ledger.redis.sadd(uploaded, file.sha256)
+            is_new = not ledger.redis.sismember(uploaded, file.sha256)
+        yield is_new
+        with producer.redis_errors():
+            ledger.redis.sadd(uploaded, file.sha256)
+    finally:
+        with suppress(RedisError):
+            delete_if_equal(ledger.redis, lock, nonce)
 
 
 def _not_uploaded(name: str, job: Job, why: str) -> NotSayable:

@@ -82,8 +82,9 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
             return "Release or cancel that job first; this one then continues by itself."
         case Reason.STORE:
             return (
-                f"Correct what `reelqueue doctor` reports about the store, then run `{release}`; "
-                "for all such jobs, `reelqueue release --reason store`. Nothing is paid again."
+                f"Correct what `reelqueue doctor` reports about the store. The job continues by "
+                f"itself minutes later, and immediately after `{release}`; for all such jobs, run "
+                "`reelqueue release --reason store`. Nothing is paid again."
             )
         case Reason.CLIP_INCOMPLETE:
             return f"Run `{release}` to render and download again, free of charge."

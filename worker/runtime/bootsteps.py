@@ -22,6 +22,7 @@ from worker.runtime.retention import (
 )
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.runtime.store_ids import ANNOUNCE_SECONDS, announce_stores
+from worker.runtime.store_monitor import CHECK_SECONDS, StoreMonitor
 from worker.runtime.ticker import Ticker
 from worker.runtime.worker_registry import registered_name
 
@@ -58,6 +59,12 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
             if lease.acquire():
                 runtime.balance_monitor.run_once()
 
+        store_monitor = StoreMonitor(runtime)
+
+        def resume_held_for_stores() -> None:
+            if lease.acquire():
+                store_monitor.run_once()
+
         def apply_retention() -> None:
             # No step takes a day: no process uses an older folder.
             sweep_scratch_folders(DAY_SECONDS)
@@ -72,6 +79,7 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         )
         self._leader_threads = [
             PeriodicThread("stores", ANNOUNCE_SECONDS, lambda: announce_stores(runtime, name)),
+            PeriodicThread("held for stores", CHECK_SECONDS, resume_held_for_stores),
             PeriodicThread("ticker", timing.tick_seconds, tick),
             PeriodicThread("balances", balance_interval, read_balances),
             PeriodicThread("retention", prune_interval, apply_retention),

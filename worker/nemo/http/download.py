@@ -16,7 +16,9 @@ from worker.nemo.http.transport import http_errors, read_response
 
 MAX_REDIRECTS = 3
 DOWNLOAD_SECONDS = 540.0
-"""How long one source of a clip may take: a slow server must not block a step for long."""
+"""How long both ways together may take: a step's limit is 600 s."""
+OWN_ADDRESS_SECONDS = 360.0
+"""How long the clip's own address may take, so that there is time for the way through the API."""
 
 _MAX_LABEL, _MAX_PORT = 64, 65_536
 _BOM = b"\xef\xbb\xbf"
@@ -48,24 +50,27 @@ class ClipDownload:
             NemoError: Both ways failed; of the two errors, the one to act on.
         """
         first: NemoError | None = None
+        now = self._api.clock()
         if url:
             try:
-                self._fetch(_clip_url(url, self._api.base_url), self._api.attribution)
+                own = _clip_url(url, self._api.base_url)
+                self._fetch(own, self._api.attribution, now + OWN_ADDRESS_SECONDS)
             except NemoError as exc:
                 first = exc
             else:
                 return
         proxied = self._api.url(f"api/render/proxy/{path_segment(render_id)}/download")
         try:
-            self._fetch(httpx.URL(proxied), self._api.headers(Call.DOWNLOAD))
+            headers = self._api.headers(Call.DOWNLOAD)
+            self._fetch(httpx.URL(proxied), headers, now + DOWNLOAD_SECONDS)
         except NemoError as exc:
             # A token can be renewed, and a repeatable error matters more than a final one.
             if first is None or exc.repeatable or isinstance(exc, TokenRefused):
                 raise
             raise (first if first.repeatable else exc) from None
 
-    def _fetch(self, url: httpx.URL, headers: Mapping[str, str]) -> None:
-        """Write what an address holds to the sink.
+    def _fetch(self, url: httpx.URL, headers: Mapping[str, str], deadline: float) -> None:
+        """Write what an address holds to the sink, before the deadline on the API's clock.
 
         Raises:
             Unreachable: No connection was made.
@@ -78,9 +83,8 @@ class ClipDownload:
             self._api.http,
             api_url=self._api.base_url,
             private_hosts=self._private_hosts,
-            seconds=DOWNLOAD_SECONDS,
+            seconds=max(0.0, deadline - self._api.clock()),
         )
-        deadline = self._api.clock() + DOWNLOAD_SECONDS
         for _ in range(MAX_REDIRECTS + 1):
             with (
                 faultpoint("api.download"),
@@ -128,7 +132,7 @@ class ClipDownload:
             if size > self._max_bytes:
                 raise BadAnswer(Call.DOWNLOAD, f"the clip has more than {self._max_bytes} bytes")
             if self._api.clock() > deadline:
-                raise NoAnswer(Call.DOWNLOAD, f"not complete after {DOWNLOAD_SECONDS:.0f} seconds")
+                raise NoAnswer(Call.DOWNLOAD, "not complete in time")
             self._sink.write(chunk)
         if size == 0:
             raise BadAnswer(Call.DOWNLOAD, "the clip is empty")

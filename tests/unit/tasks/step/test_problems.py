@@ -17,11 +17,12 @@ from tests.unit.tasks.conftest import ProducerHarness
 from worker.file_refusal import FileRefusedError
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
-from worker.ledger.problems import Part, current_problems
+from worker.ledger.problems import Part, current_problems, report_problem
 from worker.media.clip_frames import open_clip
 from worker.resources.shortages import Shortage
 from worker.runtime.durability import CheckResult
 from worker.runtime.runtime import Runtime
+from worker.runtime.store_monitor import FIRST_RELEASE, StoreMonitor
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
@@ -167,6 +168,29 @@ def test_a_server_that_asks_to_wait_for_longer_than_an_hour_is_not_waited_for(
 
     with pytest.raises(JobFailedError, match="It asks to wait for 1440 minutes"):
         run_stage(fetch)
+
+
+def test_jobs_held_for_a_store_continue_step_by_step_once_it_works_again(
+    harness: ProducerHarness, runtime: Runtime, tmp_path: Path
+) -> None:
+    blocked, ledger = tmp_path / "output", runtime.ledger
+    blocked.write_text("a file where the store's folder should be")
+    batch_id = harness.submit_batch(rows=2 * FIRST_RELEASE + 5)
+    for _ in range(2 * FIRST_RELEASE + 5):
+        harness.finish_next_step(Commit(State.HELD, reason=Reason.STORE))
+    monitor = StoreMonitor(runtime)
+
+    def held_after_check() -> int:
+        monitor.run_once()
+        return queries.get_batch(harness.producer, batch_id).held
+
+    assert held_after_check() == 2 * FIRST_RELEASE + 5
+    blocked.unlink()
+    report_problem(ledger, Part.OUTPUT_STORE, "Another worker cannot reach it.", "Mend it.")
+    assert held_after_check() == 2 * FIRST_RELEASE + 5
+    ledger.redis.delete(ledger.key("problem", Part.OUTPUT_STORE))
+    assert held_after_check() == FIRST_RELEASE + 5
+    assert held_after_check() == 0
 
 
 def test_an_image_that_always_exhausts_memory_is_refused_in_the_end(

@@ -18,6 +18,7 @@ from worker.nemo.errors import (
     ServerFailed,
     TokenRefused,
 )
+from worker.nemo.http.download import DOWNLOAD_SECONDS, OWN_ADDRESS_SECONDS
 
 CLIP = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 1000
 MP4 = {"Content-Type": "video/mp4"}
@@ -303,5 +304,34 @@ def test_endless_slow_clip_is_given_up(http: httpx.Client, server: Server) -> No
                 handler.piece(CLIP[:1000])
 
     server.on(PROXY, drip)
-    with pytest.raises(NoAnswer, match="not complete after"):
+    with pytest.raises(NoAnswer, match="not complete in time"):
         client.download(None, "r1", io.BytesIO(), 10**9)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_both_ways_share_the_time_of_one_step(
+    http: httpx.Client, server: Server, *, is_whole: bool
+) -> None:
+    seconds = [0.0]
+
+    def clock() -> float:
+        seconds[0] += 10
+        return seconds[0]
+
+    def drip(handler: Handler) -> None:
+        handler.head(200, {**MP4, "Transfer-Encoding": "chunked"})
+        with suppress(OSError):
+            while True:
+                handler.piece(CLIP[:1000])
+
+    server.on(OUTPUT, drip)
+    server.on(PROXY, GOOD if is_whole else drip)
+    client, sink = make_client(http, server.url, clock=clock), io.BytesIO()
+    if is_whole:
+        client.download(f"{server.url}{OUTPUT_PATH}", "r1", sink, 10**9)
+        assert sink.getvalue() == CLIP, "there was time left for the other way"
+    else:
+        with pytest.raises(NoAnswer, match="not complete in time"):
+            client.download(f"{server.url}{OUTPUT_PATH}", "r1", sink, 10**9)
+    assert OWN_ADDRESS_SECONDS <= seconds[0] <= DOWNLOAD_SECONDS + 50
+    assert paths(server) == [OUTPUT_PATH, PROXY_PATH]
