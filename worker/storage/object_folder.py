@@ -2,18 +2,23 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from worker.faultpoints import faultpoint
 from worker.resources.offload import offload_with_timeout
+from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
 
 T = TypeVar("T")
 
 SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
 """The schemes of URLs whose stores have a conditional put."""
+LARGE_BYTES: Final = 32 * 2**20
+"""Files from this size on are sent in parts."""
+_S3: Final = frozenset({"s3", "s3a"})
 _PROVIDERS: Final = {"s3": "AWS", "s3a": "AWS", "gs": "GOOGLE"}
 """The prefix of each provider's variables in the environment; that of the others is AZURE."""
 _FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url")
@@ -46,6 +51,9 @@ class ObjectFolder:
             raise ImportError("the package obstore is not installed") from None
         self._obstore: Any = obstore
         options: Any = {"client_options": _client_options(url), "retry_config": _RETRY}
+        if urlsplit(url).scheme in _S3:
+            # Amazon has no conditional copy of a whole object, but one that completes an upload.
+            options["copy_if_not_exists"] = os.environ.get("AWS_COPY_IF_NOT_EXISTS", "multipart")
         self._store: Any = from_url(url, **options)
 
     @classmethod
@@ -69,18 +77,13 @@ class ObjectFolder:
     def create(self, source: Path, key: str) -> bool:
         """Copy a local file to a key, unless there is an object under it; return whether it was.
 
-        A conditional put is one request, so the whole file is in memory while it is sent.
+        A conditional put is one request, so the whole file is in memory while it is sent. A large
+        file is sent in parts under another key, and copied in the bucket on the same condition.
         """
+        put = self._create_large if source.stat().st_size >= LARGE_BYTES else self._create
         try:
             with faultpoint("store.write"):
-                _call(
-                    self._obstore.put,
-                    self._store,
-                    key,
-                    source,
-                    mode="create",
-                    use_multipart=False,
-                )
+                _call(put, source, key)
         except self._obstore.exceptions.AlreadyExistsError:
             return False
         return True
@@ -100,9 +103,33 @@ class ObjectFolder:
         except FileNotFoundError:
             return
 
-    def sweep_partial_files(self, before: float) -> int:  # noqa: ARG002 - as the other kinds
-        """Return 0: a bucket holds no partial objects."""
-        return 0
+    def sweep_partial_files(self, before: float) -> int:
+        """Delete copies of large files started before a time; return how many."""
+        return _call(self._sweep, before)
+
+    def _create(self, source: Path, key: str) -> None:
+        self._obstore.put(self._store, key, source, mode="create", use_multipart=False)
+
+    def _create_large(self, source: Path, key: str) -> None:
+        partial = f"{PARTIAL_FOLDER}/{partial_file_name()}"
+        try:
+            self._obstore.put(self._store, partial, source, use_multipart=True, max_concurrency=2)
+            self._obstore.copy(self._store, partial, key, overwrite=False)
+        finally:
+            # A copy that stays is swept later; the first error is the one to report.
+            with suppress(Exception):
+                self._obstore.delete(self._store, partial)
+
+    def _sweep(self, before: float) -> int:
+        found = [
+            entry["path"]
+            for page in self._obstore.list(self._store, prefix=PARTIAL_FOLDER)
+            for entry in page
+        ]
+        old = [path for path in found if started_at(PurePosixPath(path).name) < before]
+        for path in old:
+            self._obstore.delete(self._store, path)
+        return len(old)
 
     def _read(self, key: str, to: Path) -> None:
         found = self._obstore.get(self._store, key)

@@ -10,7 +10,9 @@ import pytest
 
 from tests.support.ftp import ftp_server
 from tests.support.s3 import S3, s3_server
+from worker.storage import object_folder
 from worker.storage.errors import NotStoredError, StoreError
+from worker.storage.partial_files import PARTIAL_FOLDER
 from worker.storage.store import Store
 
 WRITERS = 6
@@ -28,7 +30,7 @@ def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["file", "no hard links", "memory", "ftp", "s3"])
+@pytest.fixture(params=["file", "no hard links", "memory", "ftp", "s3", "s3 in parts"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty store of each kind."""
     match request.param:
@@ -36,7 +38,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             return f"memory://{uuid4().hex}/clips"
         case "ftp":
             return f"{request.getfixturevalue('ftp')}/{uuid4().hex}"
-        case "s3":
+        case "s3" | "s3 in parts":
+            if request.param == "s3 in parts":
+                monkeypatch.setattr(object_folder, "LARGE_BYTES", 1)
             server: S3 = request.getfixturevalue("s3")
             for name, value in server.env.items():
                 monkeypatch.setenv(name, value)
@@ -128,3 +132,32 @@ def test_a_store_whose_package_is_missing_names_the_extra(monkeypatch: pytest.Mo
     with pytest.raises(StoreError, match="obstore is not installed") as caught:
         Store("s3://bucket/media")
     assert "reelqueue[s3]" in caught.value.remedy
+
+
+def test_a_large_file_is_sent_to_a_bucket_in_parts_and_leaves_none_behind(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(object_folder, "LARGE_BYTES", 6_000_000)
+    clip, bucket = tmp_path / "clip", s3.bucket()
+    store = Store(f"s3://{bucket}/clips")
+    clip.write_bytes(os.urandom(6_000_000))
+    assert store.create_file(clip, "single/large.mp4")
+    assert content(store, "single/large.mp4", tmp_path) == clip.read_bytes()
+    assert sum("partNumber" in path for _, path in s3.requests(f"{bucket}/clips/.parts/")) == 2
+    assert store.sweep_partial_files(-60) == 0, "the copy was deleted"
+
+
+def test_parts_of_a_killed_writer_are_swept(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    clip, folder = tmp_path / "clip", object_folder.ObjectFolder(f"s3://{s3.bucket()}/clips")
+    clip.write_bytes(b"part of a clip")
+    folder.write(clip, f"{PARTIAL_FOLDER}/1-old")
+    folder.write(clip, "single/cat.mp4")
+    assert folder.sweep_partial_files(2) == 1
+    assert not folder.exists(f"{PARTIAL_FOLDER}/1-old")
+    assert folder.exists("single/cat.mp4")
