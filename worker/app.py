@@ -14,6 +14,7 @@ from config.settings import Settings, describe_problems, get_settings
 from worker.broker.consumer import CONSUMER
 from worker.broker.startup_check import wrong_connection
 from worker.broker.transport import SENTINEL_TRANSPORT, TRANSPORT
+from worker.egress.proxies import environment_problems
 from worker.intake.bootstep import IntakeStep
 from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
@@ -63,10 +64,15 @@ def _set_up_logging(loglevel: int | None = None, **_: Any) -> None:  # noqa: ANN
 @signals.worker_init.connect
 def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
     """Do what must be done once, before any pool has started."""
-    problem = wrong_connection(get_settings())
+    settings = get_settings()
+    for wrong in environment_problems(settings.api.url):
+        if wrong.is_fatal:
+            _end(str(wrong))
+        log.warning("environment variable not usable", variable=wrong.variable, why=wrong.message)
+    problem = wrong_connection(settings)
     if problem is not None:
         _end(problem)
-    init_sentry(get_settings())
+    init_sentry(settings)
     preload_modules()
 
 

@@ -1,6 +1,7 @@
 """The checks of ``reelqueue doctor``. Remedies are printed only for checks that failed."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -12,10 +13,13 @@ from tasks.cli.account_checks import check_accounts, check_jobs, check_tokens
 from tasks.producer.messages import DEFAULT_QUEUE, misplaced_submissions
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
+from worker.egress.errors import WrongEnvironmentError
+from worker.egress.proxies import environment_problems
 from worker.intake.set_aside import SetAsideMessages
 from worker.ledger.clients import connect_without_retries
 from worker.ledger.payments import Payments
 from worker.ledger.problems import current_problems
+from worker.nemo.http.transport import open_http
 from worker.runtime.durability import CheckResult, check_durability, check_journal
 from worker.runtime.replication import check_failover
 from worker.runtime.store_ids import check_same_store
@@ -60,8 +64,10 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
             yield _messages(producer, with_broker=broker.ok)
             yield check_accounts(producer)
             yield check_jobs(producer)
-    yield _api(producer.settings)
-    yield check_tokens(producer)
+    yield _environment(producer.settings)
+    with suppress(WrongEnvironmentError):
+        yield _api(producer.settings)
+        yield check_tokens(producer)
 
 
 def _redis(producer: Producer) -> CheckResult:
@@ -184,10 +190,26 @@ def _messages(producer: Producer, *, with_broker: bool) -> CheckResult:
     )
 
 
+def _environment(settings: Settings) -> CheckResult:
+    """Check the variables of proxies and certificates, by which all requests are sent."""
+    problems = list(environment_problems(settings.api.url))
+    return CheckResult(
+        "environment",
+        ok=not problems,
+        found="; ".join(problem.variable for problem in problems) or "usable",
+        remedy=" ".join(map(str, problems)),
+    )
+
+
 def _api(settings: Settings) -> CheckResult:
-    """Check that the API answers. An error is an answer: the request carries no token."""
+    """Check that the API answers. An error is an answer: the request carries no token.
+
+    Raises:
+        WrongEnvironmentError: The environment names what cannot be used; its check says so.
+    """
     try:
-        status = httpx.get(settings.api.url, timeout=API_SECONDS).status_code
+        with open_http(settings.api.url) as http:
+            status = http.get(settings.api.url, timeout=API_SECONDS).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return CheckResult(
             "video API",

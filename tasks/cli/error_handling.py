@@ -19,6 +19,7 @@ from tasks.schema.errors import (
     RedisUnavailable,
     UnknownId,
 )
+from worker.egress.errors import WrongEnvironmentError
 from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.storage.errors import StoreError
@@ -67,6 +68,8 @@ def _explain(error: BaseException) -> tuple[str, ExitCode] | None:
         case InvalidPayloadError():
             return "\n".join(error.problems), ExitCode.BAD_INPUT
         case ManifestError() | BatchNameTaken() | KeyConflict() | NotSayable() | UnknownId():
+            return str(error), ExitCode.BAD_INPUT
+        case WrongEnvironmentError():
             return str(error), ExitCode.BAD_INPUT
         case RedisUnavailable():
             return str(error), ExitCode.UNAVAILABLE

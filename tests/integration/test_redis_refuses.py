@@ -166,6 +166,19 @@ def test_a_worker_whose_password_is_wrong_from_the_start_ends_with_a_sentence(
     assert "Traceback" not in worker.text()
 
 
+def test_a_worker_that_cannot_reach_the_api_with_its_environment_ends_with_a_sentence(
+    shared_stack: Stack,
+) -> None:
+    env = {"NEMO_API_URL": "https://api.invalid", "ALL_PROXY": "socks://127.0.0.1:1080/"}
+    worker = started(shared_stack, "proxied", **env)
+    try:
+        assert worker.wait(60) == 2, worker.text()
+    finally:
+        shared_stack.workers.pop()
+    assert "\nALL_PROXY: " in f"\n{worker.text()}"
+    assert "Traceback" not in worker.text()
+
+
 def test_doctor_goes_on_where_the_broker_is_away(shared_stack: Stack) -> None:
     env = {**shared_stack.env, "BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
     checks = run_reelqueue("doctor", "--json", env=env).records

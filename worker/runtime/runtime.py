@@ -110,7 +110,7 @@ def client_factory(settings: Settings) -> ClientFactory:
 
     @contextmanager
     def open_client(token: SecretStr | None) -> Iterator[NemoClient]:
-        with open_http() as http:
+        with open_http(settings.api.url) as http:
             yield NemoClient(
                 http,
                 api_url=settings.api.url,

@@ -9,16 +9,15 @@ addresses can be checked.
 import ipaddress
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from worker.egress.address_rules import allowed_hosts, is_allowed, is_public
+from worker.egress.errors import WrongEnvironmentError
 from worker.egress.pinned_transport import ForbiddenHostError, PinnedBackend, PinnedTransport
+from worker.egress.proxies import proxy_for
 from worker.egress.tls import shared_ssl_context
-
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+from worker.nemo.errors import Call, Unreachable
 
 
 class DownloadClients:
@@ -44,11 +43,15 @@ class DownloadClients:
 
         Raises:
             ForbiddenHostError: A proxy would connect to an address that is not public.
+            Unreachable: The environment requires a proxy that cannot be used.
         """
         if url.host == self._api_host:
             return nullcontext(self._http)
         timeout = self._http.timeout
-        proxy = _proxy_for(url)
+        try:
+            proxy = proxy_for(url)
+        except WrongEnvironmentError as error:
+            raise Unreachable(Call.DOWNLOAD, str(error)) from None
         if proxy is None:
             return httpx.Client(transport=PinnedTransport(self._backend), timeout=timeout)
         if not is_allowed(url.host, url.port, self._allowed) and not _may_be_public(url):
@@ -56,17 +59,6 @@ class DownloadClients:
         return httpx.Client(
             proxy=proxy, trust_env=False, verify=shared_ssl_context(), timeout=timeout
         )
-
-
-def _proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment requires for an address, if any."""
-    if url.host in _LOOPBACK:
-        return None
-    proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(url.host):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _may_be_public(url: httpx.URL) -> bool:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from worker.egress.tls import shared_ssl_context
+from worker.egress.proxies import proxy_for, tls_context
 from worker.nemo.envelope import RawResponse
 from worker.nemo.errors import BadAnswer, Call, NoAnswer, Unreachable
 
@@ -16,7 +16,6 @@ MAX_RESPONSE_BYTES = 16 * 2**20
 """The largest response that is read into memory; a draft is usually a few kilobytes."""
 
 _KEEPALIVE_SECONDS = 2.0
-_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 # Raised only before any of the request was written.
 _NOTHING_SENT = (
     httpx.ConnectError,
@@ -27,8 +26,8 @@ _NOTHING_SENT = (
 )
 
 
-def open_http() -> httpx.Client:
-    """Open an HTTP client for one job; the caller closes it.
+def open_http(url: str) -> httpx.Client:
+    """Open an HTTP client for one job and the host of one address; the caller closes it.
 
     Each job has its own client, because a client with thousands of connections searches all of
     them at every request. Connections are not limited: the worker's slots are the limit.
@@ -36,9 +35,13 @@ def open_http() -> httpx.Client:
     Proxies and certificate bundles of the environment are used, because many machines reach the
     API in no other way; loopback never goes through a proxy. Redirects are not followed, so that
     the token stays with the host it is meant for.
+
+    Raises:
+        WrongEnvironmentError: The environment names a proxy or certificates that cannot be used.
     """
     return httpx.Client(
-        verify=shared_ssl_context(),
+        verify=tls_context(),
+        proxy=proxy_for(httpx.URL(url)),
         timeout=httpx.Timeout(
             connect=CONNECT_SECONDS, read=READ_SECONDS, write=WRITE_SECONDS, pool=None
         ),
@@ -48,8 +51,7 @@ def open_http() -> httpx.Client:
             max_connections=None, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS
         ),
         follow_redirects=False,
-        trust_env=True,
-        mounts=dict.fromkeys(_LOOPBACK),
+        trust_env=False,
     )
 
 

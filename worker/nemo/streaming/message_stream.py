@@ -80,7 +80,7 @@ class MessageStream:
             NoAnswer: It may have been sent, but no response arrived.
             BadAnswer: The response is neither a stream nor an envelope.
         """
-        self._http = open_http()
+        self._http = open_http(self._url)
         try:
             with faultpoint("api.message"), http_errors(Call.MESSAGE):
                 response = self._http.send(self._request(self._http), stream=True)

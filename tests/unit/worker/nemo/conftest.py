@@ -30,7 +30,7 @@ def make_client(http: httpx.Client, api_url: str, **options: Any) -> NemoClient:
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    with open_http() as opened:
+    with open_http("http://127.0.0.1") as opened:
         yield opened
 
 

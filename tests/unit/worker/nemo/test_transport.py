@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -65,20 +64,7 @@ def test_missing_token_is_refused() -> None:
 
 def test_clients_share_one_tls_context_and_follow_no_redirects() -> None:
     assert shared_ssl_context() is shared_ssl_context()
-    with open_http() as http:
+    with open_http("https://api.example") as http:
         assert http.follow_redirects is False
         assert http.timeout.pool is None
         assert None not in (http.timeout.connect, http.timeout.read, http.timeout.write)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_loopback_never_goes_through_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a proxy in the environment, other hosts go through it and loopback does not."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    with open_http() as http:
-        direct = http._transport
-        assert http._transport_for_url(httpx.URL(f"http://{host}:1/")) is direct
-        assert http._transport_for_url(httpx.URL("https://api.example/")) is not direct

@@ -57,6 +57,33 @@ def test_doctor_checks_every_part(run_command: RunCommand, harness: ProducerHarn
     assert found["workers"]["ok"]
 
 
+def test_doctor_names_variables_of_the_environment_that_cannot_be_used(
+    run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del harness
+    monkeypatch.setenv("ALL_PROXY", "socks://me:hunter2@127.0.0.1:1080/")
+
+    def doctor() -> Mapping[str, Any]:
+        answer = run_command("doctor", "--json")
+        assert answer.code == 3
+        assert "hunter2" not in answer.out
+        return {record["check"]: record for record in answer.records}
+
+    # An API on loopback is asked without the proxy.
+    checks = doctor()
+    assert "Write socks5://host:port" in checks["environment"]["remedy"]
+    assert "does not answer" in checks["video API"]["found"]
+    monkeypatch.setenv("NEMO_API_URL", "https://api.invalid")
+    checks = doctor()
+    assert not checks["environment"]["ok"]
+    assert "video API" not in checks
+    assert "redis" in checks
+    monkeypatch.setenv("NEMO_TOKEN", "nmv_usr_one")
+    answer = run_command("credits")
+    assert answer.code in (2, 3)
+    assert "ALL_PROXY: does not say which version" in answer.err
+
+
 def test_doctor_shows_held_and_failed_jobs_and_resting_accounts_as_suggestions(
     run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

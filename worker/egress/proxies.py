@@ -1,0 +1,193 @@
+"""The proxies and certificates that the environment names, read by rules of our own.
+
+The HTTP library understands fewer forms than other programs do, and fails at the first request. A
+value is understood here, or named with what to do before any job runs.
+"""
+
+import ipaddress
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from worker.egress.errors import WrongEnvironmentError
+from worker.egress.tls import shared_ssl_context
+
+_SCHEMES: Final = ("http", "https", "all")
+_PORT: Final = re.compile(r"(?P<host>.+?):(?P<port>\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentProblem:
+    """A variable of the environment that cannot be used.
+
+    Attributes:
+        variable: Its name.
+        message: What is wrong with it, and what to do.
+        is_fatal: Whether the video API cannot be reached at all.
+    """
+
+    variable: str
+    message: str
+    is_fatal: bool
+
+    def __str__(self) -> str:
+        """Return a sentence that names the variable."""
+        return f"{self.variable}: {self.message}"
+
+
+def environment_problems(api_url: str) -> Iterator[EnvironmentProblem]:
+    """Check what the environment says about proxies and certificates.
+
+    Args:
+        api_url: The address of the video API.
+    """
+    found = _certificate_problem()
+    if found is not None:
+        variable, message = found
+        yield EnvironmentProblem(variable, message, is_fatal=True)
+    used, proxies = _scheme_used(httpx.URL(api_url)), getproxies()
+    for scheme in _SCHEMES:
+        problem = _proxy_problem(proxies.get(scheme) or "")
+        if problem is not None:
+            yield EnvironmentProblem(_variable(scheme), problem, is_fatal=scheme == used)
+
+
+def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
+    """Return the proxy that the environment requires for an address, if any.
+
+    Raises:
+        WrongEnvironmentError: It is not one that can be used.
+    """
+    scheme = _scheme_used(url)
+    if scheme is None:
+        return None
+    text = getproxies()[scheme]
+    problem = _proxy_problem(text)
+    if problem is not None:
+        raise WrongEnvironmentError(f"{_variable(scheme)}: {problem}")
+    proxy = _proxy_url(text)
+    context = shared_ssl_context() if proxy.scheme == "https" else None
+    return httpx.Proxy(proxy, ssl_context=context)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return the TLS context that all connections share.
+
+    Raises:
+        WrongEnvironmentError: The certificates that the environment names cannot be used.
+    """
+    found = _certificate_problem()
+    if found is not None:
+        raise WrongEnvironmentError(": ".join(found))
+    return shared_ssl_context()
+
+
+def _scheme_used(url: httpx.URL) -> str | None:
+    """Return whose proxy is used for an address: that of its scheme, of "all", or none."""
+    proxies = getproxies()
+    if _is_loopback(url.host) or _is_exempt(url, proxies.get("no")):
+        return None
+    return next((scheme for scheme in (url.scheme, "all") if proxies.get(scheme)), None)
+
+
+def _is_loopback(host: str) -> bool:
+    host = host.rstrip(".").lower()
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_exempt(url: httpx.URL, exemptions: str | None) -> bool:
+    if exemptions is None:
+        return bool(proxy_bypass(url.host))  # what the system is set to, without a variable
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return any(_matches(entry, url.host, port) for entry in re.split(r"[\s,;]+", exemptions))
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    """Return whether an entry of NO_PROXY names a host: a domain, an address, or a network."""
+    entry = entry.strip().lower()
+    if "://" in entry:
+        entry = entry.partition("://")[2].rstrip("/")
+    if entry in ("", "*"):
+        return entry == "*"
+    host, address = host.rstrip(".").lower(), _address(host)
+    if "/" in entry:
+        try:
+            return address in ipaddress.ip_network(entry.replace("[", "").replace("]", ""), False)
+        except (ValueError, TypeError):
+            return False
+    if _address(entry) is None and (found := _PORT.fullmatch(entry)):
+        if int(found["port"]) != port:
+            return False
+        entry = found["host"]
+    if address is not None:
+        return _address(entry) == address
+    domain = entry.removeprefix("*").strip(".")
+    return bool(domain) and (host == domain or host.endswith(f".{domain}"))
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _proxy_url(text: str) -> httpx.URL:
+    text = text.strip()
+    return httpx.URL(text if "://" in text else f"http://{text}")
+
+
+def _proxy_problem(text: str) -> str | None:
+    """Return what is wrong with the address of a proxy; None if it can be used."""
+    if not text.strip():
+        return None
+    try:
+        url = _proxy_url(text)
+    except httpx.InvalidURL:
+        return "is not an address. Write http://host:port, or unset it."
+    match url.scheme:
+        case "http" | "https":
+            pass
+        case "socks5" | "socks5h":
+            if find_spec("socksio") is None:
+                return "names a SOCKS proxy, which needs the extra reelqueue[socks]. Install it."
+        case "socks":
+            return "does not say which version of SOCKS the proxy speaks. Write socks5://host:port."
+        case _:
+            return "is not a proxy that can be used. Write http://, https:// or socks5://host:port."
+    return None if url.host else "names no host. Write http://host:port, or unset it."
+
+
+def _variable(scheme: str) -> str:
+    """Return the name of the variable as it is set. That in lower case is the one that counts."""
+    name = f"{scheme}_proxy"
+    return name if os.environ.get(name) else name.upper()
+
+
+def _certificate_problem() -> tuple[str, str] | None:
+    """Return the variable of certificates that cannot be used, and what is wrong with it."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file:
+        mend = "Name a file of certificates in PEM, or unset it."
+        try:
+            shared_ssl_context()
+        except ssl.SSLError:
+            return "SSL_CERT_FILE", f"{file} holds no certificate. {mend}"
+        except OSError as error:
+            return "SSL_CERT_FILE", f"{file} cannot be read ({error.strerror}). {mend}"
+    elif folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
+        return "SSL_CERT_DIR", f"{folder} is not a folder. Name one with certificates, or unset it."
+    return None
