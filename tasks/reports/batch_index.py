@@ -9,9 +9,11 @@ again is written at most once in a multiple of the time that writing takes, and 
 end.
 """
 
+import filecmp
 import time
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import structlog
 
@@ -22,7 +24,8 @@ from tasks.schema.clip_names import batch_folder
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.batches import Batch
 from worker.resources.scratch import scratch_folder
-from worker.storage.errors import StoreError
+from worker.storage.errors import NotStoredError, StoreError
+from worker.storage.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +38,8 @@ MIN_SECONDS: Final = 60.0
 SECONDS_PER_JOB: Final = 0.005
 """How long another worker leaves an entry to the one that writes the index."""
 RETRY_SECONDS: Final = 60.0
+RECORD_SECONDS: Final = 1.0
+"""Longer than a process takes from the creation of an index to the record of its name."""
 
 
 def write_batch_index(producer: Producer, batch_id: str) -> None:
@@ -53,7 +58,49 @@ def write_batch_index(producer: Producer, batch_id: str) -> None:
         path = Path(folder) / NAME
         with path.open("w", encoding="utf-8", newline="") as sink:
             write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
-        producer.output.put_file(path, f"{batch_folder(batch)}/{NAME}")
+        _store(producer, batch, path)
+
+
+def _store(producer: Producer, batch: Batch, path: Path) -> None:
+    """Replace the batch's index, or create it under a name that no other ledger's index has.
+
+    A second ledger with a batch of the same name can share the output store.
+    """
+    redis, key = producer.ledger.redis, producer.ledger.key("batch", batch.id)
+    folder, output = batch_folder(batch), producer.output
+    own = _own_name(producer, batch)
+    if own is None:
+        own = NAME
+        file = f"{folder}/{NAME}"
+        if not output.create_file(path, file) and not _is_stored(output, file, path):
+            # Another process of this ledger records the name just after it has created the file.
+            time.sleep(RECORD_SECONDS)
+            own = f"manifest-{uuid4().hex[:8]}.csv"
+        with producer.redis_errors():
+            is_first = redis.hsetnx(key, "index_name", own)
+        if is_first and own == NAME:
+            return
+        own = _own_name(producer, batch) or own
+    output.put_file(path, f"{folder}/{own}")
+
+
+def _own_name(producer: Producer, batch: Batch) -> str | None:
+    """Return the name of the batch's index; None if it has none yet."""
+    key = producer.ledger.key("batch", batch.id)
+    with producer.redis_errors():
+        name, is_written = producer.ledger.redis.hmget(key, "index_name", "inventory")
+    # Older versions recorded no name.
+    return name or (NAME if is_written else None)
+
+
+def _is_stored(output: Store, key: str, path: Path) -> bool:
+    """Return whether a file has this content: whoever created it may not have recorded its name."""
+    copy = path.with_name("stored.csv")
+    try:
+        output.fetch(key, copy)
+    except NotStoredError:
+        return False
+    return filecmp.cmp(copy, path, shallow=False)
 
 
 def schedule_index_of_ended(ledger: Ledger, batch_id: str) -> None:

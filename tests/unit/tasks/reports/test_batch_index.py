@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 
+from tasks.producer.producer import Producer
 from tasks.reports.batch_index import (
     PAUSE_FACTOR,
     schedule_index_of_ended,
+    write_batch_index,
     write_index_of_ended,
 )
 from tests.support.ledger_access import row_ids
@@ -95,3 +97,37 @@ def test_a_batch_that_ends_again_waits_in_proportion_to_the_cost(harness: Produc
     assert write_index_of_ended(harness.producer, batch_id) == "written", "at the last end"
     assert due_at(harness, batch_id) is None
     assert "failed=2" in ledger.redis.hget(key, "inventory")
+
+
+def test_batches_of_the_same_name_in_two_ledgers_keep_their_own_indexes(
+    harness: ProducerHarness,
+) -> None:
+    settings = harness.producer.settings
+    other_redis = settings.redis.model_copy(update={"namespace": "other"})
+    other = ProducerHarness(
+        Producer.open(settings.model_copy(update={"redis": other_redis})), harness.folder
+    )
+    first, second = ended_batch(harness), ended_batch(other, rows=3)
+    assert first == second, "the same name, so the same folder"
+    assert write_index_of_ended(harness.producer, first) == "written"
+    assert write_index_of_ended(other.producer, second) == "written"
+    write_batch_index(other.producer, second)
+    write_batch_index(harness.producer, first)
+    found = sorted((harness.folder / "output").rglob("manifest*.csv"))
+    assert [len(path.read_text().splitlines()) for path in found] in ([3, 4], [4, 3])
+    own = next(path for path in found if path.name == "manifest.csv")
+    assert len(own.read_text().splitlines()) == 3, "that of the first ledger"
+    other.producer.ledger.redis.close()
+
+
+def test_the_index_of_a_version_that_recorded_no_name_is_replaced(
+    harness: ProducerHarness,
+) -> None:
+    batch_id = ended_batch(harness)
+    write_index_of_ended(harness.producer, batch_id)
+    ledger = harness.producer.ledger
+    key = ledger.key("batch", batch_id)
+    ledger.redis.hdel(key, "index_name")
+    ledger.redis.hset(key, "inventory", "failed=9")
+    assert write_index_of_ended(harness.producer, batch_id) == "written"
+    assert len(list((harness.folder / "output").rglob("manifest*.csv"))) == 1
