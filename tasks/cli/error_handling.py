@@ -1,5 +1,7 @@
 """Exit codes, and errors as sentences on standard error instead of tracebacks."""
 
+import os
+import sys
 from enum import IntEnum
 from typing import Any
 
@@ -34,6 +36,8 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 3
     JOB_HELD = 4
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
+    """As of a program that SIGPIPE ends: the reader of its output, such as `head`, has left."""
 
 
 class CommandError(Exception):
@@ -50,7 +54,13 @@ class ErrorHandlingGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's signature
         """Run the command that was requested."""
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                _flush_output()
+        except BrokenPipeError:
+            _discard_output()
+            raise typer.Exit(ExitCode.OUTPUT_CLOSED) from None
         except (Exception, KeyboardInterrupt) as error:
             explained = _explain(error)
             if explained is None:
@@ -58,6 +68,28 @@ class ErrorHandlingGroup(TyperGroup):
         message, code = explained
         note(message)
         raise typer.Exit(code)
+
+
+def _flush_output() -> None:
+    """Write what is buffered, so that its errors are those of the command.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        # A program that is started without a standard output has none.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _discard_output()
+        raise
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere, or the interpreter reports it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _explain(error: BaseException) -> tuple[str, ExitCode] | None:
@@ -84,8 +116,6 @@ def _explain(error: BaseException) -> tuple[str, ExitCode] | None:
             return f"{error.message} {error.remedy}", ExitCode.UNAVAILABLE
         case UnreadableRecordError():
             return f"A record cannot be read: {error}. Upgrade reelqueue.", ExitCode.UNAVAILABLE
-        case BrokenPipeError():
-            return None
         case OSError():
             what = f"{error.filename or 'A file'}: {error.strerror or error}."
             return what, ExitCode.UNAVAILABLE

@@ -32,7 +32,15 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 
 def console() -> Console:
     """Return standard output for people. It is opened at each call: tests replace it."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return _Console(highlight=False, markup=False, soft_wrap=True)
+
+
+class _Console(Console):
+    """A console whose closed output is an error as that of any other stream."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again: `ErrorHandlingGroup` ends the command."""
+        raise BrokenPipeError
 
 
 def emit(record: BaseModel | Mapping[str, Any]) -> None:

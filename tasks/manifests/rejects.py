@@ -39,7 +39,8 @@ class Rejects(ABC):
         """
         if path.exists() and not path.is_file():
             raise ManifestError(f"{path} is not a file. Give another path for the rejected rows.")
-        self._path = path
+        # The target of a link to a file that is not there yet, not the link, becomes the file.
+        self._path = path = path.resolve() if path.is_symlink() else path
         self._error: OSError | None = None
         self._part = path.with_name(f".{path.name}.{uuid4().hex}.part")
         self._rows = 0

@@ -12,6 +12,7 @@ from tasks.cli.encoding import utf8_output
 from tasks.cli.error_handling import CommandError
 from tasks.cli.options import BatchId
 from tasks.cli.output import note
+from tasks.cli.output_file import is_regular, open_output_file
 from tasks.producer import queries
 from tasks.producer.producer import default_producer
 from tasks.reports.batch_index import write_batch_index
@@ -60,7 +61,7 @@ def results(
             case Format.CSV:
                 write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
             case Format.HTML:
-                folder = output.absolute().parent if output else None
+                folder = output.resolve().parent if output and is_regular(output) else None
                 write_page(batch.name, queries.list_batch_jobs(producer, batch_id), sink, folder)
     try:
         write_batch_index(producer, batch_id)
@@ -70,17 +71,13 @@ def results(
 
 @contextmanager
 def _open_output(output: Path | None) -> Iterator[TextIO]:
-    """Open standard output, or a file that appears only when it is complete."""
+    """Open standard output, or a file that is replaced only when the text is complete."""
     if output is None:
         with utf8_output() as sink:
             yield sink
         return
-    part = output.with_name(f".{output.name}.part")
     try:
-        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as sink:
+        with open_output_file(output) as sink:
             yield sink
-        part.replace(output)
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,5 +1,10 @@
 """Errors: a message and an exit code, never a traceback."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.support.waiting import free_port
@@ -35,3 +40,36 @@ def test_a_file_system_error_exits_with_3(
     answer = run_command("batch", "submit", "jobs.csv", "--rejects", f"{'n' * 300}/x.csv")
     assert answer.code == 3
     assert "File name too long" in answer.err
+
+
+@pytest.mark.usefixtures("run_command")
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_a_closed_output_ends_a_command_quietly(harness: ProducerHarness, form: list[str]) -> None:
+    """As ``reelqueue list --json | head -1`` does. 1 would say that a job has failed."""
+    harness.submit_batch(3)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "tasks.cli", "list", *form],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.usefixtures("run_command")
+def test_a_full_output_is_an_error_of_the_command(harness: ProducerHarness) -> None:
+    harness.submit_batch(1)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tasks.cli", "list", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 3
+    assert done.stderr.decode().splitlines() == ["A file: No space left on device."]

@@ -3,6 +3,12 @@
 import csv
 import io
 import json
+import os
+import stat
+from pathlib import Path
+from threading import Thread
+
+import pytest
 
 from tests.support.ledger_access import row_ids
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
@@ -42,3 +48,80 @@ def test_the_batch_index_is_not_replaced_after_jobs_were_pruned(
     assert len(run_command("results", batch_id).records) == 1
     (table,) = (harness.folder / "output").glob("shots-*/manifest.csv")
     assert len(table.read_text().splitlines()) == 3
+
+
+@pytest.fixture
+def batch_id(harness: ProducerHarness) -> str:
+    return harness.submit_batch(2)
+
+
+def test_a_pipe_is_written_through(
+    run_command: RunCommand, harness: ProducerHarness, batch_id: str
+) -> None:
+    pipe = harness.folder / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    assert run_command("results", batch_id, "-o", "pipe").code == 0
+    reader.join(30)
+    assert len(read[0].splitlines()) == 2
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_link_is_followed(
+    run_command: RunCommand, harness: ProducerHarness, batch_id: str, existing: bool
+) -> None:
+    target, link = harness.folder / "deep" / "clips.jsonl", harness.folder / "link"
+    target.parent.mkdir()
+    if existing:
+        target.write_text("old")
+        target.chmod(0o600)
+    link.symlink_to(target)
+    run_command("results", batch_id, "-o", "link")
+    assert link.is_symlink()
+    assert len(target.read_text().splitlines()) == 2
+    assert list(target.parent.iterdir()) == [target]
+    if existing:
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_a_device_is_written_through(run_command: RunCommand, batch_id: str) -> None:
+    before = Path(os.devnull).stat()
+    assert run_command("results", batch_id, "-o", os.devnull).code == 0
+    assert run_command("results", batch_id, "-o", "/dev/full").code == 2
+    after = Path(os.devnull).stat()
+    assert (before.st_ino, before.st_rdev) == (after.st_ino, after.st_rdev)
+
+
+def test_a_dash_is_standard_output(
+    run_command: RunCommand, harness: ProducerHarness, batch_id: str
+) -> None:
+    assert len(run_command("results", batch_id, "-o", "-").records) == 2
+    assert not (harness.folder / "-").exists()
+
+
+def test_a_folder_or_a_closed_descriptor_is_refused(
+    run_command: RunCommand, harness: ProducerHarness, batch_id: str
+) -> None:
+    (harness.folder / "out").mkdir()
+    for name in ("out", "/dev/fd/987"):
+        answer = run_command("results", batch_id, "-o", name)
+        assert (answer.code, answer.out) == (2, "")
+        assert f"{name} cannot be written: " in answer.err
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_a_descriptor_is_appended_to_as_the_shell_has_opened_it(
+    run_command: RunCommand, tmp_path: Path, batch_id: str, folder: str
+) -> None:
+    """Opening it again would cut off the file: ``results -o /dev/fd/3 3>> log``."""
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with log.open("ab") as sink:
+        assert run_command("results", batch_id, "-o", f"{folder}/{sink.fileno()}").code == 0
+    before, *lines = log.read_text().splitlines()
+    assert before == "before"
+    assert len(lines) == 2
+    assert log.stat().st_nlink == 1
