@@ -5,8 +5,7 @@ from typing import Final
 
 import sentry_sdk
 import structlog
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from tasks.step.commits import (
     fail,
@@ -26,6 +25,7 @@ from worker.file_refusal import FileRefusedError
 from worker.journal.stores import JournalFailed
 from worker.ledger.model.states import Reason
 from worker.ledger.model.steps import Commit
+from worker.ledger.outages import is_outage
 from worker.nemo.errors import NemoError
 from worker.policy import backoff_seconds
 from worker.resources.memory_budget import MemoryUnavailableError
@@ -45,7 +45,7 @@ PENDING_SECONDS: Final = 1.0
 def commit_for_exception(step: StepContext, error: Exception) -> Commit:
     """Decide how a step ends whose stage raised an exception."""
     match error:
-        case RedisConnectionError() | RedisTimeoutError():
+        case RedisError() if is_outage(error):
             # The commit would fail too: the job is dispatched again after its lease.
             raise error
         case TokenPendingError() | MemoryUnavailableError() | AccountElsewhereError():

@@ -8,8 +8,7 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.ends import record_end
@@ -18,6 +17,7 @@ from worker.ledger.model.jobs import UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import ClaimVerdict
+from worker.ledger.outages import is_outage
 from worker.runtime.leases import Lease
 from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime, get_runtime
@@ -42,7 +42,7 @@ class JobFailedError(RuntimeError):
 
 
 def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
-    """Run the next step of a job as `claim_and_run` does, unless Redis does not answer.
+    """Run the next step of a job as `claim_and_run` does, unless Redis is away or refuses writes.
 
     The job is then dispatched again later. An outage is logged in one line, not in each step.
 
@@ -51,7 +51,9 @@ def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
     """
     try:
         word = claim_and_run(job_id, stages)
-    except (RedisConnectionError, RedisTimeoutError) as error:
+    except RedisError as error:
+        if not is_outage(error):
+            raise
         if _outages.is_new("outage"):
             log.warning("Redis does not answer; steps are repeated later", error=str(error))
         return "redis_unavailable"

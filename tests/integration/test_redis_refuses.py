@@ -1,7 +1,10 @@
 """A worker waits while Redis answers with errors, says so, and goes on when they end."""
 
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -11,12 +14,14 @@ from tests.integration.test_intake_faults import raw_message, submit
 from tests.support.commands import run_reelqueue
 from tests.support.processes import Process, Worker
 from tests.support.stack import Stack
+from tests.support.valkey import Valkey
 from tests.support.waiting import free_port, wait_until
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 
 SECRET = "a-password-of-the-tests"
+REFUSALS = 10
 MODES = ("oom", "read-only", "misconf", "password")
 
 
@@ -147,6 +152,87 @@ def started(stack: Stack, name: str, **env: str) -> Process:
     stack.workers.append(worker)
     stack._resources.callback(worker.stop)
     return worker
+
+
+@pytest.mark.parametrize("mode", ["oom", "read-only", "misconf"])
+def test_a_worker_that_starts_while_redis_refuses_waits(shared_stack: Stack, mode: str) -> None:
+    name = f"late-{mode}"
+    refuse(shared_stack, mode)
+    try:
+        worker = started(shared_stack, name)
+        wait_until(
+            lambda: any(word in worker.text() for word in WORDS[mode]) or not worker.alive,
+            "the worker to say so",
+            30,
+            worker.text,
+        )
+    finally:
+        shared_stack.workers.pop()
+        accept(shared_stack)
+    wait_until(lambda: " ready." in worker.text() or not worker.alive, "its start", 60, worker.text)
+    names = shared_stack.ledger.key("workers")
+    wait_until(
+        lambda: any(
+            str(found).startswith(f"{name}@") for found in shared_stack.redis.zrange(names, 0, -1)
+        ),
+        "its registration",
+    )
+    assert worker.alive
+    assert "Unrecoverable" not in worker.text()
+    worker.stop()
+
+
+@contextmanager
+def refusing(port: int) -> Iterator[list[int]]:
+    """Accept and close all connections on a port; the list grows with each."""
+    refused: list[int] = []
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(0.1)
+
+        def refuse_all() -> None:
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    listener.accept()[0].close()
+                    refused.append(port)
+
+        thread = threading.Thread(target=refuse_all)
+        thread.start()
+        try:
+            yield refused
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_a_worker_waits_for_a_broker_that_refuses(shared_stack: Stack, tmp_path: Path) -> None:
+    """At its start and later; the server of the records answers all the time."""
+    broker = Valkey(tmp_path / "broker")
+    env = {"BROKER_URL": broker.url, "REELQUEUE_NAMESPACE": "apart"}
+    with refusing(broker.port) as refused:
+        worker = started(shared_stack, "apart", **env)
+        shared_stack.workers.pop()
+
+        def is_refused() -> bool:
+            return len(refused) >= REFUSALS or not worker.alive
+
+        wait_until(is_refused, "the worker to be refused", 60, worker.text)
+    try:
+        broker.start()
+        wait_until(lambda: " ready." in worker.text(), "the worker to start", 60, worker.text)
+        broker.stop()
+        with refusing(broker.port) as refused:
+            wait_until(is_refused, "the worker to be refused again", 60, worker.text)
+        broker.start()
+        with Celery("sender", broker=broker.url, backend=shared_stack.valkey.url) as sender:
+            answer = submit(sender, shared_stack.image(), "reelqueue.apart").get(timeout=60)
+            done = sender.AsyncResult(answer["job_id"]).get(timeout=60)
+        assert done["state"] == "succeeded"
+        assert worker.alive
+        assert "Unrecoverable" not in worker.text()
+    finally:
+        worker.stop()
+        broker.stop()
 
 
 def test_a_worker_whose_password_is_wrong_from_the_start_ends_with_a_sentence(

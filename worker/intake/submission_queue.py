@@ -53,7 +53,9 @@ class SubmissionQueue:
         """
         key = f"reelqueue.owner:{self._name}"
         self._broker.set(key, self._namespace, nx=True)
-        owner = self._broker.get(key).decode("utf-8", "replace")
+        found = self._broker.get(key)
+        # It may be gone again: a flush. It is claimed before the next message is taken.
+        owner = self._namespace if found is None else found.decode("utf-8", "replace")
         if owner != self._namespace:
             raise QueueOwnedError(
                 f"The queue {self._name} belongs to the namespace {owner}, not to "

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from structlog.testing import capture_logs
 
 from tasks.step.commits import retry_later
@@ -10,6 +12,7 @@ from tasks.step.runner import run_step
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
+from worker.ledger.model.steps import Commit
 from worker.runtime.runtime import Runtime
 
 
@@ -31,3 +34,34 @@ def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
     with capture_logs() as logs:
         assert run_step(job_id, {State.PREPARING: lambda step: retry_later(step, 0)}) == "preparing"
     assert [log["event"] for log in logs] == ["step done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "unavailable"),
+        (ReadOnlyError("You can't write against a read only replica."), "unavailable"),
+        (ResponseError("MISCONF Errors writing to the AOF file: No space left"), "unavailable"),
+        (RedisConnectionError("reset"), "unavailable"),
+        (ResponseError("WRONGTYPE Operation against a key"), "preparing"),
+    ],
+)
+def test_a_server_that_refuses_writes_is_no_fault_of_the_job(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch, error: RedisError, word: str
+) -> None:
+    """Else five refusals in a row would hold the job as poison."""
+    runtime = Runtime.open(harness.producer.settings)
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
+    job_id = harness.submit()
+    runtime.ledger.due(1, room=1, admit=1)
+
+    def refused(_: object) -> Commit:
+        raise error
+
+    is_outage = word == "unavailable"
+    with capture_logs() as logs:
+        assert run_step(job_id, {State.PREPARING: refused}).endswith(word)
+    assert any(log["event"] == "unexpected exception in step" for log in logs) != is_outage
+    job = runtime.ledger.job(job_id)
+    assert job is not None
+    assert job.fact("tries") == (None if is_outage else "1")
