@@ -17,21 +17,26 @@ from typing import Final
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError
 
+from config.settings import Settings, StorageSettings
+from tasks.producer.producer import Producer
 from tests.faults.evidence import Evidence, Sample, gather, sample
 from tests.faults.injector import LEASE_SECONDS, Injector, OutputLink
 from tests.faults.invariants import violations
 from tests.faults.load import Load
-from tests.faults.plan import Plan
+from tests.faults.person import Person
+from tests.faults.plan import BUSY_SHARE, Fault, Plan
 from tests.faults.proxy import Condition, Proxy
+from tests.faults.redis_server import RedisServer
 from tests.faults.report import Run, show
 from tests.faults.workers import WORKERS, WorkerPool
 from tests.support.options import parse_options
 from tests.support.processes import Sandbox
-from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
+from worker.journal.journal import Journal
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import ReleaseVerdict
@@ -44,9 +49,14 @@ OPTIONS: Final = {
     "seconds": (130.0, "time in which jobs are submitted and faults are injected"),
     "jobs": (500, "jobs to submit"),
     "kills": (50, "workers to kill; a tenth as many faults of most other kinds are injected"),
+    "intake_kills": (2, "workers to kill while they take a submission by message"),
     "restarts": (10, "restarts of Valkey; a tenth as often it is frozen"),
+    "losses": (2, "power cuts, restored copies, flushes and failovers of Valkey, each"),
+    "refusals": (2, "how often Valkey is out of memory, and how often it is read only"),
     "duplicated": (1000, "wake-up messages to duplicate"),
     "dropped": (50, "wake-up messages to drop"),
+    "doubled": (20, "submissions by message to send twice"),
+    "decided": (2, "messages of unknown outcome that a person decides to pay again"),
     "freeze_seconds": (6.0, "how long Valkey is frozen"),
     "exclude": (
         "",
@@ -57,8 +67,6 @@ OPTIONS: Final = {
 TOKEN: Final = "nmv_usr_registered_for_the_campaign"
 LOOP_SECONDS: Final = 0.2
 SETTLING_SECONDS: Final = 900
-BUSY_SHARE: Final = 0.85
-"""The share of the time in which jobs are submitted and wake-up messages duplicated and dropped."""
 
 WORKER_SETTINGS: Final = {
     "REELQUEUE_CONCURRENCY": "24",
@@ -102,9 +110,10 @@ class Campaign:
         self._began = time.monotonic()
         self._pause = threading.Event()
 
-        valkey = Valkey(folder / "valkey").start()
-        stack.callback(valkey.stop)
-        redis = Redis.from_url(valkey.url, decode_responses=True, socket_timeout=2)
+        rng = random.Random(plan.seed)
+        self._server = stack.enter_context(RedisServer(folder / "redis", rng))
+        url = f"redis://127.0.0.1:{self._server.steady.port}/0"
+        redis = Redis.from_url(url, decode_responses=True, socket_timeout=2)
         stack.callback(redis.close)
         self.ledger = Ledger(redis, "rq", lease_seconds=LEASE_SECONDS)
         self._sandbox = Sandbox(
@@ -114,33 +123,39 @@ class Campaign:
         stack.callback(self._sandbox.stop)
         self._sandbox.inject_faults(*API_FAULTS)
         api_port = int(self._sandbox.url.rpartition(":")[2])
-        ports = {"Redis": valkey.port, "API": api_port}
-        self._proxies = {name: stack.enter_context(Proxy(port)) for name, port in ports.items()}
+        self._api = stack.enter_context(Proxy(api_port))
         self._output = OutputLink(folder)
-        broker = Celery(broker=valkey.url, set_as_current=False)
-        broker.conf.broker_transport_options = {"socket_timeout": 2}
+        broker = Celery(broker=url, set_as_current=False)
+        # A publication that fails is repeated by the load, not by Celery.
+        broker.conf.broker_transport_options = {"socket_timeout": 2, "max_retries": 1}
         stack.callback(broker.close)
         env = {
             **WORKER_SETTINGS,
-            "NEMO_API_URL": f"http://127.0.0.1:{self._proxies['API'].port}",
+            "NEMO_API_URL": f"http://127.0.0.1:{self._api.port}",
             "NEMO_TOKEN": TOKEN,
-            "REDIS_URL": f"redis://127.0.0.1:{self._proxies['Redis'].port}/0",
+            "REDIS_URL": f"redis://127.0.0.1:{self._server.workers.port}/0",
             "REELQUEUE_MEDIA_URL": (folder / "media").as_uri(),
             "REELQUEUE_OUTPUT_URL": self._output.path.as_uri(),
             "REELQUEUE_MEDIA_ROOTS": str(folder),
         }
-        rng = random.Random(plan.seed)
         self._workers = WorkerPool(folder, env, rng)
         stack.callback(self._workers.stop)
         self._load = Load(plan, rng, self.ledger, broker, folder)
         self._injector = Injector(
             plan,
             rng,
-            valkey=valkey,
-            proxies=self._proxies,
+            redis=self._server,
+            proxies={"Redis": self._server.workers, "API": self._api},
             workers=self._workers,
             output=self._output,
+            on_loss=self._load.send_all_again,
         )
+        storage = StorageSettings(
+            media_url=env["REELQUEUE_MEDIA_URL"], output_url=env["REELQUEUE_OUTPUT_URL"]
+        )
+        address = Settings().redis.model_copy(update={"url": SecretStr(url)})
+        self._person = Person(Producer.open(Settings(redis=address, storage=storage)), plan.decided)
+        self._journal = Journal.open((folder / "media" / ".journal").as_uri(), "rq")
 
     @property
     def elapsed(self) -> float:
@@ -156,34 +171,54 @@ class Campaign:
         while self.elapsed < self.plan.seconds or not self._injector.finished:
             self._workers.replace()
             self._injector.run_due()
-            share = min(1.0, self.elapsed / (BUSY_SHARE * self.plan.seconds))
-            with suppress(RedisError, OperationalError):
-                self._load.submit(share)
-                self._load.duplicate(share)
-                self._load.drop(share)
-                self._samples.append(sample(self.ledger))
+            # While Valkey is frozen, a call would keep this thread from resuming it.
+            if not self._server.is_frozen:
+                self._use_redis(min(1.0, self.elapsed / (BUSY_SHARE * self.plan.seconds)))
             self._pause.wait(LOOP_SECONDS)
         self._settle()
 
+    def _use_redis(self, share: float) -> None:
+        """Do what users and bad networks do, up to a share (0-1) of the plan."""
+        with suppress(RedisError, OperationalError):
+            self._load.submit(share)
+            self._load.double(share)
+            self._load.duplicate(share)
+            self._load.drop(share)
+            self._person.decide(share)
+            self._samples.append(sample(self.ledger))
+
     def evidence(self) -> Evidence:
         """Return what Redis, the stand-in and the output store have recorded."""
-        ledger = self._sandbox.ledger_without_requests()
-        return gather(self.ledger, ledger, self._output.store, self._load.inputs, self._samples)
+        return gather(
+            self.ledger,
+            self._journal,
+            sandbox_ledger=self._sandbox.ledger_without_requests(),
+            output=self._output.store,
+            inputs=self._load.pictures,
+            samples=self._samples,
+            submissions=self._load.by_message,
+            decided=self._person.decided,
+        )
 
     def result(self) -> Run:
         """Return what is reported besides the evidence."""
-        full_disks = {"disk full while a clip or a poster was written": self._workers.full_disks()}
+        by_workers = {
+            "disk full while a clip or a poster was written": self._workers.full_disks(),
+            Fault.INTAKE_KILLED: self._workers.intake_kills(),
+        }
         return Run(
             seed=self.plan.seed,
             seconds=self.elapsed,
             lease=LEASE_SECONDS,
-            faults={**self._load.counts, **self._injector.counts, **full_disks},
+            faults={**self._injector.counts, **by_workers, **self._load.counts},
+            lost=self._server.lost,
             released=self.released,
+            adopted=self._workers.adoptions(),
             outages=self._injector.outages,
         )
 
     def _settle(self) -> None:
-        for proxy in self._proxies.values():
+        for proxy in (self._server.workers, self._api):
             proxy.set_condition(Condition.NORMAL)
             proxy.cut()
         try:
@@ -205,9 +240,11 @@ class Campaign:
                 self.released += verdict is ReleaseVerdict.OK
             self._samples.append(sample(self.ledger))
             ended = all(state.is_end or state is State.HELD for state in self.ledger.counts()[0])
-            return ended and not self.ledger.redis.zcard(self.ledger.key("outbox"))
-        except RedisError:
+            is_told = ended and not self.ledger.redis.zcard(self.ledger.key("outbox"))
+            is_over = is_told and self._load.is_taken
+        except (RedisError, OperationalError):
             return False
+        return is_over
 
 
 def main() -> None:

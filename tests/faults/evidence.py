@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.journal.journal import Journal
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
 
@@ -28,6 +29,11 @@ class Evidence:
         slots: The calls that occupy a slot.
         reserved: For each account, the stored sum and the single reservations.
         results: The status of each job's Celery result, if it has one.
+        submissions: The job that each submission by message must become, by the message's id.
+        answers: The job that the Celery result of each submission names, if it has succeeded.
+        attempts: For each job with an entry in the payment journal, the calls that may have been
+            charged.
+        decided: How often a person has decided that a job's message is paid again.
         messages: The stand-in's messages.
         sessions: The picture that was uploaded last to each session.
         renders: The stand-in's renders.
@@ -46,12 +52,21 @@ class Evidence:
     slots: Sequence[str] = ()
     reserved: Mapping[str, tuple[float, Mapping[str, float]]] = field(default_factory=dict)
     results: Mapping[str, str] = field(default_factory=dict)
+    submissions: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
+    attempts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    decided: Mapping[str, int] = field(default_factory=dict)
     messages: Sequence[Mapping[str, Any]] = ()
     sessions: Mapping[str, str] = field(default_factory=dict)
     renders: Sequence[Mapping[str, Any]] = ()
     tokens_on_links: int = 0
     clips: Mapping[str, str] = field(default_factory=dict)
     samples: Sequence["Sample"] = ()
+
+    @property
+    def sent(self) -> list[Mapping[str, Any]]:
+        """The messages that the stand-in has not refused: all that are, or may be, charged."""
+        return [message for message in self.messages if message["outcome"] != "refused"]
 
     def in_state(self, *states: State) -> dict[str, Fields]:
         """Return the records that are in one of the given states."""
@@ -86,30 +101,36 @@ def sample(ledger: Ledger) -> Sample:
 
 def gather(
     ledger: Ledger,
+    journal: Journal,
+    *,
     sandbox_ledger: Mapping[str, Any],
     output: Path,
     inputs: Mapping[str, str],
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] = (),
+    submissions: Mapping[str, str] | None = None,
+    decided: Mapping[str, int] | None = None,
 ) -> Evidence:
     """Gather the evidence when no job is running any more.
 
     Args:
         ledger: The ledger of the service.
+        journal: Its payment journal.
         sandbox_ledger: The ledger of the stand-in.
         output: The folder of the clips.
         inputs: The SHA-256 of each job's picture, by the job's id.
         samples: The counters that were read during the run.
+        submissions: The job of each submission by message, by the message's id.
+        decided: How often a person has decided that a job's message is paid again.
     """
     redis = ledger.redis
+    submissions = submissions or {}
     job_ids = redis.zrange(ledger.key("jobs"), 0, -1)
     with redis.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hgetall(ledger.key("job", job_id))
         records = pipe.execute()
-    with redis.pipeline(transaction=False) as pipe:
-        for job_id in job_ids:
-            pipe.get(f"celery-task-meta-{job_id}")
-        results = pipe.execute()
+    results = _results(ledger, job_ids)
+    answers = _results(ledger, submissions)
     now = ledger.now_ms()
     accounts = sorted(redis.smembers(ledger.key("accounts")))
     return Evidence(
@@ -135,11 +156,22 @@ def gather(
             )
             for name in accounts
         },
-        results={
-            job_id: json.loads(text)["status"]
-            for job_id, text in zip(job_ids, results, strict=True)
-            if text
+        results={job_id: result["status"] for job_id, result in results.items()},
+        submissions=submissions,
+        answers={
+            task_id: result["result"]["job_id"]
+            for task_id, result in answers.items()
+            if result["status"] == "SUCCESS"
         },
+        attempts={
+            job_id: [
+                attempt.entry.call if attempt.entry else f"unreadable {attempt.number}"
+                for attempt in journal.attempts(job_id)
+                if attempt.may_be_charged
+            ]
+            for job_id in journal.jobs()
+        },
+        decided=decided or {},
         messages=sandbox_ledger["messages"],
         sessions={upload["session_id"]: upload["sha256"] for upload in sandbox_ledger["uploads"]},
         renders=sandbox_ledger["renders"],
@@ -150,3 +182,13 @@ def gather(
         },
         samples=samples,
     )
+
+
+def _results(ledger: Ledger, ids: Iterable[str]) -> dict[str, Any]:
+    """Return the stored Celery results by their ids, of those that have one."""
+    names = list(ids)
+    with ledger.redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.get(f"celery-task-meta-{name}")
+        found = pipe.execute()
+    return {name: json.loads(text) for name, text in zip(names, found, strict=True) if text}

@@ -12,9 +12,9 @@ from typing import Final
 
 from tests.faults.plan import Fault, Plan
 from tests.faults.proxy import Condition, Proxy
+from tests.faults.redis_server import RedisServer
 from tests.faults.takeovers import Outage
 from tests.faults.workers import WorkerPool
-from tests.support.valkey import Valkey
 
 MINIMUM_READY: Final = 3
 """A worker is taken away only while more than this many are ready. Otherwise the figures would
@@ -28,6 +28,11 @@ RETRY_SECONDS: Final = 0.2
 DISTURBED_SECONDS: Final = 2.0
 HALF_OPEN_SECONDS: Final = 12.0
 OUTPUT_FAILING_SECONDS: Final = 1.5
+REFUSED_SECONDS: Final = 3.0
+UNREPLICATED_SECONDS: Final = (0.3, 2.0)
+"""How long writes reach no replica before a failover, at least and at most."""
+COPY_SECONDS: Final = (2.0, 8.0)
+"""How old a copy of the data is when it is restored, at least and at most."""
 
 
 class OutputLink:
@@ -68,19 +73,22 @@ class Injector:
         plan: Plan,
         rng: random.Random,
         *,
-        valkey: Valkey,
+        redis: RedisServer,
         proxies: Mapping[str, Proxy],
         workers: WorkerPool,
         output: OutputLink,
+        on_loss: Callable[[], None],
     ) -> None:
+        """Take what faults are injected into. ``on_loss`` is called when Redis has lost data."""
         self.counts: Counter[str] = Counter()
         self.outages: list[Outage] = []
         self._plan = plan
         self._rng = rng
-        self._valkey = valkey
+        self._redis = redis
         self._proxies = proxies
         self._workers = workers
         self._output = output
+        self._on_loss = on_loss
         self._scheduled: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -104,10 +112,10 @@ class Injector:
 
     def _inject(self, name: str) -> None:
         fault = next((fault for fault in Fault if fault == name), None)
-        if fault and fault.needs_worker and len(self._workers.ready()) <= MINIMUM_READY:
+        if fault and self._must_wait(fault):
             self._after(RETRY_SECONDS, lambda: self._inject(name))
             return
-        self.counts[name] += 1
+        self.counts[name] += fault is not Fault.INTAKE_KILLED
         match fault:
             case Fault.WORKER_KILLED:
                 self._workers.kill()
@@ -117,21 +125,64 @@ class Injector:
                 worker = self._workers.freeze()
                 frozen = LEASE_SECONDS * self._rng.uniform(1.2, 2)
                 self._after(frozen, lambda: self._workers.resume(worker))
-            case Fault.VALKEY_RESTARTED:
-                self._add_outage(0)
-                self._valkey.resume()
-                self._valkey.stop()
-                self._valkey.start()
-            case Fault.VALKEY_FROZEN:
-                self._add_outage(self._plan.freeze_seconds)
-                self._valkey.freeze()
-                self._after(self._plan.freeze_seconds, self._valkey.resume)
+            case Fault.INTAKE_KILLED:
+                # Counted when it dies.
+                self._workers.start_victim_of_intake()
             case Fault.OUTPUT_FAILING:
                 self._output.fail()
                 self._after(OUTPUT_FAILING_SECONDS, self._output.restore)
             case None:
                 server, _, how = name.partition(": connections ")
                 self._disturb(server, how)
+            case _:
+                self._disturb_server(fault)
+
+    def _must_wait(self, fault: Fault) -> bool:
+        if fault.needs_worker:
+            return len(self._workers.ready()) <= MINIMUM_READY
+        return fault.needs_server and self._redis.is_busy
+
+    def _disturb_server(self, fault: Fault) -> None:
+        redis = self._redis
+        match fault:
+            case Fault.VALKEY_RESTARTED:
+                self._add_outage(0)
+                redis.restart()
+            case Fault.VALKEY_FROZEN:
+                self._add_outage(self._plan.freeze_seconds)
+                redis.freeze()
+                self._after(self._plan.freeze_seconds, redis.resume)
+            case Fault.VALKEY_CUT:
+                self._add_outage(0)
+                redis.power_cut()
+            case Fault.VALKEY_FLUSHED:
+                self._add_outage(0)
+                redis.flush()
+                self._on_loss()
+            case Fault.VALKEY_RESTORED:
+                copy = redis.copy()
+                self._after(self._rng.uniform(*COPY_SECONDS), lambda: self._restore(copy))
+            case Fault.VALKEY_FAILED_OVER:
+                redis.prepare_failover()
+                self._after(self._rng.uniform(*UNREPLICATED_SECONDS), self._fail_over)
+            case Fault.VALKEY_OOM | Fault.VALKEY_READONLY:
+                refuse = redis.refuse_memory if fault is Fault.VALKEY_OOM else redis.refuse_writes
+                self._add_outage(REFUSED_SECONDS)
+                refuse()
+                self._after(REFUSED_SECONDS, redis.accept)
+
+    def _restore(self, copy: Path) -> None:
+        if self._redis.is_busy:
+            self._after(RETRY_SECONDS, lambda: self._restore(copy))
+            return
+        self._add_outage(0)
+        self._redis.restore(copy)
+        self._on_loss()
+
+    def _fail_over(self) -> None:
+        self._add_outage(0)
+        self._redis.fail_over()
+        self._on_loss()
 
     def _disturb(self, server: str, how: str) -> None:
         proxy = self._proxies[server]

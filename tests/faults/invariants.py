@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from tests.faults.evidence import Evidence, Fields
-from worker.ledger.model.states import ENDS, RUNNING, Reason, State
+from worker.ledger.model.states import ENDS, RUNNING, State
 
 Invariant = Callable[[Evidence], Iterator[str]]
 
@@ -31,12 +31,46 @@ def turns(job: Fields) -> list[str]:
 
 def paid_once_per_turn(evidence: Evidence) -> Iterator[str]:
     """A picture has at most as many messages as its job has turns with a call."""
-    sent = Counter(m["image_sha256"] for m in evidence.messages if m["outcome"] != "refused")
+    sent = Counter(message["image_sha256"] for message in evidence.sent)
     allowed = {evidence.inputs.get(job_id): turns(job) for job_id, job in evidence.jobs.items()}
     for picture, number in sent.items():
         calls = allowed.get(picture, [])
         if number > len(calls):
             yield f"picture {picture[:12]}: {number} paid messages, {len(calls)} turns"
+
+
+def paid_once_per_input(evidence: Evidence) -> Iterator[str]:
+    """Whatever the records say: an input is paid once, and once more after a question or decision.
+
+    All messages count, also those that were answered by a question.
+    """
+    sent = Counter(message["image_sha256"] for message in evidence.sent)
+    asked = {m["image_sha256"] for m in evidence.sent if m["outcome"] == "question"}
+    decided = {evidence.inputs.get(job_id): n for job_id, n in evidence.decided.items()}
+    for picture, number in sent.items():
+        questions, decisions = int(picture in asked), decided.get(picture, 0)
+        if number > 1 + questions + decisions:
+            yield (
+                f"picture {picture[:12]}: {number} paid messages, {questions} answered questions, "
+                f"{decisions} decisions of a person"
+            )
+
+
+def messages_have_an_entry(evidence: Evidence) -> Iterator[str]:
+    """Each paid message has an attempt in the payment journal that is not marked as not charged."""
+    sent = Counter(message["image_sha256"] for message in evidence.sent)
+    for job_id, picture in evidence.inputs.items():
+        attempts = evidence.attempts.get(job_id, ())
+        if sent[picture] > len(attempts):
+            yield f"{job_id}: {sent[picture]} paid messages, {len(attempts)} entries"
+
+
+def records_agree_with_the_journal(evidence: Evidence) -> Iterator[str]:
+    """The calls on record are the attempts in the journal that may have been charged."""
+    for job_id, job in evidence.jobs.items():
+        recorded, written = turns(job), list(evidence.attempts.get(job_id, ()))
+        if recorded != written:
+            yield f"{job_id}: paid by its record {recorded}, by the journal {written}"
 
 
 def later_turns_have_a_reason(evidence: Evidence) -> Iterator[str]:
@@ -62,6 +96,15 @@ def no_job_is_lost(evidence: Evidence) -> Iterator[str]:
         yield f"{job_id}: lost"
     for job_id in evidence.jobs.keys() - evidence.inputs.keys():
         yield f"{job_id}: never submitted"
+
+
+def every_submission_is_a_job(evidence: Evidence) -> Iterator[str]:
+    """Each submission by message has a job, and the Celery result that names it."""
+    for task_id, job_id in evidence.submissions.items():
+        if job_id not in evidence.jobs:
+            yield f"{task_id}: no job"
+        elif evidence.answers.get(task_id) != job_id:
+            yield f"{task_id}: its result names {evidence.answers.get(task_id)}, not {job_id}"
 
 
 def every_job_is_in_one_place(evidence: Evidence) -> Iterator[str]:
@@ -119,13 +162,12 @@ def reservations_are_released(evidence: Evidence) -> Iterator[str]:
                 yield f"sample {number}: {account} has reserved {-headroom:g} more than its balance"
 
 
-def finished_messages_are_recognized(evidence: Evidence) -> Iterator[str]:
-    """A job whose message made a clip is not held or failed for an unknown outcome."""
+def paid_clips_are_delivered(evidence: Evidence) -> Iterator[str]:
+    """A job whose message made a clip is neither held nor failed, whatever the reason."""
     made = {m["image_sha256"] for m in evidence.messages if m["outcome"] in _FINISHED}
     for job_id, job in evidence.in_state(State.HELD, State.FAILED).items():
-        unknown = job.get("reason") in {Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST}
-        if unknown and evidence.inputs.get(job_id) in made:
-            yield f"{job_id}: {job['reason']}, but its clip was made"
+        if evidence.inputs.get(job_id) in made:
+            yield f"{job_id}: {job['state']}, {job.get('reason')}, but its clip was made"
 
 
 def finished_renders_are_delivered(evidence: Evidence) -> Iterator[str]:
@@ -175,14 +217,18 @@ def no_token_on_download_links(evidence: Evidence) -> Iterator[str]:
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
     paid_once_per_turn,
+    paid_once_per_input,
+    messages_have_an_entry,
+    records_agree_with_the_journal,
     later_turns_have_a_reason,
     messages_never_overlap,
     no_job_is_lost,
+    every_submission_is_a_job,
     every_job_is_in_one_place,
     no_job_is_left_running,
     counters_add_up,
     reservations_are_released,
-    finished_messages_are_recognized,
+    paid_clips_are_delivered,
     finished_renders_are_delivered,
     clips_match_their_records,
     notifications_are_sent,

@@ -1,58 +1,152 @@
-"""The load of a campaign: jobs, and duplicated and dropped wake-up messages."""
+"""The load of a campaign: jobs, and wake-up messages and submissions that come twice or not."""
 
 import hashlib
 import random
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from celery import Celery
 from PIL import Image
 
+from tasks.schema.image_job import job_id_for
 from tests.faults.plan import Plan
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.pages import pages
 
+QUEUE: Final = "reelqueue"
 WAKEUPS: Final = "rq.wakeups"
 DUPLICATED: Final = "wake-up messages duplicated"
 DROPPED: Final = "wake-up messages dropped"
+DOUBLED: Final = "submissions by message sent twice"
+RESENT: Final = "submissions repeated after a loss"
+BY_MESSAGE: Final = 4
+"""Every fourth input is submitted by message; every second of these has a key."""
+RECENT: Final = 20
+"""Among how many of the last submissions by message one is chosen to be sent twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One job to submit, always in the same way.
+
+    Attributes:
+        job_id: The id of its job.
+        payload: What is submitted.
+        sha256: The digest of its picture.
+        task_id: The id of its Celery message; "" where it is written into the ledger directly.
+    """
+
+    job_id: str
+    payload: Mapping[str, str]
+    sha256: str
+    task_id: str = ""
+
+    @property
+    def record(self) -> NewJob:
+        """The job in the form in which the ledger takes it."""
+        return NewJob(id=self.job_id, payload=self.payload, fingerprint=self.job_id)
+
+
+def make_input(
+    folder: Path, number: int, payload: Mapping[str, str] | None = None, *, by_message: bool = False
+) -> Input:
+    """Return an input with a picture of its own. ``payload`` adds fields to it."""
+    path = folder / f"p{number}.png"
+    if not path.exists():
+        Image.new("RGB", (64, 64), (number % 256, number // 256 % 256, 90)).save(path)
+    fields = {
+        "image": str(path),
+        "prompt": "a 1-second push-in",
+        "language": "en",
+        **(payload or {}),
+    }
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not by_message:
+        return Input(f"job-{number}", fields, sha256)
+    # Without a key, the id of the message is the key.
+    task_id = f"submission-{number}"
+    if number // BY_MESSAGE % 2:
+        fields["key"] = f"key-{number}"
+    return Input(job_id_for(fields.get("key", task_id)), fields, sha256, task_id)
 
 
 def submit_job(ledger: Ledger, folder: Path, number: int, **payload: str) -> tuple[str, str]:
     """Submit a job with a picture of its own; return its id and the picture's SHA-256."""
-    path = folder / f"p{number}.png"
-    if not path.exists():
-        Image.new("RGB", (64, 64), (number % 256, number // 256 % 256, 90)).save(path)
-    job_id = f"job-{number}"
-    fields = {"image": str(path), "prompt": "a 1-second push-in", "language": "en", **payload}
-    ledger.submit(NewJob(id=job_id, payload=fields, fingerprint=job_id))
-    return job_id, hashlib.sha256(path.read_bytes()).hexdigest()
+    made = make_input(folder, number, payload)
+    ledger.submit(made.record)
+    return made.job_id, made.sha256
 
 
 class Load:
-    """Submits jobs, and duplicates and drops wake-up messages, as a plan says.
+    """Submits jobs, and duplicates and drops messages, as a plan says.
 
     Attributes:
-        inputs: The SHA-256 of each submitted job's picture, by the job's id.
-        counts: How many wake-up messages were duplicated and dropped.
+        inputs: All that was submitted, or is about to be.
+        counts: How many messages were duplicated and dropped, and submissions repeated.
     """
 
     def __init__(
         self, plan: Plan, rng: random.Random, ledger: Ledger, broker: Celery, folder: Path
     ) -> None:
-        self.inputs: dict[str, str] = {}
+        self.inputs: list[Input] = []
         self.counts: Counter[str] = Counter()
         self._plan = plan
         self._rng = rng
         self._ledger = ledger
         self._broker = broker
         self._folder = folder
+        self._records: list[Input] = []
+        self._messages: deque[Input] = deque()
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """The SHA-256 of each input's picture, by the job's id."""
+        return {each.job_id: each.sha256 for each in self.inputs}
+
+    @property
+    def by_message(self) -> dict[str, str]:
+        """The job of each submission by message, by the message's id."""
+        return {each.task_id: each.job_id for each in self.inputs if each.task_id}
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether all is sent, and no submission by message waits or is being worked on."""
+        redis = self._ledger.redis
+        lists = [QUEUE, *redis.scan_iter("intake.taken:*", count=1000)]
+        is_sent = not self._records and not self._messages
+        return is_sent and not any(redis.llen(name) for name in lists)
+
+    def send_all_again(self) -> None:
+        """Note that Redis has lost data: the producers send every input again."""
+        self.counts[RESENT] += len(self.inputs)
+        self._records = [each for each in self.inputs if not each.task_id]
+        self._messages = deque(each for each in self.inputs if each.task_id)
 
     def submit(self, share: float) -> None:
-        """Submit jobs up to a share (0-1) of the plan's; one that fails is repeated later."""
+        """Submit jobs up to a share (0-1) of the plan's; what fails is repeated later."""
         while len(self.inputs) < int(self._plan.jobs * share):
-            job_id, sha256 = submit_job(self._ledger, self._folder, len(self.inputs))
-            self.inputs[job_id] = sha256
+            number = len(self.inputs)
+            new = make_input(self._folder, number, by_message=number % BY_MESSAGE == 0)
+            self.inputs.append(new)
+            (self._messages if new.task_id else self._records).append(new)
+        if self._records:
+            every = ([each.record for each in page] for page in pages(self._records))
+            list(self._ledger.submit_pages(every))
+            self._records.clear()
+        while self._messages:
+            self._send(self._messages[0])
+            self._messages.popleft()
+
+    def double(self, share: float) -> None:
+        """Send a submission by message a second time, up to a share of the plan's."""
+        sent = [each for each in self.inputs if each.task_id][-RECENT:]
+        while sent and self.counts[DOUBLED] < int(self._plan.doubled * share):
+            self._send(self._rng.choice(sent))
+            self.counts[DOUBLED] += 1
 
     def duplicate(self, share: float) -> None:
         """Send two to five wake-up messages for jobs on the agenda, up to a share of the plan's."""
@@ -70,3 +164,12 @@ class Load:
             if self._ledger.redis.rpop(WAKEUPS) is None:
                 return
             self.counts[DROPPED] += 1
+
+    def _send(self, each: Input) -> None:
+        self._broker.send_task(
+            "tasks.submit",
+            args=[dict(each.payload)],
+            task_id=each.task_id,
+            queue=QUEUE,
+            retry=False,
+        )

@@ -24,6 +24,7 @@ from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, Receiver, webhook_receiver
 from worker.faultpoints import VARIABLE, WORKER
+from worker.journal.journal import Journal
 from worker.ledger.model.states import Reason, State
 from worker.ledger.payments import Payments
 
@@ -131,10 +132,10 @@ class KillRun:
         self._finish()
         evidence = gather(
             self.stack.ledger,
-            self.stack.sandbox.ledger(),
-            self.stack.folder / "output",
-            self.inputs,
-            [],
+            Journal.open((self.stack.folder / "media" / ".journal").as_uri(), "rq"),
+            sandbox_ledger=self.stack.sandbox.ledger(),
+            output=self.stack.folder / "output",
+            inputs=self.inputs,
         )
         return [
             *(f"{point}: never reached" for point in self.missed),

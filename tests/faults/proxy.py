@@ -30,6 +30,7 @@ class _Connection:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self._writers = (client, server)
         self.half_open = False
+        self.is_muted = False
 
     def cut(self, *, reset: bool) -> None:
         for writer in self._writers:
@@ -50,6 +51,7 @@ class Proxy:
         """Start to listen. ``port`` is the server's, which may be down for a time."""
         self._target = port
         self._condition = Condition.NORMAL
+        self._is_muted = False
         self._connections: set[_Connection] = set()
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
@@ -73,10 +75,28 @@ class Proxy:
         """Close or reset all connections."""
 
         def cut_all() -> None:
+            self._is_muted = False
             for link in list(self._connections):
                 link.cut(reset=reset)
 
         self._do(cut_all)
+
+    def mute(self) -> None:
+        """Drop the replies that the server sends from now on, until `cut`. Requests arrive."""
+        muted = threading.Event()
+
+        def mute_all() -> None:
+            self._is_muted = True
+            for link in self._connections:
+                link.is_muted = True
+            muted.set()
+
+        self._do(mute_all)
+        muted.wait()
+
+    def forward_to(self, port: int) -> None:
+        """Forward new connections to another server's port. Those that are open stay."""
+        self._target = port
 
     def _set(self, condition: Condition) -> None:
         self._condition = condition
@@ -107,21 +127,29 @@ class Proxy:
             return
         link = _Connection(client, server)
         link.half_open = self._condition is Condition.HALF_OPEN
+        link.is_muted = self._is_muted
         self._connections.add(link)
         try:
-            await asyncio.gather(
-                self._forward(reader, server, link), self._forward(replies, client, link)
-            )
+            # A task that ends as cancelled would be reported as an error of the server.
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self._forward(reader, server, lambda: link.half_open, link),
+                    self._forward(replies, client, lambda: link.half_open or link.is_muted, link),
+                )
         finally:
             self._connections.discard(link)
             link.cut(reset=False)
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Connection
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        is_silent: Callable[[], bool],
+        link: _Connection,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
-                if link.half_open:
+                if is_silent():
                     continue
                 await self._write(data, writer)
         # If one side has closed its connection, close the other, unless they are half-open.

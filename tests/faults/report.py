@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.evidence import Evidence
-from tests.faults.invariants import INVARIANTS
+from tests.faults.invariants import INVARIANTS, paid_once_per_input
 from tests.faults.takeovers import Outage, median_and_p99, outside_outages, takeovers
 from worker.ledger.model.states import State
 
@@ -21,7 +21,9 @@ class Run:
     seconds: float
     lease: float
     faults: Mapping[str, int]
+    lost: Mapping[str, int]
     released: int
+    adopted: int
     outages: Sequence[Outage]
 
 
@@ -31,8 +33,12 @@ def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
     table = Table("what", "figure", title=f"Fault campaign, seed {run.seed}")
     for name, number in run.faults.items():
         table.add_row(f"fault: {name}", str(number))
+    for name, number in run.lost.items():
+        table.add_row(f"  {name}", str(number))
     table.add_section()
     table.add_row("jobs submitted", str(len(evidence.inputs)))
+    answers = f"{len(evidence.submissions)}, {len(evidence.answers)}"
+    table.add_row("  by Celery message, answered", answers)
     states = Counter(job["state"] for job in evidence.jobs.values())
     for state, number in sorted(states.items()):
         table.add_row(f"jobs {state}", str(number))
@@ -41,6 +47,7 @@ def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
     table.add_row("poison jobs released during the run", str(run.released))
     table.add_section()
     _add_money(table, evidence)
+    table.add_row("payments taken over from the journal", str(run.adopted))
     table.add_section()
     _add_lateness(table, run, evidence)
     table.add_section()
@@ -53,19 +60,16 @@ def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
 
 
 def _add_money(table: Table, evidence: Evidence) -> None:
-    sent = [m for m in evidence.messages if m["outcome"] != "refused"]
+    sent = evidence.sent
     asked = sum(m["outcome"] == "question" for m in sent)
-    twice = Counter(m["image_sha256"] for m in sent if m["outcome"] != "question")
+    decided = sum(evidence.decided.values())
     made = [render for render in evidence.renders if render["status"] == "completed"]
-    delivered = len(evidence.clips)
-    table.add_row(
-        "paid messages (without answered questions), inputs",
-        f"{len(sent) - asked}, {len(evidence.inputs)}",
-    )
-    table.add_row("inputs paid twice", str(sum(n > 1 for n in twice.values())))
+    table.add_row("paid messages, inputs", f"{len(sent)}, {len(evidence.inputs)}")
+    table.add_row("  of them answered by a question, decided by a person", f"{asked}, {decided}")
+    table.add_row("inputs paid twice", str(sum(1 for _ in paid_once_per_input(evidence))))
     table.add_row(
         "sessions with a completed render, clips delivered",
-        f"{len({render['session_id'] for render in made})}, {delivered}",
+        f"{len({render['session_id'] for render in made})}, {len(evidence.clips)}",
     )
     table.add_row("completed renders", str(len(made)))
 

@@ -12,6 +12,9 @@ from worker.faultpoints import VARIABLE
 WORKERS = 6
 FULL_DISK_SHARE = 0.2
 """The share of the workers that find the disk full once, while they write a clip or a poster."""
+ADOPTED = "payment taken over from the journal"
+INTAKE_PASSAGES = 3
+"""At which of its first submissions by message a victim is killed at the latest."""
 
 
 class WorkerPool:
@@ -31,6 +34,7 @@ class WorkerPool:
         self._running: list[Process] = []
         self._frozen: list[Process] = []
         self._terminating: list[Process] = []
+        self._victims: list[Process] = []
 
     def replace(self) -> None:
         """Report workers that have exited by themselves, and start as many as are missing."""
@@ -38,8 +42,14 @@ class WorkerPool:
             if not worker.alive:
                 self.violations.append(f"a worker exited by itself: {worker.log}")
                 self._running.remove(worker)
+        for worker in self._victims:
+            if not worker.alive and not was_killed_in_intake(worker):
+                self.violations.append(f"a worker exited by itself: {worker.log}")
+        self._victims = [worker for worker in self._victims if worker.alive]
         while len(self._running) < WORKERS:
-            self._start()
+            full = f"store.write:before=full@{self._rng.randint(1, 8)}"
+            has_full_disk = self._rng.random() < FULL_DISK_SHARE
+            self._running.append(self._start({VARIABLE: full} if has_full_disk else {}))
 
     def ready(self) -> list[Process]:
         """Return the workers that process jobs: they have started and are not frozen."""
@@ -63,6 +73,12 @@ class WorkerPool:
         self._frozen.append(worker)
         return worker
 
+    def start_victim_of_intake(self) -> None:
+        """Start a worker besides the others that is killed while it takes a submission."""
+        side = self._rng.choice(("before", "after"))
+        fault = f"intake:{side}=kill@{self._rng.randint(1, INTAKE_PASSAGES)}"
+        self._victims.append(self._start({VARIABLE: fault}))
+
     def resume(self, worker: Process) -> None:
         """Resume a frozen worker."""
         self._frozen.remove(worker)
@@ -79,27 +95,38 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Stop all workers."""
-        for worker in self._running + self._terminating:
+        for worker in self._running + self._terminating + self._victims:
             worker.stop()
         self._running.clear()
+        self._victims.clear()
 
     def full_disks(self) -> int:
         """Return how often a worker found the disk full."""
         return sum(worker.text().count(": full\n") for worker in self._started)
+
+    def adoptions(self) -> int:
+        """Return how many payments workers have taken over from the payment journal."""
+        return sum(worker.text().count(ADOPTED) for worker in self._started)
+
+    def intake_kills(self) -> int:
+        """Return how many workers were killed while they took a submission."""
+        return sum(was_killed_in_intake(worker) for worker in self._started)
 
     def _remove(self) -> Process:
         worker = self._rng.choice(self.ready())
         self._running.remove(worker)
         return worker
 
-    def _start(self) -> None:
+    def _start(self, env: Mapping[str, str]) -> Process:
         name = f"w{next(self._numbers)}"
-        env = dict(self._env)
-        if self._rng.random() < FULL_DISK_SHARE:
-            env[VARIABLE] = f"store.write:before=full@{self._rng.randint(1, 8)}"
-        worker = Worker(name, self._folder / f"{name}.log", env)
+        worker = Worker(name, self._folder / f"{name}.log", {**self._env, **env})
         self._started.append(worker)
-        self._running.append(worker)
+        return worker
+
+
+def was_killed_in_intake(worker: Process) -> bool:
+    """Return whether a worker was killed at the fault point of the intake."""
+    return "fault point intake" in worker.text()
 
 
 def is_ready(worker: Process) -> bool:

@@ -38,6 +38,9 @@ GOOD = Evidence(
     counts={"n:succeeded": 1, "n:queued": 0},
     reserved={"account-1": (100.0, {"b": 100.0})},
     results={"a": "SUCCESS"},
+    submissions={"m": "a"},
+    answers={"m": "a"},
+    attempts={"a": [CALL]},
     messages=[message()],
     sessions={"s1": "p1"},
     renders=[render()],
@@ -72,13 +75,31 @@ def test_an_unknown_outcome_of_a_cancelled_message_is_no_violation() -> None:
 def test_an_answered_question_and_a_refused_message_are_no_violations() -> None:
     two = job(turn="2", paid="2", **{"outcome:1": "question", "call:2": "a:2:2"})
     sent = [message(outcome="refused"), message(outcome="question"), message()]
-    assert violations(replace(GOOD, jobs={"a": two}, messages=sent)) == []
+    attempts = {"a": [CALL, "a:2:2"]}
+    assert violations(replace(GOOD, jobs={"a": two}, messages=sent, attempts=attempts)) == []
+
+
+def test_a_message_that_a_person_decided_to_pay_again_is_no_violation() -> None:
+    two = job(turn="2", paid="2", **{"outcome:1": "pay_again", "call:2": "a:2:2"})
+    sent = [message(outcome="cancelled"), message()]
+    evidence = replace(GOOD, jobs={"a": two}, messages=sent, attempts={"a": [CALL, "a:2:2"]})
+    assert violations(replace(evidence, decided={"a": 1})) == []
+    (found,) = violations(evidence)
+    assert found.startswith("paid_once_per_input: ")
 
 
 VIOLATIONS: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
     (invariants.paid_once_per_turn, {"messages": [message(), message()]}),
     (invariants.paid_once_per_turn, {"messages": [message(), message(session_id="s2")]}),
     (invariants.paid_once_per_turn, {"messages": [message(), message(image_sha256="other")]}),
+    (invariants.paid_once_per_input, {"messages": [message(), message()]}),
+    (invariants.paid_once_per_input, {"messages": 3 * [message(outcome="question")]}),
+    (invariants.paid_once_per_input, {"messages": 3 * [message()], "decided": {"a": 1}}),
+    (invariants.messages_have_an_entry, {"attempts": {}}),
+    (invariants.messages_have_an_entry, {"messages": [message(), message()]}),
+    (invariants.records_agree_with_the_journal, {"attempts": {"a": []}}),
+    (invariants.records_agree_with_the_journal, {"attempts": {"a": ["a:1:2"]}}),
+    (invariants.records_agree_with_the_journal, {"attempts": {"a": [CALL, "a:2:2"]}}),
     (
         invariants.later_turns_have_a_reason,
         {"jobs": {"a": job(turn="2", paid="2", **{"call:2": "x"})}},
@@ -87,6 +108,9 @@ VIOLATIONS: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
     (invariants.messages_never_overlap, {"messages": [message(overlapping=True)]}),
     (invariants.no_job_is_lost, {"inputs": {"a": "p1", "b": "p2"}}),
     (invariants.no_job_is_lost, {"inputs": {}}),
+    (invariants.every_submission_is_a_job, {"submissions": {"m": "a", "n": "b"}}),
+    (invariants.every_submission_is_a_job, {"answers": {}}),
+    (invariants.every_submission_is_a_job, {"answers": {"m": "b"}}),
     (invariants.every_job_is_in_one_place, {"agenda": ["a"]}),
     (invariants.every_job_is_in_one_place, {"flows": {"flow": ["a"]}}),
     (invariants.every_job_is_in_one_place, {"agenda": ["nobody"]}),
@@ -101,8 +125,9 @@ VIOLATIONS: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
     (invariants.reservations_are_released, {"slots": [CALL]}),
     (invariants.reservations_are_released, {"reserved": {"account-1": (200.0, {"b": 100.0})}}),
     (invariants.reservations_are_released, {"samples": [Sample(0, {}, {"account-1": -1.0})]}),
-    (invariants.finished_messages_are_recognized, held()),
-    (invariants.finished_messages_are_recognized, held("session_lost")),
+    (invariants.paid_clips_are_delivered, held()),
+    (invariants.paid_clips_are_delivered, held("plan")),
+    (invariants.paid_clips_are_delivered, {"jobs": {"a": job(state="failed")}}),
     (invariants.finished_renders_are_delivered, {"renders": [render(downloads=0)]}),
     (invariants.finished_renders_are_delivered, {**held(), "renders": [render()]}),
     (invariants.clips_match_their_records, {"clips": {}}),

@@ -94,3 +94,31 @@ def test_the_connection_is_closed_if_the_server_is_down() -> None:
         socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
     ):
         assert client.recv(1) == b""
+
+
+def test_a_muted_server_gets_requests_and_its_replies_are_dropped(proxy: Proxy) -> None:
+    with connected(proxy) as client:
+        proxy.mute()
+        client.sendall(b"hello?")
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as second:
+            second.sendall(b"hello?")
+            second.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                second.recv(1)
+    proxy.cut()
+    with connected(proxy) as client:
+        assert echoed(client, b"again") == b"again"
+
+
+def test_new_connections_go_to_the_new_server(proxy: Proxy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, connected(proxy) as first:
+        proxy.forward_to(other.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as second:
+            accepted, _ = other.accept()
+            with accepted:
+                accepted.sendall(b"new")
+                assert second.recv(3) == b"new"
+        assert echoed(first, b"old") == b"old"
