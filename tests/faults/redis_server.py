@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from redis.exceptions import RedisError
 
 from tests.faults.proxy import Proxy
-from tests.support.sentinel import QUICK_REPLICATION, start_replica
+from tests.support.sentinel import QUICK_REPLICATION
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 
@@ -124,9 +124,10 @@ class RedisServer:
 
     def prepare_failover(self) -> None:
         """Start a replica that has all data, and then gets no more: `fail_over` promotes it."""
-        self._replica = start_replica(self._new_folder("server"), self._valkey)
+        self._replica = Valkey(self._new_folder("server"), *QUICK_REPLICATION).start()
         with self._replica.client() as client:
-            wait_until(lambda: not _rewrites(client), "the replica to write its data to disk")
+            client.replicaof("127.0.0.1", str(self._valkey.port))
+            wait_until(lambda: _is_in_step(client), "the replica to have all data on its disk")
             client.replicaof(*NOWHERE)
             self._replicated = int(_info(client, "replication")["slave_repl_offset"])
 
@@ -189,10 +190,12 @@ def _info(client: Any, section: str) -> dict[str, Any]:
     return found
 
 
-def _rewrites(client: Any) -> bool:
-    """Whether the append-only file is still written from the data, or waits for that."""
+def _is_in_step(client: Any) -> bool:
+    """Whether a replica follows its primary, and its append-only file has all that it got."""
     try:
-        info = _info(client, "persistence")
+        link = _info(client, "replication")["master_link_status"]
+        disk = _info(client, "persistence")
     except RedisError:
-        return True
-    return bool(info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
+        return False
+    is_rewritten = not (disk["aof_rewrite_in_progress"] or disk["aof_rewrite_scheduled"])
+    return bool(link == "up" and is_rewritten)
