@@ -20,6 +20,7 @@ SENTINEL_PORT: Final = 26379
 HIGHEST_PORT: Final = 65535
 
 SENTINEL_FORM: Final = "redis+sentinel://host:26379,host2:26379/mymaster/0"
+_NO_CLUSTER: Final = "names a cluster, which cannot be used: name a single server"
 _SCHEMES: Final = {
     "redis": "tcp",
     "valkey": "tcp",
@@ -139,6 +140,8 @@ def parse_redis_address(text: str) -> RedisAddress:
     scheme = scheme.lower()
     kind = _SCHEMES.get(scheme) if separator else None
     if kind is None:
+        if "cluster" in scheme:
+            raise RedisAddressError(_NO_CLUSTER)
         if scheme == "sentinel":
             raise RedisAddressError(f"write Sentinels as {SENTINEL_FORM}")
         raise RedisAddressError(
@@ -164,6 +167,8 @@ def parse_redis_address(text: str) -> RedisAddress:
         return RedisAddress(path=f"/{unquote(server).lstrip('/')}", db=_db(options), **common)
     hosts, _, path = server.partition("/")
     if kind in ("tcp", "tls"):
+        if "," in hosts:
+            raise RedisAddressError(f"{_NO_CLUSTER}; for Sentinels, write {SENTINEL_FORM}")
         host = _host(hosts, DEFAULT_PORT)
         return RedisAddress(hosts=(host,), db=_db(options, path), **common)
     master, _, number = path.partition("/")

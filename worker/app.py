@@ -12,7 +12,7 @@ from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import Settings, describe_problems, get_settings
 from worker.broker.consumer import CONSUMER
-from worker.broker.startup_check import wrong_connection
+from worker.broker.startup_check import connection_problems
 from worker.broker.transport import SENTINEL_TRANSPORT, TRANSPORT
 from worker.egress.proxies import environment_problems
 from worker.intake.bootstep import IntakeStep
@@ -69,9 +69,10 @@ def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
         if wrong.is_fatal:
             _end(str(wrong))
         log.warning("environment variable not usable", variable=wrong.variable, why=wrong.message)
-    problem = wrong_connection(settings)
-    if problem is not None:
-        _end(problem)
+    for problem in connection_problems(settings):
+        if problem.is_fatal:
+            _end(problem.message)
+        log.warning("Redis server not usable", why=problem.message)
     init_sentry(settings)
     preload_modules()
 

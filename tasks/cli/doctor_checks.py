@@ -13,6 +13,7 @@ from tasks.cli.account_checks import check_accounts, check_jobs, check_tokens
 from tasks.producer.messages import DEFAULT_QUEUE, misplaced_submissions
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
+from worker.broker.startup_check import connection_problem
 from worker.egress.errors import WrongEnvironmentError
 from worker.egress.proxies import environment_problems
 from worker.intake.set_aside import SetAsideMessages
@@ -74,14 +75,22 @@ def _redis(producer: Producer) -> CheckResult:
     try:
         producer.ping()
     except RedisUnavailable as error:
-        return CheckResult("redis", ok=False, found="no answer", remedy=str(error))
+        problem = connection_problem(producer.settings.redis.address)
+        remedy = f"REDIS_URL: the server {problem.message}" if problem else str(error)
+        return CheckResult("redis", ok=False, found="no answer", remedy=remedy)
     return CheckResult("redis", ok=True, found="answers")
 
 
 def _broker(settings: Settings) -> CheckResult:
+    address = settings.redis.broker_address
+    variable = "REDIS_URL" if settings.redis.broker_url is None else "BROKER_URL"
+    problem = connection_problem(address)
+    if problem is not None:
+        remedy = f"{variable}: the server at {address.place} {problem.message}"
+        return CheckResult("broker", ok=False, found="not usable", remedy=remedy)
     remedy = "Start the broker with `reelqueue valkey`, or set BROKER_URL."
     try:
-        with connect_without_retries(settings.redis.broker_address, BROKER_SECONDS) as broker:
+        with connect_without_retries(address, BROKER_SECONDS) as broker:
             broker.ping()
     except (RedisError, ValueError) as error:
         return CheckResult("broker", ok=False, found=type(error).__name__, remedy=remedy)

@@ -47,7 +47,7 @@ def check_durability(ledger: Ledger, durability: Durability) -> list[CheckResult
     redis: Any = ledger.redis
     info = redis.info()
     role = _role(info)
-    results = [_version(info), role, _eviction(info), _memory(info)]
+    results = [server_version(info), role, _eviction(info), _memory(info)]
     if role.ok:
         results.append(_writes(ledger))
         if ledger.replicas.count:
@@ -100,7 +100,8 @@ def describe(results: Iterable[CheckResult]) -> str:
     return "; ".join(f"{result.check} is {result.found}: {result.remedy}" for result in results)
 
 
-def _version(info: Mapping[str, Any]) -> CheckResult:
+def server_version(info: Mapping[str, Any]) -> CheckResult:
+    """Check the version of a server by its answer to INFO."""
     if "valkey_version" in info:
         return CheckResult("version", ok=True, found=f"Valkey {info['valkey_version']}")
     version = str(info.get("redis_version", "0"))

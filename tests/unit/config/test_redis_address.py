@@ -101,6 +101,10 @@ def test_tls_verifies_unless_told_otherwise(tmp_path: Path) -> None:
         (f"rediss://:{SECRET}@host?ssl_cert_reqs=maybe", "ssl_cert_reqs"),
         (f"rediss://:{SECRET}@host?ssl_ca_certs=/no/such/file", "no file"),
         ("unix://", "socket"),
+        (f"redis+cluster://:{SECRET}@host", "cluster"),
+        (f"rediss-cluster://:{SECRET}@host:6379,host2:6379", "cluster"),
+        (f"redis://:{SECRET}@host:6379,host2:6379/0", "single server; for Sentinels, write"),
+        (f"redis://:{SECRET}@host,host2:6379", "single server"),
     ],
 )
 def test_a_refusal_says_what_to_write_and_shows_no_password(text: str, says: str) -> None:
