@@ -16,7 +16,7 @@ import redis
 from config.settings import Settings, get_settings
 from tasks.schema.errors import RedisUnavailable
 from worker.journal.journal import Journal
-from worker.ledger.clients import connect
+from worker.ledger.clients import RetryOutages, connect
 from worker.ledger.ledger import Ledger
 from worker.ledger.replicas import Replicas
 from worker.storage.store import Store
@@ -44,7 +44,7 @@ class Producer:
         return cls(
             settings=settings,
             ledger=Ledger(
-                connect(settings),
+                connect(settings, retry=RetryOutages()),
                 settings.redis.namespace,
                 lease_seconds=settings.timing.lease_seconds,
                 replicas=Replicas.from_settings(settings),

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -15,6 +16,8 @@ log = structlog.get_logger(__name__)
 CONSUMER: Final = "worker.broker.consumer:PatientConsumer"
 PAUSE_SECONDS: Final = 1.0
 """The wait between two connections."""
+MAX_RETRY_SECONDS: Final = 3.0
+"""The longest wait between two attempts to connect. By itself, kombu waits up to half a minute."""
 REPEAT_SECONDS: Final = 600.0
 """How long the same line about the broker is not logged again."""
 
@@ -42,6 +45,11 @@ class PatientConsumer(Consumer):
         super().on_connection_error_after_connected(exc)
         time.sleep(PAUSE_SECONDS)
 
+    def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401 - kombu's
+        """Connect, however long Redis is away, with short waits between the attempts."""
+        limit_retry_waits(conn)
+        return super().ensure_connected(conn)
+
     def create_task_handler(self, *arguments: Any) -> Callable[[Any], None]:  # noqa: ANN401 - Celery's
         """Wrap Celery's handler of messages."""
         handle = super().create_task_handler(*arguments)
@@ -57,6 +65,16 @@ class PatientConsumer(Consumer):
                 log.warning("message dropped", error=type(error).__name__)
 
         return handle_or_drop
+
+
+def limit_retry_waits(connection: Any) -> None:  # noqa: ANN401 - kombu's
+    """Limit the waits between a connection's attempts to connect."""
+    connection.ensure_connection = partial(
+        connection.ensure_connection,
+        interval_start=PAUSE_SECONDS,
+        interval_step=PAUSE_SECONDS,
+        interval_max=MAX_RETRY_SECONDS,
+    )
 
 
 class _OnceInAWhile(logging.Filter):

@@ -1,20 +1,56 @@
 """Clients of the two Redis servers: that of the records, and that of the Celery queues."""
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from redis import Redis
-from redis.backoff import NoBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from config.redis_address import RedisAddress
 from config.settings import Settings
 
+T = TypeVar("T")
 
-def connect(settings: Settings) -> Redis:
-    """Open a client of the records that decodes to text. Nothing is sent yet."""
+
+class RetryOutages(Retry):
+    """Retries for about five seconds while Redis is away, and not where it refuses the password.
+
+    redis-py retries each command and, within it, the connection. Where Redis demands a password
+    that the address does not have, both fail, and a command would take most of a minute.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
+
+    def call_with_retry(
+        self,
+        do: Callable[[], T],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> T:
+        """Call a function until it succeeds, the tries are over, or the password is refused."""
+
+        def is_outage(error: Exception) -> bool:
+            refused = isinstance(error, AuthenticationError)
+            return not refused and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, is_outage, with_failure_count)
+
+
+def connect(settings: Settings, *, retry: Retry | None = None) -> Redis:
+    """Open a client of the records that decodes to text. Nothing is sent yet.
+
+    Args:
+        settings: Where the records are.
+        retry: When commands are tried again, instead of the client's own rules.
+    """
     return _open(
         settings.redis.address,
+        **({} if retry is None else {"retry": retry}),
         decode_responses=True,
         # Bytes that are not text spoil their own record, not the page of records around it.
         encoding_errors="replace",

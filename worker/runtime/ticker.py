@@ -53,19 +53,19 @@ class Ticker:
             OperationalError: The broker cannot be reached. A message that was not sent becomes due
                 again.
         """
-        room = self._room()
         places = live_workers(self._ledger).stream_slots
         admit = min(places, self._account_capacity())
-        due = self._ledger.due(
-            self._cap,
-            room=room,
-            admit=admit,
-            prepare=min(max(1, places // 2), PREPARING_PER_ADMITTED * admit),
-            places=places,
-            redispatch_after=self._redispatch_after(room),
-        )
-        room -= len(due)
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
+            room = self._room(producer)
+            due = self._ledger.due(
+                self._cap,
+                room=room,
+                admit=admit,
+                prepare=min(max(1, places // 2), PREPARING_PER_ADMITTED * admit),
+                places=places,
+                redispatch_after=self._redispatch_after(room),
+            )
+            room -= len(due)
             for job_id, state in due:
                 self._send_wakeup(TASKS[state], job_id, producer)
             most = max(0, min(room, MAX_NOTIFICATIONS_PER_TICK))
@@ -78,11 +78,10 @@ class Ticker:
                 for receiver in self._webhooks.lease_receivers():
                     self._send_wakeup(WEBHOOK_TASK, receiver, producer)
 
-    def _room(self) -> int:
+    def _room(self, producer: Any) -> int:  # noqa: ANN401 - kombu's
         """Return how many messages the queue has room for; the broker may be another server."""
-        with self._app.connection_for_read() as connection:
-            channel: Any = connection.default_channel
-            return self._cap - int(channel._size(self._queue))  # noqa: SLF001 - kombu has no other
+        size = producer.channel._size(self._queue)  # noqa: SLF001 - kombu has no other
+        return self._cap - int(size)
 
     def _redispatch_after(self, room: int) -> float:
         """Return the seconds after which a wake-up message without a claim counts as lost.

@@ -11,13 +11,11 @@ Follows the HTML standard's event stream format, with three differences that the
 ``id`` and ``retry`` are ignored: they are for reconnecting, which a paid stream never does.
 """
 
-import re
 from dataclasses import dataclass
 
 MAX_LINE_BYTES = 2**20
 MAX_EVENT_BYTES = 2 * 2**20
 
-_LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -71,14 +69,15 @@ class SseDecoder:
         if not chunk:
             return []
         frames: list[Frame | Comment] = []
-        # The line ended at the carriage return; this newline belongs to the same line end.
-        start = 1 if self._after_cr and chunk.startswith(b"\n") else 0
-        for end in _LINE_END.finditer(chunk, start):
-            self._extend_line(chunk[start : end.start()])
-            self._end_line(frames)
-            start = end.end()
-        self._extend_line(chunk[start:])
-        self._after_cr = chunk.endswith(b"\r")
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        if after_cr:
+            # The line ended at the carriage return; a newline belongs to the same line end.
+            chunk = chunk.removeprefix(b"\n")
+        for line in chunk.splitlines(keepends=True):
+            text = line.rstrip(b"\r\n")
+            self._extend_line(text)
+            if len(text) < len(line):
+                self._end_line(frames)
         return frames
 
     def close(self) -> list[Frame | Comment]:

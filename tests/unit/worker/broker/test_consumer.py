@@ -1,8 +1,13 @@
-"""A line about the broker that would be logged at each try is logged once in a while."""
+"""Celery's consumer: its log lines, and the waits between its attempts to connect."""
 
 import logging
 
-from worker.broker.consumer import _OnceInAWhile
+import pytest
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from tests.support.waiting import free_port
+from worker.broker.consumer import _OnceInAWhile, limit_retry_waits
 
 
 def line(text: str, *arguments: object) -> logging.LogRecord:
@@ -15,3 +20,14 @@ def test_a_line_that_repeats_is_dropped_and_another_is_not() -> None:
     assert not once.filter(line("lost %s (%r): %s", "redis", "full", "second try"))
     assert once.filter(line("lost %s (%r): %s", "redis", "read-only", "first try"))
     assert once.filter(line("connected"))
+
+
+def test_the_waits_between_attempts_to_connect_stay_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a long outage, a worker is back within seconds."""
+    monkeypatch.setattr("kombu.utils.functional.sleep", lambda _: None)
+    waits: list[float] = []
+    with Connection(f"redis://127.0.0.1:{free_port()}/0") as connection:
+        limit_retry_waits(connection)
+        with pytest.raises(OperationalError):
+            connection.ensure_connection(lambda _, wait: waits.append(wait), max_retries=6)
+    assert waits == [1, 2, 3, 3, 3, 3]
