@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,6 +21,9 @@ DIVIDED_FILES: Final = ("tests/integration/test_crowd.py", "tests/integration/te
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Set the seed of all random tests: REELQUEUE_TEST_SEED, or a random one."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Shells let background jobs ignore interrupts, and child processes inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     seed = int(os.environ.get("REELQUEUE_TEST_SEED") or random.SystemRandom().randrange(2**32))
     config.stash[SEED] = seed
     # The processes of pytest-xdist inherit it.

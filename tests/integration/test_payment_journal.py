@@ -1,4 +1,4 @@
-"""The payment journal under real workers: what is paid is paid once, whatever is lost."""
+"""The payment journal with real workers: a clip is paid for once, also after kills and flushes."""
 
 import json
 from collections.abc import Iterator
@@ -27,22 +27,22 @@ from worker.ledger.model.submissions import NewJob
 pytestmark = pytest.mark.integration
 
 SHORT = {"REELQUEUE_STREAM_TIMEOUT_SECONDS": "2", "REELQUEUE_SETTLE_CHECKS": "2"}
-"""An unknown outcome is not waited for long. Streams of the stand-in take half a second."""
+"""A short wait after an unknown outcome. Streams of the stand-in take half a second."""
 
 
 @dataclass
-class Scene:
-    """One test in the shared servers, with workers of its own."""
+class JournalHarness:
+    """The servers of the module, and the workers of one test."""
 
     stack: Stack
 
     def worker(self, fault: str = "", **env: str) -> Process:
-        """Start a worker; with a fault point armed, it may end before it is ready."""
+        """Start a worker, which may die at a fault point before it is registered."""
         return self.stack.start_worker(**{**SHORT, VARIABLE: fault, **env})
 
     @property
     def journal(self) -> Journal:
-        """The journal, where it is by default."""
+        """The journal in its default place."""
         return Journal.open((self.stack.folder / "media" / ".journal").as_uri(), "rq")
 
     @property
@@ -56,14 +56,14 @@ class Scene:
         return Producer.open(Settings(redis=redis, storage=storage))
 
     def marks(self, job_id: str) -> list[Mark | None]:
-        """Why each attempt of a job was not charged; None for one that was."""
+        """Return why each attempt of a job was not charged, None for one that was."""
         return [attempt.mark for attempt in self.journal.attempts(job_id)]
 
-    def attempt(self, job_id: str) -> Attempt:
+    def last_attempt(self, job_id: str) -> Attempt:
         return self.journal.attempts(job_id)[-1]
 
-    def sent(self, job: Job) -> int:
-        """Messages that the API has accepted for the job's picture, in whatever session."""
+    def charged(self, job: Job) -> int:
+        """Return how many messages were charged for the job's picture, in all sessions."""
         ledger = self.stack.sandbox.ledger()
         name = str(job.payload["image"]).rpartition("/")[2].partition(".")[0]
         sessions = {
@@ -74,14 +74,19 @@ class Scene:
             for message in ledger["messages"]
         )
 
-    def paid_once(self, job_id: str) -> Job:
-        """Wait for the job's clip, which was paid once."""
+    def wait_for_clip(self, job_id: str) -> Job:
+        """Wait for the job's clip, and check that it was paid for once."""
         job = self.stack.wait_for(job_id, State.SUCCEEDED, State.HELD, State.FAILED)
         assert job.state is State.SUCCEEDED, self.stack.diagnosis(job_id)
         clip = json.loads(str(job.fact("clip")))
         assert (self.stack.folder / "output" / clip["key"]).is_file()
-        assert self.sent(job) == 1
+        assert self.charged(job) == 1
         return job
+
+    def wait_for_death(self, victim: Process) -> None:
+        """Wait until a worker has died at its fault point, and end its leases."""
+        wait_until(lambda: not victim.alive, "the worker to die at its fault point", 60)
+        self.stack.age_by_a_lease()
 
 
 @pytest.fixture(scope="module")
@@ -94,21 +99,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def scene(servers: Stack) -> Iterator[Scene]:
+def harness(servers: Stack) -> Iterator[JournalHarness]:
     """The servers as they are after a flush, with the workers of this test."""
     servers.redis.flushdb()
     servers.sandbox.clear_faults()
     before = len(servers.workers)
-    yield Scene(servers)
+    yield JournalHarness(servers)
     for worker in servers.workers[before:]:
         worker.stop()
 
 
-def died(worker: Process) -> None:
-    wait_until(lambda: not worker.alive, "the worker to die at its fault point", 60)
-
-
-def frozen(worker: Process) -> None:
+def wait_until_frozen(worker: Process) -> None:
     def is_stopped() -> bool:
         stat = Path(f"/proc/{worker.pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "T"
@@ -116,19 +117,19 @@ def frozen(worker: Process) -> None:
     wait_until(is_stopped, "the worker to freeze at its fault point", 60)
 
 
-def test_a_job_without_trouble_costs_two_writes_and_one_read(scene: Scene) -> None:
+def test_a_job_without_errors_takes_two_writes_and_one_read(harness: JournalHarness) -> None:
     with s3_server() as s3:
         address = f"s3://{s3.bucket()}/journal"
-        scene.worker(REELQUEUE_JOURNAL_URL=address, **s3.env)
-        job = scene.stack.wait_for(scene.stack.submit(scene.stack.image()), State.SUCCEEDED)
+        harness.worker(REELQUEUE_JOURNAL_URL=address, **s3.env)
+        job = harness.stack.wait_for(harness.stack.submit(harness.stack.image()), State.SUCCEEDED)
         found = [(how, path.rpartition("/")[2]) for how, path in s3.requests(f"/{job.id}/")]
     assert found == [("GET", "1"), ("PUT", "1"), ("PUT", "end")]
 
 
-def test_what_the_journal_has_of_a_job(scene: Scene) -> None:
-    scene.worker()
-    job = scene.paid_once(scene.stack.submit(scene.stack.image()))
-    entry, ended = scene.attempt(job.id).entry, scene.journal.ended(job.id)
+def test_the_journal_has_the_session_and_the_end_of_a_job(harness: JournalHarness) -> None:
+    harness.worker()
+    job = harness.wait_for_clip(harness.stack.submit(harness.stack.image()))
+    entry, ended = harness.last_attempt(job.id).entry, harness.journal.ended(job.id)
     assert entry is not None
     assert ended is not None
     assert (entry.call, entry.session_id) == (job.turns[0].call, job.fact("session_id"))
@@ -136,13 +137,15 @@ def test_what_the_journal_has_of_a_job(scene: Scene) -> None:
     assert (ended.state, ended.facts["clip"]) == (State.SUCCEEDED, job.fact("clip"))
 
 
-def test_after_a_flush_the_same_keys_pay_nothing_and_succeed(scene: Scene) -> None:
-    """Two jobs are at their end, two wait for their export."""
-    stack, images = scene.stack, [scene.stack.image() for _ in range(4)]
-    worker = scene.worker()
+def test_after_a_flush_jobs_with_the_same_keys_succeed_without_paying(
+    harness: JournalHarness,
+) -> None:
+    """At the flush, two jobs have succeeded and two wait for their export."""
+    stack, images = harness.stack, [harness.stack.image() for _ in range(4)]
+    worker = harness.worker()
     ids = [stack.submit(image) for image in images[:2]]
     for job_id in ids:
-        scene.paid_once(job_id)
+        harness.wait_for_clip(job_id)
     renders = len(stack.sandbox.ledger()["renders"])
     stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 500, "ratio": 1.0})
     ids += [stack.submit(image) for image in images[2:]]
@@ -151,18 +154,18 @@ def test_after_a_flush_the_same_keys_pay_nothing_and_succeed(scene: Scene) -> No
     worker.kill()
     stack.redis.flushdb()
     stack.sandbox.clear_faults()
-    scene.worker()
+    harness.worker()
     assert [stack.submit(image) for image in images] == ids
     for job_id in ids:
-        scene.paid_once(job_id)
-    assert len(stack.sandbox.ledger()["renders"]) == renders + 2, "two clips are there already"
+        harness.wait_for_clip(job_id)
+    assert len(stack.sandbox.ledger()["renders"]) == renders + 2, "two clips exist already"
     other = NewJob(
         id=ids[0], payload={"image": str(images[0]), "prompt": "another"}, fingerprint="other"
     )
     stack.redis.flushdb()
     stack.ledger.submit(other)
     refused = stack.wait_for(ids[0], State.FAILED, State.SUCCEEDED, State.HELD)
-    assert (refused.reason, scene.sent(refused)) == (Reason.KEY_CONFLICT, 1)
+    assert (refused.reason, harness.charged(refused)) == (Reason.KEY_CONFLICT, 1)
 
 
 @pytest.mark.parametrize(
@@ -174,55 +177,59 @@ def test_after_a_flush_the_same_keys_pay_nothing_and_succeed(scene: Scene) -> No
         "journal.end:after=kill@1",
     ],
 )
-def test_a_kill_needs_no_person_and_pays_once(scene: Scene, fault: str) -> None:
-    victim = scene.worker(fault)
-    job_id = scene.stack.submit(scene.stack.image())
-    died(victim)
-    scene.worker()
-    scene.paid_once(job_id)
+def test_a_job_continues_after_a_kill_and_is_paid_for_once(
+    harness: JournalHarness, fault: str
+) -> None:
+    victim = harness.worker(fault)
+    job_id = harness.stack.submit(harness.stack.image())
+    harness.wait_for_death(victim)
+    harness.worker()
+    harness.wait_for_clip(job_id)
     is_closed = fault.startswith("begin_paid")
-    assert scene.marks(job_id) == ([Mark.NEVER_SENT, None] if is_closed else [None])
+    assert harness.marks(job_id) == ([Mark.NEVER_SENT, None] if is_closed else [None])
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_a_kill_at_the_first_use_of_a_journal_needs_no_person(scene: Scene, side: str) -> None:
-    new = (scene.stack.folder / f"new journal {side}").as_uri()
-    victim = scene.worker(f"journal.identity:{side}=kill@1", REELQUEUE_JOURNAL_URL=new)
-    job_id = scene.stack.submit(scene.stack.image())
-    died(victim)
-    scene.worker(REELQUEUE_JOURNAL_URL=new)
-    scene.paid_once(job_id)
+def test_a_job_continues_after_a_kill_at_the_first_use_of_a_journal(
+    harness: JournalHarness, side: str
+) -> None:
+    new = (harness.stack.folder / f"new journal {side}").as_uri()
+    victim = harness.worker(f"journal.identity:{side}=kill@1", REELQUEUE_JOURNAL_URL=new)
+    job_id = harness.stack.submit(harness.stack.image())
+    harness.wait_for_death(victim)
+    harness.worker(REELQUEUE_JOURNAL_URL=new)
+    harness.wait_for_clip(job_id)
     assert len(Journal.open(new, "rq").attempts(job_id)) == 1
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_a_kill_at_the_pointer_to_a_further_message_is_decided_by_a_person(
-    scene: Scene, side: str
+def test_a_kill_at_the_pointer_to_a_further_message_holds_the_job(
+    harness: JournalHarness, side: str
 ) -> None:
     """The pointer is written after the entry, so the message may have been sent."""
-    first = scene.worker()
-    job_id = scene.stack.submit(scene.stack.image())
-    scene.paid_once(job_id)
+    first = harness.worker()
+    job_id = harness.stack.submit(harness.stack.image())
+    harness.wait_for_clip(job_id)
     first.stop()
-    victim = scene.worker(f"journal.next:{side}=kill@1")
-    edit = say(scene.producer, job_id, "make it 2 seconds, pan left", key=job_id).job_id
-    died(victim)
-    scene.worker()
-    assert scene.stack.wait_for(edit, State.HELD).reason is Reason.OUTCOME_UNKNOWN
-    actions.release(scene.producer, edit, mode="pay_again", who="the test")
-    job = scene.stack.wait_for(edit, State.SUCCEEDED)
-    assert len(scene.stack.messages_of(job)) == 2
+    victim = harness.worker(f"journal.next:{side}=kill@1")
+    edit = say(harness.producer, job_id, "make it 2 seconds, pan left", key=job_id).job_id
+    harness.wait_for_death(victim)
+    harness.worker()
+    assert harness.stack.wait_for(edit, State.HELD).reason is Reason.OUTCOME_UNKNOWN
+    actions.release(harness.producer, edit, mode="pay_again", who="the test")
+    job = harness.stack.wait_for(edit, State.SUCCEEDED)
+    assert len(harness.stack.messages_of(job)) == 2
 
 
-def test_a_kill_between_entry_and_message_is_decided_by_a_person(scene: Scene) -> None:
-    victim = scene.worker("journal.create:after=kill@1")
-    job_id = scene.stack.submit(scene.stack.image())
-    died(victim)
-    scene.worker()
-    assert scene.stack.wait_for(job_id, State.HELD).reason is Reason.OUTCOME_UNKNOWN
-    actions.release(scene.producer, job_id, mode="pay_again", who="the test")
-    scene.paid_once(job_id)
-    assert scene.marks(job_id) == [None, None]
+def test_a_kill_between_entry_and_message_holds_the_job(harness: JournalHarness) -> None:
+    victim = harness.worker("journal.create:after=kill@1")
+    job_id = harness.stack.submit(harness.stack.image())
+    harness.wait_for_death(victim)
+    harness.worker()
+    assert harness.stack.wait_for(job_id, State.HELD).reason is Reason.OUTCOME_UNKNOWN
+    actions.release(harness.producer, job_id, mode="pay_again", who="the test")
+    harness.wait_for_clip(job_id)
+    assert harness.marks(job_id) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -233,137 +240,141 @@ def test_a_kill_between_entry_and_message_is_decided_by_a_person(scene: Scene) -
     ],
 )
 def test_a_kill_around_the_mark_of_a_refused_message(
-    scene: Scene, fault: str, marks: list[Mark | None]
+    harness: JournalHarness, fault: str, marks: list[Mark | None]
 ) -> None:
-    """Before the mark a person decides; after it the ledger learns of it from the journal."""
-    victim = scene.worker(fault)
-    scene.stack.sandbox.inject_faults(
+    """Killed before the mark, the job is held; after it, the ledger reads the mark."""
+    victim = harness.worker(fault)
+    harness.stack.sandbox.inject_faults(
         {"call": "message", "action": "refuse", "code": 429, "times": 1}
     )
-    job_id = scene.stack.submit(scene.stack.image())
-    died(victim)
-    scene.worker()
+    job_id = harness.stack.submit(harness.stack.image())
+    harness.wait_for_death(victim)
+    harness.worker()
     if marks[0] is None:
-        scene.stack.wait_for(job_id, State.HELD)
-        actions.release(scene.producer, job_id, mode="pay_again", who="the test")
-    scene.paid_once(job_id)
-    assert scene.marks(job_id) == marks
+        harness.stack.wait_for(job_id, State.HELD)
+        actions.release(harness.producer, job_id, mode="pay_again", who="the test")
+    harness.wait_for_clip(job_id)
+    assert harness.marks(job_id) == marks
 
 
-def test_an_entry_whose_reply_is_lost_is_found_and_its_message_sent(scene: Scene) -> None:
-    worker = scene.worker("journal.create:after=full@1")
-    job_id = scene.stack.submit(scene.stack.image())
-    scene.paid_once(job_id)
-    assert scene.marks(job_id) == [None]
+def test_the_message_of_an_entry_whose_reply_was_lost_is_sent(harness: JournalHarness) -> None:
+    worker = harness.worker("journal.create:after=full@1")
+    job_id = harness.stack.submit(harness.stack.image())
+    harness.wait_for_clip(job_id)
+    assert harness.marks(job_id) == [None]
     assert "payment journal failed" in worker.text()
 
 
 @pytest.mark.parametrize("code", [429, 1002, 4001])
-def test_a_refused_message_is_marked_as_not_charged(scene: Scene, code: int) -> None:
-    scene.worker()
-    scene.stack.sandbox.inject_faults(
+def test_a_refused_message_is_marked_as_not_charged(harness: JournalHarness, code: int) -> None:
+    harness.worker()
+    harness.stack.sandbox.inject_faults(
         {"call": "message", "action": "refuse", "code": code, "times": 1}
     )
-    job_id = scene.stack.submit(scene.stack.image())
-    job = scene.stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
-    assert scene.marks(job_id)[0] is Mark.NOT_CHARGED
-    assert (job.state is State.SUCCEEDED) == (scene.marks(job_id)[1:] == [None])
-    assert scene.sent(job) == int(job.state is State.SUCCEEDED)
+    job_id = harness.stack.submit(harness.stack.image())
+    job = harness.stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD)
+    assert harness.marks(job_id)[0] is Mark.NOT_CHARGED
+    assert (job.state is State.SUCCEEDED) == (harness.marks(job_id)[1:] == [None])
+    assert harness.charged(job) == int(job.state is State.SUCCEEDED)
 
 
 @pytest.mark.parametrize("code", [1001, 2001])
 def test_a_refusal_that_holds_the_job_is_marked_and_the_next_attempt_is_free(
-    scene: Scene, code: int
+    harness: JournalHarness, code: int
 ) -> None:
-    scene.worker(REELQUEUE_BALANCE_SECONDS="100000")
-    scene.stack.sandbox.inject_faults(
+    harness.worker(REELQUEUE_BALANCE_SECONDS="100000")
+    harness.stack.sandbox.inject_faults(
         {"call": "message", "action": "refuse", "code": code, "times": 1}
     )
-    job_id = scene.stack.submit(scene.stack.image())
-    scene.stack.wait_for(job_id, State.HELD)
-    assert scene.marks(job_id) == [Mark.NOT_CHARGED]
-    for account in scene.stack.redis.scan_iter("account:{rq}:*"):
-        scene.stack.redis.hdel(account, "refused_at_base", "distrust")
-    actions.release(scene.producer, job_id)
-    scene.paid_once(job_id)
-    assert scene.marks(job_id) == [Mark.NOT_CHARGED, None]
+    job_id = harness.stack.submit(harness.stack.image())
+    harness.stack.wait_for(job_id, State.HELD)
+    assert harness.marks(job_id) == [Mark.NOT_CHARGED]
+    for account in harness.stack.redis.scan_iter("account:{rq}:*"):
+        harness.stack.redis.hdel(account, "refused_at_base", "distrust")
+    actions.release(harness.producer, job_id)
+    harness.wait_for_clip(job_id)
+    assert harness.marks(job_id) == [Mark.NOT_CHARGED, None]
 
 
 @pytest.mark.parametrize("point", ["journal.create:before", "api.message:before"])
-def test_a_frozen_sender_never_sends_late(scene: Scene, point: str) -> None:
-    """Frozen before its entry it finds the attempt closed; after it, it marks what it did not send.
+def test_a_frozen_sender_never_sends_late(harness: JournalHarness, point: str) -> None:
+    """Frozen before its entry, it finds the attempt closed; after it, it marks it as not sent.
 
-    Either way the job goes on by itself.
+    In both cases the job continues without a decision.
     """
-    sleeper = scene.worker(f"{point}=freeze@1")
-    job_id = scene.stack.submit(scene.stack.image())
-    frozen(sleeper)
-    scene.worker()
+    sleeper = harness.worker(f"{point}=freeze@1")
+    job_id = harness.stack.submit(harness.stack.image())
+    wait_until_frozen(sleeper)
+    harness.worker()
     if point.startswith("api"):
-        assert scene.stack.wait_for(job_id, State.HELD).reason is Reason.OUTCOME_UNKNOWN
+        assert harness.stack.wait_for(job_id, State.HELD).reason is Reason.OUTCOME_UNKNOWN
         sleeper.resume()
-        scene.stack.wait_for(job_id, State.SUCCEEDED)
-        scene.paid_once(job_id)
+        harness.stack.wait_for(job_id, State.SUCCEEDED)
+        harness.wait_for_clip(job_id)
     else:
-        scene.paid_once(job_id)
+        harness.wait_for_clip(job_id)
         sleeper.resume()
-        wait_until(lambda: "lease lost" in sleeper.text(), "the sleeper to see what it lost")
+        wait_until(lambda: "lease lost" in sleeper.text(), "the sleeper to lose its lease")
     first = Mark.NOT_SENT if point.startswith("api") else Mark.NEVER_SENT
-    assert scene.marks(job_id) == [first, None]
+    assert harness.marks(job_id) == [first, None]
 
 
 @pytest.mark.parametrize("decision", ["pay_again", "cancel"])
-def test_a_decision_while_the_sender_is_frozen(scene: Scene, decision: str) -> None:
-    sleeper = scene.worker("api.message:before=freeze@1")
-    job_id = scene.stack.submit(scene.stack.image())
-    frozen(sleeper)
-    scene.worker()
-    scene.stack.wait_for(job_id, State.HELD)
+def test_a_decision_while_the_sender_is_frozen(harness: JournalHarness, decision: str) -> None:
+    sleeper = harness.worker("api.message:before=freeze@1")
+    job_id = harness.stack.submit(harness.stack.image())
+    wait_until_frozen(sleeper)
+    harness.worker()
+    harness.stack.wait_for(job_id, State.HELD)
     if decision == "cancel":
-        actions.cancel(scene.producer, job_id, confirmed=True)
-        assert scene.stack.job(job_id).state is State.CANCELLED
+        actions.cancel(harness.producer, job_id, confirmed=True)
+        assert harness.stack.job(job_id).state is State.CANCELLED
     else:
-        actions.release(scene.producer, job_id, mode="pay_again", who="the test")
-        scene.paid_once(job_id)
+        actions.release(harness.producer, job_id, mode="pay_again", who="the test")
+        harness.wait_for_clip(job_id)
     sleeper.resume()
-    wait_until(lambda: scene.marks(job_id)[0] is Mark.NOT_SENT, "the late sender's mark")
-    job = scene.stack.job(job_id)
-    assert scene.sent(job) == int(decision == "pay_again")
+    wait_until(lambda: harness.marks(job_id)[0] is Mark.NOT_SENT, "the late sender's mark")
+    job = harness.stack.job(job_id)
+    assert harness.charged(job) == int(decision == "pay_again")
 
 
-def test_a_journal_that_cannot_be_written_stops_paying_until_it_can(scene: Scene) -> None:
-    folder = scene.stack.folder / "blocked"
+def test_a_journal_that_cannot_be_written_stops_paying_until_it_can(
+    harness: JournalHarness,
+) -> None:
+    folder = harness.stack.folder / "blocked"
     folder.write_text("a file where the journal's folder should be")
-    scene.worker(REELQUEUE_JOURNAL_URL=folder.as_uri())
-    job_id = scene.stack.submit(scene.stack.image())
+    harness.worker(REELQUEUE_JOURNAL_URL=folder.as_uri())
+    job_id = harness.stack.submit(harness.stack.image())
     wait_until(
-        lambda: "payment journal" in (scene.stack.job(job_id).fact("trouble") or ""),
-        "the job to say what it waits for",
+        lambda: "payment journal" in (harness.stack.job(job_id).fact("trouble") or ""),
+        "the job to name what it waits for",
     )
-    assert scene.stack.job(job_id).call is None
+    assert harness.stack.job(job_id).call is None
     folder.unlink()
-    scene.paid_once(job_id)
+    harness.wait_for_clip(job_id)
 
 
 @pytest.mark.parametrize("ends_are_known", [True, False])
-def test_two_messages_in_one_session_survive_a_flush(scene: Scene, ends_are_known: bool) -> None:
-    """Without its end, the first job is finished from the draft that the second one has read."""
-    stack, image = scene.stack, scene.stack.image()
-    scene.worker()
+def test_two_messages_in_one_session_survive_a_flush(
+    harness: JournalHarness, ends_are_known: bool
+) -> None:
+    """Without its end in the journal, the first job uses the draft that the second one has read."""
+    stack, image = harness.stack, harness.stack.image()
+    harness.worker()
     first = stack.wait_for(stack.submit(image), State.SUCCEEDED)
     edit = "make it 2 seconds, pan left"
     second = stack.wait_for(
-        say(scene.producer, first.id, edit, key=first.id).job_id, State.SUCCEEDED
+        say(harness.producer, first.id, edit, key=first.id).job_id, State.SUCCEEDED
     )
     assert second.fact("session_id") == first.fact("session_id")
     if not ends_are_known:
         for job in (first, second):
-            scene.journal.store.delete(f"rq/jobs/{scene.journal.place_of(job.id)}/end")
+            harness.journal.store.delete(f"rq/jobs/{harness.journal.place_of(job.id)}/end")
     stack.redis.flushdb()
     stack.submit(image)
     again = stack.wait_for(first.id, State.SUCCEEDED, State.HELD, State.FAILED)
     assert (again.message, again.fact("draft")) == ("", first.fact("draft"))
-    assert say(scene.producer, first.id, edit, key=first.id).job_id == second.id
+    assert say(harness.producer, first.id, edit, key=first.id).job_id == second.id
     edited = stack.wait_for(second.id, State.SUCCEEDED, State.HELD, State.FAILED)
     assert (edited.message, edited.fact("draft")) == ("", second.fact("draft"))
     assert len(stack.messages_of(first)) == 2

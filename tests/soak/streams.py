@@ -169,7 +169,7 @@ def sliced(wire: bytes, chance: random.Random) -> Iterator[bytes]:
     most = chance.choice([1, 7, 997, len(wire) + 1]) if len(wire) <= 5000 else 65_536
     start = 0
     while start < len(wire):
-        size = chance.randint(1, most)
+        size = 1 if most == 1 else chance.randint(1, most)
         yield wire[start : start + size]
         start += size
 

@@ -15,7 +15,7 @@ from tests.support.processes import Process, Sandbox, Worker
 from tests.support.valkey import Valkey, valkey_in_memory
 from tests.support.waiting import wait_until
 from worker.accounts.credentials import Credential
-from worker.ledger.ledger import Ledger
+from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
@@ -26,7 +26,7 @@ LEASE_SECONDS = 6
 """Long enough that a worker on a busy machine keeps its leases and gets few wake-ups twice."""
 
 FAST = {
-    "REELQUEUE_TICK_SECONDS": "0.05",
+    "REELQUEUE_TICK_SECONDS": "0.1",
     "REELQUEUE_LEASE_SECONDS": str(LEASE_SECONDS),
     "REELQUEUE_RENDER_POLL_SECONDS": "0.3",
     "REELQUEUE_SETTLE_FIRST_SECONDS": "0.3",
@@ -93,18 +93,43 @@ class Stack:
         assert worker.alive, worker.text()
         return worker
 
+    def age_by_a_lease(self) -> None:
+        """Make the records as old as if a lease had passed in which no worker was alive.
+
+        A test need not wait for the leases of its dead workers.
+        """
+        assert not any(worker.alive for worker in self.workers)
+        passed, agenda = self.ledger.lease_ms + LEASE_MARGIN_MS, self.ledger.key("agenda")
+        for job_id in map(str, self.redis.zrange(agenda, 0, -1)):
+            self.redis.zincrby(agenda, -passed, job_id)
+            for field in ("lease", "sent_at"):
+                if self.redis.hexists(self.ledger.key("job", job_id), field):
+                    self.redis.hincrby(self.ledger.key("job", job_id), field, -passed)
+        for slots in self.redis.scan_iter(self.ledger.key("slots", "*")):
+            for call in map(str, self.redis.zrange(slots, 0, -1)):
+                self.redis.zincrby(slots, -passed, call)
+        # The lease of the worker that dispatches. Without a last tick, Redis was not away.
+        self.redis.delete(self.ledger.key("ticker"))
+        self.redis.hdel(self.ledger.key("meta"), "last_tick")
+
     def allow_in_flight(self, messages: int) -> None:
         """Let the account have this many messages in flight, as after many that it accepted."""
         account = f"account-{Credential('', SecretStr(TOKEN), anonymous=False).token_id}"
         self.redis.hset(self.ledger.key("account", account), "window", messages)
 
     def image(self, name: str | None = None, color: int | None = None) -> Path:
-        """Write a small picture with unique content."""
+        """Write a small picture with unique content.
+
+        Its stripes show the motion of a clip: where none is clear, a worker checks many frames.
+        """
         self.images += 1
         path = self.folder / (name or f"photo{self.images}.png")
         color = self.images if color is None else color
         shade = (color % 256, color // 256 % 256, 90)
-        Image.new("RGB", (80, 64), shade).save(path)
+        picture = Image.new("RGB", (80, 64), shade)
+        for left in range(0, 80, 20):
+            picture.paste((250, 250, 250), (left, 0, left + 10, 64))
+        picture.save(path)
         return path
 
     def submit(self, path: Path, **payload: Any) -> str:
