@@ -1,5 +1,6 @@
 """The supported file types, and how each is detected from the first bytes of a file."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -58,6 +59,8 @@ _SIGNATURES: Final = (
     (b"BM", BMP),
     (b"ID3", MP3),
 )
+_BEFORE_IMAGE: Final = re.compile(rb"(?:[\t\n\r ]|\xef\xbb\xbf)+")
+_WITH_SIGNATURE: Final = frozenset({JPEG, PNG, GIF, WEBP})
 _RIFF_TYPES: Final = {b"WEBP": WEBP, b"WAVE": WAV, b"AVI ": AVI}
 _HEIF_BRANDS: Final = frozenset(b"heic heix heim heis hevc hevx mif1 msf1 heif".split())
 _MP4_BRANDS: Final = tuple(b"iso mp4 avc M4V MSNV dash 3g f4v mmp4 NDS".split())
@@ -68,6 +71,19 @@ def detect_file_type(source: Path) -> FileType | None:
     """Detect a file's type from its first bytes, never from its name; None if it is unknown."""
     with source.open("rb") as file:
         head = file.read(_HEAD)
+    return _detect(head[leading_bytes(head) :])
+
+
+def leading_bytes(head: bytes) -> int:
+    """Return how many bytes stand before an image, given the first bytes of a file.
+
+    Web servers that send images by a script often send a line break or a byte order mark first.
+    """
+    found = _BEFORE_IMAGE.match(head)
+    return found.end() if found and _detect(head[found.end() :]) in _WITH_SIGNATURE else 0
+
+
+def _detect(head: bytes) -> FileType | None:
     for magic, kind in _SIGNATURES:
         if head.startswith(magic):
             return kind

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from pillow_heif import register_heif_opener
 
@@ -29,6 +30,9 @@ from worker.media.file_types import (
     FileType,
     detect_file_type,
 )
+from worker.media.formats.deep_gray import is_deep
+from worker.media.formats.readable_parts import ReadableParts, readable_parts
+from worker.media.formats.tiff_pages import refuse_camera_raw, seek_picture
 from worker.media.jpeg_scans import MAX_PIXELS_PER_BYTE, decodes_row_by_row
 from worker.media.refusals import (
     MAX_BYTES,
@@ -84,6 +88,10 @@ class ImageFacts:
     height: int
     frames: int
     rotated: bool
+    is_cut_off: bool
+    """A JPEG whose last bytes are missing, and with them perhaps a part of the picture."""
+    dropped: tuple[str, ...]
+    """What is left out although it belongs to the image, for people."""
     has_alpha: bool
     deep: bool
     """Gray with more than eight bits a pixel, which many programs show as white."""
@@ -113,6 +121,8 @@ def checked_image(source: Path, name: str) -> Iterator[FileType]:
         raise unsupported_image(name, "is not a supported image")
     if kind.family != "image":
         raise unsupported_image(name, f"is a {kind.name} file, not an image")
+    if kind is TIFF:
+        refuse_camera_raw(source, name)
     # Pillow warns about unusual files; the problems that matter raise an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", module=r"pillow_heif\b")
@@ -126,9 +136,11 @@ def check_image_shape(source: Path, name: str) -> None:
     A damaged file passes: it is refused when it is decoded.
 
     Raises:
-        FileRefusedError: It is too small, or too long for its width.
+        FileRefusedError: It is too small, or too long for its width, or a camera raw file.
         OSError: The disk failed.
     """
+    if detect_file_type(source) is TIFF:
+        refuse_camera_raw(source, name)
     size = None
     with suppress(FileRefusedError), checked_image(source, name) as kind:
         size = image_size(source, kind)
@@ -164,9 +176,13 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
     Raises:
         FileRefusedError: It has too many pixels.
     """
+    parts = _parts_of(source, kind)
     with open_image(source, name, kind) as image:
         width, height = image_size(source, kind)
-        exif = image.getexif()
+        exif = _exif_of(image)
+        dropped = parts.dropped
+        if exif is None:
+            dropped += ("unreadable EXIF data removed, with the orientation if it held one",)
         return ImageFacts(
             path=source,
             name=name,
@@ -176,11 +192,13 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
             height=height,
             # Further images in a JPEG are from the camera, not frames of an animation.
             frames=1 if kind is JPEG else getattr(image, "n_frames", 1),
-            rotated=exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
+            rotated=exif is not None and exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
+            is_cut_off=parts.is_cut_off,
+            dropped=dropped,
             has_alpha=image.has_transparency_data,
-            deep=image.mode.startswith("I"),
+            deep=is_deep(image),
             cmyk=image.mode == "CMYK",
-            has_metadata=bool(exif) or "xmp" in image.info,
+            has_metadata=exif is None or bool(exif) or "xmp" in image.info or parts.has_text,
         )
 
 
@@ -218,8 +236,33 @@ def image_size(source: Path, kind: FileType) -> tuple[int, int]:
 def _open(source: Path, kind: FileType) -> Iterator[Image.Image]:
     # Opened as a file, not by its name: Pillow maps a named file into memory, and scrambles a TIFF
     # that is stored rotated.
-    with source.open("rb") as file, Image.open(file, formats=_DECODERS[kind]) as image:
+    parts = _parts_of(source, kind)
+    with (
+        source.open("rb") as file,
+        Image.open(parts.open(file), formats=_DECODERS[kind]) as image,
+    ):
+        if isinstance(image, TiffImageFile):
+            seek_picture(image)
         yield image
+
+
+def _parts_of(source: Path, kind: FileType) -> ReadableParts:
+    with source.open("rb") as file:
+        return readable_parts(file, kind)
+
+
+def _exif_of(image: Image.Image) -> Image.Exif | None:
+    """Return the EXIF data of an image; None if it cannot be read.
+
+    Raises:
+        Exception: The pixels cannot be decoded, which a PNG does first.
+    """
+    if isinstance(image, PngImageFile):
+        image.load()
+    try:
+        return image.getexif()
+    except Exception:  # noqa: BLE001 -- decoders raise errors of any kind for hostile data
+        return None
 
 
 def _pixels_of(image: Image.Image) -> int:

@@ -2,13 +2,17 @@
 
 import io
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from PIL import Image, ImageCms, ImageOps
 
-from worker.media.file_types import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, FileType
+from worker.media.file_types import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, FileType, leading_bytes
+from worker.media.formats.deep_gray import is_deep, to_eight_bits
+from worker.media.formats.jpeg_ends import MAX_MISSING, missing_part
 from worker.media.image_headers import (
     MAX_SIDE,
     ImageFacts,
@@ -19,7 +23,7 @@ from worker.media.image_headers import (
 )
 from worker.media.metadata import MalformedError, strip_metadata
 from worker.media.prepared_file import PreparedImage, name_change, sha256_of, upload_name
-from worker.media.refusals import MAX_BYTES, megabytes, too_large
+from worker.media.refusals import MAX_BYTES, bad_image_file, megabytes, too_large
 
 _CONVERTED: Final = frozenset({HEIC, AVIF, TIFF, BMP})
 _QUALITY: Final = 95
@@ -27,6 +31,7 @@ _SHRINK_MARGIN: Final = 0.95
 _MIN_SHRINK: Final = 0.9
 _MAX_SIZE: Final = (MAX_SIDE, MAX_SIDE)
 _THUMBNAIL: Final = (128, 128)
+_CUT_OFF: Final = "end of the file missing: a few blocks at the lower right may be gray"
 _METADATA_REMOVED: Final = "metadata such as location and camera data removed"
 
 
@@ -55,7 +60,25 @@ def prepare_image(
         OSError: The disk failed, so nothing is known about the image.
     """
     with checked_image(source, name) as kind:
-        return _prepare(read_facts(source, name, kind), workdir, max_bytes)
+        clean = _without_leading_bytes(source, workdir)
+        if clean is None:
+            return _prepare(read_facts(source, name, kind), workdir, max_bytes)
+        facts = read_facts(clean, name, kind)
+        facts = replace(facts, dropped=("bytes before the image removed", *facts.dropped))
+        return _prepare(facts, workdir, max_bytes)
+
+
+def _without_leading_bytes(source: Path, workdir: Path) -> Path | None:
+    """Copy an image that does not begin at the start of its file; None if it does."""
+    with source.open("rb") as file:
+        start = leading_bytes(file.read(64))
+        if not start:
+            return None
+        clean = workdir / uuid4().hex
+        file.seek(start)
+        with clean.open("wb") as sink:
+            shutil.copyfileobj(file, sink)
+        return clean
 
 
 def measure_contrast(source: Path, name: str) -> float:
@@ -93,6 +116,8 @@ def _encoded_type(kind: FileType) -> FileType:
 
 
 def _prepare(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
+    if facts.is_cut_off:
+        _check_complete(facts)
     target = _target_type(facts)
     if target is None:
         _decode(facts)
@@ -112,12 +137,33 @@ def _prepare(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
     return _prepared_image(copy, facts, target, _encode(facts, target, copy, max_bytes))
 
 
+def _check_complete(facts: ImageFacts) -> None:
+    """Check that a JPEG whose last bytes are missing holds nearly all of the picture.
+
+    Raises:
+        FileRefusedError: It does not.
+    """
+    with open_image(facts.path, facts.name, facts.kind) as image:
+        missing = missing_part(image)
+    if missing > MAX_MISSING:
+        raise bad_image_file(facts.name, "is not complete: the end of the file is missing")
+
+
 def _strip(facts: ImageFacts, workdir: Path) -> PreparedImage:
     copy = workdir / f"{uuid4().hex}{facts.kind.suffix}"
-    if strip_metadata(facts.path, facts.kind, copy):
-        return _prepared_image(copy, facts, facts.kind, (_METADATA_REMOVED,))
-    copy.unlink()
-    return _prepared_image(facts.path, facts, facts.kind, ())
+    stripped = strip_metadata(facts.path, facts.kind, copy)
+    damage = (*_damage(facts), *stripped.damage)
+    if stripped.bytes == 0 and not damage:
+        copy.unlink()
+        return _prepared_image(facts.path, facts, facts.kind, ())
+    removed = stripped.bytes > 0 and (facts.has_metadata or not damage)
+    changes = (*damage, *((_METADATA_REMOVED,) if removed else ()))
+    return _prepared_image(copy, facts, facts.kind, changes)
+
+
+def _damage(facts: ImageFacts) -> tuple[str, ...]:
+    """Return what of the image is dropped or missing, for people."""
+    return facts.dropped + ((_CUT_OFF,) if facts.is_cut_off else ())
 
 
 def _prepared_image(
@@ -148,14 +194,17 @@ def _decode(facts: ImageFacts) -> None:
 
 def _encode(facts: ImageFacts, target_type: FileType, to: Path, max_bytes: int) -> tuple[str, ...]:
     """Encode the image, upright and without metadata; return what was changed."""
-    changes = []
+    changes = [*_damage(facts)]
     if target_type is not facts.kind:
         changes.append(f"converted from {facts.kind.name} to {target_type.name}")
     with open_image(facts.path, facts.name, facts.kind) as image:
         # Rotating takes as much memory again, so it is scaled first. Pillow cannot scale deep gray.
         if not facts.deep:
             image.thumbnail(_MAX_SIZE, Image.Resampling.LANCZOS)
-        ImageOps.exif_transpose(image, in_place=True)
+        image.load()
+        if facts.rotated:
+            _rotate_upright(image)
+        kept = "the first" if image.tell() == 0 else "the largest"
         upright, profile = _eight_bits(image)
         upright.thumbnail(_MAX_SIZE, Image.Resampling.LANCZOS)
         size = _write(upright, profile, target_type, to, max_bytes)
@@ -176,10 +225,19 @@ def _encode(facts: ImageFacts, target_type: FileType, to: Path, max_bytes: int) 
         now = to.stat().st_size
         changes.append(f"made smaller, from {megabytes(facts.bytes)} to {megabytes(now)} MB")
     if facts.frames > 1:
-        changes.append(f"only the first of {facts.frames} images kept")
+        changes.append(f"only {kept} of {facts.frames} images kept")
     if facts.has_metadata:
         changes.append(_METADATA_REMOVED)
     return tuple(changes)
+
+
+def _rotate_upright(image: Image.Image) -> None:
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001, S110 -- the EXIF data, which it writes after rotating
+        pass
 
 
 def _write(
@@ -209,21 +267,12 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     profile: bytes | None = image.info.get("icc_profile") or None
     if image.mode in {"L", "RGB"} and not image.has_transparency_data:
         return image, profile
-    if image.mode.startswith("I;16"):
-        return _stretched(image.convert("I"), 0, 2**16 - 1), profile
-    if image.mode in {"I", "F"}:
-        low, high = image.convert("F").getextrema()
-        return _stretched(image, float(str(low)), float(str(high))), profile
+    if is_deep(image):
+        return to_eight_bits(image), profile
     if image.mode == "CMYK":
         return _from_cmyk(image, profile), None
     target_type = "RGBA" if image.has_transparency_data else "RGB"
     return image if image.mode == target_type else image.convert(target_type), profile
-
-
-def _stretched(image: Image.Image, low: float, high: float) -> Image.Image:
-    """Map values from ``low`` to ``high`` to 0 to 255."""
-    scale = 255 / ((high - low) or 1)
-    return image.point(lambda value: value * scale - low * scale).convert("L")
 
 
 def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -8,21 +8,17 @@ second image or a video there, with metadata of its own.
 import mmap
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from worker.media.file_types import GIF, JPEG, PNG, WEBP, FileType
+from worker.media.formats.png_chunks import SIGNATURE, read_chunks
 
 _NEXT_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SOS, _EOI, _COM = 0xDA, 0xD9, 0xFE
 _APP0, _APP2, _APP14, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
 _KEPT_IN_JPEG: Final = {_APP0: b"JFIF\x00", _APP2: b"ICC_PROFILE\x00", _APP14: b"Adobe"}
-
-_PNG_SIGNATURE: Final = 8
-_KEPT_IN_PNG: Final = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT "
-    b"acTL fcTL fdAT".split()
-)
 
 _KEPT_IN_WEBP: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 _WEBP_EXIF_AND_XMP: Final = 0x08 | 0x04
@@ -37,16 +33,21 @@ class MalformedError(Exception):
     """The container cannot be parsed. Its pixels may still be readable."""
 
 
-def strip_metadata(source: Path, kind: FileType, target: Path) -> bool:
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """What stripping changed: how many bytes the copy is shorter, and damage that was removed."""
+
+    bytes: int
+    damage: tuple[str, ...]
+
+
+def strip_metadata(source: Path, kind: FileType, target: Path) -> Stripped:
     """Copy an image without its metadata and without changing a pixel.
 
     Args:
         source: A JPEG, PNG, WEBP or GIF file.
         kind: Its type.
         target: Where the copy goes.
-
-    Returns:
-        Whether anything was removed.
 
     Raises:
         MalformedError: The container cannot be parsed; ``target`` is then incomplete.
@@ -57,15 +58,29 @@ def strip_metadata(source: Path, kind: FileType, target: Path) -> bool:
         target.open("wb") as sink,
     ):
         try:
-            for part in _KEPT_PARTS[kind](data):
+            damage: list[str] = []
+            for part in _KEPT_PARTS[kind](data, damage):
                 sink.write(part)
         except IndexError as error:
             raise MalformedError(f"the {kind.name} file ends too early") from error
-        return sink.tell() < len(data)
+        return Stripped(len(data) - sink.tell(), tuple(dict.fromkeys(damage)))
 
 
-def _jpeg(data: mmap.mmap) -> Iterator[bytes]:
+def _jpeg(data: mmap.mmap, _: list[str]) -> Iterator[bytes]:
     yield data[:2]
+    for marker, start, end in jpeg_segments(data):
+        if marker == _SOS or _kept_in_jpeg(marker, data[start + 4 : end]):
+            yield data[start:end]
+    yield bytes((0xFF, _EOI))
+
+
+def jpeg_segments(data: mmap.mmap) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of the segments of a JPEG; scans with their data.
+
+    Raises:
+        MalformedError: A segment cannot be parsed.
+        IndexError: The file ends between two segments.
+    """
     at = 2
     while True:
         if data[at] != 0xFF:  # noqa: PLR2004 - the first byte of every marker
@@ -81,13 +96,10 @@ def _jpeg(data: mmap.mmap) -> Iterator[bytes]:
         if marker == _SOS:
             found = _NEXT_JPEG_MARKER.search(data, end)
             end = found.start() if found else len(data)
-            yield data[at:end]
-            if found is None:
-                break
-        elif _kept_in_jpeg(marker, data[at + 4 : end]):
-            yield data[at:end]
+        yield marker, at, end
+        if end == len(data) and marker == _SOS:
+            break
         at = end
-    yield bytes((0xFF, _EOI))
 
 
 def _kept_in_jpeg(marker: int, body: bytes) -> bool:
@@ -97,21 +109,16 @@ def _kept_in_jpeg(marker: int, body: bytes) -> bool:
     return marker != _COM
 
 
-def _png(data: mmap.mmap) -> Iterator[bytes]:
-    yield data[:_PNG_SIGNATURE]
-    at = _PNG_SIGNATURE
-    name = b""
-    while name != b"IEND":
-        end = at + 12 + _number(data, at, 4, "big")
-        name = data[at + 4 : at + 8]
-        if end > len(data):
-            raise MalformedError("a PNG chunk ends beyond the file")
-        if name in _KEPT_IN_PNG:
-            yield data[at:end]
-        at = end
+def _png(data: mmap.mmap, _: list[str]) -> Iterator[bytes]:
+    found = read_chunks(data)
+    if found.end is None:
+        raise MalformedError("a PNG chunk ends beyond the file")
+    yield data[:SIGNATURE]
+    for start, end in found.kept:
+        yield data[start:end]
 
 
-def _webp(data: mmap.mmap) -> Iterator[bytes]:
+def _webp(data: mmap.mmap, _: list[str]) -> Iterator[bytes]:
     kept: list[tuple[int, int]] = []
     at, last = 12, min(len(data), 8 + _number(data, 4, 4, "little"))
     while at + 8 <= last:
@@ -131,23 +138,42 @@ def _webp(data: mmap.mmap) -> Iterator[bytes]:
         yield chunk.ljust(end - start, b"\x00")
 
 
-def _gif(data: mmap.mmap) -> Iterator[bytes]:
+def _gif(data: mmap.mmap, damage: list[str]) -> Iterator[bytes]:
     at = _GIF_HEADER + _color_table_size(data[10])
     yield data[:at]
+    frames = 0
     while at < len(data) and data[at] != _GIF_END:
-        if data[at] == _GIF_IMAGE:
-            body = at + 10 + _color_table_size(data[at + 9]) + 1
-            kept = True
-        elif data[at] == _GIF_EXTENSION:
-            body = at + 2
-            kept = _kept_in_gif(data[at + 1], data[at + 3 : at + 14])
-        else:
-            raise MalformedError("a GIF block is of an unknown type")
-        end = _after_blocks(data, body)
+        if data[at] == 0:
+            # Some encoders end a block twice.
+            damage.append("stray bytes between the frames removed")
+            at += 1
+            continue
+        try:
+            kept, end = _gif_block(data, at)
+        except IndexError:
+            if not frames:
+                raise
+            damage.append("incomplete last frame removed")
+            break
+        frames += data[at] == _GIF_IMAGE
         if kept:
             yield data[at:end]
         at = end
     yield bytes((_GIF_END,))
+
+
+def _gif_block(data: mmap.mmap, at: int) -> tuple[bool, int]:
+    """Return whether a block is kept, and where it ends.
+
+    Raises:
+        IndexError: The file ends before.
+    """
+    if data[at] == _GIF_IMAGE:
+        return True, _after_blocks(data, at + 10 + _color_table_size(data[at + 9]) + 1)
+    if data[at] == _GIF_EXTENSION:
+        kept = _kept_in_gif(data[at + 1], data[at + 3 : at + 14])
+        return kept, _after_blocks(data, at + 2)
+    raise MalformedError("a GIF block is of an unknown type")
 
 
 def _kept_in_gif(label: int, application: bytes) -> bool:
@@ -175,7 +201,7 @@ def _number(data: mmap.mmap, at: int, width: int, order: str) -> int:
     return int.from_bytes(raw, "big" if order == "big" else "little")
 
 
-_KEPT_PARTS: Final[dict[FileType, Callable[[mmap.mmap], Iterator[bytes]]]] = {
+_KEPT_PARTS: Final[dict[FileType, Callable[[mmap.mmap, list[str]], Iterator[bytes]]]] = {
     JPEG: _jpeg,
     PNG: _png,
     WEBP: _webp,

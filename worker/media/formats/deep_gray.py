@@ -1,0 +1,93 @@
+"""Gray images with more than eight bits a pixel, as an eye expects to see them."""
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+
+_MAX_SAMPLE_VALUE: Final = 281
+_NO_DATA: Final = 42113
+"""The tag of GDAL for the value that stands for no data, as a text."""
+_SIXTEEN_BITS: Final = 2**16 - 1
+_SAMPLE: Final = (512, 512)
+_USABLE: Final = 1e30
+"""Larger numbers stand for no data."""
+_GAP: Final = 3
+"""No data is at least this many times as far away as the other values are from each other."""
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Return whether an image is gray with more than eight bits a pixel."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Map a deep gray image to 0 to 255: sixteen bits by their range, other numbers by theirs."""
+    if image.mode.startswith("I;16"):
+        low, high = 0.0, _highest(image)
+        wide = image.convert("I")
+    else:
+        low, high = _range(image)
+        wide = image.convert("F")
+    scale = 255 / ((high - low) or 1)
+    # Converting cuts off what lies outside.
+    narrow = wide.point(lambda value: value * scale - low * scale).convert("L")
+    return ImageOps.invert(narrow) if _tag(image, PHOTOMETRIC_INTERPRETATION) == 0 else narrow
+
+
+def _tag(image: Image.Image, tag: int) -> object:
+    found = image.tag_v2.get(tag) if isinstance(image, TiffImageFile) else None
+    return found[0] if isinstance(found, tuple) and found else found
+
+
+def _highest(image: Image.Image) -> float:
+    """Return the value of white: cameras and scanners use 10, 12 or 14 of sixteen bits."""
+    for found in (_tag(image, _MAX_SAMPLE_VALUE), _bits(image)):
+        if isinstance(found, int) and 0 < found < _SIXTEEN_BITS:
+            return float(found)
+    return float(_SIXTEEN_BITS)
+
+
+def _bits(image: Image.Image) -> int:
+    bits = _tag(image, BITSPERSAMPLE)
+    return 2**bits - 1 if isinstance(bits, int) and 0 < bits <= 16 else 0  # noqa: PLR2004 -- bits
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
+    """Return the darkest and the lightest value, without those that stand for no data."""
+    sample = image.convert("F")
+    sample = sample.resize(
+        (min(sample.width, _SAMPLE[0]), min(sample.height, _SAMPLE[1])), Image.Resampling.NEAREST
+    )
+    values = sorted(_usable(memoryview(sample.tobytes()).cast("f"), _no_data(image)))
+    if not values:
+        return 0.0, 1.0
+    return -_without_no_data([-value for value in reversed(values)])[-1], _without_no_data(values)[
+        -1
+    ]
+
+
+def _no_data(image: Image.Image) -> float:
+    try:
+        return float(str(_tag(image, _NO_DATA)).strip(" \0"))
+    except ValueError:
+        return math.nan
+
+
+def _usable(values: Iterable[float], no_data: float) -> Iterable[float]:
+    return (
+        value
+        for value in values
+        if abs(value) < _USABLE and not math.isclose(value, no_data, rel_tol=1e-6)
+    )
+
+
+def _without_no_data(values: list[float]) -> list[float]:
+    """Remove the highest of sorted values if it is far away from all others: -9999, 65535."""
+    others = [value for value in values if value < values[-1]]
+    if not others:
+        return values
+    is_far = values[-1] - others[-1] > _GAP * (others[-1] - others[0])
+    return others if is_far and others[-1] > others[0] else values

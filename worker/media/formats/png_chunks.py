@@ -1,0 +1,125 @@
+"""The chunks of a PNG that its pixels need, and what must be left out of them.
+
+Decoders refuse a whole image for an optional chunk with a wrong check sum, or for a text or a color
+profile that is larger than they expect. None of these changes where a pixel is.
+"""
+
+import mmap
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from worker.media.refusals import megabytes
+
+SIGNATURE: Final = 8
+MAX_PROFILE: Final = 2**20
+"""The largest color profile that Pillow, and what is built on it, reads."""
+
+KEPT: Final = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT "
+    b"acTL fcTL fdAT".split()
+)
+_ANIMATION: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
+_RAW_PROFILE: Final = b"Raw profile type exif\0"
+_MAX_CHECKED: Final = 16 * 2**20
+_OPTIONAL: Final = 0x20
+"""The bit of the first letter of a chunk that a decoder may ignore."""
+
+
+@dataclass(frozen=True, slots=True)
+class PngChunks:
+    """The chunks of a PNG.
+
+    Attributes:
+        kept: Start and end of what the pixels need, with their color space and animation.
+        orientation: Start and end of the chunks that may hold the orientation.
+        end: Where the last chunk ends; None if the file ends before.
+        dropped: What of the former had to be dropped, for people.
+        has_other: Whether there are other chunks, such as texts.
+    """
+
+    kept: tuple[tuple[int, int], ...]
+    orientation: tuple[tuple[int, int], ...]
+    end: int | None
+    dropped: tuple[str, ...]
+    has_other: bool
+
+
+def read_chunks(data: mmap.mmap) -> PngChunks:
+    """Find the chunks. Of a file that ends early, the rest is kept: a decoder decides about it."""
+    kept: list[tuple[bytes, int, int]] = []
+    orientation: list[tuple[int, int]] = []
+    damaged: dict[bytes, str] = {}
+    has_other = False
+    at, name = SIGNATURE, b""
+    while name != b"IEND":
+        size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        end = at + 12 + size
+        if end > len(data):
+            kept.append((b"", at, len(data)))
+            break
+        if name in KEPT:
+            problem = _problem(name, data, at, end)
+            if problem:
+                damaged[name] = problem
+            else:
+                kept.append((name, at, end))
+        elif _may_hold_orientation(name, data, at, end):
+            orientation.append((at, end))
+        else:
+            has_other = True
+        at = end
+    # An animation is only usable with all of its parts.
+    left_out = _ANIMATION if _ANIMATION & damaged.keys() else frozenset()
+    return PngChunks(
+        kept=tuple((start, end) for name, start, end in kept if name not in left_out),
+        orientation=tuple(orientation),
+        end=at if name == b"IEND" and end <= len(data) else None,
+        dropped=tuple(dict.fromkeys(damaged.values())),
+        has_other=has_other,
+    )
+
+
+def _problem(name: bytes, data: mmap.mmap, start: int, end: int) -> str:
+    """Return why an optional chunk is left out; empty if it is not."""
+    if not name[0] & _OPTIONAL or end - start > _MAX_CHECKED:
+        return ""
+    if zlib.crc32(data[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+        what = "animation" if name in _ANIMATION else f"{name.decode('ascii')} chunk"
+        return f"damaged {what} removed"
+    if name == b"iCCP":
+        profile = data[start + 8 : end - 4].partition(b"\0")[2][1:]
+        unpacked = _unpacked_size(profile, MAX_PROFILE)
+        if unpacked is None:
+            return "damaged color profile removed"
+        if unpacked > MAX_PROFILE:
+            return f"color profile of over {megabytes(MAX_PROFILE)} MB removed"
+    return ""
+
+
+def _may_hold_orientation(name: bytes, data: mmap.mmap, start: int, end: int) -> bool:
+    """Return whether a chunk holds whole EXIF data: of its own kind, or in a text."""
+    body = data[start + 8 : min(end, start + 8 + MAX_PROFILE)]
+    if end - start > MAX_PROFILE:
+        return False
+    if zlib.crc32(data[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+        return False
+    match name:
+        case b"eXIf":
+            return True
+        case b"tEXt":
+            return body.startswith(_RAW_PROFILE)
+        case b"zTXt":
+            packed = body[len(_RAW_PROFILE) + 1 :]
+            size = _unpacked_size(packed, MAX_PROFILE)
+            return body.startswith(_RAW_PROFILE) and size is not None and size <= MAX_PROFILE
+        case _:
+            return False
+
+
+def _unpacked_size(packed: bytes, limit: int) -> int | None:
+    """Return the size of compressed bytes, or one more than the limit; None if they are damaged."""
+    try:
+        return len(zlib.decompressobj().decompress(packed, limit + 1))
+    except zlib.error:
+        return None
