@@ -15,6 +15,7 @@ from celery import Celery
 from redis import Redis
 
 from tests.support.commands import CommandResult, run_reelqueue
+from tests.support.mutations import mutated
 from tests.support.processes import Process, Worker
 from tests.support.stack import Stack
 from tests.support.valkey import Valkey
@@ -327,22 +328,6 @@ def test_mutated_messages_beside_running_jobs(fresh: Stack, sender: Celery, seed
     assert worker.text().count("Traceback") == 0
     for result in results:
         sender.AsyncResult(result.get()["job_id"]).get(timeout=PATIENCE)
-
-
-def mutated(chance: random.Random, whole: bytes) -> bytes:
-    """Replace, delete or insert a few bytes."""
-    changed = bytearray(whole)
-    for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(changed))
-        match chance.randrange(3):
-            case 0:
-                changed[place] = chance.randrange(256)
-            case 1:
-                del changed[place : place + chance.randint(1, 20)]
-            case _:
-                changed[place:place] = chance.randbytes(chance.randint(1, 4))
-        changed = changed or bytearray(b"x")
-    return bytes(changed)
 
 
 def test_every_pool_takes_submissions(fresh: Stack, sender: Celery) -> None:

@@ -13,7 +13,7 @@ from redis import Redis
 from tests.support.commands import run_reelqueue
 from tests.support.processes import Worker
 from tests.support.stack import Stack
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, guarded_valkey
 from tests.support.waiting import free_port, wait_until
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
@@ -39,12 +39,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A server with a password of special characters, and a socket."""
-    folder = tmp_path_factory.mktemp("guarded")
-    server = Valkey(folder, "--unixsocket", str(folder / "s.sock")).start()
-    with server.client() as client:
-        client.config_set("requirepass", PASSWORD)
-    yield server
-    server.stop()
+    with guarded_valkey(tmp_path_factory.mktemp("guarded"), PASSWORD, "s.sock") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

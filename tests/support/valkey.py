@@ -106,6 +106,18 @@ def valkey_in_memory(folder: Path) -> Iterator[Valkey]:
         yield from _running(Valkey(folder))
 
 
+@contextmanager
+def guarded_valkey(folder: Path, password: str, socket: str) -> Iterator[Valkey]:
+    """Run a server with a password, on a port and on a socket in its folder."""
+    server = Valkey(folder, "--unixsocket", str(folder / socket)).start()
+    with server.client() as client:
+        client.config_set("requirepass", password)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 def _delete_old_folders() -> None:
     """Delete what test runs have left behind that were killed."""
     for folder in MEMORY.glob(f"{PREFIX}*"):

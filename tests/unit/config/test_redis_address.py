@@ -11,7 +11,7 @@ from celery import Celery
 from redis import Redis
 
 from config.redis_address import RedisAddress, RedisAddressError, parse_redis_address
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, guarded_valkey
 
 SECRET = "s3cr3t"
 PASSWORD = "p@ss/w#rd100%:?x"
@@ -122,12 +122,8 @@ def test_a_repr_shows_no_password() -> None:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A server with a password that must be escaped, on a port and on a socket."""
-    folder = tmp_path_factory.mktemp("guarded")
-    server = Valkey(folder, "--unixsocket", str(folder / "a b.sock")).start()
-    with server.client() as client:
-        client.config_set("requirepass", PASSWORD)
-    yield server
-    server.stop()
+    with guarded_valkey(tmp_path_factory.mktemp("guarded"), PASSWORD, "a b.sock") as server:
+        yield server
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")

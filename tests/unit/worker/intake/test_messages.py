@@ -11,6 +11,7 @@ import pytest
 from celery import Celery
 from redis import Redis
 
+from tests.support.mutations import mutated
 from tests.support.valkey import Valkey
 from worker.intake.messages import MalformedMessageError, read_message
 
@@ -106,18 +107,8 @@ def test_any_mutation_is_read_or_refused(seed: int) -> None:
     chance = random.Random(seed)
     whole = raw()
     for _ in range(CASES):
-        mutated = bytearray(whole)
-        for _ in range(chance.randint(1, 8)):
-            place = chance.randrange(len(mutated))
-            match chance.randrange(3):
-                case 0:
-                    mutated[place] = chance.randrange(256)
-                case 1:
-                    del mutated[place : place + chance.randint(1, 30)]
-                case _:
-                    mutated[place:place] = chance.randbytes(chance.randint(1, 5))
         try:
-            message = read_message(bytes(mutated))
+            message = read_message(mutated(chance, whole))
         except MalformedMessageError:
             continue
         assert isinstance(message.args, list)
