@@ -1,5 +1,7 @@
 """Metrics of a worker, scraped over HTTP."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -10,6 +12,8 @@ from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 
+SCRIPTS_OF_MANY_TICKS = 100
+"""More than the scripts of ten ticks, and of what else a worker does meanwhile."""
 REFUSED = "metrics are not served"
 
 
@@ -25,6 +29,19 @@ def scrape_with_stream(port: int) -> Scrape | None:
     """Return a scrape if a stream is open."""
     found = scrape(port)
     return found if found["reelqueue_worker_streams"] == 1 else None
+
+
+def opens_no_connection(stack: Stack) -> bool:
+    """Return whether no connection is opened during many ticks of the worker."""
+    redis: Any = stack.redis
+
+    def scripts_run() -> int:
+        return int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+    opened = redis.info("stats")["total_connections_received"]
+    before = scripts_run()
+    wait_until(lambda: scripts_run() >= before + SCRIPTS_OF_MANY_TICKS, "many ticks")
+    return bool(redis.info("stats")["total_connections_received"] == opened)
 
 
 def test_metrics_show_running_work_and_an_outage_of_redis(stack: Stack) -> None:
@@ -43,6 +60,8 @@ def test_metrics_show_running_work_and_an_outage_of_redis(stack: Stack) -> None:
     found = scrape(port)
     assert (found["reelqueue_clips_total"], found["reelqueue_workers"]) == (1, 1)
     assert found['reelqueue_steps_total{outcome="succeeded",stage="delivering"}'] == 1
+
+    wait_until(lambda: opens_no_connection(stack), "a worker that keeps its connections")
 
     stack.valkey.freeze()
     found = scrape(port)

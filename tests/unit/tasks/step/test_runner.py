@@ -3,16 +3,20 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from structlog.testing import capture_logs
 
+from config.settings import RedisSettings
 from tasks.step.commits import retry_later
 from tasks.step.runner import run_step
+from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
+from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime
 
 
@@ -65,3 +69,27 @@ def test_a_server_that_refuses_writes_is_no_fault_of_the_job(
     job = runtime.ledger.job(job_id)
     assert job is not None
     assert job.fact("tries") == (None if is_outage else "1")
+
+
+def test_an_outage_of_redis_is_one_line_for_all_steps_and_one_when_it_is_over(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime.open(harness.producer.settings)
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
+    job_id, stages = harness.submit(), {State.PREPARING: lambda step: retry_later(step, 0)}
+    settings = harness.producer.settings
+    nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
+    unreachable = Runtime.open(settings.model_copy(update={"redis": nowhere}))
+    monkeypatch.setattr("tasks.step.runner._outages", RepeatFilter())
+    with capture_logs() as logs:
+        with monkeypatch.context() as outage:
+            outage.setattr("tasks.step.runner.get_runtime", lambda: unreachable)
+            for _ in range(3):
+                assert run_step(job_id, stages) == "redis_unavailable"
+        runtime.ledger.due(1, room=1, admit=1)
+        assert run_step(job_id, stages) == "preparing"
+    events = [log["event"] for log in logs if log["event"] != "step done"]
+    assert events == [
+        "Redis does not answer; steps are repeated later",
+        "Redis answers the steps again",
+    ]
