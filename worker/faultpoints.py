@@ -44,7 +44,14 @@ WORKER: Final = (
     *("api.token", "api.session", "api.claim", "api.upload", "api.message", "api.state"),
     *("api.credits", "api.export", "api.poll", "api.download"),
     *("store.write", "store.rename", "wakeup", "result", "journal.create", "journal.put"),
-    *("journal.check", "journal.identity", "journal.next", "journal.mark", "journal.end"),
+    *(
+        "journal.check",
+        "journal.identity",
+        "journal.mirror",
+        "journal.next",
+        "journal.mark",
+        "journal.end",
+    ),
     "update_facts.next_attempt",
     "intake",
 )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, entry
 from worker.journal.local_store import LocalJournalStore
 from worker.journal.object_store import SCHEMES, ObjectJournalStore
 from worker.journal.other_store import OtherJournalStore
-from worker.journal.stores import JournalStore
+from worker.journal.stores import JournalStore, Listed
 
 MOST_ATTEMPTS: Final = 1000
 
@@ -49,6 +49,19 @@ class Attempt:
     def may_be_charged(self) -> bool:
         """Whether the message of this attempt was, or may have been, sent and charged."""
         return self.mark is None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The jobs of a part of the journal, with the names of what it has of each.
+
+    Attributes:
+        place: The page's place in the journal's order.
+        jobs: For each job the names of its objects, such as `1`, `1.mark` and `end`.
+    """
+
+    place: str
+    jobs: Mapping[str, Sequence[str]]
 
 
 class Journal:
@@ -145,22 +158,21 @@ class Journal:
         stored = self.store.read(f"{self._attempt_key(*split_name(name))}.next")
         return stored.data.decode() if stored else None
 
-    def jobs(self, after: str = "") -> Iterator[str]:
-        """The ids of all jobs that have an attempt, in the journal's order, after a place in it.
+    def pages(self, after: str = "", since: float = 0.0) -> Iterator[Page]:
+        """All jobs that have an attempt, a page at a time, in the journal's order.
 
         Args:
-            after: A job id that `place_of` has turned into a place, or "" for all.
+            after: The place of the last page that is not wanted any more, or "" for all.
+            since: Leave out jobs of which nothing was written after this time, in seconds by the
+                store's clock.
         """
-        start = after.partition("/")[0]
         for shard in self.store.folders(f"{self._root}/jobs"):
-            if shard < start:
-                continue
-            for folder in self.store.folders(f"{self._root}/jobs/{shard}"):
-                if f"{shard}/{folder}" > after:
-                    yield unquote(folder)
+            if shard > after:
+                listed = self.store.listing(f"{self._root}/jobs/{shard}")
+                yield Page(shard, _group(listed, since))
 
     def place_of(self, job_id: str) -> str:
-        """The place of a job in the journal's order."""
+        """The place of a job in the journal: its page, and its folder there."""
         return f"{_shard(job_id)}/{quote(job_id, safe='')}"
 
     def forget(self, job_id: str) -> None:
@@ -227,6 +239,18 @@ def open_store(url: str) -> JournalStore:
     if parts.scheme in SCHEMES:
         return ObjectJournalStore(url)
     return OtherJournalStore(url)
+
+
+def _group(listed: Iterable[Listed], since: float) -> dict[str, list[str]]:
+    """Group the objects of a page by their jobs, without jobs that are older than a time."""
+    names: dict[str, list[str]] = {}
+    newest: dict[str, float] = {}
+    for each in listed:
+        folder, _, name = each.name.partition("/")
+        job_id = unquote(folder)
+        names.setdefault(job_id, []).append(name)
+        newest[job_id] = max(newest.get(job_id, 0.0), each.modified)
+    return {job_id: found for job_id, found in names.items() if newest[job_id] >= since}
 
 
 def _shard(job_id: str) -> str:

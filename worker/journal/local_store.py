@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from worker.faultpoints import faultpoint
-from worker.journal.stores import JournalFailed, Stored
+from worker.journal.stores import JournalFailed, Listed, Stored
 from worker.resources.offload import offload
 
 T = TypeVar("T")
@@ -41,11 +41,11 @@ class LocalJournalStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whether there is one or not."""
-        self._run("written", self._put, self._folder / key, data)
+        self._run("written", self._put, self._folder / key, data, "journal.put")
 
-    def replace(self, key: str, data: bytes, version: str) -> bool:
+    def replace(self, key: str, data: bytes, version: str, *, point: str) -> bool:
         """Replace an object if it still has this version. False if it has not."""
-        return self._run("written", self._replace, self._folder / key, data, version)
+        return self._run("written", self._replace, self._folder / key, data, version, point)
 
     def delete(self, key: str) -> None:
         """Delete an object. Deleting it again changes nothing."""
@@ -58,6 +58,10 @@ class LocalJournalStore:
     def names(self, prefix: str) -> Iterator[str]:
         """List the names of the objects directly under a prefix, in order."""
         return iter(self._run("listed", _entries, self._folder / prefix, Path.is_file))
+
+    def listing(self, prefix: str) -> list[Listed]:
+        """List all objects below a prefix, however deep, in no order."""
+        return self._run("listed", _listing, self._folder / prefix)
 
     def _run(self, done: str, work: Callable[..., T], *args: object) -> T:
         try:
@@ -78,17 +82,17 @@ class LocalJournalStore:
             _sync_folder(path.parent)
         return True
 
-    def _put(self, path: Path, data: bytes) -> None:
-        with self._temporary(path, data) as part, faultpoint("journal.put"):
+    def _put(self, path: Path, data: bytes, point: str) -> None:
+        with self._temporary(path, data) as part, faultpoint(point):
             part.replace(path)
             _sync_folder(path.parent)
 
-    def _replace(self, path: Path, data: bytes, version: str) -> bool:
+    def _replace(self, path: Path, data: bytes, version: str, point: str) -> bool:
         with _locked(path):
             found = _read(path)
             if found is None or found.version != version:
                 return False
-            self._put(path, data)
+            self._put(path, data, point)
         return True
 
     @contextmanager
@@ -117,10 +121,11 @@ class LocalJournalStore:
 
 def _read(path: Path) -> Stored | None:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data, modified = file.read(), os.fstat(file.fileno()).st_mtime
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return Stored(data, hashlib.sha256(data).hexdigest())
+    return Stored(data, hashlib.sha256(data).hexdigest(), modified)
 
 
 def _delete(path: Path) -> None:
@@ -135,6 +140,19 @@ def _entries(folder: Path, kind: Callable[[Path], bool]) -> list[str]:
     except FileNotFoundError:
         return []
     return [path.name for path in found if not path.name.startswith(".") and kind(path)]
+
+
+def _listing(folder: Path) -> list[Listed]:
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place) / name
+            if name.startswith("."):
+                continue
+            with suppress(FileNotFoundError):
+                modified = path.stat().st_mtime
+                found.append(Listed(path.relative_to(folder).as_posix(), modified))
+    return found
 
 
 @contextmanager

@@ -24,6 +24,8 @@ class Mirror:
         renewed_at: Milliseconds since the epoch, by the writer's clock. For people.
         recovering: Whether the recovery that raised the epoch has not ended yet.
         place: How far that recovery has come, in the journal's order.
+        since: The recovery reads what was written from this time on, in seconds by the store's
+            clock. 0 for everything.
     """
 
     journal_id: str
@@ -35,14 +37,16 @@ class Mirror:
     renewed_at: int
     recovering: bool = False
     place: str = ""
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ReadMirror:
-    """A mirror, and the version that its replacement must name."""
+    """A mirror, the version that its replacement must name, and when the store wrote it."""
 
     mirror: Mirror
     version: str
+    modified: float
 
 
 class MirrorObject:
@@ -58,12 +62,13 @@ class MirrorObject:
         if stored is None:
             return None
         try:
-            return ReadMirror(Mirror(**json.loads(stored.data)), stored.version)
+            mirror = Mirror(**json.loads(stored.data))
         except (ValueError, TypeError) as error:
             raise JournalFailed(
                 f"The mirror of the payment journal {self._store.address} cannot be read: {error}.",
                 f"Restore the object {self._key} there, or run `reelqueue recover --new-journal`.",
             ) from error
+        return ReadMirror(mirror, stored.version, stored.modified)
 
     def create(self, mirror: Mirror) -> bool:
         """Create the mirror. False if there is one already."""
@@ -71,7 +76,11 @@ class MirrorObject:
 
     def replace(self, mirror: Mirror, version: str) -> bool:
         """Replace the mirror if it still has this version. False if somebody was faster."""
-        return self._store.replace(self._key, _dump(mirror), version)
+        return self._store.replace(self._key, _dump(mirror), version, point="journal.mirror")
+
+    def overwrite(self, mirror: Mirror) -> None:
+        """Write the mirror, whatever is there: a person decided so."""
+        self._store.put(self._key, _dump(mirror))
 
 
 def _dump(mirror: Mirror) -> bytes:

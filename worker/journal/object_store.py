@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 from config.redaction import redact
 from worker.faultpoints import faultpoint
-from worker.journal.stores import JournalFailed, Stored
+from worker.journal.stores import JournalFailed, Listed, Stored
 from worker.resources.offload import offload
 
 T = TypeVar("T")
@@ -52,9 +52,9 @@ class ObjectJournalStore:
         """Write an object, whether there is one or not."""
         self._run("written", self._put, key, data)
 
-    def replace(self, key: str, data: bytes, version: str) -> bool:
+    def replace(self, key: str, data: bytes, version: str, *, point: str) -> bool:
         """Replace an object if it still has this version. False if it has not."""
-        return self._run("written", self._replace, key, data, version)
+        return self._run("written", self._replace, key, data, version, point)
 
     def delete(self, key: str) -> None:
         """Delete an object. Deleting it again changes nothing."""
@@ -69,6 +69,10 @@ class ObjectJournalStore:
         """List the names of the objects directly under a prefix, in order."""
         found = self._run("listed", self._listed, prefix)
         return iter(sorted(item["path"].rpartition("/")[2] for item in found["objects"]))
+
+    def listing(self, prefix: str) -> list[Listed]:
+        """List all objects below a prefix, however deep, in no order."""
+        return self._run("listed", self._listing, prefix)
 
     def _run(self, done: str, work: Callable[..., T], *args: object) -> T:
         try:
@@ -94,15 +98,16 @@ class ObjectJournalStore:
             found = self._obstore.get(self._store, key)
         except FileNotFoundError:
             return None
-        return Stored(bytes(found.bytes()), str(found.meta["e_tag"]))
+        modified = found.meta["last_modified"].timestamp()
+        return Stored(bytes(found.bytes()), str(found.meta["e_tag"]), modified)
 
     def _put(self, key: str, data: bytes) -> None:
         with faultpoint("journal.put"):
             self._obstore.put(self._store, key, data)
 
-    def _replace(self, key: str, data: bytes, version: str) -> bool:
+    def _replace(self, key: str, data: bytes, version: str, point: str) -> bool:
         try:
-            with faultpoint("journal.put"):
+            with faultpoint(point):
                 self._obstore.put(self._store, key, data, mode={"e_tag": version})
         except (
             self._obstore.exceptions.PreconditionError,
@@ -117,6 +122,13 @@ class ObjectJournalStore:
             self._obstore.delete(self._store, key)
         except FileNotFoundError:
             return
+
+    def _listing(self, prefix: str) -> list[Listed]:
+        return [
+            Listed(item["path"].partition(f"{prefix}/")[2], item["last_modified"].timestamp())
+            for page in self._obstore.list(self._store, f"{prefix}/")
+            for item in page
+        ]
 
     def _listed(self, prefix: str) -> Any:  # noqa: ANN401 - the library's mapping
         return self._obstore.list_with_delimiter(self._store, prefix)

@@ -14,7 +14,7 @@ import fsspec
 
 from config.redaction import redact
 from worker.faultpoints import faultpoint
-from worker.journal.stores import JournalFailed, Stored
+from worker.journal.stores import UNKNOWN_TIME, JournalFailed, Listed, Stored
 
 T = TypeVar("T")
 
@@ -53,12 +53,13 @@ class OtherJournalStore:
         with faultpoint("journal.put"):
             self._run("written", lambda: self._write(key, data))
 
-    def replace(self, key: str, data: bytes, version: str) -> bool:
+    def replace(self, key: str, data: bytes, version: str, *, point: str) -> bool:
         """Replace an object if it still has this version. False if it has not."""
         found = self.read(key)
         if found is None or found.version != version:
             return False
-        self.put(key, data)
+        with faultpoint(point):
+            self._run("written", lambda: self._write(key, data))
         return True
 
     def delete(self, key: str) -> None:
@@ -77,6 +78,25 @@ class OtherJournalStore:
     def names(self, prefix: str) -> Iterator[str]:
         """List the names of the objects directly under a prefix, in order."""
         return iter(self._listed(prefix, "file"))
+
+    def listing(self, prefix: str) -> list[Listed]:
+        """List all objects below a prefix, however deep, in no order."""
+
+        def found() -> list[Listed]:
+            folder = f"{self._root}/{prefix}"
+            try:
+                paths = self._fs.find(folder)
+            except FileNotFoundError:
+                return []
+            names = (str(path).partition(f"{folder}/")[2] for path in paths)
+            # Not every file system tells when a file was written.
+            return [
+                Listed(name, UNKNOWN_TIME)
+                for name in names
+                if not name.rpartition("/")[2].startswith(".")
+            ]
+
+        return self._run("listed", found)
 
     def _listed(self, prefix: str, kind: str) -> list[str]:
         def found() -> list[str]:

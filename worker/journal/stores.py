@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+UNKNOWN_TIME: Final = float("inf")
 
 
 class JournalFailed(Exception):  # noqa: N818 - named for what happened
@@ -31,6 +33,18 @@ class Stored:
 
     data: bytes
     version: str
+    modified: float = UNKNOWN_TIME
+    """When it was written, in seconds by the store's clock; later than any time if not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a listing."""
+
+    name: str
+    """Its key after the prefix."""
+    modified: float
+    """As in `Stored`."""
 
 
 class JournalStore(Protocol):
@@ -60,7 +74,7 @@ class JournalStore(Protocol):
         """Write an object, whether there is one or not."""
         ...
 
-    def replace(self, key: str, data: bytes, version: str) -> bool:
+    def replace(self, key: str, data: bytes, version: str, *, point: str) -> bool:
         """Replace an object if it still has this version. False if it has not."""
         ...
 
@@ -74,4 +88,8 @@ class JournalStore(Protocol):
 
     def names(self, prefix: str) -> Iterator[str]:
         """List the names of the objects directly under a prefix, in order."""
+        ...
+
+    def listing(self, prefix: str) -> list[Listed]:
+        """List all objects below a prefix, however deep, in no order."""
         ...

@@ -9,7 +9,7 @@ from tests.unit.worker.journal.conftest import entry
 from worker.journal.attempts import AdoptAttempt, OpenAttempt, next_attempt
 from worker.journal.entries import End, Entry, Mark, UnreadableEntryError
 from worker.journal.journal import Attempt, Creation, Journal
-from worker.journal.stores import JournalFailed
+from worker.journal.stores import UNKNOWN_TIME, JournalFailed
 
 
 def test_an_attempt_is_created_once_and_read_back_whole(journal: Journal) -> None:
@@ -82,10 +82,21 @@ def test_jobs_are_listed_in_one_order_and_from_any_place_in_it(journal: Journal)
     names = [f"job {number}/ü" for number in range(20)]
     for name in names:
         journal.create(entry(job_id=name))
-    listed = list(journal.jobs())
-    assert sorted(listed) == sorted(names)
-    for at in (0, 7, 19):
-        assert list(journal.jobs(after=journal.place_of(listed[at]))) == listed[at + 1 :]
+    journal.mark(names[0], 1, Mark.NOT_CHARGED, "429")
+    listed = list(journal.pages())
+    found = {job_id: sorted(page.jobs[job_id]) for page in listed for job_id in page.jobs}
+    assert found == {name: ["1"] for name in names} | {names[0]: ["1", "1.mark"]}
+    for at in (0, 7, len(listed) - 1):
+        assert list(journal.pages(after=listed[at].place)) == listed[at + 1 :]
+
+
+def test_jobs_of_which_nothing_was_written_lately_are_left_out(journal: Journal) -> None:
+    journal.create(entry())
+    stored = journal.store.read(f"rq/jobs/{journal.place_of('job-1')}/1")
+    assert stored is not None
+    assert [list(page.jobs) for page in journal.pages(since=stored.modified)] == [["job-1"]]
+    later = [list(page.jobs) for page in journal.pages(since=stored.modified + 5)]
+    assert later == [["job-1"] if stored.modified == UNKNOWN_TIME else []]
 
 
 def test_what_is_forgotten_is_gone(journal: Journal) -> None:
@@ -111,12 +122,12 @@ def test_half_an_entry_still_fences_its_attempt(journal: Journal) -> None:
 
 def test_a_replacement_names_the_version_that_it_replaces(journal: Journal) -> None:
     store = journal.store
-    assert not store.replace("rq/mirror", b"1", "none")
+    assert not store.replace("rq/mirror", b"1", "none", point="journal.mirror")
     assert store.create("rq/mirror", b"1", point="journal.identity")
     found = store.read("rq/mirror")
     assert found is not None
-    assert store.replace("rq/mirror", b"2", found.version)
-    assert not store.replace("rq/mirror", b"3", found.version)
+    assert store.replace("rq/mirror", b"2", found.version, point="journal.mirror")
+    assert not store.replace("rq/mirror", b"3", found.version, point="journal.mirror")
     now = store.read("rq/mirror")
     assert now is not None
     assert now.data == b"2"
