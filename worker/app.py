@@ -18,6 +18,7 @@ from worker.egress.proxies import environment_problems
 from worker.intake.bootstep import IntakeStep
 from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
+from worker.runtime.journal_monitor import JournalMonitor
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
 from worker.runtime.worker_registry import registered_name, unregister_worker
@@ -84,6 +85,7 @@ def _start_prefork_child(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
     runtime = get_runtime()
     interval = runtime.settings.timing.lease_seconds / 3
     PeriodicThread("heartbeat", interval, runtime.leases.heartbeat).start()
+    PeriodicThread("journal", interval, JournalMonitor(runtime).run_once).start()
 
 
 @signals.worker_shutting_down.connect

@@ -24,7 +24,7 @@ VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 
 WORKER: Final = (
     *("due", "outbox_ack", "decline", "claim", "heartbeat"),
-    *("begin_paid", "paid_fact", "release_paid", "adopt"),
+    *("begin_paid", "paid_fact", "release_paid", "adopt", "restore_end", "set_identity"),
     *("balance", "credits_refused", "rate_limited", "token_refused"),
     *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),
     "update_facts.account",

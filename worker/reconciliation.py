@@ -4,7 +4,8 @@ The journal decides whether an attempt was paid: the ledger may have lost it. Us
 the command line before a person's decision, and by a recovery.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -22,6 +23,7 @@ NOT_CHARGED_REASONS: Final = {
     Mark.NEVER_SENT: "never_sent",
 }
 """Why the ledger takes an intent back, by the mark of its attempt."""
+_END_FACTS: Final = ("draft", "timeline", "reply", "render_id", "clip_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,15 @@ def new_entry(
         draft=draft,
         mark=mark,
     )
+
+
+def end_facts(facts: Mapping[str, str]) -> dict[str, str]:
+    """Return what the journal keeps of the facts of a job that ends."""
+    kept = {name: facts[name] for name in _END_FACTS if facts.get(name)}
+    if facts.get("clip") and facts.get("clip_name"):
+        kept["clip"] = facts["clip"]
+        kept["stored"] = f"{facts['clip_name']} {json.loads(facts['clip'])['sha256']}"
+    return kept
 
 
 def _paid(attempt: Attempt, job: Job) -> PaidAttempt:

@@ -12,6 +12,7 @@ from tasks.cli.commands import (
     decisions,
     follow,
     operations,
+    recover,
     results,
     say,
     starters,
@@ -45,6 +46,7 @@ _COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
         "credits": operations.credits_,
         "doctor": operations.doctor,
         "prune": operations.prune,
+        "recover": recover.recover,
         "schema": operations.schema,
     },
 }

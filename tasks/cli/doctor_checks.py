@@ -17,11 +17,14 @@ from worker.broker.startup_check import connection_problem
 from worker.egress.errors import WrongEnvironmentError
 from worker.egress.proxies import environment_problems
 from worker.intake.set_aside import SetAsideMessages
+from worker.journal.stores import JournalFailed
 from worker.ledger.clients import connect_without_retries
-from worker.ledger.payments import Payments
 from worker.ledger.problems import current_problems
 from worker.nemo.http.transport import open_http
-from worker.runtime.durability import CheckResult, check_durability, check_journal
+from worker.recovery.identity_guard import IdentityGuard
+from worker.recovery.unreadable_entries import UnreadableEntries
+from worker.runtime.durability import IDENTITY, CheckResult, check_durability, check_journal
+from worker.runtime.identity_check import identity_result
 from worker.runtime.replication import check_failover
 from worker.runtime.store_ids import check_same_store
 from worker.runtime.worker_registry import live_workers
@@ -35,6 +38,8 @@ OUTBOX_LATE_SECONDS: Final = 120
 """Age of a due notification that means that notifications are not sent."""
 SUBMISSION_SECONDS: Final = 900
 """Age of an incomplete manifest that means that its submission has stopped."""
+WATCH_SECONDS: Final = 3600.0
+"""Longer than this process lives: whether others renew the journal's mirror is not known here."""
 MAX_LISTED: Final = 5
 """Batches or records that one check names."""
 
@@ -52,8 +57,11 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
     yield broker
     yield _store(producer, "media", producer.media, has_redis=redis.ok)
     yield _store(producer, "output", producer.output, has_redis=redis.ok)
-    ledgers_id = Payments(producer.ledger).journal_id() if redis.ok else ""
-    yield check_journal(producer.journal, ledgers_id)
+    journal = check_journal(producer.journal)
+    yield journal
+    if redis.ok and journal.ok:
+        with producer.redis_errors():
+            yield _identity(producer)
     if redis.ok:
         with producer.redis_errors():
             yield _workers(producer)
@@ -62,6 +70,7 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
             yield _outbox(producer)
             yield _manifests(producer)
             yield _records(producer)
+            yield _entries(producer)
             yield _messages(producer, with_broker=broker.ok)
             yield check_accounts(producer)
             yield check_jobs(producer)
@@ -176,6 +185,31 @@ def _records(producer: Producer) -> CheckResult:
         found=f"{len(found)} set aside ({listed})" if found else "none set aside",
         remedy="Upgrade reelqueue to the version that wrote them, or restore them. Then run "
         "`reelqueue release --set-aside`.",
+    )
+
+
+def _identity(producer: Producer) -> CheckResult:
+    """Compare the records with the payment journal, as the workers do before they pay."""
+    guard = IdentityGuard(producer.ledger, producer.journal, writer="", watch_seconds=WATCH_SECONDS)
+    try:
+        return identity_result(guard.compare().verdict)
+    except JournalFailed as error:
+        return CheckResult(IDENTITY, ok=False, found=str(error), remedy=error.remedy)
+
+
+def _entries(producer: Producer) -> CheckResult:
+    """Count the journal's entries that cannot be read, as steps and recoveries have met them."""
+    unreadable = UnreadableEntries(producer.ledger)
+    count = unreadable.count()
+    listed = ", ".join(unreadable.some(MAX_LISTED)) if count else ""
+    return CheckResult(
+        "journal entries",
+        ok=True,
+        found=f"{count} jobs with one that cannot be read: {listed}" if count else "readable",
+        suggestion="Their messages may have been charged. Restore the entries from a backup of the "
+        "journal, or decide about each job with `reelqueue release`."
+        if count
+        else "",
     )
 
 

@@ -17,6 +17,7 @@ from worker.ledger.model.verdicts import AdoptVerdict
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
 from worker.reconciliation import adopt, plan
+from worker.recovery.unreadable_entries import UnreadableEntries
 from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
 from worker.storage.errors import NotStoredError
@@ -73,6 +74,7 @@ def take_over(step: StepContext, attempts: Sequence[Attempt], *, replaces: str =
     step.job = runtime.ledger.job(job.id) or job
     log.info("payment taken over from the journal", attempt=last.number)
     if last.entry is None:
+        UnreadableEntries(runtime.ledger).add(job.id)
         return hold(
             step,
             Reason.OUTCOME_UNKNOWN,
@@ -124,7 +126,12 @@ def finish_from_next_message(step: StepContext) -> Commit | None:
 
 
 def _repeat_end(step: StepContext, ended: End) -> Commit | None:
-    """End a job as it ended before, if its clip is there and is its own."""
+    """End a job as it ended before, a succeeded one if its clip is there and is its own."""
+    if ended.state == State.CANCELLED:
+        return Commit(State.CANCELLED)
+    if ended.state == State.FAILED and (reason := ended.facts.get("reason")):
+        message, remedy = (ended.facts.get(name, "") for name in ("message", "remedy"))
+        return fail(step, Reason(reason), message, remedy)
     clip_name, _, sha256 = ended.facts.get("stored", "").rpartition(" ")
     if ended.state != State.SUCCEEDED or not clip_name:
         return None

@@ -139,9 +139,10 @@ def _record_baseline(step: StepContext, state: SessionState) -> None:
 
 def _record_intent(step: StepContext, call: str, attempt: int) -> PaymentIntent:
     """Record the intent to pay; if Redis does not answer, the intent is not durable."""
-    settings, job = step.runtime.settings, step.job
+    runtime, job = step.runtime, step.job
+    settings = runtime.settings
     try:
-        return step.runtime.payments.begin(
+        return runtime.payments.begin(
             job.id,
             step.lease.fence,
             turn=job.turn,
@@ -150,6 +151,7 @@ def _record_intent(step: StepContext, call: str, attempt: int) -> PaymentIntent:
             cap=settings.limits.account_in_flight,
             session_id=job.facts["session_id"],
             attempt=attempt,
+            journal_id=runtime.journal.id(),
         )
     except RedisError as error:
         log.warning("intent to pay not confirmed", error=str(error))
@@ -189,6 +191,8 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             runtime.payments.release(job.id, call, "not_durable")
             trouble = "Redis did not confirm a write to disk."
             return retry_later(step, DURABILITY_SECONDS, trouble=trouble)
+        case BeginVerdict.OTHER_JOURNAL:
+            return retry_later(step, DURABILITY_SECONDS, trouble=OTHER_JOURNAL)
         case BeginVerdict.NO_SLOT:
             return retry_later(step, with_jitter(SLOT_SECONDS))
         case BeginVerdict.SESSION_BUSY | BeginVerdict.SESSION_BLOCKED:

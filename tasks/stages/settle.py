@@ -30,13 +30,19 @@ Stream = dict[str, Any]
 
 def settle(step: StepContext) -> Commit:
     """Read the state once; then continue, read again later, or hold the job."""
-    job, settings = step.job, step.runtime.settings
+    job, runtime = step.job, step.runtime
+    settings = runtime.settings
     is_after_question = bool(job.turns) and job.turns[-1].outcome == "question"
     if job.call is None and not is_after_question and not job.fact("as_done"):
         # The message was taken back, as it was not charged.
         return Commit(State.PREPARING)
     if job.fact("adopted") and (finished := finish_adopted(step)) is not None:
         return finished
+    # The session's state may show the draft of a later message that a restored ledger has lost.
+    if runtime.status.may_lack_later_messages(job.sent_at):
+        finished = finish_from_next_message(step)
+        if finished is not None:
+            return finished
     if not job.message_session:
         return hold(step, Reason.OUTCOME_UNKNOWN, "The session of its message is not known.")
     try:

@@ -1,13 +1,9 @@
 """The end of a job that has paid, in the payment journal: written before the ledger's commit."""
 
-import json
-from typing import Final
-
 from tasks.step.context import StepContext
 from worker.journal.entries import End
 from worker.ledger.model.steps import Commit
-
-_FACTS: Final = ("draft", "timeline", "reply", "render_id", "clip_name")
+from worker.reconciliation import end_facts
 
 
 def record_end(step: StepContext, commit: Commit) -> Commit:
@@ -23,10 +19,7 @@ def record_end(step: StepContext, commit: Commit) -> Commit:
     if not commit.state.is_end or not any(turn.attempt for turn in job.turns):
         return commit
     known = {**job.facts, **(commit.facts or {})}
-    facts = {name: known[name] for name in _FACTS if known.get(name)}
-    if known.get("clip") and known.get("clip_name"):
-        facts["clip"] = known["clip"]
-        facts["stored"] = f"{known['clip_name']} {json.loads(known['clip'])['sha256']}"
+    facts = end_facts(known)
     if commit.reason is not None:
         facts |= {"reason": commit.reason, "message": commit.message, "remedy": commit.remedy}
     step.runtime.journal.end(End(job.id, commit.state, facts))

@@ -39,9 +39,12 @@ WEBHOOK_POINTS: Final = ("lease_receivers", "webhook_due", "webhook_sent", "rele
 """Points that only workers with webhooks to send pass."""
 INTAKE_POINTS: Final = ("intake",)
 """Points that only submissions by message pass: tests/integration/test_intake_faults.py."""
-JOURNAL_POINTS: Final = ("adopt", "journal.identity", "journal.next")
+JOURNAL_POINTS: Final = (
+    *("adopt", "restore_end", "set_identity"),
+    *("journal.identity", "journal.next"),
+)
 """Points that only a loss of Redis, a new journal or a further message in a session leads to:
-tests/integration/test_payment_journal.py."""
+tests/integration/test_payment_journal.py and tests/integration/test_recovery.py."""
 RECEIVERS: Final = 8
 """Enough for one to be free while others wait until the lease of a killed worker expires."""
 PAUSE_SECONDS: Final = 2.0

@@ -38,12 +38,13 @@ class JournalHarness:
 
     def worker(self, fault: str = "", **env: str) -> Process:
         """Start a worker, which may die at a fault point before it is registered."""
-        return self.stack.start_worker(**{**SHORT, VARIABLE: fault, **env})
+        start = self.stack.start_doomed_worker if fault else self.stack.start_worker
+        return start(**{**SHORT, VARIABLE: fault, **env})
 
     @property
     def journal(self) -> Journal:
-        """The journal in its default place."""
-        return Journal.open((self.stack.folder / "media" / ".journal").as_uri(), "rq")
+        """The journal of this test."""
+        return Journal.open(self.stack.env["REELQUEUE_JOURNAL_URL"], "rq")
 
     @property
     def producer(self) -> Producer:
@@ -51,7 +52,9 @@ class JournalHarness:
         env = self.stack.env
         redis = Settings().redis.model_copy(update={"url": SecretStr(self.stack.valkey.url)})
         storage = StorageSettings(
-            media_url=env["REELQUEUE_MEDIA_URL"], output_url=env["REELQUEUE_OUTPUT_URL"]
+            media_url=env["REELQUEUE_MEDIA_URL"],
+            output_url=env["REELQUEUE_OUTPUT_URL"],
+            journal_url=env["REELQUEUE_JOURNAL_URL"],
         )
         return Producer.open(Settings(redis=redis, storage=storage))
 
@@ -100,8 +103,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def harness(servers: Stack) -> Iterator[JournalHarness]:
-    """The servers as they are after a flush, with the workers of this test."""
+    """The servers with a new ledger, a new journal, and the workers of this test."""
     servers.redis.flushdb()
+    place = servers.folder / "journals" / str(len(servers.workers))
+    servers.env["REELQUEUE_JOURNAL_URL"] = place.as_uri()
     servers.sandbox.clear_faults()
     before = len(servers.workers)
     yield JournalHarness(servers)
@@ -189,17 +194,16 @@ def test_a_job_continues_after_a_kill_and_is_paid_for_once(
     assert harness.marks(job_id) == ([Mark.NEVER_SENT, None] if is_closed else [None])
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("passage", ["before=kill@1", "after=kill@1", "after=kill@2"])
 def test_a_job_continues_after_a_kill_at_the_first_use_of_a_journal(
-    harness: JournalHarness, side: str
+    harness: JournalHarness, passage: str
 ) -> None:
-    new = (harness.stack.folder / f"new journal {side}").as_uri()
-    victim = harness.worker(f"journal.identity:{side}=kill@1", REELQUEUE_JOURNAL_URL=new)
+    """At the second passage the mirror is there, and its ids are not in the ledger yet."""
+    harness.wait_for_death(harness.worker(f"journal.identity:{passage}"))
     job_id = harness.stack.submit(harness.stack.image())
-    harness.wait_for_death(victim)
-    harness.worker(REELQUEUE_JOURNAL_URL=new)
+    harness.worker()
     harness.wait_for_clip(job_id)
-    assert len(Journal.open(new, "rq").attempts(job_id)) == 1
+    assert len(harness.journal.attempts(job_id)) == 1
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

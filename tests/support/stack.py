@@ -80,6 +80,12 @@ class Stack:
 
     def start_worker(self, *flags: str, **env: str) -> Process:
         """Start another worker, and wait until it is registered."""
+        worker = self.start_doomed_worker(*flags, **env)
+        assert worker.alive, worker.text()
+        return worker
+
+    def start_doomed_worker(self, *flags: str, **env: str) -> Process:
+        """Start another worker, and wait until it is registered or dead."""
         name = f"w{len(self.workers)}"
         worker = Worker(name, self.folder / f"{name}.log", {**self.env, **env}, *flags)
         self._resources.callback(worker.stop)
@@ -90,7 +96,6 @@ class Stack:
             return any(str(found).startswith(f"{name}@") for found in names)
 
         wait_until(lambda: registered() or not worker.alive, f"worker {name} to register")
-        assert worker.alive, worker.text()
         return worker
 
     def age_by_a_lease(self) -> None:

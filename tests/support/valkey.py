@@ -93,17 +93,21 @@ class Valkey:
 
 
 @contextmanager
-def valkey_in_memory(folder: Path) -> Iterator[Valkey]:
+def valkey_in_memory(folder: Path, copied_from: Path | None = None) -> Iterator[Valkey]:
     """Run a server whose data is in memory, or in a folder where there is no room for it.
 
     Every write of the service waits for an fsync, which on a busy disk takes milliseconds.
+
+    Args:
+        folder: The folder of its data, where there is no room in memory.
+        copied_from: The data folder of another server, which may be running, to begin with.
     """
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
         _delete_old_folders()
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=MEMORY) as place:
-            yield from _running(Valkey(Path(place) / "valkey"))
+            yield from _running(Valkey(Path(place) / "valkey"), copied_from)
     else:
-        yield from _running(Valkey(folder))
+        yield from _running(Valkey(folder), copied_from)
 
 
 @contextmanager
@@ -126,7 +130,9 @@ def _delete_old_folders() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _running(server: Valkey) -> Iterator[Valkey]:
+def _running(server: Valkey, copied_from: Path | None) -> Iterator[Valkey]:
+    if copied_from is not None:
+        shutil.copytree(copied_from, server.folder)
     try:
         yield server.start()
     finally:

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from worker.journal.mirror import Mirror
+from worker.journal.mirror import Mirror, ReadMirror
+
+ENOUGH_RENEWALS: Final = 2
+"""Renewals that show that another fleet is alive. A process that read the ledger just before it
+was lost can still renew the mirror once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,9 @@ class LedgerIdentity:
         ledger_id: Its own id, or "".
         epoch: The epoch that the last recovery wrote.
         counter: How many intents to pay it has written.
-        run_id: The run id of its Redis server.
+        run_id: The run of its Redis server, and the number of the database.
+        recovering: The epoch of the recovery that has begun in it, or 0.
+        stopped: Whether it was found to be a clone. Only a person's recovery ends that.
     """
 
     journal_id: str
@@ -23,6 +30,8 @@ class LedgerIdentity:
     epoch: int
     counter: int
     run_id: str
+    recovering: int = 0
+    stopped: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -35,35 +44,94 @@ class Verdict(StrEnum):
 
     PAY = "pay"  # they belong together
     FIRST_START = "first_start"  # neither has ids: create the mirror, then copy its ids
+    WAIT = "wait"  # the ledger has lost something: see first whether another fleet is alive
     RECOVER = "recover"  # the ledger has lost something: read the whole journal
     RECOVER_NEWER = "recover_newer"  # Redis was restarted: read what is newer than the mirror
     CLONE = "clone"  # another fleet pays with this journal: stop paying
     OTHER_LEDGER = "other_ledger"  # the journal belongs to another ledger: stop paying
     OTHER_JOURNAL = "other_journal"  # the ledger belongs to another journal: stop paying
 
+    @property
+    def needs_recovery(self) -> bool:
+        """Whether the workers recover by themselves."""
+        return self in (Verdict.RECOVER, Verdict.RECOVER_NEWER)
 
-def judge(ledger: LedgerIdentity, mirror: Mirror | None, *, renewed_by_others: bool) -> Verdict:
+
+def judge(
+    ledger: LedgerIdentity,
+    mirror: Mirror | None,
+    *,
+    own_journal: str,
+    renewed_by_others: bool | None,
+) -> Verdict:
     """Compare a ledger with the mirror of this worker's journal. Read the mirror first.
+
+    An older copy of the same ledger and a clone of it differ in nothing but this: a clone's other
+    half renews the mirror.
 
     Args:
         ledger: What the ledger says of itself.
         mirror: The mirror, or None if the journal has none.
-        renewed_by_others: Whether a process that is not one of this ledger's workers has renewed
-            the mirror within the last three heartbeats.
+        own_journal: The id of this worker's journal.
+        renewed_by_others: Whether workers on another server renew the mirror; None while that is
+            not known yet.
     """
+    if ledger.journal_id not in ("", own_journal):
+        return Verdict.OTHER_JOURNAL
     if mirror is None:
         return Verdict.FIRST_START if ledger.is_new else Verdict.OTHER_JOURNAL
-    if not ledger.is_new:
-        if ledger.journal_id != mirror.journal_id:
-            return Verdict.OTHER_JOURNAL
-        if ledger.ledger_id != mirror.ledger_id:
-            return Verdict.OTHER_LEDGER
-        if ledger.epoch < mirror.epoch and not mirror.recovering:
-            return Verdict.OTHER_LEDGER
-        unchanged = ledger.epoch == mirror.epoch and ledger.counter >= mirror.counter
-        if unchanged and ledger.run_id == mirror.run_id:
-            return Verdict.PAY
-        if renewed_by_others:
-            return Verdict.CLONE
-        return Verdict.RECOVER_NEWER if unchanged else Verdict.RECOVER
-    return Verdict.CLONE if renewed_by_others else Verdict.RECOVER
+    if mirror.journal_id != own_journal:
+        return Verdict.OTHER_JOURNAL
+    if ledger.ledger_id not in ("", mirror.ledger_id):
+        return Verdict.OTHER_LEDGER
+    has_lost = ledger.is_new or ledger.counter < mirror.counter
+    is_same = ledger.epoch == mirror.epoch and ledger.run_id == mirror.run_id
+    if is_same and not has_lost and not mirror.recovering:
+        return Verdict.PAY
+    if renewed_by_others or ledger.stopped:
+        return Verdict.CLONE
+    if renewed_by_others is None:
+        return Verdict.WAIT
+    # The epoch of a recovery that goes on is higher than the ledger's until it ends.
+    is_older = mirror.since == 0 if mirror.recovering else ledger.epoch != mirror.epoch
+    return Verdict.RECOVER if has_lost or is_older else Verdict.RECOVER_NEWER
+
+
+class RenewalWatch:
+    """Finds out whether workers on another server renew the mirror.
+
+    Workers whose ledger belongs to the mirror write their server's run into it, and renew it at
+    every second heartbeat at least. So nobody else is alive if the run is our own, or if nothing
+    changes for long enough.
+
+    Args:
+        seconds: How long is long enough: three heartbeats.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._run_id = ""
+        self._version = ""
+        self._since = 0.0
+        self._renewals = 0
+
+    def observe(self, found: ReadMirror, run_id: str, now: float) -> bool | None:
+        """Take note of a reading of the mirror; None if it is not known yet who renews it.
+
+        Args:
+            found: The mirror.
+            run_id: The run of the ledger's server.
+            now: The time, in seconds of a clock of this process that is never set.
+        """
+        if found.mirror.run_id == run_id:
+            self._version = ""
+            return False
+        if not self._version or run_id != self._run_id:
+            self._run_id, self._renewals = run_id, 0
+            self._version, self._since = found.version, now
+        elif found.version != self._version:
+            self._renewals += 1
+            self._version, self._since = found.version, now
+        if self._renewals >= ENOUGH_RENEWALS:
+            return True
+        return False if now - self._since >= self._seconds else None

@@ -78,6 +78,17 @@ class Ledger(Reader):
             pipe.zadd(self.key("batches"), {batch_id: created_at}, nx=True)
             pipe.execute()
 
+    def restore_batch(self, batch_id: str, *, shared: bool) -> None:
+        """Create a batch that the ledger has lost; its manifest's next submission completes it."""
+        key = self.key("batch", batch_id)
+        now = self.now_ms()
+        with self.redis.pipeline() as pipe:
+            pipe.hsetnx(key, "created_at", str(now))
+            if shared:
+                pipe.hsetnx(key, "session", "shared")
+            pipe.zadd(self.key("batches"), {batch_id: now}, nx=True)
+            pipe.execute()
+
     def set_budget(self, batch_id: str, max_credits: float) -> None:
         """Set the most credits that a batch may spend in all."""
         self.redis.hset(self.key("batch", batch_id), "max_credits", str(max_credits))

@@ -4,11 +4,12 @@ Source: the agenda protocol, "begin_paid" and "Durability of the intent".
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
+from worker.ledger.model.steps import field_pairs
 from worker.ledger.model.verdicts import AdoptVerdict, BeginVerdict
 
 PLAN_PROBE_MS: Final = 60_000
@@ -92,6 +93,7 @@ class Payments:
         cap: int,
         session_id: str = "",
         attempt: int = 0,
+        journal_id: str = "",
     ) -> PaymentIntent:
         """Write the intent to pay.
 
@@ -108,13 +110,14 @@ class Payments:
             cap: The most messages in flight of the account.
             session_id: The session whose state was read before. The record must name it too.
             attempt: The number of the attempt's entry in the payment journal.
+            journal_id: The journal, which must be the ledger's; "" is not compared.
 
         Raises:
             NotReplicatedError: Too few replicas confirmed the intent: the message must not be sent.
         """
         scripts = self._ledger.scripts
         slot_ms = self._ledger.lease_ms + LEASE_MARGIN_MS
-        intent = (turn, call, cost, slot_ms, cap, session_id, attempt)
+        intent = (turn, call, cost, slot_ms, cap, session_id, attempt, journal_id)
         reply = scripts.run_confirmed("begin_paid", job_id, fence, *intent)
         verdict = BeginVerdict(reply[0])
         if verdict is BeginVerdict.COOLING:
@@ -173,6 +176,23 @@ class Payments:
         value = {**attempt.as_argument(), "earlier": [each.as_argument() for each in earlier]}
         return AdoptVerdict(
             self._ledger.scripts.run("adopt", job_id, fence, replaces, json.dumps(value))
+        )
+
+    def restore_end(
+        self, job_id: str, call: str, state: str, reason: str, facts: Mapping[str, str]
+    ) -> AdoptVerdict:
+        """End a job that nobody works on as the journal says that it has ended.
+
+        Args:
+            job_id: The job.
+            call: The paid call of its present turn.
+            state: The state in which it ended.
+            reason: Why it failed, or "".
+            facts: Fields to write.
+        """
+        pairs = field_pairs(facts)
+        return AdoptVerdict(
+            self._ledger.scripts.run("restore_end", job_id, call, state, reason, *pairs)
         )
 
     def record_balance(

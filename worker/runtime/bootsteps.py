@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 MAX_PRUNE_INTERVAL: Final = 600.0
 MAX_BALANCE_INTERVAL: Final = 1.0
+MAX_RECOVERY_INTERVAL: Final = 1.0
 
 
 class PeriodicWorkStep(bootsteps.StartStopStep):
@@ -72,15 +73,16 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
                 _delete_old_records(runtime)
 
         balance_interval = min(MAX_BALANCE_INTERVAL, timing.balance_seconds)
+        recovery_interval = min(MAX_RECOVERY_INTERVAL, heartbeat.interval)
         prune_interval = min(MAX_PRUNE_INTERVAL, retention.result_days * DAY_SECONDS / 10)
         self._heartbeat = PeriodicThread("heartbeat", heartbeat.interval, heartbeat.run_once)
-        self._journal = PeriodicThread(
-            "journal", heartbeat.interval, JournalMonitor(runtime).run_once
-        )
+        monitor = JournalMonitor(runtime)
+        self._journal = PeriodicThread("journal", heartbeat.interval, monitor.run_once)
         self._leader_threads = [
             PeriodicThread("stores", ANNOUNCE_SECONDS, lambda: announce_stores(runtime, name)),
             PeriodicThread("held for stores", CHECK_SECONDS, resume_held_for_stores),
             PeriodicThread("ticker", timing.tick_seconds, tick),
+            PeriodicThread("recovery", recovery_interval, lambda: monitor.recover(lease)),
             PeriodicThread("balances", balance_interval, read_balances),
             PeriodicThread("retention", prune_interval, apply_retention),
         ]

@@ -16,9 +16,10 @@ from worker.journal.stores import JournalFailed
 from worker.ledger.ledger import Ledger
 
 JOURNAL: Final = "payment journal"
+IDENTITY: Final = "ledger identity"
 CHECKS: Final = (
     *("Redis", "version", "role", "append-only file", "appendfsync", "rewrite"),
-    *("eviction", "memory", "writes", "replicas", JOURNAL),
+    *("eviction", "memory", "writes", "replicas", JOURNAL, IDENTITY),
 )
 """The names of all checks that can prevent payments."""
 OLDEST_REDIS: Final = (7, 0)
@@ -67,22 +68,10 @@ def reasons_not_to_pay(ledger: Ledger, durability: Durability) -> tuple[CheckRes
     return tuple(result for result in results if not result.ok)
 
 
-def check_journal(journal: Journal, ledgers_id: str) -> CheckResult:
-    """Check that the payment journal can be used, and that it is the ledger's.
-
-    Args:
-        journal: This process's journal.
-        ledgers_id: The id of the ledger's journal, or "" if it has none.
-    """
+def check_journal(journal: Journal) -> CheckResult:
+    """Check that the payment journal can be used."""
     try:
         journal.check()
-        if ledgers_id not in ("", journal.id()):
-            return CheckResult(
-                JOURNAL,
-                ok=False,
-                found=f"{journal.store.address}: not the ledger's journal",
-                remedy="Set REELQUEUE_JOURNAL_URL to the store that all workers share.",
-            )
     except JournalFailed as error:
         return CheckResult(JOURNAL, ok=False, found=f"not usable ({error})", remedy=error.remedy)
     return CheckResult(JOURNAL, ok=True, found=f"{journal.store.address}: writable")

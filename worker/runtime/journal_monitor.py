@@ -1,29 +1,99 @@
-"""The periodic check of the payment journal: nothing is paid while it cannot be written."""
+"""The periodic checks of the payment journal: nothing is paid while one of them fails."""
+
+from dataclasses import asdict
+from typing import Final
 
 import structlog
+from redis.exceptions import RedisError
 
-from worker.runtime.durability import check_journal, describe
+from worker.journal.identity import Verdict
+from worker.journal.stores import JournalFailed
+from worker.recovery.driver import recover
+from worker.recovery.identity_guard import IdentityGuard
+from worker.recovery.recovery import Recovery
+from worker.runtime.durability import IDENTITY, JOURNAL, CheckResult, check_journal, describe
+from worker.runtime.identity_check import identity_result
+from worker.runtime.leader_lease import LeaderLease
 from worker.runtime.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+WATCH_HEARTBEATS: Final = 3
+"""For so many heartbeats no other fleet must renew the journal's mirror before it is taken over."""
+NOT_CHECKED: Final = CheckResult(
+    IDENTITY, ok=False, found="not compared yet", remedy="Wait for the first comparison."
+)
 
 
 class JournalMonitor:
     """Checks the payment journal and updates this worker's status.
 
     It is no part of the heartbeat: a store that does not answer must not cost the leases.
+
+    Args:
+        runtime: The process, which does not pay before the first check.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._guard = IdentityGuard(
+            runtime.ledger,
+            runtime.journal,
+            writer=runtime.owner,
+            watch_seconds=runtime.settings.timing.lease_seconds / 3 * WATCH_HEARTBEATS,
+        )
+        runtime.status.journal_failures = (NOT_CHECKED,)
 
     def run_once(self) -> None:
-        """Check the journal once."""
+        """Check the journal once.
+
+        Raises:
+            RedisError: Redis does not answer. Nothing is paid until the next check.
+        """
         status = self._runtime.status
-        result = check_journal(self._runtime.journal, self._runtime.payments.journal_id())
-        failures = () if result.ok else (result,)
-        if failures != status.journal_failures:
+        try:
+            failures = self._failures()
+        except RedisError:
+            status.journal_failures = (NOT_CHECKED,)
+            raise
+        if failures != status.journal_failures and (failures or not self._is_unchecked):
             log.warning(
                 "payments stopped" if failures else "payments resumed", why=describe(failures)
             )
         status.journal_failures = failures
+
+    def recover(self, lease: LeaderLease) -> None:
+        """Recover what the ledger has lost, on the leading worker. Its lease is not held meanwhile.
+
+        Raises:
+            RedisError: Redis does not answer. The next call goes on.
+        """
+        runtime, verdict = self._runtime, self._runtime.status.identity
+        if verdict is None or not verdict.needs_recovery or not lease.acquire():
+            return
+        recovery = Recovery(runtime.ledger, runtime.journal, runtime.output)
+        try:
+            ended = recover(self._guard, runtime.journal, recovery, may_continue=lease.acquire)
+        except JournalFailed as error:
+            log.warning("recovery from the payment journal interrupted", error=str(error))
+            return
+        if ended is not None:
+            log.warning("recovery from the payment journal ended", **asdict(ended))
+            self.run_once()
+
+    @property
+    def _is_unchecked(self) -> bool:
+        return self._runtime.status.journal_failures == (NOT_CHECKED,)
+
+    def _failures(self) -> tuple[CheckResult, ...]:
+        status = self._runtime.status
+        usable = check_journal(self._runtime.journal)
+        if not usable.ok:
+            return (usable,)
+        try:
+            status.identity = self._guard.check()
+        except JournalFailed as error:
+            found = f"not usable ({error})"
+            return (CheckResult(JOURNAL, ok=False, found=found, remedy=error.remedy),)
+        status.recovered_at = self._guard.ids.recovered_at
+        return () if status.identity is Verdict.PAY else (identity_result(status.identity),)

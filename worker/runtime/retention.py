@@ -19,6 +19,7 @@ from worker.ledger.connection import replies
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
 from worker.ledger.pages import PAGE_SIZE
+from worker.recovery.unreadable_entries import UnreadableEntries
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
@@ -115,11 +116,13 @@ def forget_payments(ledger: Ledger, journal: Journal, now_ms: int) -> int:
         JournalFailed: The journal does not answer. The rest is left for the next time.
     """
     due, forgotten = ledger.key("journal_forget"), 0
+    unreadable = UnreadableEntries(ledger)
     # One margin more than the tombstones, which expire by a clock of their own.
     until = now_ms - FORGET_MARGIN_MS
     for job_id in ledger.redis.zrangebyscore(due, "-inf", until, start=0, num=PAGE_SIZE):
         if not ledger.redis.exists(ledger.key("job", job_id)):
             journal.forget(job_id)
+            unreadable.discard(job_id)
             forgotten += 1
         ledger.redis.zrem(due, job_id)
     return forgotten

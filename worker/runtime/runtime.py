@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from config.settings import Settings, get_settings
 from worker.accounts.balance_monitor import BalanceMonitor
 from worker.accounts.credentials import Accounts, ClientFactory
+from worker.journal.identity import Verdict
 from worker.journal.journal import Journal
 from worker.ledger.clients import connect
 from worker.ledger.ledger import Ledger
@@ -35,6 +36,10 @@ class WorkerStatus:
     lagging: bool = False
     redis_failures: tuple[CheckResult, ...] = ()
     journal_failures: tuple[CheckResult, ...] = ()
+    identity: Verdict | None = None
+    """Whether the ledger belongs to the payment journal, as of the last check."""
+    recovered_at: int = 0
+    """When the ledger was last recovered, in ms of its clock: it may lack what came before."""
 
     @property
     def reasons_not_to_pay(self) -> tuple[CheckResult, ...]:
@@ -45,6 +50,14 @@ class WorkerStatus:
     def may_pay(self) -> bool:
         """Whether paid messages may be sent."""
         return not self.reasons_not_to_pay
+
+    def may_lack_later_messages(self, sent_at: int) -> bool:
+        """Whether the ledger may have lost messages that followed one in the same session.
+
+        Args:
+            sent_at: When that one was sent, in ms of the ledger's clock.
+        """
+        return bool(self.journal_failures) or sent_at <= self.recovered_at
 
     @property
     def why_not_pay(self) -> str:

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from config.celery import wakeup_queue
+from worker.journal.identity import Verdict
 from worker.ledger.model.states import HOLD_REASONS, State
 from worker.ledger.problems import Part, current_problems
 from worker.ledger.reader import Reader
@@ -111,6 +112,10 @@ class Metrics(Collector):
         yield _gauge("worker_streams", "Paid streams that it reads.", leases.count_streams())
         yield _gauge("worker_may_pay", "Whether it may send paid messages.", status.may_pay)
         yield _gauges("worker_pay_obstacle", "Reasons not to pay.", "check", obstacles)
+        verdict = status.identity
+        identity = {each.value: each is verdict for each in Verdict}
+        about = "How the records and the payment journal compare."
+        yield _gauges("worker_ledger_identity", about, "verdict", identity)
         yield _gauge("worker_lagging", "Whether it claims no jobs: overloaded.", status.lagging)
         yield _gauge("worker_draining", "Whether it claims no jobs: stopping.", status.draining)
         for family in STEPS.collect():

@@ -37,6 +37,7 @@ class BeginVerdict(StrEnum):
     PLAN = "PLAN"  # the account's plan does not allow exports
     BUDGET = "BUDGET"  # the batch may not spend that much
     COOLING = "COOLING"  # the account pauses after a 429
+    OTHER_JOURNAL = "OTHER_JOURNAL"  # the ledger belongs to another payment journal
     NO_SLOT = "NO_SLOT"  # the account's messages in flight are at their limit
     SESSION_BUSY = "SESSION_BUSY"  # another job is working in the session
     SESSION_BLOCKED = "SESSION_BLOCKED"  # another job is held over a message in the session

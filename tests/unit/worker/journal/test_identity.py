@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from worker.journal.identity import LedgerIdentity, Verdict, judge
+from worker.journal.identity import LedgerIdentity, RenewalWatch, Verdict, judge
 from worker.journal.journal import Journal
-from worker.journal.mirror import Mirror, MirrorObject
+from worker.journal.mirror import Mirror, MirrorObject, ReadMirror
 from worker.journal.stores import JournalFailed
 
 MIRROR = Mirror("j", "l", epoch=3, counter=10, run_id="run", writer="w", renewed_at=0)
 LEDGER = LedgerIdentity("j", "l", epoch=3, counter=10, run_id="run")
+NEWER, LOST = Verdict.RECOVER_NEWER, Verdict.RECOVER
 NEW = LedgerIdentity("", "", epoch=0, counter=0, run_id="run")
 
 
@@ -28,16 +29,63 @@ NEW = LedgerIdentity("", "", epoch=0, counter=0, run_id="run")
         (replace(LEDGER, counter=9), MIRROR, True, Verdict.CLONE),
         (replace(LEDGER, run_id="other"), MIRROR, True, Verdict.CLONE),
         (replace(LEDGER, ledger_id="x"), MIRROR, False, Verdict.OTHER_LEDGER),
-        (replace(LEDGER, epoch=2), MIRROR, False, Verdict.OTHER_LEDGER),
+        (replace(LEDGER, run_id="other"), MIRROR, None, Verdict.WAIT),
+        (NEW, MIRROR, None, Verdict.WAIT),
+        (replace(LEDGER, stopped=True, run_id="other"), MIRROR, False, Verdict.CLONE),
+        (replace(LEDGER, epoch=2), MIRROR, False, Verdict.RECOVER),
+        (replace(LEDGER, epoch=2), MIRROR, True, Verdict.CLONE),
+        (replace(LEDGER, epoch=4), MIRROR, False, Verdict.RECOVER),
+        (replace(LEDGER, epoch=2), replace(MIRROR, recovering=True, since=5.0), False, NEWER),
+        (
+            replace(LEDGER, epoch=2, counter=9),
+            replace(MIRROR, recovering=True, since=5.0),
+            False,
+            LOST,
+        ),
         (replace(LEDGER, epoch=2), replace(MIRROR, recovering=True), False, Verdict.RECOVER),
         (LEDGER, None, False, Verdict.OTHER_JOURNAL),
+        (replace(NEW, journal_id="x"), None, False, Verdict.OTHER_JOURNAL),
+        (replace(NEW, journal_id="j"), None, False, Verdict.FIRST_START),
+        (LEDGER, replace(MIRROR, journal_id="x"), False, Verdict.OTHER_JOURNAL),
         (replace(LEDGER, journal_id="x"), MIRROR, False, Verdict.OTHER_JOURNAL),
     ],
 )
 def test_each_row_of_the_table(
-    ledger: LedgerIdentity, mirror: Mirror | None, renewed_by_others: bool, expected: Verdict
+    ledger: LedgerIdentity, mirror: Mirror | None, renewed_by_others: bool | None, expected: Verdict
 ) -> None:
-    assert judge(ledger, mirror, renewed_by_others=renewed_by_others) is expected
+    verdict = judge(ledger, mirror, own_journal="j", renewed_by_others=renewed_by_others)
+    assert verdict is expected
+
+
+def read_at(run_id: str, version: str) -> ReadMirror:
+    """A reading of a mirror that workers on this run of a server have renewed."""
+    return ReadMirror(replace(MIRROR, run_id=run_id), version, 0.0)
+
+
+def test_a_mirror_of_this_run_is_renewed_by_nobody_else() -> None:
+    watch = RenewalWatch(30)
+    assert [watch.observe(read_at("own", str(at)), "own", at) for at in range(5)] == [False] * 5
+
+
+def test_a_mirror_that_nobody_renews_for_long_enough_is_not_anothers() -> None:
+    watch = RenewalWatch(30)
+    seen = [watch.observe(read_at("old", "v1"), "own", at) for at in (0, 10, 20, 30)]
+    assert seen == [None, None, None, False]
+
+
+def test_one_late_renewal_only_makes_the_watch_longer_and_two_show_another_fleet() -> None:
+    watch = RenewalWatch(30)
+    readings = [(0, "v1"), (10, "v2"), (30, "v2"), (39, "v2")]
+    assert [watch.observe(read_at("old", v), "own", at) for at, v in readings] == [None] * 4
+    assert watch.observe(read_at("old", "v2"), "own", 40) is False
+    assert watch.observe(read_at("old", "v3"), "own", 41) is True
+
+
+def test_another_restart_begins_the_watch_again() -> None:
+    watch = RenewalWatch(30)
+    assert watch.observe(read_at("old", "v1"), "own", 0) is None
+    assert watch.observe(read_at("old", "v1"), "later", 31) is None
+    assert watch.observe(read_at("old", "v1"), "later", 61) is False
 
 
 def test_a_mirror_is_created_once_and_replaced_by_who_read_it(journal: Journal) -> None:

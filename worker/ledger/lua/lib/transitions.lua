@@ -130,6 +130,14 @@ local function record_end(id, job)
   end
 end
 
+-- Deletes what only the steps needed. A failed job keeps it for a retry.
+local function drop_working_fields(id)
+  redis.call('HDEL', job_key(id), 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
+    'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
+    'polls', 'render_tries', 'render_submitted', 'stored', 'progress', 'progress_at', 'message',
+    'remedy', 'adopted', 'next_attempt')
+end
+
 -- Cancels a job, or notes the request. -> CANCELLED | REQUESTED | ENDED
 -- The caller takes a job that was queued out of its flow: job.state_before is its state until now.
 local function request_cancel(id, job)

@@ -1,4 +1,5 @@
--- begin_paid(id, fence, turn, call, cost, lease, cap, session, attempt) -> OK previous | a refusal
+-- begin_paid(id, fence, turn, call, cost, lease, cap, session, attempt, journal)
+--   -> OK previous | a refusal
 -- Writes the intent to pay, before the message is sent. Each turn has one intent: another call is
 -- refused for good, so that a worker that was frozen past its lease cannot pay.
 --   LOST        not the owner, or the record names another session
@@ -8,6 +9,7 @@
 --   PLAN        the account's plan does not allow exports
 --   BUDGET      the batch may not spend it  COOLING ms the account pauses after a 429
 --   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in the session
+--   OTHER_JOURNAL  the ledger belongs to another journal than this one
 --   NO_SLOT     the account's messages in flight are at their cap, or at its window; or after a 429
 --               another message is testing whether one more is accepted
 -- `previous` is the journal entry of another job's message before this one in the session: that
@@ -17,7 +19,7 @@
 -- the same connection covers it.
 local id, fence, turn, call, cost, lease, cap =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
-local session, attempt = ARGV[9] or '', ARGV[10] or ''
+local session, attempt, journal = ARGV[9] or '', ARGV[10] or '', ARGV[11] or ''
 
 local job = load_owned(id, fence)
 if not job or job.session_id ~= session then return {'LOST'} end
@@ -39,6 +41,8 @@ if number(turn) > 1 then
   if before ~= 'question' and before ~= 'pay_again' then return {'CLOSED'} end
 end
 
+local own_journal = redis.call('HGET', META, 'journal_id')
+if journal ~= '' and own_journal and own_journal ~= journal then return {'OTHER_JOURNAL'} end
 local refusal, other = acquire_session(id, job)
 if refusal then return {refusal, other} end
 

@@ -12,7 +12,7 @@ if turn_is_paid(job) then
   if job.draft == '' then to = 'settling' else to = 'rendering' end
 end
 redis.call('HDEL', job_key(id), 'render_id', 'polls', 'render_tries', 'source_url', 'finished_at',
-  'render_submitted', 'tries', 'tries_of', 'trouble', 'message', 'remedy')
+  'render_submitted', 'tries', 'tries_of', 'trouble', 'message', 'remedy', 'adopted')
 redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0)
 resume_job(id, job, to)
 return 'OK'

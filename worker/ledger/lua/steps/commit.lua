@@ -78,18 +78,10 @@ local function update_pace(done)
     'clip_ms', number(mean_whole) + (whole - number(mean_whole)) / weight)
 end
 
--- Deletes what only the steps needed. A failed job keeps it for a retry.
-local function drop_working_fields()
-  redis.call('HDEL', job_key(id), 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
-    'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
-    'polls', 'render_tries', 'render_submitted', 'stored', 'progress', 'progress_at', 'message',
-    'remedy', 'adopted', 'next_attempt')
-end
-
 if ENDS[state] then
   move(id, job, state, reason)
   if state == 'succeeded' then
-    drop_working_fields()
+    drop_working_fields(id)
     update_pace(id)
   end
   record_end(id, job)

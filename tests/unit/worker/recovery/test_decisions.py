@@ -1,0 +1,73 @@
+"""What a recovery does with a job, by what the record and the journal say."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.worker.journal.conftest import entry
+from worker.journal.entries import Mark
+from worker.journal.journal import Attempt
+from worker.ledger.model.jobs import Job, Turn, read_job
+from worker.ledger.model.states import State
+from worker.recovery.decisions import Decision, decide, needs_reading
+
+PAID = Attempt("job-1", 1, entry())
+NOT_CHARGED = Attempt("job-1", 1, entry(), Mark.NOT_CHARGED)
+DAMAGED = Attempt("job-1", 2, None, problem="cut short")
+
+
+def job(state: State = State.QUEUED, *, call: str = "") -> Job:
+    """A record, with a message for its present turn if a call is given."""
+    found = read_job(
+        {"v": "1", "id": "job-1", "state": state, "payload": "{}", "flow": "single:normal"}
+        | {"fence": "0", "turn": "1", "created_at": "1", "entered_at": "1"}
+    )
+    turn = Turn(number=1, call=call, outcome="sent", cost=100, attempt=1)
+    return replace(found, turns=(turn,)) if call else found
+
+
+OWN_CALL = job(State.SETTLING, call=entry().call)
+OTHER_CALL = job(State.SETTLING, call="job-1:1:1:other")
+
+
+@pytest.mark.parametrize(
+    ("record", "attempts", "has_end", "expected"),
+    [
+        (None, [PAID], False, Decision.RESUME),
+        (None, [PAID], True, Decision.END),
+        (None, [NOT_CHARGED], False, Decision.NOT_CHARGED),
+        (None, [PAID, DAMAGED], False, Decision.HOLD),
+        (None, [DAMAGED], False, Decision.UNREADABLE),
+        (None, [], False, Decision.NOT_CHARGED),
+        (job(), [PAID], False, Decision.RESUME),
+        (job(State.HELD), [PAID], False, Decision.RESUME),
+        (job(), [PAID], True, Decision.END),
+        (job(), [PAID, DAMAGED], False, Decision.UNREADABLE),
+        (job(), [NOT_CHARGED], False, Decision.NOT_CHARGED),
+        (OWN_CALL, [PAID], False, Decision.KNOWN),
+        (OWN_CALL, [PAID], True, Decision.END),
+        (OTHER_CALL, [PAID], False, Decision.KNOWN),
+        (OTHER_CALL, [PAID], True, Decision.KNOWN),
+        (job(State.SUCCEEDED), [PAID], True, Decision.KNOWN),
+        (job(State.FAILED), [NOT_CHARGED], False, Decision.KNOWN),
+    ],
+)
+def test_each_case(
+    record: Job | None, attempts: list[Attempt], has_end: bool, expected: Decision
+) -> None:
+    assert decide(record, attempts, has_end=has_end) is expected
+
+
+@pytest.mark.parametrize(
+    ("record", "names", "expected"),
+    [
+        (None, ["1"], True),
+        (job(State.SUCCEEDED), ["1", "end"], False),
+        (OWN_CALL, ["1", "1.mark"], False),
+        (OWN_CALL, ["1", "2"], True),
+        (OWN_CALL, ["1", "end"], True),
+        (job(), ["1"], True),
+    ],
+)
+def test_a_known_job_is_not_read(record: Job | None, names: list[str], expected: bool) -> None:
+    assert needs_reading(record, names) is expected

@@ -1,0 +1,191 @@
+"""The comparison of ledger and journal in one process, and the recoveries that follow from it."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.worker.recovery.conftest import Scene
+from worker.journal.identity import Verdict
+from worker.journal.mirror import Mirror, MirrorObject
+from worker.recovery.driver import recover
+from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
+from worker.recovery.recovery import Counts
+
+
+def mirror_of(scene: Scene) -> Mirror:
+    found = MirrorObject(scene.journal).read()
+    assert found is not None
+    return found.mirror
+
+
+def change_mirror(scene: Scene, **fields: object) -> None:
+    """Renew the mirror as workers on another server do."""
+    changed = replace(mirror_of(scene), **fields)  # type: ignore[arg-type]
+    MirrorObject(scene.journal).overwrite(changed)
+
+
+def run(scene: Scene, guard: IdentityGuard, *, pages: int = 1000, **how: bool) -> Counts | None:
+    """Recover, for so many pages at most."""
+    left = iter(range(pages))
+    return recover(
+        guard,
+        scene.journal,
+        scene.recovery(),
+        may_continue=lambda: next(left, None) is not None,
+        **how,
+    )
+
+
+def pay_many(scene: Scene, count: int = 12) -> list[str]:
+    jobs = [f"job-{number}" for number in range(count)]
+    for job_id in jobs:
+        scene.pay(job_id)
+    return jobs
+
+
+def test_the_first_worker_makes_the_mirror_and_the_others_find_it(scene: Scene) -> None:
+    assert scene.guard("w1").check() is Verdict.PAY
+    assert scene.guard("w2").check() is Verdict.PAY
+    mirror = mirror_of(scene)
+    stored = scene.redis.hmget("meta:{rq}", "journal_id", "ledger_id", "epoch")
+    assert stored == [mirror.journal_id, mirror.ledger_id, "1"]
+    assert mirror.writer == "w1"
+
+
+def test_a_used_ledger_without_ids_is_taken_over(scene: Scene) -> None:
+    scene.redis.hset("meta:{rq}", mapping={"journal_id": scene.journal.id(), "intents": 7})
+    assert scene.guard().check() is Verdict.PAY
+    assert mirror_of(scene).counter == 7
+
+
+def test_one_worker_renews_the_mirror_and_another_one_does_when_it_has_stopped(
+    scene: Scene,
+) -> None:
+    first, second = scene.guard("w1"), scene.guard("w2")
+    writers = []
+    for guards in ([first, second],) * 3 + ([second],) * 2:
+        scene.redis.hincrby("meta:{rq}", "intents", 1)
+        for guard in guards:
+            assert guard.check() is Verdict.PAY
+        writers.append((mirror_of(scene).writer, mirror_of(scene).counter))
+    assert writers == [("w1", 1), ("w1", 2), ("w1", 3), ("w2", 4), ("w2", 5)]
+
+
+def test_after_a_flush_the_ledger_is_recovered_and_its_counter_does_not_fall(
+    scene: Scene,
+) -> None:
+    guard = scene.guard()
+    scene.redis.hset("meta:{rq}", "intents", 9)
+    guard.check()
+    guard.check()
+    jobs = pay_many(scene)
+    scene.redis.flushdb()
+    assert guard.check() is Verdict.RECOVER
+    counts = run(scene, guard)
+    assert counts is not None
+    assert counts.resumed == len(jobs)
+    assert guard.check() is Verdict.PAY
+    assert scene.redis.hmget("meta:{rq}", "intents", "epoch") == ["9", "2"]
+    assert run(scene, guard) is None
+
+
+def test_an_interrupted_recovery_goes_on_and_one_after_another_loss_begins_again(
+    scene: Scene,
+) -> None:
+    guard = scene.guard()
+    guard.check()
+    jobs = pay_many(scene)
+    scene.redis.flushdb()
+    assert run(scene, guard, pages=3) is None
+    place = mirror_of(scene).place
+    assert place
+    assert scene.guard("w2").check() is Verdict.RECOVER
+    found = len(list(scene.redis.scan_iter("job:*")))
+    assert 0 < found < len(jobs)
+    rest = run(scene, scene.guard("w2"))
+    assert rest is not None
+    assert rest.resumed == len(jobs) - found
+    assert guard.check() is Verdict.PAY
+
+    scene.redis.flushdb()
+    assert run(scene, guard, pages=3) is None
+    scene.redis.flushdb()
+    counts = run(scene, guard)
+    assert counts is not None
+    assert counts.resumed == len(jobs)
+
+
+def test_after_a_restart_of_redis_only_what_is_newer_than_the_mirror_is_read(
+    scene: Scene,
+) -> None:
+    guard = scene.guard()
+    guard.check()
+    change_mirror(scene, run_id="run before")
+    scene.pay("job-1")
+    assert guard.check() is Verdict.RECOVER_NEWER
+    counts = run(scene, guard, pages=0)
+    assert counts is None
+    begun = mirror_of(scene)
+    assert begun.recovering
+    assert begun.since > 0
+    counts = run(scene, guard)
+    assert counts is not None
+    assert counts.resumed == 1
+    assert guard.check() is Verdict.PAY
+
+
+def test_a_clone_stops_paying_until_a_person_recovers_and_then_the_other_stops(
+    scene: Scene,
+) -> None:
+    guard = scene.guard(watch_seconds=1000)
+    guard.check()
+    seen = []
+    for at in range(4):
+        change_mirror(scene, run_id="of the other", renewed_at=at)
+        seen.append(guard.check())
+    assert seen == [Verdict.WAIT, Verdict.WAIT, Verdict.CLONE, Verdict.CLONE]
+    # Also for a process that has just started, and whatever the other does.
+    assert scene.guard().check() is Verdict.CLONE
+    assert run(scene, guard) is None
+    other = mirror_of(scene).ledger_id
+    assert run(scene, guard, by_person=True) is not None
+    assert guard.check() is Verdict.PAY
+    assert mirror_of(scene).ledger_id != other
+    scene.redis.hset("meta:{rq}", "ledger_id", other)
+    assert guard.check() is Verdict.OTHER_LEDGER
+    assert run(scene, guard) is None
+
+
+def test_a_takeover_that_was_interrupted_goes_on_by_itself(scene: Scene) -> None:
+    guard = scene.guard()
+    guard.check()
+    pay_many(scene)
+    scene.redis.hset("meta:{rq}", "ledger_id", "another")
+    assert guard.check() is Verdict.OTHER_LEDGER
+    assert run(scene, guard, pages=2, by_person=True) is None
+    assert guard.check() is Verdict.RECOVER
+    assert run(scene, guard) is not None
+    assert guard.check() is Verdict.PAY
+
+
+def test_of_two_processes_that_begin_a_recovery_one_is_refused_and_both_end_it(
+    scene: Scene,
+) -> None:
+    first, second = scene.guard("w1"), scene.guard("w2")
+    first.check()
+    pay_many(scene)
+    scene.redis.flushdb()
+    found = second.compare()
+    assert run(scene, first, pages=2) is None
+    with pytest.raises(ReplacedByOtherError):
+        second.begin(found)
+    assert run(scene, second) is not None
+    assert first.check() is Verdict.PAY
+
+
+def test_another_journal_than_the_ledgers_is_no_place_to_pay_from(scene: Scene) -> None:
+    scene.guard().check()
+    scene.redis.hset("meta:{rq}", "journal_id", "another")
+    guard = scene.guard()
+    assert guard.check() is Verdict.OTHER_JOURNAL
+    assert run(scene, guard, by_person=True) is None

@@ -1,0 +1,13 @@
+-- set_identity(journal, ledger, epoch, counter) -> OK
+-- Writes that the ledger belongs to a journal, after a recovery or a person's decision. The counter
+-- of intents to pay becomes at least the mirror's, so that the mirror's never falls. Jobs whose
+-- message was sent before this may lack later messages in their session: hence the time. Safe twice.
+local journal, ledger, epoch, counter = ARGV[2], ARGV[3], ARGV[4], number(ARGV[5])
+require_type('hash', META)
+if number(redis.call('HGET', META, 'intents')) < counter then
+  redis.call('HSET', META, 'intents', counter)
+end
+redis.call('HSET', META, 'journal_id', journal, 'ledger_id', ledger, 'recovered_at', now,
+  'epoch', epoch)
+redis.call('HDEL', META, 'recovering', 'paying_stopped')
+return 'OK'

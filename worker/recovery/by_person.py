@@ -1,0 +1,91 @@
+"""A recovery that a person asks for: it also decides what the workers do not decide themselves."""
+
+from uuid import uuid4
+
+from worker.journal.identity import Verdict
+from worker.journal.journal import Journal
+from worker.journal.stores import JournalFailed
+from worker.ledger.ledger import Ledger
+from worker.recovery.driver import recover
+from worker.recovery.identity_guard import IdentityGuard
+from worker.recovery.new_journal import move_to
+from worker.recovery.recovery import Counts, Recovery
+from worker.storage.store import Store
+
+
+class OtherJournalError(Exception):
+    """The journal is not the ledger's, and nobody has said that it is to become so."""
+
+
+def recover_by_person(
+    ledger: Ledger,
+    journal: Journal,
+    output: Store,
+    *,
+    dry_run: bool = False,
+    new_journal: bool = False,
+) -> Counts:
+    """Rebuild the ledger from the journal, whatever their identities say.
+
+    It may run beside workers that do the same.
+
+    Args:
+        ledger: The ledger.
+        journal: This process's journal.
+        output: The store of the clips.
+        dry_run: Write nothing.
+        new_journal: Make the journal the ledger's, if the ledger belongs to another one.
+
+    Returns:
+        What was found.
+
+    Raises:
+        OtherJournalError: The ledger belongs to another journal.
+        JournalFailed: The journal does not answer. The next call goes on from there.
+        RedisError: Redis does not answer. The next call goes on from there.
+    """
+    writer = f"recover {uuid4().hex}"
+    guard = IdentityGuard(ledger, journal, writer=writer, watch_seconds=0.0)
+    recovery = Recovery(ledger, journal, output, dry_run=dry_run)
+    verdict = _verdict(guard, accept_damage=new_journal)
+    if verdict is Verdict.OTHER_JOURNAL and not new_journal:
+        raise OtherJournalError
+    if dry_run:
+        return _all_pages(journal, recovery)
+    if verdict is Verdict.OTHER_JOURNAL:
+        move_to(ledger, journal, writer=writer)
+    while guard.check() is not Verdict.PAY:
+        counts = recover(guard, journal, recovery, by_person=True)
+        if counts is not None:
+            return counts
+    # Nothing was lost, or workers have recovered the rest meanwhile.
+    rest = _all_pages(journal, Recovery(ledger, journal, output))
+    return _sum(recovery.counts, rest)
+
+
+def _verdict(guard: IdentityGuard, *, accept_damage: bool) -> Verdict:
+    """Compare ledger and journal. A mirror that cannot be read is no mirror of this ledger."""
+    try:
+        return guard.compare().verdict
+    except JournalFailed:
+        if not accept_damage:
+            raise
+        return Verdict.OTHER_JOURNAL
+
+
+def _all_pages(journal: Journal, recovery: Recovery) -> Counts:
+    for page in journal.pages():
+        recovery.restore_page(page)
+    return recovery.counts
+
+
+def _sum(first: Counts, then: Counts) -> Counts:
+    """Add the counts of two passes. What the first one has restored is known to the second."""
+    restored = first.delivered + first.resumed + first.held
+    return Counts(
+        delivered=first.delivered + then.delivered,
+        resumed=first.resumed + then.resumed,
+        held=first.held + then.held,
+        known=max(0, then.known - restored),
+        unreadable=then.unreadable,
+    )

@@ -1,0 +1,53 @@
+"""Run a recovery from its first page to its end, or from where it was interrupted."""
+
+from collections.abc import Callable
+from typing import Final
+
+from worker.journal.identity import Verdict
+from worker.journal.journal import Journal
+from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
+from worker.recovery.recovery import Counts, Recovery
+
+_BY_PERSON: Final = (Verdict.WAIT, Verdict.CLONE, Verdict.OTHER_LEDGER)
+"""What a person can decide: no other fleet is alive, or it is the one to stop."""
+
+
+def recover(
+    guard: IdentityGuard,
+    journal: Journal,
+    recovery: Recovery,
+    *,
+    may_continue: Callable[[], bool] = lambda: True,
+    by_person: bool = False,
+) -> Counts | None:
+    """Recover what the ledger has lost, then make it the journal's ledger again.
+
+    Args:
+        guard: The identity of ledger and journal.
+        journal: The journal.
+        recovery: What restores the pages.
+        may_continue: Called before each page; False interrupts the recovery.
+        by_person: Whether a person asks for it: then this ledger may take the journal over from
+            another one, which stops paying.
+
+    Returns:
+        What was found; None if it was interrupted, or if another process was faster.
+
+    Raises:
+        JournalFailed: The journal does not answer. The next call goes on from there.
+        RedisError: Redis does not answer. The next call goes on from there.
+    """
+    found = guard.compare()
+    if not (found.verdict.needs_recovery or (by_person and found.verdict in _BY_PERSON)):
+        return None
+    try:
+        read = guard.begin(found)
+        for page in journal.pages(read.mirror.place, read.mirror.since):
+            if not may_continue():
+                return None
+            recovery.restore_page(page)
+            read = guard.advance(read, page.place)
+        guard.finish(read)
+    except ReplacedByOtherError:
+        return None
+    return recovery.counts

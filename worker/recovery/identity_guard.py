@@ -1,0 +1,182 @@
+"""Compare the ledger with the journal's mirror, and act on the differences.
+
+The mirror is read first and the ledger second, so that a healthy ledger never seems to be behind.
+Every change of the mirror names the version that it replaces: of two processes one is refused.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from math import isinf
+from typing import Final
+from uuid import uuid4
+
+from worker.journal.identity import LedgerIdentity, RenewalWatch, Verdict, judge
+from worker.journal.journal import Journal
+from worker.journal.mirror import Mirror, MirrorObject, ReadMirror
+from worker.ledger.ledger import Ledger
+from worker.recovery.ledger_ids import LedgerIds
+
+NEWER_MARGIN_SECONDS: Final = 60.0
+"""How much older than the mirror an entry may be that a restart of Redis has made the ledger lose:
+the mirror holds a counter that was read before."""
+TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison of the ledger with the mirror."""
+
+    verdict: Verdict
+    ledger: LedgerIdentity
+    mirror: ReadMirror | None
+
+
+class ReplacedByOtherError(Exception):
+    """Another process has replaced the mirror meanwhile. The next check sees what it did."""
+
+
+class IdentityGuard:
+    """The identity of one ledger, as one process checks it.
+
+    Each method raises `RedisError` or `JournalFailed` when a server does not answer.
+
+    Args:
+        ledger: The ledger.
+        journal: This process's journal.
+        writer: The name of this process in the mirror.
+        watch_seconds: How long nobody else may renew the mirror before it is taken for ours.
+    """
+
+    def __init__(
+        self, ledger: Ledger, journal: Journal, *, writer: str, watch_seconds: float
+    ) -> None:
+        self.ids = LedgerIds(ledger)
+        self._journal = journal
+        self._mirror = MirrorObject(journal)
+        self._writer = writer
+        self._watch = RenewalWatch(watch_seconds)
+        self._last_version = ""
+        self._lock = threading.Lock()
+
+    def compare(self) -> Comparison:
+        """Compare both, and change nothing."""
+        own = self._journal.id()
+        with self._lock:
+            found = self._mirror.read()
+            ledger = self.ids.read()
+            others: bool | None = False
+            if found is not None:
+                others = self._watch.observe(found, ledger.run_id, time.monotonic())
+        mirror = found.mirror if found else None
+        verdict = judge(ledger, mirror, own_journal=own, renewed_by_others=others)
+        return Comparison(verdict, ledger, found)
+
+    def check(self) -> Verdict:
+        """Compare both; make the first mirror, renew it, or note that the ledger is a clone."""
+        for _ in range(TRIES):
+            found = self.compare()
+            if found.verdict is not Verdict.FIRST_START:
+                break
+            self._start(found.ledger)
+        if found.verdict is Verdict.PAY and found.mirror is not None:
+            self._renew(found.ledger, found.mirror)
+        if found.verdict is Verdict.CLONE and not found.ledger.stopped:
+            self.ids.stop_paying()
+        return found.verdict
+
+    def begin(self, found: Comparison) -> ReadMirror:
+        """Begin a recovery, or go on with one that was interrupted.
+
+        A clone, and a ledger that the journal does not belong to, take the journal over: the other
+        ledger then stops paying. A person has decided so.
+
+        Args:
+            found: What both were like a moment ago.
+
+        Raises:
+            ReplacedByOtherError: Another process was faster.
+        """
+        ledger, read = found.ledger, found.mirror
+        if read is None:
+            raise ReplacedByOtherError
+        mirror, is_newer = read.mirror, found.verdict is Verdict.RECOVER_NEWER
+        is_own = mirror.run_id == ledger.run_id and ledger.recovering == mirror.epoch
+        takes_over = found.verdict in (Verdict.CLONE, Verdict.OTHER_LEDGER)
+        if mirror.recovering and is_own and not takes_over:
+            return read
+        since = mirror.since if mirror.recovering else _since(read)
+        begun = replace(
+            mirror,
+            ledger_id=uuid4().hex if takes_over else mirror.ledger_id,
+            epoch=max(mirror.epoch, ledger.epoch) + 1,
+            run_id=ledger.run_id,
+            recovering=True,
+            place="",
+            since=since if is_newer else 0.0,
+        )
+        self._replace(begun, read.version)
+        self.ids.begin_recovery(begun)
+        return self._read_own(begun.epoch)
+
+    def advance(self, read: ReadMirror, place: str) -> ReadMirror:
+        """Note in the mirror how far a recovery has come.
+
+        Raises:
+            ReplacedByOtherError: Another process has gone on with it, or begun another one.
+        """
+        if place <= read.mirror.place:
+            return read
+        self._replace(replace(read.mirror, place=place), read.version)
+        return self._read_own(read.mirror.epoch)
+
+    def finish(self, read: ReadMirror) -> None:
+        """End a recovery: the ledger gets its epoch last, and is paid from again.
+
+        Raises:
+            ReplacedByOtherError: Another process has ended it, or begun another one.
+        """
+        ended = replace(read.mirror, recovering=False, place="", since=0.0)
+        self._replace(ended, read.version)
+        self.ids.belong_to(ended)
+
+    def _start(self, ledger: LedgerIdentity) -> None:
+        mirror = self._signed(
+            Mirror(
+                journal_id=self._journal.id(),
+                ledger_id=uuid4().hex,
+                epoch=1,
+                counter=ledger.counter,
+                run_id=ledger.run_id,
+                writer="",
+                renewed_at=0,
+            )
+        )
+        if self._mirror.create(mirror):
+            self.ids.copy_from(mirror)
+
+    def _renew(self, ledger: LedgerIdentity, read: ReadMirror) -> None:
+        """Renew the mirror, unless another worker has done so since the last check."""
+        if read.mirror.writer != self._writer and read.version != self._last_version:
+            self._last_version = read.version
+            return
+        renewed = self._signed(replace(read.mirror, counter=ledger.counter))
+        self._mirror.replace(renewed, read.version)
+
+    def _replace(self, mirror: Mirror, version: str) -> None:
+        if not self._mirror.replace(self._signed(mirror), version):
+            raise ReplacedByOtherError
+
+    def _read_own(self, epoch: int) -> ReadMirror:
+        found = self._mirror.read()
+        if found is None or found.mirror.epoch != epoch or not found.mirror.recovering:
+            raise ReplacedByOtherError
+        return found
+
+    def _signed(self, mirror: Mirror) -> Mirror:
+        return replace(mirror, writer=self._writer, renewed_at=int(time.time() * 1000))
+
+
+def _since(read: ReadMirror) -> float:
+    """From when on the journal may have what a restart lost; 0 where the store knows no times."""
+    return 0.0 if isinf(read.modified) else max(0.0, read.modified - NEWER_MARGIN_SECONDS)

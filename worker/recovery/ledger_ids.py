@@ -1,0 +1,82 @@
+"""The ids by which a ledger is told from its clones and its older copies."""
+
+from typing import Final
+
+from worker.journal.identity import LedgerIdentity
+from worker.journal.mirror import Mirror
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.fields import int_or_zero
+
+MOVING: Final = "moving to another journal"
+"""Instead of a journal's id, while payments are copied into a new journal: nobody pays then."""
+
+_FIELDS: Final = (
+    *("journal_id", "ledger_id", "epoch", "intents", "recovering"),
+    *("paying_stopped", "recovered_at"),
+)
+
+
+class LedgerIds:
+    """Reads and writes the ids of a ledger. Each method raises `RedisError`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._meta = ledger.key("meta")
+        self.recovered_at = 0
+        """When the ledger was last recovered, in ms of its clock, as of the last reading."""
+
+    def read(self) -> LedgerIdentity:
+        """Read what the ledger says of itself."""
+        redis = self._ledger.redis
+        # The run is read on both sides of the ids: they are of the same server then.
+        run_id = self._run_id()
+        journal, own, epoch, counter, recovering, stopped, recovered = redis.hmget(
+            self._meta, *_FIELDS
+        )
+        self.recovered_at = int_or_zero(recovered)
+        return LedgerIdentity(
+            journal_id=journal or "",
+            ledger_id=own or "",
+            epoch=int_or_zero(epoch),
+            counter=int_or_zero(counter),
+            run_id=run_id if self._run_id() == run_id else "",
+            recovering=int_or_zero(recovering),
+            stopped=bool(stopped),
+        )
+
+    def copy_from(self, mirror: Mirror) -> None:
+        """Take the ids of a new mirror, unless the ledger has others."""
+        redis = self._ledger.redis
+        redis.hsetnx(self._meta, "journal_id", mirror.journal_id)
+        if redis.hget(self._meta, "journal_id") == mirror.journal_id:
+            redis.hsetnx(self._meta, "ledger_id", mirror.ledger_id)
+            redis.hsetnx(self._meta, "epoch", mirror.epoch)
+
+    def begin_recovery(self, mirror: Mirror) -> None:
+        """Note that a recovery has begun: if the note is gone later, more was lost meanwhile."""
+        with self._ledger.redis.pipeline() as pipe:
+            fields = {"recovering": mirror.epoch, "ledger_id": mirror.ledger_id}
+            pipe.hset(self._meta, mapping=fields)
+            pipe.hdel(self._meta, "paying_stopped")
+            pipe.execute()
+
+    def belong_to(self, mirror: Mirror) -> None:
+        """Write that the ledger belongs to a mirror's journal."""
+        self._ledger.scripts.run(
+            *("set_identity", mirror.journal_id, mirror.ledger_id, mirror.epoch, mirror.counter)
+        )
+
+    def stop_paying(self) -> None:
+        """Note that this ledger is a clone: it pays again after a person's recovery alone."""
+        self._ledger.redis.hset(self._meta, "paying_stopped", "clone")
+
+    def begin_move(self) -> None:
+        """Leave the journal: nobody pays until the ledger belongs to another one."""
+        self._ledger.redis.hset(self._meta, "journal_id", MOVING)
+
+    def _run_id(self) -> str:
+        """The run of the server, and the database. A replica is no server to pay with."""
+        redis = self._ledger.redis
+        info = redis.info()
+        database = redis.connection_pool.connection_kwargs.get("db", 0)
+        return f"{info['run_id']}/{database}" if info.get("role") != "slave" else "replica"

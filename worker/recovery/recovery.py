@@ -1,0 +1,179 @@
+"""Rebuild an empty or old ledger from the payment journal. Nothing is ever paid here.
+
+Every write is safe twice, so that several processes may recover at the same time.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.journal.entries import End, Entry
+from worker.journal.journal import Attempt, Journal, Page
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.jobs import Job, UnreadableRecordError
+from worker.ledger.model.states import State
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.model.verdicts import AdoptVerdict
+from worker.ledger.payments import Payments
+from worker.reconciliation import adopt
+from worker.recovery.decisions import Decision, decide, needs_reading, readable_entry
+from worker.recovery.unreadable_entries import UnreadableEntries
+from worker.storage.errors import StoreError
+from worker.storage.store import Store
+
+MAX_FOLLOWED: Final = 100
+"""Jobs that are brought back, one for the other, because each works in the session of the next."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many jobs of the journal a recovery has found, by what became of them.
+
+    Attributes:
+        delivered: They have ended again as they had, the succeeded ones with their clips.
+        resumed: They were paid for, and continue to their clips.
+        held: Their last entry cannot be read, so that a person decides about them.
+        known: The ledger had what the journal has.
+        unreadable: They have an entry that cannot be read.
+    """
+
+    delivered: int = 0
+    resumed: int = 0
+    held: int = 0
+    known: int = 0
+    unreadable: int = 0
+
+    def add(self, decision: Decision) -> None:
+        """Count a job."""
+        match decision:
+            case Decision.END:
+                self.delivered += 1
+            case Decision.RESUME:
+                self.resumed += 1
+            case Decision.HOLD:
+                self.held += 1
+                self.unreadable += 1
+            case Decision.UNREADABLE:
+                self.unreadable += 1
+            case Decision.KNOWN:
+                self.known += 1
+            case Decision.NOT_CHARGED:
+                pass
+
+
+class Recovery:
+    """Writes into the ledger what the journal has and the ledger has lost.
+
+    Args:
+        ledger: The ledger.
+        journal: Its journal.
+        output: The store of the clips.
+        dry_run: Count only, and write nothing.
+    """
+
+    def __init__(
+        self, ledger: Ledger, journal: Journal, output: Store, *, dry_run: bool = False
+    ) -> None:
+        self.counts = Counts()
+        self._ledger = ledger
+        self._payments = Payments(ledger)
+        self._journal = journal
+        self._output = output
+        self._dry_run = dry_run
+        self._unreadable = UnreadableEntries(ledger)
+
+    def restore_page(self, page: Page) -> None:
+        """Restore the jobs of a page of the journal.
+
+        Raises:
+            JournalFailed: The journal does not answer.
+            RedisError: Redis does not answer.
+        """
+        known = {job.id: job for job in self._ledger.jobs(page.jobs)}
+        for job_id, names in page.jobs.items():
+            if needs_reading(known.get(job_id), names):
+                self.counts.add(self._restore(job_id, known.get(job_id), names))
+            else:
+                self.counts.add(Decision.KNOWN)
+
+    def _restore(self, job_id: str, job: Job | None, names: Sequence[str]) -> Decision:
+        attempts = self._journal.attempts(job_id)
+        decision = decide(job, attempts, has_end="end" in names)
+        if self._dry_run:
+            return decision
+        if decision in (Decision.UNREADABLE, Decision.HOLD):
+            self._unreadable.add(job_id)
+        if decision in (Decision.UNREADABLE, Decision.NOT_CHARGED, Decision.KNOWN):
+            return decision
+        if job is None:
+            job = self._submit(attempts)
+        # The step of a held job's next stage reads the journal, and holds the job.
+        if job is None or decision is Decision.HOLD:
+            return Decision.KNOWN if job is None else decision
+        if decision is Decision.END:
+            return self._end(job, attempts)
+        return self._resume(job, attempts)
+
+    def _submit(self, attempts: Sequence[Attempt], depth: int = 0) -> Job | None:
+        """Submit a job that the ledger does not know. None if its key says that it was pruned."""
+        entry = readable_entry(attempts)
+        if entry is None:
+            return None
+        is_lost = entry.follows and not self._ledger.redis.exists(
+            self._ledger.key("job", entry.follows)
+        )
+        if is_lost and depth < MAX_FOLLOWED:
+            # The job in whose session it works, which is restored in its own turn.
+            self._submit(self._journal.attempts(entry.follows), depth + 1)
+        if entry.batch_id:
+            self._ledger.restore_batch(entry.batch_id, shared=entry.shared)
+        self._ledger.submit(_new_job(entry))
+        return self._read(entry.job_id)
+
+    def _read(self, job_id: str) -> Job | None:
+        try:
+            return self._ledger.job(job_id)
+        except UnreadableRecordError:
+            return None
+
+    def _resume(self, job: Job, attempts: Sequence[Attempt]) -> Decision:
+        verdict = adopt(self._payments, job, attempts)
+        # A job that a worker works on is taken over by its own step, which asks the journal.
+        is_resumed = verdict in (AdoptVerdict.OK, AdoptVerdict.BUSY)
+        return Decision.RESUME if is_resumed else Decision.KNOWN
+
+    def _end(self, job: Job, attempts: Sequence[Attempt]) -> Decision:
+        """End the job as it had ended; without its clip it continues from its paid session."""
+        ended, entry = self._journal.ended(job.id), attempts[-1].entry
+        resumed = self._resume(job, attempts)
+        if ended is None or entry is None or not self._has_clip(ended):
+            return resumed
+        facts = {name: value for name, value in ended.facts.items() if name != "stored"}
+        reason = facts.pop("reason", "")
+        verdict = self._payments.restore_end(job.id, entry.call, ended.state, reason, facts)
+        return Decision.END if verdict is AdoptVerdict.OK else resumed
+
+    def _has_clip(self, ended: End) -> bool:
+        """Whether a job that has succeeded still has its clip. No name of a clip is used twice."""
+        if ended.state != State.SUCCEEDED:
+            return True
+        try:
+            clip = json.loads(ended.facts.get("clip", "null"))
+            return clip is not None and self._output.exists(str(clip["key"]))
+        except (StoreError, ValueError, KeyError, TypeError):
+            return False
+
+
+def _new_job(entry: Entry) -> NewJob:
+    return NewJob(
+        id=entry.job_id,
+        payload=entry.payload,
+        fingerprint=entry.fingerprint,
+        priority=entry.priority,
+        key=entry.key,
+        batch_id=entry.batch_id,
+        row=entry.row,
+        parent_id=entry.parent_id,
+        follows=entry.follows,
+    )

@@ -1,0 +1,46 @@
+"""What the comparison of ledger and journal means, in words for operators."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from worker.journal.identity import Verdict
+from worker.runtime.durability import IDENTITY, CheckResult
+
+_WAIT: Final = "Wait: the workers recover it by themselves, or run `reelqueue recover` now."
+_STEPS: Final = (
+    'See "When payments stop until you decide" in docs/operations.md: stop the other, then run '
+    "`reelqueue recover` here, or give this one a journal of its own by REELQUEUE_JOURNAL_URL and "
+    "`reelqueue recover --new-journal`."
+)
+_OWN_JOURNAL: Final = (
+    "Set REELQUEUE_JOURNAL_URL to the store that all workers share, or run "
+    "`reelqueue recover --new-journal` to go on with this one."
+)
+_MEANING: Final[Mapping[Verdict, tuple[str, str]]] = {
+    Verdict.FIRST_START: ("not used yet", "Start a worker with `reelqueue worker`."),
+    Verdict.WAIT: (
+        "Redis was restarted or restored; whether other workers use the journal is being watched",
+        _WAIT,
+    ),
+    Verdict.RECOVER: ("Redis has lost records; they are recovered from the journal", _WAIT),
+    Verdict.RECOVER_NEWER: (
+        "Redis was restarted; what it may have lost is recovered from the journal",
+        _WAIT,
+    ),
+    Verdict.CLONE: ("workers on another Redis pay with this journal: this is a copy", _STEPS),
+    Verdict.OTHER_LEDGER: ("the journal belongs to the records on another Redis", _STEPS),
+    Verdict.OTHER_JOURNAL: (
+        "this is not the journal of these records",
+        _OWN_JOURNAL,
+    ),
+}
+
+
+def identity_result(verdict: Verdict) -> CheckResult:
+    """Return the result of the comparison as a check."""
+    if verdict is Verdict.PAY:
+        return CheckResult(IDENTITY, ok=True, found="the journal is that of these records")
+    found, remedy = _MEANING[verdict]
+    is_new = verdict is Verdict.FIRST_START
+    suggestion = remedy if is_new else ""
+    return CheckResult(IDENTITY, ok=is_new, found=found, remedy=remedy, suggestion=suggestion)
