@@ -169,7 +169,8 @@ def gather(
                 for attempt in journal.attempts(job_id)
                 if attempt.may_be_charged
             ]
-            for job_id in journal.jobs()
+            for page in journal.pages()
+            for job_id in page.jobs
         },
         decided=decided or {},
         messages=sandbox_ledger["messages"],
