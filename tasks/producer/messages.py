@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from redis import Redis
+from redis.exceptions import NoPermissionError
 
 from tasks.producer.producer import Producer
 from worker.intake.messages import MalformedMessageError, read_message
@@ -49,7 +50,11 @@ def return_messages(producer: Producer) -> int:
 
 
 def _misplaced(broker: Redis) -> Iterator[bytes]:
-    for raw in messages_in(broker, DEFAULT_QUEUE, MAX_SCANNED):
+    try:
+        found = list(messages_in(broker, DEFAULT_QUEUE, MAX_SCANNED))
+    except NoPermissionError:
+        return  # The queue of other services is not this user's, as the documentation says.
+    for raw in found:
         try:
             message = read_message(raw)
         except MalformedMessageError:
