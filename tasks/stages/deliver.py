@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -22,8 +21,8 @@ from tasks.step.credentials import open_client
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.media.clip_frames import BadClip, IncompleteClip
-from worker.media.clip_quality import QualityFinding, check, inspect
-from worker.media.clips import Clip, make_poster, probe
+from worker.media.clip_quality import QualityFinding, check, content_findings
+from worker.media.clips import Clip, ClipLook, look_at
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (
@@ -55,7 +54,7 @@ def deliver(step: StepContext) -> Commit:
             is_stored = _fetch_stored(step, clip_file)
             if not is_stored:
                 _download(step, clip_file)
-            clip = offload(probe, clip_file)
+            look = offload(look_at, clip_file, poster_file)
         except IncompleteClip as error:
             return _retry_or_hold(step, Reason.CLIP_INCOMPLETE, str(error))
         except BadClip as error:
@@ -64,15 +63,9 @@ def deliver(step: StepContext) -> Commit:
             raise
         except NemoError as error:
             return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
-        findings = _findings(step, clip_file, clip)
-        name = step.job.facts["clip_name"] if is_stored else _store_clip(step, clip, clip_file)
-        poster = None
-        # The clip was paid for: it is delivered even if no poster can be made.
-        with suppress(BadClip):
-            offload(make_poster, clip_file, poster_file)
-            poster = f"{name}.jpg"
-            output.put_file(poster_file, poster)
-    return advance(State.SUCCEEDED, {"clip": _clip_fact(clip, findings, name, poster)})
+        name = step.job.facts["clip_name"] if is_stored else _store_clip(step, look.clip, clip_file)
+        output.put_file(poster_file, f"{name}.jpg")
+    return advance(State.SUCCEEDED, {"clip": _clip_fact(look.clip, _findings(step, look), name)})
 
 
 def _fetch_stored(step: StepContext, clip_file: Path) -> bool:
@@ -122,15 +115,12 @@ def _download_again(step: StepContext, reason: Reason, message: str) -> Commit |
     return retry_later(step, backoff_seconds(earlier), **failure_facts(step, reason, message))
 
 
-def _findings(step: StepContext, clip_file: Path, clip: Clip) -> tuple[QualityFinding, ...]:
+def _findings(step: StepContext, look: ClipLook) -> tuple[QualityFinding, ...]:
     """Check the clip's quality. It was paid for, so it is delivered whatever is found."""
     payload = step.job.payload
     seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
-    findings = check(clip, seconds=seconds or None, aspect=payload.get("aspect"))
-    try:
-        return (*findings, *offload(inspect, clip_file))
-    except BadClip as error:
-        return (*findings, QualityFinding("damaged", f"Part of the clip cannot be read: {error}."))
+    differences = check(look.clip, seconds=seconds or None, aspect=payload.get("aspect"))
+    return (*differences, *content_findings(look))
 
 
 def _store_clip(step: StepContext, clip: Clip, clip_file: Path) -> str:
@@ -177,9 +167,7 @@ def _stored_clip(step: StepContext, sha256: str) -> str:
     return f"{step.job.facts['render_id']} {sha256}"
 
 
-def _clip_fact(
-    clip: Clip, findings: tuple[QualityFinding, ...], name: str, poster: str | None
-) -> str:
+def _clip_fact(clip: Clip, findings: tuple[QualityFinding, ...], name: str) -> str:
     record = {
         "width": clip.width,
         "height": clip.height,
@@ -188,7 +176,7 @@ def _clip_fact(
         "bytes": clip.bytes,
         "sha256": clip.sha256,
         "key": f"{name}.mp4",
-        "poster": poster,
+        "poster": f"{name}.jpg",
         "findings": [asdict(finding) for finding in findings],
     }
     return json.dumps(record)

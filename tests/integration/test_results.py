@@ -10,8 +10,8 @@ from tasks.schema.image_job import ImageJob
 from tests.support.ledger_access import recent_ids
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
-from worker.media.clip_quality import inspect
-from worker.media.clips import probe
+from worker.media.clip_quality import content_findings
+from worker.media.clips import look_at
 
 pytestmark = pytest.mark.integration
 
@@ -51,8 +51,9 @@ def test_clips_of_pictures_with_one_name_have_distinct_names_and_table_rows(stac
         ("succeeded", "ok", "")
     }
     for path in folder.glob("*.mp4"):
-        assert probe(path).codec == "h264"
-        assert inspect(path) == (), "a moving camera is not reported as frozen"
+        look = look_at(path, stack.folder / "poster.jpg")
+        assert look.clip.codec == "h264"
+        assert content_findings(look) == (), "a moving camera is not reported as frozen"
 
 
 def test_workers_prune_old_records(stack: Stack) -> None:

@@ -1,17 +1,53 @@
-"""A finished clip: its properties, read from the file itself, and its poster."""
+"""A look at a finished clip: its properties, whether it is black or frozen, and its poster.
 
+Decoding is what a look costs. A clip is opened once, its packets are read once, and as few frames
+are decoded as the answer needs: two key frames that clearly differ show motion, packets that hold
+no change show that there is none, and only what is unclear is decoded further.
+
+All of it blocks: call it through `worker.resources.offload`.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
 from PIL import Image
 
-from worker.media.clip_frames import ON_THE_SIDE, BadClip, open_clip, transposition
+from worker.media.clip_display import display_size, to_image
+from worker.media.clip_frames import BadClip, ClipReader, open_clip
+from worker.media.clip_motion import (
+    DIM,
+    SETTLING_FRAMES,
+    are_alike,
+    brightest,
+    has_clear_motion,
+    is_black,
+    is_frozen,
+    is_idle,
+    thumbnail,
+)
 from worker.media.prepared_file import sha256_of
 
 _POSTER_WIDTH: Final = 640
-_POSTER_AT: Final = Fraction(1, 10)
+_POSTER_AT: Final = 10
+"""The poster is the key frame nearest to this part of the clip: a tenth."""
+_FEW_KEY_FRAMES: Final = 3
+"""With more key frames than these, the first is not compared."""
+_MANY_KEY_FRAMES: Final = 24
+"""So many compared key frames show motion without the frames between them."""
+_SAMPLES: Final = 24
+"""Thumbnails that are taken of a clip without clear motion."""
+_FIRST_FRAMES: Final = frozenset({1, 2, 4, 6, 8})
+"""Frames that are sampled besides: most clips move clearly within them."""
+_MAX_FRAMES: Final = 3600
+"""The most frames that are decoded of a clip without motion: a minute at 60 frames a second."""
+_MAX_DIM_FRAMES: Final = 90
+"""The most frames that are decoded to find one for the poster that is not dim."""
+_MAX_GROUP_FRAMES: Final = 300
+"""The most frames that are decoded behind one of many key frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +75,27 @@ class Clip:
     pixel_format: str = "yuv420p"
 
 
-def probe(path: Path) -> Clip:
-    """Read the properties of a clip. Its length is that of its frames, not of its header.
+@dataclass(frozen=True, slots=True)
+class ClipLook:
+    """What a look at a clip has found.
+
+    Attributes:
+        clip: Its properties.
+        is_black: Whether all of it is black.
+        is_frozen: Whether nothing in it moves.
+        damage: Why a part of it could not be decoded; empty if that did not happen.
+        decoded: How many frames were decoded.
+    """
+
+    clip: Clip
+    is_black: bool
+    is_frozen: bool
+    damage: str
+    decoded: int
+
+
+def look_at(path: Path, poster: Path) -> ClipLook:
+    """Look at a clip, and write an early frame of it as a JPEG of at most 640 pixels' width.
 
     Raises:
         IncompleteClip: Its own index lists samples beyond its end.
@@ -49,41 +104,149 @@ def probe(path: Path) -> Clip:
     size = path.stat().st_size
     if size == 0:
         raise BadClip("the clip is empty (0 bytes)")
-    with open_clip(path) as clip:
-        seconds = float(clip.length())
-        clip.require_complete(size)
-        frame = clip.frame_at(Fraction(0))
+    with open_clip(path) as reader:
+        reader.require_complete(size)
+        evidence = _Evidence(reader)
+        damage = evidence.collect()
+        frame = evidence.poster
         if frame is None:
-            raise BadClip("no frame of the clip can be decoded")
-        width, height = clip.display_size(frame)
-        # The context's own name is that of the decoder, which for some codecs is a library.
-        codec, codec_tag = clip.codec.codec.canonical_name, clip.codec.codec_tag
-    return Clip(
-        width=width,
-        height=height,
-        seconds=round(seconds, 3),
-        codec=codec,
-        codec_tag=codec_tag,
-        pixel_format=frame.format.name,
-        bytes=size,
-        sha256=sha256_of(path),
-    )
-
-
-def make_poster(path: Path, to: Path) -> None:
-    """Write an early frame of a clip as a JPEG, at most 640 pixels wide.
-
-    Raises:
-        BadClip: No frame can be decoded.
-    """
-    with open_clip(path) as clip:
-        frame = clip.frame_at(clip.length() * _POSTER_AT)
-        if frame is None:
-            raise BadClip("no frame of the clip can be decoded")
-        shown, turn = clip.display_size(frame), transposition(frame)
+            raise BadClip(damage or "no frame of the clip can be decoded")
+        shown = display_size(frame, reader.pixel_aspect)
         width = min(_POSTER_WIDTH, shown[0])
-        size = width, max(1, round(shown[1] * width / shown[0]))
-        across, down = reversed(size) if turn in ON_THE_SIDE else size
-        image: Image.Image = frame.to_image(width=across, height=down)  # type: ignore[no-untyped-call] # no types there
-        image = image if turn is None else image.transpose(turn)
-    image.save(to, "JPEG", quality=85, optimize=True)
+        image = to_image(frame, (width, max(1, round(shown[1] * width / shown[0]))))
+        clip = Clip(
+            width=shown[0],
+            height=shown[1],
+            seconds=round(float(reader.seconds), 3),
+            # The context's own name is that of the decoder, which for some codecs is a library.
+            codec=reader.codec.codec.canonical_name,
+            codec_tag=reader.codec.codec_tag,
+            pixel_format=frame.format.name,
+            bytes=size,
+            sha256=sha256_of(path),
+        )
+    image.save(poster, "JPEG", quality=85)
+    return ClipLook(clip, evidence.is_black, evidence.is_frozen, damage, reader.decoded)
+
+
+class _Evidence:
+    """What is decoded of a clip, until it is clear whether it moves.
+
+    Attributes:
+        poster: The frame for the poster; None: none was decoded.
+        is_black: Whether all that was sampled is black.
+        is_frozen: Whether nothing in the samples moves.
+    """
+
+    def __init__(self, reader: ClipReader) -> None:
+        self.poster: VideoFrame | None = None
+        self.is_black = self.is_frozen = False
+        self._reader = reader
+        self._brightest = 0.0
+        self._start = min(packet.pts for packet in reader.packets)
+        keys = [packet for packet in reader.packets if packet.is_key]
+        # Encoders give the first key frame a quality of its own, so it differs from the others.
+        self._keys = keys[1:] if len(keys) > _FEW_KEY_FRAMES else keys
+
+    def collect(self) -> str:
+        """Decode until it is clear whether the clip is black or frozen.
+
+        Returns:
+            Why a part of the clip could not be decoded; empty if that did not happen.
+        """
+        try:
+            self._collect()
+        except (BadClip, FFmpegError) as error:
+            return str(getattr(error, "strerror", None) or error)
+        return ""
+
+    def _collect(self) -> None:
+        """Go from the cheapest evidence to the most expensive, until one is clear."""
+        is_still = is_idle(self._reader.packets)
+        if len(self._keys) > 1:
+            moves, samples = self._key_samples(self._telling_keys())
+            if moves or (is_still and are_alike(samples)):
+                self._judge(moves, samples)
+                return
+        if len(self._keys) < _MANY_KEY_FRAMES:
+            enough = SETTLING_FRAMES if is_still and len(self._keys) == 1 else _MAX_FRAMES
+            self._judge(*self._even_samples(enough))
+            return
+        step = (len(self._keys) - 1) / (_SAMPLES - 1)
+        even = {self._keys[round(number * step)].pts for number in range(_SAMPLES)}
+        moves, samples = self._key_samples(sorted(even))
+        self._judge(moves or self._busiest_group_moves(), samples)
+
+    def _judge(self, moves: bool, samples: Sequence[Image.Image]) -> None:
+        self.is_black = not moves and is_black(samples)
+        self.is_frozen = not moves and is_frozen(samples)
+
+    def _telling_keys(self) -> Sequence[int]:
+        """Return an early key frame, the last, and the one whose size differs most from theirs."""
+        tenth = self._start + int(self._reader.seconds / _POSTER_AT / self._reader.time_base)
+        early = min(self._keys, key=lambda key: abs(key.pts - tenth))
+        odd = max(self._keys, key=lambda key: abs(key.size - early.size))
+        return list(dict.fromkeys((early.pts, self._keys[-1].pts, odd.pts)))
+
+    def _key_samples(self, times: Iterable[int]) -> tuple[bool, list[Image.Image]]:
+        """Decode these key frames; return whether they differ clearly, else their thumbnails."""
+        taken: dict[int, Image.Image] = {}
+        for pts in times:
+            frame = self._reader.key_frame(pts)
+            if frame is not None:
+                taken[pts] = self._sample(frame)
+                if self._moves(list(taken.values())):
+                    return True, []
+        return False, [taken[pts] for pts in sorted(taken)]
+
+    def _even_samples(self, enough: int) -> tuple[bool, list[Image.Image]]:
+        """Decode from the start; return whether frames differ clearly, else even thumbnails.
+
+        There are no thumbnails if the end is beyond the limit on decoding.
+
+        Args:
+            enough: So many frames decide: nothing changes behind them.
+        """
+        step = self._reader.seconds / _SAMPLES
+        samples: list[Image.Image] = []
+        number, moves = 0, False
+        for number, frame in enumerate(self._reader.frames_from(self._start, _MAX_FRAMES), 1):
+            elapsed = ((frame.pts or 0) - self._start) * self._reader.time_base
+            is_due = elapsed >= len(samples) * step
+            if is_due or number in _FIRST_FRAMES:
+                sample = self._sample(frame)
+                moves = moves or self._moves([*samples, sample])
+                if is_due:
+                    samples.append(sample)
+            if moves and (self._brightest >= DIM or number >= _MAX_DIM_FRAMES):
+                return True, []
+            if number >= enough:
+                break
+        return moves, samples if number < _MAX_FRAMES else []
+
+    def _busiest_group_moves(self) -> bool:
+        """Decode the frames behind the key frame that the most bytes follow."""
+        starts = [index for index, packet in enumerate(self._reader.packets) if packet.is_key]
+        ends = [*starts[1:], len(self._reader.packets)]
+        groups = [self._reader.packets[start:end] for start, end in zip(starts, ends, strict=True)]
+        busiest = max(groups, key=lambda group: sum(packet.size for packet in group[1:]))
+        count = min(len(busiest), _MAX_GROUP_FRAMES)
+        samples: list[Image.Image] = []
+        for number, frame in enumerate(self._reader.frames_from(busiest[0].pts, count)):
+            if number % max(1, count // _SAMPLES) == 0:
+                samples.append(self._sample(frame))
+                if self._moves(samples):
+                    return True
+        return False
+
+    def _sample(self, frame: VideoFrame) -> Image.Image:
+        """Make a thumbnail; keep the frame for the poster if the one before is dim."""
+        sample = thumbnail(frame)
+        level = brightest(sample)
+        if self.poster is None or (self._brightest < DIM and level > self._brightest):
+            self.poster, self._brightest = frame, level
+        return sample
+
+    @staticmethod
+    def _moves(samples: Sequence[Image.Image]) -> bool:
+        return has_clear_motion(samples) and not is_black(samples)

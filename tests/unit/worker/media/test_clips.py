@@ -5,21 +5,21 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
-from PIL import Image
+from PIL import Image, ImageStat
 
+from tests.support.clips import RATE, open_encoder
 from worker.media.clip_frames import BadClip, IncompleteClip
-from worker.media.clip_quality import QualityFinding, check, inspect, is_black, is_frozen
-from worker.media.clips import Clip, make_poster, probe
+from worker.media.clip_motion import is_black, is_frozen
+from worker.media.clip_quality import QualityFinding, check, content_findings
+from worker.media.clips import Clip, ClipLook, look_at
 
 Paint = Callable[[int], Image.Image]
-RATE = 25
 
 
 def moving(number: int) -> Image.Image:
@@ -40,27 +40,18 @@ def black(_number: int) -> Image.Image:
 
 
 def clip(path: Path, paint: Paint = moving, frames: int = 100, **options: str) -> Path:
-    """Write a clip of this many frames at 25 frames a second."""
-    codec, pixels = options.pop("codec", "libx264"), options.pop("pixels", "yuv420p")
-    aspect = options.pop("aspect", "")
-    muxer = {"movflags": options.pop("movflags", "+faststart")}
-    with av.open(str(path), "w", format="mp4", options=muxer) as container:
-        stream = container.add_stream(codec, rate=RATE, options=options)
-        assert isinstance(stream, VideoStream)
-        first = paint(0)
-        stream.width, stream.height, stream.pix_fmt = first.width, first.height, pixels
-        if aspect:
-            stream.codec_context.sample_aspect_ratio = Fraction(aspect.replace(":", "/"))
-        for number in range(frames):
-            frame = av.VideoFrame(first.width, first.height, "rgb24")
-            raw, plane = paint(number).tobytes(), frame.planes[0]
-            step, line = first.width * 3, plane.line_size
-            plane.update(
-                b"".join(raw[at : at + step].ljust(line, b"\0") for at in range(0, len(raw), step))
-            )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    """Write a clip of this many frames at 25 frames a second; options as for `open_encoder`."""
+    first = paint(0)
+    with open_encoder(path, first.size, **options) as write:
+        write(first)
+        for number in range(1, frames):
+            write(paint(number))
     return path
+
+
+def probe(path: Path) -> Clip:
+    """Return the properties of a clip."""
+    return look(path).clip
 
 
 @pytest.fixture
@@ -125,17 +116,12 @@ def test_a_file_that_is_not_a_clip_is_a_bad_clip(path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(BadClip):
         probe(path)
-    with pytest.raises(BadClip):
-        make_poster(path, path.with_suffix(".jpg"))
-    with pytest.raises(BadClip):
-        inspect(path)
     assert not path.with_suffix(".jpg").exists()
 
 
 def test_a_missing_file_is_not_a_bad_clip(path: Path) -> None:
-    for read in (probe, inspect):
-        with pytest.raises(FileNotFoundError):
-            read(path)
+    with pytest.raises(FileNotFoundError):
+        probe(path)
 
 
 def test_audio_alone_is_a_bad_clip(path: Path) -> None:
@@ -180,19 +166,17 @@ def test_damaged_clips_give_a_result_or_a_bad_clip(path: Path) -> None:
 import sys
 from pathlib import Path
 from worker.media.clip_frames import BadClip, IncompleteClip
-from worker.media.clip_quality import inspect
-from worker.media.clips import make_poster, probe
+from worker.media.clips import look_at
 path, target = Path(sys.argv[1]), Path(sys.argv[1] + ".damaged")
 whole = path.read_bytes()
 outcomes = set()
 for at in range(0, len(whole), max(1, len(whole) // 120)):
     target.write_bytes(whole[:at] + b"\\xff\\xff\\xff\\xff" + whole[at + 4 :])
-    for read in (probe, inspect, lambda p: make_poster(p, Path(sys.argv[1] + ".jpg"))):
-        try:
-            read(target)
-            outcomes.add("good")
-        except BadClip:
-            outcomes.add("bad")
+    try:
+        look_at(target, Path(sys.argv[1] + ".jpg"))
+        outcomes.add("good")
+    except BadClip:
+        outcomes.add("bad")
 print(sorted(outcomes))
 """
     done = subprocess.run(
@@ -305,7 +289,7 @@ def test_a_clip_is_turned_and_mirrored_as_its_display_matrix_says(
     found = probe(path)
     assert (found.width, found.height) == size
     assert check(found, aspect="9:16" if size[0] < size[1] else "16:9") == ()
-    make_poster(path, tmp_path / "poster.jpg")
+    look_at(path, tmp_path / "poster.jpg")
     with Image.open(tmp_path / "poster.jpg") as image:
         assert image.size == size
         quarters = image.resize((2, 2), Image.Resampling.BOX).convert("RGB")
@@ -321,7 +305,7 @@ def test_pixels_that_are_not_square_are_stretched(
 ) -> None:
     found = probe(clip(path, frames=5, aspect="{}:{}".format(*pixel)))
     assert (found.width, found.height) == size
-    make_poster(path, tmp_path / "poster.jpg")
+    look_at(path, tmp_path / "poster.jpg")
     with Image.open(tmp_path / "poster.jpg") as image:
         assert image.size == size
 
@@ -348,7 +332,7 @@ def test_a_poster_is_a_small_jpeg_of_an_early_frame(path: Path, tmp_path: Path) 
         return moving(number * 2).resize((1280, 720))
 
     poster = tmp_path / "poster.jpg"
-    make_poster(clip(path, large, 50), poster)
+    look_at(clip(path, large, 50, g="5"), poster)
     with Image.open(poster) as image:
         assert image.format == "JPEG"
         assert image.size == (640, 360)
@@ -359,7 +343,7 @@ def test_a_poster_is_a_small_jpeg_of_an_early_frame(path: Path, tmp_path: Path) 
 
 
 def test_a_small_clip_is_not_enlarged_for_its_poster(path: Path, tmp_path: Path) -> None:
-    make_poster(clip(path, frames=1), tmp_path / "poster.jpg")
+    look_at(clip(path, frames=1), tmp_path / "poster.jpg")
     with Image.open(tmp_path / "poster.jpg") as image:
         assert image.size == (320, 180)
 
@@ -375,7 +359,11 @@ def test_black_and_frozen_clips_are_findings(
 
 
 def codes(path: Path) -> tuple[str, ...]:
-    return tuple(finding.code for finding in inspect(path))
+    return tuple(finding.code for finding in content_findings(look(path)))
+
+
+def look(path: Path) -> ClipLook:
+    return look_at(path, path.with_suffix(".jpg"))
 
 
 def test_a_clip_that_moves_only_near_its_end_is_not_frozen(path: Path) -> None:
@@ -412,6 +400,66 @@ def test_a_slow_camera_move_is_not_frozen(path: Path) -> None:
         return image.crop((left, 10, left + 320, 190))
 
     assert codes(clip(path, slow)) == ()
+
+
+QUIET = "log-level=none:pools=1"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"g": "1000", "bf": "0"},
+        {"g": "1000", "bf": "3"},
+        {"g": "25", "bf": "3"},
+        {"g": "50", "x264-params": "open-gop=1"},
+        {"codec": "libx265", "x265-params": f"{QUIET}:keyint=1000"},
+        {"codec": "libx265", "x265-params": f"{QUIET}:keyint=50:open-gop=1"},
+    ],
+)
+def test_few_frames_of_a_moving_clip_are_decoded_whatever_its_length(
+    path: Path, options: dict[str, str]
+) -> None:
+    def passing(number: int) -> Image.Image:
+        return moving(number * 2 % 250)
+
+    counts = [look(clip(path, passing, frames, **options)).decoded for frames in (60, 360)]
+    assert max(counts) <= 12, counts
+
+
+@pytest.mark.parametrize("group", ["10000", "25"])
+def test_few_frames_of_a_still_clip_are_decoded_whatever_its_length(path: Path, group: str) -> None:
+    found = look(clip(path, still, 500, g=group))
+    assert found.is_frozen
+    assert found.decoded <= 24
+
+
+def test_the_search_for_motion_ends_where_a_clip_moves(path: Path) -> None:
+    """Nothing moves in the first half of the clip; with one key frame, that half is decoded."""
+    found = look(clip(path, lambda n: moving(max(0, n - 100)), 400, g="1000"))
+    assert not found.is_frozen
+    assert found.decoded < 150
+
+
+def test_the_poster_of_a_clip_that_fades_from_black_is_not_black(path: Path) -> None:
+    def fading(number: int) -> Image.Image:
+        return Image.blend(black(0), moving(40), min(1, number / 25))
+
+    for group in ("1000", "12"):
+        found = look(clip(path, fading, 100, g=group))
+        assert not found.is_black
+        with Image.open(path.with_suffix(".jpg")) as image:
+            assert ImageStat.Stat(image.convert("L")).mean[0] > 30
+
+
+def test_a_clip_whose_later_frames_are_damaged_is_marked(path: Path) -> None:
+    """Its early frames show a clip that can be played in part."""
+    content = bytearray(clip(path, still, 200, g="20").read_bytes())
+    middle = (content.index(b"mdat") + len(content)) // 2
+    content[middle:] = b"\x55" * (len(content) - middle)
+    path.write_bytes(content)
+    found = look(path)
+    assert (found.clip.width, found.clip.seconds) == (320, 8)
+    assert [finding.code for finding in content_findings(found)] == ["damaged"]
 
 
 def gray(shade: int, spot: int | None = None) -> Image.Image:

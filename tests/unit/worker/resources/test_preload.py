@@ -20,8 +20,7 @@ from gevent._threading import get_thread_ident
 from worker.egress.pinned_transport import resolve
 from worker.media.attachments import check_attachment
 from worker.media.image_headers import memory_needed
-from worker.media.clip_quality import inspect
-from worker.media.clips import make_poster, probe
+from worker.media.clips import look_at
 from worker.media.prepared_file import sha256_of
 from worker.resources.offload import offload
 from worker.resources.preload import preload_modules
@@ -49,9 +48,7 @@ for number, file in enumerate(sorted(Path(sys.argv[1]).iterdir())):
     attempt(check_attachment, file, file.name, folder)
     attempt(sha256_of, file)
     if file.suffix == ".mp4":
-        attempt(probe, file)
-        attempt(inspect, file)
-        attempt(make_poster, file, folder / "poster.jpg")
+        attempt(look_at, file, folder / "poster.jpg")
 print("imported:", *sorted(imported))
 """
 
