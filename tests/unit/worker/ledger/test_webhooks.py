@@ -279,6 +279,16 @@ def test_a_dead_receiver_is_given_up_after_a_day_in_bulk(
     assert harness.redis.hget("meta:{t}", "hooks") == "1"
 
 
+def test_one_call_gives_up_few_of_a_large_backlog(harness: LedgerHarness, hooks: Webhooks) -> None:
+    """A script that gave up 100,000 messages blocked Redis for seconds."""
+    cancelled(harness, *(f"j{n}" for n in range(250)))
+    (receiver,) = hooks.lease_receivers()
+    harness.later(25 * 3600)
+    for left in (150, 50, 0):
+        assert hooks.due(receiver) is None
+        assert len(owed(harness)) == left
+
+
 def test_a_message_of_a_version_without_the_index_by_age_is_given_up_too(
     harness: LedgerHarness, hooks: Webhooks
 ) -> None:

@@ -1,7 +1,8 @@
 -- webhook_due(receiver) -> {} | {name, field, value, ...}
--- The oldest message that is due for a receiver. Entries without a message are deleted, and
--- messages that cannot be read are set aside. Messages to a path that is paused wait for its end, at
--- most 100 a call; none is due while all paths are paused.
+-- The oldest message that is due for a receiver. Entries without a message are deleted, messages
+-- that cannot be read are set aside, messages that are a day old are given up, and messages to a path
+-- that is paused wait for its end: at most 100 a call, so that a backlog does not block Redis. None is
+-- due while all paths are paused.
 local receiver = ARGV[2]
 local queue = receiver_queue_key(receiver)
 
@@ -12,8 +13,7 @@ local function is_readable(name)
 end
 
 if paused_until(receiver, ALL_PATHS) > now then return {} end
-local moved = 0
-while moved < 100 do
+for _ = 1, 100 do
   local name = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, 1)[1]
   if not name then return {} end
   if is_readable(name) then
@@ -26,7 +26,6 @@ while moved < 100 do
       return {name, unpack(redis.call('HGETALL', webhook_key(name)))}
     else
       redis.call('ZADD', queue, paused, name)
-      moved = moved + 1
     end
   elseif redis.call('EXISTS', webhook_key(name)) == 1 then
     set_aside(webhook_key(name), 'its key holds no webhook message')
