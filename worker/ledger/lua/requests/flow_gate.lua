@@ -3,6 +3,8 @@
 -- each priority, however many jobs wait. Resuming ends a pilot. The caller's decision replaces a
 -- pause for an unknown outcome. Safe twice.
 local batch, shut = ARGV[2], ARGV[3]
+require_type('hash', META, batch_key(batch))
+require_type('zset', FLOWS)
 if redis.call('EXISTS', batch_key(batch)) == 0 then return 'GONE' end
 redis.call('HDEL', batch_key(batch), 'blocked_by')
 if shut == '1' then
