@@ -20,7 +20,7 @@ from tests.faults.invariants import INVARIANTS, violations
 from tests.faults.load import submit_job
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import Process, Worker
-from tests.support.stack import Stack
+from tests.support.stack import Stack, describe
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import SECRET, Receiver, webhook_receiver
 from worker.faultpoints import VARIABLE, WORKER
@@ -230,7 +230,7 @@ class KillRun:
             notified = not self.stack.redis.exists("outbox:{rq}", "receivers:{rq}")
             return notified and all(state.is_end or state is State.HELD for state in counts)
 
-        wait_until(settled, "every job to end", 180)
+        wait_until(settled, "every job to end", 300, lambda: describe(self.stack))
 
 
 def passages(names: Sequence[str]) -> Iterator[tuple[str, int]]:
