@@ -82,7 +82,7 @@ TRIGGERS: Final[Mapping[str, Trigger]] = {
     "commit.failed": refuse("upload", 4001),
     # Leaves time between claim and message for a cancellation.
     "commit.cancelled": Trigger(
-        ({"call": "state", "action": "slow", "seconds": 1.0, "times": 20},)
+        ({"call": "state", "action": "slow", "seconds": 1.0, "ratio": 1.0},)
     ),
     "update_facts.render_submitted": Trigger(
         ({"call": "export", "action": "reset", "done": True, "ratio": 0.4},)
