@@ -57,7 +57,9 @@ def read_header(source: Path) -> Header:
         for delimiter in _delimiters(first_line):
             file.seek(start)
             try:
-                cells = next(csv.reader(file, delimiter=delimiter, strict=True), [])
+                cells = next(
+                    csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True), []
+                )
             except csv.Error as error:
                 problem = _csv_error(first_line, error)
             else:
@@ -96,7 +98,7 @@ def read_csv(source: Path, header: Header) -> Iterator[ManifestLine]:
     """
     with open_text(source) as file:
         text = _LineRecorder(file)
-        reader = csv.reader(text, delimiter=header.delimiter, strict=True)
+        reader = csv.reader(text, delimiter=header.delimiter, strict=True, skipinitialspace=True)
         next(reader, None)
         while True:
             number = reader.line_num + 1

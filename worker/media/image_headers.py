@@ -31,6 +31,7 @@ from worker.media.file_types import (
     detect_file_type,
 )
 from worker.media.formats.deep_gray import is_deep
+from worker.media.formats.png_chunks import refuse_app_png
 from worker.media.formats.readable_parts import ReadableParts, readable_parts
 from worker.media.formats.tiff_pages import refuse_camera_raw, seek_picture
 from worker.media.jpeg_scans import MAX_PIXELS_PER_BYTE, decodes_row_by_row
@@ -123,6 +124,8 @@ def checked_image(source: Path, name: str) -> Iterator[FileType]:
         raise unsupported_image(name, f"is a {kind.name} file, not an image")
     if kind is TIFF:
         refuse_camera_raw(source, name)
+    if kind is PNG:
+        refuse_app_png(source, name)
     # Pillow warns about unusual files; the problems that matter raise an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", module=r"pillow_heif\b")

@@ -116,7 +116,7 @@ def _encoded_type(kind: FileType) -> FileType:
 
 
 def _prepare(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
-    if facts.is_cut_off:
+    if facts.kind is JPEG:
         _check_complete(facts)
     target = _target_type(facts)
     if target is None:
@@ -138,15 +138,15 @@ def _prepare(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
 
 
 def _check_complete(facts: ImageFacts) -> None:
-    """Check that a JPEG whose last bytes are missing holds nearly all of the picture.
+    """Check that a JPEG holds nearly all of its picture: decoders fill what is missing with gray.
 
     Raises:
         FileRefusedError: It does not.
     """
-    with open_image(facts.path, facts.name, facts.kind) as image:
-        missing = missing_part(image)
+    missing = missing_part(facts.path)
     if missing > MAX_MISSING:
-        raise bad_image_file(facts.name, "is not complete: the end of the file is missing")
+        problem = f"is not complete: {missing:.0%} of the picture are missing"
+        raise bad_image_file(facts.name, problem)
 
 
 def _strip(facts: ImageFacts, workdir: Path) -> PreparedImage:

@@ -11,6 +11,7 @@ _MAX_SAMPLE_VALUE: Final = 281
 _NO_DATA: Final = 42113
 """The tag of GDAL for the value that stands for no data, as a text."""
 _SIXTEEN_BITS: Final = 2**16 - 1
+_NARROW: Final = (2**10 - 1, 2**12 - 1)
 _SAMPLE: Final = (512, 512)
 _USABLE: Final = 1e30
 """Larger numbers stand for no data."""
@@ -47,7 +48,9 @@ def _highest(image: Image.Image) -> float:
     for found in (_tag(image, _MAX_SAMPLE_VALUE), _bits(image)):
         if isinstance(found, int) and 0 < found < _SIXTEEN_BITS:
             return float(found)
-    return float(_SIXTEEN_BITS)
+    # A picture of these would be nearly black: they come from cameras that do not say their range.
+    brightest = int(str(image.convert("I").getextrema()[1]))
+    return float(next((white for white in _NARROW if brightest <= white), _SIXTEEN_BITS))
 
 
 def _bits(image: Image.Image) -> int:

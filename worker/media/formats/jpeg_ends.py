@@ -1,11 +1,15 @@
 """JPEG files whose last bytes are missing, and how much of the picture is missing with them."""
 
+import io
 import mmap
-from itertools import takewhile
+import operator
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
+from worker.media.formats.file_parts import FileParts
 from worker.media.metadata import MalformedError, jpeg_segments
 
 END: Final = b"\xff\xd9"
@@ -15,8 +19,8 @@ MAX_MISSING: Final = 0.01
 _SOS: Final = 0xDA
 _SOF_PROGRESSIVE: Final = 0xC2
 _LAST_COEFFICIENT: Final = 63
-_GRAY: Final = range(127, 130)
-"""How a decoder shows a block of which it has no data."""
+_MORE: Final = bytes((0x55, 0xAA, 0x33, 0x6C)) * 1024
+"""What could be the data of some blocks, without a marker."""
 
 
 def ends_early(data: mmap.mmap) -> bool:
@@ -45,15 +49,38 @@ def _refines(data: mmap.mmap, scan: int) -> bool:
     return data[header + 1] == _LAST_COEFFICIENT and approximation >> 4 > 0 == approximation & 0xF
 
 
-def missing_part(image: Image.Image) -> float:
-    """Return the part of a picture that its file did not hold, from 0 to 1, of an opened JPEG.
+def missing_part(source: Path) -> float:
+    """Return the part of a JPEG's picture that its file does not hold, from 0 to 1; blocks.
 
-    The decoder makes the blocks that are missing gray. They are the last ones, row by row.
+    A decoder makes up what it has no data for, and does not say so. More data at the end therefore
+    changes the picture only where data is missing, which is at its end.
     """
-    if image.mode not in {"L", "RGB"}:
-        return 1.0
-    # At an eighth of the size, a block is a pixel.
-    image.draft(image.mode, (1, 1))
-    pixels = image.convert("RGB").tobytes()
-    gray = sum(1 for _ in takewhile(_GRAY.__contains__, reversed(pixels)))
-    return gray / len(pixels)
+    with (
+        source.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        end = _end_of_scans(data)
+        if end is None:
+            return 0.0
+        as_it_is = _decode(FileParts(file, [(0, end), END]))
+        with_more = _decode(FileParts(file, [(0, end), _MORE, END]))
+    if as_it_is == with_more:
+        return 0.0
+    different: int = sum(map(operator.ne, as_it_is, with_more))
+    return different / len(as_it_is)
+
+
+def _end_of_scans(data: mmap.mmap) -> int | None:
+    end = None
+    with suppress(IndexError, MalformedError):
+        for marker, _, segment_end in jpeg_segments(data):
+            if marker == _SOS:
+                end = segment_end
+    return end
+
+
+def _decode(file: FileParts) -> bytes:
+    """Decode a JPEG at an eighth of its size, where a block is a pixel."""
+    with Image.open(io.BufferedReader(file), formats=("JPEG",)) as image:
+        image.draft(image.mode, (1, 1))
+        return image.tobytes()

@@ -7,8 +7,10 @@ profile that is larger than they expect. None of these changes where a pixel is.
 import mmap
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from worker.file_refusal import FileRefusedError
 from worker.media.refusals import megabytes
 
 SIGNATURE: Final = 8
@@ -21,6 +23,8 @@ KEPT: Final = frozenset(
 )
 _ANIMATION: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _RAW_PROFILE: Final = b"Raw profile type exif\0"
+_XMP: Final = b"XML:com.adobe.xmp\0\0"
+"""A text that is not compressed, as it must be."""
 _MAX_CHECKED: Final = 16 * 2**20
 _OPTIONAL: Final = 0x20
 """The bit of the first letter of a chunk that a decoder may ignore."""
@@ -43,6 +47,22 @@ class PngChunks:
     end: int | None
     dropped: tuple[str, ...]
     has_other: bool
+
+
+def refuse_app_png(source: Path, name: str) -> None:
+    """Refuse a PNG out of an iOS app: Xcode stores its pixels in a form of Apple's own.
+
+    Raises:
+        FileRefusedError: It is one.
+    """
+    with source.open("rb") as file:
+        head = file.read(SIGNATURE + 8)
+    if head.endswith(b"CgBI"):
+        raise FileRefusedError(
+            "unsupported_file",
+            f"{name} is a PNG out of an iOS app, in a form that only Apple's programs read.",
+            "Take the original image, or open it in Preview and export it as PNG.",
+        )
 
 
 def read_chunks(data: mmap.mmap) -> PngChunks:
@@ -107,6 +127,8 @@ def _may_hold_orientation(name: bytes, data: mmap.mmap, start: int, end: int) ->
     match name:
         case b"eXIf":
             return True
+        case b"iTXt":
+            return body.startswith(_XMP)
         case b"tEXt":
             return body.startswith(_RAW_PROFILE)
         case b"zTXt":

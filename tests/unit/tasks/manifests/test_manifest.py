@@ -201,6 +201,12 @@ def test_a_delimiter_inside_of_a_quoted_column_is_text(tmp_path: Path) -> None:
     assert (row.job.image, row.job.data) == ("a.jpg", {"Title, place, year": "Rome, 1999"})
 
 
+def test_a_space_before_a_quoted_cell_is_ignored(tmp_path: Path) -> None:
+    (row,) = csv_rows(tmp_path, 'image, prompt\na.jpg, "Pan left, slowly"\n')
+    assert row.job is not None
+    assert row.job.prompt == "Pan left, slowly"
+
+
 def test_the_delimiter_is_the_one_that_gives_a_column_image(tmp_path: Path) -> None:
     (row,) = csv_rows(tmp_path, "image;note, with, commas\na.jpg;x\n")
     assert row.job is not None

@@ -113,16 +113,59 @@ def test_the_pixels_decide_and_what_is_dropped_is_said(
         assert not image.getexif()
 
 
-@pytest.mark.parametrize("kept", [0.5, 0.97])
-@pytest.mark.parametrize("progressive", [True, False])
+@pytest.mark.parametrize(
+    ("kept", "end", "options"),
+    [
+        (0.5, b"", {}),
+        (0.95, b"", {}),
+        (0.4, b"", {"progressive": True}),
+        (0.5, b"\xff\xd9", {}),
+        (0.95, b"\xff\xd9", {"restart_marker_blocks": 4}),
+        (0.5, b"\xff\xd9", {"exif": camera_data(6)}),
+    ],
+)
 def test_a_jpeg_of_which_more_is_missing_is_refused(
-    given: Path, workdir: Path, kept: float, progressive: bool
+    given: Path, workdir: Path, kept: float, end: bytes, options: dict[str, object]
 ) -> None:
-    whole = encoded("JPEG", quality=95, progressive=progressive)
-    given.write_bytes(whole[: int(len(whole) * (0.4 if progressive else kept))])
+    """Also with an end marker: a decoder fills the rest with gray, and does not say so."""
+    whole = encoded("JPEG", quality=95, **options)
+    given.write_bytes(whole[: int(len(whole) * kept)] + end)
     with pytest.raises(FileRefusedError) as caught:
         prepare_image(given, "a.jpg", workdir)
     assert caught.value.code == "bad_image"
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_a_gray_background_is_not_taken_for_a_missing_part(
+    given: Path, workdir: Path, gray: bool
+) -> None:
+    image = Image.new("L" if gray else "RGB", (320, 240), 128 if gray else (128, 128, 128))
+    image.paste(0, (40, 40, 90, 90))
+    image.save(given, "JPEG")
+    assert prepare_image(given, "a.jpg", workdir).changes == ()
+
+
+def test_a_png_out_of_an_ios_app_is_refused_for_what_it_is(given: Path, workdir: Path) -> None:
+    plain = encoded("PNG")
+    given.write_bytes(plain[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + plain[8:])
+    with pytest.raises(FileRefusedError, match="iOS app") as caught:
+        prepare_image(given, "a.png", workdir)
+    assert caught.value.code == "unsupported_file"
+
+
+@pytest.mark.parametrize("with_exif", [True, False])
+def test_the_orientation_in_xmp_of_a_png_is_applied(
+    given: Path, workdir: Path, with_exif: bool
+) -> None:
+    """Programs of Apple write it there, alone or beside EXIF data."""
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    chunks = [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)]
+    if with_exif:
+        chunks.append(chunk(b"eXIf", camera_data(6).removeprefix(b"Exif\0\0")))
+    given.write_bytes(png(*chunks))
+    found = prepare_image(given, "a.png", workdir)
+    assert (found.width, found.height) == (240, 320)
+    assert found.changes == ("rotated upright", REMOVED)
 
 
 def test_a_rotated_jpeg_without_its_end_is_rotated(given: Path, workdir: Path) -> None:

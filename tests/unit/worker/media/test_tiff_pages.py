@@ -94,6 +94,7 @@ FLOAT: Tags = {BITS: (SHORT, [32]), FORMAT: (SHORT, [3])}
         (tiff(ramp("H", 1024), {}), True),
         (tiff(twelve_bits(), {BITS: (SHORT, [12])}), True),
         (tiff(ramp("H", 64), {MAX_VALUE: (SHORT, [4095])}), True),
+        (tiff(ramp("H", 64), {}), True),
         (tiff(ramp("H", 1024), {PHOTOMETRIC: (SHORT, [0])}), False),
         (tiff(ramp("f", 1 / 64), FLOAT), True),
         (tiff(ramp("f", 1 / 64), {**FLOAT, PHOTOMETRIC: (SHORT, [0])}), False),
@@ -104,7 +105,7 @@ FLOAT: Tags = {BITS: (SHORT, [32]), FORMAT: (SHORT, [3])}
         (tiff(floats_with(1e20, count=20), FLOAT), True),
         (tiff(floats_with(2.5, count=20), {**FLOAT, NO_DATA: (2, list(b"2.5\0"))}), True),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_deep_gray_is_shown_from_dark_to_light(
     given: Path, workdir: Path, content: bytes, dark_to_light: bool
