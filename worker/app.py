@@ -16,6 +16,7 @@ from worker.broker.startup_check import connection_problems
 from worker.broker.transport import SENTINEL_TRANSPORT, TRANSPORT
 from worker.egress.proxies import environment_problems
 from worker.intake.bootstep import IntakeStep
+from worker.resources.freed_memory import return_freed_memory
 from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
 from worker.runtime.journal_monitor import JournalMonitor
@@ -76,6 +77,7 @@ def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
         log.warning("Redis server not usable", why=problem.message)
     init_sentry(settings)
     preload_modules()
+    return_freed_memory()
 
 
 @signals.worker_process_init.connect

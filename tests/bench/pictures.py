@@ -26,6 +26,7 @@ from pathlib import Path
 import gevent
 from tasks.stages.inputs import prepare_within_memory
 from worker.media.images import prepare_image
+from worker.resources.freed_memory import return_freed_memory
 from worker.resources.memory_budget import MemoryBudget
 
 def peak():
@@ -33,6 +34,7 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
 given, workdir, count, size = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
+return_freed_memory()
 memory, before = MemoryBudget(size), peak()
 def prepare(number):
     place = workdir / str(number)
