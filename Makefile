@@ -42,7 +42,7 @@ points: $(READY) ## Kill a worker at every fault point, twice each; ARGS="begin_
 soak: $(READY) ## As faults, with 5,000 jobs in half an hour, after 100,000 odd responses; ARGS="--seconds 7200"
 	@$(BIN)/python -m tests.soak.answers --count 100000
 	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
-		--intake-kills 20 --restarts 50 --losses 20 --refusals 20 --duplicated 20000 --dropped 500 \
+		--intake-kills 20 --restarts 20 --losses 20 --refusals 20 --duplicated 20000 --dropped 500 \
 		--doubled 200 --decided 20 --freeze-seconds 20 $(ARGS)
 
 lint: $(READY) ## Check style and formatting

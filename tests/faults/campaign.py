@@ -50,7 +50,7 @@ OPTIONS: Final = {
     "jobs": (500, "jobs to submit"),
     "kills": (50, "workers to kill; a tenth as many faults of most other kinds are injected"),
     "intake_kills": (2, "workers to kill while they take a submission by message"),
-    "restarts": (10, "restarts of Valkey; a tenth as often it is frozen"),
+    "restarts": (4, "restarts of Valkey without a loss; a quarter as often it is frozen"),
     "losses": (2, "power cuts, restored copies, flushes and failovers of Valkey, each"),
     "refusals": (2, "how often Valkey is out of memory, and how often it is read only"),
     "duplicated": (1000, "wake-up messages to duplicate"),

@@ -62,7 +62,7 @@ class Plan:
         jobs: Jobs to submit.
         kills: Workers to kill; a tenth as many are terminated and frozen.
         intake_kills: Workers to kill while they take a submission by message.
-        restarts: Restarts of Valkey; a tenth as often it is frozen.
+        restarts: Restarts of Valkey without a loss; a quarter as often it is frozen.
         losses: Faults of each kind by which Valkey loses data.
         refusals: How often Valkey is out of memory, and how often it is read only.
         duplicated: Wake-up messages to duplicate.
@@ -97,7 +97,7 @@ class Plan:
             Fault.WORKER_FROZEN: few,
             Fault.INTAKE_KILLED: self.intake_kills,
             Fault.VALKEY_RESTARTED: self.restarts,
-            Fault.VALKEY_FROZEN: max(1, self.restarts // 10),
+            Fault.VALKEY_FROZEN: max(1, self.restarts // 4),
             **{str(name): self.losses for name in LOSSES},
             Fault.VALKEY_OOM: self.refusals,
             Fault.VALKEY_READONLY: self.refusals,
