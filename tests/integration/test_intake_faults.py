@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -46,6 +47,8 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def fresh(shared_stack: Stack) -> Iterator[Stack]:
     """The shared stack without jobs, messages and workers of an earlier test."""
     shared_stack.redis.flushall()
+    # Else the workers recover from it what earlier tests have paid for.
+    shutil.rmtree(shared_stack.folder / "media" / ".journal", ignore_errors=True)
     yield shared_stack
     for worker in shared_stack.workers:
         worker.stop()
@@ -168,6 +171,17 @@ def test_a_message_that_is_delivered_twice_is_one_job(fresh: Stack, sender: Cele
     assert jobs(fresh) == 1
     paid = fresh.messages_by_image()
     assert [paid[content] for content in paid.keys() - paid_before.keys()] == [1]
+
+
+def test_a_live_worker_finds_what_comes_back_into_its_list(fresh: Stack) -> None:
+    """As when an older copy of the data is restored, or the reply to taking it was lost."""
+    fresh.start_worker()
+    (owner,) = wait_until(lambda: fresh.redis.zrange("intake.workers:{rq}", 0, -1), "it to live")
+    payload = {"image": str(fresh.image()), "prompt": "a 1-second pan left"}
+    taken = f"intake.taken:{{rq}}:{owner!s}"
+    fresh.redis.lpush(taken, raw_message(json.dumps([[payload], {}, {}]).encode()))
+    wait_until_jobs(fresh, 1)
+    wait_until(lambda: not fresh.redis.exists(taken), "the message to be acknowledged")
 
 
 def test_nothing_is_taken_while_the_records_are_away(

@@ -53,7 +53,9 @@ class SubmissionConsumer:
             self._queue.return_taken()
         self._is_unsettled = True
         while may_continue():
-            raw = self._queue.take()
+            raw = self._queue.left_over()
+            if raw is None:
+                raw = self._queue.take()
             if raw is None:
                 break
             try:

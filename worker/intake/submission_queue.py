@@ -79,6 +79,15 @@ class SubmissionQueue:
         raw = self._broker.blmove(self._name, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
         return None if raw is None else bytes(raw)
 
+    def left_over(self) -> bytes | None:
+        """Return a message that this worker has taken and that is not settled, or None.
+
+        It takes one message at a time. One is left where the reply to taking it was lost, or where
+        an older copy of the broker's data has brought back one that was settled.
+        """
+        raw = self._broker.lindex(self._taken, -1)
+        return None if raw is None else bytes(raw)
+
     def acknowledge(self, raw: bytes) -> None:
         """Delete a message that is done with."""
         with self._broker.pipeline() as pipe:
@@ -107,8 +116,15 @@ class SubmissionQueue:
         self._broker.lpush(self._name, raw)
 
     def count_try(self, raw: bytes) -> int:
-        """Count a try of a message. A worker that dies over it leaves its try counted."""
-        return int(self._broker.hincrby(self._key("tries"), _digest(raw), 1))
+        """Count a try of a message. A worker that dies over it leaves its try counted.
+
+        It also registers this worker again: a flush may have deleted that since, and the list of a
+        worker that is not registered is not restored.
+        """
+        with self._broker.pipeline() as pipe:
+            pipe.hincrby(self._key("tries"), _digest(raw), 1)
+            pipe.zadd(self._key("workers"), {self._worker: self._now()})
+            return int(pipe.execute()[0])
 
     def say_alive(self) -> None:
         """Say that this worker is alive, so that nobody takes its messages."""

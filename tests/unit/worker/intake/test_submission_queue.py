@@ -9,6 +9,7 @@ from redis import Redis
 
 from tests.support.valkey import Valkey
 from worker.intake.submission_queue import (
+    ALIVE_SECONDS,
     QueueOwnedError,
     SubmissionQueue,
     messages_in,
@@ -85,6 +86,35 @@ def test_what_a_live_worker_did_not_settle_it_puts_back_itself(queue: Submission
     queue.take()
     assert queue.return_taken() == 1
     assert queue.take() == b"m"
+
+
+def test_what_a_live_worker_has_in_its_list_is_left_over(
+    broker: Redis, queue: SubmissionQueue
+) -> None:
+    """As after a lost reply, or when an older copy of the data is restored."""
+    assert queue.left_over() is None
+    queue.put(b"m")
+    queue.take()
+    copy = broker.dump("intake.taken:{rq}:w1") or b""
+    queue.acknowledge(b"m")
+    assert queue.left_over() is None
+    broker.restore("intake.taken:{rq}:w1", 0, copy)
+    assert queue.left_over() == b"m"
+    queue.acknowledge(b"m")
+    assert queue.left_over() is None
+
+
+def test_a_message_that_is_taken_after_a_flush_is_restored(
+    broker: Redis, queue: SubmissionQueue
+) -> None:
+    queue.say_alive()
+    broker.flushall()
+    queue.put(b"m")
+    raw = queue.take()
+    assert raw == b"m"
+    queue.count_try(raw)
+    broker.zincrby("intake.workers:{rq}", -2 * ALIVE_SECONDS, "w1")
+    assert SubmissionQueue(broker, "reelqueue", "rq", "w2").restore() == 1
 
 
 def test_a_postponed_message_comes_at_its_time(queue: SubmissionQueue) -> None:
