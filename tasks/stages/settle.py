@@ -1,6 +1,7 @@
 """The settling stage: read the session's state until it shows what the message did."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -57,6 +58,8 @@ def settle(step: StepContext) -> Commit:
         finished = finish_from_next_message(step)
         if finished is not None:
             return finished
+        # That draft is not offered as this job's.
+        step.job = replace(job, facts={**job.facts, "as_done": "1"})
         return hold(
             step,
             Reason.OUTCOME_UNKNOWN,

@@ -66,6 +66,18 @@ def test_a_draft_that_is_not_there_is_offered_as_done_once_and_pays_nothing(
     assert ledger.release("j") == "NEEDS_CHOICE"
 
 
+def test_the_draft_of_another_message_is_not_offered_as_done(worker: Worker) -> None:
+    step, ledger = worker.claim(), worker.runtime.ledger
+    worker.pay(step)
+    worker.commit(step, Commit(State.SETTLING))
+    later = {"last": "other:1:c", "last_at": ledger.now_ms() + 1}
+    ledger.redis.hset(ledger.key("session", SESSION), mapping=later)
+    end = worker.settle_until_held()
+    assert "Another message was sent in its project later" in end.message
+    assert "--as-done" not in end.remedy
+    assert "--pay-again" in end.remedy
+
+
 def test_a_lost_project_is_looked_for_once(worker: Worker, server: Server) -> None:
     unknown(worker)
     assert worker.runtime.ledger.release("j", mode="as_done") == "OK"
