@@ -20,6 +20,7 @@ from tasks.step.commits import (
 )
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import account_name, job_credential
+from tasks.step.progress import report_progress
 from worker.journal.attempts import AdoptAttempt
 from worker.journal.entries import Entry, entry_name
 from worker.ledger.model.jobs import Job
@@ -53,7 +54,7 @@ def generate(step: StepContext) -> Commit:
         return _settle_sent_message(step)
     if not runtime.status.may_pay:
         log.warning("payment suspended", why=runtime.status.why_not_pay)
-        return retry_later(step, DURABILITY_SECONDS, trouble=runtime.status.why_not_pay)
+        return _wait_to_pay(step, runtime.status.why_not_pay)
     # The intent would be refused: do not call the API for nothing.
     if not runtime.payments.has_free_slot(
         job.facts["account"], runtime.settings.limits.account_in_flight
@@ -63,7 +64,7 @@ def generate(step: StepContext) -> Commit:
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)
     if not runtime.payments.claim_journal(runtime.journal.id()):
-        return retry_later(step, DURABILITY_SECONDS, trouble=OTHER_JOURNAL)
+        return _wait_to_pay(step, OTHER_JOURNAL)
     attempt = attempt_number(step)
     if isinstance(attempt, Commit):
         return attempt
@@ -82,6 +83,12 @@ def generate(step: StepContext) -> Commit:
         if not right.create():
             return _attempt_of_others(step, call)
         return send_message(step, client, right)
+
+
+def _wait_to_pay(step: StepContext, why: str) -> Commit:
+    """Repeat the stage later, and say in the job's progress what it waits for."""
+    report_progress(step, f"Payments are stopped: {why}")
+    return retry_later(step, DURABILITY_SECONDS, trouble=why)
 
 
 def _entry(step: StepContext, call: str, attempt: int, previous: str, state: SessionState) -> Entry:
@@ -192,7 +199,7 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             trouble = "Redis did not confirm a write to disk."
             return retry_later(step, DURABILITY_SECONDS, trouble=trouble)
         case BeginVerdict.OTHER_JOURNAL:
-            return retry_later(step, DURABILITY_SECONDS, trouble=OTHER_JOURNAL)
+            return _wait_to_pay(step, OTHER_JOURNAL)
         case BeginVerdict.NO_SLOT:
             return retry_later(step, with_jitter(SLOT_SECONDS))
         case BeginVerdict.SESSION_BUSY | BeginVerdict.SESSION_BLOCKED:

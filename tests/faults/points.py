@@ -41,10 +41,10 @@ INTAKE_POINTS: Final = ("intake",)
 """Points that only submissions by message pass: tests/integration/test_intake_faults.py."""
 JOURNAL_POINTS: Final = (
     *("adopt", "restore_end", "set_identity"),
-    *("journal.identity", "journal.next"),
+    *("journal.identity", "journal.next", "set_clock"),
 )
-"""Points that only a loss of Redis, a new journal or a further message in a session leads to:
-tests/integration/test_payment_journal.py and tests/integration/test_recovery.py."""
+"""Points that only a loss of Redis, a new journal, a further message in a session or a clock that
+is set leads to: tests/integration/test_payment_journal.py, tests/integration/test_recovery.py."""
 RECEIVERS: Final = 8
 """Enough for one to be free while others wait until the lease of a killed worker expires."""
 PAUSE_SECONDS: Final = 2.0

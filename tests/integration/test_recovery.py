@@ -240,7 +240,7 @@ def test_a_clone_does_not_pay_until_a_person_decides_and_then_the_other_stops(
     waiting = clone.submit(stack.image())
     job = clone.wait(waiting, State.GENERATING)
     wait_until(
-        lambda: "this is a copy" in str((clone.job(waiting) or job).fact("trouble")),
+        lambda: "this is a copy" in str((clone.job(waiting) or job).fact("progress")),
         "the job to say what it waits for",
     )
     production.delivered(production.submit(stack.image()))

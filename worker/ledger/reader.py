@@ -60,9 +60,13 @@ class Reader:
         return f"{kind}:{{{self.namespace}}}{tail}"
 
     def now_ms(self) -> int:
-        """Return the Redis server's time in ms, which is the clock of all records."""
-        seconds, micros = self.redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+        """Return the time in ms of the clock of all records: the server's, with an offset."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.hget(self.key("meta"), "clock_offset")
+            (seconds, micros), offset = replies(pipe)
+        corrected = 0 if isinstance(offset, ResponseError) else int_or_zero(offset)
+        return int(seconds) * 1000 + int(micros) // 1000 + corrected
 
     def lookup_keys(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
         """Return for each idempotency key the id and fingerprint of its job, or None if unused."""

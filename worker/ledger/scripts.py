@@ -17,8 +17,11 @@ _FOLDER: Final = resources.files(__package__) / "lua"
 
 _LIBRARIES: Final = ("prelude", "flows", "payments", "webhooks", "sessions", "transitions")
 """Libraries that precede every script, each after those that it uses."""
-_FREEING: Final = frozenset({"prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack"})
-"""Scripts that run even where Redis has no memory left: they are how memory becomes free."""
+_FREEING: Final = frozenset(
+    {"prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack", "set_clock"}
+)
+"""Scripts that run even where Redis has no memory left: they are how memory becomes free, or keep
+the rest running."""
 
 
 @cache

@@ -21,6 +21,7 @@ from worker.runtime.retention import (
     sweep_partial_files,
 )
 from worker.runtime.runtime import Runtime, get_runtime
+from worker.runtime.server_clock import ServerClock
 from worker.runtime.store_ids import ANNOUNCE_SECONDS, announce_stores
 from worker.runtime.store_monitor import CHECK_SECONDS, StoreMonitor
 from worker.runtime.ticker import Ticker
@@ -52,7 +53,11 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         lease = self._lease = LeaderLease(runtime)
         ticker = Ticker(parent.app, runtime)
 
+        clock = ServerClock(runtime.ledger)
+
         def tick() -> None:
+            if corrected := clock.check():
+                log.warning("the clock of the Redis server was set", corrected_ms=corrected)
             if lease.acquire():
                 ticker.tick()
 

@@ -9,6 +9,8 @@ MAX_LEASE_SECONDS: Final = 5.0
 """Maximum time without a leader after a leader died, unless ticks are farther apart."""
 JOB_LEASE_SHARE: Final = 1 / 6
 """Maximum share of a job's lease, so that a dead leader's own jobs are dispatched again soon."""
+MAX_LEASES: Final = 10
+"""A lease with more than so many of this worker's own left was not taken by a clock like this."""
 MIN_LEASE_TICKS: Final = 3
 """Minimum number of ticks that the lease outlasts."""
 
@@ -38,6 +40,9 @@ class LeaderLease:
         if self._redis.set(self._key, self._owner, nx=True, px=self._lease_ms):
             return True
         if self._redis.get(self._key) != self._owner:
+            # The server's clock was set back: a dead leader's lease would last as much longer.
+            if self._redis.pttl(self._key) > self._lease_ms * MAX_LEASES:
+                self._redis.pexpire(self._key, self._lease_ms)
             return False
         self._redis.pexpire(self._key, self._lease_ms)
         return True

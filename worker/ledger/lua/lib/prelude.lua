@@ -2,9 +2,17 @@
 -- KEYS[1] is always meta:{ns}, ARGV[1] always the namespace. clock() and the constants of
 -- constants.py are defined before this file.
 local ns = ARGV[1]
-local now = clock()
-
 local META = KEYS[1]
+
+-- What the server's time differs by from the clock of the records, because it was set. Workers notice
+-- that: see worker/runtime/server_clock.py.
+local function clock_offset()
+  local found = redis.pcall('HGET', META, 'clock_offset')
+  return type(found) == 'string' and tonumber(found) or 0
+end
+
+local now = clock() + clock_offset()
+
 local AGENDA = 'agenda:{' .. ns .. '}'
 local FLOWS = 'flows:{' .. ns .. '}'
 local OUTBOX = 'outbox:{' .. ns .. '}'

@@ -1,0 +1,73 @@
+"""Settling on a ledger that has lost records: a later message in the session, and ends."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from config.settings import Settings
+from tasks.stages.settle import settle
+from tests.support.waiting import free_port
+from tests.unit.tasks.stages.test_payment_schedules import Actor, World
+from tests.unit.worker.nemo.test_draft import segment, track
+from worker.journal.entries import End
+from worker.ledger.model.states import Reason, State
+from worker.nemo.draft import Draft
+from worker.nemo.errors import NemoError
+
+
+@pytest.fixture
+def actor(redis: Redis, settings: Settings) -> Actor:
+    """A worker that has paid for the job, in a session that another job has used since."""
+    nowhere = settings.api.model_copy(update={"url": f"http://127.0.0.1:{free_port()}"})
+    world = World(redis, settings.model_copy(update={"api": nowhere}))
+    world.submit()
+    actor = Actor(world)
+    actor.pay()
+    job = actor.runtime.ledger.job("j")
+    assert job is not None
+    actor.step.job = job
+    return actor
+
+
+def say_later(actor: Actor) -> str:
+    """Write the entry of a later message in the session; return the draft that it had read."""
+    draft = Draft({"t": [track(0, segment(2000))]}).pack()
+    (own,) = actor.runtime.journal.attempts("j")
+    assert own.entry is not None
+    later = replace(
+        own.entry, job_id="later", nonce=uuid4().hex, previous=own.entry.name, draft=draft
+    )
+    actor.runtime.journal.create(later)
+    assert actor.runtime.journal.point(own.entry.name, later)
+    return draft
+
+
+def test_a_message_from_before_a_recovery_is_judged_by_the_draft_that_the_next_one_read(
+    actor: Actor,
+) -> None:
+    """The session's present draft is that of the next one, which the ledger does not know."""
+    draft = say_later(actor)
+    actor.runtime.status.recovered_at = actor.step.job.sent_at
+    commit = settle(actor.step)
+    assert commit.state is State.RENDERING
+    assert (commit.facts or {})["draft"] == draft
+
+
+def test_a_message_after_the_recovery_is_judged_by_its_session(actor: Actor) -> None:
+    say_later(actor)
+    actor.runtime.status.recovered_at = actor.step.job.sent_at - 1
+    with pytest.raises(NemoError):
+        settle(actor.step)
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])
+def test_a_job_that_is_adopted_ends_as_the_journal_says(actor: Actor, state: State) -> None:
+    facts = {"reason": "bad_clip", "message": "broken", "remedy": "redo it"}
+    actor.runtime.journal.end(End("j", state, facts if state is State.FAILED else {}))
+    actor.step.job = replace(actor.step.job, facts={**actor.step.job.facts, "adopted": "1"})
+    commit = settle(actor.step)
+    assert commit.state is state
+    if state is State.FAILED:
+        assert (commit.reason, commit.message) == (Reason.BAD_CLIP, "broken")
