@@ -53,48 +53,30 @@ class ClipReader:
     packets: Sequence[ShownPacket]
     seconds: Fraction
 
-    def __init__(self, container: InputContainer) -> None:
+    def __init__(self, container: InputContainer, size: int) -> None:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise BadClip("the clip has no video stream")
         if not stream.time_base:
             raise BadClip("the clip has no time base")
+        self.time_base = stream.time_base
+        self.decoded = 0
+        self._container = container
+        self._stream = stream
+        self._read_packets(size)
+        if stream.codec_context is None:
+            raise BadClip("the clip has a video stream that cannot be decoded")
         self.codec = stream.codec_context
         if not 0 < self.codec.width * self.codec.height <= _MAX_PIXELS:
             raise BadClip(
                 f"the clip has frames of {self.codec.width} by {self.codec.height} pixels"
             )
         self.codec.thread_count = 1
-        self.time_base = stream.time_base
-        self.decoded = 0
-        self._container = container
-        self._stream = stream
-        self._read_packets()
 
     @property
     def pixel_aspect(self) -> Fraction | None:
         """Width by height of a pixel; None: square."""
         return self._stream.sample_aspect_ratio
-
-    def require_complete(self, size: int) -> None:
-        """Compare the index with the size of the file in bytes.
-
-        Raises:
-            IncompleteClip: The index lists samples beyond the end of the file.
-        """
-        # The index of a clip in fragments is known only after its packets were read.
-        promised = max(
-            (
-                entry.pos + entry.size
-                for stream in self._container.streams
-                for entry in stream.index_entries
-            ),
-            default=0,
-        )
-        if promised > size:
-            raise IncompleteClip(
-                f"the clip ends after {size} bytes, but its index lists {promised} bytes"
-            )
 
     def key_frame(self, pts: int) -> VideoFrame | None:
         """Decode the key frame of this time, and nothing else; None if that fails.
@@ -107,7 +89,9 @@ class ClipReader:
             if packet.is_keyframe:
                 frames = [*self.codec.decode(packet), *self.codec.decode(None)]
                 self.codec.flush_buffers()
-                return self._checked(frames[0]) if frames else None
+                frame = self._checked(frames[0]) if frames else None
+                # Some muxers list every sample as decodable alone, or list none, which means all.
+                return frame if frame is not None and frame.key_frame else None
         return None
 
     def frames_from(self, pts: int, count: int) -> Iterator[VideoFrame]:
@@ -123,17 +107,30 @@ class ClipReader:
         finally:
             self.codec.skip_frame = "DEFAULT"
 
-    def _read_packets(self) -> None:
+    def _read_packets(self, size: int) -> None:
         packets = []
         first: int | None = None
         last = 0
         for packet in islice(self._container.demux(self._stream), _MAX_PACKETS):
-            pts, size = packet.pts, packet.size
-            if pts is None or not size or packet.is_discard:
+            pts = packet.pts
+            if pts is None or not packet.size or packet.is_discard:
                 continue
             first = pts if first is None or pts < first else first
             last = max(last, pts + (packet.duration or 0))
-            packets.append(ShownPacket(pts, size, packet.is_keyframe))
+            packets.append(ShownPacket(pts, packet.size, packet.is_keyframe))
+        # The index of a clip in fragments is known only after its packets were read.
+        promised = max(
+            (
+                entry.pos + entry.size
+                for stream in self._container.streams
+                for entry in stream.index_entries
+            ),
+            default=0,
+        )
+        if promised > size:
+            raise IncompleteClip(
+                f"the clip ends after {size} bytes, but its index lists {promised} bytes"
+            )
         if first is None:
             raise BadClip("the clip has no frames")
         self.packets = packets
@@ -151,6 +148,7 @@ def open_clip(path: Path) -> Iterator[ClipReader]:
     """Open a clip and read its packets. Any error of its content is raised as `BadClip`.
 
     Raises:
+        IncompleteClip: Its own index lists samples beyond its end.
         BadClip: The clip cannot be read.
         OSError: The file does not exist or may not be read, or files or space are short.
     """
@@ -161,7 +159,7 @@ def open_clip(path: Path) -> Iterator[ClipReader]:
     try:
         # The demuxer is named, so that a clip cannot be a list of other files.
         with av.open(str(path.absolute()), format="mp4", options=options) as container:
-            yield ClipReader(container)
+            yield ClipReader(container, path.stat().st_size)
     except BadClip:
         raise
     except Exception as error:

@@ -35,7 +35,7 @@ _POSTER_WIDTH: Final = 640
 _POSTER_AT: Final = 10
 """The poster is the key frame nearest to this part of the clip: a tenth."""
 _FEW_KEY_FRAMES: Final = 3
-"""With more key frames than these, the first is not compared."""
+"""With more key frames than these, the first of an idle clip is not compared."""
 _MANY_KEY_FRAMES: Final = 24
 """So many compared key frames show motion without the frames between them."""
 _SAMPLES: Final = 24
@@ -105,7 +105,6 @@ def look_at(path: Path, poster: Path) -> ClipLook:
     if size == 0:
         raise BadClip("the clip is empty (0 bytes)")
     with open_clip(path) as reader:
-        reader.require_complete(size)
         evidence = _Evidence(reader)
         damage = evidence.collect()
         frame = evidence.poster
@@ -144,9 +143,11 @@ class _Evidence:
         self._reader = reader
         self._brightest = 0.0
         self._start = min(packet.pts for packet in reader.packets)
+        self._is_idle = is_idle(reader.packets)
         keys = [packet for packet in reader.packets if packet.is_key]
-        # Encoders give the first key frame a quality of its own, so it differs from the others.
-        self._keys = keys[1:] if len(keys) > _FEW_KEY_FRAMES else keys
+        # Encoders give the first key frame a quality of its own. In a still image at a low quality
+        # that alone would look like motion.
+        self._keys = keys[1:] if self._is_idle and len(keys) > _FEW_KEY_FRAMES else keys
 
     def collect(self) -> str:
         """Decode until it is clear whether the clip is black or frozen.
@@ -162,19 +163,22 @@ class _Evidence:
 
     def _collect(self) -> None:
         """Go from the cheapest evidence to the most expensive, until one is clear."""
-        is_still = is_idle(self._reader.packets)
         if len(self._keys) > 1:
             moves, samples = self._key_samples(self._telling_keys())
-            if moves or (is_still and are_alike(samples)):
+            if moves or (self._is_idle and are_alike(samples)):
                 self._judge(moves, samples)
                 return
         if len(self._keys) < _MANY_KEY_FRAMES:
-            enough = SETTLING_FRAMES if is_still and len(self._keys) == 1 else _MAX_FRAMES
+            enough = SETTLING_FRAMES if self._is_idle and len(self._keys) == 1 else _MAX_FRAMES
             self._judge(*self._even_samples(enough))
             return
         step = (len(self._keys) - 1) / (_SAMPLES - 1)
         even = {self._keys[round(number * step)].pts for number in range(_SAMPLES)}
         moves, samples = self._key_samples(sorted(even))
+        if not samples and not moves:
+            # The packets that the file calls key frames are none.
+            self._judge(*self._even_samples(_MAX_FRAMES))
+            return
         self._judge(moves or self._busiest_group_moves(), samples)
 
     def _judge(self, moves: bool, samples: Sequence[Image.Image]) -> None:

@@ -10,16 +10,19 @@ from pathlib import Path
 import av
 import pytest
 from av.audio.stream import AudioStream
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from PIL import Image, ImageStat
 
-from tests.support.clips import RATE, open_encoder
+from tests.support.clips import RATE, open_encoder, to_frame
 from worker.media.clip_frames import BadClip, IncompleteClip
 from worker.media.clip_motion import is_black, is_frozen
 from worker.media.clip_quality import QualityFinding, check, content_findings
 from worker.media.clips import Clip, ClipLook, look_at
 
 Paint = Callable[[int], Image.Image]
+QUIET = "log-level=none:pools=1"
+RED, BLUE = (220, 30, 30), (30, 30, 220)
 
 
 def moving(number: int) -> Image.Image:
@@ -90,6 +93,61 @@ def test_a_clip_cut_before_what_its_index_lists_is_incomplete(
     path.write_bytes(whole[: end - cut])
     with pytest.raises(IncompleteClip, match="its index lists"):
         probe(path)
+
+
+@pytest.mark.parametrize("kept", [-8, -2, 0, 1, 40])
+def test_a_clip_cut_before_or_within_its_first_frame_is_incomplete(path: Path, kept: int) -> None:
+    """Run in a process of its own: decoding without a decoder would end it."""
+    whole = clip(path, frames=12).read_bytes()
+    path.write_bytes(whole[: whole.index(b"mdat") + 4 + kept])
+    program = f"""
+from pathlib import Path
+from worker.media.clip_frames import IncompleteClip
+from worker.media.clips import look_at
+try:
+    look_at(Path({str(path)!r}), Path({str(path)!r} + ".jpg"))
+except IncompleteClip as error:
+    print("incomplete")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "incomplete\n"), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("frames", [20, 60])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("paint", [moving, still])
+def test_frames_that_are_wrongly_listed_as_key_frames_are_not_decoded_alone(
+    path: Path, paint: Paint, codec: str, frames: int
+) -> None:
+    """A file without a list of key frames says that every frame is one."""
+    params = {"x265-params": f"{QUIET}:keyint=1000"} if codec == "libx265" else {"g": "1000"}
+    content = clip(path, paint, frames, codec=codec, **params).read_bytes()
+    path.write_bytes(content.replace(b"stss", b"free"))
+    found = look(path)
+    assert found.is_frozen == (paint is still)
+    with Image.open(path.with_suffix(".jpg")) as image:
+        wanted = ImageStat.Stat(moving(40).convert("L")).mean[0]
+        assert ImageStat.Stat(image.convert("L")).mean[0] == pytest.approx(wanted, abs=8)
+
+
+def test_the_cover_picture_of_a_clip_is_not_its_video(path: Path, tmp_path: Path) -> None:
+    source = clip(tmp_path / "source.mp4", frames=25)
+    with av.open(str(source)) as given, av.open(str(path), "w", format="mp4") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        assert isinstance(cover, VideoStream)
+        cover.width, cover.height, cover.pix_fmt = 640, 640, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        video = container.add_stream_from_template(given.streams.video[0])
+        container.mux(cover.encode(to_frame(Image.new("RGB", (640, 640), RED))))
+        for packet in given.demux(given.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        container.mux(cover.encode(None))
+    found = look(path)
+    assert (found.clip.width, found.clip.codec, found.clip.seconds) == (320, "h264", 1)
 
 
 def test_a_clip_without_its_index_is_a_bad_clip(path: Path) -> None:
@@ -244,9 +302,6 @@ def test_hevc_under_the_tag_hev1_is_a_finding(path: Path) -> None:
     assert check(probe(path)) == (QualityFinding("codec", "The codec is hevc, not H.264."),)
 
 
-RED, BLUE = (220, 30, 30), (30, 30, 220)
-
-
 def corner(_number: int) -> Image.Image:
     """A blue image whose upper left quarter is red."""
     image = Image.new("RGB", (320, 180), BLUE)
@@ -265,6 +320,7 @@ def box_at(content: bytes | bytearray, *names: bytes) -> int:
 @pytest.mark.parametrize(
     ("matrix", "size", "red"),
     [
+        ((0, 0, 0, 0), (320, 180), (0, 0)),
         ((0, 1, -1, 0), (180, 320), (1, 0)),
         ((-1, 0, 0, -1), (320, 180), (1, 1)),
         ((0, -1, 1, 0), (180, 320), (0, 1)),
@@ -400,9 +456,6 @@ def test_a_slow_camera_move_is_not_frozen(path: Path) -> None:
         return image.crop((left, 10, left + 320, 190))
 
     assert codes(clip(path, slow)) == ()
-
-
-QUIET = "log-level=none:pools=1"
 
 
 @pytest.mark.parametrize(
