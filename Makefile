@@ -21,8 +21,9 @@ install: $(READY) ## Create .venv from requirements.lock
 run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.jpg" uses the real API
 	@exec $(BIN)/python -m tasks.demo --backend $(BACKEND) $(IMAGES)
 
+# More processes than processors of a small machine, because most tests wait most of the time.
 test: $(READY) ## Run all tests; ARGS="-k NAME" selects some
-	@exec $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
 
 bench: $(READY) ## Run a measurement; WHAT=list lists them
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)

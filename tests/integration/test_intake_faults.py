@@ -1,4 +1,4 @@
-"""Submissions by message under faults: each becomes exactly one job, whatever dies or is sent."""
+"""Submissions by message under faults: each becomes exactly one job."""
 
 import base64
 import json
@@ -62,7 +62,7 @@ def sender(fresh: Stack) -> Iterator[Celery]:
 
 
 def wait_for_outage(worker: Process) -> None:
-    """Wait until a worker has said that Redis is away."""
+    """Wait until a worker has logged that Redis is away."""
     wait_until(lambda: OUTAGE in worker.text(), "an outage", PATIENCE, worker.text)
 
 
@@ -73,17 +73,17 @@ def submit(app: Celery, path: Path, queue: str = "reelqueue", **options: Any) ->
 
 
 def jobs(stack: Stack, namespace: str = "rq") -> int:
-    """How many jobs there are."""
+    """Return the number of jobs."""
     return int(stack.redis.zcard(f"jobs:{{{namespace}}}"))
 
 
 def wait_until_jobs(stack: Stack, number: int) -> None:
-    """Wait until there are so many jobs."""
+    """Wait until there are at least this many jobs."""
     wait_until(lambda: jobs(stack) >= number, f"{number} jobs", PATIENCE)
 
 
 def waiting(client: Redis, queue: str = "reelqueue") -> int:
-    """How many messages are in a queue."""
+    """Return the number of messages in a queue."""
     return int(client.llen(queue))
 
 
@@ -140,7 +140,7 @@ MALFORMED = {
     "an id with a line break": raw_message(headers={"id": "a\nb"}),
     "an unknown compression": raw_message(headers={"compression": "application/x-brotli"}),
     "a compression that was not used": raw_message(headers={"compression": "application/x-gzip"}),
-    "callbacks that are none": raw_message(b'[[{}], {}, {"callbacks": [5]}]'),
+    "malformed callbacks": raw_message(b'[[{}], {}, {"callbacks": [5]}]'),
 }
 
 
@@ -159,7 +159,7 @@ def test_no_submission_is_lost_while_workers_are_killed(fresh: Stack, sender: Ce
     assert {result.state for result in results} == {"SUCCESS"}
 
 
-def test_a_message_that_is_delivered_twice_is_one_job(fresh: Stack, sender: Celery) -> None:
+def test_a_message_that_is_delivered_twice_becomes_one_job(fresh: Stack, sender: Celery) -> None:
     image, task_id = fresh.image(), str(uuid4())
     paid_before = fresh.messages_by_image()
     submit(sender, image, task_id=task_id)
@@ -216,7 +216,7 @@ def test_two_namespaces_on_one_redis_have_their_own_queues(fresh: Stack, sender:
     assert (jobs(fresh), jobs(fresh, "staging")) == (5, 3)
 
 
-def test_a_fleet_does_not_start_on_the_queue_of_another_namespace(fresh: Stack) -> None:
+def test_a_worker_does_not_start_on_the_queue_of_another_namespace(fresh: Stack) -> None:
     fresh.redis.set("reelqueue.owner:shared", "rq")
     env = {"REELQUEUE_NAMESPACE": "staging", "REELQUEUE_QUEUE": "shared"}
     worker = Worker("wq", fresh.folder / "owned.log", {**fresh.env, **env})
@@ -238,7 +238,7 @@ def test_a_service_with_celery_workers_of_its_own_keeps_its_tasks(
     wait_until(lambda: fresh.redis.get("other:runs:slow"), "the slow task", 60, theirs.text)
     quick = [sender.send_task("other.quick", args=["quick"]) for _ in range(10)]
     results = [submit(sender, fresh.image()) for _ in range(10)]
-    # A worker of ours dies, and another restores what it had taken: nothing of the service's.
+    # A worker dies, and another one restores what it had taken: none of the service's messages.
     results[0].get(timeout=PATIENCE)
     ours.kill()
     fresh.start_worker()
@@ -259,7 +259,7 @@ def command(stack: Stack, *arguments: str) -> CommandResult:
     return run_reelqueue(*arguments, env=stack.env)
 
 
-def test_malformed_messages_are_set_aside_and_the_worker_goes_on(
+def test_malformed_messages_are_set_aside_and_the_worker_continues(
     fresh: Stack, sender: Celery
 ) -> None:
     worker = fresh.start_worker()
@@ -316,7 +316,7 @@ def test_a_message_that_kills_five_workers_is_set_aside(fresh: Stack, sender: Ce
     after = submit(sender, fresh.image())
     assert after.get(timeout=PATIENCE)["state"] == "queued"
     assert poison.state == "PENDING"
-    # Whoever has found the cause returns it.
+    # It is returned once its cause is found.
     command(fresh, "release", "--set-aside")
     assert poison.get(timeout=PATIENCE)["state"] == "queued"
 
@@ -325,7 +325,7 @@ def test_mutated_messages_beside_running_jobs(fresh: Stack, sender: Celery, seed
     chance = random.Random(seed)
     worker = fresh.start_worker()
     results = [submit(sender, fresh.image()) for _ in range(5)]
-    # Refused where it is still whole, so that the jobs beside it are the only ones.
+    # An intact one is refused, so that there are no other jobs.
     payload = json.dumps([[{"image": "cat.jpg", "seconds": 900}], {}, {}]).encode()
     for _ in range(MUTATIONS // 100):
         with fresh.redis.pipeline() as pipe:
@@ -347,7 +347,7 @@ def test_mutated_messages_beside_running_jobs(fresh: Stack, sender: Celery, seed
 def test_every_pool_takes_submissions(fresh: Stack, sender: Celery) -> None:
     command = (sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-c", "2")
     workers, results = {}, {}
-    # With gevent, too: all other tests here.
+    # All other tests here use gevent.
     for pool in ("threads", "prefork", "solo"):
         # Each in a namespace, and so on a queue, of its own.
         env = {**fresh.env, "REELQUEUE_NAMESPACE": pool}
@@ -365,9 +365,7 @@ def test_every_pool_takes_submissions(fresh: Stack, sender: Celery) -> None:
         assert worker.wait(PATIENCE) == 0, worker.text()
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_it_has_taken(
-    fresh: Stack, sender: Celery
-) -> None:
+def test_a_terminated_worker_finishes_what_it_has_taken(fresh: Stack, sender: Celery) -> None:
     image = fresh.image()
     results = [submit(sender, image) for _ in range(100)]
     worker = fresh.start_worker()

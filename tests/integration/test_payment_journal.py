@@ -24,7 +24,7 @@ from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.submissions import NewJob
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 SHORT = {"REELQUEUE_STREAM_TIMEOUT_SECONDS": "2", "REELQUEUE_SETTLE_CHECKS": "2"}
 """A short wait after an unknown outcome. Streams of the stand-in take half a second."""

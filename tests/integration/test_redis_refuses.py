@@ -1,4 +1,4 @@
-"""A worker waits while Redis answers with errors, says so, and goes on when they end."""
+"""A worker waits while Redis answers with errors, logs it, and continues when they end."""
 
 import socket
 import threading
@@ -38,7 +38,7 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def refuse(stack: Stack, mode: str) -> None:
-    """Make Redis refuse, and drop all connections, so that they are made again meanwhile."""
+    """Make Redis refuse commands, and close all connections, so that clients connect again."""
     match mode:
         case "oom":
             stack.redis.config_set("maxmemory", "1")
@@ -62,7 +62,7 @@ def drop_connections(stack: Stack) -> None:
 
 
 def accept(stack: Stack) -> None:
-    """Undo all of them."""
+    """Undo every refusal."""
     stack.redis.config_set("maxmemory", "0")
     stack.redis.replicaof("NO", "ONE")
     stack.redis.config_set("save", "")
@@ -115,6 +115,7 @@ def test_a_worker_waits_while_redis_refuses(shared_stack: Stack, mode: str) -> N
     assert worker.alive
     said = worker.text()[start:]
     assert "Unrecoverable" not in said
+    assert "mingle" not in said, "it waited for other workers when it connected again"
     # Once, not at each of its many tries.
     assert said.count("consumer: Connection to broker lost") <= 1
 
@@ -123,7 +124,7 @@ def doctor(stack: Stack) -> list[dict[str, object]]:
     return run_reelqueue("doctor", "--json", env=stack.env).records
 
 
-def test_a_message_that_is_none_does_not_end_the_consumer_of_wake_ups(shared_stack: Stack) -> None:
+def test_malformed_messages_do_not_end_the_consumer_of_wake_ups(shared_stack: Stack) -> None:
     (worker,) = shared_stack.workers
     wrong = [
         *(b"null", b"5", b"[]", b"text", b"\xff\xfe", b"{}", b""),
@@ -267,7 +268,7 @@ def test_a_worker_that_cannot_reach_the_api_with_its_environment_ends_with_a_sen
     assert "Traceback" not in worker.text()
 
 
-def test_doctor_goes_on_where_the_broker_is_away(shared_stack: Stack) -> None:
+def test_doctor_continues_where_the_broker_is_away(shared_stack: Stack) -> None:
     env = {**shared_stack.env, "BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
     checks = run_reelqueue("doctor", "--json", env=env).records
     ok = {check["check"]: check["ok"] for check in checks}
@@ -276,7 +277,7 @@ def test_doctor_goes_on_where_the_broker_is_away(shared_stack: Stack) -> None:
     assert ok["token"]
 
 
-def test_doctor_says_that_the_password_is_wrong(shared_stack: Stack) -> None:
+def test_doctor_reports_a_wrong_password(shared_stack: Stack) -> None:
     shared_stack.redis.config_set("requirepass", SECRET)
     try:
         url = shared_stack.valkey.url.replace("redis://", "redis://:not-the-right-one@")

@@ -156,7 +156,7 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
             )
             return found.stdout + found.stderr
 
-        control = app.control.inspect(timeout=3)
+        control = app.control.inspect(limit=len(stack.workers), timeout=30)
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=30).text
         channels = {
             "results": stack.redis.get(f"celery-task-meta-{refused.id}"),

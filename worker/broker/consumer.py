@@ -32,8 +32,12 @@ class PatientConsumer(Consumer):
     channel_errors: tuple[type[BaseException], ...]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's
-        """Extend the errors after which Celery connects again."""
-        super().__init__(*arguments, **options)
+        """Extend the errors after which Celery connects again, and start without "mingle".
+
+        With it, each new connection waits a second for the other workers' revoked tasks and clocks.
+        The jobs need neither: the ledger alone says which are canceled.
+        """
+        super().__init__(*arguments, **options, without_mingle=True)
         self.channel_errors = (*self.channel_errors, RedisError, OperationalError)
         for name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
             logger = logging.getLogger(name)
