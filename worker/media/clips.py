@@ -109,7 +109,8 @@ def look_at(path: Path, poster: Path) -> ClipLook:
         damage = evidence.collect()
         frame = evidence.poster
         if frame is None:
-            raise BadClip(damage or "no frame of the clip can be decoded")
+            cause = f": {damage}" if damage else ""
+            raise BadClip(f"no frame of the clip can be decoded{cause}")
         shown = display_size(frame, reader.pixel_aspect)
         width = min(_POSTER_WIDTH, shown[0])
         image = to_image(frame, (width, max(1, round(shown[1] * width / shown[0]))))
