@@ -94,7 +94,9 @@ def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: s
         if reason is Reason.PLAN:
             for account in producer.ledger.holding_accounts(reason):
                 Payments(producer.ledger).clear_plan_refused(account)
-        return _change(reason.value, _release_jobs(producer, mode, who, held))
+        if reason in (Reason.BUDGET, Reason.BLOCKED):
+            return _change(reason.value, _release_jobs(producer, mode, who, held))
+        return _change(reason.value, _release_without_obstacles(producer, mode, who, held))
 
 
 def release_set_aside(producer: Producer) -> Change:
@@ -124,13 +126,20 @@ def resume(producer: Producer, batch_id: str) -> None:
 
 
 def _release_jobs(producer: Producer, mode: str, who: str, job_ids: Sequence[str]) -> list[str]:
-    """Release jobs. Those that continue by what the payment journal says need no decision."""
+    """Release jobs, but for those that would be held again immediately."""
     obstacles = {} if mode else release_obstacles(producer, job_ids)
-    job_ids = [job_id for job_id in job_ids if job_id not in obstacles]
-    resumed = close_messages(producer, job_ids) if mode == "pay_again" else []
-    undecided = [job_id for job_id in job_ids if job_id not in set(resumed)]
+    free = [job_id for job_id in job_ids if job_id not in obstacles]
+    return [*_release_without_obstacles(producer, mode, who, free), *obstacles.values()]
+
+
+def _release_without_obstacles(
+    producer: Producer, mode: str, who: str, job_ids: Sequence[str]
+) -> list[str]:
+    """Release jobs. Those that continue by what the payment journal says need no decision."""
+    resumed = set(close_messages(producer, job_ids)) if mode == "pay_again" else set()
+    undecided = [job_id for job_id in job_ids if job_id not in resumed]
     verdicts = producer.ledger.release_many(undecided, mode=mode, who=who)
-    return [*verdicts, *(ReleaseVerdict.OK for _ in resumed), *obstacles.values()]
+    return [*verdicts, *(ReleaseVerdict.OK for _ in resumed)]
 
 
 def _cancel_jobs(
