@@ -198,6 +198,7 @@ class Campaign:
             samples=self._samples,
             submissions=self._load.by_message,
             decided=self._person.decided,
+            has_lost_records=self._server.has_lost_records,
         )
 
     def result(self) -> Run:

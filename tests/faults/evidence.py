@@ -40,6 +40,7 @@ class Evidence:
         tokens_on_links: Downloads by link that carried a token.
         clips: The SHA-256 of each clip in the output store, by its key.
         samples: Counters that were read during the run.
+        has_lost_records: Whether Redis has lost data during the run.
     """
 
     inputs: Mapping[str, str]
@@ -62,6 +63,20 @@ class Evidence:
     tokens_on_links: int = 0
     clips: Mapping[str, str] = field(default_factory=dict)
     samples: Sequence["Sample"] = ()
+    has_lost_records: bool = False
+
+    @property
+    def stored_twice(self) -> set[str]:
+        """The clips without a record that are copies of a clip with one, after a loss."""
+        if not self.has_lost_records:
+            return set()
+        records = [
+            json.loads(job.get("clip") or "{}") for job in self.in_state(State.SUCCEEDED).values()
+        ]
+        keys, contents = ({record.get(name) for record in records} for name in ("key", "sha256"))
+        return {
+            key for key, content in self.clips.items() if key not in keys and content in contents
+        }
 
     @property
     def sent(self) -> list[Mapping[str, Any]]:
@@ -109,6 +124,7 @@ def gather(
     samples: Sequence[Sample] = (),
     submissions: Mapping[str, str] | None = None,
     decided: Mapping[str, int] | None = None,
+    has_lost_records: bool = False,
 ) -> Evidence:
     """Gather the evidence when no job is running any more.
 
@@ -121,6 +137,7 @@ def gather(
         samples: The counters that were read during the run.
         submissions: The job of each submission by message, by the message's id.
         decided: How often a person has decided that a job's message is paid again.
+        has_lost_records: Whether Redis has lost data.
     """
     redis = ledger.redis
     submissions = submissions or {}
@@ -182,6 +199,7 @@ def gather(
             for clip in sorted(output.rglob("*.mp4"))
         },
         samples=samples,
+        has_lost_records=has_lost_records,
     )
 
 

@@ -186,7 +186,11 @@ def finished_renders_are_delivered(evidence: Evidence) -> Iterator[str]:
 
 
 def clips_match_their_records(evidence: Evidence) -> Iterator[str]:
-    """The clips in the output store are those of the records."""
+    """The clips in the output store are those of the records.
+
+    Where Redis has lost data, one may be there twice: the record of its first delivery was lost
+    before the payment journal had the end, and a file in the store is never replaced.
+    """
     recorded = {}
     for job_id, job in evidence.in_state(State.SUCCEEDED).items():
         clip = json.loads(job.get("clip") or "{}")
@@ -195,6 +199,8 @@ def clips_match_their_records(evidence: Evidence) -> Iterator[str]:
             continue
         recorded[clip["key"]] = clip["sha256"]
     for key in sorted(recorded.keys() | evidence.clips.keys()):
+        if key not in recorded and key in evidence.stored_twice:
+            continue
         if recorded.get(key) != evidence.clips.get(key):
             yield f"{key}: {evidence.clips.get(key)} in the store, {recorded.get(key)} on record"
 

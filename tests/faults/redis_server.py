@@ -64,6 +64,11 @@ class RedisServer:
         """Whether it is frozen, refuses writes, or is about to fail over."""
         return self.is_frozen or self._is_refusing or self._replica is not None
 
+    @property
+    def has_lost_records(self) -> bool:
+        """Whether data was lost that had been confirmed."""
+        return any(name != DROPPED for name in self.lost)
+
     def restart(self) -> None:
         """Kill the server and start it with all that it has written."""
         self._valkey.stop()

@@ -71,6 +71,7 @@ def _add_money(table: Table, evidence: Evidence) -> None:
         "sessions with a completed render, clips delivered",
         f"{len({render['session_id'] for render in made})}, {len(evidence.clips)}",
     )
+    table.add_row("  clips stored twice, after a loss", str(len(evidence.stored_twice)))
     table.add_row("completed renders", str(len(made)))
 
 

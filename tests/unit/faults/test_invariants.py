@@ -88,6 +88,14 @@ def test_a_message_that_a_person_decided_to_pay_again_is_no_violation() -> None:
     assert found.startswith("paid_once_per_input: ")
 
 
+def test_a_second_copy_of_a_clip_is_no_violation_after_a_loss() -> None:
+    twice = replace(GOOD, clips={**GOOD.clips, "single/a-2.mp4": "c1"})
+    assert violations(replace(twice, has_lost_records=True)) == []
+    assert len(violations(twice)) == 1
+    other = replace(twice, clips={**GOOD.clips, "single/a-2.mp4": "c2"}, has_lost_records=True)
+    assert len(violations(other)) == 1
+
+
 VIOLATIONS: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
     (invariants.paid_once_per_turn, {"messages": [message(), message()]}),
     (invariants.paid_once_per_turn, {"messages": [message(), message(session_id="s2")]}),
