@@ -91,8 +91,9 @@ class Recovery:
             RedisError: Redis does not answer.
         """
         known = {job.id: job for job in self._ledger.jobs(page.jobs)}
+        unreadable = self._unreadable.among(page.jobs)
         for job_id, names in page.jobs.items():
-            if needs_reading(known.get(job_id), names):
+            if job_id in unreadable or needs_reading(known.get(job_id), names):
                 self.counts.add(self._restore(job_id, known.get(job_id), names))
             else:
                 self.counts.add(Decision.KNOWN)
@@ -104,6 +105,8 @@ class Recovery:
             return decision
         if decision in (Decision.UNREADABLE, Decision.HOLD):
             self._unreadable.add(job_id)
+        else:
+            self._unreadable.discard(job_id)
         if decision in (Decision.UNREADABLE, Decision.NOT_CHARGED, Decision.KNOWN):
             return decision
         if job is None:

@@ -3,6 +3,7 @@
 They are counted when they are met, so that nobody has to read the whole journal to count them.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from worker.ledger.reader import Reader
@@ -24,6 +25,12 @@ class UnreadableEntries:
     def discard(self, job_id: str) -> None:
         """Note that a job's entries are gone, or can be read now."""
         self._redis.srem(self._key, job_id)
+
+    def among(self, job_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the jobs that have one."""
+        asked = list(job_ids)
+        found = self._redis.smismember(self._key, asked) if asked else []
+        return frozenset(job_id for job_id, is_one in zip(asked, found, strict=True) if is_one)
 
     def count(self) -> int:
         """Count the jobs that have one."""

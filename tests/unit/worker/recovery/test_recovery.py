@@ -108,6 +108,11 @@ def test_unreadable_entries_are_counted_and_a_job_with_an_earlier_one_is_submitt
     assert scene.ledger.job("job-2") is None
     aside = UnreadableEntries(scene.ledger)
     assert (aside.count(), aside.some(5)) == (2, ["job-1", "job-2"])
+    assert scene.restore_all().unreadable == 2
+    # The entry is restored from a backup.
+    scene.journal.store.delete(f"rq/jobs/{scene.journal.place_of('job-2')}/1")
+    scene.pay("job-2")
+    assert (scene.restore_all().resumed, aside.some(5)) == (1, ["job-1"])
 
 
 def test_rows_come_back_to_their_batch_which_is_incomplete(scene: Scene) -> None:
