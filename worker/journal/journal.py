@@ -15,7 +15,7 @@ from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, entry
 from worker.journal.local_store import LocalJournalStore
 from worker.journal.object_store import SCHEMES, ObjectJournalStore
 from worker.journal.other_store import OtherJournalStore
-from worker.journal.stores import JournalStore, Listed
+from worker.journal.stores import UNKNOWN_TIME, JournalStore, Listed
 
 MOST_ATTEMPTS: Final = 1000
 
@@ -182,17 +182,21 @@ class Journal:
         for name in sorted(self.store.names(folder), reverse=True):
             self.store.delete(f"{folder}/{name}")
 
-    def check(self) -> None:
+    def check(self) -> float:
         """Create, read, list and delete a small object.
+
+        Returns:
+            When it was written, by the store's clock: see `Stored.modified`.
 
         Raises:
             JournalFailed: One of these does not work.
         """
         key = f"{self._root}/checks/{uuid4().hex}"
         self.store.create(key, b"check", point="journal.check")
-        self.store.read(key)
+        stored = self.store.read(key)
         self.store.folders(f"{self._root}/jobs")
         self.store.delete(key)
+        return stored.modified if stored else UNKNOWN_TIME
 
     def id(self) -> str:
         """The random id of this journal, which is made at its first use."""

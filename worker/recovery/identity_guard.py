@@ -55,6 +55,7 @@ class IdentityGuard:
         self._journal = journal
         self._mirror = MirrorObject(journal)
         self._writer = writer
+        self._watch_seconds = watch_seconds
         self._watch = RenewalWatch(watch_seconds)
         self._last_version = ""
         self._lock = threading.Lock()
@@ -68,6 +69,8 @@ class IdentityGuard:
             others: bool | None = False
             if found is not None:
                 others = self._watch.observe(found, ledger.run_id, time.monotonic())
+        if found is not None and others is None and self._is_stale(found):
+            others = False
         mirror = found.mirror if found else None
         verdict = judge(ledger, mirror, own_journal=own, renewed_by_others=others)
         return Comparison(verdict, ledger, found)
@@ -139,6 +142,11 @@ class IdentityGuard:
         ended = replace(read.mirror, recovering=False, place="", since=0.0)
         self._replace(ended, read.version)
         self.ids.belong_to(ended)
+
+    def _is_stale(self, found: ReadMirror) -> bool:
+        """Whether nobody has renewed the mirror for long enough, by the clock of its store."""
+        now = self._journal.check()
+        return not isinf(now) and now - found.modified >= self._watch_seconds
 
     def _start(self, ledger: LedgerIdentity) -> None:
         mirror = self._signed(

@@ -1,5 +1,6 @@
 """The comparison of ledger and journal in one process, and the recoveries that follow from it."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,17 @@ def test_after_a_restart_of_redis_only_what_is_newer_than_the_mirror_is_read(
     assert counts is not None
     assert counts.resumed == 1
     assert guard.check() is Verdict.PAY
+
+
+def test_a_mirror_that_nobody_has_renewed_for_long_needs_no_watch(scene: Scene) -> None:
+    """As at the start after an outage."""
+    scene.guard().check()
+    change_mirror(scene, run_id="run before")
+    assert scene.guard(watch_seconds=60).check() is Verdict.WAIT
+    (path,) = scene.folder.glob("journal/rq/mirror")
+    written = path.stat().st_mtime
+    os.utime(path, (written - 61, written - 61))
+    assert scene.guard(watch_seconds=60).check() is Verdict.RECOVER_NEWER
 
 
 def test_a_clone_stops_paying_until_a_person_recovers_and_then_the_other_stops(
