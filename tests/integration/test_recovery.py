@@ -266,8 +266,7 @@ def test_of_two_hosts_with_a_journal_each_one_pays_until_a_person_decides(
     fleet.delivered(done)
     fleet.start_worker(**other)
     fleet.stopped("this is not the journal of these records")
-    for _ in range(2):
-        fleet.delivered(fleet.submit(stack.image()))
+    fleet.delivered(fleet.submit(stack.image()))
     first.kill()
     waiting = fleet.submit(stack.image())
     refused = fleet.run("recover", **other)
