@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from worker.media.clip_display import display_size, to_image
-from worker.media.clip_frames import BadClip, ClipReader, open_clip
+from worker.media.clip_frames import BadClip, ClipReader, ShownPacket, open_clip
 from worker.media.clip_motion import (
     DIM,
     SETTLING_FRAMES,
@@ -44,6 +44,8 @@ _FIRST_FRAMES: Final = frozenset({1, 2, 4, 6, 8})
 """Frames that are sampled besides: most clips move clearly within them."""
 _MAX_FRAMES: Final = 3600
 """The most frames that are decoded of a clip without motion: a minute at 60 frames a second."""
+_LIGHT_PACKETS, _LIGHT_FRAMES = 6, 4
+"""Frames behind the first key frame that are tried before a heavier key frame is decoded."""
 _MAX_DIM_FRAMES: Final = 90
 """The most frames that are decoded to find one for the poster that is not dim."""
 _MAX_GROUP_FRAMES: Final = 300
@@ -165,7 +167,13 @@ class _Evidence:
     def _collect(self) -> None:
         """Go from the cheapest evidence to the most expensive, until one is clear."""
         if len(self._keys) > 1:
-            moves, samples = self._key_samples(self._telling_keys())
+            early, last, odd = self._telling_keys()
+            begun = self._first_samples() if self._starts_light(early, last) else []
+            if self._moves(begun) and self._brightest >= DIM:
+                self._judge(True, [])
+                return
+            times = dict.fromkeys((early.pts, last.pts, odd.pts))
+            moves, samples = self._key_samples(times, begun[:1])
             if moves or (self._is_idle and are_alike(samples)):
                 self._judge(moves, samples)
                 return
@@ -186,18 +194,40 @@ class _Evidence:
         self.is_black = not moves and is_black(samples)
         self.is_frozen = not moves and is_frozen(samples)
 
-    def _telling_keys(self) -> Sequence[int]:
+    def _telling_keys(self) -> tuple[ShownPacket, ShownPacket, ShownPacket]:
         """Return an early key frame, the last, and the one whose size differs most from theirs."""
         tenth = self._start + int(self._reader.seconds / _POSTER_AT / self._reader.time_base)
         early = min(self._keys, key=lambda key: abs(key.pts - tenth))
         odd = max(self._keys, key=lambda key: abs(key.size - early.size))
-        return list(dict.fromkeys((early.pts, self._keys[-1].pts, odd.pts)))
+        return early, self._keys[-1], odd
 
-    def _key_samples(self, times: Iterable[int]) -> tuple[bool, list[Image.Image]]:
-        """Decode these key frames; return whether they differ clearly, else their thumbnails."""
-        taken: dict[int, Image.Image] = {}
+    def _starts_light(self, early: ShownPacket, last: ShownPacket) -> bool:
+        """Return whether the early key frame is the first, and those behind it are light."""
+        behind = self._reader.packets[1 : _LIGHT_PACKETS + 1]
+        is_first = early is self._reader.packets[0] and not self._is_idle
+        return is_first and sum(packet.size for packet in behind) < last.size
+
+    def _first_samples(self) -> list[Image.Image]:
+        """Decode the first frames, until they clearly differ; return their thumbnails."""
+        samples: list[Image.Image] = []
+        for frame in self._reader.frames_from(self._start, _LIGHT_FRAMES):
+            samples.append(self._sample(frame))
+            if self._moves(samples):
+                break
+        return samples
+
+    def _key_samples(
+        self, times: Iterable[int], begun: Sequence[Image.Image] = ()
+    ) -> tuple[bool, list[Image.Image]]:
+        """Decode these key frames; return whether they differ clearly, else their thumbnails.
+
+        Args:
+            times: Of the key frames.
+            begun: The thumbnails of those that are decoded already.
+        """
+        taken = dict(zip(times, begun, strict=False))
         for pts in times:
-            frame = self._reader.key_frame(pts)
+            frame = None if pts in taken else self._reader.key_frame(pts)
             if frame is not None:
                 taken[pts] = self._sample(frame)
                 if self._moves(list(taken.values())):
