@@ -46,12 +46,16 @@ local function set_aside(id, why)
 end
 
 -- Refuses the call if one of the keys holds another type. It must precede the first write, because a
--- script that fails keeps what it has written.
+-- script that fails keeps what it has written. A key is looked up once in a call, however many jobs.
+local checked_types = {}
 local function require_type(expected, ...)
   for _, key in ipairs({...}) do
-    local found = redis.call('TYPE', key).ok
-    if found ~= expected and found ~= 'none' then
-      error({err = 'WRONGTYPE ' .. key .. ' holds a ' .. found .. ', not a ' .. expected})
+    if checked_types[key] ~= expected then
+      local found = redis.call('TYPE', key).ok
+      if found ~= expected and found ~= 'none' then
+        error({err = 'WRONGTYPE ' .. key .. ' holds a ' .. found .. ', not a ' .. expected})
+      end
+      checked_types[key] = expected
     end
   end
 end
