@@ -50,6 +50,12 @@ def clip_names(job: Job, *, template: str, ledger: Ledger, output: Store) -> Ite
             yield f"{folder}/{name}"
 
 
+def wanted_name(job: Job, *, template: str, ledger: Ledger) -> str:
+    """Return the name that a job's clip has if no other file has it, as ``clip_names`` does."""
+    batch = ledger.batch(job.batch_id) if job.batch_id else None
+    return f"{batch_folder(batch)}/{fill_template(template, template_fields(job, batch))}"
+
+
 def batch_folder(batch: Batch | None) -> str:
     """Return the folder for a batch's clips: its name, and a part of its id to make it unique."""
     if batch is None:

@@ -100,6 +100,21 @@ def finish_adopted(step: StepContext) -> Commit | None:
     return finish_from_next_message(step)
 
 
+def finish_delivered(step: StepContext) -> Commit | None:
+    """End a job whose clip was delivered before Redis lost that, if its clip is still there.
+
+    Returns:
+        None if the journal has no such end.
+
+    Raises:
+        JournalFailed: The journal does not answer.
+    """
+    ended = step.runtime.journal.ended(step.job.id)
+    if ended is None or ended.state != State.SUCCEEDED:
+        return None
+    return _repeat_end(step, ended)
+
+
 def finish_from_next_message(step: StepContext) -> Commit | None:
     """Finish a job from the draft that was read before the next message in its session.
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from tasks.schema.clip_names import clip_names
+from tasks.schema.clip_names import clip_names, wanted_name
+from tasks.stages.adoption import finish_delivered
 from tasks.step.commits import (
     NO_RENDER,
     advance,
@@ -48,6 +49,8 @@ POLICY_ERRORS: Final = (TokenRefused, RateLimited, PlanRefused, Unreachable, Ser
 def deliver(step: StepContext) -> Commit:
     """Deliver the clip; its final name appears only after the clip is complete and was opened."""
     output = step.runtime.output
+    if _may_be_delivered(step) and (delivered := finish_delivered(step)) is not None:
+        return delivered
     with scratch_folder() as folder:
         clip_file, poster_file = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
         try:
@@ -66,6 +69,19 @@ def deliver(step: StepContext) -> Commit:
         name = step.job.facts["clip_name"] if is_stored else _store_clip(step, look.clip, clip_file)
         output.put_file(poster_file, f"{name}.jpg")
     return advance(State.SUCCEEDED, {"clip": _clip_fact(look.clip, _findings(step, look), name)})
+
+
+def _may_be_delivered(step: StepContext) -> bool:
+    """Return whether a file has the clip's name although the record names none.
+
+    It may be another job's, or this job's own, of which Redis has lost the record.
+    """
+    runtime, job = step.runtime, step.job
+    if job.fact("clip_name"):
+        return False
+    template = runtime.settings.storage.clip_name
+    name = wanted_name(job, template=template, ledger=runtime.ledger)
+    return runtime.output.exists(f"{name}.mp4")
 
 
 def _fetch_stored(step: StepContext, clip_file: Path) -> bool:

@@ -17,6 +17,7 @@ from tasks.stages.deliver import MAX_DOWNLOADS, _store_clip, deliver
 from tasks.step.context import StepContext
 from tests.support.waiting import free_port
 from tests.unit.worker.media.test_clips import clip
+from worker.journal.entries import End
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
@@ -159,3 +160,23 @@ def test_the_clip_of_another_ledger_is_never_replaced(step: StepContext, tmp_pat
     assert (tmp_path / "kept").read_bytes() == (tmp_path / "foreign").read_bytes()
     after_a_crash = _step(step.runtime, step.lease.fence)
     assert _store_clip(after_a_crash, own, own_file) == name
+
+
+@pytest.mark.parametrize("content", ["its own", "of another job"])
+def test_a_clip_that_was_delivered_before_redis_lost_that_is_not_delivered_again(
+    step: StepContext, tmp_path: Path, content: str
+) -> None:
+    """The record is from before it had a name; the journal has the end."""
+    facts = {"stored": "", "clip_name": ""}
+    step.runtime.ledger.update_facts("j", step.lease.fence, facts)
+    step = _step(step.runtime, step.lease.fence)
+    sha256 = sha256_of(tmp_path / "clip.mp4") if content == "its own" else "0" * 64
+    before = {"clip_name": "single/cat", "stored": f"single/cat {sha256}", "clip": "{}"}
+    step.runtime.journal.end(End("j", "succeeded", before))
+    if content == "its own":
+        end = deliver(step)
+        assert end.state is State.SUCCEEDED
+        assert (end.facts or {})["clip_name"] == "single/cat"
+    else:
+        with pytest.raises(Unreachable):
+            deliver(step)
