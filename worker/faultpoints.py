@@ -58,7 +58,8 @@ WORKER: Final = (
 """Points that workers pass. Those of update_facts and commit carry the first field or the state."""
 
 PRODUCER: Final = (
-    *("submit", "cancel", "release", "retry", "flow_gate", "batch.open", "batch.seal"),
+    *("submit", "submit_rows", "cancel", "release", "retry"),
+    *("flow_gate", "batch.open", "batch.seal"),
 )
 """Points that the command line and other producers pass, besides those of the store."""
 

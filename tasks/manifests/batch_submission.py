@@ -1,16 +1,22 @@
 """Submission of manifests as batches."""
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
 from shlex import quote
 from typing import Any
+from uuid import uuid4
 
-from tasks.manifests.checked_rows import CheckedRow, RejectedRow, accepted, check_rows
+from tasks.manifests.checked_rows import (
+    CheckedRow,
+    RejectedRow,
+    accepted,
+    check_rows,
+)
+from tasks.manifests.deferred_rows import CHANGED, WRITTEN, answered_pages, changed_row
 from tasks.manifests.lines import ManifestError
 from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.rejects import Rejects
@@ -23,9 +29,10 @@ from tasks.reports.batch_index import schedule_index_of_ended
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.model.states import Reason
-from worker.ledger.model.submissions import NewJob, SubmitResult
+from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
 from worker.ledger.pages import pages
+from worker.ledger.rows import Rows, RowSubmission, manifest_tag
 
 
 class SessionMode(StrEnum):
@@ -37,11 +44,23 @@ class SessionMode(StrEnum):
 
 @dataclass(slots=True)
 class BatchSubmission:
-    """The result of a submission: the numbers of new and known jobs, and the rejected rows."""
+    """The result of a submission.
+
+    Attributes:
+        batch_id: The batch.
+        jobs: How many jobs are new.
+        duplicates: How many rows were known.
+        changed: How many rows have a job for something else, which has a clip or has paid. They
+            are made again, and are among ``jobs``, only if that was asked for.
+        changed_rows: The number, image and job of each of them.
+        rejected: The number of each rejected row, and the reason.
+    """
 
     batch_id: str
     jobs: int = 0
     duplicates: int = 0
+    changed: int = 0
+    changed_rows: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,6 +78,7 @@ def submit_batch(
     session: str = "own",
     pilot: int | None = None,
     webhook: str | None = None,
+    redo_changed: bool = False,
 ) -> BatchSubmission:
     """Enqueue many jobs as one batch. The same rows under the same name are paid once.
 
@@ -66,7 +86,8 @@ def submit_batch(
     without one, and ``{column}`` in it is filled in. ``max_credits`` limits what the batch may
     spend. ``session`` is ``own``, or ``shared``: one session for all rows, one after another.
     ``pilot`` runs that many jobs and then pauses the batch. ``webhook`` is notified of the end of
-    the batch, and of the rows that have no webhook of their own.
+    the batch, and of the rows that have no webhook of their own. ``redo_changed`` makes rows again
+    whose key has a clip, or has paid, for something else.
 
     Raises:
         InvalidPayloadError: ``webhook`` or ``max_credits`` is invalid.
@@ -79,6 +100,7 @@ def submit_batch(
         session=SessionMode(session),
         pilot=pilot,
         webhook=webhook,
+        redo_changed=redo_changed,
     )
 
 
@@ -92,8 +114,12 @@ def submit_manifest(
     pilot: int | None = None,
     rejects: Rejects | None = None,
     webhook: str | None = None,
+    redo_changed: bool = False,
 ) -> BatchSubmission:
     """Enqueue a manifest as a batch. The same rows under the same name are paid for once.
+
+    A row has one current job. A row that was changed gets a new one in the place of the old one,
+    unless that has a clip or has paid.
 
     Args:
         producer: The producer.
@@ -105,6 +131,7 @@ def submit_manifest(
         pilot: The number of jobs to run before the batch is paused.
         rejects: The file for the rejected rows.
         webhook: Address to notify of the end of the batch, and of rows without a webhook.
+        redo_changed: Make changed rows again, and pay for them, whose job has a clip or has paid.
 
     Raises:
         BatchNameTaken: ``name`` is None, and the batch of this name has another manifest.
@@ -119,7 +146,8 @@ def submit_manifest(
     producer.ping()
     check_webhook(producer, webhook)
     title = name or manifest.name
-    ledger, result = producer.ledger, BatchSubmission(batch_id_for(title))
+    ledger, rows = producer.ledger, Rows(producer.ledger)
+    result = BatchSubmission(batch_id_for(title))
     # An unreadable manifest raises here, before there is a batch.
     other_pages = pages(manifest.rows)
     first_page = next(other_pages, [])
@@ -138,22 +166,26 @@ def submit_manifest(
         if pilot is not None:
             ledger.set_pilot(result.batch_id, pilot)
         ledger.unseal_batch(result.batch_id, webhook)
-        checked: deque[list[CheckedRow]] = deque()
-
-        def new_jobs() -> Iterator[list[NewJob]]:
-            for page in chain([first_page], other_pages):
-                rows = [_with_webhook(row, producer, webhook) for row in page]
-                checked.append(check_rows(rows, result.batch_id, files))
-                yield [row.new for row in accepted(checked[-1])]
-
-        for answers in ledger.submit_pages(new_jobs()):
-            _record_answers(checked.popleft(), answers, result, rejects)
+        submission = RowSubmission(
+            *(result.batch_id, uuid4().hex[:8], manifest_tag(manifest.source)),
+            is_first=not rows.bring_up(result.batch_id),
+            redo=redo_changed,
+        )
+        checked = (
+            check_rows(
+                [_with_webhook(row, producer, webhook) for row in page], result.batch_id, files
+            )
+            for page in chain([first_page], other_pages)
+        )
+        for page, answers in answered_pages(rows, submission, checked):
+            _record_answers(page, answers, result, rejects)
         ledger.seal_batch(result.batch_id)
         if max_credits is not None:
             _release_affordable(producer, result.batch_id)
         # If all jobs ended before the batch was sealed, no worker has scheduled the index.
         schedule_index_of_ended(ledger, result.batch_id)
-    result.rejected.sort(key=lambda rejected: int(rejected["row"]))
+    for found in (result.rejected, result.changed_rows):
+        found.sort(key=lambda named: int(named["row"]))
     return result
 
 
@@ -184,10 +216,13 @@ def _record_answers(
         except KeyConflict as error:
             rejected.append(RejectedRow(row.row, str(error)))
             continue
-        if answer.verdict is SubmitVerdict.OK:
+        if answer.verdict in WRITTEN:
             result.jobs += 1
-        else:
+        if answer.verdict is SubmitVerdict.DUPLICATE:
             result.duplicates += 1
+        if answer.verdict in CHANGED:
+            result.changed += 1
+            result.changed_rows.append(changed_row(row, answer))
     for reject in sorted(rejected, key=lambda found: found.row.number):
         result.rejected.append({"row": reject.row.number, "reason": reject.reason})
         if rejects is not None:
@@ -209,8 +244,13 @@ def _check_source(
         batch = producer.ledger.batch(batch_id)
         if batch is None or not batch.source or batch.source == manifest.source:
             return
-        rows = accepted(check_rows(first_page, batch_id, files))
-        if any(producer.ledger.lookup_keys(row.new.key for row in rows)):
+        rows = Rows(producer.ledger)
+        rows.bring_up(batch_id)
+        found = rows.submit_pages(
+            [[row.new for row in accepted(check_rows(first_page, batch_id, files))]],
+            RowSubmission(batch_id, "", dry=True),
+        )
+        if any(answer.job_id for answers in found for answer in answers):
             return
     raise BatchNameTaken(
         f'There is already a batch "{batch.name}" of another manifest ({batch.source}), which has '

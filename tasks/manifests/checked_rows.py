@@ -1,8 +1,9 @@
 """Checked rows: the rows of a manifest with their files, as records for the ledger."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tasks.manifests.lines import ROW_COLUMN
 from tasks.manifests.rows import Row
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.submissions import new_row
@@ -49,4 +50,6 @@ def accepted(rows: Iterable[CheckedRow]) -> list[AcceptedRow]:
 def _checked(row: Row, job: ImageJob | InvalidPayloadError, batch_id: str) -> CheckedRow:
     if isinstance(job, InvalidPayloadError):
         return RejectedRow(row, str(job))
-    return AcceptedRow(row, job, new_row(job, batch_id=batch_id, row=row.line.original_number))
+    new = new_row(job, batch_id=batch_id, row=row.line.original_number, number=row.number)
+    is_correction = ROW_COLUMN in row.line.fields
+    return AcceptedRow(row, job, replace(new, is_correction=True) if is_correction else new)

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import uuid4
 
 from tasks.manifests.batch_submission import SessionMode
-from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow, accepted, check_rows
+from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow, check_rows
+from tasks.manifests.deferred_rows import answered_pages, changed_row
 from tasks.manifests.manifest import Manifest, batch_id_for
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
@@ -16,18 +18,26 @@ from tasks.schema.estimates import estimate_seconds, jobs_ahead
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
 from worker.egress.signed_addresses import expiry
 from worker.file_refusal import FileRefusedError
+from worker.ledger.model.submissions import SubmitResult
+from worker.ledger.model.verdicts import SubmitVerdict
 from worker.ledger.pages import pages
+from worker.ledger.rows import Rows, RowSubmission, manifest_tag
 from worker.media.images import measure_contrast
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What submitting a manifest would do. Credits and seconds are estimates."""
+    """What submitting a manifest would do. Credits and seconds are estimates.
+
+    ``changed`` is as in ``BatchSubmission``.
+    """
 
     rows: int
     good: int
     rejected: list[dict[str, Any]]
     duplicates: int
+    changed: int
+    changed_rows: list[dict[str, Any]]
     credits: float
     seconds: float
     suggestions: list[str]
@@ -45,6 +55,7 @@ def dry_run_batch(
     *,
     name: str | None = None,
     session: SessionMode = SessionMode.OWN,
+    redo_changed: bool = False,
 ) -> DryRun:
     """Return what ``submit_manifest`` would do.
 
@@ -57,16 +68,25 @@ def dry_run_batch(
     producer.ping()
     batch_id = batch_id_for(name or manifest.name)
     tally = _Tally(LocalFiles(hash_only, manifest.folder))
-    for page in pages(manifest.rows):
-        checked = check_rows(page, batch_id, tally.files)
-        tally.add_page(checked, _known_fingerprints(producer, accepted(checked)))
+    with producer.redis_errors():
+        rows = Rows(producer.ledger)
+        submission = RowSubmission(
+            *(batch_id, uuid4().hex[:8], manifest_tag(manifest.source)),
+            is_first=not rows.bring_up(batch_id),
+            redo=redo_changed,
+            dry=True,
+        )
+        checked = (check_rows(page, batch_id, tally.files) for page in pages(manifest.rows))
+        for page, answers in answered_pages(rows, submission, checked):
+            tally.add_page(page, answers)
     jobs = tally.new_jobs.total()
-    good = jobs + tally.duplicates
     return DryRun(
-        rows=good + len(tally.rejected),
-        good=good,
+        rows=tally.good + len(tally.rejected),
+        good=tally.good,
         rejected=sorted(tally.rejected, key=lambda row: int(row["row"])),
         duplicates=tally.duplicates,
+        changed=len(tally.changed_rows),
+        changed_rows=sorted(tally.changed_rows, key=lambda row: int(row["row"])),
         credits=jobs * producer.clip_price(),
         seconds=_estimate_seconds(producer, tally.new_jobs, batch_id, session),
         suggestions=list(_suggestions(producer, jobs, tally.observations)),
@@ -74,38 +94,53 @@ def dry_run_batch(
 
 
 class _Tally:
-    """What was counted. Keys and fingerprints are kept as hashes, which need less memory."""
+    """What was counted. Keys and contents are kept as hashes, which need less memory."""
 
     def __init__(self, files: LocalFiles) -> None:
         self.files = files
         self.new_jobs: Counter[str] = Counter()
+        self.good = 0
         self.duplicates = 0
+        self.changed_rows: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
         self.observations = Observations()
-        self._fingerprints: dict[int, int] = {}
+        self._contents: set[int] = set()
+        self._contents_of_keys: dict[int, int] = {}
         self._contrasts: dict[str, float | str] = {}
 
-    def add_page(self, rows: list[CheckedRow], known: dict[str, str]) -> None:
-        """Count rows. ``known`` has the fingerprints of the keys that are in the ledger."""
+    def add_page(self, rows: list[CheckedRow], answers: list[SubmitResult]) -> None:
+        """Count rows, with the answers for those that can be submitted."""
+        found = iter(answers)
         for row in rows:
             if isinstance(row, RejectedRow):
                 self._reject(row, row.reason)
             else:
-                self._add(row, known.get(row.new.key))
+                self._add(row, next(found))
 
-    def _add(self, row: AcceptedRow, known: str | None) -> None:
-        key, fingerprint = hash(row.new.key), hash(row.new.fingerprint)
-        duplicate = known is not None or key in self._fingerprints
-        first = self._fingerprints.setdefault(key, fingerprint if known is None else hash(known))
-        if first != fingerprint:
+    def _add(self, row: AcceptedRow, answer: SubmitResult) -> None:
+        content = hash(row.new.content)
+        is_conflict = answer.verdict is SubmitVerdict.CONFLICT
+        # What the rows before this one would have written is not in the ledger.
+        if row.new.key:
+            first = self._contents_of_keys.setdefault(hash(row.new.key), content)
+            is_conflict = is_conflict or first != content
+        if is_conflict:
             self._reject(row, f"key: {row.job.key!r} was used with another payload.")
             return
+        is_again = content in self._contents
+        self._contents.add(content)
         contrast = self._contrast(row)
         if isinstance(contrast, str):
             self._reject(row, contrast)
-        elif duplicate:
+            return
+        self.good += 1
+        if answer.verdict is SubmitVerdict.KEPT:
+            self.changed_rows.append(changed_row(row, answer))
+        elif answer.verdict is SubmitVerdict.DUPLICATE or is_again:
             self.duplicates += 1
         else:
+            if answer.verdict is SubmitVerdict.REMADE:
+                self.changed_rows.append(changed_row(row, answer))
             self.new_jobs[row.job.priority] += 1
             if contrast < LOW_CONTRAST:
                 self.observations.low_contrast.add(row.row.number)
@@ -144,12 +179,6 @@ def _measure(files: LocalFiles, image: str) -> float | str:
         return f"image: {error.message} {error.remedy}"
     except OSError as error:
         return f"image: {image} cannot be read: {error.strerror}"
-
-
-def _known_fingerprints(producer: Producer, rows: list[AcceptedRow]) -> dict[str, str]:
-    with producer.redis_errors():
-        known = producer.ledger.lookup_keys(row.new.key for row in rows)
-    return {row.new.key: found[1] for row, found in zip(rows, known, strict=True) if found}
 
 
 def _estimate_seconds(

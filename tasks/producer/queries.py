@@ -4,7 +4,7 @@ All of them raise ``RedisUnavailable`` if Redis does not answer.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from tasks.producer.producer import Producer
@@ -40,19 +40,25 @@ def get_many(producer: Producer, job_ids: Iterable[str]) -> Iterator[Result]:
     for chunk in pages(job_ids):
         with producer.redis_errors():
             jobs = list(producer.ledger.jobs(chunk))
-            is_waiting = any(job.state is State.QUEUED for job in jobs)
-            blockage = start_blockage(producer.ledger) if is_waiting else None
-            shortfall = _shortfall(producer) if any(map(_waits_for_credits, jobs)) else None
-        for job in jobs:
-            result = result_of(job, producer.output)
-            if blockage is not None and job.state is State.QUEUED:
-                progress = result.progress.model_copy(update={"message": str(blockage)})
-                result = result.model_copy(update={"progress": progress})
-            if result.reason is not None and _waits_for_credits(job):
-                message = f"{result.reason.message} {shortfall}"
-                reason = result.reason.model_copy(update={"message": message})
-                result = result.model_copy(update={"reason": reason})
-            yield result
+        yield from _results(producer, jobs)
+
+
+def _results(producer: Producer, jobs: Sequence[Job]) -> Iterator[Result]:
+    """Return the records of jobs. Where no job can start, those that wait say why."""
+    with producer.redis_errors():
+        is_waiting = any(job.state is State.QUEUED for job in jobs)
+        blockage = start_blockage(producer.ledger) if is_waiting else None
+        shortfall = _shortfall(producer) if any(map(_waits_for_credits, jobs)) else None
+    for job in jobs:
+        result = result_of(job, producer.output)
+        if blockage is not None and job.state is State.QUEUED:
+            progress = result.progress.model_copy(update={"message": str(blockage)})
+            result = result.model_copy(update={"progress": progress})
+        if result.reason is not None and _waits_for_credits(job):
+            message = f"{result.reason.message} {shortfall}"
+            reason = result.reason.model_copy(update={"message": message})
+            result = result.model_copy(update={"reason": reason})
+        yield result
 
 
 def _waits_for_credits(job: Job) -> bool:
@@ -86,9 +92,15 @@ def list_jobs(producer: Producer) -> Iterator[Result]:
 
 
 def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
-    """Return the records of a batch's jobs in the order of its rows, reading a page at a time."""
+    """Return the records of a batch's current jobs in the order of its rows, a page at a time.
+
+    Rows of equal content share a job. Each has a record of its own, with its own columns.
+    """
     rows = producer.ledger.key("rows", batch_id)
-    return get_many(producer, _ids(producer, rows, newest_first=False))
+    for page in pages(_members(producer, rows, newest_first=False)):
+        with producer.redis_errors():
+            jobs = list(producer.ledger.row_jobs(page))
+        yield from _results(producer, jobs)
 
 
 def list_batches(producer: Producer) -> Iterator[Batch]:
@@ -104,18 +116,25 @@ def list_batches(producer: Producer) -> Iterator[Batch]:
 
 
 def _ids(producer: Producer, index: str, *, newest_first: bool) -> Iterator[str]:
-    """Return all ids in an index. Ids that are added meanwhile do not make others come twice."""
+    return (member for member, _ in _members(producer, index, newest_first=newest_first))
+
+
+def _members(producer: Producer, index: str, *, newest_first: bool) -> Iterator[tuple[str, float]]:
+    """Return all members of an index with their scores.
+
+    Members that are added meanwhile do not make others come twice.
+    """
     last: set[str] = set()
     start = 0
     while True:
         with producer.redis_errors():
-            page = list(
-                producer.ledger.redis.zrange(index, start, start + PAGE_SIZE - 1, desc=newest_first)
+            page = producer.ledger.redis.zrange(
+                index, start, start + PAGE_SIZE - 1, desc=newest_first, withscores=True
             )
         if not page:
             return
-        yield from (job_id for job_id in page if job_id not in last)
-        last, start = set(page), start + len(page)
+        yield from ((member, score) for member, score in page if member not in last)
+        last, start = {member for member, _ in page}, start + len(page)
 
 
 def is_batch(producer: Producer, any_id: str) -> bool:

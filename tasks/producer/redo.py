@@ -13,6 +13,7 @@ from tasks.producer.submissions import Submission, enqueue_record, new_job, with
 from tasks.schema.errors import InvalidPayloadError, UnknownId
 from tasks.schema.image_job import ImageJob
 from tasks.schema.prompt_template import fill_prompt
+from worker.ledger.model.row_content import row_content
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import SINGLE, NewJob
 
@@ -22,9 +23,10 @@ def redo(
 ) -> Submission:
     """Make a job's clip again as a new, newly paid job of the same batch.
 
-    ``prompt`` replaces the job's prompt; ``{column}`` in it is filled in. Repeating a redo before
-    it has ended returns the same job; so does the same ``key``, at any time. The new job starts
-    even if its batch is paused.
+    In a batch, the new job takes the place of one that has failed or was cancelled; beside a clip,
+    it makes a further one. ``prompt`` replaces the job's prompt; ``{column}`` in it is filled in.
+    Repeating a redo before it has ended returns the same job; so does the same ``key``, at any
+    time. The new job starts even if its batch is paused.
 
     Raises:
         UnknownId: There is no such job.
@@ -51,6 +53,8 @@ def redo(
         ),
         parent_id=original.id,
         lane=SINGLE,
+        replaces=original.id if original.batch_id else "",
+        content=original.fact("content") or row_content(original.payload),
     )
     if key:
         # The fingerprint names the original, so that the key is refused for other jobs.

@@ -14,6 +14,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.addresses import check_webhook_url
 from tasks.schema.errors import InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob, job_id_for
+from worker.ledger.model.row_content import content_key, row_content
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
@@ -131,10 +132,29 @@ def new_job(job: ImageJob, *, batch_id: str = "", row: int = 0) -> NewJob:
     )
 
 
-def new_row(job: ImageJob, *, batch_id: str, row: int) -> NewJob:
-    """Return the record for a row of a batch. Without a key, rows of equal content are one job."""
-    new = new_job(job, batch_id=batch_id, row=row)
-    return new if new.key else with_key(new, f"batch:{batch_id}:{new.fingerprint}")
+def new_row(job: ImageJob, *, batch_id: str, row: int, number: int) -> NewJob:
+    """Return the record for a row of a batch. Without a key, rows of equal content are one job.
+
+    Args:
+        job: What the row asks for.
+        batch_id: The batch.
+        row: The number that orders the row in the results.
+        number: Its number in the manifest that is submitted.
+    """
+    payload = job.model_dump(mode="json", exclude_none=True)
+    content = row_content(payload)
+    return NewJob(
+        id=job_id_for(job.key or content_key(batch_id, content)),
+        payload=payload,
+        fingerprint=content,
+        priority=job.priority,
+        key=job.key or "",
+        batch_id=batch_id,
+        row=row,
+        content=content,
+        former="" if job.key else content_key(batch_id, job.fingerprint),
+        number=number,
+    )
 
 
 def with_key(new: NewJob, key: str) -> NewJob:

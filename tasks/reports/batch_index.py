@@ -157,4 +157,6 @@ def _has_changed(ledger: Ledger, batch: Batch) -> bool:
 
 
 def _counts(batch: Batch) -> str:
-    return " ".join(f"{state}={n}" for state, n in sorted(batch.counts.items()))
+    """Return what changes whenever a row of the index does."""
+    counts = [f"{state}={n}" for state, n in sorted(batch.counts.items())]
+    return " ".join([*counts, *([f"revised={batch.revised}"] if batch.revised else [])])

@@ -96,7 +96,8 @@ class Decision(_Record):
 class Result(_Record):
     """The record of one job. Times are UTC, durations are seconds.
 
-    ``row`` is the job's row in the manifest of its batch. ``credits_spent`` is the price of its
+    ``row`` is the job's row in the manifest of its batch; ``replaced_by`` is the job that the row
+    has now, if it is another one. ``credits_spent`` is the price of its
     messages; if ``credits_estimated``, the charge of one of them was not read, and the expected
     price of a clip is counted for it. ``webhook_error`` says why a webhook was not delivered.
     """
@@ -104,6 +105,7 @@ class Result(_Record):
     job_id: str
     batch_id: str | None
     parent_id: str | None
+    replaced_by: str | None = None
     row: NonNegativeInt | None
     state: State
     reason: ReasonDetail | None
@@ -165,6 +167,7 @@ def _result(job: Job, output: Store, now: float | None) -> Result:
         job_id=job.id,
         batch_id=job.batch_id,
         parent_id=job.parent_id,
+        replaced_by=job.fact("replaced_by"),
         row=job.number("row") or None,
         state=job.state,
         reason=_reason(job),

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tasks.schema.image_job import job_id_for
 from tests.faults.plan import Plan
+from tests.support.ledger_access import submit_pages
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.pages import pages
@@ -135,7 +136,7 @@ class Load:
             (self._messages if new.task_id else self._records).append(new)
         if self._records:
             every = ([each.record for each in page] for page in pages(self._records))
-            list(self._ledger.submit_pages(every))
+            list(submit_pages(self._ledger, every))
             self._records.clear()
         while self._messages:
             self._send(self._messages[0])

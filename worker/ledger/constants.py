@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from worker.ledger.model.accounts import FIRST_WINDOW
-from worker.ledger.model.jobs import MAX_TURNS
+from worker.ledger.model.jobs import MAX_TURNS, VERSION
 from worker.ledger.model.states import ENDS, PRIORITY_WEIGHTS, RUNNING, SESSION_STATES, State
 
 
@@ -23,6 +23,7 @@ local RUNNING = {_set(RUNNING)}
 local ENDS = {_set(ENDS)}
 local SESSION_STATES = {_set(SESSION_STATES)}
 local MAX_TURNS = {MAX_TURNS}
+local RECORD_VERSION = {VERSION}
 local FIRST_WINDOW = {FIRST_WINDOW}
 """
 """Definitions that precede every script."""

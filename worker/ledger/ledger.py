@@ -18,14 +18,13 @@ from worker.ledger.model.steps import (
     commit_arguments,
     field_pairs,
 )
-from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument
+from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument, as_results
 from worker.ledger.model.verdicts import (
     CancelVerdict,
     ClaimVerdict,
     ReleaseVerdict,
     RetryVerdict,
     SessionVerdict,
-    SubmitVerdict,
 )
 from worker.ledger.pages import PAGE_SIZE, pages
 from worker.ledger.reader import Reader
@@ -49,25 +48,8 @@ class Ledger(Reader):
         Raises:
             NotReplicatedError: Too few replicas confirmed the record. The call may be repeated.
         """
-        verdict, job_id = self.scripts.run_confirmed("submit", as_argument([job]))
-        return SubmitResult(SubmitVerdict(verdict), job_id)
-
-    def submit_pages(self, jobs: Iterable[Sequence[NewJob]]) -> Iterator[list[SubmitResult]]:
-        """Write pages of at most ``PAGE_SIZE`` jobs, each in one run of the script.
-
-        The next page is taken from the iterable while the server writes the previous one.
-        """
-        arguments = (as_argument(page) for page in jobs)
-        written: Iterator[list[str]]
-        if self.replicas.count:
-            written = (self.scripts.run_confirmed("submit", page) for page in arguments)
-        else:
-            written = self.scripts.run_pipelined("submit", ([page] for page in arguments))
-        for flat in written:
-            yield [
-                SubmitResult(SubmitVerdict(verdict), job_id)
-                for verdict, job_id in zip(flat[::2], flat[1::2], strict=True)
-            ]
+        (result,) = as_results(self.scripts.run_confirmed("submit", as_argument([job])))
+        return result
 
     def open_batch(self, batch_id: str, name: str, created_at: int, source: str = "") -> None:
         """Create a batch record if it is new. ``source`` is the location of its manifest."""

@@ -16,6 +16,7 @@ from worker.ledger.model.jobs import (
     placeholder_job,
     read_job,
     read_job_or_placeholder,
+    with_line,
 )
 from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE_SIZE, pages
@@ -117,6 +118,17 @@ class Reader:
             elif fields:
                 yield read_job_or_placeholder(job_id, fields)
 
+    def row_jobs(self, rows: Iterable[tuple[str, float]]) -> Iterator[Job]:
+        """Read the jobs of rows, given by their members of a batch's set with their scores.
+
+        Each job has the image and the columns of its row.
+        """
+        asked = [(member.partition("#"), int(row)) for member, row in rows]
+        found = {job.id: job for job in self.jobs(dict.fromkeys(id_ for (id_, _, _), _ in asked))}
+        for (job_id, _, line), row in asked:
+            if job_id in found:
+                yield with_line(found[job_id], line, row)
+
     def batch_ids(self) -> list[str]:
         """Return the ids of all batches, newest first."""
         return list(self.redis.zrange(self.key("batches"), 0, -1, desc=True))
@@ -148,7 +160,7 @@ class Reader:
             yield [
                 RowState(job_id, State(flat[2 * at]), flat[2 * at + 1])
                 for at, job_id in enumerate(page)
-                if flat[2 * at] in _STATES
+                if flat[2 * at] in _STATES  # which a further row of a job has not
             ]
             start += PAGE_SIZE
 

@@ -15,7 +15,9 @@ from worker.ledger.replicas import Replicas
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 
-_LIBRARIES: Final = ("prelude", "flows", "payments", "webhooks", "sessions", "transitions")
+_LIBRARIES: Final = (
+    *("prelude", "flows", "payments", "webhooks", "sessions", "transitions", "submissions"),
+)
 """Libraries that precede every script, each after those that it uses."""
 _FREEING: Final = frozenset(
     {"prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack", "set_clock"}
@@ -119,6 +121,15 @@ class Scripts:
             except NoScriptError:
                 del self._shas[name]
                 return self._evaluate(name, prepared)
+
+    def run_pages(self, name: str, calls: Iterable[Sequence[object]]) -> Iterator[Any]:
+        """Run a script that writes records for each list of arguments.
+
+        Where replicas must confirm what it writes, each run waits for them.
+        """
+        if self._replicas.count:
+            return (self.run_confirmed(name, *call) for call in calls)
+        return self.run_pipelined(name, calls)
 
     def run_pipelined(self, name: str, calls: Iterable[Sequence[object]]) -> Iterator[Any]:
         """Run a script for each list of arguments, and prepare one while the server runs another.

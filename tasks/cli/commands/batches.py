@@ -107,6 +107,14 @@ def submit(
             show_default="no webhook",
         ),
     ] = None,
+    redo_changed: Annotated[
+        bool,
+        typer.Option(
+            "--redo-changed",
+            help="Make rows again, and pay for them, that were changed after they had paid. "
+            "Without it, they keep the clip that they have.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check every row and estimate the cost; submit nothing."),
@@ -117,13 +125,15 @@ def submit(
     """Submit the rows of a manifest as one batch.
 
     Rejected rows do not stop the others. Submitting the same manifest under the same name again
-    adds only the rows that are new.
+    adds the rows that are new, and makes a new job for each row that was changed.
     """
     producer, manifest = default_producer(), open_manifest(source, prompt)
     submissions.check_webhook(producer, webhook)
     if dry_run:
-        plan = dry_run_batch(producer, manifest, name=name, session=session)
-        _print_dry_run(plan, as_json=as_json)
+        plan = dry_run_batch(
+            producer, manifest, name=name, session=session, redo_changed=redo_changed
+        )
+        _print_dry_run(plan, as_json=as_json, redo_changed=redo_changed)
         return
     sink = manifest.rejects(rejects or default_rejects_path(source)) if manifest.rejects else None
     done = submit_manifest(
@@ -135,18 +145,21 @@ def submit(
         rejects=sink,
         session=session,
         webhook=webhook,
+        redo_changed=redo_changed,
     )
-    accepted = done.jobs + done.duplicates
+    accepted = done.jobs + done.duplicates + done.changed
     if not accepted and not done.rejected:
         raise CommandError(f"{source} has no rows.")
     if not as_json or wait:
         _note_rejected(done.rejected)
+        _note_changed(done.changed_rows, redo_changed=redo_changed)
     _write_rejects(sink, done, name or manifest.name)
     if as_json and not wait:
         emit(done.as_dict())
     elif not as_json:
         counts = f"{done.jobs} new jobs, {done.duplicates} already submitted"
-        console().print(f"{done.batch_id}  {counts}, {len(done.rejected)} rejected")
+        changed = f"{done.changed} changed, " if done.changed else ""
+        console().print(f"{done.batch_id}  {counts}, {changed}{len(done.rejected)} rejected")
     if not accepted:
         raise typer.Exit(ExitCode.BAD_INPUT)
     if pilot is not None:
@@ -176,16 +189,17 @@ def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> No
     )
 
 
-def _print_dry_run(plan: DryRun, *, as_json: bool) -> None:
+def _print_dry_run(plan: DryRun, *, as_json: bool, redo_changed: bool) -> None:
     if as_json:
         emit(plan.as_dict())
         return
     _note_rejected(plan.rejected)
+    _note_changed(plan.changed_rows, redo_changed=redo_changed)
     minutes = math.ceil(plan.seconds / 60)
     out = console()
     out.print(
-        f"{plan.rows} rows: {plan.good} good ({plan.duplicates} of them already submitted), "
-        f"{len(plan.rejected)} rejected."
+        f"{plan.rows} rows: {plan.good} good ({plan.duplicates} of them already submitted, "
+        f"{plan.changed} changed), {len(plan.rejected)} rejected."
     )
     out.print(f"About {plan.credits:g} credits and {minutes} minute{'s' * (minutes != 1)}.")
     for suggestion in plan.suggestions:
@@ -197,6 +211,17 @@ def _note_rejected(rejected: Sequence[dict[str, Any]]) -> None:
         note(f"row {row['row']}: {printable(str(row['reason']))}")
     if len(rejected) > MAX_SHOWN:
         note(f"… and {len(rejected) - MAX_SHOWN:,} more rows. Use --json to list all.")
+
+
+def _note_changed(changed: Sequence[dict[str, Any]], *, redo_changed: bool) -> None:
+    """Name the rows whose job has a clip, or has paid, for something else."""
+    for row in changed[:MAX_SHOWN]:
+        image, job_id = printable(str(row["image"])), row["job_id"]
+        note(f"row {row['row']}: {image} was changed after its job had paid (job {job_id})")
+    if len(changed) > MAX_SHOWN:
+        note(f"… and {len(changed) - MAX_SHOWN:,} more rows. Use --json to list all.")
+    if changed and not redo_changed:
+        note("Changed rows keep the clip that they have. --redo-changed makes and pays them again.")
 
 
 def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> NoReturn:

@@ -124,12 +124,14 @@ function countBy(key) {
   return [...counts].sort();
 }
 function renderControls() {
-  const clips = jobs.filter(job => job.clip).map(job => job.clip);
+  // Rows of equal content share a job, which counts once.
+  const own = [...new Map(jobs.map(job => [job.id, job])).values()];
+  const clips = own.filter(job => job.clip).map(job => job.clip);
   const sum = values => values.reduce((total, value) => total + value, 0);
   const done = jobs.filter(job => job.state === "succeeded").length;
   byId("totals").textContent = [`${number(done)} of ${count(jobs.length, "job")} done`,
     `${number(Math.round(sum(clips.map(clip => clip.seconds))))} s of video`, megabytes(sum(clips.map(clip => clip.bytes))),
-    `${jobs.some(job => job.estimated) ? "about " : ""}${number(sum(jobs.map(job => job.credits ?? 0)))} credits`].join(" · ");
+    `${jobs.some(job => job.estimated) ? "about " : ""}${number(sum(own.map(job => job.credits ?? 0)))} credits`].join(" · ");
   for (const [state, n] of [["", jobs.length], ...countBy(job => job.state)]) {
     const button = make("button", {type: "button", "data-state": state}, `${state || "all"} ${number(n)}`);
     button.addEventListener("click", () => setFilters({state}));

@@ -2,19 +2,30 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, timestamp_of
+from worker.ledger.model.row_content import row_content
 from worker.ledger.model.states import Reason, State
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_TURNS: Final = 1000
 """A record with more turns than this counts as damaged."""
 
 Fields = Mapping[str, str]
-UPGRADES: Final[dict[int, Callable[[Fields], Fields]]] = {}
-"""For each older version of the record, what brings it to the next version. None exists yet."""
+
+
+def _from_1(fields: Fields) -> Fields:
+    """Add what a row of a batch asks for, by which it is recognized."""
+    if not fields.get("batch") or fields.get("content") or fields.get("parent"):
+        return fields
+    payload = json.loads(fields["payload"])
+    return {**fields, "content": row_content(payload)} if isinstance(payload, dict) else fields
+
+
+UPGRADES: Final[dict[int, Callable[[Fields], Fields]]] = {1: _from_1}
+"""For each older version of the record, what brings it to the next version."""
 
 
 class UnreadableRecordError(Exception):
@@ -213,6 +224,25 @@ def read_job(fields: Mapping[str, str]) -> Job:
         )
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
+
+
+def with_line(job: Job, line: str = "", row: int = 0) -> Job:
+    """Return a job with the image and the columns of a row that it was made for.
+
+    Args:
+        job: The job.
+        line: The name of a further row that shares it; empty for the first.
+        row: The number of that row.
+    """
+    text = job.fact(f"line:{line}") if line else job.fact("line")
+    if text is None:
+        return job
+    try:
+        payload = json.loads(text)
+        shown = {**job.payload, "image": payload["image"], "data": payload.get("data", {})}
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return job
+    return replace(job, payload=shown, facts={**job.facts, "row": str(row)} if line else job.facts)
 
 
 def read_job_or_placeholder(job_id: str, fields: Mapping[str, str]) -> Job:

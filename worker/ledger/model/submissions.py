@@ -1,7 +1,7 @@
 """New jobs, in the form in which the ledger takes them."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,6 +30,18 @@ class NewJob:
     lane: str = ""
     follows: str = ""
     """The job in whose session this one works, as a follow-up edit."""
+    replaces: str = ""
+    """The job whose row in the batch this one takes over if it has failed or was cancelled."""
+    content: str = ""
+    """For a row of a batch, or a job that takes one over: what the row asks for."""
+    former: str = ""
+    """The key that version 1 gave a row without a key."""
+    number: int = 0
+    """The place of a row in its manifest. ``row`` is that in the manifest it was rejected from."""
+    is_correction: bool = False
+    """Whether the row was rejected from another manifest before."""
+    claims: str = ""
+    """At the manifest's end: the job of the row's image that no row has claimed."""
 
     @property
     def flow(self) -> str:
@@ -49,19 +61,40 @@ class SubmitResult:
     job_id: str
 
 
+def as_results(flat: Sequence[str]) -> list[SubmitResult]:
+    """Read the reply of the script: a verdict and an id for each job."""
+    return [
+        SubmitResult(SubmitVerdict(verdict), job_id)
+        for verdict, job_id in zip(flat[::2], flat[1::2], strict=True)
+    ]
+
+
 def as_argument(jobs: Iterable[NewJob]) -> str:
     """Return new jobs as the argument of the script."""
     return _json([_as_object(job) for job in jobs])
 
 
+def as_rows(jobs: Iterable[NewJob]) -> str:
+    """Return rows of a batch as the argument of the script."""
+    return _json([_as_row(job) for job in jobs])
+
+
+def _as_row(job: NewJob) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "key": job.key,
+        "content": job.content,
+        "former": job.former,
+        "number": job.number,
+        "claims": job.claims,
+        "correction": int(job.is_correction),
+        "flow": job.flow,
+        "row": job.row,
+        "fields": _fields(job),
+    }
+
+
 def _as_object(job: NewJob) -> dict[str, Any]:
-    fields = {"payload": _json(job.payload), "parent": job.parent_id}
-    if job.follows:
-        fields["follows"] = job.follows
-    if source := source_host(job.payload):
-        fields["source"] = source
-    if webhook := job.payload.get("webhook"):
-        fields["webhook"] = webhook
     return {
         "id": job.id,
         "key": job.key,
@@ -69,8 +102,21 @@ def _as_object(job: NewJob) -> dict[str, Any]:
         "flow": job.flow,
         "batch": job.batch_id,
         "row": job.row,
-        "fields": fields,
+        "replaces": job.replaces,
+        "content": job.content,
+        "fields": _fields(job),
     }
+
+
+def _fields(job: NewJob) -> dict[str, str]:
+    fields = {"payload": _json(job.payload), "parent": job.parent_id}
+    if job.follows:
+        fields["follows"] = job.follows
+    if source := source_host(job.payload):
+        fields["source"] = source
+    if webhook := job.payload.get("webhook"):
+        fields["webhook"] = webhook
+    return fields
 
 
 def source_host(payload: Mapping[str, Any]) -> str:

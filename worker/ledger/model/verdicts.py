@@ -9,6 +9,11 @@ class SubmitVerdict(StrEnum):
     OK = "OK"  # written as queued
     DUPLICATE = "DUPLICATE"  # its key or id exists with the same payload
     CONFLICT = "CONFLICT"  # its key exists with another payload
+    # For a row of a batch only:
+    REPLACED = "REPLACED"  # written as queued, in the place of a job without a clip
+    REMADE = "REMADE"  # written as queued, in the place of a job that has a clip or has paid
+    KEPT = "KEPT"  # not written: it has a job with a clip, or that has paid, for something else
+    DEFERRED = "DEFERRED"  # to be decided at the manifest's end
 
 
 class ClaimVerdict(StrEnum):

@@ -19,7 +19,7 @@ def test_a_shared_session_takes_its_rows_one_after_another(harness: ProducerHarn
 
 def test_a_dry_run_counts_and_changes_nothing(harness: ProducerHarness) -> None:
     harness.picture("a.png")
-    harness.picture("b.png")
+    harness.picture("b.png", 91)
     rows = [{"image": name} for name in ("a.png", "a.png", "b.png", "gone.png")]
     dry_run = dry_run_batch(harness.producer, harness.manifest(*rows))
     assert (dry_run.rows, dry_run.good, dry_run.duplicates, len(dry_run.rejected)) == (4, 3, 1, 1)

@@ -36,6 +36,8 @@ class ModelJob:
     ever_paid: bool = False
     ever_ended: bool = False
     revision: int = 0
+    content: str = ""
+    replaced: bool = False
     calls: dict[int, str] = field(default_factory=dict)
     outcomes: dict[int, str] = field(default_factory=dict)
     released: set[str] = field(default_factory=set)
@@ -88,6 +90,7 @@ class Model:
     suspect_until: int = 0
     paused: bool = False
     plan_refused: bool = False
+    rows: dict[str, str] = field(default_factory=dict)
 
     # --- a step --------------------------------------------------------------------------------
 
@@ -259,6 +262,21 @@ class Model:
         self.end_call(job.call)
         self._end_or_hold(job, "cancelled", "")
         return "CANCELLED"
+
+    def submit_row(self, key: str, content: str, *, redo: bool) -> str:
+        """Answer for a row with a key, without writing its new job."""
+        if key not in self.rows:
+            return "OK"
+        job = self.jobs[self.rows[key]]
+        if job.content == content:
+            return "DUPLICATE"
+        has_clip = job.state == "succeeded" or (job.state not in ENDS and bool(job.calls))
+        if has_clip and not redo:
+            return "KEPT"
+        if not has_clip and job.state not in ENDS:
+            self.cancel(job)
+        job.replaced = True
+        return "REMADE" if has_clip else "REPLACED"
 
     def release(self, job: ModelJob, mode: str) -> str:
         if job.state != "held":

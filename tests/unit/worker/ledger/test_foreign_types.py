@@ -1,6 +1,7 @@
 """A script that meets a key of another type changes nothing: no partial write is left."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -10,12 +11,16 @@ from tests.unit.worker.ledger.conftest import LedgerHarness
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.rows import Rows, RowSubmission
 
 Call = Callable[[LedgerHarness, dict[str, str]], object]
 
 RUNNING = ("moves", "ends", "fails", "begins", "waits")
 CALLS: dict[str, Call] = {
     "submit": lambda h, _: h.ledger.submit(job("new")),
+    "submit a row in the place of another": lambda h, _: submit_row(h, "queued"),
+    "submit a row in the place of a held one": lambda h, _: submit_row(h, "held"),
+    "submit a known row": lambda h, _: submit_row(h, "moves", content="f"),
     "commit next": lambda h, f: h.ledger.commit(
         "moves", f["moves"], Commit(State.GENERATING, facts={"draft": "d"})
     ),
@@ -43,6 +48,12 @@ def job(name: str) -> NewJob:
     """A job of a batch with a webhook, and with a key."""
     payload = {"image": "x.png", "webhook": "https://example.org/hook"}
     return NewJob(id=name, payload=payload, fingerprint="f", key=f"k-{name}", batch_id="b")
+
+
+def submit_row(harness: LedgerHarness, name: str, content: str = "another") -> object:
+    """Submit the row of a job again."""
+    new = replace(job(name), id=f"{name} again", fingerprint=content, content=content, number=1)
+    return list(Rows(harness.ledger).submit_pages([[new]], RowSubmission("b", "again")))
 
 
 def build(harness: LedgerHarness) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from tests.support.ledger_access import submit_pages
 from tests.support.sentinel import start_replica
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
@@ -81,7 +82,7 @@ def test_what_is_confirmed_is_on_the_replica(pair: Pair, replicas: Replicas) -> 
     ledger = pair.ledger(replicas)
     fence = running_job(ledger)
     assert begin(ledger, fence) == "OK"
-    (answers,) = ledger.submit_pages([[new_job("k"), new_job("l")]])
+    (answers,) = submit_pages(ledger, [[new_job("k"), new_job("l")]])
     assert [answer.verdict for answer in answers] == ["OK", "OK"]
     with pair.replica.client() as replica:
         assert replica.hget("job:{t}:j", "call:1") == "c1"
@@ -103,7 +104,7 @@ def test_without_a_replica_nothing_is_submitted_and_nothing_paid(
             with pytest.raises(NotReplicatedError):
                 ledger.submit(new_job("k"))
             with pytest.raises(NotReplicatedError):
-                next(ledger.submit_pages([[new_job("l")]]))
+                next(submit_pages(ledger, [[new_job("l")]]))
     pair.replica.resume()
     ledger = pair.ledger(FSYNC)
     assert begin(ledger, fence) == "OK"

@@ -82,7 +82,8 @@ def test_jobs_are_pruned_after_their_retention_and_leave_only_their_keys(
     assert pruned(harness) == (3, 1)
     left = {key for key in harness.redis.scan_iter("*") if not key.startswith("pace:")} - before
     names = ("one", "two", "late", "single")
-    assert left <= {f"idem:{{t}}:key of {name}" for name in names} | {"counts:{t}"}
+    keys = {f"idem:{{t}}:key of {name}" for name in names} | {"idem:{t}:batch:b:f"}
+    assert left <= keys | {"counts:{t}"}
     assert harness.ledger.counts()[0] == {}
     assert harness.ledger.batch("b") is None
     assert harness.ledger.batch_ids() == []

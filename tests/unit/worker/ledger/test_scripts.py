@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from redis.exceptions import ResponseError
 
-from tests.support.ledger_access import row_ids, submit_many
+from tests.support.ledger_access import row_ids, submit_many, submit_pages
 from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness, commit_again
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
@@ -106,7 +106,7 @@ def test_a_connection_that_breaks_between_pages_loses_and_duplicates_no_job(
     def new(job_id: str, row: int) -> NewJob:
         return NewJob(job_id, {}, fingerprint="f", key=job_id, batch_id="b", row=row)
 
-    answers = [answer for page in harness.ledger.submit_pages(made()) for answer in page]
+    answers = [answer for page in submit_pages(harness.ledger, made()) for answer in page]
     assert {answer.verdict for answer in answers} <= {"OK", "DUPLICATE"}
     ids = [answer.job_id for answer in answers]
     assert ids == [job.id for page in made() for job in page]
@@ -122,7 +122,7 @@ def test_the_next_page_is_taken_while_the_previous_one_is_written(harness: Ledge
             seen.append(f"made {page}")
             yield [NewJob(id=f"j{page}", payload={}, fingerprint="f")]
 
-    for page, _ in enumerate(harness.ledger.submit_pages(made())):
+    for page, _ in enumerate(submit_pages(harness.ledger, made())):
         seen.append(f"written {page}")
     assert seen == ["made 0", "made 1", "written 0", "made 2", "written 1", "written 2"]
 
@@ -131,7 +131,7 @@ def test_a_refused_page_raises_an_error(harness: LedgerHarness) -> None:
     harness.redis.rpush("idem:{t}:k", "not a text")
     pages = [[NewJob(id=key, payload={}, fingerprint="f", key=key)] for key in ("j", "k", "l")]
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        list(harness.ledger.submit_pages(pages))
+        list(submit_pages(harness.ledger, pages))
     assert harness.ledger.submit(pages[0][0]).verdict == "DUPLICATE"
 
 

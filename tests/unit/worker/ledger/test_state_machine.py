@@ -43,6 +43,7 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.transitions import TRANSITIONS, Operation
 from worker.ledger.payments import Payments
+from worker.ledger.rows import Rows, RowSubmission
 
 DUMP = """
 local out = {}
@@ -90,6 +91,7 @@ class Machine(RuleBasedStateMachine):
         self.nonces = 0
         self.verdicts: Counter[str] = Counter()
         self.states: dict[str, str] = {}
+        self.row_job = ""
         self.ever_called: dict[str, str] = {}
 
     # --- running a script, and again ---------------------------------------------------------
@@ -159,6 +161,39 @@ class Machine(RuleBasedStateMachine):
         assert answer == "OK"
         self.model.jobs[name] = ModelJob(name, batch)
         self.states[name] = "queued"
+
+    @precondition(lambda self: len(self.model.jobs) < 9)
+    @rule(which=st.integers(0, 1), asks=st.integers(0, 2), redo=flag, twice=flag)
+    def submit_row(self, which: int, asks: int, redo: bool, twice: bool) -> None:
+        """Submit a row of a manifest, which may have changed since it was submitted last."""
+        key, content = f"row{which}", f"content {which} {asks}"
+        new = NewJob(
+            id=key,
+            payload={},
+            fingerprint=content,
+            key=key,
+            batch_id="b",
+            content=content,
+            number=1,
+        )
+        submission = RowSubmission("b", self.nonce(), "m", redo=redo)
+        known = self.model.rows.get(key, "")
+
+        def script() -> str:
+            ((answer,),) = Rows(self.ledger).submit_pages([[new]], submission)
+            self.row_job = answer.job_id
+            return answer.verdict
+
+        written = dict.fromkeys(("OK", "REPLACED", "REMADE"), "DUPLICATE")
+        verdict = self.run(script, twice=twice, second=written)
+        assert verdict == self.model.submit_row(key, content, redo=redo)
+        if known:
+            self.check_move(Operation.CANCEL, known)
+        if verdict in written:
+            self.model.jobs[self.row_job] = ModelJob(self.row_job, "b", content=content)
+            self.model.rows[key], self.states[self.row_job] = self.row_job, "queued"
+        self.verdicts[verdict] += 1
+        assert self.row_job == self.model.rows[key]
 
     @rule(
         admit=st.integers(0, 4),
@@ -467,7 +502,11 @@ class Machine(RuleBasedStateMachine):
 
     def _counters_add_up(self, found: dict[str, Any]) -> None:
         for key, batch in (("counts:{t}", None), ("batch:{t}:b", "b")):
-            mine = [job for job in self.model.jobs.values() if batch in (None, job.batch)]
+            mine = [
+                job
+                for job in self.model.jobs.values()
+                if batch is None or (batch == job.batch and not job.replaced)
+            ]
             states = Counter(f"n:{job.state}" for job in mine)
             reasons = Counter(f"h:{job.reason}" for job in mine if job.state == "held")
             kept = {
@@ -476,6 +515,8 @@ class Machine(RuleBasedStateMachine):
                 if field[:2] in ("n:", "h:") and int(value)
             }
             assert kept == dict(states + reasons)
+        current = {job.id for job in mine}
+        assert set(found.get("rows:{t}:b", {})) == current, "each row has one job"
 
     def _money_adds_up(self, found: dict[str, Any]) -> None:
         account, model = found["account:{t}:a"], self.model
@@ -523,6 +564,8 @@ def walk(machine: Machine, chance: random.Random) -> None:
             case 0 | 1 if len(machine.model.jobs) < 6:
                 priority = chance.choice(["high", "normal", "low"])
                 machine.submit(in_batch=chance.random() < 0.7, priority=priority, twice=twice)
+            case 0 | 1 if len(machine.model.jobs) < 12:
+                machine.submit_row(which % 2, chance.randrange(3), chance.random() < 0.5, twice)
             case _ if not machine.model.jobs:
                 continue
             case 2:

@@ -124,8 +124,13 @@ local function increment(key, field, by)
   return 0
 end
 
+-- Whether the job is the current one of a row of a batch.
+local function is_in_batch(job)
+  return job.batch ~= '' and (job.replaced_by or '') == ''
+end
+
 -- Adds to a counter of all jobs and to that of the job's batch.
 local function count_job(job, field, by)
   increment(COUNTS, field, by)
-  if job.batch ~= '' then increment(batch_key(job.batch), field, by) end
+  if is_in_batch(job) then increment(batch_key(job.batch), field, by) end
 end

@@ -83,7 +83,7 @@ move = function(id, job, to, reason)
   redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
   if from == 'preparing' then redis.call('ZREM', PREPARING, id) end
   if to == 'preparing' then redis.call('ZADD', PREPARING, now, id) end
-  if job.batch ~= '' and (to == 'queued' or RUNNING[to]) then
+  if is_in_batch(job) and (to == 'queued' or RUNNING[to]) then
     redis.call('HDEL', batch_key(job.batch), 'ended')
   end
   job.state = to

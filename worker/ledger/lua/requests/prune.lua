@@ -28,11 +28,21 @@ local function keeps_rows(batch)
   return is_kept[batch]
 end
 
+-- Leaves a key as a tombstone, unless it names another job.
+local function bury(key, id, fingerprint, state)
+  local idem = idempotency_key(key)
+  local known = redis.pcall('GET', idem)
+  if type(known) == 'string' and string.match(known, '^[^|]*') ~= id then return end
+  redis.call('SET', idem, id .. '|' .. fingerprint .. '|' .. state)
+  if keep > 0 then redis.call('PEXPIRE', idem, keep) end
+end
+
 local function prune(id)
   local found = redis.pcall('HMGET', job_key(id), 'state', 'finished_at', 'key', 'fingerprint',
-    'batch', 'intents')
+    'batch', 'intents', 'content', 'replaced_by', 'lines', 'row_key')
   if found.err then return 'KEPT' end
-  local state, finished, key, fingerprint, batch, intents = unpack(found)
+  local state, finished, key, fingerprint, batch, intents, content, replaced_by, lines, row_key =
+    unpack(found)
   if not state then
     if keep < 0 then return 'GONE' end
     redis.call('ZREM', JOBS, id)
@@ -42,15 +52,22 @@ local function prune(id)
     or redis.call('ZSCORE', OUTBOX, 'job:' .. id) then return 'KEPT' end
   if batch and batch ~= '' and keeps_rows(batch) then return 'KEPT' end
   if keep < 0 then return 'PRUNED' end
-  if key and key ~= '' then
-    local idem = idempotency_key(key)
-    redis.call('SET', idem, id .. '|' .. fingerprint .. '|' .. state)
-    if keep > 0 then redis.call('PEXPIRE', idem, keep) end
+  if key and key ~= '' then bury(key, id, fingerprint, state) end
+  if batch and batch ~= '' then
+    local asked = content or fingerprint
+    for _, name in ipairs({'batch:' .. batch .. ':' .. asked, row_key or nil}) do
+      if redis.call('EXISTS', idempotency_key(name)) == 1 then bury(name, id, asked, state) end
+    end
   end
   if keep > 0 and number(intents) > 0 then redis.call('ZADD', JOURNAL, now + keep, id) end
-  count_job({batch = batch or ''}, 'n:' .. state, -1)
-  if batch and batch ~= '' then
+  local job = {batch = batch or '', replaced_by = replaced_by or ''}
+  count_job(job, 'n:' .. state, -1)
+  if is_in_batch(job) then
     redis.call('ZREM', rows_key(batch), id)
+    for _, name in ipairs(lines and redis.call('HKEYS', job_key(id)) or {}) do
+      local line = string.match(name, '^line:(.*)$')
+      if line then redis.call('ZREM', rows_key(batch), line_member(id, line)) end
+    end
     increment(batch_key(batch), 'pruned', 1)
   end
   forget_session(id)

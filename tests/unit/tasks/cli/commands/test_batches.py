@@ -26,7 +26,8 @@ def test_a_folder_is_submitted_paused_resumed_and_exported(
     (harness.folder / "shots" / "bad.jpg").write_text("no picture")
     dry_run = run_command("batch", "submit", "shots", "--dry-run", "--json")
     assert sorted(dry_run.records[0]) == [
-        *("credits", "duplicates", "good", "hints", "rejected", "rows", "seconds"),
+        *("changed", "changed_rows", "credits", "duplicates", "good", "hints", "rejected"),
+        *("rows", "seconds"),
     ]
     first = run_command("batch", "submit", "shots", "--json")
     assert (first.code, first.records[0]["jobs"], len(first.records[0]["rejected"])) == (0, 2, 1)
@@ -182,7 +183,7 @@ def test_rejected_rows_can_be_corrected_and_submitted_from_their_file(
     ]
     path.write_text(bad.replace("500", "6").replace(",more", ""))
     corrected = run_command("batch", "submit", path, "--name", "jobs.csv", "--json").records[0]
-    assert (corrected["jobs"], corrected["duplicates"], corrected["rejected"]) == (2, 0, [])
+    assert (corrected["jobs"], corrected["duplicates"], corrected["rejected"]) == (1, 1, [])
     assert corrected["batch_id"] == answer.records[0]["batch_id"]
     skus = [
         result.data["sku"]

@@ -1,0 +1,124 @@
+"""Rows that are decided at the end of their manifest, when it is known which jobs it still has.
+
+They are kept in a temporary file, because all rows of a large manifest may be among them.
+"""
+
+import pickle
+import tempfile
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Final
+
+from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, accepted
+from worker.ledger.model.submissions import NewJob, SubmitResult
+from worker.ledger.model.verdicts import SubmitVerdict
+from worker.ledger.rows import Rows, RowSubmission
+
+WRITTEN: Final = frozenset({SubmitVerdict.OK, SubmitVerdict.REPLACED, SubmitVerdict.REMADE})
+"""Verdicts for rows that got a new job."""
+CHANGED: Final = frozenset({SubmitVerdict.KEPT, SubmitVerdict.REMADE})
+"""Verdicts for rows that have, or had, a clip for something else."""
+
+
+def answered_pages(
+    rows: Rows, submission: RowSubmission, checked: Iterable[list[CheckedRow]]
+) -> Iterator[tuple[list[CheckedRow], list[SubmitResult]]]:
+    """Submit pages of rows, and yield each page with the answers for its accepted rows.
+
+    Deferred rows come in pages of their own, after the others.
+    """
+    sent: deque[list[CheckedRow]] = deque()
+
+    def new_jobs(pages: Iterable[Sequence[CheckedRow]]) -> Iterator[list[NewJob]]:
+        for page in pages:
+            sent.append(list(page))
+            yield [row.new for row in accepted(page)]
+
+    with closing(DeferredRows(submission)) as deferred:
+        for answers in rows.submit_pages(new_jobs(checked), submission):
+            page = sent.popleft()
+            asked = accepted(page)
+            deferred.add_page(asked, answers)
+            late = {
+                id(row)
+                for row, answer in zip(asked, answers, strict=True)
+                if answer.verdict is SubmitVerdict.DEFERRED
+            }
+            yield (
+                [row for row in page if id(row) not in late],
+                [answer for answer in answers if answer.verdict is not SubmitVerdict.DEFERRED],
+            )
+        late_pages = new_jobs(deferred.pages(rows))
+        for answers in rows.submit_pages(late_pages, submission, at_end=True):
+            yield sent.popleft(), answers
+
+
+def changed_row(row: AcceptedRow, answer: SubmitResult) -> dict[str, Any]:
+    """Return what names a changed row: its number, its image and its job."""
+    return {"row": row.row.number, "image": row.job.image, "job_id": answer.job_id}
+
+
+class DeferredRows:
+    """The deferred rows of one submission. Close it after use."""
+
+    def __init__(self, submission: RowSubmission) -> None:
+        self._submission = submission
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._pages = 0
+        self._claimed: set[int] = set()
+
+    def add_page(self, rows: Sequence[AcceptedRow], answers: Sequence[SubmitResult]) -> None:
+        """Keep the rows of a page that were deferred, and note the jobs of the others."""
+        deferred = []
+        for row, answer in zip(rows, answers, strict=True):
+            if answer.verdict is SubmitVerdict.DEFERRED:
+                deferred.append(row)
+            elif self._submission.dry:
+                self._claimed.add(hash(answer.job_id))
+        if deferred:
+            pickle.dump(deferred, self._file)
+            self._pages += 1
+
+    def pages(self, rows: Rows) -> Iterator[list[AcceptedRow]]:
+        """Yield the rows again. Those without a key name the job that was their image's."""
+        if not self._pages:
+            return
+        unclaimed = rows.unclaimed(self._submission)
+        candidates = Candidates(job for job in unclaimed if hash(job[0]) not in self._claimed)
+        self._file.seek(0)
+        for _ in range(self._pages):
+            page: list[AcceptedRow] = pickle.load(self._file)  # noqa: S301 - written above
+            yield [
+                replace(row, new=replace(row.new, claims=candidates.take(row.job.image, content)))
+                if not row.new.key and (content := row.new.content)
+                else row
+                for row in page
+            ]
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._file.close()
+
+
+class Candidates:
+    """Jobs that no row of a manifest has claimed, by the image as it was written there."""
+
+    def __init__(self, unclaimed: Iterable[tuple[str, str]]) -> None:
+        self._jobs: dict[str, list[str]] = defaultdict(list)
+        for job_id, image in unclaimed:
+            self._jobs[image].append(job_id)
+        self._taken: dict[str, str] = {}
+
+    def take(self, image: str, content: str) -> str:
+        """Return the first job of an image for a row of this content; empty if there is none.
+
+        Rows of equal content get the same job.
+        """
+        if content not in self._taken:
+            jobs = self._jobs.get(image)
+            if not jobs:
+                return ""
+            self._taken[content] = jobs.pop(0)
+        return self._taken[content]

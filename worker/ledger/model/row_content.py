@@ -1,0 +1,69 @@
+"""What a row of a batch asks for, as a hash by which it is recognized.
+
+Source: the public surface, "Rows". It is the picture and what is asked of it, wherever the file lay
+and whatever the row's place, other columns, priority and webhook.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+_SIGNATURE_PREFIXES: Final = ("x-amz-", "x-goog-")
+_SIGNATURE: Final = frozenset(
+    {"sig", "se", "sp", "sv", "Expires", "Signature", "Policy", "Key-Pair-Id"}
+)
+_DEFAULTS: Final[Mapping[str, object]] = {"language": "en", "attach": [], "pass_url": False}
+_canonical_json: Final = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":")
+).encode
+
+
+def row_content(payload: Mapping[str, Any]) -> str:
+    """Return the hash of what a payload asks for: its picture, prompt and options.
+
+    Defaults are left out, so that an option which a later version adds does not change it.
+    """
+    content: dict[str, object] = {
+        "picture": _file(payload.get("media") or str(payload.get("image", ""))),
+        "prompt": payload.get("prompt", ""),
+    }
+    for name in ("aspect", "language", "pass_url"):
+        value = payload.get(name)
+        if value is not None and value != _DEFAULTS.get(name):
+            content[name] = value
+    if payload.get("seconds") is not None:
+        content["seconds"] = float(payload["seconds"])
+    if attached := payload.get("attach"):
+        content["attach"] = [_file(name) for name in attached]
+    return hashlib.sha256(_canonical_json(content).encode(errors="backslashreplace")).hexdigest()
+
+
+def content_key(batch_id: str, content: str) -> str:
+    """Return the idempotency key of a row of a batch that has no key of its own."""
+    return f"batch:{batch_id}:{content}"
+
+
+def without_signature(address: str) -> str:
+    """Return an address without its fragment and the parameters of a signature."""
+    if "?" not in address and "#" not in address:
+        return address
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address
+    kept = (text for text in parts.query.split("&") if text and not _signs(text.partition("=")[0]))
+    return urlunsplit(parts._replace(query="&".join(kept), fragment=""))
+
+
+def _signs(parameter: str) -> bool:
+    return parameter in _SIGNATURE or parameter.lower().startswith(_SIGNATURE_PREFIXES)
+
+
+def _file(name: str) -> str:
+    """Return what identifies a file: the digest in its media key, or else its address."""
+    if "://" in name:
+        return without_signature(name)
+    # A media key is `<two digits>/<digest>.<suffix>`; the suffix is that of the file's name.
+    return name.rpartition(".")[0] or name

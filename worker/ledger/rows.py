@@ -1,0 +1,136 @@
+"""The rows of batches: each has one current job, whatever was submitted before."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.ledger.connection import replies
+from worker.ledger.ledger import Ledger
+from worker.ledger.model.row_content import row_content
+from worker.ledger.model.submissions import NewJob, SubmitResult, as_results, as_rows
+from worker.ledger.pages import PAGE_SIZE
+
+_FORM: Final = "2"
+"""The form of a batch's rows, as its record names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSubmission:
+    """What all rows of one submission of a manifest have in common.
+
+    Attributes:
+        batch_id: The batch.
+        name: A name that no other submission has.
+        manifest: Names the file or folder; empty if there is none.
+        is_first: Whether the batch had no rows before.
+        redo: Whether rows are made again whose clip is for something else.
+        dry: Whether nothing is written.
+    """
+
+    batch_id: str
+    name: str
+    manifest: str = ""
+    is_first: bool = False
+    redo: bool = False
+    dry: bool = False
+
+
+def manifest_tag(source: str) -> str:
+    """Return a short name of a manifest's path, by which its rows are found; empty without one."""
+    return hashlib.sha256(source.encode()).hexdigest()[:8] if source else ""
+
+
+class Rows:
+    """Finds and writes the rows of batches in a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Bind to a ledger. Sends nothing yet."""
+        self._ledger = ledger
+
+    def bring_up(self, batch_id: str) -> bool:
+        """Bring the rows of a batch to the form of this version.
+
+        Returns:
+            Whether the batch has rows.
+        """
+        ledger = self._ledger
+        record, rows = ledger.key("batch", batch_id), ledger.key("rows", batch_id)
+        if not ledger.redis.zcard(rows):
+            return False
+        if ledger.redis.hget(record, "form") == _FORM:
+            return True
+        manifest = manifest_tag(ledger.redis.hget(record, "source") or "")
+        for page in self._pages(batch_id, "v", "manifest", "parent", "fingerprint", "payload"):
+            known: list[str] = []
+            for job_id, (version, found, parent, fingerprint, payload) in page:
+                # Rows that a recovery has brought back name no manifest either.
+                if found is None and not parent:
+                    content = row_content(_payload(payload)) if version == "1" else fingerprint
+                    known += [job_id, str(content)]
+            if known:
+                ledger.scripts.run("index_rows", batch_id, manifest, *known)
+        ledger.redis.hset(record, "form", _FORM)
+        return True
+
+    def submit_pages(
+        self, jobs: Iterable[Sequence[NewJob]], submission: RowSubmission, *, at_end: bool = False
+    ) -> Iterator[list[SubmitResult]]:
+        """Write pages of at most ``PAGE_SIZE`` rows, each in one run of the script.
+
+        The next page is taken from the iterable while the server writes the previous one. With
+        ``at_end``, they are the rows that were answered `DEFERRED`.
+        """
+        mode = "end" if at_end else "new" if submission.is_first else "more"
+        arguments = (
+            (
+                *(submission.batch_id, submission.name, submission.manifest, mode),
+                *(int(submission.redo), int(submission.dry), as_rows(page)),
+            )
+            for page in jobs
+        )
+        scripts = self._ledger.scripts
+        run = scripts.run_pipelined if submission.dry else scripts.run_pages
+        for flat in run("submit_rows", arguments):
+            yield as_results(flat)
+
+    def unclaimed(self, submission: RowSubmission) -> Iterator[tuple[str, str]]:
+        """Yield the jobs of the manifest's file or folder that no row has claimed, with the image.
+
+        The image is as it was written in the manifest.
+        """
+        if not submission.manifest:
+            return
+        claim = f"{submission.name}:"
+        for page in self._pages(submission.batch_id, "manifest", "claim", "line", "payload"):
+            for job_id, (manifest, claimed_by, line, payload) in page:
+                if manifest == submission.manifest and not (claimed_by or "").startswith(claim):
+                    yield job_id, str(_payload(line or payload).get("image", ""))
+
+    def _pages(
+        self, batch_id: str, *fields: str
+    ) -> Iterator[list[tuple[str, Sequence[str | None]]]]:
+        """Read fields of the current jobs of a batch, a page at a time. Each job comes once."""
+        ledger, start = self._ledger, 0
+        rows = ledger.key("rows", batch_id)
+        while members := ledger.redis.zrange(rows, start, start + PAGE_SIZE - 1):
+            job_ids = [member for member in members if "#" not in member]
+            with ledger.redis.pipeline(transaction=False) as pipe:
+                for job_id in job_ids:
+                    pipe.hmget(ledger.key("job", job_id), *fields)
+                found = list(replies(pipe)) if job_ids else []
+            yield [
+                (job_id, values)
+                for job_id, values in zip(job_ids, found, strict=True)
+                if isinstance(values, list)
+            ]
+            start += PAGE_SIZE
+
+
+def _payload(text: str | None) -> Mapping[str, object]:
+    try:
+        payload = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return payload if isinstance(payload, dict) else {}
