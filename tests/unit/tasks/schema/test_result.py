@@ -80,19 +80,19 @@ def test_a_held_job_has_a_reason_and_a_remedy(harness: ProducerHarness) -> None:
     harness.finish_step(
         job_id,
         State.HELD,
-        reason=Reason.CREDITS,
-        message="No credits.",
-        remedy="Top up.",
+        reason=Reason.PLAN,
+        message="No exports.",
+        remedy="Upgrade.",
         resume=State.PREPARING,
     )
     result = queries.get(harness.producer, job_id)
     assert result.reason is not None
     assert result.reason.model_dump() == {
-        "code": Reason.CREDITS,
-        "message": "No credits.",
-        "remedy": "Top up.",
+        "code": Reason.PLAN,
+        "message": "No exports.",
+        "remedy": "Upgrade.",
     }
-    assert result.progress.message == "No credits."
+    assert result.progress.message == "No exports."
     assert result.ended_or_held
 
 
