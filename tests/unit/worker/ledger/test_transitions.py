@@ -10,12 +10,12 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.transitions import TRANSITIONS, Operation
 
-MOVES = [
+MOVES = sorted(
     (operation, before, after)
     for operation, rows in TRANSITIONS.items()
     for before, states in rows.items()
-    for after in sorted(states)
-]
+    for after in states
+)
 
 
 def state(harness: LedgerHarness) -> State:
