@@ -40,8 +40,9 @@ faults: $(READY) ## Inject faults while 500 jobs run, then check the records; AR
 points: $(READY) ## Kill a worker at every fault point, twice each; ARGS="begin_paid" selects some
 	@exec $(BIN)/python -m tests.faults.points $(ARGS)
 
-soak: $(READY) ## As faults, with 5,000 jobs in half an hour, after 100,000 odd responses; ARGS="--seconds 7200"
+soak: $(READY) ## As faults, with 5,000 jobs in half an hour, after 200,000 odd responses and messages; ARGS="--seconds 7200"
 	@$(BIN)/python -m tests.soak.answers --count 100000
+	@$(BIN)/python -m tests.soak.messages --count 100000
 	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
 		--intake-kills 20 --restarts 20 --losses 20 --refusals 20 --duplicated 20000 --dropped 500 \
 		--doubled 200 --decided 20 --freeze-seconds 20 $(ARGS)

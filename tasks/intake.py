@@ -14,7 +14,7 @@ from worker.runtime.runtime import get_runtime
 
 # Callers read the answer or the error, so it is stored, unlike those of the stages.
 @shared_task(name="tasks.submit", bind=True, ignore_result=False, throws=(ValueError,))
-def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, Any]:
+def submit(task: Task[..., dict[str, Any]], /, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - celery's
     """Enqueue one job.
 
     A path in the payload is not read here. The worker that prepares the job checks which paths
@@ -22,7 +22,8 @@ def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, A
 
     Args:
         task: The task itself.
-        payload: An image job, as `reelqueue schema` prints it.
+        args: One argument, ``payload``: an image job, as `reelqueue schema` prints it.
+        kwargs: The same by its name. Other arguments are the sender's mistake.
 
     Returns:
         ``job_id``, ``state`` and ``duplicate``.
@@ -34,12 +35,20 @@ def submit(task: Task[[object], dict[str, Any]], payload: object) -> dict[str, A
     """
     # The error is a built-in type, because a caller's process cannot load those of this package.
     try:
-        job = _read_job(payload, task.request.id)
+        job = _read_job(_payload(args, kwargs), task.request.id)
         return enqueue(Producer.from_runtime(get_runtime()), job).as_dict()
     except ValueError as error:
         raise ValueError(str(error)) from None
     except RedisUnavailable as error:
         raise Reject(str(error), requeue=True) from None
+
+
+def _payload(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    if len(args) == 1 and not kwargs:
+        return args[0]
+    if not args and kwargs.keys() == {"payload"}:
+        return kwargs["payload"]
+    raise ValueError("send one argument, the image job")
 
 
 def _read_job(payload: object, task_id: str | None) -> ImageJob:

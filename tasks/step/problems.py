@@ -39,7 +39,9 @@ SOURCE: Final = "source"
 
 def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> Commit:
     """Repeat the stage when the server wants to be asked again; fail if that takes too long."""
-    since, wait = trouble_since(step, SOURCE), max(wait, 1.0)
+    # A server that asks for no pause, and refuses again, gets a longer one each time.
+    since = trouble_since(step, SOURCE)
+    wait = max(wait, min(MAX_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
     waited = step.runtime.ledger.now_ms() - since
     if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
         message = f"{error.message} It asks to wait for {_duration(wait)}."

@@ -1,6 +1,5 @@
 """Submissions by message under faults: each becomes exactly one job."""
 
-import base64
 import json
 import random
 import shutil
@@ -15,8 +14,8 @@ import pytest
 from celery import Celery
 from redis import Redis
 
+from tests.support.celery_messages import mutated_submission, raw_message
 from tests.support.commands import CommandResult, run_reelqueue
-from tests.support.mutations import mutated
 from tests.support.processes import Process, Worker
 from tests.support.stack import Stack
 from tests.support.valkey import Valkey
@@ -85,35 +84,6 @@ def wait_until_jobs(stack: Stack, number: int) -> None:
 def waiting(client: Redis, queue: str = "reelqueue") -> int:
     """Return the number of messages in a queue."""
     return int(client.llen(queue))
-
-
-def raw_message(
-    body: bytes = b'[[{"image":"SECRET"}],{},{}]',
-    content_type: str = "application/json",
-    headers: object = None,
-    properties: object = None,
-) -> bytes:
-    """A message in the form in which Celery writes it, with parts replaced."""
-    task = {"lang": "py", "task": "tasks.submit", "id": str(uuid4())}
-    if isinstance(headers, dict):
-        headers = {**task, **headers}
-    return json.dumps(
-        {
-            "body": base64.b64encode(body).decode(),
-            "content-encoding": "utf-8",
-            "content-type": content_type,
-            "headers": task if headers is None else headers,
-            "properties": properties
-            if properties is not None
-            else {
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": "reelqueue"},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": str(uuid4()),
-            },
-        }
-    ).encode()
 
 
 MALFORMED = {
@@ -325,15 +295,8 @@ def test_mutated_messages_beside_running_jobs(fresh: Stack, sender: Celery, seed
     chance = random.Random(seed)
     worker = fresh.start_worker()
     results = [submit(sender, fresh.image()) for _ in range(5)]
-    # An intact one is refused, so that there are no other jobs.
-    payload = json.dumps([[{"image": "cat.jpg", "seconds": 900}], {}, {}]).encode()
     for _ in range(MUTATIONS // 100):
-        with fresh.redis.pipeline() as pipe:
-            for _ in range(100):
-                body = mutated(chance, payload) if chance.random() < 0.5 else payload
-                whole = raw_message(body)
-                pipe.lpush("reelqueue", mutated(chance, whole) if body is payload else whole)
-            pipe.execute()
+        fresh.redis.lpush("reelqueue", *(mutated_submission(chance) for _ in range(100)))
     results.append(submit(sender, fresh.image()))
     for result in results:
         assert result.get(timeout=PATIENCE)["state"] == "queued"

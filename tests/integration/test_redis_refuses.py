@@ -10,7 +10,8 @@ import pytest
 from celery import Celery
 from redis.exceptions import RedisError
 
-from tests.integration.test_intake_faults import raw_message, submit
+from tests.integration.test_intake_faults import submit
+from tests.support.celery_messages import raw_message
 from tests.support.commands import run_reelqueue
 from tests.support.processes import Process, Worker
 from tests.support.stack import Stack

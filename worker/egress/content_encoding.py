@@ -31,10 +31,11 @@ def unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
     Raises:
         EncodingError: The coding is unknown, or the body is damaged or cut off.
     """
-    coding = coding.strip().lower()
-    if coding in _AS_IT_IS:
+    codings = [word.strip().lower() for word in coding.split(",")]
+    codings = [word for word in codings if word not in _AS_IT_IS]
+    if not codings:
         yield from chunks
-    elif coding in ("gzip", "x-gzip", "deflate"):
+    elif codings in (["gzip"], ["x-gzip"], ["deflate"]):
         yield from _inflated(chunks)
     else:
         raise EncodingError(f"with the content encoding {coding[:40]!r}", known=False)

@@ -74,8 +74,9 @@ def download_source(
         OSError: The file cannot be written.
     """
     backend = PinnedBackend(allowed_hosts(private_hosts), seconds, resolver=resolver, clock=clock)
+    cookies = httpx.Cookies()
     for _ in range(MAX_REDIRECTS + 1):
-        redirect = _download_or_redirect(url, to, max_bytes, backend)
+        redirect = _download_or_redirect(url, to, max_bytes, backend, cookies)
         if redirect is None:
             _check_no_web_page(url, to, expected)
             return
@@ -87,14 +88,22 @@ def download_source(
     )
 
 
-def _download_or_redirect(url: str, to: Path, max_bytes: int, backend: PinnedBackend) -> str | None:
+def _download_or_redirect(
+    url: str, to: Path, max_bytes: int, backend: PinnedBackend, cookies: httpx.Cookies
+) -> str | None:
     """Download a file; return the address of a redirect instead, if there is one."""
     target = _parse(url)
+    # Some servers redirect to the same address until they get the cookie that they have set.
+    request = httpx.Request("GET", target)
+    cookies.set_cookie_header(request)
+    headers = {**_HEADERS, **request.headers}
     with (
         _connection_errors(url),
-        open_response(backend, "GET", target, headers=_HEADERS, timeout=_TIMEOUT) as response,
+        open_response(backend, "GET", target, headers=headers, timeout=_TIMEOUT) as response,
     ):
         if response.has_redirect_location:
+            response.request = request
+            cookies.extract_cookies(response)
             return urljoin(str(target), _location(response))
         if response.status_code not in _WHOLE:
             raise _unexpected_status(url, response)

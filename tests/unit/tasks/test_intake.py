@@ -81,3 +81,22 @@ def test_the_task_must_not_have_the_id_of_its_job(harness: ProducerHarness) -> N
     refused = send({"image": URL, "key": "k"}, task_id=job_id_for("k"))
     assert type(refused.result) is ValueError
     assert recent_ids(harness.producer.ledger, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), (({"image": URL}, 2), {}), (({"image": URL},), {"odd": 1}), ((), {"image": URL})],
+)
+def test_other_arguments_than_one_job_are_a_mistake_of_the_sender(
+    harness: ProducerHarness, args: tuple[object, ...], kwargs: dict[str, object]
+) -> None:
+    refused = intake.submit.apply(args=args, kwargs=kwargs, task_id="t")
+    assert type(refused.result) is ValueError
+    assert "send one argument" in str(refused.result)
+    assert recent_ids(harness.producer.ledger, 1) == []
+
+
+def test_the_job_may_be_sent_by_its_name(harness: ProducerHarness) -> None:
+    sent = intake.submit.apply(kwargs={"payload": {"image": URL}}, task_id="t")
+    assert sent.get()["state"] == "queued"
+    assert len(recent_ids(harness.producer.ledger, 5)) == 1

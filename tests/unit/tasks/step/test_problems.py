@@ -160,6 +160,19 @@ def test_a_server_that_asks_to_wait_is_asked_again_then(
         run_stage(fetch)
 
 
+def test_a_server_that_asks_for_no_pause_is_asked_less_and_less(
+    runtime: Runtime, run_stage: RunStage, job_id: str
+) -> None:
+    def fetch(_: StepContext) -> Commit:
+        raise FileRefusedError("source_unreachable", "429.", "Wait.", repeatable=True, wait=0)
+
+    for _ in range(2 * MAX_RETRIES):
+        assert run_stage(fetch) == "preparing"
+    ledger = runtime.ledger
+    record = ledger.redis.hgetall(ledger.key("job", job_id))
+    assert int(record["not_before"]) - ledger.now_ms() > 50_000
+
+
 def test_a_server_that_asks_to_wait_for_longer_than_an_hour_is_not_waited_for(
     run_stage: RunStage,
 ) -> None:

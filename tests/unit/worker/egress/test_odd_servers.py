@@ -116,6 +116,7 @@ def raw_deflate(content: bytes) -> bytes:
         ("gzip", gzipped(IMAGE) + b"after the end"),
         ("gzip", IMAGE),
         ("identity", IMAGE),
+        ("gzip, identity", gzip.compress(IMAGE)),
         ("", IMAGE),
     ],
 )
@@ -182,6 +183,19 @@ def test_a_redirect_keeps_the_bytes_of_its_target(
         site.server.on("GET /x", redirect, Reply(IMAGE))
     assert fetched(site, to) == IMAGE
     assert site.server.requests[-1].path == path
+
+
+def test_a_cookie_that_a_redirect_sets_is_sent_to_its_host_alone(site: Site, to: Path) -> None:
+    cookie = {"Set-Cookie": "seen=1; Path=/", "Location": "/x", "Content-Length": "0"}
+    site.server.on("GET /x", Reply(b"", 302, cookie), Reply(IMAGE))
+    assert fetched(site, to) == IMAGE
+    assert [request.headers["Cookie"] for request in site.server.requests] == [None, "seen=1"]
+    site.server.requests.clear()
+    elsewhere = site.url("/y", "localhost")
+    site.server.on("GET /x", Reply(b"", 302, {**cookie, "Location": elsewhere}))
+    site.server.on("GET /y", Reply(IMAGE))
+    assert fetched(site, to, private_hosts=(LOOPBACK, "localhost")) == IMAGE
+    assert [request.headers["Cookie"] for request in site.server.requests] == [None, None]
 
 
 @pytest.mark.parametrize(
