@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,30 @@ def test_malformed_messages_do_not_end_the_consumer_of_wake_ups(shared_stack: St
     assert "Unrecoverable" not in worker.text()[start:]
     assert "SECRET" not in worker.text()[start:]
     assert "other.task" in str(shared_stack.redis.hvals("messages_aside:{rq}"))
+
+
+def test_a_broadcast_that_is_none_does_not_end_the_consumer(shared_stack: Stack) -> None:
+    (worker,) = shared_stack.workers
+    start = len(worker.text())
+    wrong = (b"5", b"null", b"text", b"{}", raw_message(b"{}"), raw_message(b'{"method": 5}'))
+
+    def publish(channel: str, message: bytes) -> bool:
+        return bool(shared_stack.redis.publish(channel, message))
+
+    for channel in ("/0.celery.pidbox", "/0.celeryev/worker.heartbeat"):
+        for message in wrong:
+            # A worker that starts, or connects again, subscribes a moment later.
+            wait_until(partial(publish, channel, message), "a subscriber", 60, worker.text)
+    wait_until(
+        lambda: worker.text()[start:].count("broadcast dropped") >= len(wrong),
+        "the broadcasts to be read",
+        60,
+        worker.text,
+    )
+    job = shared_stack.submit(shared_stack.image())
+    shared_stack.wait_for(job, State.SUCCEEDED)
+    assert worker.alive
+    assert "Unrecoverable" not in worker.text()[start:]
 
 
 def started(stack: Stack, name: str, **env: str) -> Process:

@@ -1,9 +1,10 @@
 """Kombu's Redis transport, which looks at each message before Celery reads it.
 
 Only the workers write wake-up messages, but anybody who reaches the broker can write into their
-queue, and a message that is not one would end Celery's consumer.
+queue and publish on Celery's channels, and a message that is not one would end Celery's consumer.
 """
 
+import base64
 import json
 from typing import Any, Final
 
@@ -48,6 +49,37 @@ def check_message(raw: bytes, *, is_task: bool) -> None:
             raise MalformedMessageError(f"it is a task of another service, {message.task}")
 
 
+def check_broadcast(raw: bytes, *, is_event: bool) -> None:
+    """Check that Celery can read an event of a worker, or a command of its remote control.
+
+    Raises:
+        MalformedMessageError: It cannot: it would end the consumer or its connection.
+    """
+    check_message(raw, is_task=False)
+    envelope = json.loads(raw)
+    try:
+        body = envelope["body"]
+        if envelope["properties"].get("body_encoding") == "base64":
+            body = base64.b64decode(body)
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if envelope.get("content-type") != "application/json" or not isinstance(found, dict):
+        raise MalformedMessageError("its body is not a JSON object")
+    if is_event:
+        is_valid = isinstance(found.get("hostname"), str) and type(found.get("clock")) is int
+    else:
+        reply_to = found.get("reply_to")
+        is_valid = (
+            isinstance(found.get("method"), str)
+            and isinstance(found.get("arguments") or {}, dict)
+            and isinstance(found.get("destination") or [], list)
+            and (reply_to is None or isinstance(reply_to, dict))
+        )
+    if not is_valid:
+        raise MalformedMessageError("it is no event and no command of Celery")
+
+
 class CheckingClient(Redis):
     """A client whose blocking read returns nothing in place of a malformed message."""
 
@@ -75,12 +107,26 @@ def _set_aside(raw: bytes, reason: str) -> None:
         log.warning("message set aside", sha256=message.sha256, bytes=len(raw), reason=reason)
 
 
-class _CheckingChannel(kombu_redis.Channel):
+class _ChecksBroadcasts:
+    """Empties a broadcast that Celery cannot read. Kombu skips what is empty."""
+
+    def _handle_message(self, client: Any, received: Any) -> Any:  # noqa: ANN401 - kombu's
+        payload: Any = super()._handle_message(client, received)  # type: ignore[misc]
+        if bytes(payload["type"]).endswith(b"message") and payload["data"]:
+            try:
+                check_broadcast(payload["data"], is_event=b"celeryev" in payload["channel"])
+            except MalformedMessageError as error:
+                log.warning("broadcast dropped", bytes=len(payload["data"]), reason=str(error))
+                payload["data"] = None
+        return payload
+
+
+class _CheckingChannel(_ChecksBroadcasts, kombu_redis.Channel):
     def _get_client(self) -> type[Redis]:
         return CheckingClient
 
 
-class _CheckingSentinelChannel(kombu_redis.SentinelChannel):
+class _CheckingSentinelChannel(_ChecksBroadcasts, kombu_redis.SentinelChannel):
     def _get_client(self) -> type[Redis]:
         return CheckingClient
 
