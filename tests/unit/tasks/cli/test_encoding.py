@@ -114,6 +114,8 @@ def _calls(harness: ProducerHarness) -> Iterator[tuple[list[str], int, str]]:
     yield ["doctor"], 3, "+ redis"
     yield ["doctor", "--json"], 3, "redis"
     yield ["prune", "--days", "0", "--dry-run"], 0, ""
+    yield ["recover", "--dry-run"], 0, ""
+    yield ["recover", "--dry-run", "--json"], 0, "unreadable"
     yield ["schema"], 0, "ImageJob"
     for starter in ("worker", "flower", "valkey"):
         yield [starter, "--help"], 0, "Usage"

@@ -78,14 +78,6 @@ def test_bind_id_in_either_place_of_a_state(found: dict[str, Any]) -> None:
     assert read_state(found).bind_id == "b"
 
 
-def test_state_nested_too_deeply_is_a_bad_answer() -> None:
-    nested: Any = []
-    for _ in range(100_000):
-        nested = [nested]
-    with pytest.raises(BadAnswer, match="nested"):
-        read_state(state_envelope(draft=nested))
-
-
 @pytest.mark.parametrize(
     ("data", "balance"),
     [
