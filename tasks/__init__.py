@@ -5,9 +5,10 @@ The functions use the settings of this process: environment variables, or a file
 
 import worker  # noqa: F401 - says so where another package hides `config`
 from tasks.manifests import batch_submission
-from tasks.producer import actions, edits, queries, submissions
+from tasks.producer import actions, queries, submissions
 from tasks.producer import redo as redo_
-from tasks.producer.answers import Answer
+from tasks.producer.follow_up import edits
+from tasks.producer.follow_up.answers import Answer
 from tasks.producer.producer import with_default_producer
 from tasks.producer.submissions import Submission
 from tasks.schema.batch import Batch

@@ -19,7 +19,7 @@ from worker.intake.bootstep import IntakeStep
 from worker.resources.freed_memory import return_freed_memory
 from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
-from worker.runtime.journal_monitor import JournalMonitor
+from worker.runtime.checks.journal_monitor import JournalMonitor
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
 from worker.runtime.worker_registry import registered_name, unregister_worker

@@ -8,7 +8,7 @@ from worker.accounts.credentials import ANONYMOUS, account_tokens
 from worker.accounts.credit_shortfall import credit_shortfall
 from worker.ledger.model.states import State
 from worker.nemo.errors import NemoError, TokenRefused
-from worker.runtime.durability import CheckResult
+from worker.runtime.checks.durability import CheckResult
 from worker.runtime.runtime import client_factory
 
 MAX_LISTED: Final = 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tasks.producer.text_routing import TextAction, action_of
+from tasks.producer.follow_up.text_routing import TextAction, action_of
 from tasks.schema.addresses import is_url
 from worker.media.file_types import FILE_TYPES
 

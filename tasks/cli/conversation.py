@@ -9,10 +9,10 @@ from tasks.cli.output import console, note, printable, result_fields
 from tasks.cli.terminal_input import input_ignored
 from tasks.cli.waiting import wait_until_done
 from tasks.producer import actions, queries, submissions
-from tasks.producer.answers import Answer, answer_credits
-from tasks.producer.edits import say
+from tasks.producer.follow_up.answers import Answer, answer_credits
+from tasks.producer.follow_up.edits import say
+from tasks.producer.follow_up.text_routing import TextAction
 from tasks.producer.producer import Producer
-from tasks.producer.text_routing import TextAction
 from tasks.schema.errors import InvalidPayloadError, NotSayable, UnknownId
 from tasks.schema.image_job import DEFAULT_PROMPT
 from tasks.schema.result import Result

@@ -18,15 +18,15 @@ from worker.egress.errors import WrongEnvironmentError
 from worker.egress.proxies import environment_problems
 from worker.intake.set_aside import SetAsideMessages
 from worker.journal.stores import JournalFailed
-from worker.ledger.clients import connect_without_retries
+from worker.ledger.connections.clients import connect_without_retries
 from worker.ledger.problems import current_problems
 from worker.nemo.http.transport import open_http
 from worker.recovery.identity_guard import IdentityGuard
 from worker.recovery.unreadable_entries import UnreadableEntries
-from worker.runtime.durability import IDENTITY, CheckResult, check_durability, check_journal
-from worker.runtime.identity_check import identity_result
-from worker.runtime.replication import check_failover
-from worker.runtime.store_ids import check_same_store
+from worker.runtime.checks.durability import IDENTITY, CheckResult, check_durability, check_journal
+from worker.runtime.checks.identity_check import identity_result
+from worker.runtime.checks.replication import check_failover
+from worker.runtime.checks.store_ids import check_same_store
 from worker.runtime.worker_registry import live_workers
 from worker.storage.errors import StoreError
 from worker.storage.store import Store

@@ -6,7 +6,7 @@ from pathlib import Path
 from tasks.producer.local_files import StoreFile
 from tasks.producer.producer import Producer
 from tasks.schema.media_keys import content_suffix
-from worker.runtime.store_ids import check_same_store
+from worker.runtime.checks.store_ids import check_same_store
 
 
 def copy_to_media_store(producer: Producer) -> StoreFile:

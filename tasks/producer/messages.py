@@ -9,7 +9,7 @@ from tasks.producer.producer import Producer
 from worker.intake.messages import MalformedMessageError, read_message
 from worker.intake.set_aside import SetAsideMessages
 from worker.intake.submission_queue import SubmissionQueue, messages_in, move_message
-from worker.ledger.clients import connect_to_broker
+from worker.ledger.connections.clients import connect_to_broker
 
 DEFAULT_QUEUE = "celery"
 """The queue to which Celery sends a task when its caller names none."""

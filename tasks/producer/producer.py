@@ -16,9 +16,9 @@ import redis
 from config.settings import Settings, get_settings
 from tasks.schema.errors import RedisUnavailable
 from worker.journal.journal import Journal
-from worker.ledger.clients import RetryOutages, connect
+from worker.ledger.connections.clients import RetryOutages, connect
+from worker.ledger.connections.replicas import Replicas
 from worker.ledger.ledger import Ledger
-from worker.ledger.replicas import Replicas
 from worker.storage.store import Store
 
 if TYPE_CHECKING:

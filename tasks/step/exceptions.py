@@ -23,9 +23,9 @@ from tasks.step.problems import SOURCE, wait_for_shortage, wait_for_source, wait
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
 from worker.journal.stores import JournalFailed
+from worker.ledger.connections.outages import is_outage
 from worker.ledger.model.states import Reason
 from worker.ledger.model.steps import Commit
-from worker.ledger.outages import is_outage
 from worker.nemo.errors import NemoError
 from worker.policy import backoff_seconds
 from worker.resources.memory_budget import MemoryUnavailableError

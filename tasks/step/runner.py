@@ -13,11 +13,11 @@ from redis.exceptions import RedisError
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.ends import record_end
 from tasks.step.exceptions import commit_for_exception
+from worker.ledger.connections.outages import is_outage
 from worker.ledger.model.jobs import UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import ClaimVerdict
-from worker.ledger.outages import is_outage
 from worker.runtime.leases import Lease
 from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime, get_runtime

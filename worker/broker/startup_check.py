@@ -19,8 +19,8 @@ from redis.exceptions import (
 
 from config.redis_address import SENTINEL_FORM, RedisAddress
 from config.settings import Settings
-from worker.ledger.clients import connect_without_retries
-from worker.runtime.durability import server_version
+from worker.ledger.connections.clients import connect_without_retries
+from worker.runtime.checks.durability import server_version
 
 SECONDS: Final = 5.0
 _NO_HELLO: Final = re.compile("unknown command.{0,3}HELLO", re.IGNORECASE)

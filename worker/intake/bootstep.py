@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from worker.intake.consumer import SubmissionConsumer
 from worker.intake.submission_queue import QueueOwnedError, SubmissionQueue
-from worker.ledger.clients import connect_to_broker
+from worker.ledger.connections.clients import connect_to_broker
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
 

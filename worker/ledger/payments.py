@@ -98,8 +98,8 @@ class Payments:
         """Write the intent to pay.
 
         It is on disk when the reply arrives: a worker pays only where Redis flushes each write to
-        disk before it replies (see `worker.runtime.durability`). The replicas that must confirm it
-        have done so.
+        disk before it replies (see `worker.runtime.checks.durability`). The replicas that must
+        confirm it have done so.
 
         Args:
             job_id: The job.

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from worker.ledger.connection import replies
+from worker.ledger.connections.connection import replies
+from worker.ledger.connections.replicas import Replicas
 from worker.ledger.model.accounts import Account, read_account
 from worker.ledger.model.batches import Batch, Pace, read_batch, read_counts, read_pace
 from worker.ledger.model.fields import int_or_zero
@@ -20,7 +21,6 @@ from worker.ledger.model.jobs import (
 )
 from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE_SIZE, pages
-from worker.ledger.replicas import Replicas
 from worker.ledger.scripts import Scripts
 
 _STATES: Final = frozenset(State)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.ledger.connection import replies
+from worker.ledger.connections.connection import replies
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.row_content import row_content
 from worker.ledger.model.submissions import NewJob, SubmitResult, as_results, as_rows

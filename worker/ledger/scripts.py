@@ -9,9 +9,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from worker.faultpoints import faultpoint
-from worker.ledger.connection import PipelinedConnection, pipelined_connection
+from worker.ledger.connections.connection import PipelinedConnection, pipelined_connection
+from worker.ledger.connections.replicas import Replicas
 from worker.ledger.constants import LUA_CONSTANTS
-from worker.ledger.replicas import Replicas
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 

@@ -9,8 +9,10 @@ from redis.exceptions import RedisError
 
 from worker.journal.stores import JournalFailed
 from worker.resources.scratch import sweep_scratch_folders
+from worker.runtime.checks.journal_monitor import JournalMonitor
+from worker.runtime.checks.store_ids import ANNOUNCE_SECONDS, announce_stores
+from worker.runtime.checks.store_monitor import CHECK_SECONDS, StoreMonitor
 from worker.runtime.heartbeat import Heartbeat
-from worker.runtime.journal_monitor import JournalMonitor
 from worker.runtime.leader_lease import LeaderLease
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.retention import (
@@ -22,8 +24,6 @@ from worker.runtime.retention import (
 )
 from worker.runtime.runtime import Runtime, get_runtime
 from worker.runtime.server_clock import ServerClock
-from worker.runtime.store_ids import ANNOUNCE_SECONDS, announce_stores
-from worker.runtime.store_monitor import CHECK_SECONDS, StoreMonitor
 from worker.runtime.ticker import Ticker
 from worker.runtime.worker_registry import registered_name
 

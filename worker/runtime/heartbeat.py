@@ -5,7 +5,7 @@ import time
 import structlog
 from redis.exceptions import RedisError
 
-from worker.runtime.durability import describe, reasons_not_to_pay
+from worker.runtime.checks.durability import describe, reasons_not_to_pay
 from worker.runtime.runtime import Runtime
 from worker.runtime.worker_registry import register_worker, unregister_worker
 

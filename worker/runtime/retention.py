@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from worker.journal.journal import Journal
 from worker.ledger.clip_names import folded
-from worker.ledger.connection import replies
+from worker.ledger.connections.connection import replies
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
 from worker.ledger.pages import PAGE_SIZE

@@ -14,16 +14,16 @@ from worker.accounts.balance_monitor import BalanceMonitor
 from worker.accounts.credentials import Accounts, ClientFactory
 from worker.journal.identity import Verdict
 from worker.journal.journal import Journal
-from worker.ledger.clients import connect
+from worker.ledger.connections.clients import connect
+from worker.ledger.connections.replicas import Replicas
 from worker.ledger.ledger import Ledger
 from worker.ledger.payments import Payments
-from worker.ledger.replicas import Replicas
 from worker.media.image_headers import MAX_IMAGE_MEMORY
 from worker.nemo.client import NemoClient
 from worker.nemo.http.headers import Identity, detect_platform
 from worker.nemo.http.transport import open_http
 from worker.resources.memory_budget import MemoryBudget
-from worker.runtime.durability import CheckResult, describe
+from worker.runtime.checks.durability import CheckResult, describe
 from worker.runtime.leases import Leases
 from worker.storage.store import Store
 

@@ -19,7 +19,7 @@ from worker.journal.identity import Verdict
 from worker.ledger.model.states import HOLD_REASONS, State
 from worker.ledger.problems import Part, current_problems
 from worker.ledger.reader import Reader
-from worker.runtime.durability import CHECKS
+from worker.runtime.checks.durability import CHECKS
 from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime
 from worker.telemetry.service_snapshot import (

@@ -16,7 +16,7 @@ from celery import bootsteps
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from config.settings import get_settings
-from worker.ledger.clients import connect_without_retries
+from worker.ledger.connections.clients import connect_without_retries
 from worker.ledger.reader import Reader
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.repeat_filter import RepeatFilter

@@ -8,8 +8,8 @@ from tasks.cli.error_handling import CommandError
 from tasks.cli.options import AttachOption, JsonOption, KeyOption, WaitOption
 from tasks.cli.output import console, emit, note, print_submission, printable
 from tasks.cli.waiting import exit_with_results
-from tasks.producer.answers import Answer
-from tasks.producer.edits import say as say_to
+from tasks.producer.follow_up.answers import Answer
+from tasks.producer.follow_up.edits import say as say_to
 from tasks.producer.producer import default_producer
 
 

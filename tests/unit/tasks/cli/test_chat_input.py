@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cli.chat_input import parse_chat_input
-from tasks.producer.text_routing import TextAction
+from tasks.producer.follow_up.text_routing import TextAction
 
 UPLOAD, EDIT = TextAction.UPLOAD, TextAction.EDIT
 URL = "https://example.org/shots/a.jpg?size=2"

@@ -7,8 +7,8 @@ import pytest
 from config.settings import Settings
 from tasks.cli.doctor_checks import run_checks
 from tests.unit.tasks.conftest import ProducerHarness
+from worker.runtime.checks.store_ids import announce_stores
 from worker.runtime.runtime import Runtime
-from worker.runtime.store_ids import announce_stores
 from worker.runtime.worker_registry import register_worker, unregister_worker
 from worker.storage.errors import StoreError
 from worker.storage.store import Store

@@ -20,9 +20,9 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.problems import Part, current_problems, report_problem
 from worker.media.clip_frames import open_clip
 from worker.resources.shortages import Shortage
-from worker.runtime.durability import CheckResult
+from worker.runtime.checks.durability import CheckResult
+from worker.runtime.checks.store_monitor import FIRST_RELEASE, StoreMonitor
 from worker.runtime.runtime import Runtime
-from worker.runtime.store_monitor import FIRST_RELEASE, StoreMonitor
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 

@@ -10,7 +10,7 @@ from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import CancelVerdict
-from worker.runtime.durability import check_durability
+from worker.runtime.checks.durability import check_durability
 from worker.runtime.retention import prune
 
 

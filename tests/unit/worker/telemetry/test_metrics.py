@@ -27,7 +27,7 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.problems import Part
 from worker.ledger.webhooks import Webhooks
-from worker.runtime.durability import CHECKS, CheckResult
+from worker.runtime.checks.durability import CHECKS, CheckResult
 from worker.runtime.runtime import Runtime
 from worker.runtime.worker_registry import register_worker
 from worker.telemetry.metrics import STEPS

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from worker.journal.identity import Verdict
-from worker.runtime.durability import IDENTITY, CheckResult
+from worker.runtime.checks.durability import IDENTITY, CheckResult
 
 _WAIT: Final = "Wait: the workers recover it by themselves, or run `reelqueue recover` now."
 _STEPS: Final = (

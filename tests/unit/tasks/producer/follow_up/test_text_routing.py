@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.producer.text_routing import TextAction, action_of
+from tasks.producer.follow_up.text_routing import TextAction, action_of
 
 TABLE = {
     TextAction.EXPORT: (

@@ -14,12 +14,12 @@ from tests.support.ledger_access import submit_pages
 from tests.support.sentinel import start_replica
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
+from worker.ledger.connections.replicas import NotReplicatedError, Replicas
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import Payments
-from worker.ledger.replicas import NotReplicatedError, Replicas
-from worker.runtime.durability import describe, reasons_not_to_pay
-from worker.runtime.replication import check_failover
+from worker.runtime.checks.durability import describe, reasons_not_to_pay
+from worker.runtime.checks.replication import check_failover
 
 
 @dataclass

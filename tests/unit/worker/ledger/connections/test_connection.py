@@ -5,7 +5,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.support.valkey import Valkey
-from worker.ledger.connection import pipelined_connection
+from worker.ledger.connections.connection import pipelined_connection
 
 
 def test_a_due_health_check_does_not_take_the_reply_of_a_call(

@@ -5,7 +5,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from worker.ledger.ledger import Ledger
-from worker.runtime.durability import CheckResult, online_replicas
+from worker.runtime.checks.durability import CheckResult, online_replicas
 
 
 def check_failover(ledger: Ledger, *, has_sentinel: bool) -> CheckResult:

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from tasks.producer.balances import refresh_balances
+from tasks.producer.follow_up.text_routing import TextAction
 from tasks.producer.producer import Producer
 from tasks.producer.queries import get
-from tasks.producer.text_routing import TextAction
 from tasks.schema.result import Result
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State

@@ -11,8 +11,8 @@ from worker.journal.stores import JournalFailed
 from worker.recovery.driver import recover
 from worker.recovery.identity_guard import IdentityGuard
 from worker.recovery.recovery import Recovery
-from worker.runtime.durability import IDENTITY, JOURNAL, CheckResult, check_journal, describe
-from worker.runtime.identity_check import identity_result
+from worker.runtime.checks.durability import IDENTITY, JOURNAL, CheckResult, check_journal, describe
+from worker.runtime.checks.identity_check import identity_result
 from worker.runtime.leader_lease import LeaderLease
 from worker.runtime.runtime import Runtime
 

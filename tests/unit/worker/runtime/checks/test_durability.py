@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import Payments
-from worker.runtime.durability import CHECKS, describe, reasons_not_to_pay
+from worker.runtime.checks.durability import CHECKS, describe, reasons_not_to_pay
 
 SERVERS = [
     "valkey",

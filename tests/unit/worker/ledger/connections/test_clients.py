@@ -8,7 +8,7 @@ from redis.exceptions import AuthenticationError
 
 from config.settings import RedisSettings, Settings
 from tests.support.valkey import valkey_in_memory
-from worker.ledger.clients import RetryOutages, connect
+from worker.ledger.connections.clients import RetryOutages, connect
 
 
 def test_a_refused_password_is_not_tried_again(tmp_path: Path) -> None:

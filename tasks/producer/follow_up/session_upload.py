@@ -8,9 +8,9 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from tasks.producer.answers import Answer
+from tasks.producer.follow_up.answers import Answer
+from tasks.producer.follow_up.text_routing import TextAction
 from tasks.producer.producer import Producer
-from tasks.producer.text_routing import TextAction
 from tasks.schema.errors import NotSayable
 from worker.file_refusal import FileRefusedError
 from worker.ledger.conditional_delete import delete_if_equal

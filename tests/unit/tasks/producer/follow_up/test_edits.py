@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import ApiSettings
-from tasks.producer.answers import Answer
-from tasks.producer.edits import say
+from tasks.producer.follow_up.answers import Answer
+from tasks.producer.follow_up.edits import say
 from tasks.producer.submissions import Submission
 from tasks.schema.errors import NotSayable
 from tests.support.waiting import free_port

@@ -8,19 +8,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tasks.producer.answers import (
+from tasks.producer.follow_up.answers import (
     Answer,
     answer_credits,
     answer_export,
     answer_small_talk,
     answer_state,
 )
+from tasks.producer.follow_up.session_upload import upload
+from tasks.producer.follow_up.text_routing import MAY_BE_AN_ANSWER, TextAction, action_of
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
-from tasks.producer.session_upload import upload
 from tasks.producer.submissions import Submission, enqueue_record, new_job
-from tasks.producer.text_routing import MAY_BE_AN_ANSWER, TextAction, action_of
 from tasks.schema.errors import NotSayable, UnknownId
 from tasks.schema.image_job import ImageJob
 from worker.ledger.model.jobs import Job

@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import ApiSettings
+from tasks.producer.follow_up.session_upload import upload
 from tasks.producer.producer import Producer
-from tasks.producer.session_upload import upload
 from tasks.schema.errors import NotSayable
 from tests.support.api_responses import envelope
 from tests.unit.tasks.conftest import ProducerHarness

@@ -1,0 +1,1 @@
+"""What people say about a job: answers, uploads, and edits that become jobs of their own."""

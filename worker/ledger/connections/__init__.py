@@ -1,0 +1,1 @@
+"""Connections to Redis: clients, time-outs, outages, and replicas that must confirm."""
