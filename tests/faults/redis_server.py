@@ -23,7 +23,7 @@ NOWHERE: Final = ("127.0.0.1", "1")
 """A server that follows this address gets no data."""
 DROPPED: Final = "lost by power cuts: bytes of unconfirmed writes"
 UNREPLICATED: Final = "lost by failovers: bytes of the replication stream"
-OLDER: Final = "lost by restored copies: bytes of the append-only file"
+OLDER: Final = "lost by restored copies: keys"
 FLUSHED: Final = "lost by flushes: keys"
 
 
@@ -115,11 +115,12 @@ class RedisServer:
 
     def restore(self, copy: Path) -> None:
         """Kill the server, and start it with an older copy of its data."""
+        newer = self._keys()
         self._valkey.stop()
-        self.lost[OLDER] += _size(self._valkey.folder) - _size(copy)
         shutil.rmtree(self._valkey.folder)
         copy.rename(self._valkey.folder)
         self._valkey.start()
+        self.lost[OLDER] += len(newer - self._keys())
 
     def flush(self) -> None:
         """Delete all keys."""
@@ -172,6 +173,10 @@ class RedisServer:
             client.replicaof("NO", "ONE")
         self._is_refusing = False
 
+    def _keys(self) -> set[str]:
+        with self._valkey.client() as client:
+            return set(client.scan_iter(count=1000))
+
     def _new_folder(self, kind: str) -> Path:
         return self._folder / f"{kind}-{next(self._numbers)}"
 
@@ -184,10 +189,6 @@ class RedisServer:
         for server in (self._valkey, self._replica):
             if server is not None:
                 server.stop()
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _info(client: Any, section: str) -> dict[str, Any]:
