@@ -10,10 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings, StorageSettings
+from tasks.manifests.batch_submission import submit_batch
 from tasks.producer import actions
 from tasks.producer.follow_up import edits
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import Submission
+from tests.support.ledger_access import row_ids
 from tests.support.processes import Process
 from tests.support.s3 import s3_server
 from tests.support.stack import Stack
@@ -383,6 +385,54 @@ def test_two_messages_in_one_session_survive_a_flush(
     edited = stack.wait_for(second.id, State.SUCCEEDED, State.HELD, State.FAILED)
     assert (edited.message, edited.fact("draft")) == ("", second.fact("draft"))
     assert len(stack.messages_of(first)) == 2
+
+
+@pytest.mark.parametrize("also_after_the_second", [False, True])
+def test_a_flush_between_two_messages_in_one_session(
+    harness: JournalHarness, also_after_the_second: bool
+) -> None:
+    stack, image = harness.stack, harness.stack.image()
+    harness.worker()
+    first = stack.wait_for(stack.submit(image), State.SUCCEEDED)
+    stack.redis.flushdb()
+    stack.submit(image)
+    stack.wait_for(first.id, State.SUCCEEDED)
+    edit = "make it 2 seconds, pan left"
+    second = stack.wait_for(
+        say(harness.producer, first.id, edit, key=first.id).job_id, State.SUCCEEDED
+    )
+    if also_after_the_second:
+        stack.redis.flushdb()
+        stack.submit(image)
+        stack.wait_for(first.id, State.SUCCEEDED)
+        assert say(harness.producer, first.id, edit, key=first.id).job_id == second.id
+    edited = stack.wait_for(second.id, State.SUCCEEDED)
+    assert (edited.fact("draft"), edited.fact("session_id")) == (
+        second.fact("draft"),
+        first.fact("session_id"),
+    )
+    assert len(stack.messages_of(first)) == 2
+
+
+def test_a_shared_session_survives_a_flush_after_each_of_its_messages(
+    harness: JournalHarness,
+) -> None:
+    stack = harness.stack
+    rows = [{"image": str(stack.image()), "prompt": "a 1-second push-in"} for _ in range(2)]
+    harness.worker()
+
+    def submit(pilot: int | None = None) -> list[Job]:
+        found = submit_batch(harness.producer, rows, name="shared", session="shared", pilot=pilot)
+        ids = row_ids(stack.ledger, found.batch_id)
+        return [stack.wait_for(job_id, State.SUCCEEDED) for job_id in ids[: pilot or len(rows)]]
+
+    submit(pilot=1)
+    for _ in range(2):
+        stack.redis.flushdb()
+        first, second = submit()
+        assert len(stack.messages_of(first)) == 2
+        assert first.fact("session_id") == second.fact("session_id")
+        assert first.fact("draft") != second.fact("draft")
 
 
 def say(producer: Producer, job_id: str, text: str, *, key: str) -> Submission:
