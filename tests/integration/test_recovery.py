@@ -89,7 +89,6 @@ class Fleet:
 
     def delivered(self, *job_ids: str) -> None:
         """Wait for the clips of jobs, each of which was paid for once."""
-        ledger = self.stack.sandbox.ledger()
         for job_id in job_ids:
             job = self.wait(job_id, State.SUCCEEDED)
             clip = json.loads(str(job.fact("clip")))

@@ -5,7 +5,6 @@ stored; a draft survives its record and its export unchanged.
 ``python -m tests.soak.answers --count 100000 --seed 7`` prints a table of the outcomes.
 """
 
-import argparse
 import dataclasses
 import io
 import json
@@ -21,6 +20,7 @@ from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from tests.support.options import parse_count_and_seed
 from worker.nemo.agent_text import translate
 from worker.nemo.client import NemoClient
 from worker.nemo.draft import Draft
@@ -333,11 +333,7 @@ def run_batch(count: int, seed: int, found: Counter[str]) -> None:
 
 def main() -> None:
     """Read responses and print a table of their outcomes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    chosen = parser.parse_args()
-    sys.stdout.write(f"seed {chosen.seed}\n")
+    chosen = parse_count_and_seed("tests.soak.answers", __doc__, count=10_000)
     found = check_all(chosen.count, chosen.seed)
     for name, number in sorted(found.items()):
         sys.stdout.write(f"{name:26} {number:8}\n")

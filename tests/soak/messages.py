@@ -3,7 +3,6 @@
 ``python -m tests.soak.messages --count 100000 --seed 7`` prints how many were set aside, and why.
 """
 
-import argparse
 import json
 import random
 import sys
@@ -13,6 +12,7 @@ from typing import Final
 from celery import Celery
 
 from tests.support.celery_messages import mutated_submission
+from tests.support.options import parse_count_and_seed
 from tests.support.stack import Stack, temporary_stack
 from tests.support.waiting import wait_until
 
@@ -49,11 +49,7 @@ def send_all(stack: Stack, sender: Celery, count: int, seed: int) -> int:
 
 def main() -> None:
     """Send the messages, and print what became of them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    chosen = parser.parse_args()
-    sys.stdout.write(f"seed {chosen.seed}\n")
+    chosen = parse_count_and_seed("tests.soak.messages", __doc__, count=100_000)
     with temporary_stack() as stack:
         stack.start_sandbox()
         url = stack.valkey.url

@@ -4,7 +4,6 @@ Bytes, frames, events, transcript, and the message outcome for a project that di
 ``python -m tests.soak.streams --count 1000000 --seed 7`` prints a table of the streams.
 """
 
-import argparse
 import random
 import sys
 import tracemalloc
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from tests.support.api_responses import HELLO, STREAMS, sse, text_event
+from tests.support.options import parse_count_and_seed
 from worker.nemo.question import asks_question
 from worker.nemo.streaming.events import MAX_HELD_CHARACTERS, End, EventDecoder
 from worker.nemo.streaming.sse import SseDecoder
@@ -254,11 +254,7 @@ def peak_of_endless(piece: bytes, count: int) -> int:
 
 def main() -> None:
     """Read streams and print a table of their outcomes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    chosen = parser.parse_args()
-    sys.stdout.write(f"seed {chosen.seed}\n")
+    chosen = parse_count_and_seed("tests.soak.streams", __doc__, count=10_000)
     found, peak = attempt_all(chosen.count, chosen.seed)
     for name, number in sorted(found.items()):
         sys.stdout.write(f"{name:20} {number:8}\n")

@@ -1,5 +1,7 @@
 """Command-line options of the programs among the tests."""
 
+import random
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,3 +22,20 @@ def parse_options(
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=kind, default=default, help=explanation + shown)
     return parser.parse_args(argv)
+
+
+def parse_count_and_seed(program: str, description: str | None, *, count: int) -> Namespace:
+    """Read how many random inputs ``python -m PROGRAM`` makes, and print their seed."""
+    options = parse_options(
+        program,
+        description,
+        {
+            "count": (count, "how many inputs to make"),
+            "seed": (
+                random.SystemRandom().randrange(10**6),
+                "the same seed makes the same inputs (default: a random one)",
+            ),
+        },
+    )
+    sys.stdout.write(f"seed {options.seed}\n")
+    return options
