@@ -17,12 +17,6 @@ from worker.ledger.model.jobs import Job
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.ledger.payments import PaidAttempt, Payments
 
-NOT_CHARGED_REASONS: Final = {
-    Mark.NOT_CHARGED: "not_charged",
-    Mark.NOT_SENT: "not_sent",
-    Mark.NEVER_SENT: "never_sent",
-}
-"""Why the ledger takes an intent back, by the mark of its attempt."""
 _END_FACTS: Final = ("draft", "timeline", "reply", "render_id", "clip_name")
 
 
@@ -70,7 +64,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> TakenBack | PaidBy
     if found is None:
         closing = new_entry(job, call=turn.call, attempt=turn.attempt, mark=Mark.NEVER_SENT)
         if journal.create(closing) is Creation.CREATED:
-            payments.release(job.id, turn.call, NOT_CHARGED_REASONS[Mark.NEVER_SENT])
+            payments.release(job.id, turn.call, Mark.NEVER_SENT.value)
             return TakenBack()
         found = journal.attempt(job.id, turn.attempt)
     if found is None or found.entry is None:
@@ -78,7 +72,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> TakenBack | PaidBy
     if found.entry.call != turn.call:
         return _review_other(journal, payments, job, turn.call)
     if found.mark is not None:
-        payments.release(job.id, turn.call, NOT_CHARGED_REASONS[found.mark])
+        payments.release(job.id, turn.call, found.mark.value)
         return TakenBack()
     return None
 
@@ -90,7 +84,7 @@ def _review_other(
     attempts = journal.attempts(job.id)
     if isinstance(plan(job, attempts), AdoptAttempt):
         return PaidByOther(attempts)
-    payments.release(job.id, call, NOT_CHARGED_REASONS[Mark.NEVER_SENT])
+    payments.release(job.id, call, Mark.NEVER_SENT.value)
     return TakenBack()
 
 

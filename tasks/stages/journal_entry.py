@@ -12,7 +12,6 @@ from worker.journal.boot_clock import SEND_WITHIN_SECONDS, boot_seconds
 from worker.journal.entries import Entry, Mark
 from worker.journal.journal import Creation
 from worker.journal.stores import JournalFailed
-from worker.reconciliation import NOT_CHARGED_REASONS
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +65,7 @@ class SendingRight:
         """
         runtime, entry = self._step.runtime, self.entry
         self._repeat(lambda: runtime.journal.mark(entry.job_id, entry.attempt, mark, why))
-        reason = NOT_CHARGED_REASONS[mark] if mark is Mark.NOT_SENT else why
+        reason = mark.value if mark is Mark.NOT_SENT else why
         if not runtime.payments.release(entry.job_id, entry.call, reason):
             raise LeaseLostError
 

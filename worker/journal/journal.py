@@ -118,10 +118,6 @@ class Journal:
             found.append(attempt)
         return found
 
-    def last(self, job_id: str) -> Attempt | None:
-        """Read the last attempt of a job. None if it has none."""
-        return next(reversed(self.attempts(job_id)), None)
-
     def mark(self, job_id: str, number: int, mark: Mark, why: str) -> None:
         """Note that an attempt was certainly not charged. Only its creator may say so."""
         value = json.dumps({"mark": mark.value, "why": why}).encode()

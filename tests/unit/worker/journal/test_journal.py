@@ -55,12 +55,10 @@ def test_a_closed_attempt_cannot_be_created_any_more(journal: Journal) -> None:
 
 
 def test_the_last_attempt_is_found_and_an_end_replaces_an_earlier_one(journal: Journal) -> None:
-    assert journal.last("job-1") is None
+    assert journal.attempts("job-1") == []
     for number in (1, 2, 3):
         journal.create(entry(number))
-    last = journal.last("job-1")
-    assert last is not None
-    assert last.number == 3
+    assert journal.attempts("job-1")[-1].number == 3
     assert journal.ended("job-1") is None
     journal.end(End("job-1", "failed", {"reason": "render_failed"}))
     journal.end(End("job-1", "succeeded", {"clip_name": "a/b", "sha256": "0f"}))
@@ -105,15 +103,14 @@ def test_what_is_forgotten_is_gone(journal: Journal) -> None:
     journal.create(entry(2))
     journal.end(End("job-1", "succeeded"))
     journal.forget("job-1")
-    assert journal.last("job-1") is None
+    assert journal.attempts("job-1") == []
     assert journal.ended("job-1") is None
 
 
 def test_half_an_entry_still_fences_its_attempt(journal: Journal) -> None:
     half = entry().to_json()[:50]
     journal.store.create(journal._attempt_key("job-1", 1), half, point="journal.create")
-    found = journal.last("job-1")
-    assert found is not None
+    found = journal.attempts("job-1")[-1]
     assert found.entry is None
     assert "not JSON" in found.problem
     assert found.may_be_charged
