@@ -3,9 +3,8 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -14,6 +13,7 @@ from tasks.manifests.lines import (
     ManifestError,
     ManifestLine,
     is_text,
+    listed,
     open_text,
     strip_cell,
 )
@@ -22,8 +22,6 @@ _DELIMITERS: Final = ",;\t"
 _QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')
 _MAX_HEADER: Final = 2**20
 """The longest first line, in characters."""
-_MAX_LISTED: Final = 20
-"""The most columns that a message names."""
 _MAX_CELL: Final = csv.field_size_limit()
 
 
@@ -70,11 +68,11 @@ def read_header(source: Path) -> Header:
     if "image" not in header.names:
         raise ManifestError(
             f'The first line of a CSV manifest must name a column "image"; {source} has '
-            f"{_listed(filter(None, header.columns)) or 'none'}."
+            f"{listed(map(repr, filter(None, header.columns))) or 'none'}."
         )
     repeated = sorted(name for name, n in Counter(header.names).items() if n > 1)
     if repeated:
-        raise ManifestError(f"{source} names a column twice: {_listed(repeated)}.")
+        raise ManifestError(f"{source} names a column twice: {listed(map(repr, repeated))}.")
     return header
 
 
@@ -82,12 +80,6 @@ def _delimiters(first_line: str) -> list[str]:
     """Return the delimiters, that of most cells outside of quotes first."""
     unquoted = _QUOTED.sub("", first_line)
     return sorted(_DELIMITERS, key=unquoted.count, reverse=True)
-
-
-def _listed(columns: Iterable[str]) -> str:
-    """Return the first of some columns, for a message."""
-    shown = list(map(repr, islice(columns, _MAX_LISTED + 1)))
-    return ", ".join([*shown[:_MAX_LISTED], *(["…"] if len(shown) > _MAX_LISTED else [])])
 
 
 def read_csv(source: Path, header: Header) -> Iterator[ManifestLine]:

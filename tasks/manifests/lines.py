@@ -1,8 +1,9 @@
 """Lines: what a manifest holds before its lines are read as jobs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -14,6 +15,8 @@ REJECTS_COLUMNS: Final = frozenset({ROW_COLUMN, REASON_COLUMN, TEXT_COLUMN})
 
 NOT_UTF8: Final = "the line is not UTF-8 text: save the file again as UTF-8"
 MAX_NUMBER: Final = 2**31 - 1
+MAX_LISTED: Final = 20
+"""The most columns that a message names."""
 BYTE_ORDER_MARK: Final = "\ufeff"
 _INVISIBLE_EDGES: Final = re.compile(r"^[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+$")
 
@@ -81,3 +84,9 @@ def open_text(source: Path) -> TextIO:
 def strip_cell(text: str) -> str:
     """Return a text without spaces and invisible characters around it."""
     return text.strip() if text.isascii() else _INVISIBLE_EDGES.sub("", text)
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Return the first of some columns, joined for a message."""
+    shown = list(islice(columns, MAX_LISTED + 1))
+    return ", ".join([*shown[:MAX_LISTED], *(["…"] if len(shown) > MAX_LISTED else [])])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tasks.manifests.lines import REJECTS_COLUMNS, ManifestError, ManifestLine
+from tasks.manifests.lines import REJECTS_COLUMNS, ManifestError, ManifestLine, listed
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import ImageJob
 from tasks.schema.prompt_template import PLACEHOLDER, fill_prompt
@@ -16,8 +16,6 @@ _JOB_COLUMNS: Final = frozenset(ImageJob.model_fields) - {
     "attach_names",
 }
 """Columns with a meaning for the job. Other columns are data of the caller."""
-_MAX_LISTED: Final = 20
-"""The most columns that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,7 @@ def check_prompt(prompt: str | None, columns: Iterable[str]) -> None:
     if missing:
         raise ManifestError(
             f"The prompt asks for {', '.join(f'{{{name}}}' for name in missing)}; the columns "
-            f"are {', '.join(f'{{{name}}}' for name in known[:_MAX_LISTED])}"
-            f"{', …' if len(known) > _MAX_LISTED else ''}."
+            f"are {listed(f'{{{name}}}' for name in known)}."
         )
 
 
