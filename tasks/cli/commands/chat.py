@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from tasks.cli.commands.submit import checked_jobs
-from tasks.cli.conversation import Conversation
-from tasks.cli.terminal_input import input_lines
+from tasks.cli.conversation.conversation import Conversation
+from tasks.cli.conversation.terminal_input import input_lines
 from tasks.producer.producer import default_producer
 
 

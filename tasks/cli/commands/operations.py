@@ -67,7 +67,7 @@ def _record(account: Account) -> dict[str, Any]:
 def doctor(as_json: JsonOption = False) -> None:
     """Check every part of the service, and print what to do where a check fails."""
     # The checks import an HTTP client, which is slow and which no other command needs.
-    from tasks.cli.doctor_checks import run_checks  # noqa: PLC0415
+    from tasks.cli.checks.doctor_checks import run_checks  # noqa: PLC0415
 
     all_ok = True
     for check in run_checks(Producer.open(get_settings())):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from tasks.cli.doctor_checks import run_checks
+from tasks.cli.checks.doctor_checks import run_checks
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.runtime.checks.store_ids import announce_stores
 from worker.runtime.runtime import Runtime

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tasks.cli.doctor_checks import run_checks
+from tasks.cli.checks.doctor_checks import run_checks
 from tasks.producer import queries
 from tasks.step.context import StepContext
 from tasks.step.exceptions import MAX_RETRIES

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import RedisSettings, Settings
-from tasks.cli.doctor_checks import run_checks
+from tasks.cli.checks.doctor_checks import run_checks
 from tasks.producer.producer import Producer
 from tests.support.commands import run_reelqueue
 from tests.support.old_redis import server_that_says

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.chat_input import parse_chat_input
+from tasks.cli.conversation.chat_input import parse_chat_input
 from tasks.producer.follow_up.text_routing import TextAction
 
 UPLOAD, EDIT = TextAction.UPLOAD, TextAction.EDIT

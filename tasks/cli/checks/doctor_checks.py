@@ -9,7 +9,7 @@ import httpx
 from redis.exceptions import RedisError
 
 from config.settings import Settings
-from tasks.cli.account_checks import check_accounts, check_jobs, check_tokens
+from tasks.cli.checks.account_checks import check_accounts, check_jobs, check_tokens
 from tasks.producer.messages import DEFAULT_QUEUE, misplaced_submissions
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable

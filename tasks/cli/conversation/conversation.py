@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tasks.cli.chat_input import ChatInput, parse_chat_input
 from tasks.cli.commands.submit import checked_jobs
+from tasks.cli.conversation.chat_input import ChatInput, parse_chat_input
+from tasks.cli.conversation.terminal_input import input_ignored
 from tasks.cli.output import console, note, printable, result_fields
-from tasks.cli.terminal_input import input_ignored
 from tasks.cli.waiting import wait_until_done
 from tasks.producer import actions, queries, submissions
 from tasks.producer.follow_up.answers import Answer, answer_credits

@@ -1,0 +1,1 @@
+"""The conversation of `reelqueue chat`: what is typed, and what is done about it."""
