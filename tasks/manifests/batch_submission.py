@@ -17,9 +17,9 @@ from tasks.manifests.checked_rows import (
     check_rows,
 )
 from tasks.manifests.deferred_rows import CHANGED, WRITTEN, answered_pages, changed_row
+from tasks.manifests.formats.rejects import Rejects
 from tasks.manifests.lines import ManifestError
 from tasks.manifests.manifest import Manifest, batch_id_for
-from tasks.manifests.rejects import Rejects
 from tasks.manifests.rows import Row, rows_of_jobs
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.media_store import copy_to_media_store

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
-from tasks.manifests.csv_lines import Header, read_csv, read_header
-from tasks.manifests.folder_lines import read_folder
-from tasks.manifests.jsonl_lines import read_jsonl
+from tasks.manifests.formats.csv_lines import Header, read_csv, read_header
+from tasks.manifests.formats.folder_lines import read_folder
+from tasks.manifests.formats.jsonl_lines import read_jsonl
+from tasks.manifests.formats.rejects import CsvRejects, JsonlRejects, Rejects
 from tasks.manifests.lines import ManifestError
-from tasks.manifests.rejects import CsvRejects, JsonlRejects, Rejects
 from tasks.manifests.rows import Row, check_prompt, rows_of_lines
 
 

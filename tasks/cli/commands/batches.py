@@ -14,8 +14,8 @@ from tasks.cli.output import console, emit, note, print_record, printable
 from tasks.cli.waiting import exit_code, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
 from tasks.manifests.dry_run import DryRun, dry_run_batch
+from tasks.manifests.formats.rejects import Rejects, default_rejects_path
 from tasks.manifests.manifest import open_manifest
-from tasks.manifests.rejects import Rejects, default_rejects_path
 from tasks.producer import actions, queries, submissions
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.batch import Batch

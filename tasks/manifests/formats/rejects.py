@@ -12,7 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 from uuid import uuid4
 
-from tasks.manifests.csv_lines import Header
+from tasks.manifests.formats.csv_lines import Header
 from tasks.manifests.lines import (
     REASON_COLUMN,
     REJECTS_COLUMNS,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.manifests.formats.rejects import JsonlRejects
 from tasks.manifests.lines import ManifestError, ManifestLine
 from tasks.manifests.manifest import open_manifest
-from tasks.manifests.rejects import JsonlRejects
 
 
 def reject_all(source: Path, to: Path) -> Path | None:

@@ -1,0 +1,1 @@
+"""Formats: the lines of each kind of manifest, and files of rejected rows."""
