@@ -7,11 +7,13 @@ import click
 import structlog
 from celery import Celery, signals
 from pydantic import ValidationError
+from redis.exceptions import RedisError
 
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import Settings, describe_problems, get_settings
 from worker.broker.consumer import CONSUMER
+from worker.broker.events import EVENTS
 from worker.broker.startup_check import connection_problems
 from worker.broker.transport import SENTINEL_TRANSPORT, TRANSPORT
 from worker.egress.proxies import environment_problems
@@ -45,7 +47,7 @@ def _settings() -> Settings:
         _end(describe_problems(error))
 
 
-app = Celery("reelqueue")
+app = Celery("reelqueue", events=EVENTS)
 app.config_from_object(celery_config(_settings()))
 # In the worker alone: other users of the configuration need no consumer.
 app.conf.worker_consumer = CONSUMER
@@ -106,4 +108,8 @@ def _start_draining(sig: str, **_: Any) -> None:  # noqa: ANN401 - Celery's sign
 @signals.worker_shutdown.connect
 def _unregister(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signature
     runtime = get_runtime()
-    unregister_worker(runtime.ledger, registered_name(sender.hostname, runtime.owner))
+    try:
+        unregister_worker(runtime.ledger, registered_name(sender.hostname, runtime.owner))
+    except RedisError as error:
+        # Its registration expires by itself.
+        log.warning("worker could not be unregistered", error=str(error))

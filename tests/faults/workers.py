@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 from tests.support.processes import Process, Worker
 from worker.faultpoints import VARIABLE
@@ -88,7 +89,11 @@ class WorkerPool:
     def check_terminated(self) -> None:
         """Wait for the terminated workers, and report those that exited with an error."""
         for worker in self._terminating:
-            code = worker.wait(120)
+            try:
+                code = worker.wait(120)
+            except TimeoutExpired:
+                self.violations.append(f"a terminated worker did not exit: {worker.log}")
+                continue
             # One that was terminated before it handled signals had not done any work.
             if code and not (code == -signal.SIGTERM and not is_ready(worker)):
                 self.violations.append(f"a terminated worker exited with {code}: {worker.log}")
