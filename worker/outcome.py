@@ -1,6 +1,6 @@
 """Decide whether a paid message worked: from readings of the state, never from its stream alone.
 
-Source: the contract, "The message stream". Nothing in this module reads or writes.
+Source: docs/video-api.md, "The message stream". Nothing in this module reads or writes.
 """
 
 from dataclasses import dataclass

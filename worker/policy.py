@@ -1,6 +1,6 @@
 """The error policy: one pure table from a failed call of the video API to what the job does next.
 
-Source: the contract, "Codes". Nothing in this module waits, sends or writes.
+Source: docs/video-api.md, "Codes". Nothing in this module waits, sends or writes.
 """
 
 from dataclasses import dataclass
@@ -127,7 +127,7 @@ def decide(
             return Decision(Action.REPEAT, delay=backoff)
         case ClientIdMissing() if attempt >= MAX_REFUSALS:
             return Decision(Action.HOLD, reason=Reason.TOKEN)
-        # A refusal that the contract does not document, or that does not apply to this call.
+        # A refusal that is not documented, or that does not apply to this call.
         case _ if error.call is Call.POLL:
             return Decision(Action.RENDER_AGAIN)
         case _ if attempt < MAX_REFUSALS:

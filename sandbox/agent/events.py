@@ -1,6 +1,6 @@
 """The events of a message's stream: ADK events in the shapes that a real server was recorded with.
 
-Source: the contract, "The message stream".
+Source: docs/video-api.md, "The message stream".
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The command line: ``reelqueue``. Exit codes and JSON records are part of the public surface."""
+"""The command line: ``reelqueue``. Other programs rely on its exit codes and JSON."""
 
 from collections.abc import Callable, Mapping
 from importlib import metadata

@@ -1,7 +1,7 @@
 """Suggestions for better clips, for rows whose prompt or image calls for them.
 
-Source: the founding document. Specific instructions work better, and clear subjects with high
-contrast move more smoothly.
+Source: docs/video-api.md, "Images and prompts". Specific instructions work better, and clear
+subjects with high contrast move more smoothly.
 """
 
 import re

@@ -10,7 +10,7 @@ from worker.ledger.model.states import PRIORITY_WEIGHTS
 TYPICAL_ADMITTED_SECONDS: Final = 180.0
 """From admission to a settled draft, before the first clip: generations take 30 to 300 s."""
 TYPICAL_CLIP_SECONDS: Final = 240.0
-"""From admission to a delivered clip: renders take 30 to 90 s more. Source: the contract."""
+"""From the start of a job to its clip, by the times in docs/video-api.md, "Calls"."""
 
 
 def estimate_seconds(

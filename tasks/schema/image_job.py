@@ -1,6 +1,6 @@
 """The image job: the payload that a job is submitted with.
 
-Source: the public surface, "JSON" and "CSV and JSONL rows".
+Source: docs/usage.md, "Submit a batch". It is public: `reelqueue schema` prints its JSON Schema.
 """
 
 import hashlib

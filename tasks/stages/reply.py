@@ -1,7 +1,7 @@
 """The reply of a job: what the agent said, for people who do not see its screen.
 
-Source: the contract, "What the backend says and what we do". The job exports by itself, and the
-reply adds the timeline and the credits where the agent refers to them. An edit would be a paid
+Source: docs/video-api.md, "What the backend says and what we do". The job exports by itself, and
+the reply adds the timeline and the credits where the agent refers to them. An edit would be a paid
 message, so the reply only names the command for it.
 """
 

@@ -12,7 +12,7 @@ from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 
 MAX_RENDERS: Final = 2
-"""Source: the contract, "Codes": a failed render is repeated once with a new id."""
+"""Source: docs/video-api.md, "Codes": a failed render is repeated once with a new id."""
 NO_SESSION: Final = dict.fromkeys(
     ("session_id", "task_id", "bind_id", "claim_url", "uploading", "uploaded"), ""
 )

@@ -14,8 +14,8 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
         reason: Why the job is held or failed.
         job: The job.
         settings: The worker's settings.
-        bind_id: The id that binds the anonymous account to a registered one (contract, "Codes",
-            2001).
+        bind_id: The id that binds the anonymous account to a registered one (docs/video-api.md,
+            "Codes", 2001).
     """
     web_url, release = settings.api.web_url, f"reelqueue release {job.id}"
     match reason:

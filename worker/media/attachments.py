@@ -42,7 +42,8 @@ def check_attachment(source: Path, name: str, workdir: Path) -> PreparedFile:
         workdir: An existing folder for changed copies of images.
 
     Raises:
-        FileRefusedError: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
+        FileRefusedError: It cannot be used: ``unsupported_file``, ``file_too_large`` or
+            ``bad_image``.
         OSError: The disk failed, so nothing is known about the file.
     """
     size = check_size(source, name)

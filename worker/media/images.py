@@ -56,7 +56,8 @@ def prepare_image(
         The image to upload: ``source`` itself if nothing had to be changed.
 
     Raises:
-        FileRefusedError: It cannot be used (the contract's 4001 and 4002, or ``bad_image``).
+        FileRefusedError: It cannot be used: ``unsupported_file``, ``file_too_large`` or
+            ``bad_image``.
         OSError: The disk failed, so nothing is known about the image.
     """
     with checked_image(source, name) as kind:

@@ -1,7 +1,7 @@
 """Removes instructions for the agent's editor from its texts, for users who do not see it.
 
 Descriptions of the clip are kept, and the actions that the instructions imply are returned.
-Source: the contract, "What the backend says and what we do".
+Source: docs/video-api.md, "What the backend says and what we do".
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The client of the video API: one method for each call of the contract."""
+"""The client of the video API: one method for each of its calls (docs/video-api.md)."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ class NemoClient:
         )
 
     def anonymous_token(self, client_id: str) -> TokenGrant:
-        """Get a token for a client id; each id gets one a week (contract, "Calls").
+        """Get a token for a client id; each id gets one a week (docs/video-api.md, "Calls").
 
         Raises:
             ClientIdMissing: The id was not accepted.

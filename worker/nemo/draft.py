@@ -1,6 +1,6 @@
 """The draft: the timeline that the agent edits and that a render turns into a clip.
 
-Only the fields that the contract names are read (its section "The draft"). A draft of any shape is
+Only the fields that docs/video-api.md lists are read (section "The draft"). A draft of any shape is
 accepted: it is shown and checked, never refused.
 """
 

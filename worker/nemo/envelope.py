@@ -1,7 +1,7 @@
 """Reads the envelope of a response, and classifies a refusal by its code or HTTP status.
 
 A refusal arrives as a ``code`` with HTTP 200, as a ``code`` with a 4xx status, or without a JSON
-body (contract, "Every call"). A documented code takes precedence over the status.
+body (docs/video-api.md, "Every call"). A documented code takes precedence over the status.
 """
 
 import json

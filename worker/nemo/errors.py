@@ -5,7 +5,7 @@ again (``repeatable``), and whether it may have cost credits (``maybe_charged``)
 a class's docstring is its message for people when the API sent none.
 
 Only a message costs credits, so ``maybe_charged`` is false for every other call, and an error that
-may have been charged is never repeatable (contract, "The message stream" and "Codes").
+may have been charged is never repeatable (docs/video-api.md, "The message stream" and "Codes").
 """
 
 import re
@@ -24,7 +24,7 @@ _REJECTED_BEFORE_WORK = frozenset({400, 403, 405, 406, 413, 414, 415, 422})
 
 
 class Call(StrEnum):
-    """The calls of the contract."""
+    """The calls of the video API. Source: docs/video-api.md, "Calls"."""
 
     TOKEN = "token"  # noqa: S105 -- the name of a call, not a secret
     SESSION = "session"
@@ -41,7 +41,7 @@ class Call(StrEnum):
 def redact(text: str) -> str:
     """Make a text of the API fit to be shown and stored, without access and claim tokens.
 
-    Source: the contract, "Every call".
+    Source: docs/video-api.md, "Every call".
     """
     return _TOKEN.sub("[token]", whole_characters(text))
 

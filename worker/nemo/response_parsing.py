@@ -1,7 +1,8 @@
 """Parses the responses of the video API.
 
-Parsing is lenient: unknown fields are ignored, and only the fields of the contract's table "Calls"
-are required. A response without one of them is a ``BadAnswer`` that names the call and the field.
+Parsing is lenient: unknown fields are ignored, and only the fields that docs/video-api.md lists
+(section "Calls") are required. A response without one of them is a ``BadAnswer`` that names the
+call and the field.
 """
 
 import hashlib
@@ -162,10 +163,10 @@ def read_balance(found: Mapping[str, Any]) -> Balance:
 
 
 def read_render(call: Call, found: Mapping[str, Any]) -> RenderStatus:
-    """Read a render's status, at top level or in ``data`` (contract, "Every call").
+    """Read a render's status, at top level or in ``data`` (docs/video-api.md, "Every call").
 
     Raises:
-        BadAnswer: Neither place has a status that the contract names.
+        BadAnswer: Neither place has a status that is documented.
     """
     data = found.get("data")
     places = [found, data] if isinstance(data, dict) else [found]

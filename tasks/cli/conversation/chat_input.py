@@ -37,7 +37,7 @@ class ChatInput:
 
 
 def parse_chat_input(line: str) -> ChatInput:
-    """Parse a typed line. Source: the contract, "What a message is".
+    """Parse a typed line. Source: docs/video-api.md, "What a message is".
 
     Names of files may be quoted, or escaped as a terminal does for a file that is dropped on it.
     A quoted word that is no file is taken as a title, not as a missing file.

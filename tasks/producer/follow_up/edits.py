@@ -1,7 +1,7 @@
 """Texts about a job: follow-up edits, and requests that are answered immediately.
 
 An edit is a new job in the same session, with its own paid message, render and clip. Everything
-else is free. Source: the contract, "What a message is".
+else is free. Source: docs/video-api.md, "What a message is".
 """
 
 import hashlib

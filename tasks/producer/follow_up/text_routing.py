@@ -1,7 +1,7 @@
 """Routing of texts: a free request, small talk, or an edit by the agent.
 
-Source: the contract, "What a message is". A text is a free request only if all of its words are
-known for that request: "please export the video" is one, but "a ship for exporting nations" and
+Source: docs/video-api.md, "What a message is". A text is a free request only if all of its words
+are known for that request: "please export the video" is one, but "a ship for exporting nations" and
 "balance the colors" are edits. A free request that is taken for an edit would be paid, while an
 edit that is taken for a free request can be repeated; so many words are known for each request.
 """

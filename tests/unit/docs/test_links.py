@@ -8,6 +8,7 @@ import pytest
 from tests.unit.docs.documents import DOCUMENTS, FENCED, ROOT, Document, read
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+CITATION = re.compile(r'\b(docs/[\w-]+\.md),\s+((?:"[^"]+"(?: and |, )?)+)')
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 MAX_README_LINES = 130
@@ -39,6 +40,24 @@ def _leads_somewhere(document: Document, target: str) -> bool:
     if not path.is_relative_to(ROOT) or not path.exists():
         return False
     return not anchor or anchor in anchors(path)
+
+
+def test_every_section_that_a_docstring_cites_exists() -> None:
+    """The code cites pages as: docs/video-api.md, "Codes"."""
+    found = {
+        (page, section)
+        for folder in ("config", "worker", "tasks", "sandbox")
+        for path in (ROOT / folder).rglob("*.py")
+        for page, sections in CITATION.findall(path.read_text(encoding="utf-8"))
+        for section in re.findall(r'"([^"]+)"', " ".join(sections.split()))
+    }
+    assert len({section for _, section in found}) > 5
+    missing = [
+        (page, section)
+        for page, section in sorted(found)
+        if section not in HEADING.findall((ROOT / page).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
 
 
 def test_the_readme_links_to_every_page() -> None:

@@ -1,4 +1,4 @@
-"""A client of the video API, written from the contract alone."""
+"""A client of the video API, written from docs/video-api.md alone."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def picture(width: int = 160, height: int = 90, mark: int = 0) -> bytes:
 
 
 class Api:
-    """The calls of the contract. Each returns the reply as it was received."""
+    """The documented calls. Each returns the reply as it was received."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url

@@ -1,7 +1,8 @@
-"""What a row of a batch asks for, as a hash by which it is recognized.
+"""The content of a row of a batch: what it asks for, as a hash by which the row is recognized.
 
-Source: the public surface, "Rows". It is the picture and what is asked of it, wherever the file lay
-and whatever the row's place, other columns, priority and webhook.
+Source: docs/usage.md, "Correct rows". The content is the picture, the prompt as it is sent, aspect,
+seconds, language, attachments and `pass_url`. The place of the file, the number of the row, its
+other columns, its priority and its webhook are not part of it.
 """
 
 import hashlib

@@ -13,7 +13,7 @@ SKILL_SOURCE = "ai-image-to-video-extender"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The caller's identity in the attribution headers (contract, "Every call").
+    """The caller's identity in the attribution headers (docs/video-api.md, "Every call").
 
     Attributes:
         platform: Value of ``X-Skill-Platform``.
@@ -42,7 +42,9 @@ class Identity:
 
 
 def detect_platform(install_path: Path, configured: str | None) -> str:
-    """Return the platform: as configured, else from the install path (contract, "Every call").
+    """Return the platform: as configured, else from the install path.
+
+    Source: docs/video-api.md, "Every call".
 
     Args:
         install_path: Where this program is installed.

@@ -1,8 +1,8 @@
 """Turns the frames of a message's stream into a closed set of events.
 
 The stream carries events of an agent server, one JSON object a frame, in camelCase or, from older
-servers, in snake_case (contract, "The message stream"). Decoding never raises: a frame that cannot
-be read is skipped and counted.
+servers, in snake_case (docs/video-api.md, "The message stream"). Decoding never raises: a frame
+that cannot be read is skipped and counted.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The paid message: sent once, read to the end of its stream.
 
-The server cancels the run when the client disconnects (contract, "The message stream"), so a
-stream is closed early only by ``abort``, after the hard deadline.
+The server cancels the run when the client disconnects (docs/video-api.md, "The message stream"),
+so a stream is closed early only by ``abort``, after the hard deadline.
 """
 
 import socket

@@ -1,7 +1,7 @@
 """Decodes server-sent events from bytes as they arrive.
 
 Follows the HTML standard's event stream format, with three differences that the video API needs
-(contract, "The message stream"):
+(docs/video-api.md, "The message stream"):
 
 - A comment line is reported, as soon as it ends: it is a heartbeat.
 - An event without data is reported, and so is a last event without a blank line after it.

@@ -52,8 +52,8 @@ class Transcript:
     def reply(self) -> str:
         """The texts for the user, one paragraph each.
 
-        "I encountered a temporary issue" at the end, after normal texts, is left out (contract,
-        "The message stream").
+        "I encountered a temporary issue" at the end, after normal texts, is left out. Source:
+        docs/video-api.md, "The message stream".
         """
         texts = list(self._texts)
         normal = [text for text in texts if not text.lower().startswith(_TEMPORARY_ISSUE)]

@@ -170,7 +170,7 @@ def test_the_eta_follows_the_concurrency_and_the_pace_of_recent_clips() -> None:
     alone = replace(batch(queued=10), shared=True)
     found = batch_of(alone, clip_cost=100, pace=pace, flows=mixed)
     assert found.eta_seconds == 9 * 60 + 90, "one after another, whatever else waits"
-    assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "the typical times of the contract"
+    assert eta(queued=5, pace=replace(pace, clips=0)) == 240, "the typical time of a clip"
     assert eta(queued=10, pace=replace(pace, max_admitted=0)) is None, "there is no worker"
     assert eta(paused=True, queued=10, succeeded=5) is None
     assert eta(succeeded=5, held=2) == 0

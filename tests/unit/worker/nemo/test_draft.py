@@ -26,7 +26,7 @@ def show(*tracks: Any) -> str:
     return Draft({"t": list(tracks)}).timeline().partition(": 1. ")[2]
 
 
-def test_recorded_draft_is_shown_as_in_the_contract() -> None:
+def test_recorded_draft_is_shown_as_documented() -> None:
     draft = recorded_draft("state_after.json")
     assert draft.timeline() == (
         "Timeline (3 tracks): 1. Video: city timelapse (0-10s) "
