@@ -16,8 +16,8 @@ class FileRefusedError(Exception):
     """A file that cannot be used. The job fails.
 
     Attributes:
-        code: The reason code of the failed job (``unsupported_file`` is the contract's 4001,
-            ``file_too_large`` its 4002).
+        code: The reason code of the failed job (``unsupported_file`` and ``file_too_large``
+            are the video API's codes 4001 and 4002).
         message: What is wrong, for people.
         remedy: What to do about it.
         repeatable: Whether the same file may be usable later.

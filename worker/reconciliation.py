@@ -1,4 +1,4 @@
-"""Compare what the ledger has of a job's payments with the payment journal.
+"""Compare what the ledger has of a job's payments with the payment journal, and correct the ledger.
 
 The journal decides whether an attempt was paid: the ledger may have lost it. Used by the stages, by
 the command line before a person's decision, and by a recovery.
@@ -37,7 +37,7 @@ class PaidByOther:
 
 
 def plan(job: Job, attempts: Sequence[Attempt]) -> OpenAttempt | AdoptAttempt:
-    """Decide which attempt the job makes for its present turn, or which one it takes over."""
+    """Decide which attempt the job makes for its present turn, or which one it adopts."""
     last = attempts[-1] if attempts else None
     return next_attempt(last, decided_about=job.decided_about)
 
@@ -96,7 +96,9 @@ def adopt(
     fence: str = "",
     replaces: str = "",
 ) -> AdoptVerdict:
-    """Write the last attempt, and the charged ones of earlier turns, into the job's record.
+    """Adopt payments: write them from the journal into the job's record.
+
+    They are the last attempt, and the charged ones of earlier turns.
 
     Args:
         payments: The ledger's payments.

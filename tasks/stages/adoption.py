@@ -1,4 +1,4 @@
-"""Ask the payment journal before paying, and take over a payment that the ledger does not know."""
+"""Ask the payment journal before paying, and adopt a payment that the ledger does not know."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,13 +44,13 @@ def attempt_number(step: StepContext) -> int | Commit:
     attempts = step.runtime.journal.attempts(step.job.id)
     decision = plan(step.job, attempts)
     if not isinstance(decision, OpenAttempt):
-        return take_over(step, attempts)
+        return adopt_payment(step, attempts)
     step.update_facts(next_attempt=f"{step.job.turn}:{decision.number}")
     return decision.number
 
 
-def take_over(step: StepContext, attempts: Sequence[Attempt], *, replaces: str = "") -> Commit:
-    """Continue with the job's last attempt in the journal, which was paid, at settle and for free.
+def adopt_payment(step: StepContext, attempts: Sequence[Attempt], *, replaces: str = "") -> Commit:
+    """Adopt the job's last attempt in the journal: it was paid, so the job continues at settle.
 
     Args:
         step: The step.

@@ -6,7 +6,7 @@ from uuid import uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from tasks.stages.adoption import attempt_number, take_over
+from tasks.stages.adoption import adopt_payment, attempt_number
 from tasks.stages.journal_entry import SendingRight
 from tasks.stages.paid_message import send_message
 from tasks.step.commits import (
@@ -114,7 +114,7 @@ def _attempt_of_others(step: StepContext, call: str) -> Commit:
     runtime, job = step.runtime, step.job
     attempts = runtime.journal.attempts(job.id)
     if isinstance(plan(job, attempts), AdoptAttempt):
-        return take_over(step, attempts, replaces=call)
+        return adopt_payment(step, attempts, replaces=call)
     runtime.payments.release(job.id, call, "never_sent")
     return retry_later(step, 0.0)
 

@@ -50,7 +50,7 @@ class SendingRight:
             return False
         if entry.previous:
             # The message before this one is judged by the draft in this entry from now on.
-            self._repeat(lambda: journal.point(entry.previous, entry))
+            self._repeat(lambda: journal.name_next(entry.previous, entry))
         return True
 
     def may_send(self) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 import structlog
 
 from tasks.stages.adoption import (
+    adopt_payment,
     finish_adopted,
     finish_from_next_message,
-    take_over,
 )
 from tasks.stages.reply import draft_facts, question_of
 from tasks.step.commits import advance, hold
@@ -109,7 +109,7 @@ def _review(step: StepContext) -> Commit | None:
         case TakenBack():
             return Commit(State.PREPARING)
         case PaidByOther(attempts=attempts):
-            return take_over(step, attempts, replaces=job.call or "")
+            return adopt_payment(step, attempts, replaces=job.call or "")
         case None:
             return None
 

@@ -181,13 +181,13 @@ def _certificate_problem() -> tuple[str, str] | None:
     """Return the variable of certificates that cannot be used, and what is wrong with it."""
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file:
-        mend = "Name a file of certificates in PEM, or unset it."
+        remedy = "Name a file of certificates in PEM, or unset it."
         try:
             shared_ssl_context()
         except ssl.SSLError:
-            return "SSL_CERT_FILE", f"{file} holds no certificate. {mend}"
+            return "SSL_CERT_FILE", f"{file} holds no certificate. {remedy}"
         except OSError as error:
-            return "SSL_CERT_FILE", f"{file} cannot be read ({error.strerror}). {mend}"
+            return "SSL_CERT_FILE", f"{file} cannot be read ({error.strerror}). {remedy}"
     elif folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
         return "SSL_CERT_DIR", f"{folder} is not a folder. Name one with certificates, or unset it."
     return None

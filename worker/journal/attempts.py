@@ -1,4 +1,4 @@
-"""Which attempt a job may make next, or which one it takes over. Pure: facts in, decision out."""
+"""Which attempt a job may make next, or which one it adopts. Pure: facts in, decision out."""
 
 from dataclasses import dataclass
 

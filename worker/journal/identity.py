@@ -7,8 +7,8 @@ from typing import Final
 from worker.journal.mirror import Mirror, ReadMirror
 
 ENOUGH_RENEWALS: Final = 2
-"""Renewals that show that another fleet is alive. A process that read the ledger just before it
-was lost can still renew the mirror once."""
+"""Renewals that show that workers on another Redis are alive. A process that read the ledger just
+before it was lost can still renew the mirror once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,22 @@ class LedgerIdentity:
         return not self.ledger_id
 
 
-class Verdict(StrEnum):
+class IdentityVerdict(StrEnum):
     """What follows from a comparison of both identities."""
 
     PAY = "pay"  # they belong together
     FIRST_START = "first_start"  # neither has ids: create the mirror, then copy its ids
-    WAIT = "wait"  # the ledger has lost something: see first whether another fleet is alive
+    WAIT = "wait"  # the ledger has lost something: first see who else renews the mirror
     RECOVER = "recover"  # the ledger has lost something: read the whole journal
     RECOVER_NEWER = "recover_newer"  # Redis was restarted: read what is newer than the mirror
-    CLONE = "clone"  # another fleet pays with this journal: stop paying
+    CLONE = "clone"  # workers on another Redis use this journal: stop paying
     OTHER_LEDGER = "other_ledger"  # the journal belongs to another ledger: stop paying
     OTHER_JOURNAL = "other_journal"  # the ledger belongs to another journal: stop paying
 
     @property
     def needs_recovery(self) -> bool:
         """Whether the workers recover by themselves."""
-        return self in (Verdict.RECOVER, Verdict.RECOVER_NEWER)
+        return self in (IdentityVerdict.RECOVER, IdentityVerdict.RECOVER_NEWER)
 
 
 def judge(
@@ -63,7 +63,7 @@ def judge(
     *,
     own_journal: str,
     renewed_by_others: bool | None,
-) -> Verdict:
+) -> IdentityVerdict:
     """Compare a ledger with the mirror of this worker's journal. Read the mirror first.
 
     An older copy of the same ledger and a clone of it differ in nothing but this: a clone's other
@@ -77,24 +77,24 @@ def judge(
             not known yet.
     """
     if ledger.journal_id not in ("", own_journal):
-        return Verdict.OTHER_JOURNAL
+        return IdentityVerdict.OTHER_JOURNAL
     if mirror is None:
-        return Verdict.FIRST_START if ledger.is_new else Verdict.OTHER_JOURNAL
+        return IdentityVerdict.FIRST_START if ledger.is_new else IdentityVerdict.OTHER_JOURNAL
     if mirror.journal_id != own_journal:
-        return Verdict.OTHER_JOURNAL
+        return IdentityVerdict.OTHER_JOURNAL
     if ledger.ledger_id not in ("", mirror.ledger_id):
-        return Verdict.OTHER_LEDGER
+        return IdentityVerdict.OTHER_LEDGER
     has_lost = ledger.is_new or ledger.counter < mirror.counter
     is_same = ledger.epoch == mirror.epoch and ledger.run_id == mirror.run_id
     if is_same and not has_lost and not mirror.recovering:
-        return Verdict.PAY
+        return IdentityVerdict.PAY
     if renewed_by_others or ledger.stopped:
-        return Verdict.CLONE
+        return IdentityVerdict.CLONE
     if renewed_by_others is None:
-        return Verdict.WAIT
+        return IdentityVerdict.WAIT
     # The epoch of a recovery that goes on is higher than the ledger's until it ends.
     is_older = mirror.since == 0 if mirror.recovering else ledger.epoch != mirror.epoch
-    return Verdict.RECOVER if has_lost or is_older else Verdict.RECOVER_NEWER
+    return IdentityVerdict.RECOVER if has_lost or is_older else IdentityVerdict.RECOVER_NEWER
 
 
 class RenewalWatch:

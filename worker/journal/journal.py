@@ -139,7 +139,7 @@ class Journal:
         except UnreadableEntryError:
             return None
 
-    def point(self, previous: str, entry: Entry) -> bool:
+    def name_next(self, previous: str, entry: Entry) -> bool:
         """Name the entry of the next message in a session, beside the entry before it.
 
         Returns:

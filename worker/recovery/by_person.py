@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.journal.journal import Journal
 from worker.journal.stores import JournalFailed
 from worker.ledger.ledger import Ledger
@@ -48,13 +48,13 @@ def recover_by_person(
     guard = IdentityGuard(ledger, journal, writer=writer, watch_seconds=0.0)
     recovery = Recovery(ledger, journal, output, dry_run=dry_run)
     verdict = _verdict(guard, accept_damage=new_journal)
-    if verdict is Verdict.OTHER_JOURNAL and not new_journal:
+    if verdict is IdentityVerdict.OTHER_JOURNAL and not new_journal:
         raise OtherJournalError
     if dry_run:
         return _all_pages(journal, recovery)
-    if verdict is Verdict.OTHER_JOURNAL:
+    if verdict is IdentityVerdict.OTHER_JOURNAL:
         move_to(ledger, journal, writer=writer)
-    while guard.check() is not Verdict.PAY:
+    while guard.check() is not IdentityVerdict.PAY:
         counts = recover(guard, journal, recovery, by_person=True)
         if counts is not None:
             return counts
@@ -63,14 +63,14 @@ def recover_by_person(
     return _sum(recovery.counts, rest)
 
 
-def _verdict(guard: IdentityGuard, *, accept_damage: bool) -> Verdict:
+def _verdict(guard: IdentityGuard, *, accept_damage: bool) -> IdentityVerdict:
     """Compare ledger and journal. A mirror that cannot be read is no mirror of this ledger."""
     try:
         return guard.compare().verdict
     except JournalFailed:
         if not accept_damage:
             raise
-        return Verdict.OTHER_JOURNAL
+        return IdentityVerdict.OTHER_JOURNAL
 
 
 def _all_pages(journal: Journal, recovery: Recovery) -> Counts:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.journal.journal import Journal
 from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
 from worker.recovery.recovery import Counts, Recovery
 
-_BY_PERSON: Final = (Verdict.WAIT, Verdict.CLONE, Verdict.OTHER_LEDGER)
-"""What a person can decide: no other fleet is alive, or it is the one to stop."""
+_BY_PERSON: Final = (IdentityVerdict.WAIT, IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
+"""Verdicts that a person can overrule: the workers of the other Redis are gone, or shall stop."""
 
 
 def recover(

@@ -11,7 +11,7 @@ from math import isinf
 from typing import Final
 from uuid import uuid4
 
-from worker.journal.identity import LedgerIdentity, RenewalWatch, Verdict, judge
+from worker.journal.identity import IdentityVerdict, LedgerIdentity, RenewalWatch, judge
 from worker.journal.journal import Journal
 from worker.journal.mirror import Mirror, MirrorObject, ReadMirror
 from worker.ledger.ledger import Ledger
@@ -27,7 +27,7 @@ TRIES: Final = 3
 class Comparison:
     """A comparison of the ledger with the mirror."""
 
-    verdict: Verdict
+    verdict: IdentityVerdict
     ledger: LedgerIdentity
     mirror: ReadMirror | None
 
@@ -75,16 +75,16 @@ class IdentityGuard:
         verdict = judge(ledger, mirror, own_journal=own, renewed_by_others=others)
         return Comparison(verdict, ledger, found)
 
-    def check(self) -> Verdict:
+    def check(self) -> IdentityVerdict:
         """Compare both; make the first mirror, renew it, or note that the ledger is a clone."""
         for _ in range(TRIES):
             found = self.compare()
-            if found.verdict is not Verdict.FIRST_START:
+            if found.verdict is not IdentityVerdict.FIRST_START:
                 break
             self._start(found.ledger)
-        if found.verdict is Verdict.PAY and found.mirror is not None:
+        if found.verdict is IdentityVerdict.PAY and found.mirror is not None:
             self._renew(found.ledger, found.mirror)
-        if found.verdict is Verdict.CLONE and not found.ledger.stopped:
+        if found.verdict is IdentityVerdict.CLONE and not found.ledger.stopped:
             self.ids.stop_paying()
         return found.verdict
 
@@ -103,9 +103,9 @@ class IdentityGuard:
         ledger, read = found.ledger, found.mirror
         if read is None:
             raise ReplacedByOtherError
-        mirror, is_newer = read.mirror, found.verdict is Verdict.RECOVER_NEWER
+        mirror, is_newer = read.mirror, found.verdict is IdentityVerdict.RECOVER_NEWER
         is_own = mirror.run_id == ledger.run_id and ledger.recovering == mirror.epoch
-        takes_over = found.verdict in (Verdict.CLONE, Verdict.OTHER_LEDGER)
+        takes_over = found.verdict in (IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
         if mirror.recovering and is_own and not takes_over:
             return read
         since = mirror.since if mirror.recovering else _since(read)

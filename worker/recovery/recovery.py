@@ -17,7 +17,7 @@ from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.ledger.payments import Payments
 from worker.reconciliation import adopt
-from worker.recovery.decisions import Decision, decide, needs_reading, readable_entry
+from worker.recovery.actions import RecoveryAction, choose_action, needs_reading, readable_entry
 from worker.recovery.unreadable_entries import UnreadableEntries
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
@@ -44,21 +44,21 @@ class Counts:
     known: int = 0
     unreadable: int = 0
 
-    def add(self, decision: Decision) -> None:
+    def add(self, action: RecoveryAction) -> None:
         """Count a job."""
-        match decision:
-            case Decision.END:
+        match action:
+            case RecoveryAction.RESTORE_END:
                 self.delivered += 1
-            case Decision.RESUME:
+            case RecoveryAction.RESUME:
                 self.resumed += 1
-            case Decision.HOLD:
+            case RecoveryAction.HOLD:
                 self.held += 1
                 self.unreadable += 1
-            case Decision.UNREADABLE:
+            case RecoveryAction.UNREADABLE:
                 self.unreadable += 1
-            case Decision.KNOWN:
+            case RecoveryAction.KNOWN:
                 self.known += 1
-            case Decision.NOT_CHARGED:
+            case RecoveryAction.NOT_CHARGED:
                 pass
 
 
@@ -96,25 +96,25 @@ class Recovery:
             if job_id in unreadable or needs_reading(known.get(job_id), names):
                 self.counts.add(self._restore(job_id, known.get(job_id), names))
             else:
-                self.counts.add(Decision.KNOWN)
+                self.counts.add(RecoveryAction.KNOWN)
 
-    def _restore(self, job_id: str, job: Job | None, names: Sequence[str]) -> Decision:
+    def _restore(self, job_id: str, job: Job | None, names: Sequence[str]) -> RecoveryAction:
         attempts = self._journal.attempts(job_id)
-        decision = decide(job, attempts, has_end="end" in names)
+        action = choose_action(job, attempts, has_end="end" in names)
         if self._dry_run:
-            return decision
-        if decision in (Decision.UNREADABLE, Decision.HOLD):
+            return action
+        if action in (RecoveryAction.UNREADABLE, RecoveryAction.HOLD):
             self._unreadable.add(job_id)
         else:
             self._unreadable.discard(job_id)
-        if decision in (Decision.UNREADABLE, Decision.NOT_CHARGED, Decision.KNOWN):
-            return decision
+        if action in (RecoveryAction.UNREADABLE, RecoveryAction.NOT_CHARGED, RecoveryAction.KNOWN):
+            return action
         if job is None:
             job = self._submit(attempts)
         # The step of a held job's next stage reads the journal, and holds the job.
-        if job is None or decision is Decision.HOLD:
-            return Decision.KNOWN if job is None else decision
-        if decision is Decision.END:
+        if job is None or action is RecoveryAction.HOLD:
+            return RecoveryAction.KNOWN if job is None else action
+        if action is RecoveryAction.RESTORE_END:
             return self._end(job, attempts)
         return self._resume(job, attempts)
 
@@ -140,13 +140,13 @@ class Recovery:
         except UnreadableRecordError:
             return None
 
-    def _resume(self, job: Job, attempts: Sequence[Attempt]) -> Decision:
+    def _resume(self, job: Job, attempts: Sequence[Attempt]) -> RecoveryAction:
         verdict = adopt(self._payments, job, attempts)
-        # A job that a worker works on is taken over by its own step, which asks the journal.
+        # The step of a job that a worker works on asks the journal, and adopts the payment itself.
         is_resumed = verdict in (AdoptVerdict.OK, AdoptVerdict.BUSY)
-        return Decision.RESUME if is_resumed else Decision.KNOWN
+        return RecoveryAction.RESUME if is_resumed else RecoveryAction.KNOWN
 
-    def _end(self, job: Job, attempts: Sequence[Attempt]) -> Decision:
+    def _end(self, job: Job, attempts: Sequence[Attempt]) -> RecoveryAction:
         """End the job as it had ended; without its clip it continues from its paid session."""
         ended, entry = self._journal.ended(job.id), attempts[-1].entry
         resumed = self._resume(job, attempts)
@@ -155,7 +155,7 @@ class Recovery:
         facts = {name: value for name, value in ended.facts.items() if name != "stored"}
         reason = facts.pop("reason", "")
         verdict = self._payments.restore_end(job.id, entry.call, ended.state, reason, facts)
-        return Decision.END if verdict is AdoptVerdict.OK else resumed
+        return RecoveryAction.RESTORE_END if verdict is AdoptVerdict.OK else resumed
 
     def _has_clip(self, ended: End) -> bool:
         """Whether a job that has succeeded still has its clip. No name of a clip is used twice."""

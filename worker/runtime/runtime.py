@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from config.settings import Settings, get_settings
 from worker.accounts.balance_monitor import BalanceMonitor
 from worker.accounts.credentials import Accounts, ClientFactory
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.journal.journal import Journal
 from worker.ledger.connections.clients import connect
 from worker.ledger.connections.replicas import Replicas
@@ -36,7 +36,7 @@ class WorkerStatus:
     lagging: bool = False
     redis_failures: tuple[CheckResult, ...] = ()
     journal_failures: tuple[CheckResult, ...] = ()
-    identity: Verdict | None = None
+    identity: IdentityVerdict | None = None
     """Whether the ledger belongs to the payment journal, as of the last check."""
     recovered_at: int = 0
     """When the ledger was last recovered, in ms of its clock: it may lack what came before."""

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from config.celery import wakeup_queue
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.ledger.model.states import HOLD_REASONS, State
 from worker.ledger.problems import Part, current_problems
 from worker.ledger.reader import Reader
@@ -113,7 +113,7 @@ class Metrics(Collector):
         yield _gauge("worker_may_pay", "Whether it may send paid messages.", status.may_pay)
         yield _gauges("worker_pay_obstacle", "Reasons not to pay.", "check", obstacles)
         verdict = status.identity
-        identity = {each.value: each is verdict for each in Verdict}
+        identity = {each.value: each is verdict for each in IdentityVerdict}
         about = "How the records and the payment journal compare."
         yield _gauges("worker_ledger_identity", about, "verdict", identity)
         yield _gauge("worker_lagging", "Whether it claims no jobs: overloaded.", status.lagging)

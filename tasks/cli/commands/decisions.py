@@ -16,6 +16,7 @@ from tasks.producer.producer import default_producer
 from tasks.producer.redo import redo as redo_job
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
 
+_DECIDED: Final = "For jobs held as outcome_unknown, session_lost or question."
 _HOLD_REASONS: Final = [reason for reason in Reason if reason in HOLD_REASONS]
 
 CHOICE_NEEDED: Final = (
@@ -33,8 +34,8 @@ SKIP_REASONS: Final = {
     "blocked": "blocked by another job (`reelqueue status` names it; decide about that one)",
     "not_held": "not held",
     "not_failed": "not failed",
-    "needs_choice": "of unknown outcome",
-    "refused": "not held as outcome_unknown",
+    "needs_choice": "that need a decision",
+    "refused": "to which this decision does not apply (`reelqueue status` says why they are held)",
     "unreadable": "still unreadable (run `reelqueue doctor` for the reason)",
 }
 
@@ -55,12 +56,12 @@ def release(
     ] = None,
     pay_again: Annotated[
         bool,
-        typer.Option("--pay-again", help="Of jobs held as outcome_unknown: pay for a new clip."),
+        typer.Option("--pay-again", help=f"Pay for a new message. {_DECIDED}"),
     ] = False,
     as_done: Annotated[
         bool,
         typer.Option(
-            "--as-done", help="Of jobs held as outcome_unknown: take the session's draft as it is."
+            "--as-done", help=f"Take the session's current draft as the result. {_DECIDED}"
         ),
     ] = False,
     set_aside: Annotated[
@@ -138,7 +139,7 @@ def redo(
         submission = redo_job(producer, job_id, prompt, key=key)
         new_ids.append(submission.job_id)
         if not wait:
-            print_submission(submission, f"in place of {job_id}", as_json=as_json)
+            print_submission(submission, f"redo of {job_id}", as_json=as_json)
     if wait:
         exit_with_results(producer, new_ids, as_json=as_json)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.runtime.checks.durability import IDENTITY, CheckResult
 
 _WAIT: Final = "Wait: the workers recover it by themselves, or run `reelqueue recover` now."
@@ -16,31 +16,34 @@ _OWN_JOURNAL: Final = (
     "Set REELQUEUE_JOURNAL_URL to the store that all workers share, or run "
     "`reelqueue recover --new-journal` to go on with this one."
 )
-_MEANING: Final[Mapping[Verdict, tuple[str, str]]] = {
-    Verdict.FIRST_START: ("not used yet", "Start a worker with `reelqueue worker`."),
-    Verdict.WAIT: (
+_MEANING: Final[Mapping[IdentityVerdict, tuple[str, str]]] = {
+    IdentityVerdict.FIRST_START: ("not used yet", "Start a worker with `reelqueue worker`."),
+    IdentityVerdict.WAIT: (
         "Redis was restarted or restored; whether other workers use the journal is being watched",
         _WAIT,
     ),
-    Verdict.RECOVER: ("Redis has lost records; they are recovered from the journal", _WAIT),
-    Verdict.RECOVER_NEWER: (
+    IdentityVerdict.RECOVER: ("Redis has lost records; they are recovered from the journal", _WAIT),
+    IdentityVerdict.RECOVER_NEWER: (
         "Redis was restarted; what it may have lost is recovered from the journal",
         _WAIT,
     ),
-    Verdict.CLONE: ("workers on another Redis pay with this journal: this is a copy", _STEPS),
-    Verdict.OTHER_LEDGER: ("the journal belongs to the records on another Redis", _STEPS),
-    Verdict.OTHER_JOURNAL: (
+    IdentityVerdict.CLONE: (
+        "workers on another Redis pay with this journal: this is a copy",
+        _STEPS,
+    ),
+    IdentityVerdict.OTHER_LEDGER: ("the journal belongs to the records on another Redis", _STEPS),
+    IdentityVerdict.OTHER_JOURNAL: (
         "this is not the journal of these records",
         _OWN_JOURNAL,
     ),
 }
 
 
-def identity_result(verdict: Verdict) -> CheckResult:
+def identity_result(verdict: IdentityVerdict) -> CheckResult:
     """Return the result of the comparison as a check."""
-    if verdict is Verdict.PAY:
+    if verdict is IdentityVerdict.PAY:
         return CheckResult(IDENTITY, ok=True, found="the journal is that of these records")
     found, remedy = _MEANING[verdict]
-    is_new = verdict is Verdict.FIRST_START
+    is_new = verdict is IdentityVerdict.FIRST_START
     suggestion = remedy if is_new else ""
     return CheckResult(IDENTITY, ok=is_new, found=found, remedy=remedy, suggestion=suggestion)

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.journal.stores import JournalFailed
 from worker.recovery.driver import recover
 from worker.recovery.identity_guard import IdentityGuard
@@ -19,7 +19,8 @@ from worker.runtime.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 WATCH_HEARTBEATS: Final = 3
-"""For so many heartbeats no other fleet must renew the journal's mirror before it is taken over."""
+"""How many heartbeats must pass without a renewal of the journal's mirror by workers on another
+Redis, before this ledger takes the journal over."""
 NOT_CHECKED: Final = CheckResult(
     IDENTITY, ok=False, found="not compared yet", remedy="Wait for the first comparison."
 )
@@ -96,4 +97,4 @@ class JournalMonitor:
             found = f"not usable ({error})"
             return (CheckResult(JOURNAL, ok=False, found=found, remedy=error.remedy),)
         status.recovered_at = self._guard.ids.recovered_at
-        return () if status.identity is Verdict.PAY else (identity_result(status.identity),)
+        return () if status.identity is IdentityVerdict.PAY else (identity_result(status.identity),)

@@ -16,7 +16,7 @@ from config.settings import Settings
 from tasks.producer import actions
 from tasks.producer.producer import Producer
 from tasks.stages import journal_entry
-from tasks.stages.adoption import attempt_number, take_over
+from tasks.stages.adoption import adopt_payment, attempt_number
 from tasks.stages.journal_entry import SendingRight
 from tasks.step.context import LeaseLostError, StepContext
 from tests.support.waiting import wait_until
@@ -187,7 +187,7 @@ def test_a_restored_ledger_does_not_send_on_its_own_old_entry(world: World) -> N
     assert second.prepare() == 1, "the record says that attempt 1 is free"
     assert second.begin() == "OK"
     assert not second.create()
-    commit = take_over(second.step, world.attempts(), replaces=second.call)
+    commit = adopt_payment(second.step, world.attempts(), replaces=second.call)
     assert commit.state is State.SETTLING
     assert (world.job().call, len(world.sent)) == (first.call, 1)
     assert world.job().message_session == first.step.job.facts["session_id"]
@@ -206,7 +206,7 @@ def test_a_flush_between_intent_and_entry_lets_one_of_two_send(world: World) -> 
     assert first.send()
     assert second.begin() == "OK"
     assert not second.create()
-    commit = take_over(second.step, world.attempts(), replaces=second.call)
+    commit = adopt_payment(second.step, world.attempts(), replaces=second.call)
     assert (commit.state, world.job().call) == (State.SETTLING, first.call)
     assert len(world.sent) == 1
 
@@ -327,7 +327,7 @@ def test_after_a_refusal_and_a_flush_the_next_attempt_is_made(world: World) -> N
 
 
 def test_a_decision_about_an_attempt_that_is_not_the_last_is_refused(world: World) -> None:
-    """The ledger is restored to before the last attempt: that one is taken over instead."""
+    """The ledger is restored to before the last attempt: that one is adopted instead."""
     first = Actor(world)
     first.pay()
     first.hold()

@@ -40,7 +40,7 @@ def say_later(actor: Actor) -> str:
         own.entry, job_id="later", nonce=uuid4().hex, previous=own.entry.name, draft=draft
     )
     actor.runtime.journal.create(later)
-    assert actor.runtime.journal.point(own.entry.name, later)
+    assert actor.runtime.journal.name_next(own.entry.name, later)
     return draft
 
 

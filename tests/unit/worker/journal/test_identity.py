@@ -4,37 +4,37 @@ from dataclasses import replace
 
 import pytest
 
-from worker.journal.identity import LedgerIdentity, RenewalWatch, Verdict, judge
+from worker.journal.identity import IdentityVerdict, LedgerIdentity, RenewalWatch, judge
 from worker.journal.journal import Journal
 from worker.journal.mirror import Mirror, MirrorObject, ReadMirror
 from worker.journal.stores import JournalFailed
 
 MIRROR = Mirror("j", "l", epoch=3, counter=10, run_id="run", writer="w", renewed_at=0)
 LEDGER = LedgerIdentity("j", "l", epoch=3, counter=10, run_id="run")
-NEWER, LOST = Verdict.RECOVER_NEWER, Verdict.RECOVER
+NEWER, LOST = IdentityVerdict.RECOVER_NEWER, IdentityVerdict.RECOVER
 NEW = LedgerIdentity("", "", epoch=0, counter=0, run_id="run")
 
 
 @pytest.mark.parametrize(
     ("ledger", "mirror", "renewed_by_others", "expected"),
     [
-        (LEDGER, MIRROR, False, Verdict.PAY),
-        (replace(LEDGER, counter=12), MIRROR, True, Verdict.PAY),
-        (NEW, None, False, Verdict.FIRST_START),
-        (NEW, MIRROR, False, Verdict.RECOVER),
-        (replace(LEDGER, counter=9), MIRROR, False, Verdict.RECOVER),
-        (replace(LEDGER, run_id="other"), MIRROR, False, Verdict.RECOVER_NEWER),
-        (replace(LEDGER, run_id="other", counter=9), MIRROR, False, Verdict.RECOVER),
-        (NEW, MIRROR, True, Verdict.CLONE),
-        (replace(LEDGER, counter=9), MIRROR, True, Verdict.CLONE),
-        (replace(LEDGER, run_id="other"), MIRROR, True, Verdict.CLONE),
-        (replace(LEDGER, ledger_id="x"), MIRROR, False, Verdict.OTHER_LEDGER),
-        (replace(LEDGER, run_id="other"), MIRROR, None, Verdict.WAIT),
-        (NEW, MIRROR, None, Verdict.WAIT),
-        (replace(LEDGER, stopped=True, run_id="other"), MIRROR, False, Verdict.CLONE),
-        (replace(LEDGER, epoch=2), MIRROR, False, Verdict.RECOVER),
-        (replace(LEDGER, epoch=2), MIRROR, True, Verdict.CLONE),
-        (replace(LEDGER, epoch=4), MIRROR, False, Verdict.RECOVER),
+        (LEDGER, MIRROR, False, IdentityVerdict.PAY),
+        (replace(LEDGER, counter=12), MIRROR, True, IdentityVerdict.PAY),
+        (NEW, None, False, IdentityVerdict.FIRST_START),
+        (NEW, MIRROR, False, IdentityVerdict.RECOVER),
+        (replace(LEDGER, counter=9), MIRROR, False, IdentityVerdict.RECOVER),
+        (replace(LEDGER, run_id="other"), MIRROR, False, IdentityVerdict.RECOVER_NEWER),
+        (replace(LEDGER, run_id="other", counter=9), MIRROR, False, IdentityVerdict.RECOVER),
+        (NEW, MIRROR, True, IdentityVerdict.CLONE),
+        (replace(LEDGER, counter=9), MIRROR, True, IdentityVerdict.CLONE),
+        (replace(LEDGER, run_id="other"), MIRROR, True, IdentityVerdict.CLONE),
+        (replace(LEDGER, ledger_id="x"), MIRROR, False, IdentityVerdict.OTHER_LEDGER),
+        (replace(LEDGER, run_id="other"), MIRROR, None, IdentityVerdict.WAIT),
+        (NEW, MIRROR, None, IdentityVerdict.WAIT),
+        (replace(LEDGER, stopped=True, run_id="other"), MIRROR, False, IdentityVerdict.CLONE),
+        (replace(LEDGER, epoch=2), MIRROR, False, IdentityVerdict.RECOVER),
+        (replace(LEDGER, epoch=2), MIRROR, True, IdentityVerdict.CLONE),
+        (replace(LEDGER, epoch=4), MIRROR, False, IdentityVerdict.RECOVER),
         (replace(LEDGER, epoch=2), replace(MIRROR, recovering=True, since=5.0), False, NEWER),
         (
             replace(LEDGER, epoch=2, counter=9),
@@ -42,16 +42,24 @@ NEW = LedgerIdentity("", "", epoch=0, counter=0, run_id="run")
             False,
             LOST,
         ),
-        (replace(LEDGER, epoch=2), replace(MIRROR, recovering=True), False, Verdict.RECOVER),
-        (LEDGER, None, False, Verdict.OTHER_JOURNAL),
-        (replace(NEW, journal_id="x"), None, False, Verdict.OTHER_JOURNAL),
-        (replace(NEW, journal_id="j"), None, False, Verdict.FIRST_START),
-        (LEDGER, replace(MIRROR, journal_id="x"), False, Verdict.OTHER_JOURNAL),
-        (replace(LEDGER, journal_id="x"), MIRROR, False, Verdict.OTHER_JOURNAL),
+        (
+            replace(LEDGER, epoch=2),
+            replace(MIRROR, recovering=True),
+            False,
+            IdentityVerdict.RECOVER,
+        ),
+        (LEDGER, None, False, IdentityVerdict.OTHER_JOURNAL),
+        (replace(NEW, journal_id="x"), None, False, IdentityVerdict.OTHER_JOURNAL),
+        (replace(NEW, journal_id="j"), None, False, IdentityVerdict.FIRST_START),
+        (LEDGER, replace(MIRROR, journal_id="x"), False, IdentityVerdict.OTHER_JOURNAL),
+        (replace(LEDGER, journal_id="x"), MIRROR, False, IdentityVerdict.OTHER_JOURNAL),
     ],
 )
 def test_each_row_of_the_table(
-    ledger: LedgerIdentity, mirror: Mirror | None, renewed_by_others: bool | None, expected: Verdict
+    ledger: LedgerIdentity,
+    mirror: Mirror | None,
+    renewed_by_others: bool | None,
+    expected: IdentityVerdict,
 ) -> None:
     verdict = judge(ledger, mirror, own_journal="j", renewed_by_others=renewed_by_others)
     assert verdict is expected

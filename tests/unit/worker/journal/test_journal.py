@@ -70,9 +70,9 @@ def test_messages_of_one_session_point_to_the_next_one(journal: Journal) -> None
     journal.create(first)
     journal.create(second)
     assert journal.next(first.name) is None
-    assert journal.point(first.name, second)
-    assert journal.point(first.name, second)
-    assert not journal.point(first.name, entry(job_id="job-3"))
+    assert journal.name_next(first.name, second)
+    assert journal.name_next(first.name, second)
+    assert not journal.name_next(first.name, entry(job_id="job-3"))
     assert journal.next(first.name) == second.name
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.worker.recovery.conftest import Scene
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.journal.mirror import Mirror, MirrorObject
 from worker.recovery.driver import recover
 from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
@@ -45,8 +45,8 @@ def pay_many(scene: Scene, count: int = 12) -> list[str]:
 
 
 def test_the_first_worker_makes_the_mirror_and_the_others_find_it(scene: Scene) -> None:
-    assert scene.guard("w1").check() is Verdict.PAY
-    assert scene.guard("w2").check() is Verdict.PAY
+    assert scene.guard("w1").check() is IdentityVerdict.PAY
+    assert scene.guard("w2").check() is IdentityVerdict.PAY
     mirror = mirror_of(scene)
     stored = scene.redis.hmget("meta:{rq}", "journal_id", "ledger_id", "epoch")
     assert stored == [mirror.journal_id, mirror.ledger_id, "1"]
@@ -55,7 +55,7 @@ def test_the_first_worker_makes_the_mirror_and_the_others_find_it(scene: Scene) 
 
 def test_a_used_ledger_without_ids_is_taken_over(scene: Scene) -> None:
     scene.redis.hset("meta:{rq}", mapping={"journal_id": scene.journal.id(), "intents": 7})
-    assert scene.guard().check() is Verdict.PAY
+    assert scene.guard().check() is IdentityVerdict.PAY
     assert mirror_of(scene).counter == 7
 
 
@@ -67,7 +67,7 @@ def test_one_worker_renews_the_mirror_and_another_one_does_when_it_has_stopped(
     for guards in ([first, second],) * 3 + ([second],) * 2:
         scene.redis.hincrby("meta:{rq}", "intents", 1)
         for guard in guards:
-            assert guard.check() is Verdict.PAY
+            assert guard.check() is IdentityVerdict.PAY
         writers.append((mirror_of(scene).writer, mirror_of(scene).counter))
     assert writers == [("w1", 1), ("w1", 2), ("w1", 3), ("w2", 4), ("w2", 5)]
 
@@ -81,11 +81,11 @@ def test_after_a_flush_the_ledger_is_recovered_and_its_counter_does_not_fall(
     guard.check()
     jobs = pay_many(scene)
     scene.redis.flushdb()
-    assert guard.check() is Verdict.RECOVER
+    assert guard.check() is IdentityVerdict.RECOVER
     counts = run(scene, guard)
     assert counts is not None
     assert counts.resumed == len(jobs)
-    assert guard.check() is Verdict.PAY
+    assert guard.check() is IdentityVerdict.PAY
     assert scene.redis.hmget("meta:{rq}", "intents", "epoch") == ["9", "2"]
     assert run(scene, guard) is None
 
@@ -100,13 +100,13 @@ def test_an_interrupted_recovery_goes_on_and_one_after_another_loss_begins_again
     assert run(scene, guard, pages=3) is None
     place = mirror_of(scene).place
     assert place
-    assert scene.guard("w2").check() is Verdict.RECOVER
+    assert scene.guard("w2").check() is IdentityVerdict.RECOVER
     found = len(list(scene.redis.scan_iter("job:*")))
     assert 0 < found < len(jobs)
     rest = run(scene, scene.guard("w2"))
     assert rest is not None
     assert rest.resumed == len(jobs) - found
-    assert guard.check() is Verdict.PAY
+    assert guard.check() is IdentityVerdict.PAY
 
     scene.redis.flushdb()
     assert run(scene, guard, pages=3) is None
@@ -123,7 +123,7 @@ def test_after_a_restart_of_redis_only_what_is_newer_than_the_mirror_is_read(
     guard.check()
     change_mirror(scene, run_id="run before")
     scene.pay("job-1")
-    assert guard.check() is Verdict.RECOVER_NEWER
+    assert guard.check() is IdentityVerdict.RECOVER_NEWER
     counts = run(scene, guard, pages=0)
     assert counts is None
     begun = mirror_of(scene)
@@ -132,18 +132,18 @@ def test_after_a_restart_of_redis_only_what_is_newer_than_the_mirror_is_read(
     counts = run(scene, guard)
     assert counts is not None
     assert counts.resumed == 1
-    assert guard.check() is Verdict.PAY
+    assert guard.check() is IdentityVerdict.PAY
 
 
 def test_a_mirror_that_nobody_has_renewed_for_long_needs_no_watch(scene: Scene) -> None:
     """As at the start after an outage."""
     scene.guard().check()
     change_mirror(scene, run_id="run before")
-    assert scene.guard(watch_seconds=60).check() is Verdict.WAIT
+    assert scene.guard(watch_seconds=60).check() is IdentityVerdict.WAIT
     (path,) = scene.folder.glob("journal/rq/mirror")
     written = path.stat().st_mtime
     os.utime(path, (written - 61, written - 61))
-    assert scene.guard(watch_seconds=60).check() is Verdict.RECOVER_NEWER
+    assert scene.guard(watch_seconds=60).check() is IdentityVerdict.RECOVER_NEWER
 
 
 def test_a_clone_stops_paying_until_a_person_recovers_and_then_the_other_stops(
@@ -155,16 +155,21 @@ def test_a_clone_stops_paying_until_a_person_recovers_and_then_the_other_stops(
     for at in range(4):
         change_mirror(scene, run_id="of the other", renewed_at=at)
         seen.append(guard.check())
-    assert seen == [Verdict.WAIT, Verdict.WAIT, Verdict.CLONE, Verdict.CLONE]
+    assert seen == [
+        IdentityVerdict.WAIT,
+        IdentityVerdict.WAIT,
+        IdentityVerdict.CLONE,
+        IdentityVerdict.CLONE,
+    ]
     # Also for a process that has just started, and whatever the other does.
-    assert scene.guard().check() is Verdict.CLONE
+    assert scene.guard().check() is IdentityVerdict.CLONE
     assert run(scene, guard) is None
     other = mirror_of(scene).ledger_id
     assert run(scene, guard, by_person=True) is not None
-    assert guard.check() is Verdict.PAY
+    assert guard.check() is IdentityVerdict.PAY
     assert mirror_of(scene).ledger_id != other
     scene.redis.hset("meta:{rq}", "ledger_id", other)
-    assert guard.check() is Verdict.OTHER_LEDGER
+    assert guard.check() is IdentityVerdict.OTHER_LEDGER
     assert run(scene, guard) is None
 
 
@@ -173,11 +178,11 @@ def test_a_takeover_that_was_interrupted_goes_on_by_itself(scene: Scene) -> None
     guard.check()
     pay_many(scene)
     scene.redis.hset("meta:{rq}", "ledger_id", "another")
-    assert guard.check() is Verdict.OTHER_LEDGER
+    assert guard.check() is IdentityVerdict.OTHER_LEDGER
     assert run(scene, guard, pages=2, by_person=True) is None
-    assert guard.check() is Verdict.RECOVER
+    assert guard.check() is IdentityVerdict.RECOVER
     assert run(scene, guard) is not None
-    assert guard.check() is Verdict.PAY
+    assert guard.check() is IdentityVerdict.PAY
 
 
 def test_of_two_processes_that_begin_a_recovery_one_is_refused_and_both_end_it(
@@ -192,12 +197,12 @@ def test_of_two_processes_that_begin_a_recovery_one_is_refused_and_both_end_it(
     with pytest.raises(ReplacedByOtherError):
         second.begin(found)
     assert run(scene, second) is not None
-    assert first.check() is Verdict.PAY
+    assert first.check() is IdentityVerdict.PAY
 
 
 def test_another_journal_than_the_ledgers_is_no_place_to_pay_from(scene: Scene) -> None:
     scene.guard().check()
     scene.redis.hset("meta:{rq}", "journal_id", "another")
     guard = scene.guard()
-    assert guard.check() is Verdict.OTHER_JOURNAL
+    assert guard.check() is IdentityVerdict.OTHER_JOURNAL
     assert run(scene, guard, by_person=True) is None

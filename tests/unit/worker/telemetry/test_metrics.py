@@ -21,7 +21,7 @@ from tests.support.ledger_access import submit_many
 from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
-from worker.journal.identity import Verdict
+from worker.journal.identity import IdentityVerdict
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
@@ -156,7 +156,7 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
             "held_jobs", "reason", {reason: int(reason == Reason.BUDGET) for reason in HOLD_REASONS}
         ),
         **each("worker_pay_obstacle", "check", {check: int(check == "memory") for check in CHECKS}),
-        **each("worker_ledger_identity", "verdict", dict.fromkeys(Verdict, 0)),
+        **each("worker_ledger_identity", "verdict", dict.fromkeys(IdentityVerdict, 0)),
         **each("problem_seconds", "part", dict.fromkeys(Part, 0)),
         **each(
             "starts_blocked_seconds",

@@ -9,7 +9,7 @@ from worker.journal.entries import Mark
 from worker.journal.journal import Attempt
 from worker.ledger.model.jobs import Job, Turn, read_job
 from worker.ledger.model.states import State
-from worker.recovery.decisions import Decision, decide, needs_reading
+from worker.recovery.actions import RecoveryAction, choose_action, needs_reading
 
 PAID = Attempt("job-1", 1, entry())
 NOT_CHARGED = Attempt("job-1", 1, entry(), Mark.NOT_CHARGED)
@@ -33,29 +33,29 @@ OTHER_CALL = job(State.SETTLING, call="job-1:1:1:other")
 @pytest.mark.parametrize(
     ("record", "attempts", "has_end", "expected"),
     [
-        (None, [PAID], False, Decision.RESUME),
-        (None, [PAID], True, Decision.END),
-        (None, [NOT_CHARGED], False, Decision.NOT_CHARGED),
-        (None, [PAID, DAMAGED], False, Decision.HOLD),
-        (None, [DAMAGED], False, Decision.UNREADABLE),
-        (None, [], False, Decision.NOT_CHARGED),
-        (job(), [PAID], False, Decision.RESUME),
-        (job(State.HELD), [PAID], False, Decision.RESUME),
-        (job(), [PAID], True, Decision.END),
-        (job(), [PAID, DAMAGED], False, Decision.UNREADABLE),
-        (job(), [NOT_CHARGED], False, Decision.NOT_CHARGED),
-        (OWN_CALL, [PAID], False, Decision.KNOWN),
-        (OWN_CALL, [PAID], True, Decision.END),
-        (OTHER_CALL, [PAID], False, Decision.KNOWN),
-        (OTHER_CALL, [PAID], True, Decision.KNOWN),
-        (job(State.SUCCEEDED), [PAID], True, Decision.KNOWN),
-        (job(State.FAILED), [NOT_CHARGED], False, Decision.KNOWN),
+        (None, [PAID], False, RecoveryAction.RESUME),
+        (None, [PAID], True, RecoveryAction.RESTORE_END),
+        (None, [NOT_CHARGED], False, RecoveryAction.NOT_CHARGED),
+        (None, [PAID, DAMAGED], False, RecoveryAction.HOLD),
+        (None, [DAMAGED], False, RecoveryAction.UNREADABLE),
+        (None, [], False, RecoveryAction.NOT_CHARGED),
+        (job(), [PAID], False, RecoveryAction.RESUME),
+        (job(State.HELD), [PAID], False, RecoveryAction.RESUME),
+        (job(), [PAID], True, RecoveryAction.RESTORE_END),
+        (job(), [PAID, DAMAGED], False, RecoveryAction.UNREADABLE),
+        (job(), [NOT_CHARGED], False, RecoveryAction.NOT_CHARGED),
+        (OWN_CALL, [PAID], False, RecoveryAction.KNOWN),
+        (OWN_CALL, [PAID], True, RecoveryAction.RESTORE_END),
+        (OTHER_CALL, [PAID], False, RecoveryAction.KNOWN),
+        (OTHER_CALL, [PAID], True, RecoveryAction.KNOWN),
+        (job(State.SUCCEEDED), [PAID], True, RecoveryAction.KNOWN),
+        (job(State.FAILED), [NOT_CHARGED], False, RecoveryAction.KNOWN),
     ],
 )
 def test_each_case(
-    record: Job | None, attempts: list[Attempt], has_end: bool, expected: Decision
+    record: Job | None, attempts: list[Attempt], has_end: bool, expected: RecoveryAction
 ) -> None:
-    assert decide(record, attempts, has_end=has_end) is expected
+    assert choose_action(record, attempts, has_end=has_end) is expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a recovery does with one job. Pure: the record and the journal in, decision out."""
+"""What a recovery does with one job. Pure: the record and the journal in, action out."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,15 +8,15 @@ from worker.journal.journal import Attempt
 from worker.ledger.model.jobs import Job
 
 
-class Decision(StrEnum):
+class RecoveryAction(StrEnum):
     """What a recovery does with a job of the journal."""
 
-    KNOWN = "known"  # the ledger has its payment, or its end
-    NOT_CHARGED = "not_charged"  # nothing was paid for: whoever wants its clip submits it again
-    UNREADABLE = "unreadable"  # no entry can be read: only its submission brings it back
-    HOLD = "held"  # its last entry cannot be read: it is submitted, and its step holds it
-    END = "delivered"  # it has ended, and becomes what it was
-    RESUME = "resumed"  # it was paid for, and continues to its clip
+    KNOWN = "known"  # nothing: the ledger has its payment, or its end
+    NOT_CHARGED = "not_charged"  # nothing: it has not paid, and must be submitted again
+    UNREADABLE = "unreadable"  # nothing: without a readable entry only a submission restores it
+    HOLD = "hold"  # submit it; its step holds it, because its last entry cannot be read
+    RESTORE_END = "restore_end"  # write the end that the journal has
+    RESUME = "resume"  # adopt its payment, so that it continues to its clip
 
 
 def needs_reading(job: Job | None, names: Sequence[str]) -> bool:
@@ -39,7 +39,7 @@ def newest_attempt(names: Sequence[str]) -> int:
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
-def decide(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool) -> Decision:
+def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool) -> RecoveryAction:
     """Decide what a recovery does with a job.
 
     A record that has a message for its present turn goes on by its own steps, which ask the
@@ -51,20 +51,20 @@ def decide(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool) -> De
         has_end: Whether the journal has its end.
     """
     if not attempts:
-        return Decision.NOT_CHARGED
+        return RecoveryAction.NOT_CHARGED
     last = attempts[-1]
     if last.entry is None:
         can_submit = job is None and any(each.entry is not None for each in attempts)
-        return Decision.HOLD if can_submit else Decision.UNREADABLE
+        return RecoveryAction.HOLD if can_submit else RecoveryAction.UNREADABLE
     if job is not None and job.state.is_end:
-        return Decision.KNOWN
+        return RecoveryAction.KNOWN
     if not last.may_be_charged:
-        return Decision.NOT_CHARGED
+        return RecoveryAction.NOT_CHARGED
     has_message = job is not None and job.message_turn is not None
     is_own = job is not None and job.call == last.entry.call
     if has_end and (is_own or not has_message):
-        return Decision.END
-    return Decision.KNOWN if has_message else Decision.RESUME
+        return RecoveryAction.RESTORE_END
+    return RecoveryAction.KNOWN if has_message else RecoveryAction.RESUME
 
 
 def readable_entry(attempts: Sequence[Attempt]) -> Entry | None:
