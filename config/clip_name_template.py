@@ -5,7 +5,7 @@ from typing import Final
 
 PLACEHOLDER: Final = re.compile(r"\{(?P<field>[a-z_]+|data\.[^{}:]+)(?::0(?P<width>[1-9]))?\}")
 """A placeholder: ``{row}``, ``{row:04}`` with leading zeros, ``{data.COLUMN}``."""
-FIELDS: Final = ("row", "image", "key", "job_id", "batch", "prompt")
+FIELDS: Final = ("row", "image", "key", "job_id", "batch", "prompt", "aspect")
 """The fields that a placeholder may name, besides the columns of the caller."""
 
 

@@ -137,8 +137,8 @@ class StorageSettings(_Group):
     """Payment journal, which all workers share: a folder, an object store (s3://, gs://, az://) or
     any fsspec URL. If unset, .journal in the media store."""
     clip_name: str = Field("{row}-{image}", min_length=1, max_length=200)
-    """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {prompt},
-    {data.COLUMN}; {row:04} has leading zeros."""
+    """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {aspect},
+    {prompt}, {data.COLUMN}; {row:04} has leading zeros."""
     media_roots: Annotated[tuple[Folder, ...], CommaSeparated] = ()
     """Folders from which other services may name files by path, comma-separated."""
 

@@ -1,7 +1,7 @@
 """Submission of manifests as batches."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain, islice
@@ -26,12 +26,12 @@ from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import check_webhook, raise_for_conflict
 from tasks.reports.batch_index import schedule_index_of_ended
+from tasks.schema.aspects import read_aspects
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.model.states import Reason
 from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
-from worker.ledger.pages import pages
 from worker.ledger.rows import Rows, RowSubmission, manifest_tag
 
 
@@ -79,6 +79,7 @@ def submit_batch(
     pilot: int | None = None,
     webhook: str | None = None,
     redo_changed: bool = False,
+    aspects: Sequence[str] | None = None,
 ) -> BatchSubmission:
     """Enqueue many jobs as one batch. The same rows under the same name are paid once.
 
@@ -87,15 +88,21 @@ def submit_batch(
     spend. ``session`` is ``own``, or ``shared``: one session for all rows, one after another.
     ``pilot`` runs that many jobs and then pauses the batch. ``webhook`` is notified of the end of
     the batch, and of the rows that have no webhook of their own. ``redo_changed`` makes rows again
-    whose key has a clip, or has paid, for something else.
+    whose key has a clip, or has paid, for something else. ``aspects``, such as ``["16:9", "1:1"]``,
+    makes a clip in each of them of every row without an aspect of its own.
 
     Raises:
-        InvalidPayloadError: ``webhook`` or ``max_credits`` is invalid.
+        InvalidPayloadError: ``aspects``, ``webhook`` or ``max_credits`` is invalid.
         RedisUnavailable: Redis does not answer.
     """
     return submit_manifest(
         producer,
-        Manifest(name, Path(), rows_of_jobs(jobs, prompt)),
+        Manifest(
+            name,
+            Path(),
+            rows_of_jobs(jobs, prompt),
+            aspects=() if aspects is None else read_aspects(aspects),
+        ),
         max_credits=max_credits,
         session=SessionMode(session),
         pilot=pilot,
@@ -149,7 +156,7 @@ def submit_manifest(
     ledger, rows = producer.ledger, Rows(producer.ledger)
     result = BatchSubmission(batch_id_for(title))
     # An unreadable manifest raises here, before there is a batch.
-    other_pages = pages(manifest.rows)
+    other_pages = manifest.pages()
     first_page = next(other_pages, [])
     files = LocalFiles(copy_to_media_store(producer), manifest.folder)
     if name is None:
@@ -173,7 +180,10 @@ def submit_manifest(
         )
         checked = (
             check_rows(
-                [_with_webhook(row, producer, webhook) for row in page], result.batch_id, files
+                [_with_webhook(row, producer, webhook) for row in page],
+                result.batch_id,
+                files,
+                manifest.aspects,
             )
             for page in chain([first_page], other_pages)
         )
@@ -224,6 +234,8 @@ def _record_answers(
             result.changed += 1
             result.changed_rows.append(changed_row(row, answer))
     for reject in sorted(rejected, key=lambda found: found.row.number):
+        if result.rejected and result.rejected[-1]["row"] == reject.row.number:
+            continue  # in another aspect
         result.rejected.append({"row": reject.row.number, "reason": reject.reason})
         if rejects is not None:
             rejects.add(reject.row.line, reject.reason)
@@ -246,8 +258,9 @@ def _check_source(
             return
         rows = Rows(producer.ledger)
         rows.bring_up(batch_id)
+        checked = check_rows(first_page, batch_id, files, manifest.aspects)
         found = rows.submit_pages(
-            [[row.new for row in accepted(check_rows(first_page, batch_id, files))]],
+            [[row.new for row in accepted(checked)]],
             RowSubmission(batch_id, "", dry=True),
         )
         if any(answer.job_id for answers in found for answer in answers):

@@ -91,8 +91,8 @@ class DeferredRows:
         for _ in range(self._pages):
             page: list[AcceptedRow] = pickle.load(self._file)  # noqa: S301 - written above
             yield [
-                replace(row, new=replace(row.new, claims=candidates.take(row.job.image, content)))
-                if not row.new.key and (content := row.new.content)
+                replace(row, new=replace(row.new, claims=candidates.take(row)))
+                if not row.new.key
                 else row
                 for row in page
             ]
@@ -105,20 +105,24 @@ class DeferredRows:
 class Candidates:
     """Jobs that no row of a manifest has claimed, by the image as it was written there."""
 
-    def __init__(self, unclaimed: Iterable[tuple[str, str]]) -> None:
-        self._jobs: dict[str, list[str]] = defaultdict(list)
-        for job_id, image in unclaimed:
-            self._jobs[image].append(job_id)
+    def __init__(self, unclaimed: Iterable[tuple[str, str, str]]) -> None:
+        self._jobs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for job_id, image, aspect in unclaimed:
+            self._jobs[image].append((job_id, aspect))
         self._taken: dict[str, str] = {}
 
-    def take(self, image: str, content: str) -> str:
-        """Return the first job of an image for a row of this content; empty if there is none.
+    def take(self, row: AcceptedRow) -> str:
+        """Return the first job of a row's image; empty if there is none.
 
-        Rows of equal content get the same job.
+        Rows of equal content get the same job. An aspect that the batch asks for is a clip of its
+        own, so it gets no job of another aspect.
         """
+        content = row.new.content
         if content not in self._taken:
-            jobs = self._jobs.get(image)
-            if not jobs:
+            jobs = self._jobs.get(row.job.image, [])
+            fits = [job for job in jobs if not row.is_variant or job[1] == row.job.aspect]
+            if not fits:
                 return ""
-            self._taken[content] = jobs.pop(0)
+            jobs.remove(fits[0])
+            self._taken[content] = fits[0][0]
         return self._taken[content]

@@ -20,7 +20,6 @@ from worker.egress.signed_addresses import expiry
 from worker.file_refusal import FileRefusedError
 from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
-from worker.ledger.pages import pages
 from worker.ledger.rows import Rows, RowSubmission, manifest_tag
 from worker.media.images import measure_contrast
 
@@ -28,6 +27,9 @@ from worker.media.images import measure_contrast
 @dataclass(frozen=True, slots=True)
 class DryRun:
     """What submitting a manifest would do. Credits and seconds are estimates.
+
+    Rows are those of the manifest; duplicates, changed rows and ``jobs``, the new ones, are counted
+    in each aspect.
 
     ``changed`` is as in ``BatchSubmission``.
     """
@@ -38,6 +40,7 @@ class DryRun:
     duplicates: int
     changed: int
     changed_rows: list[dict[str, Any]]
+    jobs: int
     credits: float
     seconds: float
     suggestions: list[str]
@@ -76,17 +79,20 @@ def dry_run_batch(
             redo=redo_changed,
             dry=True,
         )
-        checked = (check_rows(page, batch_id, tally.files) for page in pages(manifest.rows))
+        checked = (
+            check_rows(page, batch_id, tally.files, manifest.aspects) for page in manifest.pages()
+        )
         for page, answers in answered_pages(rows, submission, checked):
             tally.add_page(page, answers)
     jobs = tally.new_jobs.total()
     return DryRun(
-        rows=tally.good + len(tally.rejected),
-        good=tally.good,
-        rejected=sorted(tally.rejected, key=lambda row: int(row["row"])),
+        rows=tally.rows,
+        good=tally.rows - len(tally.rejected),
+        rejected=[{"row": row, "reason": why} for row, why in sorted(tally.rejected.items())],
         duplicates=tally.duplicates,
         changed=len(tally.changed_rows),
         changed_rows=sorted(tally.changed_rows, key=lambda row: int(row["row"])),
+        jobs=jobs,
         credits=jobs * producer.clip_price(),
         seconds=_estimate_seconds(producer, tally.new_jobs, batch_id, session),
         suggestions=list(_suggestions(producer, jobs, tally.observations)),
@@ -99,10 +105,10 @@ class _Tally:
     def __init__(self, files: LocalFiles) -> None:
         self.files = files
         self.new_jobs: Counter[str] = Counter()
-        self.good = 0
+        self.rows = 0
         self.duplicates = 0
         self.changed_rows: list[dict[str, Any]] = []
-        self.rejected: list[dict[str, Any]] = []
+        self.rejected: dict[int, str] = {}
         self.observations = Observations()
         self._contents: set[int] = set()
         self._contents_of_keys: dict[int, int] = {}
@@ -113,8 +119,11 @@ class _Tally:
         found = iter(answers)
         for row in rows:
             if isinstance(row, RejectedRow):
+                self.rows += 1
                 self._reject(row, row.reason)
             else:
+                # In several aspects, a row comes several times.
+                self.rows += row.variant == 0
                 self._add(row, next(found))
 
     def _add(self, row: AcceptedRow, answer: SubmitResult) -> None:
@@ -133,7 +142,6 @@ class _Tally:
         if isinstance(contrast, str):
             self._reject(row, contrast)
             return
-        self.good += 1
         if answer.verdict is SubmitVerdict.KEPT:
             self.changed_rows.append(changed_row(row, answer))
         elif answer.verdict is SubmitVerdict.DUPLICATE or is_again:
@@ -163,7 +171,7 @@ class _Tally:
         return self._contrasts[job.media]
 
     def _reject(self, row: CheckedRow, reason: str) -> None:
-        self.rejected.append({"row": row.row.number, "reason": reason})
+        self.rejected.setdefault(row.row.number, reason)
 
 
 def _states_other_length(job: ImageJob) -> bool:

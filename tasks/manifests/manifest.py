@@ -15,6 +15,8 @@ from tasks.manifests.formats.jsonl_lines import read_jsonl
 from tasks.manifests.formats.rejects import CsvRejects, JsonlRejects, Rejects
 from tasks.manifests.lines import ManifestError
 from tasks.manifests.rows import Row, check_prompt, rows_of_lines
+from tasks.schema.image_job import Aspect
+from worker.ledger.pages import PAGE_SIZE, pages
 
 
 def batch_id_for(name: str) -> str:
@@ -35,6 +37,8 @@ class Manifest:
         folder: Base of relative paths. Paths that do not exist in it start at the working
             directory.
         rows: Its rows, which can be read once.
+        aspects: The aspects in which each row without one of its own is made. None: one job a row,
+            whose aspect the agent chooses.
         source: Its path; empty if it is no file.
         rejects: Opens a file of rejected rows in the manifest's format.
     """
@@ -43,7 +47,12 @@ class Manifest:
     folder: Path
     rows: Iterator[Row]
     source: str = ""
+    aspects: tuple[Aspect, ...] = ()
     rejects: Callable[[Path], Rejects] | None = None
+
+    def pages(self) -> Iterator[list[Row]]:
+        """Yield the rows in lists that make at most ``PAGE_SIZE`` jobs."""
+        return pages(self.rows, PAGE_SIZE // max(1, len(self.aspects)))
 
 
 def open_manifest(source: Path, prompt: str | None = None) -> Manifest:

@@ -43,9 +43,13 @@ class RowList:
 
     count: int = 0
     first: list[int] = field(default_factory=list)
+    _last: int = 0
 
     def add(self, number: int) -> None:
-        """Add the row of a number."""
+        """Add the row of a number, which is not counted again in its next aspect."""
+        if number == self._last:
+            return
+        self._last = number
         self.count += 1
         if len(self.first) < _MAX_LISTED:
             self.first.append(number)

@@ -132,7 +132,7 @@ def new_job(job: ImageJob, *, batch_id: str = "", row: int = 0) -> NewJob:
     )
 
 
-def new_row(job: ImageJob, *, batch_id: str, row: int, number: int) -> NewJob:
+def new_row(job: ImageJob, *, batch_id: str, row: int, number: int, plain_key: str = "") -> NewJob:
     """Return the record for a row of a batch. Without a key, rows of equal content are one job.
 
     Args:
@@ -140,6 +140,7 @@ def new_row(job: ImageJob, *, batch_id: str, row: int, number: int) -> NewJob:
         batch_id: The batch.
         row: The number that orders the row in the results.
         number: Its number in the manifest that is submitted.
+        plain_key: Its key as written, if the job's key names an aspect of the batch too.
     """
     payload = job.model_dump(mode="json", exclude_none=True)
     content = row_content(payload)
@@ -154,6 +155,8 @@ def new_row(job: ImageJob, *, batch_id: str, row: int, number: int) -> NewJob:
         content=content,
         former="" if job.key else content_key(batch_id, job.fingerprint),
         number=number,
+        plain_key=plain_key,
+        single=job.fingerprint if plain_key else "",
     )
 
 

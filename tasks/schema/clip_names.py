@@ -72,6 +72,7 @@ def template_fields(job: Job, batch: Batch | None) -> Mapping[str, str]:
         "key": str(payload.get("key") or ""),
         "job_id": job.id,
         "batch": batch.name if batch else "",
+        "aspect": str(payload.get("aspect") or ""),
         "prompt": str(payload.get("prompt", "")),
         **{f"data.{name}": str(value) for name, value in payload.get("data", {}).items()},
     }

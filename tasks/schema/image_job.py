@@ -60,7 +60,9 @@ Name = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_prin
 Source = Annotated[Name, AfterValidator(_path_or_url)]
 MediaKey = Annotated[str, Field(pattern=MEDIA_KEY)]
 WebhookUrl = Annotated[str, Field(max_length=2048), AfterValidator(check_webhook_url)]
-Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+MAX_KEY: Final = 200
+"""The longest idempotency key, in characters."""
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY), AfterValidator(_printable)]
 Column = Annotated[str, Field(min_length=1, max_length=100)]
 Scalar = str | int | float | bool | None
 

@@ -10,8 +10,8 @@ PAGE_SIZE: Final = 500
 """Jobs per script call; one call then takes the server some milliseconds."""
 
 
-def pages(values: Iterable[T]) -> Iterator[list[T]]:
-    """Split values into lists of at most ``PAGE_SIZE``."""
+def pages(values: Iterable[T], size: int = PAGE_SIZE) -> Iterator[list[T]]:
+    """Split values into lists of at most ``size``."""
     iterator = iter(values)
-    while page := list(islice(iterator, PAGE_SIZE)):
+    while page := list(islice(iterator, size)):
         yield page

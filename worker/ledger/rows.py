@@ -95,10 +95,11 @@ class Rows:
         for flat in run("submit_rows", arguments):
             yield as_results(flat)
 
-    def unclaimed(self, submission: RowSubmission) -> Iterator[tuple[str, str]]:
-        """Yield the jobs of the manifest's file or folder that no row has claimed, with the image.
+    def unclaimed(self, submission: RowSubmission) -> Iterator[tuple[str, str, str]]:
+        """Yield the jobs of the manifest's file or folder that no row has claimed.
 
-        The image is as it was written in the manifest.
+        Each comes with its image as it was written in the manifest, and its aspect, which is empty
+        if the agent chooses it.
         """
         if not submission.manifest:
             return
@@ -106,7 +107,8 @@ class Rows:
         for page in self._pages(submission.batch_id, "manifest", "claim", "line", "payload"):
             for job_id, (manifest, claimed_by, line, payload) in page:
                 if manifest == submission.manifest and not (claimed_by or "").startswith(claim):
-                    yield job_id, str(_payload(line or payload).get("image", ""))
+                    row = _payload(line or payload)
+                    yield job_id, str(row.get("image", "")), str(row.get("aspect") or "")
 
     def _pages(
         self, batch_id: str, *fields: str

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Final, NoReturn
@@ -18,6 +19,7 @@ from tasks.manifests.formats.rejects import Rejects, default_rejects_path
 from tasks.manifests.manifest import open_manifest
 from tasks.producer import actions, queries, submissions
 from tasks.producer.producer import Producer, default_producer
+from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import Batch
 from tasks.schema.image_job import DEFAULT_PROMPT
 
@@ -55,6 +57,15 @@ def submit(
             metavar="TEXT",
             help="Prompt for rows without one. {column} stands for the row's value in a column.",
             show_default=DEFAULT_PROMPT,
+        ),
+    ] = None,
+    aspect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATIO,…",
+            help="Aspect ratios for rows without one: 16:9, 9:16, 1:1. A clip is made, and paid "
+            "for, in each.",
+            show_default="one clip per row, in a ratio chosen by the video API",
         ),
     ] = None,
     name: Annotated[
@@ -128,12 +139,14 @@ def submit(
     adds the rows that are new, and makes a new job for each row that was changed.
     """
     producer, manifest = default_producer(), open_manifest(source, prompt)
+    if aspect is not None:
+        manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))
     submissions.check_webhook(producer, webhook)
     if dry_run:
         plan = dry_run_batch(
             producer, manifest, name=name, session=session, redo_changed=redo_changed
         )
-        _print_dry_run(plan, as_json=as_json, redo_changed=redo_changed)
+        _print_dry_run(plan, manifest.aspects, as_json=as_json, redo_changed=redo_changed)
         return
     sink = manifest.rejects(rejects or default_rejects_path(source)) if manifest.rejects else None
     done = submit_manifest(
@@ -189,7 +202,9 @@ def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> No
     )
 
 
-def _print_dry_run(plan: DryRun, *, as_json: bool, redo_changed: bool) -> None:
+def _print_dry_run(
+    plan: DryRun, aspects: Sequence[str], *, as_json: bool, redo_changed: bool
+) -> None:
     if as_json:
         emit(plan.as_dict())
         return
@@ -201,7 +216,12 @@ def _print_dry_run(plan: DryRun, *, as_json: bool, redo_changed: bool) -> None:
         f"{plan.rows} rows: {plan.good} good ({plan.duplicates} of them already submitted, "
         f"{plan.changed} changed), {len(plan.rejected)} rejected."
     )
-    out.print(f"About {plan.credits:g} credits and {minutes} minute{'s' * (minutes != 1)}.")
+    if len(aspects) > 1:
+        out.print(f"Rows without an aspect are made in {len(aspects)}: {', '.join(aspects)}.")
+    out.print(
+        f"{plan.jobs} new jobs: about {plan.credits:g} credits and {minutes} "
+        f"minute{'s' * (minutes != 1)}."
+    )
     for suggestion in plan.suggestions:
         out.print(suggestion)
 

@@ -40,6 +40,10 @@ class NewJob:
     """The place of a row in its manifest. ``row`` is that in the manifest it was rejected from."""
     is_correction: bool = False
     """Whether the row was rejected from another manifest before."""
+    plain_key: str = ""
+    """The row's key as written, where ``key`` names an aspect of the batch too."""
+    single: str = ""
+    """With ``plain_key``: the fingerprint of a single job that asks for the same."""
     claims: str = ""
     """At the manifest's end: the job of the row's image that no row has claimed."""
 
@@ -85,6 +89,8 @@ def _as_row(job: NewJob) -> dict[str, Any]:
         "key": job.key,
         "content": job.content,
         "former": job.former,
+        "plain_key": job.plain_key,
+        "single": job.single,
         "number": job.number,
         "claims": job.claims,
         "correction": int(job.is_correction),

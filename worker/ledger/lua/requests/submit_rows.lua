@@ -7,6 +7,8 @@
 --   rows  a JSON list of objects: as for submit, and
 --         content: what the row asks for      former: the key that version 1 gave such a row, or ''
 --         number: its place in the manifest   claims: at the end, the job of its image, or ''
+--         plain_key: its key where `key` names an aspect of the batch too, or ''
+--         single: the fingerprint of a single job that asks for the same, or ''
 --         correction: 1 if it was rejected before, from the row of another manifest
 -- A row is known by its key, else by its content, and takes over the job that it finds.
 --   OK         new: written as queued
@@ -101,6 +103,11 @@ local function decide(row)
     if job.content == row.content then return 'DUPLICATE', job end
     if job.pruned or job.batch ~= batch then return 'CONFLICT', job end
     return decide_change(row, job)
+  end
+  -- The row may have been made before its batch was asked for in several aspects.
+  job = find(row.plain_key)
+  if job and (job.content == row.content or job.content == row.single) then
+    return 'DUPLICATE', job
   end
   job = find(content_key(row))
   if job and (job.pruned or job.content == row.content) then return 'DUPLICATE', job end
