@@ -73,7 +73,8 @@ class CancelVerdict(StrEnum):
     """What a request to cancel a job did."""
 
     CANCELLED = "CANCELLED"
-    REQUESTED = "REQUESTED"  # noted: its step is running, or it has paid
+    REQUESTED = "REQUESTED"  # noted: its step is running, and will not pay any more
+    CONTINUES = "CONTINUES"  # noted: it has paid, and continues to its clip
     PAID = "PAID"  # held after it has paid, and left as it is without a confirmation
     ENDED = "ENDED"
     GONE = "GONE"

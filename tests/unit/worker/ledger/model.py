@@ -258,7 +258,7 @@ class Model:
             return "ENDED"
         job.cancel = True
         if job.state != "held" and (job.owned or job.calls):
-            return "REQUESTED"
+            return "CONTINUES" if job.calls else "REQUESTED"
         self.end_call(job.call)
         self._end_or_hold(job, "cancelled", "")
         return "CANCELLED"

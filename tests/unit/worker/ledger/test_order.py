@@ -139,7 +139,7 @@ def test_a_waiting_job_that_has_paid_stays_in_its_flow(harness: LedgerHarness) -
     """It was released to pay again: its first message may still yield a clip."""
     fill(harness, "b", 2)
     harness.redis.hset("job:{t}:b-0", "paid", "1")
-    assert list(harness.ledger.cancel_waiting("b")) == ["REQUESTED", "CANCELLED"]
+    assert list(harness.ledger.cancel_waiting("b")) == ["CONTINUES", "CANCELLED"]
     assert harness.places("b-0") == ["flow"]
     assert harness.redis.hget("job:{t}:b-0", "cancel_requested") == "1"
 

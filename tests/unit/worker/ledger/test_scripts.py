@@ -592,7 +592,7 @@ def test_a_job_cancelled_during_an_unpaid_step_ends_with_the_step(harness: Ledge
 def test_a_cancelled_paid_job_continues(harness: LedgerHarness) -> None:
     fence = harness.running()
     harness.begin("j", fence)
-    harness.ledger.cancel("j")
+    assert harness.ledger.cancel("j") == "CONTINUES"
     harness.ledger.commit("j", fence, Commit(State.SETTLING))
     assert state(harness) is State.SETTLING
 

@@ -138,13 +138,13 @@ local function drop_working_fields(id)
     'remedy', 'adopted', 'next_attempt')
 end
 
--- Cancels a job, or notes the request. -> CANCELLED | REQUESTED | ENDED
+-- Cancels a job, or notes the request. -> CANCELLED | REQUESTED | CONTINUES | ENDED
 -- The caller takes a job that was queued out of its flow: job.state_before is its state until now.
 local function request_cancel(id, job)
   if ENDS[job.state] then return 'ENDED' end
   redis.call('HSET', job_key(id), 'cancel_requested', 1)
   local idle = job.owner == '' and not ever_paid(job)
-  if job.state ~= 'held' and not idle then return 'REQUESTED' end
+  if job.state ~= 'held' and not idle then return ever_paid(job) and 'CONTINUES' or 'REQUESTED' end
   job.state_before = job.state
   unschedule(id)
   end_call(job, job['call:' .. job.turn])

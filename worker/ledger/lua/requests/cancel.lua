@@ -1,7 +1,7 @@
--- cancel(spare_paid, id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | PAID | ENDED | GONE |
---   UNREADABLE
+-- cancel(spare_paid, id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | CONTINUES | PAID |
+--   ENDED | GONE | UNREADABLE
 -- Ends a held job, and one that no worker owns and that has not paid. For any other job the request
--- is noted: begin_paid then refuses to pay, and what is paid continues to its clip. With spare_paid,
+-- is noted: begin_paid then refuses to pay, and what is paid CONTINUES to its clip. With spare_paid,
 -- a held job that has paid stays as it is: its clip would be given up. Safe twice.
 local out = {}
 local spare_paid = ARGV[2] == '1'

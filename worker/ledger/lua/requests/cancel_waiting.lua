@@ -11,7 +11,9 @@ end
 for _, id in ipairs(redis.call('LPOP', flow_key(flow), ARGV[3]) or {}) do
   local job, why = load_job(id)
   local verdict = job and request_cancel(id, job) or why and 'UNREADABLE' or 'GONE'
-  if verdict == 'REQUESTED' then redis.call('RPUSH', flow_key(flow), id) end
+  if verdict == 'REQUESTED' or verdict == 'CONTINUES' then
+    redis.call('RPUSH', flow_key(flow), id)
+  end
   out[#out + 1] = verdict
 end
 return out
