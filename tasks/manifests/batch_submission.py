@@ -19,7 +19,7 @@ from tasks.manifests.checked_rows import (
 from tasks.manifests.deferred_rows import CHANGED, WRITTEN, answered_pages, changed_row
 from tasks.manifests.formats.rejects import Rejects
 from tasks.manifests.lines import ManifestError
-from tasks.manifests.manifest import Manifest, batch_id_for
+from tasks.manifests.manifest import Manifest
 from tasks.manifests.rows import Row, rows_of_jobs
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.media_store import copy_to_media_store
@@ -27,6 +27,7 @@ from tasks.producer.producer import Producer
 from tasks.producer.submissions import check_webhook, raise_for_conflict
 from tasks.reports.batch_index import schedule_index_of_ended
 from tasks.schema.aspects import read_aspects
+from tasks.schema.batch import batch_id_for
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.model.states import Reason

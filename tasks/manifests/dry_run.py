@@ -9,10 +9,11 @@ from uuid import uuid4
 from tasks.manifests.batch_submission import SessionMode
 from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow, check_rows
 from tasks.manifests.deferred_rows import answered_pages, changed_row
-from tasks.manifests.manifest import Manifest, batch_id_for
+from tasks.manifests.manifest import Manifest
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer
+from tasks.schema.batch import batch_id_for
 from tasks.schema.clip_length import stated_lengths
 from tasks.schema.estimates import estimate_seconds, jobs_ahead
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from uuid import NAMESPACE_URL, uuid5
 
 from tasks.manifests.formats.csv_lines import Header, read_csv, read_header
 from tasks.manifests.formats.folder_lines import read_folder
@@ -17,15 +16,6 @@ from tasks.manifests.lines import ManifestError
 from tasks.manifests.rows import Row, check_prompt, rows_of_lines
 from tasks.schema.image_job import Aspect
 from worker.ledger.pages import PAGE_SIZE, pages
-
-
-def batch_id_for(name: str) -> str:
-    """Return the id of the batch of a name.
-
-    A corrected manifest that is submitted again is the same batch, in which the rows that were
-    good before are duplicates and are not paid for again.
-    """
-    return str(uuid5(NAMESPACE_URL, f"reelqueue:batch:{name}"))
 
 
 @dataclass(frozen=True, slots=True)

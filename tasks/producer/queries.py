@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from config.settings import Settings
 from tasks.producer.producer import Producer
 from tasks.schema.batch import Batch, batch_of
 from tasks.schema.errors import UnknownId
 from tasks.schema.result import Result, result_of
 from worker.accounts.credit_shortfall import CreditShortfall, credit_shortfall
-from worker.ledger.model.batches import placeholder_batch
+from worker.ledger.model.batches import Pace, placeholder_batch
 from worker.ledger.model.jobs import Job, UnreadableRecordError
 from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE_SIZE, pages
@@ -83,7 +84,26 @@ def get_batch(producer: Producer, batch_id: str) -> Batch:
         pace, flows = producer.ledger.pace(), producer.ledger.flows()
     if batch is None:
         raise UnknownId(f"There is no batch {batch_id}.")
-    return batch_of(batch, clip_cost=producer.clip_price(), pace=pace, flows=flows)
+    return batch_of(
+        batch,
+        clip_cost=producer.clip_price(),
+        pace=pace,
+        flows=flows,
+        slowest=slowest_pace(producer.settings),
+    )
+
+
+def slowest_pace(settings: Settings) -> Pace:
+    """Return the longest times that the settings allow a clip, without waits for others.
+
+    A message is read to the end of its time, then settles by all checks; the render is polled to
+    the end, twice.
+    """
+    timing = settings.timing
+    settling = timing.settle_first_seconds + timing.settle_seconds * timing.settle_checks
+    rendering = 2 * timing.render_poll_seconds * timing.render_max_polls
+    admitted = timing.stream_timeout_seconds + settling
+    return Pace(0, admitted, admitted + rendering, 0)
 
 
 def list_jobs(producer: Producer) -> Iterator[Result]:

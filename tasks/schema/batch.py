@@ -1,10 +1,16 @@
 """The batch record: the public state of a batch, made from its counters in the ledger."""
 
 from collections.abc import Mapping
+from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt
 
-from tasks.schema.estimates import estimate_seconds, jobs_ahead, waiting_by_priority
+from tasks.schema.estimates import (
+    estimate_seconds,
+    jobs_ahead,
+    latest_seconds,
+    waiting_by_priority,
+)
 from worker.ledger.model import batches
 from worker.ledger.model.states import Reason, State
 
@@ -16,6 +22,8 @@ class Batch(BaseModel):
     ``failed`` + ``cancelled``. ``credits_spent`` + ``credits_reserved`` is the estimated price of
     all messages that the batch has sent; messages without an outcome count as reserved.
     ``blocked_by`` is the job whose unknown payment outcome blocks the batch's shared session.
+    ``eta_seconds`` is how long the open jobs usually take, ``latest_seconds`` how long they take if
+    each needs the longest time that the settings allow; None if that is not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +45,7 @@ class Batch(BaseModel):
     credits_spent: NonNegativeFloat
     credits_reserved: NonNegativeFloat
     eta_seconds: NonNegativeFloat | None
+    latest_seconds: NonNegativeFloat | None = None
     webhook_error: str | None = None
 
 
@@ -46,6 +55,7 @@ def batch_of(
     clip_cost: float,
     pace: batches.Pace,
     flows: Mapping[str, int],
+    slowest: batches.Pace | None = None,
 ) -> Batch:
     """Return the record of a batch.
 
@@ -57,10 +67,12 @@ def batch_of(
         clip_cost: The expected price of a clip, in credits.
         pace: How long recent clips took.
         flows: How many jobs wait in each active flow.
+        slowest: The longest time that a clip may take; None if that is not known.
     """
     counts = {state: batch.counts.get(state, 0) for state in State}
     unsettled = counts[State.GENERATING] + counts[State.SETTLING]
     reserved = min(batch.committed, unsettled * clip_cost)
+    usual, latest = _seconds_left(batch, counts[State.QUEUED], pace, flows, slowest)
     return Batch(
         batch_id=batch.id,
         name=batch.name,
@@ -78,23 +90,44 @@ def batch_of(
         held_by=dict(batch.held_by),
         credits_spent=batch.committed - reserved,
         credits_reserved=reserved,
-        eta_seconds=_eta_seconds(batch, counts[State.QUEUED], pace, flows),
+        eta_seconds=usual,
+        latest_seconds=latest,
         webhook_error=batch.webhook_error,
     )
 
 
-def _eta_seconds(
-    batch: batches.Batch, queued: int, pace: batches.Pace, flows: Mapping[str, int]
-) -> float | None:
-    """Estimate when no job is open. None if the batch is paused or there is no worker."""
+def _seconds_left(
+    batch: batches.Batch,
+    queued: int,
+    pace: batches.Pace,
+    flows: Mapping[str, int],
+    slowest: batches.Pace | None,
+) -> tuple[float | None, float | None]:
+    """Estimate when no job is open: usually, and at the latest.
+
+    None if the batch is paused, or there is no worker.
+    """
     if not batch.open:
-        return 0.0
+        return 0.0, 0.0
     if batch.paused or not pace.max_admitted:
-        return None
+        return None, None
     # The rows of a shared session run one after another, whatever else waits.
     concurrency, ahead = 1, 0
     if not batch.shared:
         concurrency = pace.max_admitted
         ahead = jobs_ahead(waiting_by_priority(queued, flows, batch.id), flows, batch.id)
-    seconds = estimate_seconds(queued, batch.running, pace, concurrency=concurrency, ahead=ahead)
-    return round(seconds, 1)
+    load = (queued, batch.running)
+    usual = estimate_seconds(*load, pace, concurrency=concurrency, ahead=ahead)
+    if slowest is None:
+        return round(usual, 1), None
+    latest = latest_seconds(*load, slowest, concurrency=concurrency, ahead=ahead)
+    return round(usual, 1), round(max(usual, latest), 1)
+
+
+def batch_id_for(name: str) -> str:
+    """Return the id of the batch of a name.
+
+    A corrected manifest that is submitted again is the same batch, in which the rows that were
+    good before are duplicates and are not paid for again.
+    """
+    return str(uuid5(NAMESPACE_URL, f"reelqueue:batch:{name}"))

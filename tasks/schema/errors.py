@@ -41,6 +41,10 @@ class UnknownId(LookupError):  # noqa: N818 - as above
     """There is no job or batch with this id."""
 
 
+class AmbiguousId(UnknownId):
+    """Several jobs or batches can be meant. The text names them."""
+
+
 class RedisUnavailable(ConnectionError):  # noqa: N818 - as above
     """Redis does not answer, or returned an error. The text holds no password."""
 

@@ -35,6 +35,17 @@ def estimate_seconds(
     return clip * running / (running + 1)
 
 
+def latest_seconds(
+    queued: int, running: int, slowest: Pace, *, concurrency: int, ahead: int = 0
+) -> float:
+    """Return the seconds until jobs have ended, if each takes as long as it may.
+
+    The arguments are as in ``estimate_seconds``; ``slowest`` has the longest times, not the means.
+    """
+    waves = ceil((queued + ahead + running) / max(1, concurrency)) if queued else 1
+    return (waves - 1) * slowest.admitted_seconds + slowest.clip_seconds
+
+
 def waiting_by_priority(queued: int, flows: Mapping[str, int], batch_id: str) -> dict[str, int]:
     """Return how many queued jobs of a batch have each priority.
 

@@ -7,11 +7,12 @@ import pytest
 
 from tasks.manifests.batch_submission import BatchSubmission, submit_manifest
 from tasks.manifests.dry_run import DryRun, dry_run_batch
-from tasks.manifests.manifest import Manifest, batch_id_for
+from tasks.manifests.manifest import Manifest
 from tasks.manifests.rows import rows_of_jobs
 from tasks.producer import actions, queries
 from tasks.producer.redo import redo
 from tasks.reports.batch_index import write_index_of_ended
+from tasks.schema.batch import batch_id_for
 from tasks.schema.result import Result
 from tests.support.ledger_access import row_ids
 from tests.unit.tasks.conftest import ProducerHarness

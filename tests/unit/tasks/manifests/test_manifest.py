@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks.manifests.lines import ManifestError
-from tasks.manifests.manifest import batch_id_for, open_manifest
+from tasks.manifests.manifest import open_manifest
 from tasks.manifests.rows import Row
+from tasks.schema.batch import batch_id_for
 
 
 def csv_rows(folder: Path, text: str | bytes, prompt: str | None = None) -> list[Row]:
