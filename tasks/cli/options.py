@@ -1,12 +1,18 @@
 """Arguments and options that several commands share."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-AnyId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job or a batch.")]
-AnyIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs or batches.")]
-BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="Id of the batch.")]
+HOW_TO_NAME: Final = "an id, its first 8 characters or more, or the name of a batch"
+AnyId = Annotated[str, typer.Argument(metavar="ID", help=f"A job or a batch: {HOW_TO_NAME}.")]
+AnyIds = Annotated[
+    list[str], typer.Argument(metavar="ID…", help=f"Jobs or batches: {HOW_TO_NAME}.")
+]
+BatchId = Annotated[
+    str,
+    typer.Argument(metavar="BATCH", help="The batch: its name, its id, or the beginning of that."),
+]
 
 AttachOption = Annotated[
     list[str] | None,

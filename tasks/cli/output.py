@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.cli.encoding import to_utf8
+from tasks.cli.time_left import time_left
 from tasks.producer.submissions import Submission
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
@@ -26,13 +27,14 @@ STATE_STYLES: Final = {
 }
 """Colors of the states. Running states have none."""
 
-_UUID_WIDTH: Final = 36
-_STATE_WIDTH: Final = max(len(state) for state in State)
 
+def console(width: int | None = None) -> Console:
+    """Return standard output for people. It is opened at each call: tests replace it.
 
-def console() -> Console:
-    """Return standard output for people. It is opened at each call: tests replace it."""
-    return _Console(highlight=False, markup=False, soft_wrap=True)
+    Args:
+        width: Its width in columns; None for that of the terminal.
+    """
+    return _Console(highlight=False, markup=False, soft_wrap=True, width=width)
 
 
 class _Console(Console):
@@ -71,12 +73,10 @@ def truncated(text: str, limit: int = 60) -> str:
 
 
 def table(*headings: str) -> Table:
-    """Return an empty table whose first column, the id, is never cut."""
-    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    grid.add_column(headings[0], no_wrap=True, min_width=_UUID_WIDTH)
-    for heading in headings[1:]:
-        width = _STATE_WIDTH if heading == "state" else len(heading)
-        grid.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=width)
+    """Return an empty table for records of a few short fields."""
+    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in headings:
+        grid.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=len(heading))
     return grid
 
 
@@ -144,17 +144,18 @@ def _print_batch(batch: Batch) -> None:
     title = f"{batch.batch_id}  {printable(batch.name)}  {' '.join(flags)}"
     out.print(title.rstrip(), style="bold")
     out.print(f"  {batch_summary(batch)}")
+    if left := time_left(batch):
+        out.print(f"  {left}")
     if not batch.sealed:
         out.print("  its manifest is incomplete: submit it again, unless it is being submitted now")
     if batch.blocked_by:
         out.print(f"  waits for a decision about {batch.blocked_by}, whose outcome is unknown")
-    for reason, n in batch.held_by.items():
-        out.print(f"  held: {reason} {n}")
+    elif batch.paused and batch.queued:
+        out.print(f"  paused: `reelqueue batch resume {batch.batch_id}` starts the queued jobs")
 
 
 def batch_summary(batch: Batch) -> str:
     """Return the counters of a batch on one line."""
     counts = ("queued", "running", "held", "succeeded", "failed", "cancelled")
     parts = [f"{getattr(batch, name)} {name}" for name in counts if getattr(batch, name)]
-    eta = f", about {batch.eta_seconds:.0f} s to go" if batch.eta_seconds else ""
-    return f"{batch.total} jobs: {', '.join(parts) or 'none'}{eta}"
+    return f"{batch.total} jobs: {', '.join(parts) or 'none'}"

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.output import STATE_STYLES, batch_summary, printable, truncated
+from tasks.cli.time_left import time_left
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
 
@@ -50,9 +51,13 @@ class _ChangeLog:
 
 def _log_line(record: Result | Batch) -> str:
     if isinstance(record, Batch):
-        # The estimated time differs at each poll, which would print a line each time.
-        return batch_summary(record.model_copy(update={"eta_seconds": None}))
+        # Without the time left, which differs at each poll and would print a line each time.
+        return batch_summary(record)
     return f"{record.state}  {printable(_detail(record))}"
+
+
+def _summary_with_time(batch: Batch) -> str:
+    return ", ".join(filter(None, (batch_summary(batch), time_left(batch))))
 
 
 def _detail(result: Result) -> str:
@@ -69,7 +74,7 @@ def _live_view(records: Records) -> RenderableType:
         if isinstance(record, Batch):
             done = record.total - record.open
             bar = ProgressBar(total=max(1, record.total), completed=done, width=30)
-            batches.add_row(Text(truncated(record.name, 30)), bar, Text(batch_summary(record)))
+            batches.add_row(Text(truncated(record.name, 30)), bar, Text(_summary_with_time(record)))
         else:
             jobs.add_row(
                 Text(record.job_id[:8]),

@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 import typer
 
 from tasks.cli.error_handling import ExitCode
-from tasks.cli.output import console, note, print_record
+from tasks.cli.held_output import print_held_of_jobs
+from tasks.cli.output import console, note, print_record, printable
 from tasks.cli.progress import show_progress
 from tasks.producer import queries
 from tasks.producer.producer import Producer
@@ -51,7 +52,21 @@ def exit_with_results(producer: Producer, job_ids: Sequence[str], *, as_json: bo
     records = wait_until_done(producer, job_ids, quiet=as_json)
     for job_id in job_ids:
         print_record(records[job_id], as_json=as_json)
+    if not as_json:
+        print_held_of_jobs(record for record in records.values() if isinstance(record, Result))
     raise typer.Exit(exit_code(records.values()))
+
+
+def note_paused(batch: Batch) -> bool:
+    """Say of a batch that is paused how to resume it. Return whether it is."""
+    if not (batch.paused and batch.queued):
+        return False
+    what = f'The batch "{printable(batch.name)}" is paused, and {batch.queued} of its jobs wait.'
+    if batch.blocked_by:
+        note(f"{what} Decide about job {batch.blocked_by}: `reelqueue status {batch.blocked_by}`.")
+    else:
+        note(f"{what} Resume it with `reelqueue batch resume {batch.batch_id}`.")
+    return True
 
 
 def exit_code(records: Iterable[Result | Batch]) -> ExitCode:

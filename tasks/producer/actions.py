@@ -11,6 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
+from tasks.producer import queries
 from tasks.producer.closed_messages import close_messages, record_cancelled
 from tasks.producer.messages import return_messages
 from tasks.producer.producer import Producer
@@ -20,6 +21,7 @@ from tasks.schema.errors import UnknownId
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.verdicts import CancelVerdict, ReleaseVerdict, RetryVerdict
 from worker.ledger.payments import Payments
+from worker.ledger.reader import RowState
 
 _CHANGED: Final[frozenset[str]] = frozenset(
     {ReleaseVerdict.OK, RetryVerdict.OK, CancelVerdict.CANCELLED, CancelVerdict.REQUESTED}
@@ -43,8 +45,9 @@ class Change:
 def cancel(producer: Producer, any_id: str, *, confirmed: bool = False) -> Change:
     """Cancel a job, or all jobs of a batch that have not ended.
 
-    A running job that has paid still delivers its clip. A held job that has paid would lose it: it
-    is cancelled only if that is ``confirmed``, and is counted as skipped otherwise.
+    A running job that has paid still delivers its clip, and is counted as skipped: it continues. A
+    held job that has paid would lose it: it is cancelled only if that is ``confirmed``, and is
+    counted as skipped otherwise.
 
     Raises:
         UnknownId: There is no job and no batch with this id.
@@ -56,8 +59,9 @@ def cancel(producer: Producer, any_id: str, *, confirmed: bool = False) -> Chang
             return _change(any_id, _cancel_jobs(producer, [any_id], confirmed=confirmed))
         # Jobs that wait are cancelled first, so that none of them starts meanwhile.
         verdicts = list(ledger.cancel_waiting(any_id))
-        # These jobs have started meanwhile. They are asked again below, and counted there.
-        verdicts = [verdict for verdict in verdicts if verdict is not CancelVerdict.REQUESTED]
+        # The others have started meanwhile. They are asked again below, and counted there.
+        asked_again = (CancelVerdict.REQUESTED, CancelVerdict.CONTINUES)
+        verdicts = [verdict for verdict in verdicts if verdict not in asked_again]
         for page in ledger.row_states(any_id):
             open_jobs = (row.job_id for row in page if not row.state.is_end)
             verdicts += _cancel_jobs(producer, open_jobs, confirmed=confirmed)
@@ -71,20 +75,39 @@ def retry(producer: Producer, any_id: str) -> Change:
         UnknownId: There is no job and no batch with this id.
         RedisUnavailable: Redis does not answer.
     """
-    return _apply(producer, any_id, producer.ledger.retry_many, State.FAILED)
+    return _apply(
+        producer, any_id, producer.ledger.retry_many, lambda row: row.state is State.FAILED
+    )
 
 
-def release(producer: Producer, any_id: str, *, mode: str = "", who: str = "") -> Change:
+def release(
+    producer: Producer,
+    any_id: str,
+    *,
+    mode: str = "",
+    who: str = "",
+    reason: Reason | None = None,
+) -> Change:
     """Resume a held job, or the held jobs of a batch, at their first unfinished step.
 
     A job whose payment has an unknown outcome needs a decision: ``mode`` is then ``pay_again`` or
-    ``as_done``. ``who`` made the decision, for the record.
+    ``as_done``. ``who`` made the decision, for the record. With a ``reason``, only jobs that are
+    held for it are resumed.
 
     Raises:
         UnknownId: There is no job and no batch with this id.
         RedisUnavailable: Redis does not answer.
     """
-    return _apply(producer, any_id, partial(_release_jobs, producer, mode, who), State.HELD)
+    if reason is not None and not is_batch(producer, any_id):
+        job = queries.get(producer, any_id)
+        if job.state is State.HELD and (job.reason is None or job.reason.code is not reason):
+            return Change(any_id, 0, {"other_reason": 1})
+    return _apply(
+        producer,
+        any_id,
+        partial(_release_jobs, producer, mode, who),
+        lambda row: row.state is State.HELD and reason in (None, row.reason),
+    )
 
 
 def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: str = "") -> Change:
@@ -162,14 +185,17 @@ def _require_batch(producer: Producer, batch_id: str, switch: Callable[[str], bo
 
 
 def _apply(
-    producer: Producer, any_id: str, action: Callable[[list[str]], Sequence[str]], state: State
+    producer: Producer,
+    any_id: str,
+    action: Callable[[list[str]], Sequence[str]],
+    is_meant: Callable[[RowState], bool],
 ) -> Change:
-    """Apply an action to one job, or to the jobs of a batch that are in a state."""
+    """Apply an action to one job, or to the jobs of a batch that are meant."""
     with producer.redis_errors():
         if not is_batch(producer, any_id):
             return _change(any_id, action([any_id]))
         jobs = (
-            [row.job_id for row in page if row.state is state]
+            [row.job_id for row in page if is_meant(row)]
             for page in producer.ledger.row_states(any_id)
         )
         return _change(any_id, chain.from_iterable(map(action, jobs)))

@@ -5,6 +5,7 @@ call whose answer was lost, pays nothing. Different keys make several clips at o
 """
 
 import hashlib
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -61,6 +62,39 @@ def redo(
         fingerprint = hashlib.sha256(f"redo:{original.id}:{new.fingerprint}".encode()).hexdigest()
         return enqueue_record(producer, replace(new, fingerprint=fingerprint))
     return _enqueue_unless_open(producer, new)
+
+
+def redo_batch(
+    producer: Producer,
+    batch_id: str,
+    prompt: str | None = None,
+    *,
+    states: Collection[State] = (State.FAILED,),
+) -> Iterator[tuple[str, Submission | InvalidPayloadError]]:
+    """Make the clips of a batch's jobs again that ended in one of these states, as in ``redo``.
+
+    Yields:
+        The id of each such job, and the job in its place or why there is none.
+
+    Raises:
+        UnknownId: There is no such batch.
+        RedisUnavailable: Redis does not answer.
+    """
+    with producer.redis_errors():
+        if producer.ledger.batch(batch_id) is None:
+            raise UnknownId(f"There is no batch {batch_id}.")
+        # All of them are read before the first is replaced, which changes the rows of the batch.
+        job_ids = [
+            row.job_id
+            for page in producer.ledger.row_states(batch_id)
+            for row in page
+            if row.state in states
+        ]
+    for job_id in job_ids:
+        try:
+            yield job_id, redo(producer, job_id, prompt)
+        except InvalidPayloadError as error:
+            yield job_id, error
 
 
 def _enqueue_unless_open(producer: Producer, new: NewJob) -> Submission:

@@ -10,18 +10,21 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from tasks.cli.error_handling import CommandError, ExitCode
+from tasks.cli.held_output import print_held_of_batch
 from tasks.cli.options import BatchId, JsonOption, WaitOption
 from tasks.cli.output import console, emit, note, print_record, printable
-from tasks.cli.waiting import exit_code, wait_until_done
+from tasks.cli.waiting import exit_code, note_paused, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
 from tasks.manifests.dry_run import DryRun, dry_run_batch
 from tasks.manifests.formats.rejects import Rejects, default_rejects_path
 from tasks.manifests.manifest import open_manifest
 from tasks.producer import actions, queries, submissions
+from tasks.producer.names import find_batch
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import Batch
 from tasks.schema.image_job import DEFAULT_PROMPT
+from worker.ledger.model.states import State
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches of images.")
 
@@ -175,16 +178,26 @@ def submit(
         console().print(f"{done.batch_id}  {counts}, {changed}{len(done.rejected)} rejected")
     if not accepted:
         raise typer.Exit(ExitCode.BAD_INPUT)
-    if pilot is not None:
+    if pilot is not None and _will_pause(producer, done.batch_id):
         note(
-            f"The batch pauses after {pilot} jobs. `reelqueue batch resume {done.batch_id}` runs "
-            f"the rest. To change the prompt instead, run `reelqueue cancel {done.batch_id}`, and "
-            f"submit the manifest again under another --name."
+            f"The batch pauses after {pilot} {'job' if pilot == 1 else 'jobs'}. `reelqueue batch "
+            f"resume {done.batch_id}` runs the rest. To change the prompt instead, submit the "
+            f"manifest again with the new --prompt: what has not paid is replaced."
         )
     if wait:
         _wait(producer, done.batch_id, as_json=as_json, pilot=pilot is not None)
     if not as_json:
         note(f"Follow with `reelqueue watch {done.batch_id}`.")
+
+
+def _will_pause(producer: Producer, batch_id: str) -> bool:
+    """Return whether more jobs wait than the pilot of a batch has left, or it is paused already."""
+    with producer.redis_errors():
+        batch = producer.ledger.batch(batch_id)
+        left = producer.ledger.pilot(batch_id)
+    if batch is None:
+        return False
+    return batch.paused or (left is not None and batch.counts.get(State.QUEUED, 0) > left)
 
 
 def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
@@ -248,9 +261,11 @@ def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> N
     batch = wait_until_done(producer, [batch_id], quiet=as_json)[batch_id]
     print_record(batch, as_json=as_json)
     code = exit_code([batch])
-    if code is ExitCode.DONE and isinstance(batch, Batch) and batch.open and not pilot:
-        note(f"The batch is paused. Resume it with `reelqueue batch resume {batch_id}`.")
-        code = ExitCode.JOB_HELD
+    if isinstance(batch, Batch):
+        if not as_json:
+            print_held_of_batch(producer, batch)
+        if note_paused(batch) and code is ExitCode.DONE and not pilot:
+            code = ExitCode.JOB_HELD
     raise typer.Exit(code)
 
 
@@ -258,6 +273,7 @@ def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> N
 def pause(batch_id: BatchId, as_json: JsonOption = False) -> None:
     """Pause a batch: running jobs continue, no more jobs start."""
     producer = default_producer()
+    batch_id = find_batch(producer, batch_id)
     actions.pause(producer, batch_id)
     print_record(queries.get_batch(producer, batch_id), as_json=as_json)
 
@@ -266,5 +282,6 @@ def pause(batch_id: BatchId, as_json: JsonOption = False) -> None:
 def resume(batch_id: BatchId, as_json: JsonOption = False) -> None:
     """Resume a paused batch."""
     producer = default_producer()
+    batch_id = find_batch(producer, batch_id)
     actions.resume(producer, batch_id)
     print_record(queries.get_batch(producer, batch_id), as_json=as_json)

@@ -2,22 +2,28 @@
 
 import os
 import sys
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from tasks.cli.error_handling import CommandError, ExitCode
-from tasks.cli.options import AnyId, JsonOption, KeyOption, WaitOption
+from tasks.cli.options import HOW_TO_NAME, AnyId, JsonOption, KeyOption, WaitOption
 from tasks.cli.output import console, emit, note, print_submission
 from tasks.cli.waiting import exit_with_results
 from tasks.producer import actions, queries
 from tasks.producer.actions import Change
-from tasks.producer.producer import default_producer
+from tasks.producer.names import Named, find
+from tasks.producer.producer import Producer, default_producer
 from tasks.producer.redo import redo as redo_job
+from tasks.producer.redo import redo_batch
+from tasks.producer.submissions import Submission
+from tasks.schema.errors import InvalidPayloadError
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
 
 _DECIDED: Final = "For jobs held as outcome_unknown, session_lost or question."
 _HOLD_REASONS: Final = [reason for reason in Reason if reason in HOLD_REASONS]
+_REDOABLE: Final = (State.FAILED, State.CANCELLED, State.SUCCEEDED, State.HELD)
 
 CHOICE_NEEDED: Final = (
     "A message may have been paid for already. Choose `--as-done` to take the session's draft as "
@@ -27,6 +33,8 @@ OBSTACLES: Final = frozenset({"budget", "plan", "blocked", "refused", "unreadabl
 """Why a release alone cannot help a job."""
 SKIP_REASONS: Final = {
     "ended": "already ended",
+    "continues": "continue to their clips, because they are paid for",
+    "other_reason": "held for another reason",
     "gone": "deleted",
     "paid": "held after they were paid for (add --yes to give up their clips)",
     "budget": "over their batch's budget (submit it again with a higher --max-credits)",
@@ -43,15 +51,16 @@ SKIP_REASONS: Final = {
 def release(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID…", help="Ids of held jobs, or of batches with held jobs."),
+        typer.Argument(metavar="ID…", help=f"Held jobs, or batches with such: {HOW_TO_NAME}."),
     ] = None,
     *,
     reason: Annotated[
         Reason | None,
         typer.Option(
             metavar="REASON",
-            help=f"Instead of ids: all jobs held for this reason: {', '.join(_HOLD_REASONS)}.",
-            show_default="the ids given",
+            help=f"Only jobs held for this reason; without ids, all of them: "
+            f"{', '.join(_HOLD_REASONS)}.",
+            show_default="all reasons",
         ),
     ] = None,
     pay_again: Annotated[
@@ -73,19 +82,22 @@ def release(
     as_json: JsonOption = False,
 ) -> None:
     """Resume held jobs at their first unfinished step."""
-    if [bool(ids), bool(reason), set_aside].count(True) != 1:
-        raise CommandError("Give either ids, or --reason, or --set-aside.")
+    if set_aside == bool(ids or reason):
+        raise CommandError("Give ids, --reason or both, or --set-aside.")
     if pay_again and as_done:
         raise CommandError("Give either --pay-again or --as-done.")
     mode = "pay_again" if pay_again else "as_done" if as_done else ""
     who = os.environ.get("USER", "the command line")
     producer = default_producer()
-    if reason is not None:
+    if ids:
+        named = [find(producer, text).id for text in ids]
+        changes = [
+            actions.release(producer, any_id, mode=mode, who=who, reason=reason) for any_id in named
+        ]
+    elif reason is not None:
         changes = [actions.release_reason(producer, reason, mode=mode, who=who)]
-    elif set_aside:
-        changes = [actions.release_set_aside(producer)]
     else:
-        changes = [actions.release(producer, any_id, mode=mode, who=who) for any_id in ids or []]
+        changes = [actions.release_set_aside(producer)]
     for change in changes:
         _print_change(change, as_json=as_json)
     undecided = any(change.skipped.get("needs_choice") for change in changes)
@@ -102,6 +114,7 @@ def retry(any_id: AnyId, as_json: JsonOption = False) -> None:
     A job that has been paid for continues where it failed and is not paid for again.
     """
     producer = default_producer()
+    any_id = find(producer, any_id).id
     change = actions.retry(producer, any_id)
     _print_change(change, as_json=as_json)
     if change.skipped.get("not_failed") and not change.changed:
@@ -112,9 +125,21 @@ def retry(any_id: AnyId, as_json: JsonOption = False) -> None:
 
 def redo(
     ids: Annotated[
-        list[str], typer.Argument(metavar="JOB…", help="Ids of jobs that have ended or are held.")
+        list[str],
+        typer.Argument(
+            metavar="JOB…",
+            help=f"Jobs that have ended or are held, or batches: {HOW_TO_NAME}.",
+        ),
     ],
     *,
+    state: Annotated[
+        list[State] | None,
+        typer.Option(
+            metavar="STATE",
+            help=f"Of a batch, the jobs in this state: {', '.join(_REDOABLE)}. Repeatable.",
+            show_default="failed",
+        ),
+    ] = None,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -129,19 +154,45 @@ def redo(
 ) -> None:
     """Make clips of the same images again, as new jobs that are paid for.
 
-    Repeating a redo before it has ended returns the same job. Use --key to get another one.
+    Of a batch, the failed jobs are made again, or those of each --state. Repeating a redo before it
+    has ended returns the same job. Use --key to get another one.
     """
-    if key is not None and len(ids) > 1:
-        raise CommandError("--key is for one job: give one id with it.")
     producer = default_producer()
-    new_ids = []
-    for job_id in ids:
-        submission = redo_job(producer, job_id, prompt, key=key)
-        new_ids.append(submission.job_id)
+    named = [find(producer, text) for text in ids]
+    if key is not None and (len(named) > 1 or named[0].is_batch):
+        raise CommandError("--key is for one job: give one id with it.")
+    states = frozenset(state or [State.FAILED])
+    if not states.issubset(_REDOABLE):
+        raise CommandError(f"--state: {', '.join(_REDOABLE)} can be made again.")
+    new_ids, problems = [], []
+    for old_id, answer in _redone(producer, named, prompt, key, states):
+        if isinstance(answer, InvalidPayloadError):
+            problems.append(f"{old_id}: {answer}")
+            continue
+        new_ids.append(answer.job_id)
         if not wait:
-            print_submission(submission, f"redo of {job_id}", as_json=as_json)
-    if wait:
+            print_submission(answer, f"redo of {old_id}", as_json=as_json)
+    for problem in problems:
+        note(problem)
+    if not new_ids and not problems:
+        note(f"No job of the batch is {' or '.join(sorted(states))}: nothing is made again.")
+    if wait and new_ids:
         exit_with_results(producer, new_ids, as_json=as_json)
+    raise typer.Exit(ExitCode.BAD_INPUT if problems else ExitCode.DONE)
+
+
+def _redone(
+    producer: Producer,
+    named: Sequence[Named],
+    prompt: str | None,
+    key: str | None,
+    states: Collection[State],
+) -> Iterator[tuple[str, Submission | InvalidPayloadError]]:
+    for one in named:
+        if one.is_batch:
+            yield from redo_batch(producer, one.id, prompt, states=states)
+        else:
+            yield one.id, redo_job(producer, one.id, prompt, key=key)
 
 
 def cancel(
@@ -157,6 +208,7 @@ def cancel(
     loses its clip when it is cancelled: that is asked on a terminal, and needs --yes elsewhere.
     """
     producer = default_producer()
+    any_id = find(producer, any_id).id
     change = actions.cancel(producer, any_id, confirmed=yes)
     paid = change.skipped.get("paid", 0)
     if paid and not as_json and sys.stdin.isatty():
@@ -164,14 +216,14 @@ def cancel(
         if typer.confirm(question, err=True):
             change = actions.cancel(producer, any_id, confirmed=True)
             paid = 0
-    _print_change(change, as_json=as_json)
+    _print_change(change, as_json=as_json, done="cancelled")
     if paid and not change.changed:
         raise CommandError(f"{any_id}: held after it was paid for. Add --yes to give up its clip.")
 
 
-def _print_change(change: Change, *, as_json: bool) -> None:
+def _print_change(change: Change, *, as_json: bool, done: str = "changed") -> None:
     if as_json:
         emit(change.as_dict())
         return
     skipped = "".join(f", {n} {SKIP_REASONS.get(why, why)}" for why, n in change.skipped.items())
-    console().print(f"{change.id}  {change.changed} changed{skipped}")
+    console().print(f"{change.id}  {change.changed} {done}{skipped}")

@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from tasks.cli.error_handling import ExitCode
+from tasks.cli.held_output import print_held_of_all, print_held_of_batch
+from tasks.cli.job_table import print_jobs
 from tasks.cli.options import AnyIds, JsonOption
-from tasks.cli.output import STATE_STYLES, console, emit, note, print_record, table, truncated
-from tasks.cli.waiting import wait_until_done
+from tasks.cli.output import emit, note, print_record
+from tasks.cli.waiting import note_paused, wait_until_done
 from tasks.producer import queries
+from tasks.producer.names import find, find_batch
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.batch import Batch
 from tasks.schema.errors import UnknownId
@@ -23,12 +26,14 @@ def status(ids: AnyIds, as_json: JsonOption = False) -> None:
     """Print the records of jobs or batches, in the order given."""
     producer = default_producer()
     unknown = False
-    for any_id in ids:
+    for text in ids:
         try:
-            is_batch = queries.is_batch(producer, any_id)
-            get = queries.get_batch if is_batch else queries.get
-            record = get(producer, any_id)
+            named = find(producer, text)
+            get = queries.get_batch if named.is_batch else queries.get
+            record = get(producer, named.id)
             print_record(record, as_json=as_json)
+            if isinstance(record, Batch) and not as_json:
+                print_held_of_batch(producer, record)
             if isinstance(record, Batch) and record.queued and not record.paused:
                 with producer.redis_errors():
                     blockage = start_blockage(producer.ledger)
@@ -41,11 +46,22 @@ def status(ids: AnyIds, as_json: JsonOption = False) -> None:
 
 
 def watch(ids: AnyIds, as_json: JsonOption = False) -> None:
-    """Show the progress of jobs or batches until each has ended or is held."""
-    records = wait_until_done(default_producer(), ids, quiet=as_json)
+    """Show the progress of jobs or batches until each has ended or is held.
+
+    A batch that is paused does not go on by itself: the exit status is then 4.
+    """
+    producer = default_producer()
+    names = [find(producer, text).id for text in ids]
+    records = wait_until_done(producer, names, quiet=as_json)
+    batches = [record for record in records.values() if isinstance(record, Batch)]
     if as_json:
-        for any_id in ids:
+        for any_id in names:
             emit(records[any_id])
+    else:
+        for batch in batches:
+            print_held_of_batch(producer, batch)
+    paused = [batch for batch in batches if note_paused(batch)]
+    raise typer.Exit(ExitCode.JOB_HELD if paused else ExitCode.DONE)
 
 
 def list_(
@@ -55,7 +71,11 @@ def list_(
     ] = False,
     batch: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Only jobs of this batch.", show_default="all jobs"),
+        typer.Option(
+            metavar="BATCH",
+            help="Only jobs of this batch: its name, its id, or the beginning of that.",
+            show_default="all jobs",
+        ),
     ] = None,
     state: Annotated[
         list[State] | None,
@@ -82,28 +102,40 @@ def list_(
     """
     producer = default_producer()
     if batches:
-        for record in islice(queries.list_batches(producer), limit):
+        listed = queries.list_batches(producer)
+        for record in islice(listed, limit):
             print_record(record, as_json=as_json)
+        _note_rest(listed, limit, "batches")
         return
-    found = islice(_matching(_jobs(producer, batch), state or [], reason), limit)
+    batch_id = None if batch is None else find_batch(producer, batch)
+    all_jobs = queries.list_jobs(producer)
+    jobs = all_jobs if batch_id is None else queries.list_batch_jobs(producer, batch_id)
+    found = _matching(jobs, state or [], reason)
     if as_json:
-        for result in found:
+        for result in islice(found, limit):
             emit(result)
+    else:
+        _print_jobs(producer, list(islice(found, limit)), batch_id, reason)
+    _note_rest(found, limit, "jobs")
+
+
+def _print_jobs(
+    producer: Producer, results: list[Result], batch_id: str | None, reason: Reason | None
+) -> None:
+    print_jobs(results)
+    if all(result.state is not State.HELD for result in results):
         return
-    grid = table("job", "state", "reason", "image", "prompt")
-    for result in found:
-        code = result.reason.code if result.reason else ""
-        image, prompt = truncated(result.image), truncated(result.prompt)
-        style = STATE_STYLES.get(result.state)
-        grid.add_row(result.job_id, result.state, code, image, prompt, style=style)
-    console().print(grid)
-
-
-def _jobs(producer: Producer, batch_id: str | None) -> Iterator[Result]:
     if batch_id is None:
-        return queries.list_jobs(producer)
-    queries.get_batch(producer, batch_id)
-    return queries.list_batch_jobs(producer, batch_id)
+        print_held_of_all(producer, reason)
+    else:
+        print_held_of_batch(producer, queries.get_batch(producer, batch_id))
+
+
+def _note_rest(more: Iterator[object], limit: int, what: str) -> None:
+    """Say that the list has an end only because of its limit."""
+    if next(more, None) is not None:
+        advice = f"--limit {limit * 10} shows more of them."
+        note(f"These are the first {limit:,} {what}; there are more. {advice}")
 
 
 def _matching(

@@ -14,6 +14,7 @@ from tasks.cli.options import BatchId
 from tasks.cli.output import note
 from tasks.cli.output_file import is_regular, open_output_file
 from tasks.producer import queries
+from tasks.producer.names import find_batch
 from tasks.producer.producer import default_producer
 from tasks.reports.batch_index import write_batch_index
 from tasks.reports.export import write_csv, write_jsonl
@@ -53,6 +54,7 @@ def results(
     if output == Path("-"):
         output = None
     producer = default_producer()
+    batch_id = find_batch(producer, batch_id)
     batch = queries.get_batch(producer, batch_id)
     with _open_output(output) as sink:
         match form:

@@ -10,11 +10,15 @@ from tasks.cli.output import console, emit, note, print_submission, printable
 from tasks.cli.waiting import exit_with_results
 from tasks.producer.follow_up.answers import Answer
 from tasks.producer.follow_up.edits import say as say_to
+from tasks.producer.names import find_job
 from tasks.producer.producer import default_producer
 
 
 def say(
-    job_id: Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")],
+    job_id: Annotated[
+        str,
+        typer.Argument(metavar="JOB", help="The job: its id, or the beginning of that."),
+    ],
     text: Annotated[
         str,
         typer.Argument(
@@ -35,6 +39,7 @@ def say(
     if not text.strip() and not attach:
         raise CommandError("Give a text, or --attach FILE.")
     producer = default_producer()
+    job_id = find_job(producer, job_id)
     answer = say_to(producer, job_id, text, attach=attach or [], key=key)
     if isinstance(answer, Answer):
         if as_json:

@@ -149,7 +149,12 @@ class Conversation:
             _print("The job continues.")
             return
         change = actions.cancel(self._producer, self._job_id)
-        _print("The job is cancelled." if change.changed else "The job has ended already.")
+        if change.changed:
+            _print("The job is cancelled.")
+        elif "continues" in change.skipped:
+            _print("The job was paid for already: it continues to its clip.")
+        else:
+            _print("The job has ended already.")
 
     def _follow(self, job_ids: Sequence[str], previous: str | None = None) -> None:
         """Wait for jobs, print their results, and continue with one of them.

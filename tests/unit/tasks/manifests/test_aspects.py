@@ -8,10 +8,11 @@ import pytest
 
 from tasks.manifests.batch_submission import BatchSubmission, submit_batch, submit_manifest
 from tasks.manifests.dry_run import dry_run_batch
-from tasks.manifests.manifest import Manifest, batch_id_for, open_manifest
+from tasks.manifests.manifest import Manifest, open_manifest
 from tasks.manifests.rows import rows_of_jobs
 from tasks.producer import queries
 from tasks.schema.aspects import read_aspects
+from tasks.schema.batch import batch_id_for
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import Aspect
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand

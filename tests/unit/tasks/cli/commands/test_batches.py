@@ -236,3 +236,15 @@ def test_only_the_first_100_rejected_rows_are_printed(
     answer = run_command("batch", "submit", "jobs.csv", "--dry-run")
     assert answer.err.count("nope.jpg") == 100
     assert "150 more" in answer.err
+
+
+def test_a_pilot_says_that_the_batch_pauses_only_where_it_pauses(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text("image\n" + "".join(f"{URL}?{n}\n" for n in range(3)))
+    all_run = run_command("batch", "submit", "jobs.csv", "--name", "small", "--pilot", "3")
+    assert "pauses" not in all_run.err
+    assert (
+        "The batch pauses after 2 jobs."
+        in run_command("batch", "submit", "jobs.csv", "--pilot", "2").err
+    )

@@ -1,9 +1,12 @@
 """``reelqueue release``, ``retry``, ``redo`` and ``cancel``."""
 
+from collections.abc import Iterator
+
 from tasks.producer import queries
-from tests.unit.tasks.cli.job_ends import fail_job, hold_job
+from tests.unit.tasks.cli.job_ends import fail_job, finish_jobs, hold_job
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.model.states import Reason, State
+from worker.ledger.reader import RowState
 
 URL = "https://example.org/a.jpg"
 
@@ -123,3 +126,61 @@ def test_release_of_jobs_over_budget_says_what_to_do_and_changes_nothing(
         assert "--max-credits" in answer.out
     ledger.set_budget(batch_id, 500)
     assert run_command("release", job.job_id).code == 0
+
+
+def test_cancel_of_a_batch_says_how_many_continue_because_they_are_paid(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    batch_id = harness.submit_batch(3)
+    (paid, *_), *_ = ([row.job_id for row in page] for page in _states(harness, batch_id))
+    harness.begin_payment(paid)
+    out = run_command("cancel", "spring").out
+    assert out == (
+        f"{batch_id}  2 cancelled, 1 continue to their clips, because they are paid for\n"
+    )
+    assert run_command("cancel", paid, "--json").records == [
+        {"id": paid, "changed": 0, "skipped": {"continues": 1}}
+    ]
+
+
+def _states(harness: ProducerHarness, batch_id: str) -> Iterator[list[RowState]]:
+    return harness.producer.ledger.row_states(batch_id)
+
+
+def test_redo_of_a_batch_makes_its_failed_jobs_again(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.submit_batch(4)
+    finish_jobs(harness, [State.FAILED, State.SUCCEEDED, State.FAILED, State.CANCELLED])
+    made = run_command("redo", "spring", "--json")
+    assert (made.code, len(made.records)) == (0, 2)
+    assert not any(record["duplicate"] for record in made.records)
+    nothing = run_command("redo", "spring")
+    assert (nothing.code, "nothing is made again" in nothing.err) == (0, True)
+    assert len(run_command("redo", "spring", "--state", "cancelled", "--json").records) == 1
+    batch = run_command("status", "spring", "--json").records[0]
+    assert (batch["queued"], batch["succeeded"], batch["total"]) == (3, 1, 4)
+    assert run_command("redo", "spring", "--key", "k").code == 2
+    assert run_command("redo", "spring", "--state", "queued").code == 2
+
+
+def test_redo_of_a_batch_names_each_job_that_cannot_be_made(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.submit_batch(2)
+    finish_jobs(harness, [State.FAILED, State.FAILED])
+    answer = run_command("redo", "spring", "--prompt", "Show {name}")
+    assert (answer.code, answer.err.count("the row has no {name}")) == (2, 2)
+
+
+def test_release_of_a_job_that_is_held_for_another_reason(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    job_id = harness.submit()
+    hold_job(harness, job_id)
+    assert run_command("release", job_id, "--reason", "plan", "--json").records == [
+        {"id": job_id, "changed": 0, "skipped": {"other_reason": 1}}
+    ]
+    assert (
+        run_command("release", job_id, "--reason", "credits", "--json").records[0]["changed"] == 1
+    )

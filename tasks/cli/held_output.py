@@ -1,0 +1,47 @@
+"""Held jobs for people, grouped by reason, each group with one command that helps."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from tasks.cli.output import STATE_STYLES, console, printable
+from tasks.producer.producer import Producer
+from tasks.reports.held_groups import HeldGroup, Scope, held_groups
+from tasks.schema.batch import Batch
+from tasks.schema.result import Result
+from worker.ledger.model.states import Reason, State
+
+
+def print_held_of_batch(producer: Producer, batch: Batch) -> None:
+    """Print the held jobs of a batch."""
+    if not batch.held:
+        return
+    with producer.redis_errors():
+        record = producer.ledger.batch(batch.batch_id)
+    source = record.source if record else ""
+    scope = Scope(batch.batch_id, batch.name, source, batch.blocked_by or "")
+    _print_groups(held_groups(batch.held_by, scope))
+
+
+def print_held_of_all(producer: Producer, reason: Reason | None) -> None:
+    """Print all held jobs, or those that are held for a reason."""
+    with producer.redis_errors():
+        _, held_by = producer.ledger.counts()
+    shown = {found: n for found, n in held_by.items() if reason in (None, found)}
+    _print_groups(held_groups(shown, Scope()))
+
+
+def print_held_of_jobs(results: Iterable[Result]) -> None:
+    """Print the groups of held jobs whose records are known, where there is more than one."""
+    reasons = (job.reason for job in results if job.state is State.HELD)
+    held_by = Counter(reason.code for reason in reasons if reason is not None)
+    if held_by.total() > 1:
+        _print_groups(held_groups(held_by, Scope()))
+
+
+def _print_groups(groups: Iterable[HeldGroup]) -> None:
+    out = console()
+    for group in groups:
+        title = f"held: {group.reason} ({group.jobs} {'job' if group.jobs == 1 else 'jobs'})"
+        out.print(title, style=STATE_STYLES[State.HELD])
+        out.print(f"  {group.advice}")
+        out.print(f"  {printable(group.command)}")

@@ -1,0 +1,81 @@
+"""Held jobs grouped by reason, each group with the command that helps all of its jobs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from shlex import quote
+from typing import Final
+
+from worker.ledger.model.states import Reason
+
+_ADVICE: Final = {
+    Reason.CREDITS: "Top up the account; the jobs then continue by themselves. The balances:",
+    Reason.BUDGET: "Submit the batch again, with the same options and a higher limit:",
+    Reason.TOKEN: "Set a valid NEMO_TOKEN and restart the workers, then:",
+    Reason.PLAN: "Upgrade the plan, or set a token whose plan allows exports, then:",
+    Reason.OUTCOME_UNKNOWN: "Look at the projects. To take their drafts as they are "
+    "(--pay-again instead pays for new clips):",
+    Reason.SESSION_LOST: "The projects are gone. To pay for new clips:",
+    Reason.QUESTION: "The agent asks something. To pay for another attempt:",
+    Reason.RENDER_SLOW: "To check the renders again, free of charge:",
+    Reason.POISON: "Read the logs of the workers, then:",
+    Reason.BLOCKED: "Decide about the job that these wait for, as it says:",
+    Reason.STORE: "Correct what `reelqueue doctor` reports about the store, then:",
+    Reason.CLIP_INCOMPLETE: "To render and download again, free of charge:",
+}
+_DECISIONS: Final = {
+    Reason.OUTCOME_UNKNOWN: " --as-done",
+    Reason.SESSION_LOST: " --pay-again",
+    Reason.QUESTION: " --pay-again",
+}
+"""What the release of such jobs must say."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """The jobs that are held for one reason, what to do, and the command that does it."""
+
+    reason: Reason
+    jobs: int
+    advice: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which held jobs are meant: those of a batch, or all.
+
+    Attributes:
+        batch_id: The batch; empty for all jobs.
+        name: The batch's name.
+        source: The location of the batch's manifest; empty if that is not known.
+        blocked_by: The job that the batch waits for; empty if there is none.
+    """
+
+    batch_id: str = ""
+    name: str = ""
+    source: str = ""
+    blocked_by: str = ""
+
+
+def held_groups(held_by: Mapping[Reason, int], scope: Scope) -> Iterator[HeldGroup]:
+    """Yield the groups of held jobs, the largest first."""
+    for reason, jobs in sorted(held_by.items(), key=lambda group: (-group[1], group[0])):
+        if jobs:
+            yield HeldGroup(reason, jobs, _ADVICE.get(reason, "Then:"), _command(reason, scope))
+
+
+def _command(reason: Reason, scope: Scope) -> str:
+    match reason:
+        case Reason.CREDITS:
+            return "reelqueue credits"
+        case Reason.BUDGET:
+            manifest = quote(scope.source) if scope.source else "FILE"
+            name = quote(scope.name) if scope.name else "NAME"
+            return f"reelqueue batch submit {manifest} --name {name} --max-credits CREDITS"
+        case Reason.BLOCKED if scope.blocked_by:
+            return f"reelqueue status {scope.blocked_by}"
+        case Reason.BLOCKED:
+            batch = f" --batch {scope.batch_id}" if scope.batch_id else ""
+            return f"reelqueue list{batch} --reason outcome_unknown"
+    ids = f" {scope.batch_id}" if scope.batch_id else ""
+    return f"reelqueue release{ids} --reason {reason}{_DECISIONS.get(reason, '')}"
