@@ -11,9 +11,10 @@ from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 from worker.faultpoints import faultpoint
+from worker.filesystems.bucket import SCHEMES
 from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, entry_name, split_name
 from worker.journal.local_store import LocalJournalStore
-from worker.journal.object_store import SCHEMES, ObjectJournalStore
+from worker.journal.object_store import ObjectJournalStore
 from worker.journal.other_store import OtherJournalStore
 from worker.journal.stores import UNKNOWN_TIME, JournalStore, Listed
 

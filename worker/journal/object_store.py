@@ -5,13 +5,15 @@ from typing import Any, Final, TypeVar
 
 from config.redaction import redact
 from worker.faultpoints import faultpoint
+from worker.filesystems.bucket import Bucket
 from worker.journal.stores import JournalFailed, Listed, Stored
 from worker.resources.offload import offload
 
 T = TypeVar("T")
 
-SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
-"""The schemes of addresses whose stores have a conditional put."""
+_REQUEST_SECONDS: Final = 10
+_RETRY_SECONDS: Final = 10
+"""Objects are small. A step repeats a failed call, and says so in its progress."""
 
 
 class ObjectJournalStore:
@@ -24,21 +26,18 @@ class ObjectJournalStore:
     def __init__(self, url: str) -> None:
         self.address = redact(url.rstrip("/"))
         try:
-            import obstore  # noqa: PLC0415 - an optional dependency
-            from obstore.store import from_url  # noqa: PLC0415
+            bucket = Bucket(url, request_seconds=_REQUEST_SECONDS, retry_seconds=_RETRY_SECONDS)
         except ImportError:
             raise JournalFailed(
                 f"The payment journal {self.address} needs a package that is not installed.",
                 "Install it with: pip install 'reelqueue[s3]' (or [gcs]).",
             ) from None
-        self._obstore: Any = obstore
-        try:
-            self._store: Any = from_url(url)
         except Exception as error:
             raise JournalFailed(
                 f"The payment journal {self.address} cannot be opened: {redact(str(error))}.",
                 "Correct REELQUEUE_JOURNAL_URL and the credentials in the environment.",
             ) from error
+        self._obstore, self._store = bucket.library, bucket.store
 
     def create(self, key: str, data: bytes, *, point: str) -> bool:
         """Create an object. False if there is one under this key already."""

@@ -1,8 +1,8 @@
 """The journal on any other fsspec file system, such as FTP: weaker than the other two.
 
 These stores have no exclusive creation. Whether an object exists is checked before it is written,
-so two workers that create the same entry in the same instant can both succeed. The ledger's own
-one-shot intent is then the only fence between them.
+so two worker processes that create the same entry in the same instant can both succeed. The
+ledger's own one-shot intent is then the only fence between them.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +10,9 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import fsspec
-
 from config.redaction import redact
 from worker.faultpoints import faultpoint
+from worker.filesystems.remote_connection import RemoteConnection
 from worker.journal.stores import UNKNOWN_TIME, JournalFailed, Listed, Stored
 
 T = TypeVar("T")
@@ -24,50 +23,50 @@ class OtherJournalStore:
 
     def __init__(self, url: str) -> None:
         self.address = redact(url.rstrip("/"))
-        self._url = url
-        self._fs: Any = None
-        self._root = ""
+        self._connection = RemoteConnection(url)
 
     def create(self, key: str, data: bytes, *, point: str) -> bool:
         """Create an object. False if there is one under this key already."""
-        if self.read(key) is not None:
-            return False
-        with faultpoint(point):
-            self._run("written", lambda: self._write(key, data))
-        return True
+
+        def created(fs: Any) -> bool:  # noqa: ANN401 - fsspec has no types
+            if self._content(fs, key) is not None:
+                return False
+            with faultpoint(point):
+                self._write(fs, key, data)
+            return True
+
+        return self._run("written", created)
 
     def read(self, key: str) -> Stored | None:
         """Read an object. None if there is none."""
-
-        def content() -> Stored | None:
-            try:
-                data = bytes(self._fs.cat_file(f"{self._root}/{key}"))
-            except FileNotFoundError:
-                return None
-            return Stored(data, data.hex())
-
-        return self._run("read", content)
+        data = self._run("read", lambda fs: self._content(fs, key))
+        return None if data is None else Stored(data, data.hex())
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whether there is one or not."""
         with faultpoint("journal.put"):
-            self._run("written", lambda: self._write(key, data))
+            self._run("written", lambda fs: self._write(fs, key, data))
 
     def replace(self, key: str, data: bytes, version: str, *, point: str) -> bool:
         """Replace an object if it still has this version. False if it has not."""
-        found = self.read(key)
-        if found is None or found.version != version:
-            return False
-        with faultpoint(point):
-            self._run("written", lambda: self._write(key, data))
-        return True
+
+        def replaced(fs: Any) -> bool:  # noqa: ANN401 - as above
+            found = self._content(fs, key)
+            if found is None or found.hex() != version:
+                return False
+            with faultpoint(point):
+                self._write(fs, key, data)
+            return True
+
+        return self._run("written", replaced)
 
     def delete(self, key: str) -> None:
         """Delete an object. Deleting it again changes nothing."""
 
-        def deleted() -> None:
-            if self._fs.exists(f"{self._root}/{key}"):
-                self._fs.rm_file(f"{self._root}/{key}")
+        def deleted(fs: Any) -> None:  # noqa: ANN401 - as above
+            path = self._connection.path(key)
+            if fs.exists(path):
+                fs.rm_file(path)
 
         self._run("deleted", deleted)
 
@@ -82,10 +81,10 @@ class OtherJournalStore:
     def listing(self, prefix: str) -> list[Listed]:
         """List all objects below a prefix, however deep, in no order."""
 
-        def found() -> list[Listed]:
-            folder = f"{self._root}/{prefix}"
+        def found(fs: Any) -> list[Listed]:  # noqa: ANN401 - as above
+            folder = self._connection.path(prefix)
             try:
-                paths = self._fs.find(folder)
+                paths = fs.find(folder)
             except FileNotFoundError:
                 return []
             names = (str(path).partition(f"{folder}/")[2] for path in paths)
@@ -99,9 +98,9 @@ class OtherJournalStore:
         return self._run("listed", found)
 
     def _listed(self, prefix: str, kind: str) -> list[str]:
-        def found() -> list[str]:
+        def found(fs: Any) -> list[str]:  # noqa: ANN401 - as above
             try:
-                entries = self._fs.ls(f"{self._root}/{prefix}", detail=True)
+                entries = fs.ls(self._connection.path(prefix), detail=True)
             except FileNotFoundError:
                 return []
             names = (PurePosixPath(item["name"]).name for item in entries if item["type"] == kind)
@@ -109,21 +108,23 @@ class OtherJournalStore:
 
         return self._run("listed", found)
 
-    def _write(self, key: str, data: bytes) -> None:
-        path = PurePosixPath(f"{self._root}/{key}")
-        self._fs.makedirs(str(path.parent), exist_ok=True)
-        part = str(path.with_name(f".new-{uuid4().hex}"))
-        self._fs.pipe_file(part, data)
-        self._fs.mv(part, str(path))
-
-    def _run(self, done: str, work: Callable[[], T]) -> T:
+    def _content(self, fs: Any, key: str) -> bytes | None:  # noqa: ANN401 - as above
         try:
-            # Opened at the first use, because some file systems connect then.
-            if self._fs is None:
-                fs, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
-                self._root = str(root).rstrip("/")
-                self._fs = fs
-            return work()
+            return bytes(fs.cat_file(self._connection.path(key)))
+        except FileNotFoundError:
+            return None
+
+    def _write(self, fs: Any, key: str, data: bytes) -> None:  # noqa: ANN401 - as above
+        path = PurePosixPath(self._connection.path(key))
+        fs.makedirs(str(path.parent), exist_ok=True)
+        part = str(path.with_name(f".new-{uuid4().hex}"))
+        fs.pipe_file(part, data)
+        fs.mv(part, str(path))
+
+    def _run(self, done: str, work: Callable[[Any], T]) -> T:
+        try:
+            with self._connection.use() as fs:
+                return work(fs)
         except Exception as error:
             # File systems raise what their own libraries raise; there is no common class.
             raise JournalFailed(

@@ -1,30 +1,22 @@
-"""The files of a store in a bucket (S3, GCS, Azure), through the native library ``obstore``."""
+"""The files of a store in a bucket (S3, GCS, Azure)."""
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from worker.faultpoints import faultpoint
+from worker.filesystems.bucket import SCHEMES, Bucket
 from worker.resources.offload import offload_with_timeout
 from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
 
 T = TypeVar("T")
 
-SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
-"""The schemes of URLs whose stores have a conditional put."""
 LARGE_BYTES: Final = 32 * 2**20
 """Files from this size on are sent in parts."""
-_S3: Final = frozenset({"s3", "s3a"})
-_PROVIDERS: Final = {"s3": "AWS", "s3a": "AWS", "gs": "GOOGLE"}
-"""The prefix of each provider's variables in the environment; that of the others is AZURE."""
-_FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url")
-"""Options that the library ignores in the environment once any option is given."""
-_TIMEOUTS: Final = {"connect_timeout": "5s", "timeout": "9m"}
-_RETRY: Final = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
+_REQUEST_SECONDS: Final = 540
+_RETRY_SECONDS: Final = 30
 _MAX_SECONDS: Final = 560.0
 """The longest that a transfer may take: a step's limit is 600 s."""
 
@@ -32,8 +24,7 @@ _MAX_SECONDS: Final = 560.0
 class ObjectFolder:
     """Objects of a bucket, under a prefix. An object appears only once it is whole.
 
-    Each call waits in a native thread, so that it blocks no greenlet. Credentials come from the
-    environment, in the variables of the provider (``AWS_ACCESS_KEY_ID`` and so on).
+    Each call waits in a native thread, so that it blocks no greenlet.
 
     Args:
         url: The bucket and the prefix.
@@ -44,17 +35,8 @@ class ObjectFolder:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            import obstore  # noqa: PLC0415 - an optional dependency
-            from obstore.store import from_url  # noqa: PLC0415
-        except ImportError:
-            raise ImportError("the package obstore is not installed") from None
-        self._obstore: Any = obstore
-        options: Any = {"client_options": _client_options(url), "retry_config": _RETRY}
-        if urlsplit(url).scheme in _S3:
-            # Amazon has no conditional copy of a whole object, but one that completes an upload.
-            options["copy_if_not_exists"] = os.environ.get("AWS_COPY_IF_NOT_EXISTS", "multipart")
-        self._store: Any = from_url(url, **options)
+        bucket = Bucket(url, request_seconds=_REQUEST_SECONDS, retry_seconds=_RETRY_SECONDS)
+        self._obstore, self._store = bucket.library, bucket.store
 
     @classmethod
     def from_url(cls, url: str) -> Self | None:
@@ -136,12 +118,6 @@ class ObjectFolder:
         with to.open("wb") as file:
             for chunk in found.stream():
                 file.write(chunk)
-
-
-def _client_options(url: str) -> dict[str, str]:
-    prefix = _PROVIDERS.get(urlsplit(url).scheme, "AZURE")
-    given = {name: os.environ.get(f"{prefix}_{name.upper()}") for name in _FROM_ENVIRONMENT}
-    return {**_TIMEOUTS, **{name: value for name, value in given.items() if value}}
 
 
 def _call(function: Callable[..., T], *args: object, **kwargs: object) -> T:

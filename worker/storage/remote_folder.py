@@ -1,15 +1,13 @@
 """The files of a store on any file system that fsspec reaches over the network."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import fsspec
-
 from worker.faultpoints import faultpoint
+from worker.filesystems.remote_connection import RemoteConnection
 from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
 
 _LOCK_TRIES: Final = 3
@@ -17,8 +15,6 @@ _LOCK_TRIES: Final = 3
 
 class RemoteFolder:
     """A folder in which each file is written whole before it is moved to its key.
-
-    Transfers block on sockets, which yield under gevent, so they are not offloaded to threads.
 
     Args:
         url: A URL that fsspec supports.
@@ -29,19 +25,18 @@ class RemoteFolder:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._lock = threading.Lock()
-        self._connect()
+        self._connection = RemoteConnection(url)
+        self._connection.open()
 
     def exists(self, key: str) -> bool:
         """Return whether there is a file under this key."""
-        with self._connection() as fs:
-            return _is_file(fs, self._path(key))
+        with self._connection.use() as fs:
+            return _is_file(fs, self._connection.path(key))
 
     def write(self, source: Path, key: str) -> None:
         """Copy a local file to a key, replacing any file there in one step."""
-        with self._connection() as fs, self._partial_copy(fs, source, key) as partial:
-            fs.mv(partial, self._path(key))
+        with self._connection.use() as fs, self._partial_copy(fs, source, key) as partial:
+            fs.mv(partial, self._connection.path(key))
 
     def create(self, source: Path, key: str) -> bool:
         """Copy a local file to a key, unless there is a file under it; return whether it was.
@@ -49,9 +44,9 @@ class RemoteFolder:
         Most of these file systems can create only a folder exclusively. So the name is locked by
         such a folder, checked, and given; the lock of a killed process keeps its name taken.
         """
-        path = self._path(key)
+        path = self._connection.path(key)
         lock = f"{self._partial}/name-{hashlib.sha256(key.encode()).hexdigest()}"
-        with self._connection() as fs:
+        with self._connection.use() as fs:
             if _exists(fs, path):
                 return False
             with self._partial_copy(fs, source, key) as partial:
@@ -77,7 +72,7 @@ class RemoteFolder:
             with faultpoint("store.write"):
                 _make_folder(fs, self._partial)
                 fs.put_file(str(source), partial)
-            _make_folder(fs, str(PurePosixPath(self._path(key)).parent))
+            _make_folder(fs, str(PurePosixPath(self._connection.path(key)).parent))
             with faultpoint("store.rename"):
                 yield partial
         except BaseException:
@@ -88,8 +83,8 @@ class RemoteFolder:
 
     def read(self, key: str, to: Path) -> bool:
         """Copy the file of a key to a local file; False if there is no such file."""
-        path = self._path(key)
-        with self._connection() as fs:
+        path = self._connection.path(key)
+        with self._connection.use() as fs:
             if not _is_file(fs, path):
                 return False
             fs.get_file(path, str(to))
@@ -97,8 +92,8 @@ class RemoteFolder:
 
     def delete(self, key: str) -> None:
         """Delete the file of a key, if it exists."""
-        path = self._path(key)
-        with self._connection() as fs:
+        path = self._connection.path(key)
+        with self._connection.use() as fs:
             try:
                 fs.rm_file(path)
             except FileNotFoundError:
@@ -110,7 +105,7 @@ class RemoteFolder:
 
     def sweep_partial_files(self, before: float) -> int:
         """Delete partial files started before a time; return how many."""
-        with self._connection() as fs:
+        with self._connection.use() as fs:
             try:
                 found = fs.ls(self._partial, detail=True)
             except FileNotFoundError:
@@ -123,33 +118,7 @@ class RemoteFolder:
 
     @property
     def _partial(self) -> str:
-        return self._path(PARTIAL_FOLDER)
-
-    def _path(self, key: str) -> str:
-        return f"{self._root.rstrip('/')}/{key}"
-
-    def _connect(self) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
-        self._is_broken = False
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        """Give the file system; one that is a single connection, to one caller at a time.
-
-        Those are the ones that fsspec does not cache, such as FTP. The server closes a connection
-        that is idle for long, so after an error the next caller connects again.
-        """
-        if self._fs.cachable:
-            yield self._fs
-            return
-        with self._lock:
-            if self._is_broken:
-                self._connect()
-            try:
-                yield self._fs
-            except Exception:
-                self._is_broken = True
-                raise
+        return self._connection.path(PARTIAL_FOLDER)
 
 
 def _make_folder(fs: Any, path: str) -> None:  # noqa: ANN401 - fsspec has no types

@@ -111,7 +111,7 @@ def test_a_lost_connection_is_opened_again(place: tuple[str, Path], local: Path)
     """A server closes an idle connection; the next try of the job connects again."""
     store = Store(place[0])
     assert isinstance(store._files, RemoteFolder)
-    store._files._fs.ftp.sock.shutdown(socket.SHUT_RDWR)
+    store._files._connection._fs.ftp.sock.shutdown(socket.SHUT_RDWR)
     with pytest.raises(StoreError):
         store.put_file(local, "d/a.mp4")
     store.put_file(local, "d/a.mp4")
