@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import typer
@@ -64,6 +65,11 @@ def note(message: str) -> None:
 def printable(text: str) -> str:
     """Return a text on one line, without control characters."""
     return on_one_line(text)
+
+
+def local_time(at: datetime) -> str:
+    """Return a time in the local time zone, with its offset."""
+    return at.astimezone().isoformat(" ", "minutes")
 
 
 def truncated(text: str, limit: int = 60) -> str:
@@ -146,6 +152,8 @@ def _print_batch(batch: Batch) -> None:
     out.print(f"  {batch_summary(batch)}")
     if left := time_left(batch):
         out.print(f"  {left}")
+    if batch.not_before and batch.queued and batch.not_before > datetime.now(UTC):
+        out.print(f"  no job starts before {local_time(batch.not_before)}")
     if not batch.sealed:
         out.print("  its manifest is incomplete: submit it again, unless it is being submitted now")
     if batch.blocked_by:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
@@ -81,6 +82,7 @@ def submit_batch(
     webhook: str | None = None,
     redo_changed: bool = False,
     aspects: Sequence[str] | None = None,
+    not_before: datetime | None = None,
 ) -> BatchSubmission:
     """Enqueue many jobs as one batch. The same rows under the same name are paid once.
 
@@ -90,7 +92,8 @@ def submit_batch(
     ``pilot`` runs that many jobs and then pauses the batch. ``webhook`` is notified of the end of
     the batch, and of the rows that have no webhook of their own. ``redo_changed`` makes rows again
     whose key has a clip, or has paid, for something else. ``aspects``, such as ``["16:9", "1:1"]``,
-    makes a clip in each of them of every row without an aspect of its own.
+    makes a clip in each of them of every row without an aspect of its own. No job starts before
+    ``not_before``; a time without an offset is local.
 
     Raises:
         InvalidPayloadError: ``aspects``, ``webhook`` or ``max_credits`` is invalid.
@@ -109,6 +112,7 @@ def submit_batch(
         pilot=pilot,
         webhook=webhook,
         redo_changed=redo_changed,
+        not_before=not_before,
     )
 
 
@@ -123,6 +127,7 @@ def submit_manifest(
     rejects: Rejects | None = None,
     webhook: str | None = None,
     redo_changed: bool = False,
+    not_before: datetime | None = None,
 ) -> BatchSubmission:
     """Enqueue a manifest as a batch. The same rows under the same name are paid for once.
 
@@ -140,6 +145,7 @@ def submit_manifest(
         rejects: The file for the rejected rows.
         webhook: Address to notify of the end of the batch, and of rows without a webhook.
         redo_changed: Make changed rows again, and pay for them, whose job has a clip or has paid.
+        not_before: Start no job of the batch before this time; None leaves it as it is.
 
     Raises:
         BatchNameTaken: ``name`` is None, and the batch of this name has another manifest.
@@ -171,6 +177,8 @@ def submit_manifest(
             )
         if max_credits is not None:
             ledger.set_budget(result.batch_id, max_credits)
+        if not_before is not None:
+            ledger.schedule(result.batch_id, int(not_before.timestamp() * 1000))
         if pilot is not None:
             ledger.set_pilot(result.batch_id, pilot)
         ledger.unseal_batch(result.batch_id, webhook)

@@ -1,6 +1,8 @@
 """The batch record: the public state of a batch, made from its counters in the ledger."""
 
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt
@@ -21,6 +23,7 @@ class Batch(BaseModel):
     ``open`` = ``queued`` + ``running``; ``total`` = ``open`` + ``held`` + ``succeeded`` +
     ``failed`` + ``cancelled``. ``credits_spent`` + ``credits_reserved`` is the estimated price of
     all messages that the batch has sent; messages without an outcome count as reserved.
+    ``not_before`` is the time before which none of its jobs starts.
     ``blocked_by`` is the job whose unknown payment outcome blocks the batch's shared session.
     ``eta_seconds`` is how long the open jobs usually take, ``latest_seconds`` how long they take if
     each needs the longest time that the settings allow; None if that is not known.
@@ -32,6 +35,7 @@ class Batch(BaseModel):
     name: str
     sealed: bool
     paused: bool
+    not_before: datetime | None = None
     blocked_by: str | None = None
     total: NonNegativeInt
     open: NonNegativeInt
@@ -78,6 +82,7 @@ def batch_of(
         name=batch.name,
         sealed=batch.sealed,
         paused=batch.paused,
+        not_before=_utc(batch.not_before),
         blocked_by=batch.blocked_by,
         total=batch.total,
         open=batch.open,
@@ -118,10 +123,11 @@ def _seconds_left(
         ahead = jobs_ahead(waiting_by_priority(queued, flows, batch.id), flows, batch.id)
     load = (queued, batch.running)
     usual = estimate_seconds(*load, pace, concurrency=concurrency, ahead=ahead)
+    wait = _seconds_until(batch.not_before) if queued else 0.0
     if slowest is None:
-        return round(usual, 1), None
+        return round(wait + usual, 1), None
     latest = latest_seconds(*load, slowest, concurrency=concurrency, ahead=ahead)
-    return round(usual, 1), round(max(usual, latest), 1)
+    return round(wait + usual, 1), round(wait + max(usual, latest), 1)
 
 
 def batch_id_for(name: str) -> str:
@@ -131,3 +137,11 @@ def batch_id_for(name: str) -> str:
     good before are duplicates and are not paid for again.
     """
     return str(uuid5(NAMESPACE_URL, f"reelqueue:batch:{name}"))
+
+
+def _utc(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _seconds_until(milliseconds: int | None) -> float:
+    return max(0.0, (milliseconds or 0) / 1000 - time.time())

@@ -80,6 +80,13 @@ class Ledger(Reader):
         self.resume(batch_id)
         self.redis.hset(self.key("batch", batch_id), "pilot", str(rows))
 
+    def schedule(self, batch_id: str, not_before: int) -> None:
+        """Start no job of a batch before a time, in ms of the server's clock.
+
+        A time that has passed lets them start now.
+        """
+        self.scripts.run("schedule", batch_id, max(0, not_before), point="flow_gate")
+
     def seal_batch(self, batch_id: str) -> None:
         """Mark the batch's manifest as complete, so that the batch can end."""
         self.scripts.run("seal", batch_id, point="batch.seal")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Final, NoReturn
@@ -12,7 +13,7 @@ import typer
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.held_output import print_held_of_batch
 from tasks.cli.options import BatchId, JsonOption, WaitOption
-from tasks.cli.output import console, emit, note, print_record, printable
+from tasks.cli.output import console, emit, local_time, note, print_record, printable
 from tasks.cli.waiting import exit_code, note_paused, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
 from tasks.manifests.dry_run import DryRun, dry_run_batch
@@ -24,6 +25,7 @@ from tasks.producer.producer import Producer, default_producer
 from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import Batch
 from tasks.schema.image_job import DEFAULT_PROMPT
+from tasks.schema.start_time import read_start_time
 from worker.ledger.model.states import State
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches of images.")
@@ -88,6 +90,15 @@ def submit(
             show_default="no limit",
         ),
     ] = None,
+    not_before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Start no job of the batch before this time: HH:MM of the local clock, or such as "
+            "2026-12-01T22:00. now: start a batch that waits.",
+            show_default="as soon as possible",
+        ),
+    ] = None,
     pilot: Annotated[
         int | None,
         typer.Option(
@@ -145,6 +156,9 @@ def submit(
     if aspect is not None:
         manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))
     submissions.check_webhook(producer, webhook)
+    start = None if not_before is None else read_start_time(not_before, datetime.now(UTC))
+    if start is not None and not as_json:
+        note(_start_note(start))
     if dry_run:
         plan = dry_run_batch(
             producer, manifest, name=name, session=session, redo_changed=redo_changed
@@ -162,6 +176,7 @@ def submit(
         session=session,
         webhook=webhook,
         redo_changed=redo_changed,
+        not_before=start,
     )
     accepted = done.jobs + done.duplicates + done.changed
     if not accepted and not done.rejected:
@@ -198,6 +213,13 @@ def _will_pause(producer: Producer, batch_id: str) -> bool:
     if batch is None:
         return False
     return batch.paused or (left is not None and batch.counts.get(State.QUEUED, 0) > left)
+
+
+def _start_note(start: datetime) -> str:
+    """Say when the jobs of a batch start."""
+    if start <= datetime.now(UTC):
+        return f"The jobs start as soon as possible, because {local_time(start)} has passed."
+    return f"No job starts before {local_time(start)}."
 
 
 def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:

@@ -65,6 +65,8 @@ class Batch:
     """Whether its jobs share one session, one after another."""
     blocked_by: str | None = None
     """The job of unknown outcome because of which the batch is paused."""
+    not_before: int | None = None
+    """The server's time, in ms, before which none of its jobs starts."""
     revised: int = 0
     """How often a row's columns or its job were replaced."""
 
@@ -135,5 +137,6 @@ def _batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         max_credits=float_or_none(fields.get("max_credits")),
         source=fields.get("source", ""),
         webhook_error=fields.get("webhook_error") or None,
+        not_before=timestamp_of(fields, "not_before") or None,
         revised=int_or_zero(fields.get("revised")),
     )

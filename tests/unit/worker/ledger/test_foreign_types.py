@@ -33,6 +33,7 @@ CALLS: dict[str, Call] = {
     "cancel queued": lambda h, _: h.ledger.cancel("queued"),
     "pause": lambda h, _: h.ledger.pause("b"),
     "resume": lambda h, _: h.ledger.resume("b"),
+    "schedule": lambda h, _: h.ledger.schedule("b", 2_000_000_000),
     "seal": lambda h, _: h.ledger.seal_batch("done"),
     "release": lambda h, _: h.ledger.release("held"),
     "retry": lambda h, _: h.ledger.retry("failed"),
@@ -41,7 +42,7 @@ CALLS: dict[str, Call] = {
     "paid_fact": lambda h, _: h.payments.record_fact("paid", "paid:1:1", "ended", "clean"),
 }
 
-OF_BATCHES = ("pause", "resume", "seal")
+OF_BATCHES = ("pause", "resume", "schedule", "seal")
 
 
 def job(name: str) -> NewJob:

@@ -1,6 +1,7 @@
 -- Flows: where queued jobs wait. Each batch has a flow for each priority, named <batch>:<priority>;
 -- single jobs wait in single:<priority>. The set FLOWS holds the flows that jobs may start from,
--- with their virtual time as the score.
+-- with their virtual time as the score. SCHEDULED holds the batches that may not start yet, with the
+-- server's time from which they may.
 
 local function virtual_time()
   return number(redis.call('HGET', META, 'virtual_time'))
@@ -8,12 +9,13 @@ end
 
 local function is_single(flow) return string.sub(flow, 1, 7) == 'single:' end
 
--- Whether no job of a batch may start from its flows: the batch is paused, or it shares one session
--- and one of its jobs is working in that session.
+-- Whether no job of a batch may start from its flows: the batch is paused, may not start yet, or
+-- shares one session and one of its jobs is working in that session.
 local function is_closed(batch)
   if batch == '' then return false end
-  local paused, admitted = unpack(redis.pcall('HMGET', batch_key(batch), 'paused', 'admitted'))
-  return paused == '1' or (admitted and admitted ~= '')
+  local paused, admitted, not_before =
+    unpack(redis.pcall('HMGET', batch_key(batch), 'paused', 'admitted', 'not_before'))
+  return paused == '1' or (admitted and admitted ~= '') or number(not_before or '') > server_time
 end
 
 -- Appends jobs to their flow. A flow that becomes active starts at the current virtual time, so
@@ -40,6 +42,14 @@ local function activate_flows(batch)
     if redis.call('EXISTS', flow_key(flow)) == 1 then
       redis.call('ZADD', FLOWS, 'NX', virtual_time(), flow)
     end
+  end
+end
+
+-- Activates the flows of the batches whose time has come.
+local function start_scheduled_batches()
+  for _, batch in ipairs(redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', server_time)) do
+    redis.call('ZREM', SCHEDULED, batch)
+    activate_flows(batch)
   end
 end
 

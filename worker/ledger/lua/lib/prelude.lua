@@ -11,10 +11,12 @@ local function clock_offset()
   return type(found) == 'string' and tonumber(found) or 0
 end
 
-local now = clock() + clock_offset()
+local server_time = clock()
+local now = server_time + clock_offset()
 
 local AGENDA = 'agenda:{' .. ns .. '}'
 local FLOWS = 'flows:{' .. ns .. '}'
+local SCHEDULED = 'scheduled:{' .. ns .. '}'
 local OUTBOX = 'outbox:{' .. ns .. '}'
 local COUNTS = 'counts:{' .. ns .. '}'
 local PREPARING = 'preparing:{' .. ns .. '}'

@@ -20,7 +20,7 @@ local SLOW = 10000   -- ms of preparing after which a job does not count as abou
 local SLOW_JOBS = 4  -- jobs of one slow source that may prepare at a time
 local LOOK_AHEAD = 100  -- jobs of a flow that are looked through for one that may start
 
-require_type('zset', AGENDA, FLOWS, PREPARING)
+require_type('zset', AGENDA, FLOWS, PREPARING, SCHEDULED)
 require_type('hash', META, COUNTS)
 
 -- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
@@ -31,6 +31,8 @@ if last > 0 and now - last > lease / 2 then
 end
 redis.call('HSET', META, 'last_tick', now, 'admit', admit)
 local outage_grace_until = number(redis.call('HGET', META, 'grace_until'))
+
+start_scheduled_batches()
 
 -- Pauses a batch when the last job of its pilot is dispatched and others wait.
 local function count_pilot(batch)

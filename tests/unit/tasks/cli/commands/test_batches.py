@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -248,3 +249,29 @@ def test_a_pilot_says_that_the_batch_pauses_only_where_it_pauses(
         "The batch pauses after 2 jobs."
         in run_command("batch", "submit", "jobs.csv", "--pilot", "2").err
     )
+
+
+def test_a_batch_that_does_not_start_yet_shows_its_time(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.picture("shots/a.png")
+    command = ("batch", "submit", "shots", "--not-before")
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    done = run_command(*command, tomorrow.isoformat())
+    shown = tomorrow.astimezone().isoformat(" ", "minutes")
+    assert (done.code, f"No job starts before {shown}." in done.err) == (0, True)
+    batch_id = harness.producer.ledger.batch_ids()[0]
+    status = run_command("status", batch_id)
+    assert f"no job starts before {shown}" in status.out
+    record = run_command("status", batch_id, "--json").records[0]
+    assert datetime.fromisoformat(record["not_before"]) == tomorrow.astimezone()
+    assert harness.producer.ledger.due(10, room=10, admit=10) == []
+    run_command("batch", "resume", batch_id)
+    run_command("batch", "submit", "shots")
+    assert harness.producer.ledger.due(10, room=10, admit=10) == []
+    over = run_command(*command, "now")
+    assert "start as soon as possible" in over.err
+    assert "no job starts" not in run_command("status", batch_id).out
+    assert len(harness.producer.ledger.due(10, room=10, admit=10)) == 1
+    wrong = run_command(*command, "tonight")
+    assert (wrong.code, "such as 22:00" in wrong.err) == (2, True)

@@ -9,5 +9,6 @@ if number(created) >= before then return 'KEPT' end
 if sealed ~= '1' and number(unsealed_at) >= before then return 'KEPT' end
 if redis.call('EXISTS', rows_key(batch)) == 1 then return 'KEPT' end
 redis.call('ZREM', 'batches:{' .. ns .. '}', batch)
+redis.call('ZREM', SCHEDULED, batch)
 redis.call('DEL', batch_key(batch))
 return 'OK'
