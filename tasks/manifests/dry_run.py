@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 from tasks.manifests.batch_submission import SessionMode
 from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow, check_rows
+from tasks.manifests.columns import Columns
 from tasks.manifests.deferred_rows import answered_pages, changed_row
 from tasks.manifests.manifest import Manifest
 from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
@@ -32,7 +33,7 @@ class DryRun:
     Rows are those of the manifest; duplicates, changed rows and ``jobs``, the new ones, are counted
     in each aspect.
 
-    ``changed`` is as in ``BatchSubmission``.
+    ``changed`` is as in ``BatchSubmission``. ``encoding`` is that of a text file.
     """
 
     rows: int
@@ -45,10 +46,12 @@ class DryRun:
     credits: float
     seconds: float
     suggestions: list[str]
+    encoding: str | None = None
+    columns: Columns = field(default_factory=Columns)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the public JSON form, in which the suggestions are ``hints``."""
-        fields = asdict(self)
+        fields = {**asdict(replace(self, columns=Columns())), "columns": self.columns.as_dict()}
         fields["hints"] = fields.pop("suggestions")
         return fields
 
@@ -96,7 +99,9 @@ def dry_run_batch(
         jobs=jobs,
         credits=jobs * producer.clip_price(),
         seconds=_estimate_seconds(producer, tally.new_jobs, batch_id, session),
-        suggestions=list(_suggestions(producer, jobs, tally.observations)),
+        suggestions=[*_reading_notes(manifest), *_suggestions(producer, jobs, tally.observations)],
+        encoding=manifest.encoding.name if manifest.encoding else None,
+        columns=manifest.columns,
     )
 
 
@@ -203,6 +208,16 @@ def _estimate_seconds(
         concurrency = pace.max_admitted or producer.configured_concurrency()
     queued = new_jobs.total()
     return round(estimate_seconds(queued, 0, pace, concurrency=concurrency, ahead=ahead), 1)
+
+
+def _reading_notes(manifest: Manifest) -> Iterator[str]:
+    """Yield what people should know about how their manifest was read."""
+    if manifest.encoding and manifest.encoding.is_guess:
+        yield (
+            f"The file does not say its encoding; it was read as {manifest.encoding.name}. If "
+            f"letters are wrong, save it as UTF-8, or name its encoding with --encoding."
+        )
+    yield from manifest.columns.notes
 
 
 def _suggestions(producer: Producer, jobs: int, observations: Observations) -> Iterator[str]:

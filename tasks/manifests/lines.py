@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 ROW_COLUMN: Final = "rejected_row"
 REASON_COLUMN: Final = "rejected_reason"
@@ -13,7 +12,6 @@ TEXT_COLUMN: Final = "rejected_text"
 REJECTS_COLUMNS: Final = frozenset({ROW_COLUMN, REASON_COLUMN, TEXT_COLUMN})
 """Columns that files of rejected rows add. They are no part of a job."""
 
-NOT_UTF8: Final = "the line is not UTF-8 text: save the file again as UTF-8"
 MAX_NUMBER: Final = 2**31 - 1
 MAX_LISTED: Final = 20
 """The most columns that a message names."""
@@ -60,25 +58,6 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def open_text(source: Path) -> TextIO:
-    """Open a text file after its byte order marks: joined files have several.
-
-    Bytes that are not UTF-8 are kept: only their line is rejected.
-
-    Raises:
-        ManifestError: The file cannot be opened.
-    """
-    try:
-        file = source.open(encoding="utf-8", errors="surrogateescape", newline="")
-        start = 0
-        while file.read(1) == BYTE_ORDER_MARK:
-            start += len(BYTE_ORDER_MARK.encode())
-        file.seek(start)
-    except OSError as error:
-        raise ManifestError(f"{source} cannot be read: {error.strerror}.") from error
-    return file
 
 
 def strip_cell(text: str) -> str:

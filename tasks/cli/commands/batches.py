@@ -18,7 +18,7 @@ from tasks.cli.waiting import exit_code, note_paused, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
 from tasks.manifests.dry_run import DryRun, dry_run_batch
 from tasks.manifests.formats.rejects import Rejects, default_rejects_path
-from tasks.manifests.manifest import open_manifest
+from tasks.manifests.manifest import ManifestOptions, open_manifest
 from tasks.producer import actions, queries, submissions
 from tasks.producer.names import find_batch
 from tasks.producer.producer import Producer, default_producer
@@ -50,7 +50,7 @@ def submit(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.csv|FILE.jsonl|FOLDER",
+            metavar="FILE|FOLDER",
             help="The manifest: a table with one image per row, or a folder of images.",
             parser=nonempty_path,
         ),
@@ -108,6 +108,30 @@ def submit(
             show_default="run all jobs",
         ),
     ] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column of the images.",
+            show_default="image, or a common name for it",
+        ),
+    ] = None,
+    prompt_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column of the prompts.",
+            show_default="prompt, or without --prompt a common name for it",
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The encoding of a text file, such as windows-1252.",
+            show_default="found out, and named by --dry-run",
+        ),
+    ] = None,
     rejects: Annotated[
         Path | None,
         typer.Option(
@@ -152,7 +176,8 @@ def submit(
     Rejected rows do not stop the others. Submitting the same manifest under the same name again
     adds the rows that are new, and makes a new job for each row that was changed.
     """
-    producer, manifest = default_producer(), open_manifest(source, prompt)
+    options = ManifestOptions(image_column, prompt_column, encoding)
+    producer, manifest = default_producer(), open_manifest(source, prompt, options)
     if aspect is not None:
         manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))
     submissions.check_webhook(producer, webhook)
@@ -251,6 +276,7 @@ def _print_dry_run(
         f"{plan.rows} rows: {plan.good} good ({plan.duplicates} of them already submitted, "
         f"{plan.changed} changed), {len(plan.rejected)} rejected."
     )
+    _print_columns(plan)
     if len(aspects) > 1:
         out.print(f"Rows without an aspect are made in {len(aspects)}: {', '.join(aspects)}.")
     out.print(
@@ -259,6 +285,17 @@ def _print_dry_run(
     )
     for suggestion in plan.suggestions:
         out.print(suggestion)
+
+
+def _print_columns(plan: DryRun) -> None:
+    out = console()
+    if plan.encoding is not None:
+        out.print(f"Encoding: {plan.encoding}.")
+    used = [f"{name} ({field})" if field else name for name, field in plan.columns.used.items()]
+    ignored = ", ".join(plan.columns.ignored) or "none"
+    if used:
+        text = f"Columns used: {', '.join(used)}. Only returned in the results: {ignored}."
+        out.print(printable(text))
 
 
 def _note_rejected(rejected: Sequence[dict[str, Any]]) -> None:

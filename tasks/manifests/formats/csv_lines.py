@@ -1,79 +1,84 @@
-"""Lines of a CSV manifest: a header, then a row each."""
+"""Lines of a table in a text file (CSV, TSV): a header, then a row each."""
 
 import csv
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, TextIO
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Final
 
-from tasks.manifests.lines import (
-    NOT_UTF8,
-    ManifestError,
-    ManifestLine,
-    is_text,
-    listed,
-    open_text,
-    strip_cell,
-)
+from tasks.manifests.columns import Columns, check_header
+from tasks.manifests.formats.text_files import LongLineError, TextFile, TextLines, is_blank
+from tasks.manifests.lines import ManifestError, ManifestLine, is_text, strip_cell
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 _DELIMITERS: Final = ",;\t"
 _QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')
+_NAMED_DELIMITER: Final = re.compile(r'"?sep=([^"\r\n])"?[,;\t]*\s*', re.IGNORECASE)
+"""A line with which Excel is told the delimiter."""
 _MAX_HEADER: Final = 2**20
-"""The longest first line, in characters."""
+"""The longest header line, in characters."""
 _MAX_CELL: Final = csv.field_size_limit()
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header of a CSV manifest: its columns as written, and the delimiter."""
+    """The header of a table.
+
+    Attributes:
+        columns: Its columns as written.
+        delimiter: What separates its cells.
+        skipped: The number of lines before it.
+    """
 
     columns: tuple[str, ...]
     delimiter: str
-
-    @property
-    def names(self) -> list[str]:
-        """The columns that have a name, in lower case."""
-        return [column.lower() for column in self.columns if column]
+    skipped: int = 0
 
 
-def read_header(source: Path) -> Header:
-    """Read the header of a CSV file.
+def read_header(source: TextFile, columns: Columns) -> Header:
+    """Read the header of a table.
 
     Raises:
-        ManifestError: It has no column "image", or a column twice, or cannot be read.
+        ManifestError: It does not say what its columns are, is missing or cannot be read.
     """
-    with open_text(source) as file:
-        start = file.tell()
-        first_line = file.readline(_MAX_HEADER + 1)
-        if "\0" in first_line or not is_text(first_line):
-            raise ManifestError(f'{source} is not UTF-8 text: save it again as "CSV UTF-8".')
-        if len(first_line) > _MAX_HEADER:
-            raise ManifestError(f"The first line of {source} has over {_MAX_HEADER:,} characters.")
-        headers = []
-        for delimiter in _delimiters(first_line):
-            file.seek(start)
-            try:
-                cells = next(
-                    csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True), []
-                )
-            except csv.Error as error:
-                problem = _csv_error(first_line, error)
-            else:
-                headers.append(Header(tuple(map(strip_cell, cells)), delimiter))
-    if not headers:
-        raise ManifestError(f"{source}, line 1: {problem}.")
-    header = next((header for header in headers if "image" in header.names), headers[0])
-    if "image" not in header.names:
+    skipped, delimiters, first_line = _before_header(source)
+    if "\0" in first_line or not is_text(first_line):
         raise ManifestError(
-            f'The first line of a CSV manifest must name a column "image"; {source} has '
-            f"{listed(map(repr, filter(None, header.columns))) or 'none'}."
+            f"The header of {source.path} is not {source.encoding.name} text: save the file again "
+            f'as "CSV UTF-8", or name its encoding with --encoding.'
         )
-    repeated = sorted(name for name, n in Counter(header.names).items() if n > 1)
-    if repeated:
-        raise ManifestError(f"{source} names a column twice: {listed(map(repr, repeated))}.")
+    if len(first_line) > _MAX_HEADER:
+        raise ManifestError(f"The first line of {source.path} has over {_MAX_HEADER:,} characters.")
+    headers, problem = [], ""
+    for delimiter in delimiters:
+        try:
+            headers.append(_header(source, delimiter, skipped))
+        except csv.Error as error:
+            problem = _csv_error(first_line, error)
+    if not headers:
+        raise ManifestError(f"{source.path}, line {skipped + 1}: {problem}.")
+    header = next((header for header in headers if columns.has_image(header.columns)), headers[0])
+    check_header(source.path, columns, header.columns, header.delimiter)
     return header
+
+
+def _before_header(source: TextFile) -> tuple[int, list[str], str]:
+    """Return the number of lines before the header, the delimiters to try, and its first line."""
+    named, skipped = None, 0
+    with source.open() as lines:
+        try:
+            for line in lines:
+                found = _NAMED_DELIMITER.fullmatch(line) if named is None else None
+                if found is None and not is_blank(line):
+                    return skipped, [named] if named else _delimiters(line), line
+                named = found[1] if found else named
+                skipped += 1
+        except LongLineError as error:
+            raise ManifestError(f"{source.path}, line {skipped + 1}: {error}.") from None
+    return skipped, [named or ","], ""
 
 
 def _delimiters(first_line: str) -> list[str]:
@@ -82,18 +87,34 @@ def _delimiters(first_line: str) -> list[str]:
     return sorted(_DELIMITERS, key=unquoted.count, reverse=True)
 
 
-def read_csv(source: Path, header: Header) -> Iterator[ManifestLine]:
-    """Read the rows of a CSV file that follow its header and are not blank.
+def _header(source: TextFile, delimiter: str, skipped: int) -> Header:
+    with source.open() as lines:
+        cells: list[str] = next(_reader(_after(lines, skipped), delimiter), [])
+    return Header(tuple(map(strip_cell, cells)), delimiter, skipped)
+
+
+def _after(lines: TextLines, skipped: int) -> TextLines:
+    for _ in range(skipped):
+        next(lines, None)
+    return lines
+
+
+def _reader(lines: Iterator[str], delimiter: str) -> "Reader":
+    return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+
+
+def read_csv(source: TextFile, header: Header) -> Iterator[ManifestLine]:
+    """Read the rows of a table that follow its header and are not blank.
 
     Raises:
-        ManifestError: The file cannot be opened.
+        ManifestError: The file cannot be read.
     """
-    with open_text(source) as file:
-        text = _LineRecorder(file)
-        reader = csv.reader(text, delimiter=header.delimiter, strict=True, skipinitialspace=True)
+    with source.open() as lines:
+        text = _LineRecorder(_after(lines, header.skipped))
+        reader = _reader(text, header.delimiter)
         next(reader, None)
         while True:
-            number = reader.line_num + 1
+            number = header.skipped + text.read + 1
             text.lines.clear()
             try:
                 cells = next(reader, None)
@@ -101,23 +122,29 @@ def read_csv(source: Path, header: Header) -> Iterator[ManifestLine]:
                 reason = _unreadable(number, text, error)
                 yield ManifestLine(number, raw=str(text).rstrip(), error=reason)
                 continue
+            except LongLineError as error:
+                reason = f"the row cannot be read: {error}"
+                yield ManifestLine(number, raw=str(text).rstrip(), error=reason)
+                continue
             if cells is None:
                 return
             if any(cell.strip() for cell in cells):
-                yield _line(number, cells, header, text)
+                yield _line(number, cells, header, text, source)
 
 
 class _LineRecorder:
-    """Passes the lines of a file to the CSV reader, and keeps those of the present row."""
+    """Passes the lines of a file to the CSV reader, counts them, and keeps those of a row."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextLines) -> None:
         self._file = file
         self.lines: list[str] = []
+        self.read = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
+        self.read += 1
         line = next(self._file)
         self.lines.append(line)
         return line
@@ -126,21 +153,23 @@ class _LineRecorder:
         return "".join(self.lines)
 
 
-def _line(number: int, cells: list[str], header: Header, text: _LineRecorder) -> ManifestLine:
+def _line(
+    number: int, cells: list[str], header: Header, text: _LineRecorder, source: TextFile
+) -> ManifestLine:
     width = len(header.columns)
     # Spreadsheets often pad rows with empty cells.
     while len(cells) > width and not cells[-1].strip():
         cells.pop()
     raw = tuple(cells)
     if not is_text(str(text)):
-        return ManifestLine(number, raw=raw, error=NOT_UTF8)
+        return ManifestLine(number, raw=raw, error=source.not_text)
     if len(cells) > width:
         reason = (
             f"the row has {len(cells)} cells, the header {width}: put text that holds a "
             f"{header.delimiter!r} in double quotes"
         )
         return ManifestLine(number, raw=raw, error=reason)
-    named = zip(header.columns, map(strip_cell, cells), strict=False)
+    named = zip_longest(header.columns, map(strip_cell, cells), fillvalue="")
     return ManifestLine(number, {name: cell for name, cell in named if name}, raw)
 
 

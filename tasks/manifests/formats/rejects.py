@@ -89,10 +89,11 @@ class Rejects(ABC):
 
 
 class CsvRejects(Rejects):
-    """Rejected rows of a CSV file or a folder."""
+    """Rejected rows of a table or a folder, in UTF-8, after a byte order mark or none."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, mark: str = "") -> None:
         super().__init__(path)
+        self._mark = mark
         self._header = header
         self._columns = [column for column in header.columns if column not in REJECTS_COLUMNS]
 
@@ -103,6 +104,7 @@ class CsvRejects(Rejects):
         kept = [cell for column, cell in named if column not in REJECTS_COLUMNS]
         kept += [""] * (len(self._columns) - len(kept))
         if not self._rows:
+            self._write(self._mark)
             self._write_row([*self._columns, ROW_COLUMN, REASON_COLUMN])
         extra = cells[len(self._header.columns) :]
         self._write_row([*kept, str(line.original_number), reason, *extra])

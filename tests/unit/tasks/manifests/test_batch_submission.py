@@ -96,7 +96,7 @@ def test_an_invalid_budget_is_refused(harness: ProducerHarness, budget: float) -
 
 def test_an_unreadable_manifest_makes_no_batch(harness: ProducerHarness) -> None:
     path = harness.folder / "jobs.csv"
-    path.write_text("picture\na.jpg\n")
+    path.write_text("sku\nA-1\n")
     with pytest.raises(ValueError, match='column "image"'):
         submit_manifest(harness.producer, open_manifest(path))
     assert list(queries.list_batches(harness.producer)) == []

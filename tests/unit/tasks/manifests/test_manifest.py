@@ -87,7 +87,7 @@ def test_a_prompt_with_an_unknown_column_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"image\n\xff\xfe.jpg\nb.jpg\n", "UTF-8"),
+        ("image,note\n\udcff.jpg,\nb.jpg,größte Äpfel\n".encode(errors="surrogateescape"), "UTF-8"),
         (b'image\n"a.jpg"x\nb.jpg\n', "double quotes do not match"),
         (b"image\n" + b"x" * 200_000 + b"\nb.jpg\n", "131,072 characters"),
         (b"image,prompt\na.jpg,Pan\0left\nb.jpg,Pan\n", "NUL"),
@@ -143,10 +143,11 @@ def test_a_byte_order_mark_is_not_part_of_a_column(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (b"", 'column "image"'),
-        (b"picture\na.jpg\n", 'column "image"'),
+        (b"sku,price\nA-1,5\n", "The columns are 'sku', 'price'"),
         (b"image,image\na,b\n", "twice"),
-        ("image\na.jpg".encode("utf-16"), "UTF-8"),
-        ("image,größe\na.jpg,5".encode("latin-1"), "UTF-8"),
+        ("image,größe,bäume\udcff".encode(errors="surrogateescape"), "CSV UTF-8"),
+        (b"image\0", "CSV UTF-8"),
+        (b"PK\x03\x04", "is a spreadsheet or an archive"),
         (b"x" * 200_000, "131,072 characters"),
     ],
 )
@@ -186,9 +187,9 @@ def test_a_missing_manifest_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_of_another_type_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "jobs.xlsx").touch()
-    with pytest.raises(ManifestError, match=r"neither a folder nor"):
-        open_manifest(tmp_path / "jobs.xlsx")
+    (tmp_path / "jobs.pdf").touch()
+    with pytest.raises(ManifestError, match=r"is not a folder, or a \.csv"):
+        open_manifest(tmp_path / "jobs.pdf")
 
 
 def test_the_batch_id_depends_on_the_name_only() -> None:

@@ -27,8 +27,8 @@ def test_a_folder_is_submitted_paused_resumed_and_exported(
     (harness.folder / "shots" / "bad.jpg").write_text("no picture")
     dry_run = run_command("batch", "submit", "shots", "--dry-run", "--json")
     assert sorted(dry_run.records[0]) == [
-        *("changed", "changed_rows", "credits", "duplicates", "good", "hints", "jobs"),
-        *("rejected", "rows", "seconds"),
+        *("changed", "changed_rows", "columns", "credits", "duplicates", "encoding", "good"),
+        *("hints", "jobs", "rejected", "rows", "seconds"),
     ]
     first = run_command("batch", "submit", "shots", "--json")
     assert (first.code, first.records[0]["jobs"], len(first.records[0]["rejected"])) == (0, 2, 1)

@@ -8,12 +8,12 @@ import pytest
 
 from tasks.manifests.formats.rejects import JsonlRejects
 from tasks.manifests.lines import ManifestError, ManifestLine
-from tasks.manifests.manifest import open_manifest
+from tasks.manifests.manifest import ManifestOptions, open_manifest
 
 
 def reject_all(source: Path, to: Path) -> Path | None:
     """Write all rows of a manifest to a file of rejected rows."""
-    manifest = open_manifest(source)
+    manifest = open_manifest(source, options=ManifestOptions(encoding="utf-8"))
     assert manifest.rejects
     sink = manifest.rejects(to)
     for row in manifest.rows:
@@ -59,3 +59,22 @@ def test_an_existing_folder_of_this_name_is_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("rejected-2.jsonl", "rejected.jsonl"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"), [("utf-8", ""), ("utf-8-sig", "\ufeff"), ("utf-16", "\ufeff")]
+)
+def test_a_file_of_a_spreadsheet_is_marked_as_utf8(
+    tmp_path: Path, encoding: str, mark: str
+) -> None:
+    source = tmp_path / "jobs.csv"
+    source.write_text("image\nKäse.jpg\n", encoding=encoding)
+    manifest = open_manifest(source)
+    assert manifest.rejects
+    sink = manifest.rejects(tmp_path / "rejected.csv")
+    for row in manifest.rows:
+        sink.add(row.line, "no")
+    written = sink.close()
+    assert written
+    assert written.read_text(encoding="utf-8").startswith(f"{mark}image,")
+    assert [row.line.fields["image"] for row in open_manifest(written).rows] == ["Käse.jpg"]

@@ -1,0 +1,114 @@
+"""Text files, read a line at a time in bounded memory, whatever their encoding and line ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from tasks.manifests.formats.encodings import BAD_BYTES, Encoding, detect_encoding, named_encoding
+from tasks.manifests.lines import BYTE_ORDER_MARK, ManifestError, is_text
+
+MAX_LINE: Final = 2**24
+"""The longest line that is read, in characters."""
+
+
+class LongLineError(ValueError):
+    """A line is too long. It was skipped; the lines after it can be read."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has over {MAX_LINE:,} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A text file and its encoding."""
+
+    path: Path
+    encoding: Encoding
+
+    @property
+    def not_text(self) -> str:
+        """Why a line with bytes that are no text is rejected."""
+        name = self.encoding.name.upper() if self.encoding.name == "utf-8" else self.encoding.name
+        return f"the line is not {name} text: save the file again as UTF-8"
+
+    @contextmanager
+    def open(self) -> "Iterator[TextLines]":
+        """Open the file after its byte order marks.
+
+        Bytes that are no text are kept: only their line is rejected.
+
+        Raises:
+            ManifestError: The file cannot be opened.
+        """
+        try:
+            file = self.path.open(encoding=self.encoding.name, errors=BAD_BYTES, newline="")
+        except OSError as error:
+            raise ManifestError(f"{self.path} cannot be read: {error.strerror}.") from error
+        with file:
+            yield TextLines(file, self.path)
+
+
+def text_file(path: Path, encoding: str | None) -> TextFile:
+    """Return a text file with the encoding of a name, or with the one that is detected.
+
+    Raises:
+        ManifestError: There is no such encoding, or the file cannot be read or is no text.
+    """
+    detected = detect_encoding(path)
+    return TextFile(path, detected if encoding is None else named_encoding(encoding))
+
+
+class TextLines:
+    """Iterates over the lines of a file, with their ends. Several ends can be mixed."""
+
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._is_first = True
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the lines that were not read yet."""
+        return self
+
+    def __next__(self) -> str:
+        """Return the next line.
+
+        Raises:
+            LongLineError: It is too long.
+            ManifestError: The file cannot be read.
+        """
+        line = self._read()
+        if self._is_first:
+            # Joined files have several marks.
+            line = line.lstrip(BYTE_ORDER_MARK)
+            self._is_first = False
+        if not line:
+            raise StopIteration
+        if len(line) > MAX_LINE:
+            while line and not line.endswith(("\n", "\r")):
+                line = self._read()
+            raise LongLineError
+        return line
+
+    def read(self, size: int) -> str:
+        """Return the next characters; none at the end.
+
+        Raises:
+            ManifestError: The file cannot be read.
+        """
+        return self._read(size)
+
+    def _read(self, size: int | None = None) -> str:
+        try:
+            return self._file.readline(MAX_LINE + 1) if size is None else self._file.read(size)
+        except OSError as error:
+            raise ManifestError(f"{self._path} cannot be read: {error.strerror}.") from error
+        except UnicodeError as error:
+            raise ManifestError(f"{self._path} cannot be read: {error}.") from error
+
+
+def is_blank(line: str) -> bool:
+    """Return whether a line holds nothing but spaces, and no bytes that are no text."""
+    return not line.strip() and is_text(line)
