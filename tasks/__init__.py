@@ -1,36 +1,37 @@
 """The Python API: submit image jobs, and follow and control them.
 
 The functions use the settings of this process: environment variables, or a file ``.env``.
+
+Its parts are imported when a name is first used: most programs of this package need few of them.
 """
 
-import worker  # noqa: F401 - says so where another package hides `config`
-from tasks.manifests import batch_submission
-from tasks.producer import actions, queries, submissions
-from tasks.producer import redo as redo_
-from tasks.producer.follow_up import edits
-from tasks.producer.follow_up.answers import Answer
-from tasks.producer.producer import with_default_producer
-from tasks.producer.submissions import Submission
-from tasks.schema.batch import Batch
-from tasks.schema.errors import (
-    InvalidPayloadError,
-    KeyConflict,
-    NotSayable,
-    RedisUnavailable,
-    UnknownId,
-)
-from tasks.schema.image_job import ImageJob
-from tasks.schema.result import Result
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-submit = with_default_producer(submissions.submit)
-submit_batch = with_default_producer(batch_submission.submit_batch)
-get = with_default_producer(queries.get)
-wait = with_default_producer(queries.wait)
-say = with_default_producer(edits.say)
-redo = with_default_producer(redo_.redo)
-cancel = with_default_producer(actions.cancel)
-retry = with_default_producer(actions.retry)
-release = with_default_producer(actions.release)
+import worker  # noqa: F401 - says so where another package hides `config`
+
+if TYPE_CHECKING:
+    from tasks.python_api import (
+        Answer,
+        Batch,
+        ImageJob,
+        InvalidPayloadError,
+        KeyConflict,
+        NotSayable,
+        RedisUnavailable,
+        Result,
+        Submission,
+        UnknownId,
+        cancel,
+        get,
+        redo,
+        release,
+        retry,
+        say,
+        submit,
+        submit_batch,
+        wait,
+    )
 
 __all__ = [
     "Answer",
@@ -53,3 +54,18 @@ __all__ = [
     "submit_batch",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Return a public function or class (PEP 562).
+
+    Raises:
+        AttributeError: There is none of this name.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("tasks.python_api"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,69 +1,31 @@
 """The command line: ``reelqueue``. Other programs rely on its exit codes and JSON."""
 
-from collections.abc import Callable, Mapping
-from importlib import metadata
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from tasks.cli.commands import (
-    batches,
-    chat,
-    decisions,
-    follow,
-    operations,
-    recover,
-    results,
-    say,
-    starters,
-    submit,
-)
-from tasks.cli.error_handling import ErrorHandlingGroup
+from tasks.cli.commands import starters
+from tasks.cli.lazy_commands import LazyCommandGroup
 
 app = typer.Typer(
-    cls=ErrorHandlingGroup,
+    cls=LazyCommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
-    "Submit": {"submit": submit.submit, "say": say.say, "chat": chat.chat},
-    "Follow": {
-        "status": follow.status,
-        "watch": follow.watch,
-        "list": follow.list_,
-        "results": results.results,
-    },
-    "Decide": {
-        "release": decisions.release,
-        "retry": decisions.retry,
-        "redo": decisions.redo,
-        "cancel": decisions.cancel,
-    },
-    "Operate": {
-        "credits": operations.credits_,
-        "doctor": operations.doctor,
-        "prune": operations.prune,
-        "recover": recover.recover,
-        "schema": operations.schema,
-    },
-}
-"""The commands by what people do, in the order of the help."""
-
-for _panel, _commands in _COMMANDS.items():
-    for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_command)
 app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(starters.worker)
 app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(starters.flower)
 app.command(context_settings=starters.FORWARD_ALL, rich_help_panel="Start")(starters.sandbox)
 app.command(context_settings=starters.FORWARD_UNKNOWN, rich_help_panel="Start")(starters.valkey)
-app.add_typer(batches.app, name="batch", rich_help_panel="Submit")
 
 
 def _print_version(requested: bool) -> None:
     if requested:
+        # It is slow to import, and no other command needs it.
+        from importlib import metadata  # noqa: PLC0415
+
         typer.echo(f"reelqueue {metadata.version('reelqueue')}")
         raise typer.Exit
 

@@ -6,25 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 import typer
-from pydantic import ValidationError
-from redis.exceptions import RedisError
 from typer.core import TyperGroup
-
-from config.settings import describe_problems
-from tasks.cli.output import note
-from tasks.manifests.lines import ManifestError
-from tasks.schema.errors import (
-    BatchNameTaken,
-    InvalidPayloadError,
-    KeyConflict,
-    NotSayable,
-    RedisUnavailable,
-    UnknownId,
-)
-from worker.egress.errors import WrongEnvironmentError
-from worker.journal.stores import JournalFailed
-from worker.ledger.model.jobs import UnreadableRecordError
-from worker.storage.errors import StoreError
 
 
 class ExitCode(IntEnum):
@@ -62,11 +44,12 @@ class ErrorHandlingGroup(TyperGroup):
             _discard_output()
             raise typer.Exit(ExitCode.OUTPUT_CLOSED) from None
         except (Exception, KeyboardInterrupt) as error:
-            explained = _explain(error)
-            if explained is None:
+            # Most commands end without an error, and start faster without this module.
+            from tasks.cli.error_messages import report  # noqa: PLC0415
+
+            code = report(error)
+            if code is None:
                 raise
-        message, code = explained
-        note(message)
         raise typer.Exit(code)
 
 
@@ -90,37 +73,3 @@ def _discard_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-def _explain(error: BaseException) -> tuple[str, ExitCode] | None:
-    """Return the message and the exit code for an expected error."""
-    match error:
-        case CommandError():
-            return str(error), error.code
-        case InvalidPayloadError():
-            return "\n".join(error.problems), ExitCode.BAD_INPUT
-        case ManifestError() | BatchNameTaken() | KeyConflict() | NotSayable() | UnknownId():
-            return str(error), ExitCode.BAD_INPUT
-        case WrongEnvironmentError():
-            return str(error), ExitCode.BAD_INPUT
-        case RedisUnavailable():
-            return str(error), ExitCode.UNAVAILABLE
-        case RedisError():
-            return (
-                f"Redis returned an error: {error}. Check it with `reelqueue doctor`.",
-                ExitCode.UNAVAILABLE,
-            )
-        case JournalFailed():
-            return f"{error} {error.remedy}", ExitCode.UNAVAILABLE
-        case StoreError():
-            return f"{error.message} {error.remedy}", ExitCode.UNAVAILABLE
-        case UnreadableRecordError():
-            return f"A record cannot be read: {error}. Upgrade reelqueue.", ExitCode.UNAVAILABLE
-        case OSError():
-            what = f"{error.filename or 'A file'}: {error.strerror or error}."
-            return what, ExitCode.UNAVAILABLE
-        case ValidationError():
-            return describe_problems(error), ExitCode.BAD_INPUT
-        case KeyboardInterrupt():
-            return "Interrupted. Submitted jobs continue.", ExitCode.INTERRUPTED
-    return None
