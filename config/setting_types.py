@@ -80,8 +80,10 @@ def _store_url(value: str) -> str:
         raise ValueError("must be a folder, or a URL such as s3://bucket/folder")
     if "://" not in value:
         return value
+    if value.startswith("file:///"):
+        return value
     found = _SCHEME.fullmatch(value.rpartition("::")[2])
-    # A heavy import, which only other stores than a plain folder need.
+    # A heavy import, which only other stores than a folder need.
     from fsspec import available_protocols  # noqa: PLC0415
 
     if found is None or found["scheme"].lower() not in available_protocols():

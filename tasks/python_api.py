@@ -6,7 +6,6 @@ from tasks.producer import redo as redo_
 from tasks.producer.follow_up import edits
 from tasks.producer.follow_up.answers import Answer
 from tasks.producer.producer import with_default_producer
-from tasks.producer.submissions import Submission
 from tasks.schema.batch import Batch
 from tasks.schema.errors import (
     InvalidPayloadError,
@@ -17,6 +16,7 @@ from tasks.schema.errors import (
 )
 from tasks.schema.image_job import ImageJob
 from tasks.schema.result import Result
+from tasks.schema.submission import Submission
 
 submit = with_default_producer(submissions.submit)
 submit_batch = with_default_producer(batch_submission.submit_batch)

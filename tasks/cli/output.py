@@ -13,9 +13,9 @@ from rich.table import Table
 
 from tasks.cli.encoding import to_utf8
 from tasks.cli.time_left import time_left
-from tasks.producer.submissions import Submission
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
+from tasks.schema.submission import Submission
 from worker.ledger.model.states import State
 from worker.shown_text import on_one_line
 

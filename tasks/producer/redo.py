@@ -10,10 +10,11 @@ from dataclasses import replace
 from itertools import count
 
 from tasks.producer.producer import Producer
-from tasks.producer.submissions import Submission, enqueue_record, new_job, with_key
+from tasks.producer.submissions import enqueue_record, new_job, with_key
 from tasks.schema.errors import InvalidPayloadError, UnknownId
 from tasks.schema.image_job import ImageJob
 from tasks.schema.prompt_template import fill_prompt
+from tasks.schema.submission import Submission
 from worker.ledger.model.row_content import row_content
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import SINGLE, NewJob

@@ -5,7 +5,7 @@ store. Services whose paths are not trusted send the Celery task ``tasks.submit`
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tasks.producer.local_files import LocalFiles
@@ -14,32 +14,11 @@ from tasks.producer.producer import Producer
 from tasks.schema.addresses import check_webhook_url
 from tasks.schema.errors import InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob, job_id_for
+from tasks.schema.submission import Submission
 from worker.ledger.model.row_content import content_key, row_content
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The result of a submission.
-
-    Attributes:
-        job_id: The job's id.
-        state: The job's present state, or the one that it ended in if it was pruned.
-        duplicate: Whether the key named this job before; nothing was enqueued then.
-        pruned: Whether the job's record was deleted. Its key still prevents a second payment.
-    """
-
-    job_id: str
-    state: State
-    duplicate: bool
-    pruned: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the public JSON form; ``pruned`` appears only if it is true."""
-        fields = {"job_id": self.job_id, "state": self.state.value, "duplicate": self.duplicate}
-        return {**fields, "pruned": True} if self.pruned else fields
 
 
 def submit(producer: Producer, job: ImageJob | Mapping[str, Any]) -> Submission:

@@ -3,8 +3,6 @@
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
-
 from worker.shown_text import is_showable
 
 _MALFORMED: Final = "must be an address such as https://example.org/…"
@@ -33,6 +31,8 @@ def check_webhook_url(text: str) -> str:
     Raises:
         ValueError: The HTTP client cannot send to it, or it holds a password.
     """
+    import httpx  # noqa: PLC0415 - most programs check no webhook, and it is slow to import
+
     try:
         url = httpx.URL(check_url(text))
         valid = url.scheme in {"http", "https"} and bool(url.host) and (url.port or 1) < _MAX_PORT

@@ -14,7 +14,7 @@ from tasks.manifests.batch_submission import submit_batch
 from tasks.producer import actions
 from tasks.producer.follow_up import edits
 from tasks.producer.producer import Producer
-from tasks.producer.submissions import Submission
+from tasks.schema.submission import Submission
 from tests.support.ledger_access import row_ids
 from tests.support.processes import Process
 from tests.support.s3 import s3_server

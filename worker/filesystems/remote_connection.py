@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import fsspec
-
 
 class RemoteConnection:
     """A file system that is opened at its first use, and again after an error.
@@ -59,5 +57,7 @@ class RemoteConnection:
 
     def _open(self) -> None:
         if self._fs is None:
+            import fsspec  # noqa: PLC0415 - slow to import, and most stores are local folders
+
             fs, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
             self._fs, self._root = fs, str(root)

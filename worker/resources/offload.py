@@ -4,14 +4,15 @@ Decoding, hashing and disk writes never yield to gevent's hub. In a greenlet the
 open stream of the process, and with it heartbeats and leases.
 """
 
+# ruff: noqa: PLC0415 - a process without gevent starts faster when it does not import it
+import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import lru_cache, partial
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
-import gevent
-from gevent import monkey
-from gevent.threadpool import ThreadPool
+if TYPE_CHECKING:
+    from gevent.threadpool import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,8 +35,10 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     Raises:
         BaseException: Whatever the function raises.
     """
-    if not monkey.is_module_patched("threading"):
+    if not _is_under_gevent():
         return function(*args, **kwargs)
+    import gevent
+
     context = copy_context()
     work = partial(context.run, function, *args, **kwargs)
     outcome: Outcome[T] = gevent.get_hub().threadpool.apply(_outcome, (work,))
@@ -61,12 +64,19 @@ def offload_with_timeout(
         TimeoutError: It took longer.
         BaseException: Whatever the function raises.
     """
-    if not monkey.is_module_patched("threading"):
+    if not _is_under_gevent():
         return function(*args, **kwargs)
+    import gevent
+
     with gevent.Timeout(seconds, TimeoutError("it took too long")):
         work = partial(function, *args, **kwargs)
         outcome: Outcome[T] = _waiting_pool().apply(_outcome, (work,))
     return _result(outcome)
+
+
+def _is_under_gevent() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def _outcome(work: Callable[[], T]) -> Outcome[T]:
@@ -85,5 +95,7 @@ def _result(outcome: Outcome[T]) -> T:
 
 
 @lru_cache(maxsize=1)
-def _waiting_pool() -> ThreadPool:
+def _waiting_pool() -> "ThreadPool":
+    from gevent.threadpool import ThreadPool
+
     return ThreadPool(_WAITING_THREADS)

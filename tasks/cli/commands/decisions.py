@@ -17,8 +17,8 @@ from tasks.producer.names import Named, find
 from tasks.producer.producer import Producer, default_producer
 from tasks.producer.redo import redo as redo_job
 from tasks.producer.redo import redo_batch
-from tasks.producer.submissions import Submission
 from tasks.schema.errors import InvalidPayloadError
+from tasks.schema.submission import Submission
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
 
 _DECIDED: Final = "For jobs held as outcome_unknown, session_lost or question."

@@ -20,9 +20,10 @@ from tasks.producer.follow_up.text_routing import MAY_BE_AN_ANSWER, TextAction, 
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
-from tasks.producer.submissions import Submission, enqueue_record, new_job
+from tasks.producer.submissions import enqueue_record, new_job
 from tasks.schema.errors import NotSayable, UnknownId
 from tasks.schema.image_job import ImageJob
+from tasks.schema.submission import Submission
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 

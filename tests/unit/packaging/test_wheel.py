@@ -69,7 +69,7 @@ def test_a_consumer_gets_the_types(installed: Path, tmp_path: Path) -> None:
     options = ("--strict", "--python-executable", installed / "bin" / "python")
     found = run(sys.executable, "-m", "mypy", *options, "consumer.py", folder=tmp_path)
     assert 'Revealed type is "tasks.schema.result.Result"' in found
-    assert 'Revealed type is "tasks.producer.submissions.Submission"' in found
+    assert 'Revealed type is "tasks.schema.submission.Submission"' in found
 
 
 def test_every_package_is_marked_as_typed(installed: Path) -> None:

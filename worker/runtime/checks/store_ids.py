@@ -6,15 +6,18 @@ address means another folder on another machine.
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from redis.exceptions import ResponseError
 
 from worker.ledger.ledger import Ledger
-from worker.runtime.runtime import Runtime
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
+
+if TYPE_CHECKING:
+    # A caller of `check_same_store` needs none of what a worker process is made of.
+    from worker.runtime.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +25,7 @@ ANNOUNCE_SECONDS: Final = 60.0
 KEY: Final = "worker_stores"
 
 
-def announce_stores(runtime: Runtime, worker: str) -> None:
+def announce_stores(runtime: "Runtime", worker: str) -> None:
     """Record the ids and the addresses of a worker's stores. Blocks while a store is slow.
 
     Args:

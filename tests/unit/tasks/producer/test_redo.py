@@ -6,8 +6,8 @@ import tasks
 from config.settings import get_settings
 from tasks.producer import queries
 from tasks.producer.redo import redo
-from tasks.producer.submissions import Submission
 from tasks.schema.errors import KeyConflict, UnknownId
+from tasks.schema.submission import Submission
 from tests.support.commands import close_and_clear_caches
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import Reason, State

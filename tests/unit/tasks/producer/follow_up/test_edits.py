@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from config.settings import ApiSettings
 from tasks.producer.follow_up.answers import Answer
 from tasks.producer.follow_up.edits import say
-from tasks.producer.submissions import Submission
 from tasks.schema.errors import NotSayable
+from tasks.schema.submission import Submission
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import Reason, State
