@@ -43,8 +43,8 @@ def test_the_command_line_has_every_command_and_option(words: list[str]) -> None
         name = rest.pop(0)
         if PLACEHOLDER.match(name):
             return
-        assert name in command.commands, f"no command {name!r}"
-        command = command.commands[name]
+        assert name in command.list_commands(None), f"no command {name!r}"
+        command = command.get_command(None, name)
     options = {word.partition("=")[0] for word in rest if word.startswith("-")}
     assert options <= _known_options(command)
 
@@ -76,7 +76,7 @@ def test_the_documents_call_make_and_the_command_line() -> None:
 def test_every_command_is_described() -> None:
     text = "".join(document.text for document in PAGES)
     root: Any = typer.main.get_command(app)
-    assert [name for name in root.commands if f"reelqueue {name}" not in text] == []
+    assert [name for name in root.list_commands(None) if f"reelqueue {name}" not in text] == []
 
 
 def test_every_target_of_make_is_described_or_in_its_help() -> None:
