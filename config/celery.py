@@ -5,11 +5,17 @@ work, so a Celery message is only a wake-up message: acknowledged early and neve
 """
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from kombu import Queue
 
 from config.settings import Settings
+
+INTERNAL_TASKS: Final = (
+    *("tasks.prepare", "tasks.generate", "tasks.settle", "tasks.render", "tasks.deliver"),
+    *("tasks.notify", "tasks.hooks"),
+)
+"""The Celery tasks of stages and notifications, whose events `REELQUEUE_STAGE_EVENTS` turns on."""
 
 
 def wakeup_queue(namespace: str) -> str:
@@ -61,6 +67,10 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         # An event of a submission that is sent, by Flower's HTTP API say, would show its prompt.
         "task_send_sent_event": False,
+        # Flower shows one row a job, whose events worker/telemetry/event_sender.py sends.
+        "task_annotations": {
+            name: {"send_events": settings.operations.stage_events} for name in INTERNAL_TASKS
+        },
         "worker_send_task_events": True,
         "worker_concurrency": settings.limits.concurrency,
         "worker_prefetch_multiplier": 1,

@@ -246,6 +246,8 @@ class OperationsSettings(_Group):
     metrics_host: Host = "127.0.0.1"
     """Address on which metrics are served, without a login. Set 0.0.0.0 for a Prometheus on
     another host."""
+    stage_events: bool = False
+    """Whether Flower shows the tasks of the stages besides one row a job: 0 or 1."""
 
 
 class Settings(BaseSettings):

@@ -24,7 +24,8 @@ from worker.runtime.bootsteps import PeriodicWorkStep
 from worker.runtime.checks.journal_monitor import JournalMonitor
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
-from worker.runtime.worker_registry import registered_name, unregister_worker
+from worker.runtime.worker_registry import forget_node, registered_name, unregister_worker
+from worker.telemetry.event_sender import EventsStep
 from worker.telemetry.metrics_server import MetricsStep
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,7 @@ app.conf.worker_consumer = CONSUMER
 app.conf.broker_transport = (
     SENTINEL_TRANSPORT if get_settings().redis.broker_address.master else TRANSPORT
 )
-app.steps["worker"].update((PeriodicWorkStep, IntakeStep, MetricsStep))
+app.steps["worker"].update((PeriodicWorkStep, EventsStep, IntakeStep, MetricsStep))
 
 
 @signals.setup_logging.connect
@@ -108,8 +109,10 @@ def _start_draining(sig: str, **_: Any) -> None:  # noqa: ANN401 - Celery's sign
 @signals.worker_shutdown.connect
 def _unregister(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signature
     runtime = get_runtime()
+    name = registered_name(sender.hostname, runtime.owner)
     try:
-        unregister_worker(runtime.ledger, registered_name(sender.hostname, runtime.owner))
+        unregister_worker(runtime.ledger, name)
+        forget_node(runtime.ledger, name)
     except RedisError as error:
         # Its registration expires by itself.
         log.warning("worker could not be unregistered", error=str(error))

@@ -23,7 +23,16 @@ from typing import Final
 VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 
 WORKER: Final = (
-    *("due", "outbox_ack", "decline", "claim", "heartbeat", "read_clock", "set_clock"),
+    *(
+        "due",
+        "outbox_ack",
+        "events_sent",
+        "decline",
+        "claim",
+        "heartbeat",
+        "read_clock",
+        "set_clock",
+    ),
     *("begin_paid", "paid_fact", "release_paid", "adopt", "restore_end", "set_identity"),
     *("balance", "credits_refused", "rate_limited", "token_refused"),
     *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +16,7 @@ from celery import Celery
 
 from config.celery import celery_config
 from config.settings import RedisSettings, Settings
+from tests.support.event_log import event_log
 from tests.support.stack import TOKEN, Stack
 from tests.support.waiting import free_port, listens, wait_until
 from tests.support.webhook_receiver import SECRET as WEBHOOK_SECRET
@@ -67,44 +67,6 @@ def sentry() -> Iterator[SentryServer]:
     thread.join()
 
 
-class EventLog:
-    """The events that Celery sends on a broker, as Flower receives them."""
-
-    def __init__(self, app: Celery) -> None:
-        self.events: list[dict[str, Any]] = []
-        self._app = app
-        self._receiver: Any = None
-        self._thread = threading.Thread(target=self._capture)
-        self._thread.start()
-
-    def of_task(self, name: str) -> list[dict[str, Any]]:
-        ids = {event["uuid"] for event in self.events if event.get("name") == name}
-        return [event for event in self.events if event.get("uuid") in ids]
-
-    def has(self, kind: str) -> bool:
-        return any(event["type"] == kind for event in self.events)
-
-    def stop(self) -> None:
-        self._receiver.should_stop = True
-        self._thread.join(30)
-
-    def _capture(self) -> None:
-        with self._app.connection() as connection:
-            handlers = {"*": self.events.append}
-            self._receiver = self._app.events.Receiver(connection, handlers=handlers)
-            self._receiver.capture(limit=None, timeout=None, wakeup=True)
-
-
-@contextmanager
-def event_log(app: Celery) -> Iterator[EventLog]:
-    log = EventLog(app)
-    try:
-        wait_until(lambda: log.has("worker-heartbeat"), "a first event")
-        yield log
-    finally:
-        log.stop()
-
-
 def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
     stack: Stack, sentry: SentryServer
 ) -> None:
@@ -118,6 +80,7 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
         REELQUEUE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         REELQUEUE_METRICS_PORT=str(port),
         SENTRY_DSN=sentry.dsn,
+        REELQUEUE_STAGE_EVENTS="1",
     )
     wait_until(lambda: listens(port), "the metrics to be served")
     # The app of the service, as Flower uses it when its HTTP API submits.
@@ -137,6 +100,7 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
         wait_until(lambda: stack.job(job_id).state.is_end, "the job to fail")
         wait_until(lambda: stack.redis.hlen("messages_aside:{rq}"), "the message to be set aside")
         wait_until(lambda: log.of_task("tasks.prepare"), "an event of a stage")
+        wait_until(lambda: "task-failed" in log.types_of(job_id), "the job's end in Flower")
 
         env = {
             **os.environ,

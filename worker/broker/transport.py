@@ -64,10 +64,13 @@ def check_broadcast(raw: bytes, *, is_event: bool) -> None:
         found = json.loads(body)
     except (ValueError, RecursionError):
         found = None
-    if envelope.get("content-type") != "application/json" or not isinstance(found, dict):
-        raise MalformedMessageError("its body is not a JSON object")
+    if envelope.get("content-type") != "application/json":
+        raise MalformedMessageError("its body is not JSON")
     if is_event:
-        is_valid = isinstance(found.get("hostname"), str) and type(found.get("clock")) is int
+        events = found if isinstance(found, list) and found else [found]
+        is_valid = all(map(_is_event, events))
+    elif not isinstance(found, dict):
+        is_valid = False
     else:
         reply_to = found.get("reply_to")
         is_valid = (
@@ -78,6 +81,15 @@ def check_broadcast(raw: bytes, *, is_event: bool) -> None:
         )
     if not is_valid:
         raise MalformedMessageError("it is no event and no command of Celery")
+
+
+def _is_event(found: object) -> bool:
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("type"), str)
+        and isinstance(found.get("hostname"), str)
+        and type(found.get("clock")) is int
+    )
 
 
 class CheckingClient(Redis):

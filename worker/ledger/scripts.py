@@ -20,7 +20,10 @@ _LIBRARIES: Final = (
 )
 """Libraries that precede every script, each after those that it uses."""
 _FREEING: Final = frozenset(
-    {"prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack", "set_clock"}
+    {
+        *("prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack", "events_sent"),
+        "set_clock",
+    }
 )
 """Scripts that run even where Redis has no memory left: they are how memory becomes free, or keep
 the rest running."""

@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 
 from worker.runtime.checks.durability import describe, reasons_not_to_pay
 from worker.runtime.runtime import Runtime
-from worker.runtime.worker_registry import register_worker, unregister_worker
+from worker.runtime.worker_registry import record_node, register_worker, unregister_worker
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +40,7 @@ class Heartbeat:
     def _update_registration(self) -> None:
         ledger = self._runtime.ledger
         try:
+            record_node(ledger, self._worker, self._lease_seconds)
             if self._runtime.status.draining:
                 unregister_worker(ledger, self._worker)
             else:

@@ -24,11 +24,11 @@ class LeaderLease:
         self._owner = runtime.owner
         self._status = runtime.status
         timing = runtime.settings.timing
-        seconds = max(
+        self.seconds = max(
             MIN_LEASE_TICKS * timing.tick_seconds,
             min(MAX_LEASE_SECONDS, JOB_LEASE_SHARE * timing.lease_seconds),
         )
-        self._lease_ms = int(seconds * 1000)
+        self._lease_ms = int(self.seconds * 1000)
 
     def acquire(self) -> bool:
         """Take or extend the lease, and return whether this worker leads.

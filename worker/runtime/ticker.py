@@ -101,5 +101,11 @@ class Ticker:
     def _send_wakeup(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401
         with faultpoint("wakeup"):
             self._app.send_task(
-                task, args=[argument], queue=self._queue, producer=producer, retry=False
+                task,
+                args=[argument],
+                queue=self._queue,
+                producer=producer,
+                retry=False,
+                # Under REELQUEUE_STAGE_EVENTS=1, Flower links a stage with its job.
+                root_id=argument.removeprefix("job:"),
             )

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Final
 
 from worker.ledger.ledger import Ledger
+from worker.ledger.model.fields import int_or_zero
 
 STREAM_SHARE: Final = 0.8
 """Maximum share of all slots for jobs between prepare and settle: a stream holds its slot for
@@ -68,6 +69,38 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
         pipe.hdel(ledger.key("worker_obstacles"), worker)
         pipe.hdel(ledger.key("worker_stores"), worker)
         pipe.execute()
+
+
+def record_node(ledger: Ledger, worker: str, seconds: float) -> None:
+    """Record for the next seconds that a process is alive, also one that takes no more work.
+
+    Args:
+        ledger: The ledger.
+        worker: The worker's name in the registry.
+        seconds: How long the entry lasts.
+    """
+    hostname, _, owner = worker.rpartition("#")
+    until = ledger.now_ms() + int(seconds * 1000)
+    ledger.redis.hset(ledger.key("nodes"), owner, f"{until} {hostname}")
+
+
+def forget_node(ledger: Ledger, worker: str) -> None:
+    """Record that a process ends."""
+    ledger.redis.hdel(ledger.key("nodes"), worker.rpartition("#")[2])
+
+
+def node_names(ledger: Ledger) -> dict[str, str]:
+    """Return the node name of each live process by its owner ID; forget those long dead."""
+    now, found, dead = ledger.now_ms(), {}, []
+    for owner, entry in ledger.redis.hgetall(ledger.key("nodes")).items():
+        until, _, hostname = entry.partition(" ")
+        if int_or_zero(until) >= now:
+            found[owner] = hostname
+        elif int_or_zero(until) < now - FORGET_AFTER_MS:
+            dead.append(owner)
+    if dead:
+        ledger.redis.hdel(ledger.key("nodes"), *dead)
+    return found
 
 
 def has_live_worker(ledger: Ledger, account: str) -> bool:

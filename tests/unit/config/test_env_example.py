@@ -55,7 +55,7 @@ def default_text(default: object) -> str:
         return ""
     if isinstance(default, SecretStr):
         return default.get_secret_value()
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return f"{default:g}" if isinstance(default, float | bool) else str(default)
 
 
 def test_the_file_lists_every_setting_and_no_other() -> None:

@@ -22,6 +22,7 @@ WRONG_STORE = ("nosuch://hunter2/folder", "s3://", "two\nlines")
 WRONG_NUMBER = ("0", "-1", "hunter2")
 WRONG_SECONDS = ("0", "nan", "hunter2")
 WRONG_WORD = ("hunter2", "JSON ", "1")
+WRONG_FLAG = ("hunter2", "2", "")
 
 WRONG = {
     "NEMO_API_URL": WRONG_URL,
@@ -69,6 +70,8 @@ def wrong_values(variable: str, field: FieldInfo) -> tuple[str, ...]:
         return WRONG_NUMBER
     if "float" in str(field.annotation):
         return WRONG_SECONDS
+    if field.annotation is bool:
+        return WRONG_FLAG
     return WRONG_WORD
 
 

@@ -6,7 +6,8 @@ local function require_writable(id, job, reason, account, session, seen)
   seen = seen or {}
   if seen[id] then return end
   seen[id] = true
-  require_type('zset', AGENDA, FLOWS, OUTBOX, PREPARING, RECEIVERS, WEBHOOKS_BY_AGE)
+  require_type('zset', AGENDA, FLOWS, OUTBOX, PREPARING, RECEIVERS, WEBHOOKS_BY_AGE, TASK_EVENTS,
+    TASK_REPLAY)
   require_type('hash', META, UNREADABLE)
   require_type('list', flow_key(job.flow))
   require_type('set', 'holds:{' .. ns .. '}', held_key(job.account, job.reason), blocked_key(id))
@@ -30,6 +31,12 @@ local function require_writable(id, job, reason, account, session, seen)
     local waiting = load_job(other)
     if waiting then require_writable(other, waiting, nil, nil, nil, seen) end
   end
+end
+
+-- Marks a job whose present state is to be sent to Flower. The number is a new one each time, so that
+-- whoever sends it notices a change after it was read.
+local function announce(id)
+  redis.call('ZADD', TASK_EVENTS, increment(META, 'announced', 1), id)
 end
 
 local move  -- defined below: a move can resume jobs that were blocked, which moves them in turn
@@ -83,6 +90,13 @@ move = function(id, job, to, reason)
   redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
   if from == 'preparing' then redis.call('ZREM', PREPARING, id) end
   if to == 'preparing' then redis.call('ZADD', PREPARING, now, id) end
+  -- The next claim sends the job's state to Flower again, which leaves an end only when it is told so.
+  if not RUNNING[from] and job.worker ~= '' then
+    redis.call('HDEL', job_key(id), 'worker')
+    if ENDS[from] then redis.call('HSET', job_key(id), 'reopened', 1) end
+    job.worker = ''
+  end
+  if to == 'queued' then announce(id) end
   if is_in_batch(job) and (to == 'queued' or RUNNING[to]) then
     redis.call('HDEL', batch_key(job.batch), 'ended')
   end
@@ -98,6 +112,7 @@ end
 local function notify(id)
   local revision = redis.call('HINCRBY', job_key(id), 'revision', 1)
   redis.call('ZADD', OUTBOX, now, 'job:' .. id)
+  announce(id)
   add_job_webhook(id, revision)
 end
 
@@ -151,5 +166,10 @@ local function request_cancel(id, job)
   move(id, job, 'cancelled')
   record_end(id, job)
   notify(id)
+  -- Flower does not know a job that never started. Thousands of them are sent to it slowly.
+  if job.started_at == '' then
+    redis.call('ZREM', TASK_EVENTS, id)
+    redis.call('ZADD', TASK_REPLAY, now, id)
+  end
   return 'CANCELLED'
 end

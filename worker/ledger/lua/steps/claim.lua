@@ -9,7 +9,7 @@
 local id, owner, nonce, lease, margin, suspect_delay, version =
   ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
 
-require_type('zset', AGENDA)
+require_type('zset', AGENDA, TASK_EVENTS)
 require_type('hash', META)
 local job, why = load_job(id)
 if why then return {'UNREADABLE'} end
@@ -61,7 +61,7 @@ end
 local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HINCRBY', job_key(id), 'attempts', 1)
 redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'crashes', crashes,
-  'lease', now + lease)
+  'lease', now + lease, 'worker', owner)
 -- For the measurement of takeovers: ms since the lease ended, ms of those after the grace period of
 -- an outage, and when the job was claimed.
 if job.owner ~= '' then
@@ -70,5 +70,7 @@ if job.owner ~= '' then
     (now - number(job.lease)) .. ' ' .. math.max(0, now - owed) .. ' ' .. now)
 end
 redis.call('HSETNX', job_key(id), 'started_at', now)
+-- Flower shows the worker. Polls are taken by any of them, which is not worth an event each.
+if job.worker ~= owner and (job.worker == '' or job.state ~= 'rendering') then announce(id) end
 redis.call('ZADD', AGENDA, now + lease + margin, id)
 return {'OK', redis.call('HGETALL', job_key(id))}
