@@ -10,7 +10,8 @@ RUN /opt/reelqueue/bin/pip install --no-cache-dir --no-deps --no-build-isolation
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 reelqueue \
-    && install -d -o reelqueue -g reelqueue /app /app/var /app/var/media /app/var/output
+    && install -d -o reelqueue -g reelqueue /app /app/var /app/var/media /app/var/output \
+        /app/var/flower
 COPY --from=build /opt/reelqueue /opt/reelqueue
 ENV PATH=/opt/reelqueue/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /app

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.commands import starters
+from tasks.cli.commands import flower, starters
 from tasks.cli.lazy_commands import LazyCommandGroup
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
 )
 
 app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(starters.worker)
-app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(starters.flower)
+app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(flower.flower)
 app.command(context_settings=starters.FORWARD_ALL, rich_help_panel="Start")(starters.sandbox)
 app.command(context_settings=starters.FORWARD_UNKNOWN, rich_help_panel="Start")(starters.valkey)
 

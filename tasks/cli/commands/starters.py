@@ -16,8 +16,6 @@ from typer.core import TyperCommand
 from tasks.cli.error_handling import CommandError, ExitCode
 
 CELERY: Final = ("-m", "worker")
-FLOWER_ADDRESS: Final = "127.0.0.1"
-FLOWER_PORT: Final = 5555
 
 FORWARD_UNKNOWN: Final[dict[Any, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
 FORWARD_ALL: Final[dict[Any, Any]] = {**FORWARD_UNKNOWN, "help_option_names": []}
@@ -73,34 +71,7 @@ def worker(
     has paid for, by default at most 15 minutes, and exits.
     """
     chosen = () if {"-P", "--pool"} & set(context.args) else ("-P", "gevent")
-    _exec_python(*CELERY, "worker", *chosen, *context.args)
-
-
-def flower(
-    context: typer.Context,
-    *,
-    address: Annotated[
-        str, typer.Option(metavar="HOST", help="Address to listen on.")
-    ] = FLOWER_ADDRESS,
-    port: Annotated[int, typer.Option(metavar="PORT", help="Port to listen on.")] = FLOWER_PORT,
-    basic_auth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER:PASSWORD",
-            help="Ask for this login.",
-            show_default="FLOWER_BASIC_AUTH, or no login",
-        ),
-    ] = None,
-) -> None:
-    """Start Flower, the web page that shows workers and tasks.
-
-    All options are passed to Flower, as "--name=value". Its documentation lists them:
-    https://flower.readthedocs.io/en/latest/config.html
-
-    Flower serves /metrics and /healthcheck without a login: do not expose it beyond this machine.
-    """
-    own = (f"--address={FLOWER_ADDRESS}", f"--port={FLOWER_PORT}")
-    _exec_python(*CELERY, "flower", *own, *context.args)
+    exec_python(*CELERY, "worker", *chosen, *context.args)
 
 
 def sandbox(context: typer.Context) -> None:
@@ -110,7 +81,7 @@ def sandbox(context: typer.Context) -> None:
     """
     if find_spec("sandbox") is None or find_spec("aiohttp") is None:
         raise _not_installed("The stand-in")
-    _exec_python("-m", "sandbox", *context.args)
+    exec_python("-m", "sandbox", *context.args)
 
 
 def valkey(
@@ -141,7 +112,8 @@ def valkey(
     )
 
 
-def _exec_python(*arguments: str) -> NoReturn:
+def exec_python(*arguments: str) -> NoReturn:
+    """Replace this process by Python with these arguments."""
     # -P: the working folder may have packages with the names of ours.
     _exec(sys.executable, "-P", *arguments)
 

@@ -122,7 +122,7 @@ def run_entry_point(
     ("arguments", "code", "text"),
     [
         (["worker", "--no-such-option"], 2, "No such option"),
-        (["flower", "--address=not/an/address"], 1, "gaierror"),
+        (["flower", "--address=not/an/address", "--basic-auth=a:b"], 3, "cannot listen"),
         (["sandbox", "--help"], 0, "--port-file"),
         (["list"], 3, "Redis does not answer"),
     ],
