@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 COMPOSE ?= docker compose
 
+# Through the environment, because names of files may hold spaces and signs of the shell.
+export BACKEND IMAGES
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test bench streams answers faults points soak lint types imports check lock up down clean
 
@@ -19,7 +22,7 @@ help: ## Show this list
 install: $(READY) ## Create .venv from requirements.lock
 
 run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.jpg" uses the real API
-	@exec $(BIN)/python -m tasks.demo --backend $(BACKEND) $(IMAGES)
+	@exec $(BIN)/python -m tasks.demo --backend "$$BACKEND" --images "$$IMAGES"
 
 # More processes than processors of a small machine, because most tests wait most of the time.
 test: $(READY) ## Run all tests; ARGS="-k NAME" selects some

@@ -19,7 +19,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from tasks.demo.process_group import ChildEndedError, NotReadyError, ProcessGroup, process_group
-from tasks.demo.samples import ROOT, request_for, sample_images
+from tasks.demo.samples import ROOT, named_images, request_for, sample_images
 from tasks.demo.services import DemoError, DemoPaths, start_stand_in, start_valkey, start_worker
 
 REELQUEUE: Final = (sys.executable, "-P", "-m", "tasks.cli")
@@ -44,6 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--folder", type=Path, help="folder of all files (default: var/demo or var/cloud)"
     )
     parser.add_argument(
+        "--images",
+        dest="named",
+        default="",
+        metavar="TEXT",
+        help="the same in one text, separated by spaces; names of files may hold spaces too",
+    )
+    parser.add_argument(
         "images",
         nargs="*",
         metavar="IMAGE",
@@ -55,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = arguments.folder or ROOT / "var" / ("cloud" if cloud else "demo")
     run = _run_with_cloud if cloud else _run_locally
     try:
-        return run(console, DemoPaths(folder.absolute()), arguments.images)
+        images = [*arguments.images, *named_images(arguments.named)]
+        return run(console, DemoPaths(folder.absolute()), images)
     except (ChildEndedError, NotReadyError, DemoError) as error:
         console.print(str(error), style="red", markup=False)
         return 1

@@ -1,6 +1,9 @@
 """The sample photos, and what the demo asks for each."""
 
-from collections.abc import Mapping
+import os.path
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,3 +36,42 @@ def sample_images() -> list[str]:
 def request_for(path: Path) -> Mapping[str, object]:
     """Return what to ask for a photo; nothing for one that is no sample."""
     return REQUESTS.get(path.name, {}) if path.parent == SAMPLES else {}
+
+
+def named_images(text: str) -> list[str]:
+    """Return the images that a text names, separated by spaces or in quotes.
+
+    A name of a file may hold spaces: as many words as possible that make up one that exists are one
+    name. A word that is no file stays as it is.
+    """
+    quoted = _in_quotes(text)
+    if quoted is not None:
+        return quoted
+    words = list(re.finditer(r"\S+", text))
+    images = []
+    while words:
+        ends = range(len(words), 0, -1)
+        last = next((end for end in ends if _is_file(_between(text, words[:end]))), 1)
+        images.append(_between(text, words[:last]))
+        del words[:last]
+    return images
+
+
+def _in_quotes(text: str) -> list[str] | None:
+    """Return the names in a text with quotes, if all of them are files."""
+    if not {"'", '"', "\\"} & set(text) or _is_file(text):
+        return None
+    try:
+        names = shlex.split(text)
+    except ValueError:
+        return None
+    return names if names and all(map(_is_file, names)) else None
+
+
+def _between(text: str, words: Sequence[re.Match[str]]) -> str:
+    return text[words[0].start() : words[-1].end()]
+
+
+def _is_file(name: str) -> bool:
+    # Path.is_file raises for a name that is too long, in some versions of Python.
+    return os.path.isfile(name)  # noqa: PTH113
