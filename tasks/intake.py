@@ -1,5 +1,7 @@
 """The Celery task by which other services submit jobs. They need Celery only, not this package."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from celery import Task, shared_task
@@ -9,7 +11,10 @@ from tasks.producer.producer import Producer
 from tasks.producer.submissions import enqueue
 from tasks.schema.errors import RedisUnavailable
 from tasks.schema.image_job import ImageJob
+from tasks.schema.media_keys import is_media_key
+from worker.file_refusal import FileRefusedError
 from worker.runtime.runtime import get_runtime
+from worker.storage.allowed_paths import check_allowed
 
 
 # Callers read the answer or the error, so it is stored, unlike those of the stages.
@@ -17,8 +22,8 @@ from worker.runtime.runtime import get_runtime
 def submit(task: Task[..., dict[str, Any]], /, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - celery's
     """Enqueue one job.
 
-    A path in the payload is not read here. The worker that prepares the job checks which paths
-    other services may use.
+    A path in the payload is not read here, but it is refused where other services may not use it.
+    The worker that prepares the job checks it again, and reads the file.
 
     Args:
         task: The task itself.
@@ -29,14 +34,16 @@ def submit(task: Task[..., dict[str, Any]], /, *args: Any, **kwargs: Any) -> dic
         ``job_id``, ``state`` and ``duplicate``.
 
     Raises:
-        ValueError: The payload is invalid, and the text names each wrong field; or the key was
-            used with another payload.
+        ValueError: The payload is invalid, and the text names each wrong field; or a path may not
+            be used; or the key was used with another payload.
         Reject: The record could not be written. The message is handled again later.
     """
     # The error is a built-in type, because a caller's process cannot load those of this package.
     try:
         job = _read_job(_payload(args, kwargs), task.request.id)
-        return enqueue(Producer.from_runtime(get_runtime()), job).as_dict()
+        producer = Producer.from_runtime(get_runtime())
+        _check_paths(job, producer.settings.storage.media_roots)
+        return enqueue(producer, job).as_dict()
     except ValueError as error:
         raise ValueError(str(error)) from None
     except RedisUnavailable as error:
@@ -49,6 +56,25 @@ def _payload(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     if not args and kwargs.keys() == {"payload"}:
         return kwargs["payload"]
     raise ValueError("send one argument, the image job")
+
+
+def _check_paths(job: ImageJob, roots: Iterable[Path]) -> None:
+    """Refuse paths that this worker may not read.
+
+    Raises:
+        ValueError: There are some. The text names their fields.
+    """
+    named = [("image", job.image), *(("attach", name) for name in job.attach)]
+    problems = []
+    for field, name in named if job.media is None else named[1:]:
+        if "://" in name or is_media_key(name):
+            continue
+        try:
+            check_allowed(name, roots)
+        except FileRefusedError as error:
+            problems.append(f"{field}: {error.code}: {error.message} {error.remedy}")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def _read_job(payload: object, task_id: str | None) -> ImageJob:

@@ -62,7 +62,8 @@ def _store_celery_result(runtime: Runtime, job: Job) -> None:
             case State.SUCCEEDED:
                 store(job.id, record, states.SUCCESS)
             case State.FAILED:
-                store(job.id, RuntimeError(f"{job.reason}: {job.message}"), states.FAILURE)
+                text = f"{job.reason}: {job.message} {job.remedy}".rstrip()
+                store(job.id, RuntimeError(text), states.FAILURE)
             case State.CANCELLED:
                 store(job.id, TaskRevokedError("cancelled"), states.REVOKED)
             case State.HELD:

@@ -14,6 +14,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -52,6 +54,17 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _scalar(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """Read a value of a column. What is none has one error, not one for each type of the union."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        text = error.errors()[0]["type"] == "string_unicode"
+        raise ValueError(
+            "is not UTF-8 text" if text else "must be a text, a finite number, true, false or null"
+        ) from None
+
+
 Priority = Literal["high", "normal", "low"]
 Aspect = Literal["16:9", "9:16", "1:1"]
 Prompt = Annotated[str, Field(max_length=10_000), AfterValidator(_not_blank)]
@@ -64,7 +77,7 @@ MAX_KEY: Final = 200
 """The longest idempotency key, in characters."""
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY), AfterValidator(_printable)]
 Column = Annotated[str, Field(min_length=1, max_length=100)]
-Scalar = str | int | float | bool | None
+Scalar = Annotated[str | int | float | bool | None, WrapValidator(_scalar)]
 
 
 class ImageJob(BaseModel):

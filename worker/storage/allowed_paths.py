@@ -49,6 +49,15 @@ def copy_allowed_file(text: str, roots: Iterable[Path], to: Path, *, max_bytes: 
             copy.write(chunk)
 
 
+def check_allowed(text: str, roots: Iterable[Path]) -> None:
+    """Refuse a path that is in no allowed folder, or is no path, without reading the file. Blocks.
+
+    Raises:
+        FileRefusedError: It is refused.
+    """
+    _resolve(text, roots)
+
+
 def _resolve(text: str, roots: Iterable[Path]) -> tuple[Path, tuple[str, ...]]:
     """Return the allowed folder that holds a path, and the path inside it, both without links."""
     try:

@@ -44,11 +44,29 @@ def test_the_answer_is_json_and_the_job_is_queued(harness: ProducerHarness) -> N
     assert send({"image": URL, "key": "k"}).get()["duplicate"] is True
 
 
-def test_a_path_is_not_read_at_submission(harness: ProducerHarness) -> None:
-    answer = send({"image": "/etc/hostname"}).get()
+def test_a_path_in_an_allowed_folder_is_not_read_at_submission(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELQUEUE_MEDIA_ROOTS", str(harness.folder))
+    answer = send({"image": str(harness.folder / "comes-later.jpg")}).get()
     job = harness.producer.ledger.job(answer["job_id"])
     assert job is not None
     assert "media" not in job.payload
+
+
+def test_paths_outside_the_allowed_folders_are_refused_at_once(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELQUEUE_MEDIA_ROOTS", str(harness.folder))
+    inside = str(harness.folder / "a.jpg")
+    for image in ("/etc/hostname", f"{inside}/../../b.jpg", "b.jpg"):
+        refused = send({"image": image})
+        assert type(refused.result) is ValueError
+        assert "image: forbidden_source: " in str(refused.result)
+        assert "REELQUEUE_MEDIA_ROOTS" in str(refused.result)
+    refused = send({"image": inside, "attach": ["/etc/passwd", "/etc/hostname"]})
+    assert str(refused.result).count("attach: forbidden_source") == 2
+    assert recent_ids(harness.producer.ledger, 1) == []
 
 
 @pytest.mark.parametrize(
@@ -88,11 +106,17 @@ def test_the_task_must_not_have_the_id_of_its_job(harness: ProducerHarness) -> N
     [((), {}), (({"image": URL}, 2), {}), (({"image": URL},), {"odd": 1}), ((), {"image": URL})],
 )
 def test_other_arguments_than_one_job_are_a_mistake_of_the_sender(
-    harness: ProducerHarness, args: tuple[object, ...], kwargs: dict[str, object]
+    harness: ProducerHarness,
+    caplog: pytest.LogCaptureFixture,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
 ) -> None:
-    refused = intake.submit.apply(args=args, kwargs=kwargs, task_id="t")
+    with caplog.at_level("INFO"):
+        refused = intake.submit.apply(args=args, kwargs=kwargs, task_id="t")
     assert type(refused.result) is ValueError
     assert "send one argument" in str(refused.result)
+    assert [record.exc_info for record in caplog.records] == [None], "no traceback in the log"
+    assert "Traceback" not in caplog.text
     assert recent_ids(harness.producer.ledger, 1) == []
 
 

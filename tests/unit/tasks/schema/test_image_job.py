@@ -66,6 +66,12 @@ def test_an_error_names_each_invalid_field() -> None:
         ("seconds", float("nan")),
         ("priority", "urgent"),
         ("data", {"": 1}),
+        ("data", {"sizes": [1, 2]}),
+        ("data", {"size": {"w": 1}}),
+        ("data", {"n": float("inf")}),
+        ("data", {"name": "\udcff"}),
+        ("attach", "music.mp3"),
+        ("attach_names", {KEY: 5}),
     ],
 )
 def test_invalid_values_are_refused(field: str, value: object) -> None:
