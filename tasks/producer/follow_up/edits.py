@@ -26,6 +26,7 @@ from tasks.schema.image_job import ImageJob
 from tasks.schema.submission import Submission
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.submissions import SINGLE
 
 
 def say(
@@ -38,8 +39,9 @@ def say(
 ) -> Submission | Answer:
     """Edit a job's clip further, or ask for its export, its state, the credits or an upload.
 
-    An edit is a new, paid job in the same session. Everything else is answered immediately, free
-    of charge. ``text`` is in English or Chinese, and may be empty if files are attached.
+    An edit is a new, paid job in the same session, and of the same batch. Everything else is
+    answered immediately, free of charge. ``text`` is in English or Chinese, and may be empty if
+    files are attached.
     ``attach`` names files for the session: music, a logo, further pictures. ``key`` makes an edit
     idempotent: repeated with the same key, it is the same job and is paid once.
 
@@ -108,10 +110,16 @@ def _edit(
     # A repeated request gets its job back even if the first job could take no edit any more.
     if known is None:
         _check_editable(job)
-    new = new_job(LocalFiles(copy_to_media_store(producer)).replace_in(edit, image=False))
+    new = new_job(
+        LocalFiles(copy_to_media_store(producer)).replace_in(edit, image=False),
+        batch_id=job.batch_id or "",
+        row=job.number("row"),
+    )
     fingerprint = hashlib.sha256(f"{job.id}:{new.fingerprint}".encode()).hexdigest()
+    # As a redo, it starts also if the batch is paused.
     return enqueue_record(
-        producer, replace(new, fingerprint=fingerprint, parent_id=job.id, follows=job.id)
+        producer,
+        replace(new, fingerprint=fingerprint, parent_id=job.id, follows=job.id, lane=SINGLE),
     )
 
 

@@ -162,11 +162,10 @@ end
 
 -- Gives a job the turn of its batch, if that shares one session: the batch's flows are closed until
 -- the job is done in the session. A job that waited among the single jobs gets no turn; it queues
--- for the session.
+-- for the session. A follow-up uses the session of the job that it follows, whatever its batch does.
 local function begin_batch_turn(id, job, flow)
-  if job.batch == '' or redis.call('HGET', batch_key(job.batch), 'session') ~= 'shared' then
-    return
-  end
+  if job.batch == '' or job.follows ~= '' then return end
+  if redis.call('HGET', batch_key(job.batch), 'session') ~= 'shared' then return end
   redis.call('HSET', job_key(id), 'shared', 1)
   job.shared = '1'
   if is_single(flow) then return end

@@ -6,6 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import ApiSettings
+from tasks.manifests.batch_submission import SessionMode, submit_manifest
+from tasks.producer import actions, queries
 from tasks.producer.follow_up.answers import Answer
 from tasks.producer.follow_up.edits import say
 from tasks.schema.errors import NotSayable
@@ -86,3 +88,57 @@ def test_an_upload_that_failed_is_not_taken_for_done_when_it_is_repeated(
     for _ in range(2):
         with pytest.raises(NotSayable, match="could not be uploaded"):
             say(producer, job_id, "upload", attach=[logo])
+
+
+def test_an_edit_belongs_to_the_batch_of_its_job_and_starts_although_that_is_paused(
+    harness: ProducerHarness,
+) -> None:
+    producer = harness.producer
+    batch_id = harness.submit_batch(2)
+    first, _ = queries.list_batch_jobs(producer, batch_id)
+    harness.finish_step(first.job_id, State.SUCCEEDED, **DONE)
+    actions.pause(producer, batch_id)
+    edit = say(producer, first.job_id, "pan left, slowly")
+    assert isinstance(edit, Submission)
+    rows = [(job.job_id, job.row) for job in queries.list_batch_jobs(producer, batch_id)]
+    assert sorted(rows[:2]) == sorted([(first.job_id, 1), (edit.job_id, 1)])
+    assert queries.get_batch(producer, batch_id).total == 3
+    assert [job_id for job_id, _ in producer.ledger.due(9, room=9, admit=9)] == [edit.job_id]
+    assert say(producer, edit.job_id, "credits")
+    actions.cancel(producer, batch_id)
+    assert queries.get_batch(producer, batch_id).open == 0
+
+
+def test_an_edit_in_a_batch_with_a_shared_session_works_in_the_session_of_its_job(
+    harness: ProducerHarness,
+) -> None:
+    """The rows behind it are not started by it, and do not wait for it."""
+    producer = harness.producer
+    batch_id = submit_manifest(
+        producer,
+        harness.manifest(*({"image": f"https://example.org/{n}.jpg"} for n in range(2))),
+        session=SessionMode.SHARED,
+    ).batch_id
+    first, second = queries.list_batch_jobs(producer, batch_id)
+    harness.finish_step(first.job_id, State.SUCCEEDED, **DONE)
+    edit = say(producer, first.job_id, "pan left, slowly")
+    assert isinstance(edit, Submission)
+    started = {job_id for job_id, _ in producer.ledger.due(9, room=9, admit=9)}
+    assert started == {edit.job_id, second.job_id}
+    record = producer.ledger.job(edit.job_id)
+    assert record is not None
+    assert (record.fact("shared"), record.fact("follows")) == (None, first.job_id)
+
+
+def test_the_manifest_submitted_again_leaves_edits_alone(harness: ProducerHarness) -> None:
+    producer = harness.producer
+    rows = [{"image": f"https://example.org/{n}.jpg"} for n in range(2)]
+    batch_id = submit_manifest(producer, harness.manifest(*rows)).batch_id
+    first, _ = queries.list_batch_jobs(producer, batch_id)
+    harness.finish_step(first.job_id, State.SUCCEEDED, **DONE)
+    edit = say(producer, first.job_id, "pan left, slowly")
+    again = submit_manifest(producer, harness.manifest(*rows))
+    assert (again.jobs, again.duplicates, again.changed) == (0, 2, 0)
+    assert isinstance(edit, Submission)
+    assert queries.get(producer, edit.job_id).replaced_by is None
+    assert queries.get_batch(producer, batch_id).total == 3
