@@ -7,8 +7,8 @@ from typing import Final, NoReturn
 
 import typer
 
+from tasks.cli.batch_output.held_jobs import print_held_of_jobs
 from tasks.cli.error_handling import ExitCode
-from tasks.cli.held_output import print_held_of_jobs
 from tasks.cli.output import console, note, print_record, printable
 from tasks.cli.progress import show_progress
 from tasks.producer import queries

@@ -1,14 +1,14 @@
 """Submission of manifests as batches."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from tasks.manifests.checked_rows import (
@@ -31,10 +31,14 @@ from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import batch_id_for
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
+from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason
 from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
 from worker.ledger.rows import Rows, RowSubmission, manifest_tag
+
+PRUNED: Final = "pruned"
+"""What became of a known row whose job's record was deleted."""
 
 
 class SessionMode(StrEnum):
@@ -56,6 +60,8 @@ class BatchSubmission:
             are made again, and are among ``jobs``, only if that was asked for.
         changed_rows: The number, image and job of each of them.
         rejected: The number of each rejected row, and the reason.
+        known: The states of the jobs of the known rows, with the number of rows. `pruned`: the
+            job's record was deleted.
     """
 
     batch_id: str
@@ -64,6 +70,7 @@ class BatchSubmission:
     changed: int = 0
     changed_rows: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the public JSON form."""
@@ -198,6 +205,8 @@ def submit_manifest(
         )
         for page, answers in answered_pages(rows, submission, checked):
             _record_answers(page, answers, result, rejects)
+            for state in states_of_known(ledger, answers):
+                result.known[state] = result.known.get(state, 0) + 1
         ledger.seal_batch(result.batch_id)
         if max_credits is not None:
             _release_affordable(producer, result.batch_id)
@@ -248,6 +257,13 @@ def _record_answers(
         result.rejected.append({"row": reject.row.number, "reason": reject.reason})
         if rejects is not None:
             rejects.add(reject.row.line, reject.reason)
+
+
+def states_of_known(ledger: Ledger, answers: Iterable[SubmitResult]) -> Iterator[str]:
+    """Yield the state of the job of each known row; `pruned` for one whose record was deleted."""
+    known = [found.job_id for found in answers if found.verdict is SubmitVerdict.DUPLICATE]
+    for state in ledger.states_of(known):
+        yield PRUNED if state is None else state.value
 
 
 def _check_source(

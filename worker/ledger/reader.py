@@ -1,6 +1,6 @@
 """Reading job, batch and account records, one or many at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -163,6 +163,11 @@ class Reader:
                 if flat[2 * at] in _STATES  # which a further row of a job has not
             ]
             start += PAGE_SIZE
+
+    def states_of(self, job_ids: Sequence[str]) -> list[State | None]:
+        """Return the states of jobs, a page at most; None for one that is gone or unreadable."""
+        flat = self.scripts.run("batch_states", *job_ids) if job_ids else []
+        return [State(state) if state in _STATES else None for state in flat[::2]]
 
     def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
         """Return the ids of the jobs held for a reason, of one account or all."""

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from tasks.cli.batch_output.held_jobs import print_held_of_batch
+from tasks.cli.batch_output.submission import note_known, print_submission
 from tasks.cli.error_handling import CommandError, ExitCode
-from tasks.cli.held_output import print_held_of_batch
 from tasks.cli.options import BatchId, JsonOption, WaitOption
 from tasks.cli.output import console, emit, local_time, note, print_record, printable
 from tasks.cli.waiting import exit_code, note_paused, wait_until_done
@@ -213,9 +214,9 @@ def submit(
     if as_json and not wait:
         emit(done.as_dict())
     elif not as_json:
-        counts = f"{done.jobs} new jobs, {done.duplicates} already submitted"
-        changed = f"{done.changed} changed, " if done.changed else ""
-        console().print(f"{done.batch_id}  {counts}, {changed}{len(done.rejected)} rejected")
+        print_submission(done)
+    if not as_json or wait:
+        note_known(done, source, name or manifest.name)
     if not accepted:
         raise typer.Exit(ExitCode.BAD_INPUT)
     if pilot is not None and _will_pause(producer, done.batch_id):

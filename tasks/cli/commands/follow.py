@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from tasks.cli.batch_output.held_jobs import print_held_of_all, print_held_of_batch
 from tasks.cli.error_handling import ExitCode
-from tasks.cli.held_output import print_held_of_all, print_held_of_batch
 from tasks.cli.job_table import print_jobs
 from tasks.cli.options import AnyIds, JsonOption
 from tasks.cli.output import emit, note, print_record

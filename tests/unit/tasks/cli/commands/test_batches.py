@@ -275,3 +275,33 @@ def test_a_batch_that_does_not_start_yet_shows_its_time(
     assert len(harness.producer.ledger.due(10, room=10, admit=10)) == 1
     wrong = run_command(*command, "tonight")
     assert (wrong.code, "such as 22:00" in wrong.err) == (2, True)
+
+
+def test_the_same_manifest_after_a_cancel_says_how_to_make_the_clips(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text(f"image\n{URL}?1\n{URL}?2\n")
+    batch_id = run_command("batch", "submit", "jobs.csv", "--json").records[0]["batch_id"]
+    run_command("cancel", "jobs.csv")
+    again = run_command("batch", "submit", "jobs.csv")
+    assert "0 new jobs, 2 already submitted (2 cancelled), 0 rejected" in again.out
+    assert f"2 known rows are cancelled. `reelqueue redo {batch_id} --state cancelled`" in again.err
+    record = run_command("batch", "submit", "jobs.csv", "--json").records[0]
+    assert record["known"] == {"cancelled": 2}
+    assert len(run_command("redo", batch_id, "--state", "cancelled", "--json").records) == 2
+    assert "(2 queued)" in run_command("batch", "submit", "jobs.csv").out
+
+
+def test_the_same_manifest_after_prune_says_how_to_make_the_clips(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text(f"image\n{URL}?1\n{URL}?2\n")
+    run_command("batch", "submit", "jobs.csv")
+    run_command("cancel", "jobs.csv")
+    harness.producer.ledger.redis.delete(harness.producer.ledger.key("outbox"))
+    run_command("prune", "--days", "0")
+    again = run_command("batch", "submit", "jobs.csv")
+    assert "0 new jobs, 2 already submitted (2 pruned)" in again.out
+    assert "`reelqueue batch submit jobs.csv --name 'jobs.csv again'`" in again.err
+    record = run_command("batch", "submit", "jobs.csv", "--name", "jobs.csv again", "--json")
+    assert record.records[0]["jobs"] == 2

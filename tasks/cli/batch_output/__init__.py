@@ -1,0 +1,1 @@
+"""What commands print of batches for people: submissions, dry runs, held jobs."""
