@@ -57,12 +57,15 @@ def _not_blank(text: str) -> str:
 def _scalar(value: object, read: ValidatorFunctionWrapHandler) -> object:
     """Read a value of a column. What is none has one error, not one for each type of the union."""
     try:
-        return read(value)
-    except ValidationError as error:
-        text = error.errors()[0]["type"] == "string_unicode"
-        raise ValueError(
-            "is not UTF-8 text" if text else "must be a text, a finite number, true, false or null"
-        ) from None
+        read_value = read(value)
+    except ValidationError:
+        raise ValueError("must be a text, a finite number, true, false or null") from None
+    if isinstance(read_value, str) and not read_value.isascii():
+        try:
+            read_value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("is not UTF-8 text") from None
+    return read_value
 
 
 Priority = Literal["high", "normal", "low"]
