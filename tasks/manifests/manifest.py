@@ -13,17 +13,21 @@ from tasks.manifests.columns import ColumnChoices, Columns
 from tasks.manifests.formats.csv_lines import Header, read_csv, read_header
 from tasks.manifests.formats.encodings import Encoding
 from tasks.manifests.formats.folder_lines import read_folder
+from tasks.manifests.formats.json_lines import read_json
 from tasks.manifests.formats.jsonl_lines import read_jsonl
 from tasks.manifests.formats.rejects import CsvRejects, JsonlRejects, Rejects
+from tasks.manifests.formats.spreadsheet_lines import open_spreadsheet
 from tasks.manifests.formats.text_files import text_file
-from tasks.manifests.lines import ManifestError, ManifestLine
+from tasks.manifests.lines import BYTE_ORDER_MARK, ManifestError, ManifestLine
 from tasks.manifests.rows import Row, check_prompt, rows_of_lines
 from tasks.schema.image_job import Aspect
 from worker.ledger.pages import PAGE_SIZE, pages
 
 _TABLES: Final = frozenset({".csv", ".tsv", ".txt"})
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
-KINDS: Final = "a folder, or a .csv, .tsv, .txt or .jsonl file"
+_TEXTS: Final = _TABLES | _JSON_LINES | {".json"}
+_SPREADSHEETS: Final = frozenset({".xlsx", ".xlsm", ".ods"})
+KINDS: Final = "a folder, or a .csv, .tsv, .txt, .jsonl, .json, .xlsx, .ods or .zip file"
 """What a manifest can be, for people."""
 
 
@@ -34,11 +38,13 @@ class ManifestOptions:
     Attributes:
         image_column: The column of the images.
         prompt_column: The column of the prompts.
+        sheet: The name or number of a sheet of a spreadsheet.
         encoding: The encoding of a text file.
     """
 
     image_column: str | None = None
     prompt_column: str | None = None
+    sheet: str | None = None
     encoding: str | None = None
 
 
@@ -102,44 +108,64 @@ def open_manifest(
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a manifest holds. Without a header, each line names its own columns."""
+    """What a manifest holds. Without a header, each line names its own columns.
+
+    ``mark`` is what a file of its rejected rows starts with.
+    """
 
     lines: Iterator[ManifestLine]
     header: Header | None = None
     encoding: Encoding | None = None
+    mark: str = ""
 
 
 def _open(source: Path, columns: Columns, options: ManifestOptions) -> _Content:
     kind = source.suffix.lower()
+    if not source.is_dir() and not source.is_file():
+        raise ManifestError(f"There is no manifest {source}. Give {KINDS}.")
+    _check_options(source, kind, options)
     if source.is_dir():
-        _refuse(source, "a folder", options.image_column, "--image-column")
-        _refuse(source, "a folder", options.prompt_column, "--prompt-column")
-        _refuse(source, "no text file", options.encoding, "--encoding")
         header = Header(("image",), ",")
         columns.fields_of(header.columns)
         return _Content(read_folder(source), header)
-    if not source.is_file():
-        raise ManifestError(f"There is no manifest {source}. Give {KINDS}.")
+    if kind in _SPREADSHEETS:
+        header, lines = open_spreadsheet(source, columns, options.sheet)
+        return _Content(lines, header, mark=BYTE_ORDER_MARK)
+    if kind not in _TEXTS:
+        raise ManifestError(f"{source} is not {KINDS}.")
+    text = text_file(source, options.encoding)
     if kind in _TABLES:
-        text = text_file(source, options.encoding)
         header = read_header(text, columns)
-        return _Content(read_csv(text, header), header, text.encoding)
-    if kind in _JSON_LINES:
-        text = text_file(source, options.encoding)
-        return _Content(read_jsonl(text), encoding=text.encoding)
-    raise ManifestError(f"{source} is not {KINDS}.")
+        return _Content(read_csv(text, header), header, text.encoding, text.encoding.mark)
+    read = read_json if kind == ".json" else read_jsonl
+    return _Content(read(text), encoding=text.encoding)
+
+
+def _check_options(source: Path, kind: str, options: ManifestOptions) -> None:
+    """Check that a manifest has what the options are about.
+
+    Raises:
+        ManifestError: It does not.
+    """
+    has_columns = not source.is_dir() and kind in _TEXTS | _SPREADSHEETS
+    wrong = [
+        option
+        for option, value, fits in (
+            ("--image-column", options.image_column, has_columns),
+            ("--prompt-column", options.prompt_column, has_columns),
+            ("--sheet", options.sheet, kind in _SPREADSHEETS),
+            ("--encoding", options.encoding, kind in _TEXTS),
+        )
+        if value is not None and not fits
+    ]
+    if wrong:
+        raise ManifestError(f"{source} has nothing that fits {wrong[0]}: leave out {wrong[0]}.")
 
 
 def _rejects(content: _Content) -> Callable[[Path], Rejects]:
     if content.header is None:
         return JsonlRejects
-    mark = content.encoding.mark if content.encoding else ""
-    return partial(CsvRejects, header=content.header, mark=mark)
-
-
-def _refuse(source: Path, what: str, value: str | None, option: str) -> None:
-    if value is not None:
-        raise ManifestError(f"{source} is {what}: leave out {option}.")
+    return partial(CsvRejects, header=content.header, mark=content.mark)
 
 
 def _as_text(path: object) -> str:

@@ -125,6 +125,14 @@ def submit(
             show_default="prompt, or without --prompt a common name for it",
         ),
     ] = None,
+    sheet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The name or number of a sheet in a spreadsheet.",
+            show_default="the first that is not hidden",
+        ),
+    ] = None,
     encoding: Annotated[
         str | None,
         typer.Option(
@@ -177,7 +185,7 @@ def submit(
     Rejected rows do not stop the others. Submitting the same manifest under the same name again
     adds the rows that are new, and makes a new job for each row that was changed.
     """
-    options = ManifestOptions(image_column, prompt_column, encoding)
+    options = ManifestOptions(image_column, prompt_column, sheet, encoding)
     producer, manifest = default_producer(), open_manifest(source, prompt, options)
     if aspect is not None:
         manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 from tasks.manifests.formats.csv_lines import Header
@@ -22,6 +23,9 @@ from tasks.manifests.lines import (
     ManifestLine,
     is_text,
 )
+
+_SUFFIXES: Final = {".json": ".jsonl", ".xlsx": ".csv", ".xlsm": ".csv", ".ods": ".csv"}
+"""Rejected rows of other files than texts of lines are written as such."""
 
 
 class Rejects(ABC):
@@ -134,7 +138,8 @@ def default_rejects_path(source: Path) -> Path:
     if source.is_dir():
         return source / "rejected.csv"
     stem = source.stem.partition(".rejected")[0]
-    return source.with_name(f"{stem}.rejected{source.suffix}")
+    suffix = _SUFFIXES.get(source.suffix.lower(), source.suffix)
+    return source.with_name(f"{stem}.rejected{suffix}")
 
 
 def _numbered(path: Path) -> Iterator[Path]:

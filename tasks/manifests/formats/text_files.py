@@ -79,16 +79,12 @@ class TextLines:
             LongLineError: It is too long.
             ManifestError: The file cannot be read.
         """
-        line = self._read()
-        if self._is_first:
-            # Joined files have several marks.
-            line = line.lstrip(BYTE_ORDER_MARK)
-            self._is_first = False
+        line = self._read(None)
         if not line:
             raise StopIteration
         if len(line) > MAX_LINE:
             while line and not line.endswith(("\n", "\r")):
-                line = self._read()
+                line = self._read(None)
             raise LongLineError
         return line
 
@@ -100,13 +96,18 @@ class TextLines:
         """
         return self._read(size)
 
-    def _read(self, size: int | None = None) -> str:
+    def _read(self, size: int | None) -> str:
+        """Read some characters, or the next line up to its longest length."""
         try:
-            return self._file.readline(MAX_LINE + 1) if size is None else self._file.read(size)
+            text = self._file.readline(MAX_LINE + 1) if size is None else self._file.read(size)
         except OSError as error:
             raise ManifestError(f"{self._path} cannot be read: {error.strerror}.") from error
         except UnicodeError as error:
             raise ManifestError(f"{self._path} cannot be read: {error}.") from error
+        if self._is_first:
+            # Joined files have several marks.
+            text, self._is_first = text.lstrip(BYTE_ORDER_MARK), False
+        return text
 
 
 def is_blank(line: str) -> bool:

@@ -1,0 +1,125 @@
+"""Lines of a JSON manifest: an array with one object a row, read in bounded memory."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tasks.manifests.formats.jsonl_lines import unique_fields
+from tasks.manifests.formats.text_files import TextFile, TextLines
+from tasks.manifests.lines import ManifestError, ManifestLine, is_text
+
+_PIECE: Final = 2**20
+_MAX_ROW: Final = 2**24
+"""The longest row, in characters."""
+_SPACE: Final = " \t\r\n"
+_SHAPE: Final = 'It must hold an array of objects, as in [{"image": "a.jpg"}, {"image": "b.jpg"}].'
+_plain = json.JSONDecoder()
+_unique = json.JSONDecoder(object_pairs_hook=unique_fields)
+
+
+def read_json(source: TextFile) -> Iterator[ManifestLine]:
+    """Return the rows of a JSON array.
+
+    The file is read through first: an array that breaks off is refused as a whole.
+
+    Raises:
+        ManifestError: The file cannot be read, or is not a JSON array.
+    """
+    for _ in _lines(source):
+        pass
+    return _lines(source)
+
+
+def _lines(source: TextFile) -> Iterator[ManifestLine]:
+    with source.open() as lines:
+        yield from _Array(source, lines).rows()
+
+
+class _Array:
+    """The elements of an array, of which one piece of text is held in memory."""
+
+    def __init__(self, source: TextFile, lines: TextLines) -> None:
+        self._source = source
+        self._lines = lines
+        self._text = ""
+        self._at = 0
+        self._number = 0
+
+    def rows(self) -> Iterator[ManifestLine]:
+        if self._next_sign() != "[":
+            raise ManifestError(f"{self._source.path} is not a JSON array. {_SHAPE}")
+        self._at += 1
+        while self._next_sign() != "]":
+            if self._number:
+                self._expect(",")
+                self._next_sign()
+            self._number += 1
+            yield self._row()
+        self._at += 1
+        if self._next_sign():
+            raise self._error("text follows the end of the array")
+
+    def _row(self) -> ManifestLine:
+        while True:
+            try:
+                value, end = self._decode()
+            except (json.JSONDecodeError, RecursionError) as error:
+                problem = error.msg if isinstance(error, json.JSONDecodeError) else "it is too deep"
+            else:
+                # A number may go on in the next piece.
+                if end < len(self._text) or not self._read():
+                    break
+                continue
+            if not self._read():
+                raise self._error(f"row {self._number} is not JSON ({problem})")
+        raw, self._at = self._text[self._at : end], end
+        if not is_text(raw):
+            return ManifestLine(self._number, raw=raw, error=self._source.not_text)
+        if isinstance(value, ValueError):
+            return ManifestLine(self._number, raw=raw, error=f"the row is not JSON: {value}")
+        if not isinstance(value, dict):
+            return ManifestLine(self._number, raw=raw, error="the row is not a JSON object")
+        return ManifestLine(self._number, value, value)
+
+    def _decode(self) -> tuple[Any, int]:
+        """Return the next value and its end; an error in the place of one with a field twice."""
+        try:
+            return _unique.raw_decode(self._text, self._at)
+        except json.JSONDecodeError:
+            raise
+        except ValueError as error:
+            return error, _plain.raw_decode(self._text, self._at)[1]
+
+    def _next_sign(self) -> str:
+        """Return the next character that is no space, without passing it; none at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in _SPACE:
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._read():
+                return ""
+
+    def _expect(self, sign: str) -> None:
+        if self._next_sign() != sign:
+            raise self._error(f"a {sign!r} or the end of the array is missing")
+        self._at += 1
+
+    def _read(self) -> bool:
+        """Read on, at least as much as is held already, so that a long row is read a few times.
+
+        Raises:
+            ManifestError: The row is too long.
+        """
+        held = self._text[self._at :]
+        if len(held) > _MAX_ROW:
+            raise self._error(f"row {self._number} has over {_MAX_ROW:,} characters")
+        piece = self._lines.read(max(_PIECE, len(held)))
+        self._text, self._at = held + piece, 0
+        return bool(piece)
+
+    def _error(self, problem: str) -> ManifestError:
+        return ManifestError(
+            f"{self._source.path} is not a JSON array: after {max(0, self._number - 1)} rows, "
+            f"{problem}. {_SHAPE}"
+        )
