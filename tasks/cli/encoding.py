@@ -6,6 +6,7 @@ JSON and results are for programs and files: they are UTF-8 whatever the termina
 
 import codecs
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,21 @@ codecs.register_error(REPLACE, _replace)
 
 
 def make_streams_safe() -> None:
-    """Let the standard streams of this process replace what they cannot write, and read UTF-8."""
+    """Let the standard streams of this process replace what they cannot write, and read UTF-8.
+
+    Streams that are closed become ones that lead nowhere. Otherwise a connection or a file could
+    get the number of a closed one, and be written to as if it were the terminal.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is given, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=REPLACE)
@@ -59,9 +74,20 @@ def utf8_output() -> Iterator[TextIO]:
     try:
         yield sink
         sink.flush()
+    except OSError:
+        # Without it, the text that is left would be written again below, and fail again.
+        discard(sys.stdout)
+        raise
     finally:
         # Without it, the collected wrapper would close standard output.
         sink.detach()
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is buffered for a stream go nowhere, or the interpreter reports it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _is_ascii(stream: io.TextIOWrapper) -> bool:

@@ -1,12 +1,15 @@
 """Exit codes, and errors as sentences on standard error instead of tracebacks."""
 
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from tasks.cli.encoding import discard
 
 
 class ExitCode(IntEnum):
@@ -33,24 +36,51 @@ class CommandError(Exception):
 class ErrorHandlingGroup(TyperGroup):
     """The commands; expected errors end them with a message and an exit code."""
 
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's signature
+        """Run the command line."""
+        try:
+            return super().main(*args, **options)
+        except OSError:
+            # Wrong usage, whose message cannot be written.
+            discard(sys.stderr)
+            sys.exit(ExitCode.BAD_INPUT)
+
+    def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's signature
+        """Read the arguments. The help and the version are printed here."""
+        with _errors_reported():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's signature
         """Run the command that was requested."""
-        try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                _flush_output()
-        except BrokenPipeError:
-            _discard_output()
-            raise typer.Exit(ExitCode.OUTPUT_CLOSED) from None
-        except (Exception, KeyboardInterrupt) as error:
-            # Most commands end without an error, and start faster without this module.
-            from tasks.cli.error_messages import report  # noqa: PLC0415
+        with _errors_reported():
+            return super().invoke(ctx)
 
-            code = report(error)
-            if code is None:
-                raise
-        raise typer.Exit(code)
+
+@contextmanager
+def _errors_reported() -> Iterator[None]:
+    """Print the message of an expected error.
+
+    Raises:
+        typer.Exit: With the exit code of the error.
+    """
+    try:
+        try:
+            yield
+        finally:
+            _flush_output()
+    except BrokenPipeError:
+        discard(sys.stdout)
+        raise typer.Exit(ExitCode.OUTPUT_CLOSED) from None
+    except (Exception, KeyboardInterrupt) as error:
+        # Most commands end without an error, and start faster without this module.
+        from tasks.cli.error_messages import report  # noqa: PLC0415
+
+        code = report(error)
+        if code is None:
+            raise
+    else:
+        return
+    raise typer.Exit(code)
 
 
 def _flush_output() -> None:
@@ -64,12 +94,5 @@ def _flush_output() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        _discard_output()
+        discard(sys.stdout)
         raise
-
-
-def _discard_output() -> None:
-    """Let what is still buffered go nowhere, or the interpreter reports it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

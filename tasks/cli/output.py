@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from tasks.cli.encoding import to_utf8
+from tasks.cli.encoding import discard, to_utf8
 from tasks.cli.time_left import time_left
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
@@ -58,8 +58,12 @@ def emit(record: BaseModel | Mapping[str, Any]) -> None:
 def note(message: str) -> None:
     """Print a message for people on standard error, beside the output."""
     # Typer would write UTF-8 to a terminal that is set to ASCII.
-    sys.stderr.write(f"{message}\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+    except OSError:
+        # What the command does is not affected, and nobody could read an error about this one.
+        discard(sys.stderr)
 
 
 def printable(text: str) -> str:
