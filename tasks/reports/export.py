@@ -36,11 +36,12 @@ def write_csv(read: Callable[[], Iterable[Result]], sink: TextIO) -> None:
     writer = SpreadsheetWriter(sink)
     writer.write_row(columns)
     for result in read():
-        fields = _fields(result)
+        fields = table_row(result)
         writer.write_row(fields.get(name) for name in columns)
 
 
-def _fields(result: Result) -> dict[str, object]:
+def table_row(result: Result) -> dict[str, object]:
+    """Return the cells of a job by their columns."""
     fields: dict[str, object] = {
         **result.data,
         **dict.fromkeys(COLUMNS),

@@ -1,5 +1,7 @@
 """The command ``results``: a batch as JSON lines, as a table or as a page."""
 
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -19,6 +21,8 @@ from tasks.producer.producer import default_producer
 from tasks.reports.batch_index import write_batch_index
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
+from tasks.reports.workbook import write_workbook
+from worker.resources.scratch import scratch_folder
 from worker.storage.errors import StoreError
 
 
@@ -28,6 +32,7 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     HTML = "html"
+    XLSX = "xlsx"
 
 
 def results(
@@ -37,7 +42,8 @@ def results(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="jsonl: one record per line. csv: a table. html: a page that shows the clips.",
+            help="jsonl: one record per line. csv: a table. html: a page that shows the clips. "
+            "xlsx: a spreadsheet with links to the clips.",
         ),
     ] = Format.JSONL,
     output: Annotated[
@@ -56,14 +62,27 @@ def results(
     producer = default_producer()
     batch_id = find_batch(producer, batch_id)
     batch = queries.get_batch(producer, batch_id)
+    if form is Format.XLSX and output is None and sys.stdout.isatty():
+        raise CommandError("A spreadsheet is no text for a terminal: name its file with -o FILE.")
+    folder = output.resolve().parent if output and is_regular(output) else None
     with _open_output(output) as sink:
         match form:
             case Format.JSONL:
                 write_jsonl(queries.list_batch_jobs(producer, batch_id), sink)
             case Format.CSV:
                 write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
+            case Format.XLSX:
+                with scratch_folder() as scratch:
+                    book = Path(scratch) / "results.xlsx"
+                    write_workbook(
+                        batch.name,
+                        lambda: queries.list_batch_jobs(producer, batch_id),
+                        book,
+                        folder,
+                    )
+                    with book.open("rb") as file:
+                        shutil.copyfileobj(file, sink.buffer)
             case Format.HTML:
-                folder = output.resolve().parent if output and is_regular(output) else None
                 write_page(batch.name, queries.list_batch_jobs(producer, batch_id), sink, folder)
     try:
         write_batch_index(producer, batch_id)

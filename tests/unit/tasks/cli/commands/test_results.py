@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from python_calamine import CalamineWorkbook
 
 from tests.support.ledger_access import row_ids
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
@@ -125,3 +126,15 @@ def test_a_descriptor_is_appended_to_as_the_shell_has_opened_it(
     assert before == "before"
     assert len(lines) == 2
     assert log.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("place", ["clips.xlsx", "-"])
+def test_a_spreadsheet(
+    run_command: RunCommand, harness: ProducerHarness, batch_id: str, place: str
+) -> None:
+    done = run_command("results", batch_id, "--format", "xlsx", "-o", place)
+    assert done.code == 0
+    if place != "-":
+        content = (harness.folder / place).read_bytes()
+        sheet = CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
+        assert [row[0] for row in sheet.to_python()] == ["row", 1, 2]
