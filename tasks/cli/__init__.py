@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.commands import flower, starters
+from tasks.cli.commands import flower, starters, worker
 from tasks.cli.lazy_commands import LazyCommandGroup
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(starters.worker)
+app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(worker.worker)
 app.command(cls=starters.PassThroughCommand, rich_help_panel="Start")(flower.flower)
 app.command(context_settings=starters.FORWARD_ALL, rich_help_panel="Start")(starters.sandbox)
 app.command(context_settings=starters.FORWARD_UNKNOWN, rich_help_panel="Start")(starters.valkey)

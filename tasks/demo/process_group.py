@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PARENT_DEATH_WATCHDOG: Final = Path(__file__).with_name("die_with_parent.py")
+from tasks.supervisor.process import with_parent_death_watchdog
+
 POLL_SECONDS: Final = 0.1
 COMMAND_GRACE_SECONDS: Final = 2.0
 LOG_LINES: Final = 20
@@ -174,7 +174,7 @@ class ProcessGroup:
     ) -> subprocess.Popen[bytes]:
         # In a session of its own, a child gets no Ctrl-C of the terminal: the group stops it.
         return subprocess.Popen(  # noqa: S603 - the commands are our own
-            [sys.executable, "-I", str(PARENT_DEATH_WATCHDOG), str(os.getpid()), *command],
+            with_parent_death_watchdog(command),
             env=self.env,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,3 @@
-# ruff: noqa: ARG001 - the parameters document options that the started program parses
 """The commands that start a process of the service.
 
 Each replaces itself by the program, so that signals reach the program directly.
@@ -34,44 +33,6 @@ class PassThroughCommand(TyperCommand):
             return super().parse_args(ctx, ["--help"])
         ctx.args = args
         return args
-
-
-def worker(
-    context: typer.Context,
-    *,
-    pool: Annotated[
-        str,
-        typer.Option("-P", "--pool", metavar="POOL", help="How Celery runs jobs at the same time."),
-    ] = "gevent",
-    concurrency: Annotated[
-        int | None,
-        typer.Option(
-            *("-c", "--concurrency"),
-            metavar="N",
-            help="Jobs that run at the same time.",
-            show_default="REELQUEUE_CONCURRENCY, or 1000",
-        ),
-    ] = None,
-    hostname: Annotated[
-        str | None,
-        typer.Option(
-            *("-n", "--hostname"),
-            metavar="NAME",
-            help="Name of the worker, unique in the service.",
-            show_default="celery@HOST",
-        ),
-    ] = None,
-) -> None:
-    """Start a worker, the process that runs jobs.
-
-    All options are passed to Celery's worker. "celery -A worker.app worker --help" lists them.
-    The service itself is configured by environment variables such as REELQUEUE_LOG_FORMAT.
-
-    On SIGTERM the worker starts no further step, waits for the replies to the messages that it
-    has paid for, by default at most 15 minutes, and exits.
-    """
-    chosen = () if {"-P", "--pool"} & set(context.args) else ("-P", "gevent")
-    exec_python(*CELERY, "worker", *chosen, *context.args)
 
 
 def sandbox(context: typer.Context) -> None:

@@ -1,0 +1,164 @@
+"""The supervisor, with real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tasks.supervisor.process import SupervisedProcess
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+
+CHILD = """
+import os, signal, sys, time
+folder, name = sys.argv[1:]
+def note(text):
+    with open(f"{folder}/{name}", "a") as file:
+        file.write(f"{text}\\n")
+def on_signal(number, _frame):
+    note(signal.Signals(number).name)
+    if os.path.exists(f"{folder}/finish"):
+        sys.exit(int(open(f"{folder}/finish").read()))
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(number, on_signal)
+if os.path.exists(f"{folder}/{name}-usage"):
+    sys.exit(2)
+note(os.getpid())
+while True:
+    signal.pause()
+"""
+SUPERVISOR = """
+import os, sys
+from tasks.supervisor.process import SupervisedProcess
+from tasks.supervisor.supervisor import Supervisor
+folder, child = sys.argv[1:]
+sys.exit(Supervisor([
+    SupervisedProcess(name, [sys.executable, "-c", child, folder, name], os.environ)
+    for name in ("one", "two")
+]).run())
+"""
+
+
+class Supervised:
+    """A supervisor of two processes that note what they get."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SUPERVISOR, str(folder), CHILD],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=log,
+                stderr=log,
+                process_group=0,
+            )
+
+    def notes(self, name: str) -> list[str]:
+        file = self.folder / name
+        return file.read_text().split() if file.exists() else []
+
+    def pids(self) -> list[int]:
+        """Return the IDs of all processes that were started."""
+        notes = [*self.notes("one"), *self.notes("two")]
+        return [int(note) for note in notes if note.isdecimal()]
+
+    def wait_for_start(self) -> "Supervised":
+        wait_until(lambda: len(self.pids()) == 2, "two processes", explain=self.log)
+        return self
+
+    def finish_with(self, status: int) -> None:
+        """Let the processes end at the next signal."""
+        (self.folder / "finish").write_text(str(status))
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Supervised]:
+    supervised = Supervised(tmp_path)
+    try:
+        yield supervised
+    finally:
+        supervised.process.kill()
+        supervised.process.wait()
+        wait_until(lambda: not any(map(is_alive, supervised.pids())), "no process to be left")
+
+
+def test_it_waits_longer_after_each_early_end() -> None:
+    process = SupervisedProcess("x", ["true"], {})
+    assert [process.schedule() for _ in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_process_that_is_killed_is_started_again(supervised: Supervised) -> None:
+    first, second = supervised.wait_for_start().pids()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: len(supervised.pids()) == 3, "a new process", explain=supervised.log)
+    assert is_alive(second)
+    assert "SIGKILL" in supervised.log()
+
+
+def test_a_signal_stops_all_and_is_awaited(supervised: Supervised) -> None:
+    supervised.wait_for_start()
+    supervised.process.terminate()
+    names = ("one", "two")
+    wait_until(lambda: all("SIGTERM" in supervised.notes(name) for name in names), "the signal")
+    assert supervised.process.poll() is None, "it waits for them"
+    supervised.finish_with(0)
+    supervised.process.terminate()
+    assert supervised.process.wait(60) == 0
+    assert len(supervised.pids()) == 2, "none is started again"
+
+
+def test_control_c_arrives_once(supervised: Supervised) -> None:
+    """A terminal sends it to the whole process group of the supervisor."""
+    supervised.wait_for_start()
+    supervised.finish_with(0)
+    os.killpg(supervised.process.pid, signal.SIGINT)
+    assert supervised.process.wait(60) == 0
+    for name in ("one", "two"):
+        assert supervised.notes(name)[1:] == ["SIGINT"]
+
+
+def test_a_closed_terminal_lets_them_drain(supervised: Supervised) -> None:
+    supervised.wait_for_start()
+    supervised.finish_with(0)
+    supervised.process.send_signal(signal.SIGHUP)
+    assert supervised.process.wait(60) == 0
+    assert supervised.notes("one")[1:] == ["SIGTERM"]
+
+
+def test_a_failure_while_they_stop_is_the_exit_status(supervised: Supervised) -> None:
+    supervised.wait_for_start()
+    supervised.finish_with(7)
+    supervised.process.terminate()
+    assert supervised.process.wait(60) == 1
+
+
+def test_wrong_usage_ends_all(supervised: Supervised) -> None:
+    """A new process would end alike."""
+    first, _ = supervised.wait_for_start().pids()
+    supervised.finish_with(0)
+    (supervised.folder / "one-usage").touch()
+    (supervised.folder / "two-usage").touch()
+    os.kill(first, signal.SIGKILL)
+    assert supervised.process.wait(60) == 2
+    assert "cannot run" in supervised.log()
+
+
+def test_no_process_is_left_when_the_supervisor_is_killed(supervised: Supervised) -> None:
+    pids = supervised.wait_for_start().pids()
+    supervised.process.kill()
+    supervised.process.wait()
+    wait_until(lambda: not any(map(is_alive, pids)), "the processes to end")
