@@ -1,0 +1,89 @@
+"""What work costs: commands and connections of a Redis server, and CPU time of a process."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from worker.ledger.connections.connection import replies
+
+SCRIPT_CALLS = ("evalsha", "eval", "evalsha_ro", "fcall")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisCost:
+    """Counts of a Redis server since it started, or differences of such counts.
+
+    Attributes:
+        commands: Commands, with those inside scripts.
+        scripts: Calls of scripts.
+        publishes: Messages published to channels.
+        pushes: Messages put into queues of the broker.
+        connections: Connections that were opened.
+    """
+
+    commands: float
+    scripts: float
+    publishes: float
+    pushes: float
+    connections: float
+
+    def since(self, before: "RedisCost") -> "RedisCost":
+        """Return what was added since another count."""
+        return self._combined(before, -1)
+
+    def plus(self, other: "RedisCost") -> "RedisCost":
+        """Return the sum of two differences."""
+        return self._combined(other, 1)
+
+    def per(self, number: float) -> "RedisCost":
+        """Return the counts divided by a number."""
+        return RedisCost(*(getattr(self, field.name) / number for field in fields(self)))
+
+    def without(self, idle: "RedisCost", seconds: float) -> "RedisCost":
+        """Return the counts without those of periodic work, given a second, for some seconds."""
+        return self._combined(idle, -seconds)
+
+    def _combined(self, other: "RedisCost", weight: float) -> "RedisCost":
+        return RedisCost(
+            *(
+                getattr(self, field.name) + weight * getattr(other, field.name)
+                for field in fields(self)
+            )
+        )
+
+
+def redis_cost(redis: Redis) -> RedisCost:
+    """Return the counts of a server. The reading itself counts as a few commands."""
+    with redis.pipeline(transaction=False) as pipe:
+        pipe.info("stats")
+        pipe.info("commandstats")
+        stats, by_command = replies(pipe)
+    return RedisCost(
+        commands=stats["total_commands_processed"],
+        scripts=sum(_calls(by_command, name) for name in SCRIPT_CALLS),
+        publishes=_calls(by_command, "publish"),
+        pushes=_calls(by_command, "lpush"),
+        connections=stats["total_connections_received"],
+    )
+
+
+def commands_by_name(redis: Redis) -> dict[str, int]:
+    """Return how often each command ran, with those inside scripts."""
+    found: Any = redis.info("commandstats")
+    return {name.removeprefix("cmdstat_"): int(entry["calls"]) for name, entry in found.items()}
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process with its threads and the children that it has waited for."""
+    values = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    # utime, stime, cutime and cstime: fields 14 to 17 of proc(5).
+    return sum(map(int, values[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _calls(by_command: Mapping[str, Any], name: str) -> int:
+    entry = by_command.get(f"cmdstat_{name}")
+    return int(entry["calls"]) if entry else 0

@@ -1,0 +1,111 @@
+"""What a job without trouble costs Redis: counts, which no other load changes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+from redis import Redis
+
+from config.settings import ApiSettings, Settings
+from tasks.outbox.notifications import notify
+from tasks.stages.celery_tasks import STAGES
+from tasks.step.runner import run_step
+from tests.support.costs import RedisCost, redis_cost
+from tests.support.processes import Sandbox
+from tests.support.waiting import wait_until
+from worker.ledger.model.states import State
+from worker.ledger.model.submissions import NewJob
+from worker.runtime.runtime import Runtime
+
+TOKEN = "nmv_usr_registered_for_tests"
+MAX_COMMANDS = 590
+MAX_SCRIPTS = 31
+"""Upper bounds for all steps of a job, with one poll, and for its Celery result."""
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """The stand-in of the video API, which answers at once."""
+    running = Sandbox(
+        tmp_path / "sandbox",
+        *("--account", f"{TOKEN}=1000000", "--stream-seconds", "0.1", "--heartbeat-seconds", "1"),
+        *("--render-seconds", "0", "--clip-height", "96"),
+    )
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def runtime(
+    redis: Redis,
+    settings: Settings,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Runtime:
+    """A worker's parts, without its periodic work."""
+    redis.ping()
+    api = ApiSettings(url=sandbox.url, tokens=(SecretStr(TOKEN),))
+    storage = settings.storage.model_copy(update={"media_roots": (tmp_path,)})
+    timing = settings.timing.model_copy(update={"render_poll_seconds": 0.1})
+    runtime = Runtime.open(
+        settings.model_copy(update={"api": api, "storage": storage, "timing": timing})
+    )
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
+    monkeypatch.setattr("tasks.outbox.notifications.get_runtime", lambda: runtime)
+    return runtime
+
+
+def end_job(runtime: Runtime, sandbox: Sandbox, job_id: str, picture: Path) -> RedisCost:
+    """Run all steps of a job, and return what they cost, without the waits between them."""
+    ledger = runtime.ledger
+    payload = {"image": str(picture), "prompt": "a 1-second slow push-in", "language": "en"}
+    ledger.submit(NewJob(id=job_id, payload=payload, fingerprint=job_id))
+    start = redis_cost(ledger.redis)
+    reading = redis_cost(ledger.redis).since(start)
+    cost, steps = RedisCost(0, 0, 0, 0, 0), 0
+
+    def due() -> bool:
+        nonlocal before
+        before = redis_cost(ledger.redis)
+        return bool(ledger.due(1, room=1, admit=1))
+
+    def state() -> State:
+        job = ledger.job(job_id)
+        assert job is not None
+        return job.state
+
+    def is_rendered() -> bool:
+        return all(render["status"] == "completed" for render in sandbox.ledger()["renders"])
+
+    while not state().is_end:
+        before = start
+        wait_until(is_rendered, "the render to be complete")
+        wait_until(due, "a step to be due")
+        run_step(job_id, STAGES)
+        cost = cost.plus(redis_cost(ledger.redis).since(before).since(reading))
+        steps += 1
+    assert (state(), steps) == (State.SUCCEEDED, 2)
+    before = redis_cost(ledger.redis)
+    (entry,) = ledger.pending_notifications(1)
+    ledger.postpone_notification(entry, 30)
+    notify(entry)
+    return cost.plus(redis_cost(ledger.redis).since(before).since(reading))
+
+
+def test_a_job_takes_few_commands_scripts_and_connections(
+    runtime: Runtime, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    costs = []
+    for number in range(2):
+        picture = tmp_path / f"photo-{number}.png"
+        Image.new("RGB", (64, 64), (90, 20 + number, 30)).save(picture)
+        costs.append(end_job(runtime, sandbox, f"job-{number}", picture))
+    # The first one loads the scripts and opens the connections.
+    cost = costs[-1]
+    assert cost.commands <= MAX_COMMANDS, cost
+    assert cost.scripts <= MAX_SCRIPTS, cost
+    assert cost.publishes <= 1, cost
+    assert cost.connections == 0, cost
