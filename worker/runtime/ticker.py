@@ -100,6 +100,7 @@ class Ticker:
 
     def _send_wakeup(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401
         with faultpoint("wakeup"):
+            # Otherwise Celery subscribes to the result of each message, which nobody waits for.
             self._app.send_task(
                 task,
                 args=[argument],
@@ -108,4 +109,5 @@ class Ticker:
                 retry=False,
                 # Under REELQUEUE_STAGE_EVENTS=1, Flower links a stage with its job.
                 root_id=argument.removeprefix("job:"),
+                ignore_result=True,
             )

@@ -1,18 +1,26 @@
 """Clients of the two Redis servers: that of the records, and that of the Celery queues."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, cast
 
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from config.redis_address import RedisAddress
 from config.settings import Settings
 
 T = TypeVar("T")
+
+MAX_CONNECTIONS: Final = 16
+"""The most connections of one client. Whoever needs one more waits for it, as the server runs one
+command at a time anyway."""
+
+
+class _BlockingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to the primary that Sentinels name, of which there are at most a number."""
 
 
 class RetryOutages(Retry):
@@ -86,12 +94,13 @@ def _patient(settings: Settings) -> dict[str, Any]:
 def _open(address: RedisAddress, **arguments: Any) -> Redis:  # noqa: ANN401 - redis-py's
     """Open a client at an address. What the address says wins over the arguments."""
     arguments |= address.client_arguments()
+    bounds = {"max_connections": MAX_CONNECTIONS, "timeout": arguments["socket_timeout"]}
     if address.path:
-        return Redis(unix_socket_path=address.path, **arguments)
+        return _bounded(Redis(unix_socket_path=address.path, **arguments), bounds)
     arguments["socket_keepalive"] = True
     if not address.master:
         ((host, port),) = address.hosts
-        return Redis(host=host, port=port, **arguments)
+        return _bounded(Redis(host=host, port=port, **arguments), bounds)
     sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
         list(address.hosts),
         sentinel_kwargs={
@@ -100,4 +109,25 @@ def _open(address: RedisAddress, **arguments: Any) -> Redis:  # noqa: ANN401 - r
             **address.sentinel_arguments(),
         },
     )
-    return cast("Redis", sentinels.master_for(address.master, **arguments))
+    return cast(
+        "Redis",
+        sentinels.master_for(
+            address.master,
+            connection_pool_class=_BlockingSentinelPool,
+            **bounds,
+            **arguments,
+        ),
+    )
+
+
+def _bounded(client: Redis, bounds: Mapping[str, Any]) -> Redis:
+    """Return a client as this one whose callers wait while all its connections are in use.
+
+    By itself, redis-py refuses a call then, with the error of a server that is away.
+    """
+    pool: Any = client.connection_pool
+    arguments = {**pool.connection_kwargs, **bounds}
+    blocking = BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        connection_class=pool.connection_class, **arguments
+    )
+    return Redis.from_pool(blocking)

@@ -65,10 +65,14 @@ class PipelinedConnection:
 
 @contextmanager
 def pipelined_connection(redis: Redis) -> Iterator[PipelinedConnection]:
-    """Take a connection from the pool for pipelined calls, and close it at the end."""
-    connection: Any = redis.connection_pool.get_connection()
+    """Open a connection for pipelined calls, and close it at the end.
+
+    It is not of the client's pool, whose connections the caller may need meanwhile.
+    """
+    pool: Any = redis.connection_pool
+    connection = pool.connection_class(**pool.connection_kwargs)
     try:
+        connection.connect()
         yield PipelinedConnection(connection)
     finally:
         connection.disconnect()
-        redis.connection_pool.release(connection)
