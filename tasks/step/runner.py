@@ -1,4 +1,4 @@
-"""Run one step of one job: claim it, run its stage, commit the result.
+"""Run the steps of one job: claim it, run its stage, commit the result, continue if it can.
 
 The record decides which stage runs; the wake-up message only names the job.
 """
@@ -16,7 +16,7 @@ from tasks.step.exceptions import commit_for_exception
 from worker.ledger.connections.outages import is_outage
 from worker.ledger.model.jobs import UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
-from worker.ledger.model.steps import Commit
+from worker.ledger.model.steps import Commit, fence_of
 from worker.ledger.model.verdicts import ClaimVerdict
 from worker.runtime.leases import Lease
 from worker.runtime.repeat_filter import RepeatFilter
@@ -63,37 +63,70 @@ def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
 
 
 def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
-    """Run the next step of a job, if it can be claimed.
+    """Run the next step of a job, if it can be claimed, and those that follow immediately.
 
     Returns:
-        What happened, in a word: the new state, or why there was no step. Flower shows it.
+        What happened, in a word: the last state, or why there was no step. Flower shows it.
 
     Raises:
         JobFailedError: The job ended as failed.
     """
     runtime = get_runtime()
-    if runtime.status.draining or runtime.status.lagging:
+    if not runtime.status.takes_jobs:
         runtime.ledger.decline(job_id)
         return "declined"
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
     if claim.verdict is not ClaimVerdict.OK:
         return claim.verdict.lower()
-    fence = claim.fence
-    with (
-        structlog.contextvars.bound_contextvars(job_id=job_id),
-        runtime.leases.hold(job_id, fence, MAX_STEP_SECONDS) as lease,
-    ):
-        commit = _run_stage(runtime, claim.record, lease, stages)
+    word, record = "", claim.record
+    with structlog.contextvars.bound_contextvars(job_id=job_id):
+        while record:
+            word, record = _run_and_commit(runtime, job_id, record, stages)
+    return word
+
+
+def _run_and_commit(
+    runtime: Runtime, job_id: str, record: Mapping[str, str], stages: Mapping[State, Stage]
+) -> tuple[str, Mapping[str, str]]:
+    """Run the stage of a job that this worker has claimed, and commit its end.
+
+    Returns:
+        The new state, or that the lease was lost; and the record of the job, claimed again, if the
+        next stage follows immediately, else an empty one.
+
+    Raises:
+        JobFailedError: The job ended as failed.
+    """
+    ledger, fence, state = runtime.ledger, fence_of(record), record["state"]
+    with runtime.leases.hold(job_id, fence, MAX_STEP_SECONDS) as lease:
+        commit = _run_stage(runtime, record, lease, stages)
         lease.is_ending = True
-        is_committed = commit is not None and runtime.ledger.commit(job_id, fence, commit)
+        following: Mapping[str, str] = {}
+        if commit is None:
+            is_committed = False
+        elif runtime.status.takes_jobs and leads_on(State(state), commit):
+            reply = ledger.commit_and_claim(job_id, fence, commit)
+            is_committed, following = reply.is_committed, reply.record
+        else:
+            is_committed = ledger.commit(job_id, fence, commit)
     if commit is None or not is_committed:
-        STEPS.labels(claim.record["state"], LOST).inc()
-        return LOST
-    STEPS.labels(claim.record["state"], commit.state.value).inc()
+        STEPS.labels(state, LOST).inc()
+        return LOST, {}
+    STEPS.labels(state, commit.state.value).inc()
     log.info("step done", state=commit.state.value, reason=commit.reason, delay=commit.delay)
     if commit.state is State.FAILED:
         raise JobFailedError(f"{commit.reason}: {commit.message}")
-    return commit.state.value
+    return commit.state.value, following
+
+
+def leads_on(state: State, commit: Commit) -> bool:
+    """Return whether the next stage follows immediately after a commit, in the same claim.
+
+    A job that goes back to an earlier stage, or repeats one, waits for its turn with the others: so
+    no job can run in circles without a pause.
+    """
+    is_later = commit.state.is_running and commit.state.is_after(state)
+    return is_later and commit.delay <= 0
 
 
 def _run_stage(

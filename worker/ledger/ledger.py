@@ -14,6 +14,8 @@ from worker.ledger.model.states import PRIORITY_WEIGHTS, State
 from worker.ledger.model.steps import (
     Claim,
     Commit,
+    CommitReply,
+    NextClaim,
     SessionAcquisition,
     commit_arguments,
     field_pairs,
@@ -22,6 +24,7 @@ from worker.ledger.model.submissions import NewJob, SubmitResult, as_argument, a
 from worker.ledger.model.verdicts import (
     CancelVerdict,
     ClaimVerdict,
+    CommitVerdict,
     ReleaseVerdict,
     RetryVerdict,
     SessionVerdict,
@@ -185,9 +188,21 @@ class Ledger(Reader):
 
     def commit(self, job_id: str, fence: str, end: Commit) -> bool:
         """End a step. False: the lease is lost, and nothing was written."""
-        arguments = commit_arguments(job_id, fence, end, nonce=uuid4().hex)
+        return self._commit(job_id, fence, end, NextClaim()).is_committed
+
+    def commit_and_claim(self, job_id: str, fence: str, end: Commit) -> CommitReply:
+        """End a step, and claim the job for the next one in the same script.
+
+        The job is not claimed if it has not entered the state of the commit, as after a request to
+        cancel it.
+        """
+        following = NextClaim(uuid4().hex, self.lease_ms, LEASE_MARGIN_MS)
+        return self._commit(job_id, fence, end, following)
+
+    def _commit(self, job_id: str, fence: str, end: Commit, following: NextClaim) -> CommitReply:
+        arguments = commit_arguments(job_id, fence, end, nonce=uuid4().hex, following=following)
         reply = self.scripts.run("commit", *arguments, point=f"commit.{end.state}")
-        return bool(reply == "OK")
+        return CommitReply(CommitVerdict(reply[0]), _record(reply[1] if len(reply) > 1 else []))
 
     # --- shared sessions ---------------------------------------------------------------------
 

@@ -42,6 +42,11 @@ class WorkerStatus:
     """When the ledger was last recovered, in ms of its clock: it may lack what came before."""
 
     @property
+    def takes_jobs(self) -> bool:
+        """Whether this process claims jobs, and continues with those that it has claimed."""
+        return not self.draining and not self.lagging
+
+    @property
     def reasons_not_to_pay(self) -> tuple[CheckResult, ...]:
         """The failed checks of Redis and of the payment journal."""
         return self.redis_failures + self.journal_failures

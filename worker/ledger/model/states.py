@@ -28,21 +28,25 @@ class State(StrEnum):
         """Whether the job is on the agenda."""
         return self in RUNNING
 
+    def is_after(self, other: "State") -> bool:
+        """Whether it is a later stage than another running state."""
+        return STAGE_ORDER.index(self) > STAGE_ORDER.index(other)
+
 
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
-RUNNING = frozenset(
-    {
-        State.PREPARING,
-        State.GENERATING,
-        State.SETTLING,
-        State.RENDERING,
-        State.DELIVERING,
-    }
-)
-
 
 PRIORITY_WEIGHTS: Final = {"high": 16, "normal": 4, "low": 1}
 """The shares of the priorities: 16 jobs of high priority start for each one of low priority."""
+
+STAGE_ORDER: Final = (
+    State.PREPARING,
+    State.GENERATING,
+    State.SETTLING,
+    State.RENDERING,
+    State.DELIVERING,
+)
+"""The running states in the order in which a job without trouble passes them."""
+RUNNING = frozenset(STAGE_ORDER)
 
 SESSION_STATES = frozenset({State.PREPARING, State.GENERATING, State.SETTLING})
 """States in which a job works in its session."""

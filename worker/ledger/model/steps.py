@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.ledger.model.states import Reason, State
-from worker.ledger.model.verdicts import ClaimVerdict, SessionVerdict
+from worker.ledger.model.verdicts import ClaimVerdict, CommitVerdict, SessionVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,21 @@ class Claim:
 
     @property
     def fence(self) -> str:
-        """The proof of the ownership: the claim's number in the record, and its nonce."""
-        return f"{self.record['fence']}:{self.record['nonce']}"
+        """The proof of the ownership."""
+        return fence_of(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """The answer to a commit; the record is empty unless the verdict is CLAIMED."""
+
+    verdict: CommitVerdict
+    record: Mapping[str, str]
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the end of the step was written."""
+        return self.verdict is not CommitVerdict.LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,30 @@ class Commit:
     facts: Mapping[str, str] | None = None
 
 
-def commit_arguments(job_id: str, fence: str, end: Commit, *, nonce: str) -> list[object]:
-    """Return the arguments of the script; a second run with the same nonce changes nothing."""
+@dataclass(frozen=True, slots=True)
+class NextClaim:
+    """The claim by which the owner of a job continues with its next stage.
+
+    Attributes:
+        nonce: The nonce of the claim; "" for none.
+        lease_ms: The duration of its lease.
+        margin_ms: From the end of the lease until another worker may claim the job.
+    """
+
+    nonce: str = ""
+    lease_ms: int = 0
+    margin_ms: int = 0
+
+
+def fence_of(record: Mapping[str, str]) -> str:
+    """Return the proof of the ownership: the claim's number in the record, and its nonce."""
+    return f"{record['fence']}:{record['nonce']}"
+
+
+def commit_arguments(
+    job_id: str, fence: str, end: Commit, *, nonce: str, following: NextClaim
+) -> list[object]:
+    """Return the arguments of the script; a second run with the same nonces changes nothing."""
     facts = {**(end.facts or {}), "message": end.message, "remedy": end.remedy}
     return [
         job_id,
@@ -66,6 +101,7 @@ def commit_arguments(job_id: str, fence: str, end: Commit, *, nonce: str) -> lis
         end.reason or "",
         end.resume or "",
         end.outcome,
+        *(following.nonce, following.lease_ms, following.margin_ms),
         *field_pairs(facts),
     ]
 

@@ -28,6 +28,14 @@ class ClaimVerdict(StrEnum):
     UNREADABLE = "UNREADABLE"
 
 
+class CommitVerdict(StrEnum):
+    """What became of the end of a step."""
+
+    OK = "OK"  # written
+    CLAIMED = "CLAIMED"  # written, and the owner has claimed the job for its next stage
+    LOST = "LOST"  # the caller does not own the job: nothing was written
+
+
 class BeginVerdict(StrEnum):
     """Whether a paid message may be sent."""
 

@@ -9,8 +9,9 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, Respon
 from structlog.testing import capture_logs
 
 from config.settings import RedisSettings
-from tasks.step.commits import retry_later
-from tasks.step.runner import run_step
+from tasks.step.commits import advance, retry_later
+from tasks.step.context import StepContext
+from tasks.step.runner import Stage, run_step
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
@@ -38,6 +39,70 @@ def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
     with capture_logs() as logs:
         assert run_step(job_id, {State.PREPARING: lambda step: retry_later(step, 0)}) == "preparing"
     assert [log["event"] for log in logs] == ["step done"]
+
+
+def test_a_stage_that_ends_without_delay_leads_to_the_next_one_in_the_same_claim(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime.open(harness.producer.settings)
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
+    job_id = harness.submit()
+    runtime.ledger.due(1, room=1, admit=1)
+    fences, due = [], []
+
+    def stage(state: State, delay: float = 0) -> Stage:
+        def run(step: StepContext) -> Commit:
+            fences.append(step.lease.fence)
+            due.extend(runtime.ledger.due(9, room=9, admit=9))
+            return advance(state, {"a": step.job.state.value}, delay=delay)
+
+        return run
+
+    stages = {
+        State.PREPARING: stage(State.GENERATING),
+        State.GENERATING: stage(State.SETTLING),
+        State.SETTLING: stage(State.RENDERING),
+        State.RENDERING: stage(State.RENDERING, delay=30),
+    }
+    assert run_step(job_id, stages) == "rendering"
+    assert len(set(fences)) == len(stages)
+    assert due == []
+    job = runtime.ledger.job(job_id)
+    assert job is not None
+    assert (job.state, job.owner, job.fact("a")) == (State.RENDERING, "", "rendering")
+
+
+@pytest.mark.parametrize(
+    ("state", "delay", "status"),
+    [
+        (State.PREPARING, 0.0, {}),
+        (State.GENERATING, 1.0, {}),
+        (State.GENERATING, 0.0, {"draining": True}),
+        (State.GENERATING, 0.0, {"lagging": True}),
+    ],
+    ids=["same-stage", "delay", "draining", "lagging"],
+)
+def test_a_job_waits_for_its_next_wake_up_message(
+    harness: ProducerHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    state: State,
+    delay: float,
+    status: dict[str, bool],
+) -> None:
+    runtime = Runtime.open(harness.producer.settings)
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
+    job_id = harness.submit()
+    runtime.ledger.due(1, room=1, admit=1)
+
+    def prepare(_: StepContext) -> Commit:
+        for name, value in status.items():
+            setattr(runtime.status, name, value)
+        return advance(state, delay=delay)
+
+    assert run_step(job_id, {State.PREPARING: prepare}) == state
+    job = runtime.ledger.job(job_id)
+    assert job is not None
+    assert job.owner == ""
 
 
 @pytest.mark.parametrize(

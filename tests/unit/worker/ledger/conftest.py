@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
-from worker.ledger.ledger import Ledger
-from worker.ledger.model.steps import Commit, commit_arguments
+from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
+from worker.ledger.model.steps import Commit, NextClaim, commit_arguments
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import PaidAttempt, Payments
 
@@ -75,10 +75,22 @@ class LedgerHarness:
         return found
 
 
-def commit_again(ledger: Ledger, job_id: str, fence: str, end: Commit, nonce: str) -> bool:
-    """Commit under a given nonce, which a client repeats after a lost reply."""
-    arguments = commit_arguments(job_id, fence, end, nonce=nonce)
-    return bool(ledger.scripts.run("commit", *arguments) == "OK")
+def commit_again(
+    ledger: Ledger, job_id: str, fence: str, end: Commit, nonce: str, *, following: str = ""
+) -> str:
+    """Commit under a given nonce, which a client repeats after a lost reply.
+
+    Args:
+        ledger: The ledger.
+        job_id: The job.
+        fence: The owner's fence.
+        end: The end of the step.
+        nonce: The nonce of the commit.
+        following: The nonce of the claim of the next stage, or "".
+    """
+    claim = NextClaim(following, int(LEASE * 1000), LEASE_MARGIN_MS)
+    arguments = commit_arguments(job_id, fence, end, nonce=nonce, following=claim)
+    return str(ledger.scripts.run("commit", *arguments)[0])
 
 
 def paid_attempt(number: int = 1, *, turn: int = 1, session_id: str = "s-paid") -> PaidAttempt:

@@ -59,12 +59,16 @@ class ModelJob:
 
 @dataclass(frozen=True)
 class End:
-    """The arguments of a commit; the delay is in ms."""
+    """The arguments of a commit; the delay is in ms.
+
+    `following` is the nonce of the claim for the next stage, or "".
+    """
 
     state: str
     reason: str
     outcome: str
     delay: int
+    following: str = ""
 
 
 @dataclass
@@ -130,13 +134,13 @@ class Model:
             self.suspect_until = self.now + LEASE + MARGIN
         return True
 
-    def commit(self, job: ModelJob, fence: str, nonce: str, end: "End") -> bool:
+    def commit(self, job: ModelJob, fence: str, nonce: str, end: "End") -> str:
         state, reason, outcome = end.state, end.reason, end.outcome
         if job.committed == nonce:
-            return True
+            return "OK"
         if not job.owned or job.held_under() != fence:
-            return False
-        call = job.call
+            return "LOST"
+        call, owner = job.call, job.owner
         if job.cancel and not job.calls and state not in ENDS:
             state, reason, outcome = "cancelled", "", ""
         if reason == "outcome_unknown" and not call and not job.as_done:
@@ -155,9 +159,13 @@ class Model:
                 job.turn += 1
         if state == "held" or state in ENDS:
             self._end_or_hold(job, state, reason)
-        else:
-            job.state, job.reason = state, ""
-        return True
+            return "OK"
+        job.state, job.reason = state, ""
+        if not end.following or state != end.state:
+            return "OK"
+        job.fence += 1
+        job.owner, job.nonce, job.lease = owner, end.following, self.now + LEASE
+        return "CLAIMED"
 
     # --- payments ------------------------------------------------------------------------------
 

@@ -230,8 +230,8 @@ def test_only_the_newest_fence_commits(harness: LedgerHarness) -> None:
 def test_a_repeated_commit_counts_once(harness: LedgerHarness) -> None:
     fence = harness.running()
     end = Commit(State.SUCCEEDED)
-    assert commit_again(harness.ledger, "j", fence, end, nonce="x")
-    assert commit_again(harness.ledger, "j", fence, end, nonce="x")
+    assert commit_again(harness.ledger, "j", fence, end, nonce="x") == "OK"
+    assert commit_again(harness.ledger, "j", fence, end, nonce="x") == "OK"
     assert harness.ledger.counts()[0] == {State.SUCCEEDED: 1}
     assert harness.places("j") == ["end"]
 

@@ -307,13 +307,23 @@ class Machine(RuleBasedStateMachine):
         reason=st.sampled_from(["credits", "outcome_unknown", "question", "plan", "session_lost"]),
         asks=flag,
         delay=st.sampled_from([0, 0, 5]),
+        continues=flag,
         twice=flag,
     )
     def commit(  # noqa: PLR0917 - hypothesis passes by name
-        self, which: int, back: int, to: int, reason: str, asks: bool, delay: int, twice: bool
+        self,
+        which: int,
+        back: int,
+        to: int,
+        reason: str,
+        asks: bool,
+        delay: int,
+        continues: bool,
+        twice: bool,
     ) -> None:
-        job = self.owned_job(which)
-        self.end(job, job.held_under(back), to, reason, asks=asks, delay=delay, twice=twice)
+        job, following = self.owned_job(which), self.nonce() if continues and not delay else ""
+        fence = job.held_under(back)
+        self.end(job, fence, to, reason, asks=asks, delay=delay, following=following, twice=twice)
 
     def end(
         self,
@@ -324,9 +334,10 @@ class Machine(RuleBasedStateMachine):
         *,
         asks: bool,
         delay: int,
+        following: str = "",
         twice: bool,
     ) -> None:
-        """End a step."""
+        """End a step, and continue with the next one in the claim named `following`."""
         if reason == "outcome_unknown" and job.state in {"rendering", "delivering"}:
             reason = "plan"  # these steps never commit the other one
         after = AFTER.get(job.state, ("rendering",))
@@ -344,11 +355,14 @@ class Machine(RuleBasedStateMachine):
             outcome=outcome,
             facts=facts,
         )
-        done = self.run(lambda: commit_again(self.ledger, job.id, fence, end, nonce), twice=twice)
+        verdict = self.run(
+            lambda: commit_again(self.ledger, job.id, fence, end, nonce, following=following),
+            twice=twice,
+        )
         self.check_move(Operation.COMMIT, job.id)
-        expected = self.model.commit(job, fence, nonce, End(state, why, outcome, delay * 1000))
-        assert done == expected
-        if done and facts:
+        model_end = End(state, why, outcome, delay * 1000, following)
+        assert verdict == self.model.commit(job, fence, nonce, model_end)
+        if verdict != "LOST" and facts:
             job.draft = True
 
     @precondition(have_jobs)

@@ -34,8 +34,10 @@ def end(harness: LedgerHarness, job_id: str, state: State, nonce: str = "c") -> 
     reason = {State.HELD: Reason.BUDGET, State.FAILED: Reason.BAD_IMAGE}.get(state)
     resume = State.PREPARING if state is State.HELD else None
     commit = Commit(state, reason=reason, resume=resume)
-    assert commit_again(harness.ledger, job_id, fence, commit, nonce)
-    assert commit_again(harness.ledger, job_id, fence, commit, nonce), "as after a lost reply"
+    assert commit_again(harness.ledger, job_id, fence, commit, nonce) == "OK"
+    assert commit_again(harness.ledger, job_id, fence, commit, nonce) == "OK", (
+        "as after a lost reply"
+    )
 
 
 def owed(harness: LedgerHarness) -> list[str]:

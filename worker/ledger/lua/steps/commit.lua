@@ -1,27 +1,37 @@
--- commit(id, fence, nonce, state, delay, reason, resume, outcome, field, value, ...)
+-- commit(id, fence, nonce, state, delay, reason, resume, outcome, next, lease, margin, field, value, ...)
 -- Ends a step: writes facts, the next state and when it is due, for the owner alone.
 --   delay   ms until the next step         reason   why held or failed, else ''
 --   resume  where a held job continues     outcome  of the current turn's message, '' to leave it
--- -> OK | LOST.  Safe twice: the nonce of the last commit is stored.
+--   next    '', or the nonce of a claim for the same owner, by which it continues with the next stage
+--           without a wake-up message; `lease` and `margin` in ms are those of that claim
+-- -> LOST | OK | CLAIMED {record}.  Safe twice: the nonce of the last commit is stored. A job that does
+-- not enter the state that the step asked for is not claimed.
 local id, fence, nonce, state, delay, reason, resume, outcome =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
+local next_nonce, lease, margin = ARGV[10], number(ARGV[11]), number(ARGV[12])
+local FIRST_FACT = 13
 local job = load_job(id)
-if not job then return 'LOST' end
-if job.committed == nonce then return 'OK' end
-if not is_owned(job, fence) then return 'LOST' end
+if not job then return {'LOST'} end
+if job.committed == nonce then
+  if next_nonce ~= '' and job.owner ~= '' and job.nonce == next_nonce then
+    return {'CLAIMED', redis.call('HGETALL', job_key(id))}
+  end
+  return {'OK'}
+end
+if not is_owned(job, fence) then return {'LOST'} end
 
 -- Cancellation was requested while the step ran, and nothing was paid.
 if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
   state, reason, resume, outcome = 'cancelled', '', '', ''
 end
 local changed = {}
-for at = 10, #ARGV, 2 do changed[ARGV[at]] = ARGV[at + 1] end
+for at = FIRST_FACT, #ARGV, 2 do changed[ARGV[at]] = ARGV[at + 1] end
 require_writable(id, job, reason, changed.account, changed.session_id)
 require_type('hash', PACE)
 if reason == 'blocked' then
   require_type('set', blocked_key(changed.blocked_by or job.blocked_by))
 end
-if #ARGV > 9 then redis.call('HSET', job_key(id), unpack(ARGV, 10)) end
+if #ARGV >= FIRST_FACT then redis.call('HSET', job_key(id), unpack(ARGV, FIRST_FACT)) end
 local account = redis.call('HGET', job_key(id), 'account')
 redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0,
   'crashes', 0, 'not_before', now + delay)
@@ -94,6 +104,13 @@ elseif state == 'held' then
   notify(id)
 else
   move(id, job, state)
+  if next_nonce ~= '' and state == ARGV[5] then
+    redis.call('HINCRBY', job_key(id), 'fence', 1)
+    redis.call('HINCRBY', job_key(id), 'attempts', 1)
+    redis.call('HSET', job_key(id), 'owner', job.owner, 'nonce', next_nonce, 'lease', now + lease)
+    redis.call('ZADD', AGENDA, now + lease + margin, id)
+    return {'CLAIMED', redis.call('HGETALL', job_key(id))}
+  end
   redis.call('ZADD', AGENDA, now + delay, id)
 end
-return 'OK'
+return {'OK'}
