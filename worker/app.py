@@ -14,6 +14,7 @@ from config.observability import configure_logging, init_sentry
 from config.settings import Settings, describe_problems, get_settings
 from worker.broker.consumer import CONSUMER
 from worker.broker.events import EVENTS
+from worker.broker.result_backend import RESULT_BACKENDS
 from worker.broker.startup_check import connection_problems
 from worker.broker.transport import SENTINEL_TRANSPORT, TRANSPORT
 from worker.egress.proxies import environment_problems
@@ -49,6 +50,7 @@ def _settings() -> Settings:
 
 
 app = Celery("reelqueue", events=EVENTS)
+app.loader.override_backends = RESULT_BACKENDS
 app.config_from_object(celery_config(_settings()))
 # In the worker alone: other users of the configuration need no consumer.
 app.conf.worker_consumer = CONSUMER

@@ -19,7 +19,7 @@ MAX_CONNECTIONS: Final = 16
 command at a time anyway."""
 
 
-class _BlockingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+class BlockingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Connections to the primary that Sentinels name, of which there are at most a number."""
 
 
@@ -113,7 +113,7 @@ def _open(address: RedisAddress, **arguments: Any) -> Redis:  # noqa: ANN401 - r
         "Redis",
         sentinels.master_for(
             address.master,
-            connection_pool_class=_BlockingSentinelPool,
+            connection_pool_class=BlockingSentinelPool,
             **bounds,
             **arguments,
         ),

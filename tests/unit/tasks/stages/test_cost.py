@@ -63,8 +63,8 @@ def end_job(runtime: Runtime, sandbox: Sandbox, job_id: str, picture: Path) -> R
     ledger = runtime.ledger
     payload = {"image": str(picture), "prompt": "a 1-second slow push-in", "language": "en"}
     ledger.submit(NewJob(id=job_id, payload=payload, fingerprint=job_id))
-    start = redis_cost(ledger.redis)
-    reading = redis_cost(ledger.redis).since(start)
+    before = redis_cost(ledger.redis)
+    reading = redis_cost(ledger.redis).since(before)
     cost, steps = RedisCost(0, 0, 0, 0, 0), 0
 
     def due() -> bool:
@@ -81,7 +81,6 @@ def end_job(runtime: Runtime, sandbox: Sandbox, job_id: str, picture: Path) -> R
         return all(render["status"] == "completed" for render in sandbox.ledger()["renders"])
 
     while not state().is_end:
-        before = start
         wait_until(is_rendered, "the render to be complete")
         wait_until(due, "a step to be due")
         run_step(job_id, STAGES)

@@ -1,0 +1,35 @@
+"""Storing Celery results from many threads at the same time."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from celery import Celery, states
+from celery.result import AsyncResult
+
+from tests.support.valkey import Valkey
+from worker.broker.result_backend import MAX_CONNECTIONS, RESULT_BACKENDS
+
+
+@pytest.fixture
+def app(valkey: Valkey) -> Celery:
+    """An app with the backend of a worker."""
+    app = Celery(set_as_current=False)
+    app.loader.override_backends = RESULT_BACKENDS
+    app.conf.update(result_backend=valkey.url, result_backend_thread_safe=True)
+    return app
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's own
+def test_results_are_stored_over_few_connections(app: Celery, valkey: Valkey) -> None:
+    backend, names = app.backend, [f"job-{number}" for number in range(200)]
+    with valkey.client() as owner, ThreadPoolExecutor(50) as threads:
+        before = owner.info("stats")["total_connections_received"]
+        for _ in threads.map(
+            lambda name: backend.store_result(name, {"name": name}, states.SUCCESS), names
+        ):
+            pass
+        opened = owner.info("stats")["total_connections_received"] - before
+    assert 1 <= opened <= MAX_CONNECTIONS
+    other = Celery(set_as_current=False, backend=valkey.url)
+    for name in names:
+        assert AsyncResult(name, app=other).get(timeout=10) == {"name": name}
