@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from worker.faultpoints import faultpoint
 from worker.journal.stores import JournalFailed, Listed, Stored
-from worker.resources.offload import offload
+from worker.resources.offload import offload_journal
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class LocalJournalStore:
 
     def _run(self, done: str, work: Callable[..., T], *args: object) -> T:
         try:
-            return offload(work, *args)
+            return offload_journal(work, *args)
         except OSError as error:
             raise JournalFailed(
                 f"The payment journal {self.address} cannot be {done}: "

@@ -7,7 +7,7 @@ from config.redaction import redact
 from worker.faultpoints import faultpoint
 from worker.filesystems.bucket import Bucket
 from worker.journal.stores import JournalFailed, Listed, Stored
-from worker.resources.offload import offload
+from worker.resources.offload import offload_journal
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class ObjectJournalStore:
 
     def _run(self, done: str, work: Callable[..., T], *args: object) -> T:
         try:
-            return offload(work, *args)
+            return offload_journal(work, *args)
         except Exception as error:
             # The library raises classes of its own for each provider's refusals.
             text = redact(str(error)).split("\n", maxsplit=1)[0].rstrip(".")

@@ -117,5 +117,26 @@ def test_calls_that_wait_for_other_servers_do_not_block_offloaded_work() -> None
     assert printed.splitlines() == ["4", "{'too long'}", "4"]
 
 
+def test_the_payment_journal_does_not_wait_for_offloaded_work() -> None:
+    """A hundred calls that decode images or clips use all their threads."""
+    printed = run_patched(
+        """
+        import gevent, os
+        from gevent.monkey import get_original
+        from worker.resources.offload import offload, offload_journal
+
+        reader, writer = os.pipe()
+        blocking_read = get_original("os", "read")
+        decoding = [gevent.spawn(offload, blocking_read, reader, 1) for _ in range(100)]
+        gevent.sleep(0)
+        with gevent.Timeout(30):
+            print(offload_journal(len, "entry"))
+            os.write(writer, bytes(100))
+            print({greenlet.get() for greenlet in decoding})
+        """
+    )
+    assert printed.splitlines() == ["5", "{b'\\x00'}"]
+
+
 def test_without_gevent_a_call_with_a_timeout_is_a_plain_call() -> None:
     assert offload_with_timeout(1, threading.get_ident) == threading.get_ident()
