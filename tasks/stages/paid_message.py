@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import RedisError
 
+from tasks.schema.prompts.message_text import answer, instructions
 from tasks.stages.journal_entry import SendingRight
-from tasks.stages.message_text import answer, instructions
 from tasks.step.commits import advance
 from tasks.step.context import StepContext
 from tasks.step.decisions import apply_decision, decide_error

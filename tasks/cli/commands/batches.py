@@ -17,7 +17,7 @@ from tasks.cli.options import BatchId, JsonOption, WaitOption
 from tasks.cli.output import console, emit, local_time, note, print_record, printable
 from tasks.cli.waiting import exit_code, note_paused, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
-from tasks.manifests.dry_run import DryRun, dry_run_batch
+from tasks.manifests.dry_runs.dry_run import DryRun, dry_run_batch
 from tasks.manifests.formats.rejects import Rejects, default_rejects_path
 from tasks.manifests.manifest import ManifestOptions, open_manifest
 from tasks.producer import actions, queries, submissions

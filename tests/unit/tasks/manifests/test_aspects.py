@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.manifests.batch_submission import BatchSubmission, submit_batch, submit_manifest
-from tasks.manifests.dry_run import dry_run_batch
+from tasks.manifests.dry_runs.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest
 from tasks.manifests.rows import rows_of_jobs
 from tasks.producer import queries

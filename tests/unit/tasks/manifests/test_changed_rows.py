@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from tasks.manifests.batch_submission import BatchSubmission, submit_manifest
-from tasks.manifests.dry_run import DryRun, dry_run_batch
+from tasks.manifests.dry_runs.dry_run import DryRun, dry_run_batch
 from tasks.manifests.manifest import Manifest
 from tasks.manifests.rows import rows_of_jobs
 from tasks.producer import actions, queries

@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import RedisSettings, Settings
-from tasks.manifests.dry_run import dry_run_batch
+from tasks.manifests.dry_runs.dry_run import dry_run_batch
 from tasks.producer import queries, submissions
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from PIL import Image
 
 from tasks.manifests.batch_submission import SessionMode, submit_manifest
-from tasks.manifests.dry_run import dry_run_batch
+from tasks.manifests.dry_runs.dry_run import dry_run_batch
 from tasks.producer.queries import list_batches
 from tests.unit.tasks.conftest import ProducerHarness
 

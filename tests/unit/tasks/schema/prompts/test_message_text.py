@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.schema.image_job import DEFAULT_PROMPT, DEFAULT_PROMPT_WITHOUT_LENGTH
-from tasks.stages.message_text import answer, instructions
+from tasks.schema.prompts.message_text import answer, instructions
 
 
 def test_a_prompt_without_other_fields() -> None:

@@ -10,8 +10,8 @@ from tasks.manifests.batch_submission import SessionMode
 from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow, check_rows
 from tasks.manifests.columns import Columns
 from tasks.manifests.deferred_rows import answered_pages, changed_row
+from tasks.manifests.dry_runs.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.manifests.manifest import Manifest
-from tasks.manifests.suggestions import LOW_CONTRAST, Observations, is_vague
 from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import Producer
 from tasks.schema.batch import batch_id_for
