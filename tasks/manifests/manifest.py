@@ -3,7 +3,7 @@
 A row that cannot be used is rejected with its number and the reason. The others are not affected.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Final
 from tasks.manifests.columns import ColumnChoices, Columns
 from tasks.manifests.formats.csv_lines import Header, read_csv, read_header
 from tasks.manifests.formats.encodings import Encoding
-from tasks.manifests.formats.folder_lines import read_folder
+from tasks.manifests.formats.folder_lines import LeftOut, left_out_of, read_folder
 from tasks.manifests.formats.json_lines import read_json
 from tasks.manifests.formats.jsonl_lines import read_jsonl
 from tasks.manifests.formats.rejects import CsvRejects, JsonlRejects, Rejects
@@ -63,6 +63,7 @@ class Manifest:
         encoding: The encoding of a text file.
         columns: Its columns: those of the header, or those of the rows that were read.
         rejects: Opens a file of rejected rows in the manifest's format.
+        left_out: What it does not take, for a dry run.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Manifest:
     encoding: Encoding | None = None
     columns: Columns = field(default_factory=Columns)
     rejects: Callable[[Path], Rejects] | None = None
+    left_out: Iterable[LeftOut] = ()
 
     def pages(self) -> Iterator[list[Row]]:
         """Yield the rows in lists that make at most ``PAGE_SIZE`` jobs."""
@@ -103,6 +105,7 @@ def open_manifest(
         encoding=content.encoding,
         columns=columns,
         rejects=_rejects(content),
+        left_out=left_out_of(source) if source.is_dir() else (),
     )
 
 

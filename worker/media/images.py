@@ -5,7 +5,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from PIL import Image, ImageCms, ImageOps
@@ -82,22 +82,30 @@ def _without_leading_bytes(source: Path, workdir: Path) -> Path | None:
         return clean
 
 
-def measure_contrast(source: Path, name: str) -> float:
-    """Return the contrast of an image, from 0 to 255.
+class ImageLook(NamedTuple):
+    """What an image looks like: its contrast, from 0 to 255, and its shorter side in pixels."""
 
-    Measured on a thumbnail, between the darkest and the lightest twentieth. Blocks.
+    contrast: float
+    short_side: int
+
+
+def measure_look(source: Path, name: str) -> ImageLook:
+    """Return the contrast and the size of an image.
+
+    The contrast is measured on a thumbnail, between the darkest and the lightest twentieth. Blocks.
 
     Raises:
         FileRefusedError: It is not an image, or damaged.
         OSError: The disk failed.
     """
     with checked_image(source, name) as kind, open_image(source, name, kind) as image:
+        short_side = min(image.size)
         image.draft("L", _THUMBNAIL)
         small = _eight_bits(image)[0]
         small.thumbnail(_THUMBNAIL)
         shades = sorted(small.convert("L").tobytes())
     edge = len(shades) // 20
-    return float(shades[-1 - edge] - shades[edge])
+    return ImageLook(float(shades[-1 - edge] - shades[edge]), short_side)
 
 
 def _target_type(facts: ImageFacts) -> FileType | None:

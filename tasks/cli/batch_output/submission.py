@@ -1,11 +1,16 @@
 """The result of a submission, for people: how many jobs are new, and what became of known rows."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
+from typing import Any, Final
 
 from tasks.cli.output import console, note, printable
 from tasks.manifests.batch_submission import PRUNED, BatchSubmission
 from worker.ledger.model.states import State
+
+MAX_SHOWN: Final = 100
+"""Rejected rows that are printed for people."""
 
 
 def print_submission(done: BatchSubmission) -> None:
@@ -37,3 +42,22 @@ def note_known(done: BatchSubmission, source: Path, name: str) -> None:
         if rows := done.known.get(state):
             subject = "1 known row is" if rows == 1 else f"{rows} known rows are"
             note(f"{subject} {state}. {text}")
+
+
+def note_rejected(rejected: Sequence[dict[str, Any]]) -> None:
+    """Name the rows that were rejected, and why."""
+    for row in rejected[:MAX_SHOWN]:
+        note(f"row {row['row']}: {printable(str(row['reason']))}")
+    if len(rejected) > MAX_SHOWN:
+        note(f"… and {len(rejected) - MAX_SHOWN:,} more rows. Use --json to list all.")
+
+
+def note_changed(changed: Sequence[dict[str, Any]], *, redo_changed: bool) -> None:
+    """Name the rows whose job has a clip, or has paid, for something else."""
+    for row in changed[:MAX_SHOWN]:
+        image, job_id = printable(str(row["image"])), row["job_id"]
+        note(f"row {row['row']}: {image} was changed after its job had paid (job {job_id})")
+    if len(changed) > MAX_SHOWN:
+        note(f"… and {len(changed) - MAX_SHOWN:,} more rows. Use --json to list all.")
+    if changed and not redo_changed:
+        note("Changed rows keep the clip that they have. --redo-changed makes and pays them again.")

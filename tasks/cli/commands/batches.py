@@ -1,23 +1,27 @@
 """The commands of ``batch``: submit a manifest, pause and resume its batch."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from tasks.cli.batch_output.dry_run import print_dry_run
 from tasks.cli.batch_output.held_jobs import print_held_of_batch
-from tasks.cli.batch_output.submission import note_known, print_submission
+from tasks.cli.batch_output.submission import (
+    note_changed,
+    note_known,
+    note_rejected,
+    print_submission,
+)
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.options import BatchId, JsonOption, WaitOption
-from tasks.cli.output import console, emit, local_time, note, print_record, printable
+from tasks.cli.output import emit, local_time, note, print_record, printable
 from tasks.cli.waiting import exit_code, note_paused, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
-from tasks.manifests.dry_runs.dry_run import DryRun, dry_run_batch
+from tasks.manifests.dry_runs.dry_run import dry_run_batch
 from tasks.manifests.formats.rejects import Rejects, default_rejects_path
 from tasks.manifests.manifest import ManifestOptions, open_manifest
 from tasks.producer import actions, queries, submissions
@@ -30,9 +34,6 @@ from tasks.schema.start_time import read_start_time
 from worker.ledger.model.states import State
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches of images.")
-
-MAX_SHOWN: Final = 100
-"""Rejected rows that are printed for people."""
 
 
 def nonempty_path(text: str | Path) -> Path:
@@ -195,9 +196,19 @@ def submit(
         note(_start_note(start))
     if dry_run:
         plan = dry_run_batch(
-            producer, manifest, name=name, session=session, redo_changed=redo_changed
+            producer,
+            manifest,
+            name=name,
+            max_credits=max_credits,
+            session=session,
+            redo_changed=redo_changed,
         )
-        _print_dry_run(plan, manifest.aspects, as_json=as_json, redo_changed=redo_changed)
+        if as_json:
+            emit(plan.as_dict())
+        else:
+            note_rejected(plan.rejected)
+            note_changed(plan.changed_rows, redo_changed=redo_changed)
+            print_dry_run(plan, manifest.aspects, redo_changed=redo_changed)
         return
     sink = manifest.rejects(rejects or default_rejects_path(source)) if manifest.rejects else None
     done = submit_manifest(
@@ -216,8 +227,8 @@ def submit(
     if not accepted and not done.rejected:
         raise CommandError(f"{source} has no rows.")
     if not as_json or wait:
-        _note_rejected(done.rejected)
-        _note_changed(done.changed_rows, redo_changed=redo_changed)
+        note_rejected(done.rejected)
+        note_changed(done.changed_rows, redo_changed=redo_changed)
     _write_rejects(sink, done, name or manifest.name)
     if as_json and not wait:
         emit(done.as_dict())
@@ -269,60 +280,6 @@ def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> No
         f"The rejected rows are in {written}. Correct them there, and add them with `reelqueue "
         f"batch submit {quote(str(written))} --name {quote(printable(name))}` and the same options."
     )
-
-
-def _print_dry_run(
-    plan: DryRun, aspects: Sequence[str], *, as_json: bool, redo_changed: bool
-) -> None:
-    if as_json:
-        emit(plan.as_dict())
-        return
-    _note_rejected(plan.rejected)
-    _note_changed(plan.changed_rows, redo_changed=redo_changed)
-    minutes = math.ceil(plan.seconds / 60)
-    out = console()
-    out.print(
-        f"{plan.rows} rows: {plan.good} good ({plan.duplicates} of them already submitted, "
-        f"{plan.changed} changed), {len(plan.rejected)} rejected."
-    )
-    _print_columns(plan)
-    if len(aspects) > 1:
-        out.print(f"Rows without an aspect are made in {len(aspects)}: {', '.join(aspects)}.")
-    out.print(
-        f"{plan.jobs} new jobs: about {plan.credits:g} credits and {minutes} "
-        f"minute{'s' * (minutes != 1)}."
-    )
-    for suggestion in plan.suggestions:
-        out.print(suggestion)
-
-
-def _print_columns(plan: DryRun) -> None:
-    out = console()
-    if plan.encoding is not None:
-        out.print(f"Encoding: {plan.encoding}.")
-    used = [f"{name} ({field})" if field else name for name, field in plan.columns.used.items()]
-    ignored = ", ".join(plan.columns.ignored) or "none"
-    if used:
-        text = f"Columns used: {', '.join(used)}. Only returned in the results: {ignored}."
-        out.print(printable(text))
-
-
-def _note_rejected(rejected: Sequence[dict[str, Any]]) -> None:
-    for row in rejected[:MAX_SHOWN]:
-        note(f"row {row['row']}: {printable(str(row['reason']))}")
-    if len(rejected) > MAX_SHOWN:
-        note(f"… and {len(rejected) - MAX_SHOWN:,} more rows. Use --json to list all.")
-
-
-def _note_changed(changed: Sequence[dict[str, Any]], *, redo_changed: bool) -> None:
-    """Name the rows whose job has a clip, or has paid, for something else."""
-    for row in changed[:MAX_SHOWN]:
-        image, job_id = printable(str(row["image"])), row["job_id"]
-        note(f"row {row['row']}: {image} was changed after its job had paid (job {job_id})")
-    if len(changed) > MAX_SHOWN:
-        note(f"… and {len(changed) - MAX_SHOWN:,} more rows. Use --json to list all.")
-    if changed and not redo_changed:
-        note("Changed rows keep the clip that they have. --redo-changed makes and pays them again.")
 
 
 def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> NoReturn:

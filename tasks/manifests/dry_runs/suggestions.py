@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from tasks.schema.clip_names import image_name
+
 FEW_WORDS: Final = 4
 """A prompt with fewer words than this hardly says what moves, and how."""
 LOW_CONTRAST: Final = 60.0
 """Contrast below which an image gets a suggestion: levels of 255 between dark and light parts."""
+
+SMALL_SIDE: Final = 480
+"""A shorter side in pixels below which an image gets a suggestion: clips have up to 1080."""
 
 SOON: Final = timedelta(days=1)
 """An address that expires within this time may do so while its row waits in the queue."""
@@ -42,23 +47,28 @@ class RowList:
     """The rows that a suggestion is about: their number, and the first of them."""
 
     count: int = 0
-    first: list[int] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
     _last: int = 0
 
-    def add(self, number: int) -> None:
-        """Add the row of a number, which is not counted again in its next aspect."""
+    def add(self, number: int, image: str = "") -> None:
+        """Add the row of a number, which is not counted again in its next aspect.
+
+        Args:
+            number: The number of the row.
+            image: The name of its image, where the suggestion is about that.
+        """
         if number == self._last:
             return
         self._last = number
         self.count += 1
         if len(self.first) < _MAX_LISTED:
-            self.first.append(number)
+            self.first.append(" ".join(filter(None, (str(number), image_name(image)))))
 
     def __str__(self) -> str:
         """Return the rows as the subject of a sentence."""
         more = ", …" if self.count > len(self.first) else ""
         word = "row" if self.count == 1 else "rows"
-        return f"{self.count} {word} ({', '.join(map(str, self.first))}{more})"
+        return f"{self.count} {word} ({', '.join(self.first)}{more})"
 
 
 @dataclass(slots=True)
@@ -68,6 +78,7 @@ class Observations:
     vague: RowList = field(default_factory=RowList)
     low_contrast: RowList = field(default_factory=RowList)
     by_address: RowList = field(default_factory=RowList)
+    very_small: RowList = field(default_factory=RowList)
     other_length: RowList = field(default_factory=RowList)
     expiring: RowList = field(default_factory=RowList)
     first_expiry: datetime | None = None
@@ -95,6 +106,11 @@ class Observations:
             yield (
                 f"{self.low_contrast}: the image has little contrast. Clear subjects with high "
                 f"contrast move more smoothly."
+            )
+        if self.very_small.count:
+            yield (
+                f"{self.very_small}: the image is very small, under {SMALL_SIDE} pixels on its "
+                f"shorter side. A clip of it is blurred: use a larger copy."
             )
         if self.expiring.count:
             yield (

@@ -1,6 +1,7 @@
 """Lines of a folder: its images by name."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,36 @@ IMAGE_SUFFIXES: Final = frozenset(
     }
 )
 """Suffixes of images. Whether a file is one is checked later, by its content."""
+
+_OF_SYSTEMS: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+"""Files that systems put into folders of images."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that a manifest does not take, and why."""
+
+    name: str
+    reason: str
+
+
+def left_out_of(folder: Path) -> Iterator[LeftOut]:
+    """Yield what `read_folder` leaves out of a folder, by name, but for hidden files.
+
+    Raises:
+        ManifestError: The folder cannot be read.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise ManifestError(f"{folder} cannot be read: {error.strerror}.") from error
+    for path in paths:
+        if path.name.startswith(".") or path.name.lower() in _OF_SYSTEMS:
+            continue
+        if path.is_dir():
+            yield LeftOut(path.name, "a sub-folder: submit it as a batch of its own")
+        elif path.suffix.lower() not in IMAGE_SUFFIXES:
+            yield LeftOut(path.name, f"no image ({path.suffix.lower() or 'without a suffix'})")
 
 
 def read_folder(folder: Path) -> Iterator[ManifestLine]:

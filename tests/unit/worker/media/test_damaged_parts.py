@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from tests.unit.worker.media.sample_media import SRGB, camera_data, sample_image
 from worker.file_refusal import FileRefusedError
 from worker.media.image_headers import memory_needed
-from worker.media.images import measure_contrast, prepare_image
+from worker.media.images import measure_look, prepare_image
 
 REMOVED = "metadata such as location and camera data removed"
 CUT_OFF = "end of the file missing: a few blocks at the lower right may be gray"
@@ -103,7 +103,7 @@ def test_the_pixels_decide_and_what_is_dropped_is_said(
     given.write_bytes(content)
     suffix = ".png" if b"PNG" in content[:16] else ".webp" if b"WEBP" in content[:16] else ".jpg"
     assert memory_needed(given, "a") > 0
-    assert measure_contrast(given, "a") > 40
+    assert measure_look(given, "a").contrast > 40
     found = prepare_image(given, f"a{suffix}", workdir)
     assert found.changes == changes
     with Image.open(found.path) as image:

@@ -19,7 +19,7 @@ from tests.unit.worker.media.sample_media import (
 )
 from worker.file_refusal import FileRefusedError
 from worker.media.image_headers import MAX_SIDE, check_image_shape
-from worker.media.images import measure_contrast, prepare_image
+from worker.media.images import measure_look, prepare_image
 from worker.media.prepared_file import PreparedImage
 
 
@@ -242,7 +242,7 @@ def test_a_gray_png_of_sixteen_bits_is_reduced_to_eight(given: Path, workdir: Pa
         assert (image.format, image.mode) == ("PNG", "L")
         shades = [image.getpixel((9, y)) for y in (0, 128, 255)]
     assert shades == [0, 128, 255]
-    assert measure_contrast(given, "scan.png") > 200
+    assert measure_look(given, "scan.png").contrast > 200
 
 
 def test_cmyk_is_converted_by_its_profile_or_the_standard_formula(

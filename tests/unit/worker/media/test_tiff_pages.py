@@ -12,7 +12,7 @@ from PIL import Image
 from tests.unit.worker.media.sample_media import sample_image
 from worker.file_refusal import FileRefusedError
 from worker.media.image_headers import check_image_shape
-from worker.media.images import measure_contrast, prepare_image
+from worker.media.images import measure_look, prepare_image
 
 SIZE = (64, 48)
 Tags = Mapping[int, tuple[int, Sequence[int | float]]]
@@ -117,7 +117,7 @@ def test_deep_gray_is_shown_from_dark_to_light(
     assert dark < 12
     assert light > 243
     assert (ends == (dark, light)) is dark_to_light
-    assert measure_contrast(given, "scan.tif") > 200
+    assert measure_look(given, "scan.tif").contrast > 200
 
 
 RAW_FILES = {

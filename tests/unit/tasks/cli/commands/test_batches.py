@@ -27,8 +27,9 @@ def test_a_folder_is_submitted_paused_resumed_and_exported(
     (harness.folder / "shots" / "bad.jpg").write_text("no picture")
     dry_run = run_command("batch", "submit", "shots", "--dry-run", "--json")
     assert sorted(dry_run.records[0]) == [
-        *("changed", "changed_rows", "columns", "credits", "duplicates", "encoding", "good"),
-        *("hints", "jobs", "rejected", "rows", "seconds"),
+        *("affordable", "available", "changed", "changed_rows", "columns", "credits"),
+        *("duplicates", "encoding", "good", "hints", "jobs", "known", "latest_seconds"),
+        *("left_out", "max_credits", "prompts", "rejected", "rows", "seconds"),
     ]
     first = run_command("batch", "submit", "shots", "--json")
     assert (first.code, first.records[0]["jobs"], len(first.records[0]["rejected"])) == (0, 2, 1)
@@ -305,3 +306,34 @@ def test_the_same_manifest_after_prune_says_how_to_make_the_clips(
     assert "`reelqueue batch submit jobs.csv --name 'jobs.csv again'`" in again.err
     record = run_command("batch", "submit", "jobs.csv", "--name", "jobs.csv again", "--json")
     assert record.records[0]["jobs"] == 2
+
+
+@pytest.mark.parametrize("columns", [None, "40", "80"])
+def test_a_dry_run_is_a_table_that_people_read(
+    run_command: RunCommand, harness: ProducerHarness, columns: str | None
+) -> None:
+    harness.picture("cup.png")
+    (harness.folder / "jobs.csv").write_text(
+        "image,prompt,sku\n"
+        "cup.png,Slow push-in on the cup,A-1\ncup.png,Slow push-in on the cup,A-2\n"
+        f"{URL},Pan left over the whole table,A-3\ngone.png,,A-4\n"
+    )
+    command = ("batch", "submit", "jobs.csv", "--dry-run", "--max-credits", "150")
+    answer = run_command(*command, env={"COLUMNS": columns})
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert all(len(line) <= int(columns) for line in lines if columns)
+    text = " ".join(answer.out.split())
+    for part in (
+        *("rows 4: 3 good, 1 rejected", "duplicates 1 already submitted or repeated", "new jobs 2"),
+        *("columns used: image, prompt", "only returned in the results: sku", "encoding utf-8"),
+        *("credits about 200 needed", "the balance is not known yet", "--max-credits 150"),
+        *(
+            "enough for 1 clip, not for all 2",
+            "at the latest until",
+            "prompts Slow push-in on the cup.",
+        ),
+        *("1 row (2 cup.png): the image is very small", "Pan left over the whole table."),
+    ):
+        assert part in text
+    assert "row 5: image: " in answer.err

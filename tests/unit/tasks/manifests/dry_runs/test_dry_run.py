@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from PIL import Image
 
 from tasks.manifests.batch_submission import SessionMode, submit_manifest
-from tasks.manifests.dry_runs.dry_run import dry_run_batch
+from tasks.manifests.dry_runs.dry_run import DryRun, dry_run_batch
+from tasks.manifests.manifest import open_manifest
+from tasks.producer import actions
 from tasks.producer.queries import list_batches
 from tests.unit.tasks.conftest import ProducerHarness
 
@@ -80,3 +82,65 @@ def test_addresses_that_expire_soon_are_named(harness: ProducerHarness) -> None:
     assert found.startswith("3 rows (2, 3, 4): ")
     assert f"the first at {now - timedelta(hours=1):%Y-%m-%d %H:%M} UTC" in found
     assert "secret" not in found
+
+
+def test_what_the_credits_and_the_limit_pay_for(harness: ProducerHarness) -> None:
+    rows = [{"image": f"https://example.org/{n}.jpg"} for n in range(10)]
+    producer = harness.producer
+
+    def plan(max_credits: float | None = None) -> DryRun:
+        return dry_run_batch(producer, harness.manifest(*rows), max_credits=max_credits)
+
+    assert (plan().available, plan().max_credits, plan().affordable) == (None, None, None)
+    assert (plan(350).max_credits, plan(350).affordable) == (350, 3)
+    producer.ledger.redis.sadd(producer.ledger.key("accounts"), "a")
+    producer.ledger.scripts.run("balance", "a", 1, 600, 0, 600)
+    assert (plan().available, plan().affordable) == (600, 6)
+    assert (plan(350).affordable, plan(5000).affordable) == (3, 6)
+    submit_manifest(producer, harness.manifest(rows[0]), max_credits=250)
+    assert (plan().max_credits, plan().affordable) == (250, 2), "the limit that the batch has"
+
+
+def test_the_first_prompts_as_they_are_sent(harness: ProducerHarness) -> None:
+    rows = [
+        {"image": f"https://example.org/{n}.jpg", "prompt": f"Pan left over {n}", "aspect": "1:1"}
+        for n in range(5)
+    ]
+    rows[1]["image"] = "gone.png"
+    prompts = dry_run_batch(harness.producer, harness.manifest(*rows)).prompts
+    assert prompts == [f"Pan left over {n}. Aspect ratio 1:1." for n in (0, 2, 3)]
+
+
+def test_small_and_flat_images_are_named(harness: ProducerHarness) -> None:
+    harness.picture("flat and small.png")
+    Image.linear_gradient("L").resize((600, 600)).save(harness.folder / "good.png")
+    rows = [{"image": "good.png"}, {"image": "flat and small.png"}]
+    suggestions = dry_run_batch(harness.producer, harness.manifest(*rows)).suggestions
+    for word in ("little contrast", "very small"):
+        (found,) = [text for text in suggestions if word in text]
+        assert found.startswith("1 row (2 flat and small.png): ")
+
+
+def test_what_a_folder_leaves_out(harness: ProducerHarness) -> None:
+    harness.picture("shots/a.png")
+    for name in ("logo.svg", "notes.TXT", "clip.mp4", "README", ".hidden.txt", "Thumbs.db"):
+        (harness.folder / "shots" / name).touch()
+    (harness.folder / "shots" / "more").mkdir()
+    plan = dry_run_batch(harness.producer, open_manifest(harness.folder / "shots"))
+    assert {one["name"]: one["reason"] for one in plan.left_out} == {
+        "README": "no image (without a suffix)",
+        "clip.mp4": "no image (.mp4)",
+        "logo.svg": "no image (.svg)",
+        "more": "a sub-folder: submit it as a batch of its own",
+        "notes.TXT": "no image (.txt)",
+    }
+
+
+def test_the_states_of_known_rows_and_the_latest_end(harness: ProducerHarness) -> None:
+    rows = [{"image": f"https://example.org/{n}.jpg"} for n in range(3)]
+    batch_id = submit_manifest(harness.producer, harness.manifest(*rows[:2])).batch_id
+    actions.cancel(harness.producer, batch_id)
+    plan = dry_run_batch(harness.producer, harness.manifest(*rows))
+    assert plan.known == {"cancelled": 2}
+    assert plan.latest_seconds is not None
+    assert plan.latest_seconds > plan.seconds
