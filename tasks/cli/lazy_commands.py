@@ -19,6 +19,7 @@ _PANELS: Final[Mapping[str, Mapping[str, str]]] = {
         "say": "say:say",
         "chat": "chat:chat",
         "batch": "batches:app",
+        "presets": "presets:presets",
     },
     "Follow": {
         "status": "follow:status",

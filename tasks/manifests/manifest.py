@@ -82,18 +82,23 @@ class Manifest:
 
 
 def open_manifest(
-    source: Path, prompt: str | None = None, options: ManifestOptions | None = None
+    source: Path,
+    prompt: str | None = None,
+    options: ManifestOptions | None = None,
+    *,
+    seconds: float | None = None,
 ) -> Manifest:
     """Open a folder or a file as a manifest.
 
-    ``prompt`` is for rows without one; ``{column}`` in it stands for the row's value.
+    ``prompt`` and ``seconds`` are for rows without them; ``{column}`` in the prompt stands for the
+    row's value.
 
     Raises:
         ManifestError: The manifest does not exist or cannot be read, or an option does not fit it.
             Its rows may raise it too.
     """
     options = options or ManifestOptions()
-    columns = Columns(ColumnChoices(options.image_column, options.prompt_column, prompt))
+    columns = Columns(ColumnChoices(options.image_column, options.prompt_column, prompt, seconds))
     content = _open(source, columns, options)
     if content.header is not None:
         check_prompt(columns, content.header.columns)

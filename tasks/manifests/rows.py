@@ -91,7 +91,9 @@ def _job(values: Mapping[str, object], columns: Columns) -> ImageJob:
             problems.append(f"{column}: must be a text, a number, true, false or null")
     if problems:
         raise InvalidPayloadError(problems)
-    template = columns.choices.template
+    template, seconds = columns.choices.template, columns.choices.seconds
+    if seconds is not None:
+        payload.setdefault("seconds", seconds)
     if template is not None and "prompt" not in payload:
         written = {column: payload.get(field) for column, field in fields.items()}
         payload["prompt"] = fill_prompt(template, {**data, **written, **payload})

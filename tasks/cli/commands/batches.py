@@ -30,6 +30,7 @@ from tasks.producer.producer import Producer, default_producer
 from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import Batch
 from tasks.schema.image_job import DEFAULT_PROMPT
+from tasks.schema.prompts.presets import Preset, find_preset
 from tasks.schema.start_time import read_start_time
 from worker.ledger.model.states import State
 
@@ -73,6 +74,15 @@ def submit(
             help="Aspect ratios for rows without one: 16:9, 9:16, 1:1. A clip is made, and paid "
             "for, in each.",
             show_default="one clip per row, in a ratio chosen by the video API",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Prompt, aspect ratio and seconds for rows without their own: a name that "
+            "`reelqueue presets` lists, or a TOML file. --prompt and --aspect win over it.",
+            show_default="no preset",
         ),
     ] = None,
     name: Annotated[
@@ -186,10 +196,15 @@ def submit(
     Rejected rows do not stop the others. Submitting the same manifest under the same name again
     adds the rows that are new, and makes a new job for each row that was changed.
     """
+    chosen = Preset("") if preset is None else find_preset(preset)
+    template = chosen.prompt if prompt is None else prompt
     options = ManifestOptions(image_column, prompt_column, sheet, encoding)
-    producer, manifest = default_producer(), open_manifest(source, prompt, options)
+    producer = default_producer()
+    manifest = open_manifest(source, template, options, seconds=chosen.seconds)
     if aspect is not None:
         manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))
+    elif chosen.aspect is not None:
+        manifest = replace(manifest, aspects=(chosen.aspect,))
     submissions.check_webhook(producer, webhook)
     start = None if not_before is None else read_start_time(not_before, datetime.now(UTC))
     if start is not None and not as_json:

@@ -116,6 +116,7 @@ def _calls(harness: ProducerHarness) -> Iterator[tuple[list[str], int, str]]:
     yield ["prune", "--days", "0", "--dry-run"], 0, ""
     yield ["recover", "--dry-run"], 0, ""
     yield ["recover", "--dry-run", "--json"], 0, "unreadable"
+    yield ["presets"], 0, "Slow push-in"
     yield ["schema"], 0, "ImageJob"
     for starter in ("worker", "flower", "valkey"):
         yield [starter, "--help"], 0, "Usage"

@@ -108,5 +108,6 @@ def _calls(harness: ProducerHarness) -> Iterator[list[str]]:
     yield ["doctor"]
     yield ["prune", "--days", "0", "--dry-run"]
     yield ["recover", "--dry-run"]
+    yield ["presets"]
     yield ["schema"]
     yield ["nope"]
