@@ -71,6 +71,9 @@ def _errors_reported() -> Iterator[None]:
     except BrokenPipeError:
         discard(sys.stdout)
         raise typer.Exit(ExitCode.OUTPUT_CLOSED) from None
+    except typer.Exit:
+        # The version and the help end so.
+        raise
     except (Exception, KeyboardInterrupt) as error:
         # Most commands end without an error, and start faster without this module.
         from tasks.cli.error_messages import report  # noqa: PLC0415
