@@ -6,6 +6,7 @@ import pytest
 from redis import Redis
 
 from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
+from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit, NextClaim, commit_arguments
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import PaidAttempt, Payments
@@ -73,6 +74,13 @@ class LedgerHarness:
         if job.state.is_end:
             found.append("end")
         return found
+
+
+def job_state(harness: LedgerHarness, job_id: str = "j") -> State:
+    """Return the state of a job that must exist."""
+    job = harness.ledger.job(job_id)
+    assert job is not None
+    return job.state
 
 
 def commit_again(

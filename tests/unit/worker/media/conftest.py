@@ -1,4 +1,4 @@
-"""Paths for the file to prepare and for its changed copies."""
+"""Paths for the file to prepare, for its changed copies, and for a clip."""
 
 from pathlib import Path
 
@@ -17,3 +17,9 @@ def workdir(tmp_path: Path) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The path of the clip."""
+    return tmp_path / "clip.mp4"
