@@ -93,7 +93,7 @@ def jobs(options: Namespace, stack: Stack) -> Iterator[tuple[str, float]]:
     def end_many() -> None:
         for _ in range(options.jobs):
             stack.submit(stack.image())
-        stack.wait_until_idle(600)
+        stack.wait_until_idle()
 
     end_one()
     alone = [seconds(end_one) for _ in range(options.single_jobs)]

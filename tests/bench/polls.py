@@ -45,7 +45,7 @@ def run(options: Namespace, _folder: Path) -> Iterator[Table | dict[str, int]]:
         began = time.monotonic()
         for _ in range(options.jobs):
             stack.submit(stack.image())
-        counts = stack.wait_until_idle(limit=3600)
+        counts = stack.wait_until_idle()
         yield report(stack.sandbox.ledger(), options, time.monotonic() - began)
         yield {state.value: n for state, n in counts.items()}
 

@@ -15,7 +15,8 @@ from tests.support.stack import Stack
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 
-pytestmark = [pytest.mark.integration, pytest.mark.long]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(900)]
+"""The fixture runs all jobs: on a busy machine that takes minutes."""
 
 OK, HELD, FAILED = State.SUCCEEDED, State.HELD, State.FAILED
 STYLES = ("envelope", "status")

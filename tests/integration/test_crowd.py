@@ -39,7 +39,7 @@ def test_two_hundred_jobs_survive_a_killed_worker(stack: Stack) -> None:
         lambda: stack.ledger.counts()[0].get(State.SUCCEEDED, 0) > JOBS // 8, "some to succeed"
     )
     stack.workers[0].kill()
-    counts = stack.wait_until_idle(limit=180)
+    counts = stack.wait_until_idle()
 
     assert sum(counts.values()) == JOBS
     assert set(counts) <= {State.SUCCEEDED, State.HELD}
@@ -64,10 +64,10 @@ def test_a_second_worker_shares_the_work(stack: Stack) -> None:
 
 @pytest.mark.long
 def test_polls_stay_on_time_while_every_stream_slot_is_taken(stack: Stack) -> None:
-    """A poll is late by at most one interval, however many streams run and wait."""
-    # Long, so that a busy machine does not delay polls by as much.
-    interval, jobs, slots_given = 4.0, 30, 10
-    stack.start_sandbox("--stream-seconds", "4", "--render-seconds", "14")
+    """No poll waits for the slot of a stream, however many streams run and wait."""
+    # A stream is much longer than a busy machine delays a poll.
+    interval, streams, jobs, slots_given = 4.0, 10.0, 20, 10
+    stack.start_sandbox("--stream-seconds", str(streams), "--render-seconds", "14")
     stack.allow_in_flight(20)
     stack.start_worker("-c", str(slots_given), REELQUEUE_RENDER_POLL_SECONDS=str(interval))
     for n in range(jobs):
@@ -76,13 +76,13 @@ def test_polls_stay_on_time_while_every_stream_slot_is_taken(stack: Stack) -> No
     wait_until(lambda: stack.redis.zcard(slots(stack)) == for_streams, "the stream slots to fill")
     assert stack.wait_until_idle() == {State.SUCCEEDED: jobs}
     gaps = [
-        (later - earlier) / interval
+        later - earlier
         for render in stack.sandbox.ledger()["renders"]
         for earlier, later in pairwise(times(render["polls"]))
     ]
     assert len(gaps) > jobs * 2
-    assert min(gaps) >= 1
-    assert max(gaps) < 2
+    assert min(gaps) >= interval
+    assert max(gaps) < streams
 
 
 def test_a_terminated_worker_reads_its_streams_to_the_end_and_takes_no_more_jobs(

@@ -113,7 +113,7 @@ def test_a_worker_waits_while_redis_refuses(shared_stack: Stack, mode: str) -> N
     ) as sender:
         assert submit(sender, shared_stack.image()).get(timeout=60)["state"] == "queued"
     shared_stack.wait_for(running, State.SUCCEEDED)
-    shared_stack.wait_until_idle(60)
+    shared_stack.wait_until_idle()
     assert worker.alive
     said = worker.text()[start:]
     assert "Unrecoverable" not in said

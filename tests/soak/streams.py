@@ -22,7 +22,8 @@ from worker.outcome import Evidence, MessageOutcome, StateReading, message_outco
 RECORDINGS = list(STREAMS.values())
 MAX_LINE, MAX_EVENT = 2**14, 2**15
 """Limits that small streams reach too; larger limits hold in the same way."""
-MEASURED = 500
+SINGLE_BYTES = 300
+MEASURED = 200
 """Streams whose memory is measured, which is slow; each stream is on its own."""
 ERROR = b'data: {"error": "boom"}\n\n'
 BUFFERS = attrgetter(
@@ -165,11 +166,13 @@ def held_bytes(decoder: SseDecoder) -> int:
 
 
 def sliced(wire: bytes, chance: random.Random) -> Iterator[bytes]:
-    """Cut a stream into single bytes, pieces of any size, or not at all."""
-    most = chance.choice([1, 7, 997, len(wire) + 1]) if len(wire) <= 5000 else 65_536
+    """Cut a stream into pieces of any size, in a part of it into single bytes, or not at all."""
+    most = chance.choice([7, 997, len(wire) + 1]) if len(wire) <= 5000 else 65_536
+    single_from = chance.randrange(len(wire) + 1) if chance.random() < 0.25 else len(wire)
+    single_to = single_from + SINGLE_BYTES
     start = 0
     while start < len(wire):
-        size = 1 if most == 1 else chance.randint(1, most)
+        size = 1 if single_from <= start < single_to else chance.randint(1, most)
         yield wire[start : start + size]
         start += size
 

@@ -39,7 +39,7 @@ FAST = {
 }
 QUICK_SANDBOX = (
     *("--stream-seconds", "0.2-0.5", "--heartbeat-seconds", "0.1"),
-    *("--render-seconds", "0.2", "--clip-height", "96"),
+    *("--render-seconds", "0.2", "--clip-height", "64"),
 )
 
 
@@ -179,15 +179,24 @@ class Stack:
     def _logs(self) -> str:
         return "\n".join(worker.text()[-6000:] for worker in self.workers)
 
-    def wait_until_idle(self, limit: float = 120) -> dict[State, int]:
-        """Wait until no job is queued or running, and return how many are in which state."""
+    def wait_until_idle(self) -> dict[State, int]:
+        """Wait until no job is queued or running, and return how many are in which state.
 
-        def done() -> bool:
+        It fails when nothing has changed for a while, however long all jobs take: how much
+        processor time the workers get depends on what else runs on the machine.
+        """
+        seen: dict[State, int] | None = None
+
+        def changed() -> list[dict[State, int]]:
             counts = self.ledger.counts()[0]
-            return all(state.is_end or state is State.HELD for state in counts)
+            return [counts] if counts != seen or is_idle(counts) else []
 
-        wait_until(done, "every job to end", limit, lambda: f"{describe(self)}\n{self._logs()}")
-        return self.ledger.counts()[0]
+        def explain() -> str:
+            return f"{describe(self)}\n{self._logs()}"
+
+        while seen is None or not is_idle(seen):
+            seen = wait_until(changed, "a job to change its state", 120, explain)[0]
+        return seen
 
     def messages_of(self, job: Job) -> list[dict[str, object]]:
         """Return the messages that were sent in a job's session."""
@@ -217,6 +226,11 @@ def temporary_stack() -> Iterator[Stack]:
     with ExitStack() as resources:
         folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="reelqueue-bench-"))
         yield Stack(Path(folder), resources, on_disk=True)
+
+
+def is_idle(counts: dict[State, int]) -> bool:
+    """Return whether all jobs have ended or are held, from how many are in which state."""
+    return all(state.is_end or state is State.HELD for state in counts)
 
 
 def describe(stack: Stack) -> str:

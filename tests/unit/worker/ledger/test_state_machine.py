@@ -550,12 +550,12 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.long
 def test_random_histories_keep_the_invariants(redis: Redis) -> None:
-    """300 histories of 50 steps; a failure prints its steps."""
+    """200 histories of 50 steps; a failure prints its steps."""
     Machine.redis = redis
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=300,
+            max_examples=200,
             stateful_step_count=50,
             deadline=None,
             print_blob=True,
