@@ -191,7 +191,7 @@ def submit_manifest(
         ledger.unseal_batch(result.batch_id, webhook)
         submission = RowSubmission(
             *(result.batch_id, uuid4().hex[:8], manifest_tag(manifest.source)),
-            is_first=not rows.bring_up(result.batch_id),
+            is_first=not rows.upgrade(result.batch_id),
             redo=redo_changed,
         )
         checked = (
@@ -282,7 +282,7 @@ def _check_source(
         if batch is None or not batch.source or batch.source == manifest.source:
             return
         rows = Rows(producer.ledger)
-        rows.bring_up(batch_id)
+        rows.upgrade(batch_id)
         checked = check_rows(first_page, batch_id, files, manifest.aspects)
         found = rows.submit_pages(
             [[row.new for row in accepted(checked)]],

@@ -1,4 +1,4 @@
-"""Celery's consumer, which waits where Redis refuses, and outlives every message."""
+"""Celery's consumer, which connects again after any error and drops messages that cause one."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
 
-CONSUMER: Final = "worker.broker.consumer:PatientConsumer"
+CONSUMER: Final = "worker.broker.consumer:ReconnectingConsumer"
 PAUSE_SECONDS: Final = 1.0
 """The wait between two connections."""
 MAX_RETRY_SECONDS: Final = 3.0
@@ -22,7 +22,7 @@ REPEAT_SECONDS: Final = 600.0
 """How long the same line about the broker is not logged again."""
 
 
-class PatientConsumer(Consumer):
+class ReconnectingConsumer(Consumer):
     """Connects again after any error of Redis: out of memory, read-only, a changed password.
 
     Celery itself does so only after errors of the connection.
@@ -41,8 +41,8 @@ class PatientConsumer(Consumer):
         self.channel_errors = (*self.channel_errors, RedisError, OperationalError)
         for name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
             logger = logging.getLogger(name)
-            if not any(isinstance(found, _OnceInAWhile) for found in logger.filters):
-                logger.addFilter(_OnceInAWhile())
+            if not any(isinstance(found, _RepeatedLineFilter) for found in logger.filters):
+                logger.addFilter(_RepeatedLineFilter())
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Wait a little before Celery connects again."""
@@ -81,8 +81,8 @@ def limit_retry_waits(connection: Any) -> None:  # noqa: ANN401 - kombu's
     )
 
 
-class _OnceInAWhile(logging.Filter):
-    """Drops a line that was logged a short while ago."""
+class _RepeatedLineFilter(logging.Filter):
+    """Drops a line that was logged within the last `REPEAT_SECONDS`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -49,8 +49,8 @@ class Rows:
         """Bind to a ledger. Sends nothing yet."""
         self._ledger = ledger
 
-    def bring_up(self, batch_id: str) -> bool:
-        """Bring the rows of a batch to the form of this version.
+    def upgrade(self, batch_id: str) -> bool:
+        """Rewrite the rows of a batch that an earlier version wrote in the form of this version.
 
         Returns:
             Whether the batch has rows.

@@ -87,7 +87,7 @@ def dry_run_batch(
         rows = Rows(producer.ledger)
         submission = RowSubmission(
             *(batch_id, uuid4().hex[:8], manifest_tag(manifest.source)),
-            is_first=not rows.bring_up(batch_id),
+            is_first=not rows.upgrade(batch_id),
             redo=redo_changed,
             dry=True,
         )

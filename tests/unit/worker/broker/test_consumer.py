@@ -7,7 +7,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from tests.support.waiting import free_port
-from worker.broker.consumer import _OnceInAWhile, limit_retry_waits
+from worker.broker.consumer import _RepeatedLineFilter, limit_retry_waits
 
 
 def line(text: str, *arguments: object) -> logging.LogRecord:
@@ -15,7 +15,7 @@ def line(text: str, *arguments: object) -> logging.LogRecord:
 
 
 def test_a_line_that_repeats_is_dropped_and_another_is_not() -> None:
-    once = _OnceInAWhile()
+    once = _RepeatedLineFilter()
     assert once.filter(line("lost %s (%r): %s", "redis", "full", "first try"))
     assert not once.filter(line("lost %s (%r): %s", "redis", "full", "second try"))
     assert once.filter(line("lost %s (%r): %s", "redis", "read-only", "first try"))
