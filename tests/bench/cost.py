@@ -58,7 +58,7 @@ def run(options: Namespace, _folder: Path) -> Iterator[Table]:
 def end_jobs(stack: Stack, jobs: int) -> None:
     """Submit jobs, and wait until all have succeeded and were notified of."""
     ids = [stack.submit(stack.image()) for _ in range(jobs)]
-    stack.wait_until_idle(600)
+    stack.wait_until_idle()
     failed = [job.id for job in stack.ledger.jobs(ids) if job.state is not State.SUCCEEDED]
     if failed:
         raise AssertionError(stack.diagnosis(failed[0]))

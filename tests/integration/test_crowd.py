@@ -80,7 +80,7 @@ def test_polls_stay_on_time_while_every_stream_slot_is_taken(stack: Stack) -> No
         for render in stack.sandbox.ledger()["renders"]
         for earlier, later in pairwise(times(render["polls"]))
     ]
-    assert len(gaps) > jobs * 2
+    assert len(gaps) >= jobs
     assert min(gaps) >= interval
     assert max(gaps) < streams
 

@@ -9,7 +9,7 @@ from tasks.reports.gallery import write_page
 from tests.support.chromium import PROGRAM, Tab, chromium
 from tests.support.samples.results import result, video
 from tests.support.waiting import wait_until
-from tests.unit.worker.media.test_clips import clip
+from tests.unit.worker.media.clip_samples import clip
 
 pytestmark = [
     pytest.mark.integration,

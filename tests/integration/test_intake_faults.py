@@ -137,7 +137,7 @@ def test_a_message_that_is_delivered_twice_becomes_one_job(fresh: Stack, sender:
     fresh.start_worker()
     wait_until_jobs(fresh, 1)
     wait_until(lambda: waiting(fresh.redis) == 0, "both messages to be taken")
-    fresh.wait_until_idle(PATIENCE)
+    fresh.wait_until_idle()
     assert jobs(fresh) == 1
     paid = fresh.messages_by_image()
     assert [paid[content] for content in paid.keys() - paid_before.keys()] == [1]

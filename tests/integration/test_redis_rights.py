@@ -80,7 +80,7 @@ def test_everything_works_with_the_documented_rights(stack: Stack) -> None:
     run("release", "--set-aside")
     run("list", "--json")
     run("credits", "--json")
-    stack.wait_until_idle(PATIENCE)
+    stack.wait_until_idle()
     run("prune", "--days", "0", "--json")
     assert denied(redis) == []
     worker.terminate()

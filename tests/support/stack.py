@@ -179,11 +179,11 @@ class Stack:
     def _logs(self) -> str:
         return "\n".join(worker.text()[-6000:] for worker in self.workers)
 
-    def wait_until_idle(self) -> dict[State, int]:
+    def wait_until_idle(self, limit: float = 120) -> dict[State, int]:
         """Wait until no job is queued or running, and return how many are in which state.
 
-        It fails when nothing has changed for a while, however long all jobs take: how much
-        processor time the workers get depends on what else runs on the machine.
+        It fails when no job has changed its state for ``limit`` seconds, however long all of them
+        take: how much processor time they get depends on what else runs on the machine.
         """
         seen: dict[State, int] | None = None
 
@@ -195,7 +195,7 @@ class Stack:
             return f"{describe(self)}\n{self._logs()}"
 
         while seen is None or not is_idle(seen):
-            seen = wait_until(changed, "a job to change its state", 120, explain)[0]
+            seen = wait_until(changed, "a job to change its state", limit, explain)[0]
         return seen
 
     def messages_of(self, job: Job) -> list[dict[str, object]]:

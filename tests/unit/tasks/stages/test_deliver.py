@@ -16,7 +16,7 @@ from config.settings import ApiSettings, Settings
 from tasks.stages.deliver import MAX_DOWNLOADS, _store_clip, deliver
 from tasks.step.context import StepContext
 from tests.support.waiting import free_port
-from tests.unit.worker.media.test_clips import clip
+from tests.unit.worker.media.clip_samples import clip
 from worker.journal.entries import End
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
