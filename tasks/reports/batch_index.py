@@ -1,7 +1,7 @@
 """The index of a batch: the table `manifest.csv` beside its clips in the output store.
 
-It is written after the batch has ended and when its results are requested, and outlives the records
-of the jobs: once some of these have been pruned, it is not written again.
+It is written after the batch has ended, by a worker or when its results are requested, and outlives
+the records of the jobs: once some of these have been pruned, it is not written again.
 
 A batch that has ended puts an entry ``index:BATCH`` into the outbox. The entry stays until the
 index is written, so a worker that is killed meanwhile loses nothing. A batch that ends again and
@@ -59,6 +59,20 @@ def write_batch_index(producer: Producer, batch_id: str) -> None:
         with path.open("w", encoding="utf-8", newline="") as sink:
             write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
         _store(producer, batch, path)
+
+
+def write_missing_index(producer: Producer, batch_id: str) -> None:
+    """Write the index of a batch that has ended, if no worker has done so since.
+
+    Raises:
+        StoreError: The index could not be stored. The one before it is still there.
+        RedisUnavailable: Redis does not answer.
+    """
+    with producer.redis_errors():
+        batch = producer.ledger.batch(batch_id)
+        is_missing = batch is not None and _has_changed(producer.ledger, batch)
+    if is_missing:
+        write_batch_index(producer, batch_id)
 
 
 def _store(producer: Producer, batch: Batch, path: Path) -> None:

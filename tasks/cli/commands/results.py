@@ -18,7 +18,7 @@ from tasks.cli.output_file import is_regular, open_output_file
 from tasks.producer import queries
 from tasks.producer.names import find_batch
 from tasks.producer.producer import default_producer
-from tasks.reports.batch_index import write_batch_index
+from tasks.reports.batch_index import write_missing_index
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
 from tasks.reports.workbook import write_workbook
@@ -85,7 +85,7 @@ def results(
             case Format.HTML:
                 write_page(batch.name, queries.list_batch_jobs(producer, batch_id), sink, folder)
     try:
-        write_batch_index(producer, batch_id)
+        write_missing_index(producer, batch_id)
     except StoreError as error:
         note(f"The table beside the clips could not be updated. {error.message} {error.remedy}")
 

@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 from python_calamine import CalamineWorkbook
 
+from tasks.reports.batch_index import write_batch_index
 from tests.support.ledger_access import row_ids
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.model.states import State
@@ -40,7 +41,7 @@ def test_the_batch_index_is_not_replaced_after_jobs_were_pruned(
     harness.picture("shots/0.png")
     harness.picture("shots/1.png", 5)
     batch_id = run_command("batch", "submit", "shots", "--json").records[0]["batch_id"]
-    run_command("results", batch_id)
+    write_batch_index(harness.producer, batch_id)
     first, second = row_ids(harness.producer.ledger, batch_id)
     harness.finish_step(first, State.CANCELLED)
     harness.producer.ledger.cancel(second)
@@ -48,6 +49,19 @@ def test_the_batch_index_is_not_replaced_after_jobs_were_pruned(
     run_command("prune", "--days", "0")
     assert len(run_command("results", batch_id).records) == 1
     (table,) = (harness.folder / "output").glob("shots-*/manifest.csv")
+    assert len(table.read_text().splitlines()) == 3
+
+
+def test_the_batch_index_is_written_once_after_the_batch_has_ended(
+    run_command: RunCommand, harness: ProducerHarness, batch_id: str
+) -> None:
+    """No worker runs. The table of an open batch is what the command prints."""
+    folder = harness.folder / "output"
+    run_command("results", batch_id)
+    assert not list(folder.rglob("manifest.csv"))
+    harness.producer.ledger.cancel_many(row_ids(harness.producer.ledger, batch_id))
+    run_command("results", batch_id)
+    (table,) = folder.rglob("manifest.csv")
     assert len(table.read_text().splitlines()) == 3
 
 
