@@ -123,6 +123,16 @@ def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
         yield from _results(producer, jobs)
 
 
+def list_batch_columns(producer: Producer, batch_id: str) -> list[str]:
+    """Return the names of the columns that the rows of a batch have of their own, each once."""
+    rows = producer.ledger.key("rows", batch_id)
+    columns: dict[str, None] = {}
+    for page in pages(_members(producer, rows, newest_first=False)):
+        with producer.redis_errors():
+            columns |= dict.fromkeys(producer.ledger.row_columns(page))
+    return [*columns]
+
+
 def list_batches(producer: Producer) -> Iterator[Batch]:
     """Return the records of all batches, newest first."""
     with producer.redis_errors():

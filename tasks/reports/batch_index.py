@@ -57,7 +57,11 @@ def write_batch_index(producer: Producer, batch_id: str) -> None:
     with scratch_folder() as folder:
         path = Path(folder) / NAME
         with path.open("w", encoding="utf-8", newline="") as sink:
-            write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
+            write_csv(
+                queries.list_batch_columns(producer, batch_id),
+                queries.list_batch_jobs(producer, batch_id),
+                sink,
+            )
         _store(producer, batch, path)
 
 

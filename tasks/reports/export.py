@@ -1,6 +1,6 @@
 """Results for programs and spreadsheets: JSON lines and CSV, one job at a time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, TextIO
 
 from tasks.reports.spreadsheet_cells import SpreadsheetWriter
@@ -24,18 +24,19 @@ def write_jsonl(results: Iterable[Result], sink: TextIO) -> None:
     sink.writelines(result.model_dump_json() + "\n" for result in results)
 
 
-def write_csv(read: Callable[[], Iterable[Result]], sink: TextIO) -> None:
-    """Write one row per job.
+def write_csv(own_columns: Iterable[str], results: Iterable[Result], sink: TextIO) -> None:
+    """Write one row per job. A large batch is not held in memory.
 
-    ``read`` is called twice: first for the header, which has the columns of all jobs, then for the
-    rows. A large batch is not held in memory.
+    Args:
+        own_columns: The columns that the caller's rows have of their own, for the header.
+        results: The records.
+        sink: Where to write.
     """
-    own_columns = (name for result in read() for name in result.data)
     columns = dict.fromkeys((*COLUMNS, *own_columns))
     sink.write(_BOM)
     writer = SpreadsheetWriter(sink)
     writer.write_row(columns)
-    for result in read():
+    for result in results:
         fields = table_row(result)
         writer.write_row(fields.get(name) for name in columns)
 

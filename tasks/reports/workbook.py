@@ -7,7 +7,7 @@ no spreadsheet program takes for formulas.
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -33,17 +33,21 @@ _MAX_WIDTH: Final = 60
 
 
 def write_workbook(
-    title: str, read: Callable[[], Iterable[Result]], path: Path, folder: Path | None
+    title: str,
+    own_columns: Iterable[str],
+    results: Iterable[Result],
+    path: Path,
+    folder: Path | None,
 ) -> None:
     """Write a workbook with one row per job.
 
     Args:
         title: The title of the workbook.
-        read: Called twice: for the header, which has the columns of all jobs, then for the rows.
+        own_columns: The columns that the caller's rows have of their own, for the header.
+        results: The records.
         path: The file to write.
         folder: The folder that the file will be in, for relative links; None for none.
     """
-    own_columns = (name for result in read() for name in result.data)
     columns = list(dict.fromkeys((*COLUMNS, *own_columns)))
     # The poster follows the clip.
     columns.insert(columns.index("url") + 1, "poster")
@@ -54,7 +58,7 @@ def write_workbook(
     book.set_properties({"title": _text(title)})
     sheet = _Sheet(book, folder)
     sheet.write_header(columns)
-    for result in read():
+    for result in results:
         fields = table_row(result)
         if result.video is not None:
             fields["poster"] = result.video.poster

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -196,7 +196,7 @@ def _result(job: Job, output: Store, now: float | None) -> Result:
         finished_at=_utc(job.finished_at) if job.finished_at else None,
         seconds_in=_seconds_in(job, time.time() if now is None else now),
         decisions=tuple(_decisions(job)),
-        changes=tuple(json.loads(job.fact("changes") or "[]")),
+        changes=tuple(_list(job, "changes")),
         data=payload.get("data", {}),
         webhook_error=job.fact("webhook_error"),
     )
@@ -236,8 +236,16 @@ def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
     return Quality(ok=not findings, findings=tuple(QualityFinding(**found) for found in findings))
 
 
+def _list(job: Job, fact: str) -> Sequence[Any]:
+    text = job.fact(fact)
+    if text is None:
+        return ()
+    found: list[Any] = json.loads(text)
+    return found
+
+
 def _decisions(job: Job) -> Iterator[Decision]:
-    for made in json.loads(job.fact("decisions") or "[]"):
+    for made in _list(job, "decisions"):
         yield Decision(choice=made["choice"], by=made["by"], at=_utc(made["at"]))
 
 

@@ -14,6 +14,7 @@ from worker.ledger.model.fields import int_or_zero
 from worker.ledger.model.jobs import (
     Job,
     UnreadableRecordError,
+    data_columns,
     placeholder_job,
     read_job,
     read_job_or_placeholder,
@@ -128,6 +129,21 @@ class Reader:
         for (job_id, _, line), row in asked:
             if job_id in found:
                 yield with_line(found[job_id], line, row)
+
+    def row_columns(self, rows: Iterable[tuple[str, float]]) -> Iterator[str]:
+        """Read the names of the columns that rows have of their own, without their records.
+
+        A row whose record is gone or cannot be read has none.
+        """
+        with self.redis.pipeline(transaction=False) as pipe:
+            for member, _ in rows:
+                job_id, _, line = member.partition("#")
+                name = f"line:{line}" if line else "line"
+                pipe.hmget(self.key("job", job_id), name, "payload")
+            found = replies(pipe)
+        for texts in found:
+            if not isinstance(texts, ResponseError):
+                yield from data_columns(*texts)
 
     def batch_ids(self) -> list[str]:
         """Return the ids of all batches, newest first."""

@@ -70,13 +70,18 @@ def results(
             case Format.JSONL:
                 write_jsonl(queries.list_batch_jobs(producer, batch_id), sink)
             case Format.CSV:
-                write_csv(lambda: queries.list_batch_jobs(producer, batch_id), sink)
+                write_csv(
+                    queries.list_batch_columns(producer, batch_id),
+                    queries.list_batch_jobs(producer, batch_id),
+                    sink,
+                )
             case Format.XLSX:
                 with scratch_folder() as scratch:
                     book = Path(scratch) / "results.xlsx"
                     write_workbook(
                         batch.name,
-                        lambda: queries.list_batch_jobs(producer, batch_id),
+                        queries.list_batch_columns(producer, batch_id),
+                        queries.list_batch_jobs(producer, batch_id),
                         book,
                         folder,
                     )

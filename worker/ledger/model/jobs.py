@@ -245,6 +245,19 @@ def with_line(job: Job, line: str = "", row: int = 0) -> Job:
     return replace(job, payload=shown, facts={**job.facts, "row": str(row)} if line else job.facts)
 
 
+def data_columns(line: str | None, payload: str | None) -> tuple[str, ...]:
+    """Return the names of a row's own columns, as ``with_line`` finds them.
+
+    Args:
+        line: What is stored about the row; None if that is the payload of its job.
+        payload: The payload; None if there is no record.
+    """
+    try:
+        return tuple(json.loads(line or payload or "{}").get("data", {}))
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return ()
+
+
 def read_job_or_placeholder(job_id: str, fields: Mapping[str, str]) -> Job:
     """Read a record, or return a placeholder if it cannot be read."""
     try:

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from tasks.manifests.batch_submission import submit_manifest
 from tasks.producer import actions, queries
 from tasks.producer.submissions import new_job, with_key
 from tasks.schema.errors import UnknownId
@@ -71,3 +72,17 @@ def test_lists_longer_than_a_page_have_each_job_once_and_in_order(
         if number % 400 == 0:
             harness.submit(key=f"late-{number}")
     assert len(found) == len(set(found)) == 1250
+
+
+def test_the_columns_of_a_batch_are_those_of_its_rows(harness: ProducerHarness) -> None:
+    """Rows of equal content share a job, and each has columns of its own."""
+    rows = (
+        {"image": "https://example.org/a.jpg", "sku": "1"},
+        {"image": "https://example.org/a.jpg", "size": "2"},
+        {"image": "https://example.org/b.jpg", "sku": "3", "color": "red"},
+    )
+    batch_id = submit_manifest(harness.producer, harness.manifest(*rows)).batch_id
+    columns = queries.list_batch_columns(harness.producer, batch_id)
+    results = queries.list_batch_jobs(harness.producer, batch_id)
+    assert columns == ["sku", "size", "color"]
+    assert columns == [*dict.fromkeys(name for result in results for name in result.data)]

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Sequence
+from typing import TextIO
 
 import pytest
 
@@ -10,9 +12,13 @@ from tasks.schema.result import Result
 from tests.support.samples.results import result, video
 
 
+def write(results: Sequence[Result], sink: TextIO) -> None:
+    write_csv((name for result in results for name in result.data), results, sink)
+
+
 def table(*results: Result) -> list[dict[str, str]]:
     sink = io.StringIO()
-    write_csv(lambda: results, sink)
+    write(results, sink)
     return list(csv.DictReader(io.StringIO(sink.getvalue().removeprefix("\ufeff"))))
 
 
@@ -39,7 +45,7 @@ def test_changes_of_the_image_are_in_the_table() -> None:
 
 def test_columns_of_the_caller_follow_and_hold_no_formulas() -> None:
     sink = io.StringIO()
-    write_csv(lambda: [result(1, data={"sku": "=1+1"}), result(2, data={"name": "mug"})], sink)
+    write([result(1, data={"sku": "=1+1"}), result(2, data={"name": "mug"})], sink)
     header, first, _ = sink.getvalue().splitlines()
     assert header.removeprefix("\ufeff").split(",") == [*COLUMNS, "sku", "name"]
     assert "'=1+1" in first, "no spreadsheet takes it for a formula"
@@ -55,7 +61,7 @@ def test_columns_of_the_caller_follow_and_hold_no_formulas() -> None:
 def test_no_cell_starts_a_formula(formula: str) -> None:
     """Neither the columns of a manifest, nor what is in them, nor what the service writes."""
     sink = io.StringIO()
-    write_csv(lambda: [result(1, prompt=formula, reply=formula, data={formula: formula})], sink)
+    write([result(1, prompt=formula, reply=formula, data={formula: formula})], sink)
     header, row = csv.reader(io.StringIO(sink.getvalue().removeprefix("\ufeff"), newline=""))
     assert header[-1] == f"'{formula}"
     cells = dict(zip(header, row, strict=True))
@@ -70,5 +76,5 @@ def test_a_cell_that_is_no_formula_stays_as_it_is(text: str) -> None:
 
 def test_the_table_starts_with_a_byte_order_mark_for_excel() -> None:
     sink = io.StringIO()
-    write_csv(lambda: [result(1)], sink)
+    write([result(1)], sink)
     assert sink.getvalue().startswith(f"\ufeff{COLUMNS[0]}")

@@ -16,7 +16,8 @@ from tests.support.samples.results import result, video
 
 def written(folder: Path, *results: Result) -> Path:
     path = folder / "results.xlsx"
-    write_workbook("Spring – Käse", lambda: results, path, folder)
+    columns = (name for result in results for name in result.data)
+    write_workbook("Spring – Käse", columns, results, path, folder)
     return path
 
 

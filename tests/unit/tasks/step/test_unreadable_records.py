@@ -187,7 +187,8 @@ class WorkerHarness:
                     assert result.model_dump_json()
             case "results":
                 list(producer.ledger.row_states("b"))
-                write_csv(lambda: queries.list_batch_jobs(producer, "b"), io.StringIO())
+                columns = queries.list_batch_columns(producer, "b")
+                write_csv(columns, queries.list_batch_jobs(producer, "b"), io.StringIO())
                 write_jsonl(queries.list_batch_jobs(producer, "b"), io.StringIO())
 
     def step(self, name: str) -> str:
