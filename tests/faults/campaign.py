@@ -67,6 +67,7 @@ OPTIONS: Final = {
 TOKEN: Final = "nmv_usr_registered_for_the_campaign"
 LOOP_SECONDS: Final = 0.2
 SETTLING_SECONDS: Final = 900
+"""How long to wait for the end of every job, and as often again as further jobs have ended."""
 
 WORKER_SETTINGS: Final = {
     "REELQUEUE_CONCURRENCY": "24",
@@ -222,13 +223,21 @@ class Campaign:
         for proxy in (self._server.workers, self._api):
             proxy.set_condition(Condition.NORMAL)
             proxy.cut()
-        try:
-            wait_until(self._all_ended, "every job to end", SETTLING_SECONDS)
-        except AssertionError as error:
-            self.violations.append(f"settling: {error}: {self.ledger.counts()[0]}")
+        before = -1
+        while (ended := self._ended_jobs()) > before:
+            before = ended
+            with suppress(AssertionError):
+                wait_until(self._all_ended, "every job to end", SETTLING_SECONDS)
+                break
+        else:
+            self.violations.append(f"settling: jobs do not end: {self.ledger.counts()[0]}")
         self._workers.check_terminated()
         self._workers.stop()
         self.violations += self._workers.violations
+
+    def _ended_jobs(self) -> int:
+        counts = self.ledger.counts()[0]
+        return sum(n for state, n in counts.items() if state.is_end or state is State.HELD)
 
     def _all_ended(self) -> bool:
         """Submit what is missing, release poison jobs, and return whether all jobs have ended."""

@@ -1,8 +1,10 @@
 """The report of a campaign: the injected faults, and the results of the jobs."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +13,9 @@ from tests.faults.evidence import Evidence
 from tests.faults.invariants import INVARIANTS, paid_once_per_input
 from tests.faults.takeovers import Outage, median_and_p99, outside_outages, takeovers
 from worker.ledger.model.states import State
+
+SHOWN_EACH: Final = 10
+"""Violations of one invariant that are printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Run:
 
 
 def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
-    """Print the table, then the violations."""
+    """Print the table, then the first violations of each invariant."""
     console = Console(width=100)
     table = Table("what", "figure", title=f"Fault campaign, seed {run.seed}")
     for name, number in run.faults.items():
@@ -55,8 +60,11 @@ def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
     table.add_row("duration", f"{run.seconds:.0f} s")
     table.add_row("violations", str(len(violations)))
     console.print(table)
-    for line in violations:
-        console.print(line, markup=False)
+    for name, lines in itertools.groupby(violations, lambda line: line.partition(":")[0]):
+        for line in itertools.islice(lines, SHOWN_EACH):
+            console.print(line, markup=False)
+        if more := sum(1 for _ in lines):
+            console.print(f"{name}: {more} more", markup=False)
 
 
 def _add_money(table: Table, evidence: Evidence) -> None:
