@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from config.redis_address import parse_redis_address
+from config.store_address import StoreAddress, is_store_address
 
 MIN_WEBHOOK_KEY_BYTES: Final = 24
 MAX_WEBHOOK_KEY_BYTES: Final = 64
@@ -91,10 +92,18 @@ def _store_url(value: str) -> str:
     return value
 
 
-def _folder(value: Path) -> Path:
-    if _CONTROL.search(str(value)) or ":/" in str(value):
-        raise ValueError("must be paths of folders, comma-separated")
-    return value
+def _media_root(value: object) -> Path | StoreAddress:
+    text = str(value)
+    try:
+        if is_store_address(text):
+            return StoreAddress.parse(text)
+    except ValueError as error:
+        raise ValueError(f"an address in it {error}") from None
+    if _CONTROL.search(text) or ":/" in text or "::" in text:
+        raise ValueError(
+            "must be paths of folders, or addresses such as s3://bucket/folder, comma-separated"
+        )
+    return Path(text)
 
 
 def _host(value: str) -> str:
@@ -148,7 +157,7 @@ Token = Annotated[SecretStr, AfterValidator(_token)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 QueueName = Annotated[str, AfterValidator(_queue)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
-Folder = Annotated[Path, AfterValidator(_folder)]
+MediaRoot = Annotated[Path | StoreAddress, BeforeValidator(_media_root)]
 Host = Annotated[str, AfterValidator(_host)]
 SentryDsn = Annotated[SecretStr, AfterValidator(_sentry_dsn)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]

@@ -26,10 +26,10 @@ from config.redis_address import RedisAddress, parse_redis_address
 from config.setting_types import (
     CommaSeparated,
     Days,
-    Folder,
     HeaderValue,
     Host,
     HttpUrl,
+    MediaRoot,
     NoneIfEmpty,
     QueueName,
     RedisUrl,
@@ -139,8 +139,9 @@ class StorageSettings(_Group):
     clip_name: str = Field("{row}-{image}", min_length=1, max_length=200)
     """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {aspect},
     {prompt}, {data.COLUMN}; {row:04} has leading zeros."""
-    media_roots: Annotated[tuple[Folder, ...], CommaSeparated] = ()
-    """Folders from which other services may name files by path, comma-separated."""
+    media_roots: Annotated[tuple[MediaRoot, ...], CommaSeparated] = ()
+    """Folders, and folders in stores such as s3://bucket/folder, from which other services may name
+    files, comma-separated. Workers read stores with the credentials of their environment."""
 
     @field_validator("clip_name")
     @classmethod

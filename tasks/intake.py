@@ -7,14 +7,17 @@ from typing import Any
 from celery import Task, shared_task
 from celery.exceptions import Reject
 
+from config.store_address import StoreAddress, is_store_address
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import enqueue
+from tasks.schema.addresses import is_url
 from tasks.schema.errors import RedisUnavailable
 from tasks.schema.image_job import ImageJob
 from tasks.schema.media_keys import is_media_key
 from worker.file_refusal import FileRefusedError
 from worker.runtime.runtime import get_runtime
 from worker.storage.allowed_paths import check_allowed
+from worker.storage.source_store import check_allowed_address
 
 
 # Callers read the answer or the error, so it is stored, unlike those of the stages.
@@ -22,8 +25,8 @@ from worker.storage.allowed_paths import check_allowed
 def submit(task: Task[..., dict[str, Any]], /, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - celery's
     """Enqueue one job.
 
-    A path in the payload is not read here, but it is refused where other services may not use it.
-    The worker that prepares the job checks it again, and reads the file.
+    A path or a store address in the payload is not read here, but it is refused where other
+    services may not use it. The worker that prepares the job checks it again, and reads the file.
 
     Args:
         task: The task itself.
@@ -58,8 +61,8 @@ def _payload(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     raise ValueError("send one argument, the image job")
 
 
-def _check_paths(job: ImageJob, roots: Iterable[Path]) -> None:
-    """Refuse paths that this worker may not read.
+def _check_paths(job: ImageJob, roots: Iterable[Path | StoreAddress]) -> None:
+    """Refuse paths and store addresses that this worker may not read.
 
     Raises:
         ValueError: There are some. The text names their fields.
@@ -67,10 +70,11 @@ def _check_paths(job: ImageJob, roots: Iterable[Path]) -> None:
     named = [("image", job.image), *(("attach", name) for name in job.attach)]
     problems = []
     for field, name in named if job.media is None else named[1:]:
-        if "://" in name or is_media_key(name):
+        if is_url(name) or is_media_key(name):
             continue
         try:
-            check_allowed(name, roots)
+            check = check_allowed_address if is_store_address(name) else check_allowed
+            check(name, roots)
         except FileRefusedError as error:
             problems.append(f"{field}: {error.code}: {error.message} {error.remedy}")
     if problems:

@@ -1,4 +1,7 @@
-"""Local files of jobs, which are copied into the media store, where every worker can read them."""
+"""Files of jobs, local ones and ones in stores, which are copied into the media store.
+
+There, every worker can read them. They are read with the rights of the caller.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from config.store_address import is_store_address
 from tasks.schema.addresses import is_url
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import ImageJob
@@ -14,8 +18,15 @@ from tasks.schema.media_keys import is_media_key, media_key
 from worker.file_refusal import FileRefusedError
 from worker.media.file_types import detect_file_type
 from worker.media.prepared_file import sha256_of
-from worker.media.refusals import check_size, unsupported_attachment, unsupported_image
+from worker.media.refusals import (
+    MAX_SOURCE_BYTES,
+    check_size,
+    unsupported_attachment,
+    unsupported_image,
+)
+from worker.resources.scratch import scratch_folder
 from worker.storage.file_spellings import FileSpellings
+from worker.storage.source_store import SourceStores
 
 StoreFile = Callable[[Path, str], str]
 """Stores the content of a path under a file name, and returns its media key."""
@@ -49,7 +60,7 @@ class _CheckedFile:
 
 
 class LocalFiles:
-    """Replaces the local files of jobs by media keys. An unchanged file is read only once.
+    """Replaces the files of jobs by media keys. An unchanged file is read only once.
 
     Args:
         store_file: What is done with each file: ``copy_to_media_store(producer)`` or ``hash_only``.
@@ -65,6 +76,8 @@ class LocalFiles:
         self._folder = folder
         self._cache_size = cache_size
         self._checked: dict[_File, _CheckedFile] = {}
+        self._refused: dict[_File, str] = {}
+        self._stores = SourceStores()
         self._spellings = FileSpellings()
 
     def replace_in(self, job: ImageJob, *, image: bool = True) -> ImageJob:
@@ -87,7 +100,9 @@ class LocalFiles:
         """
         if len(self._checked) > self._cache_size:
             self._checked.clear()
+            self._refused.clear()
         files = [_local_files(job, image=image) for job in jobs]
+        self._copy_from_stores(file for named in files for file in named)
         problems = [list(self._problems(named)) for named in files]
         self._store_all(
             file
@@ -102,7 +117,9 @@ class LocalFiles:
 
     def problems_of(self, job: ImageJob) -> Iterator[str]:
         """Return what a first check finds wrong with a job's files. Workers check them fully."""
-        return self._problems(_local_files(job, image=True))
+        files = _local_files(job, image=True)
+        self._copy_from_stores(files)
+        return self._problems(files)
 
     def path_of(self, name: str) -> Path:
         """Return the path of a file that a job names, also in another spelling of the name."""
@@ -125,33 +142,56 @@ class LocalFiles:
 
     def _problems(self, files: Iterable[_File]) -> Iterator[str]:
         for file in files:
+            if file in self._refused:
+                yield self._refused[file]
+                continue
             try:
                 self._check(file)
             except FileNotFoundError:
                 yield f"{file.field}: there is no file {file.name}"
             except FileRefusedError as error:
-                yield f"{file.field}: {error.message} {error.remedy}"
+                yield _refusal(file, error)
             except OSError as error:
                 yield f"{file.field}: {file.name} cannot be read: {error.strerror}"
 
     def _check(self, file: _File) -> None:
         checked = self._checked.get(file)
-        if checked is not None and checked.signature == _signature(checked.path):
+        if checked is not None and (
+            is_store_address(file.name) or checked.signature == _signature(checked.path)
+        ):
             return
         path = self.path_of(file.name)
         signature = _signature(path)
-        check_size(path, file.name)
-        kind = detect_file_type(path)
-        if file.field == "image" and (kind is None or kind.family != "image"):
-            raise unsupported_image(file.name, "is not a picture")
-        if file.field == "image":
-            # The decoders are slow to import, and most callers submit no local image.
-            from worker.media.image_headers import check_image_shape  # noqa: PLC0415
-
-            check_image_shape(path, file.name)
-        if kind is None:
-            raise unsupported_attachment(file.name, "is not a picture, a video or a sound file")
+        _check_content(path, file)
         self._checked[file] = _CheckedFile(path, signature)
+
+    def _copy_from_stores(self, files: Iterable[_File]) -> None:
+        """Check and store the files that are in stores, and note those that cannot be used."""
+        new = [
+            file
+            for file in dict.fromkeys(files)
+            if is_store_address(file.name)
+            and file not in self._checked
+            and file not in self._refused
+        ]
+        if not new:
+            return
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            for file, copied in zip(new, pool.map(self._copy_from_store, new), strict=True):
+                if isinstance(copied, FileRefusedError):
+                    self._refused[file] = _refusal(file, copied)
+                else:
+                    self._checked[file] = copied
+
+    def _copy_from_store(self, file: _File) -> "_CheckedFile | FileRefusedError":
+        with scratch_folder() as folder:
+            path = Path(folder) / "copy"
+            try:
+                self._stores.fetch(file.name, path, max_bytes=MAX_SOURCE_BYTES)
+                _check_content(path, file)
+            except FileRefusedError as error:
+                return error
+            return _CheckedFile(path, (), self._store_file(path, file.name))
 
     def _store_all(self, files: Iterable[_File]) -> None:
         missing = list(dict.fromkeys(file for file in files if not self._checked[file].key))
@@ -174,6 +214,25 @@ class LocalFiles:
             update["attach"] = tuple(attached.get(name, name) for name in job.attach)
             update["attach_names"] = {**job.attach_names, **names}
         return job.model_copy(update=update) if update else job
+
+
+def _check_content(path: Path, file: _File) -> None:
+    """Check the size and the type of a file, and the shape of an image."""
+    check_size(path, file.name)
+    kind = detect_file_type(path)
+    if file.field == "image" and (kind is None or kind.family != "image"):
+        raise unsupported_image(file.name, "is not a picture")
+    if file.field == "image":
+        # The decoders are slow to import, and most callers submit no local image.
+        from worker.media.image_headers import check_image_shape  # noqa: PLC0415
+
+        check_image_shape(path, file.name)
+    if kind is None:
+        raise unsupported_attachment(file.name, "is not a picture, a video or a sound file")
+
+
+def _refusal(file: _File, error: FileRefusedError) -> str:
+    return f"{file.field}: {error.message} {error.remedy}"
 
 
 def _signature(path: Path) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from config.store_address import StoreAddress
 from worker.shown_text import is_showable
 
 _MALFORMED: Final = "must be an address such as https://example.org/…"
@@ -22,6 +23,17 @@ def check_url(text: str) -> str:
     """
     if not is_url(text) or not urlsplit(text).hostname:
         raise ValueError(_MALFORMED)
+    return text
+
+
+def check_file_address(text: str) -> str:
+    """Return the address of a file in a store, as it is.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not StoreAddress.parse(text).path or text.endswith("/"):
+        raise ValueError("must name a file in the store, as in s3://bucket/folder/mug.jpg")
     return text
 
 

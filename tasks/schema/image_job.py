@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.schema.addresses import check_url, check_webhook_url, is_url
+from config.store_address import is_store_address
+from tasks.schema.addresses import check_file_address, check_url, check_webhook_url, is_url
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.media_keys import MEDIA_KEY
 from worker.shown_text import is_showable
@@ -41,8 +42,10 @@ def _printable(text: str) -> str:
 def _path_or_url(text: str) -> str:
     if is_url(text):
         return check_url(text)
+    if is_store_address(text):
+        return check_file_address(text)
     if "://" in text:
-        raise ValueError("must be a path or an https:// address")
+        raise ValueError("must be a path, an https:// address, or a file in a store (s3://…)")
     return text
 
 
@@ -88,7 +91,7 @@ class ImageJob(BaseModel):
 
     Attributes:
         version: Version of this schema.
-        image: The image: a path or an ``https://`` address.
+        image: The image: a path, an ``https://`` address, or a file in a store (``s3://…``).
         media: Key of the image in the media store. ``image`` is only its name then.
         prompt: The instruction to the agent that makes the clip.
         aspect: Aspect ratio of the clip. Without one, the agent chooses.

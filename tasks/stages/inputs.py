@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from config.store_address import StoreAddress, is_store_address
 from tasks.schema.addresses import is_url
 from tasks.schema.media_keys import is_media_key
 from tasks.step.context import StepContext
@@ -19,6 +20,7 @@ from worker.media.refusals import MAX_SOURCE_BYTES
 from worker.resources.memory_budget import MemoryBudget
 from worker.resources.offload import offload
 from worker.storage.allowed_paths import copy_allowed_file
+from worker.storage.source_store import fetch_allowed
 
 F = TypeVar("F", bound=PreparedFile)
 
@@ -134,6 +136,9 @@ def _fetch(step: StepContext, given: str, folder: Path, expected: str = "picture
             max_bytes=MAX_SOURCE_BYTES,
             expected=expected,
         )
+    elif is_store_address(given):
+        roots = settings.storage.media_roots
+        fetch_allowed(StoreAddress.parse(given), roots, target, max_bytes=MAX_SOURCE_BYTES)
     else:
         roots = settings.storage.media_roots
         offload(copy_allowed_file, given, roots, target, max_bytes=MAX_SOURCE_BYTES)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tasks.producer.producer import default_producer
+from tasks.producer.submissions import enqueue
+from tasks.schema.image_job import ImageJob
 from tests.support.commands import run_reelqueue
 from tests.support.s3 import s3_server
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
-from worker.ledger.model.states import State
+from worker.ledger.model.states import Reason, State
 from worker.storage.store import Store
 
 pytestmark = pytest.mark.integration
@@ -21,11 +24,12 @@ def test_a_job_with_both_stores_in_s3_delivers_its_clip(
 ) -> None:
     with s3_server() as s3:
         stack.start_sandbox()
-        output_url = f"s3://{s3.bucket()}/clips"
+        output_url, sources = f"s3://{s3.bucket()}/clips", f"s3://{s3.bucket()}"
         stack.env |= {
             **s3.env,
             "REELQUEUE_MEDIA_URL": f"s3://{s3.bucket()}/media",
             "REELQUEUE_OUTPUT_URL": output_url,
+            "REELQUEUE_MEDIA_ROOTS": f"{tmp_path},{sources}/allowed",
         }
         for name, value in stack.env.items():
             monkeypatch.setenv(name, value)
@@ -39,10 +43,17 @@ def test_a_job_with_both_stores_in_s3_delivers_its_clip(
             )
             assert submitted.code == 0, submitted.err
             job_ids.append(submitted.records[0]["job_id"])
+        # As a message to tasks.submit: the worker reads the source, if it may.
+        Store(sources).put_file(Path(stack.image("mug.png")), "allowed/mug.png")
+        for folder in ("allowed", "other"):
+            image = ImageJob(image=f"{sources}/{folder}/mug.png", prompt=prompt)
+            job_ids.append(enqueue(default_producer(), image).job_id)
         jobs = [
             stack.wait_for(job_id, State.SUCCEEDED, State.FAILED, State.HELD) for job_id in job_ids
         ]
-        assert [job.state for job in jobs] == [State.SUCCEEDED] * 3
+        *jobs, forbidden = jobs
+        assert [job.state for job in jobs] == [State.SUCCEEDED] * 4
+        assert (forbidden.state, forbidden.reason) == (State.FAILED, Reason.FORBIDDEN_SOURCE)
         output = Store(output_url)
         for job in jobs:
             clip = json.loads(job.facts["clip"])
@@ -51,7 +62,7 @@ def test_a_job_with_both_stores_in_s3_delivers_its_clip(
             assert hashlib.sha256(content).hexdigest() == clip["sha256"]
             assert output.exists(clip["poster"])
         keys = {json.loads(job.facts["clip"])["key"] for job in jobs}
-        assert keys == {f"single/{name}.mp4" for name in ("mug", "mug-2", "mug-3")}
+        assert keys == {f"single/{name}.mp4" for name in ("mug", "mug-2", "mug-3", "mug-4")}
         checks = {record["check"]: record for record in run_reelqueue("doctor", "--json").records}
         assert checks["media store"]["ok"]
         assert checks["output store"]["ok"]

@@ -25,12 +25,13 @@ _REMEDY: Final = (
 )
 
 
-def copy_allowed_file(text: str, roots: Iterable[Path], to: Path, *, max_bytes: int) -> None:
+def copy_allowed_file(text: str, roots: Iterable[object], to: Path, *, max_bytes: int) -> None:
     """Copy a file that another service names by path. Blocks.
 
     Args:
         text: An absolute path.
-        roots: The allowed folders. A symbolic link that leads out of them is not allowed.
+        roots: The allowed folders, among the allowed addresses of stores. A symbolic link that
+            leads out of a folder is not allowed.
         to: Where the copy goes; it is incomplete after an error.
         max_bytes: The largest file that is accepted.
 
@@ -49,7 +50,7 @@ def copy_allowed_file(text: str, roots: Iterable[Path], to: Path, *, max_bytes: 
             copy.write(chunk)
 
 
-def check_allowed(text: str, roots: Iterable[Path]) -> None:
+def check_allowed(text: str, roots: Iterable[object]) -> None:
     """Refuse a path that is in no allowed folder, or is no path, without reading the file. Blocks.
 
     Raises:
@@ -58,12 +59,13 @@ def check_allowed(text: str, roots: Iterable[Path]) -> None:
     _resolve(text, roots)
 
 
-def _resolve(text: str, roots: Iterable[Path]) -> tuple[Path, tuple[str, ...]]:
+def _resolve(text: str, roots: Iterable[object]) -> tuple[Path, tuple[str, ...]]:
     """Return the allowed folder that holds a path, and the path inside it, both without links."""
     try:
         path = Path(text)
         real = path.resolve()
-        folders = [root.resolve() for root in roots] if path.is_absolute() else []
+        allowed = roots if path.is_absolute() else ()
+        folders = [root.resolve() for root in allowed if isinstance(root, Path)]
     except (OSError, RuntimeError, ValueError) as error:
         # A null byte, a name that is too long, or a loop of links.
         raise _bad_request(f"{text!r} is not a valid path.") from error

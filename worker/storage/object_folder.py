@@ -1,6 +1,6 @@
 """The files of a store in a bucket (S3, GCS, Azure)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final, Self, TypeVar
@@ -85,6 +85,16 @@ class ObjectFolder:
         except FileNotFoundError:
             return
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys under a prefix of whole folder names, in order."""
+        listed = iter(self._obstore.list(self._store, prefix=prefix or None, chunk_size=1000))
+        while page := _call(next, listed, None):
+            yield from (entry["path"] for entry in page)
+
+    def copy(self, key: str, to: Path, max_bytes: int, under: str) -> bool:  # noqa: ARG002
+        """Copy an object to a local file; False if it is larger. Buckets have no links."""
+        return _call(self._copy, key, to, max_bytes)
+
     def sweep_partial_files(self, before: float) -> int:
         """Delete copies of large files started before a time; return how many."""
         return _call(self._sweep, before)
@@ -112,6 +122,18 @@ class ObjectFolder:
         for path in old:
             self._obstore.delete(self._store, path)
         return len(old)
+
+    def _copy(self, key: str, to: Path, max_bytes: int) -> bool:
+        found, left = self._obstore.get(self._store, key), max_bytes
+        if found.meta["size"] > max_bytes:
+            return False
+        with to.open("wb") as file:
+            for chunk in found.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return False
+                file.write(chunk)
+        return True
 
     def _read(self, key: str, to: Path) -> None:
         found = self._obstore.get(self._store, key)

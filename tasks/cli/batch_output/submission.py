@@ -1,11 +1,11 @@
 """The result of a submission, for people: how many jobs are new, and what became of known rows."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from datetime import UTC, datetime
 from shlex import quote
 from typing import Any, Final
 
-from tasks.cli.output import console, note, printable
+from tasks.cli.output import console, local_time, note, printable
 from tasks.manifests.batch_submission import PRUNED, BatchSubmission
 from worker.ledger.model.states import State
 
@@ -26,7 +26,7 @@ def known_states(known: dict[str, int]) -> str:
     return ", ".join(f"{rows} {state}" for state, rows in sorted(known.items()))
 
 
-def note_known(done: BatchSubmission, source: Path, name: str) -> None:
+def note_known(done: BatchSubmission, source: str, name: str) -> None:
     """Say which commands make the clips of known rows that have none, and will have none."""
     batch_id = done.batch_id
     advice = {
@@ -35,7 +35,7 @@ def note_known(done: BatchSubmission, source: Path, name: str) -> None:
         State.FAILED: f"`reelqueue retry {batch_id}` continues them, and pays nothing again; "
         f"`reelqueue redo {batch_id}` makes new clips, and pays for them.",
         PRUNED: "Their records were deleted, and under this name they are not paid again. To make "
-        f"all clips again: `reelqueue batch submit {quote(printable(str(source)))} --name "
+        f"all clips again: `reelqueue batch submit {quote(printable(source))} --name "
         f"{quote(printable(f'{name} again'))}` with the same options.",
     }
     for state, text in advice.items():
@@ -61,3 +61,11 @@ def note_changed(changed: Sequence[dict[str, Any]], *, redo_changed: bool) -> No
         note(f"… and {len(changed) - MAX_SHOWN:,} more rows. Use --json to list all.")
     if changed and not redo_changed:
         note("Changed rows keep the clip that they have. --redo-changed makes and pays them again.")
+
+
+def note_start(start: datetime) -> None:
+    """Say when the jobs of a batch start."""
+    if start <= datetime.now(UTC):
+        note(f"The jobs start as soon as possible, because {local_time(start)} has passed.")
+    else:
+        note(f"No job starts before {local_time(start)}.")

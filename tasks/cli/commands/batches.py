@@ -14,16 +14,18 @@ from tasks.cli.batch_output.submission import (
     note_changed,
     note_known,
     note_rejected,
+    note_start,
     print_submission,
 )
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.options import BatchId, JsonOption, WaitOption
-from tasks.cli.output import emit, local_time, note, print_record, printable
+from tasks.cli.output import emit, note, print_record, printable
 from tasks.cli.waiting import exit_code, note_paused, wait_until_done
 from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
 from tasks.manifests.dry_runs.dry_run import dry_run_batch
-from tasks.manifests.formats.rejects import Rejects, default_rejects_path
-from tasks.manifests.manifest import ManifestOptions, open_manifest
+from tasks.manifests.formats.rejects import Rejects
+from tasks.manifests.manifest import ManifestOptions
+from tasks.manifests.sources import manifest_from, rejects_path, shown_source
 from tasks.producer import actions, queries, submissions
 from tasks.producer.names import find_batch
 from tasks.producer.producer import Producer, default_producer
@@ -37,25 +39,27 @@ from worker.ledger.model.states import State
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches of images.")
 
 
-def nonempty_path(text: str | Path) -> Path:
-    """Parse a path. An empty one, of an unset shell variable, must not mean the working directory.
+def nonempty(text: str) -> str:
+    """Check a path. An empty one, of an unset shell variable, must not mean the working directory.
 
     Raises:
         typer.BadParameter: It is empty.
     """
-    if not str(text):
+    if not text:
         raise typer.BadParameter('it is empty; use "." for the working directory.')
-    return Path(text)
+    return text
 
 
 @app.command()
 def submit(
+    context: typer.Context,
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="FILE|FOLDER",
-            help="The manifest: a table with one image per row, or a folder of images.",
-            parser=nonempty_path,
+            metavar="FILE|FOLDER|ADDRESS",
+            help="The manifest: a table with one image per row, or a folder of images. A table can "
+            "be a web address, a folder one in a store, such as s3://bucket/folder.",
+            parser=nonempty,
         ),
     ],
     *,
@@ -200,7 +204,10 @@ def submit(
     template = chosen.prompt if prompt is None else prompt
     options = ManifestOptions(image_column, prompt_column, sheet, encoding)
     producer = default_producer()
-    manifest = open_manifest(source, template, options, seconds=chosen.seconds)
+    opened = manifest_from(
+        source, template, options, settings=producer.settings, seconds=chosen.seconds
+    )
+    manifest = context.with_resource(opened)
     if aspect is not None:
         manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))
     elif chosen.aspect is not None:
@@ -208,7 +215,7 @@ def submit(
     submissions.check_webhook(producer, webhook)
     start = None if not_before is None else read_start_time(not_before, datetime.now(UTC))
     if start is not None and not as_json:
-        note(_start_note(start))
+        note_start(start)
     if dry_run:
         plan = dry_run_batch(
             producer,
@@ -225,7 +232,7 @@ def submit(
             note_changed(plan.changed_rows, redo_changed=redo_changed)
             print_dry_run(plan, manifest.aspects, redo_changed=redo_changed)
         return
-    sink = manifest.rejects(rejects or default_rejects_path(source)) if manifest.rejects else None
+    sink = manifest.rejects(rejects or rejects_path(source)) if manifest.rejects else None
     done = submit_manifest(
         producer,
         manifest,
@@ -240,7 +247,7 @@ def submit(
     )
     accepted = done.jobs + done.duplicates + done.changed
     if not accepted and not done.rejected:
-        raise CommandError(f"{source} has no rows.")
+        raise CommandError(f"{shown_source(source)} has no rows.")
     if not as_json or wait:
         note_rejected(done.rejected)
         note_changed(done.changed_rows, redo_changed=redo_changed)
@@ -250,7 +257,7 @@ def submit(
     elif not as_json:
         print_submission(done)
     if not as_json or wait:
-        note_known(done, source, name or manifest.name)
+        note_known(done, shown_source(source), name or manifest.name)
     if not accepted:
         raise typer.Exit(ExitCode.BAD_INPUT)
     if pilot is not None and _will_pause(producer, done.batch_id):
@@ -273,13 +280,6 @@ def _will_pause(producer: Producer, batch_id: str) -> bool:
     if batch is None:
         return False
     return batch.paused or (left is not None and batch.counts.get(State.QUEUED, 0) > left)
-
-
-def _start_note(start: datetime) -> str:
-    """Say when the jobs of a batch start."""
-    if start <= datetime.now(UTC):
-        return f"The jobs start as soon as possible, because {local_time(start)} has passed."
-    return f"No job starts before {local_time(start)}."
 
 
 def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:

@@ -11,10 +11,11 @@ from tasks.manifests.checked_rows import check_rows
 from tasks.manifests.columns import Columns
 from tasks.manifests.deferred_rows import answered_pages
 from tasks.manifests.dry_runs.funds import funds_for
+from tasks.manifests.dry_runs.image_looks import ImageLooks
 from tasks.manifests.dry_runs.suggestions import Observations
 from tasks.manifests.dry_runs.tally import Tally
 from tasks.manifests.manifest import Manifest
-from tasks.producer.local_files import LocalFiles, hash_only
+from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
 from tasks.producer.queries import slowest_pace
 from tasks.schema.batch import batch_id_for
@@ -82,7 +83,8 @@ def dry_run_batch(
     """
     producer.ping()
     batch_id = batch_id_for(name or manifest.name)
-    tally = Tally(LocalFiles(hash_only, manifest.folder))
+    looks = ImageLooks()
+    tally, files = Tally(looks), LocalFiles(looks.measure, manifest.folder)
     with producer.redis_errors():
         rows = Rows(producer.ledger)
         submission = RowSubmission(
@@ -91,9 +93,7 @@ def dry_run_batch(
             redo=redo_changed,
             dry=True,
         )
-        checked = (
-            check_rows(page, batch_id, tally.files, manifest.aspects) for page in manifest.pages()
-        )
+        checked = (check_rows(page, batch_id, files, manifest.aspects) for page in manifest.pages())
         for page, answers in answered_pages(rows, submission, checked):
             tally.add_page(page, answers)
             tally.known.update(states_of_known(producer.ledger, answers))

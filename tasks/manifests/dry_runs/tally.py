@@ -5,16 +5,15 @@ from typing import Any, Final
 
 from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow
 from tasks.manifests.deferred_rows import changed_row
+from tasks.manifests.dry_runs.image_looks import ImageLooks
 from tasks.manifests.dry_runs.suggestions import LOW_CONTRAST, SMALL_SIDE, Observations, is_vague
-from tasks.producer.local_files import LocalFiles
 from tasks.schema.clip_length import stated_lengths
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
 from tasks.schema.prompts.message_text import instructions
 from worker.egress.signed_addresses import expiry
-from worker.file_refusal import FileRefusedError
 from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
-from worker.media.images import ImageLook, measure_look
+from worker.media.images import ImageLook
 
 PROMPTS: Final = 3
 """How many prompts are kept as they are sent."""
@@ -24,11 +23,10 @@ class Tally:
     """What was counted. Keys and contents are kept as hashes, which need less memory.
 
     Args:
-        files: The local files of the jobs.
+        looks: What was seen of the images.
     """
 
-    def __init__(self, files: LocalFiles) -> None:
-        self.files = files
+    def __init__(self, looks: ImageLooks) -> None:
         self.new_jobs: Counter[str] = Counter()
         self.rows = 0
         self.duplicates = 0
@@ -39,7 +37,7 @@ class Tally:
         self._prompts: dict[int, str] = {}
         self._contents: set[int] = set()
         self._contents_of_keys: dict[int, int] = {}
-        self._looks: dict[str, ImageLook | str] = {}
+        self._looks = looks
 
     @property
     def prompts(self) -> list[str]:
@@ -108,7 +106,7 @@ class Tally:
             self.observations.very_small.add(row.row.number, row.job.image)
 
     def _look(self, row: AcceptedRow) -> ImageLook | str | None:
-        """Return the look of a row's image, or why it cannot be used. Open each image once.
+        """Return the look of a row's image, or why it cannot be used.
 
         None if the image is given by its address.
         """
@@ -116,9 +114,7 @@ class Tally:
         if job.media is None:
             self.observations.by_address.add(row.row.number)
             return None
-        if job.media not in self._looks:
-            self._looks[job.media] = _measure(self.files, job.image)
-        return self._looks[job.media]
+        return self._looks.of(job.media)
 
     def _reject(self, row: CheckedRow, reason: str) -> None:
         self.rejected.setdefault(row.row.number, reason)
@@ -128,12 +124,3 @@ def _states_other_length(job: ImageJob) -> bool:
     if job.seconds is None or job.prompt == DEFAULT_PROMPT:
         return False
     return bool(stated_lengths(job.prompt) - {float(job.seconds)})
-
-
-def _measure(files: LocalFiles, image: str) -> ImageLook | str:
-    try:
-        return measure_look(files.path_of(image), image)
-    except FileRefusedError as error:
-        return f"image: {error.message} {error.remedy}"
-    except OSError as error:
-        return f"image: {image} cannot be read: {error.strerror}"

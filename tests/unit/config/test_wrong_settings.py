@@ -40,7 +40,7 @@ WRONG = {
     "REELQUEUE_OUTPUT_URL": WRONG_STORE,
     "REELQUEUE_JOURNAL_URL": WRONG_STORE,
     "REELQUEUE_CLIP_NAME": ("", "{hunter2}", LONG),
-    "REELQUEUE_MEDIA_ROOTS": ("file:///hunter2", "two\nlines", "/srv,s3://hunter2"),
+    "REELQUEUE_MEDIA_ROOTS": ("file:///hunter2", "two\nlines", "/srv,s3://me:hunter2@bucket"),
     "REELQUEUE_PRIVATE_HOSTS": ("http://hunter2", "hunter2/path", "a b"),
     "REELQUEUE_WEBHOOK_SECRET": ("hunter2", "whsec_aHVudGVyMg==", "whsec_no base64"),
     "SENTRY_DSN": ("hunter2", "https://sentry.example/5", "https://hunter2@sentry.example/"),

@@ -47,23 +47,28 @@ def test_the_answer_is_json_and_the_job_is_queued(harness: ProducerHarness) -> N
 def test_a_path_in_an_allowed_folder_is_not_read_at_submission(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REELQUEUE_MEDIA_ROOTS", str(harness.folder))
+    monkeypatch.setenv("REELQUEUE_MEDIA_ROOTS", f"{harness.folder},s3://photos/public")
     answer = send({"image": str(harness.folder / "comes-later.jpg")}).get()
     job = harness.producer.ledger.job(answer["job_id"])
     assert job is not None
     assert "media" not in job.payload
+    stored = send({"image": "s3://photos/public/a.jpg", "key": "stored"})
+    assert stored.get()["state"] == "queued"
 
 
 def test_paths_outside_the_allowed_folders_are_refused_at_once(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REELQUEUE_MEDIA_ROOTS", str(harness.folder))
+    monkeypatch.setenv("REELQUEUE_MEDIA_ROOTS", f"{harness.folder},s3://photos/public")
     inside = str(harness.folder / "a.jpg")
     for image in ("/etc/hostname", f"{inside}/../../b.jpg", "b.jpg"):
         refused = send({"image": image})
         assert type(refused.result) is ValueError
         assert "image: forbidden_source: " in str(refused.result)
         assert "REELQUEUE_MEDIA_ROOTS" in str(refused.result)
+    for address in ("s3://photos/a.jpg", "s3://photos/public2/a.jpg", "gs://photos/public/a.jpg"):
+        assert "image: forbidden_source: " in str(send({"image": address}).result)
+    assert "without ::" in str(send({"image": "s3://photos/public/a::b"}).result)
     refused = send({"image": inside, "attach": ["/etc/passwd", "/etc/hostname"]})
     assert str(refused.result).count("attach: forbidden_source") == 2
     assert recent_ids(harness.producer.ledger, 1) == []

@@ -64,7 +64,9 @@ def _signs(parameter: str) -> bool:
 
 def _file(name: str) -> str:
     """Return what identifies a file: the digest in its media key, or else its address."""
-    if "://" in name:
+    if name.lower().startswith(("http://", "https://")):
         return without_signature(name)
+    if "://" in name:
+        return name
     # A media key is `<two digits>/<digest>.<suffix>`; the suffix is that of the file's name.
     return name.rpartition(".")[0] or name
