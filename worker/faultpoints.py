@@ -24,6 +24,7 @@ VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 
 WORKER: Final = (
     *(
+        "lead",
         "due",
         "outbox_ack",
         "events_sent",

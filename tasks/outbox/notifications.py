@@ -9,7 +9,7 @@ from tasks.producer.producer import Producer
 from tasks.reports.batch_index import ENTRY, schedule_index_of_ended, write_index_of_ended
 from tasks.schema.result import result_of
 from worker.faultpoints import faultpoint
-from worker.ledger.model.jobs import Job, UnreadableRecordError
+from worker.ledger.model.jobs import Job, NewerRecordError, UnreadableRecordError
 from worker.ledger.model.states import State
 from worker.runtime.runtime import Runtime, get_runtime
 
@@ -26,6 +26,9 @@ def notify(entry: str) -> str:
     ledger, job_id = runtime.ledger, entry.removeprefix("job:")
     try:
         job = ledger.job(job_id)
+    except NewerRecordError:
+        # The entry is due again later, for a worker that can read the record.
+        return "newer"
     except UnreadableRecordError:
         ledger.drop_notification(entry)
         return "unreadable"

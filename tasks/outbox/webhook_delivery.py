@@ -16,12 +16,14 @@ from tasks.producer import queries
 from tasks.producer.producer import Producer
 from tasks.schema.errors import UnknownId
 from worker.egress.webhook_request import WebhookDeliveryError, retry_delay, send, signature_headers
-from worker.ledger.model.jobs import UnreadableRecordError
+from worker.ledger.model.jobs import NewerRecordError, UnreadableRecordError
 from worker.ledger.webhooks import WebhookMessage, Webhooks
 from worker.runtime.runtime import Runtime, get_runtime
 
 log = structlog.get_logger(__name__)
 
+NEWER_SECONDS: Final = 5.0
+"""How long a receiver waits for a worker of the version that wrote the record of its message."""
 MAX_DELIVERY_SECONDS: Final = 10.0
 """How long messages are sent to a receiver before its next messages wait for another task."""
 
@@ -40,13 +42,22 @@ def deliver_webhooks(receiver: str) -> str:
         message = webhooks.due(receiver)
         if message is None:
             break
-        sent += _deliver(runtime, webhooks, message)
+        try:
+            sent += _deliver(runtime, webhooks, message)
+        except NewerRecordError:
+            # Another worker can read the record. Its message is still the oldest of its receiver.
+            webhooks.release_receiver(receiver, NEWER_SECONDS)
+            return f"{sent} sent"
     webhooks.release_receiver(receiver)
     return f"{sent} sent"
 
 
 def _deliver(runtime: Runtime, webhooks: Webhooks, message: WebhookMessage) -> bool:
-    """Send one message and record the result. False if it was not received."""
+    """Send one message and record the result. False if it was not received.
+
+    Raises:
+        NewerRecordError: A newer version wrote its record.
+    """
     body = message.body or _body(runtime, message)
     if body is None:
         log.warning("webhook dropped", webhook_id=message.name, why="its record is gone")
@@ -71,8 +82,14 @@ def _deliver(runtime: Runtime, webhooks: Webhooks, message: WebhookMessage) -> b
 
 
 def _body(runtime: Runtime, message: WebhookMessage) -> str | None:
-    """Build the body with the current record; None if the record is gone."""
+    """Build the body with the current record; None if the record is gone.
+
+    Raises:
+        NewerRecordError: A newer version wrote the record of the job.
+    """
     producer = Producer.from_runtime(runtime)
+    if message.kind == "job":
+        _check_version(runtime, message.about)
     get = queries.get_batch if message.kind == "batch" else queries.get
     try:
         record = get(producer, message.about)
@@ -82,6 +99,20 @@ def _body(runtime: Runtime, message: WebhookMessage) -> str | None:
     data = record.model_dump(mode="json")
     body = {"type": message.event, "timestamp": timestamp, "data": data}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def _check_version(runtime: Runtime, job_id: str) -> None:
+    """Check that no newer version wrote a job's record, which would be sent as one that is damaged.
+
+    Raises:
+        NewerRecordError: One did.
+    """
+    try:
+        runtime.ledger.job(job_id)
+    except NewerRecordError:
+        raise
+    except UnreadableRecordError:
+        return
 
 
 def _send(runtime: Runtime, message: WebhookMessage, body: bytes) -> None:

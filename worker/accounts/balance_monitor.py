@@ -125,9 +125,11 @@ class BalanceMonitor:
         )
 
     def _refresh(self, account: Account) -> None:
-        """Read one balance, and resume the jobs that were held for the account's token."""
+        """Read one balance, and note if jobs that are held for the account's token may go on."""
         name = account.name
-        was_unusable = account.auth_refused_by == "balance" or not self._can_be_read_again(account)
+        if account.auth_refused_by == "balance" or not self._can_be_read_again(account):
+            # Before the reading, which clears the refusal: a worker may die just after it.
+            self.payments.expect_token_release(name)
         try:
             if not self.read_balance(self.accounts.credential(name)):
                 return
@@ -143,22 +145,28 @@ class BalanceMonitor:
             return
         except NemoError as error:
             log.warning("balance could not be read", account=name, error=str(error))
-            return
-        if was_unusable:
-            held = self.ledger.some_held_ids(Reason.TOKEN, name, RELEASE_LIMIT)
-            self._release(held, "its token works again")
 
     def _release_held_for_token(self) -> None:
-        """Move unpaid jobs of accounts that are no longer configured to one whose token works."""
-        if not self.ledger.held_count(Reason.TOKEN):
-            return
+        """Resume jobs whose account's token works again, and unpaid jobs of former accounts."""
         names = self.accounts.names()
-        accounts = map(self.ledger.account, names)
-        if not any(account.is_read and not account.auth_refused_by for account in accounts):
+        usable = [
+            account for account in map(self.ledger.account, names) if self._is_usable(account)
+        ]
+        for account in usable:
+            if account.token_release_expected:
+                held = self.ledger.some_held_ids(Reason.TOKEN, account.name, RELEASE_LIMIT)
+                self._release(held, "its token works again")
+                if len(held) < RELEASE_LIMIT:
+                    self.payments.end_token_release(account.name)
+        if not usable or not self.ledger.held_count(Reason.TOKEN):
             return
         for name in self.ledger.holding_accounts(Reason.TOKEN) - set(names):
             held = self.ledger.some_held_ids(Reason.TOKEN, name, RELEASE_LIMIT)
             self._release(self._movable(held), "another account can take it")
+
+    def _is_usable(self, account: Account) -> bool:
+        """Return whether the last reading of the account's balance was made with its token."""
+        return self._can_be_read_again(account) and not account.auth_refused_by
 
     def _release_held_for_plan(self) -> None:
         """Resume jobs whose account's plan allows exports again, or that another account can take.

@@ -80,8 +80,7 @@ class Ledger(Reader):
 
     def set_pilot(self, batch_id: str, rows: int) -> None:
         """Resume a batch and pause it again after ``rows`` more jobs have started."""
-        self.resume(batch_id)
-        self.redis.hset(self.key("batch", batch_id), "pilot", str(rows))
+        self.scripts.run("flow_gate", batch_id, 0, rows)
 
     def schedule(self, batch_id: str, not_before: int) -> None:
         """Start no job of a batch before a time, in ms of the server's clock.
@@ -108,11 +107,11 @@ class Ledger(Reader):
 
     def pause(self, batch_id: str) -> bool:
         """Start no further job of the batch. False: there is no such batch."""
-        return bool(self.scripts.run("flow_gate", batch_id, 1) == "OK")
+        return bool(self.scripts.run("flow_gate", batch_id, 1, "") == "OK")
 
     def resume(self, batch_id: str) -> bool:
         """Start the batch's jobs again. False: there is no such batch."""
-        return bool(self.scripts.run("flow_gate", batch_id, 0) == "OK")
+        return bool(self.scripts.run("flow_gate", batch_id, 0, "") == "OK")
 
     # --- the ticker --------------------------------------------------------------------------
 

@@ -219,12 +219,15 @@ class Payments:
 
     def record_plan_refused(self, account: str) -> None:
         """Stop paying from an account whose plan does not allow exports, until one succeeds."""
-        key, now = self._ledger.key("account", account), self._ledger.now_ms()
-        with self._ledger.redis.pipeline() as pipe:
-            pipe.hsetnx(key, "plan_refused_at", now)
-            pipe.hsetnx(key, "plan_probe_at", now + PLAN_PROBE_MS)
-            pipe.hsetnx(key, "plan_wait", PLAN_PROBE_MS)
-            pipe.execute()
+        redis, key, now = (
+            self._ledger.redis,
+            self._ledger.key("account", account),
+            self._ledger.now_ms(),
+        )
+        if redis.hsetnx(key, "plan_refused_at", now):
+            # Those of an earlier refusal may be left.
+            fields = {"plan_probe_at": now + PLAN_PROBE_MS, "plan_wait": PLAN_PROBE_MS}
+            redis.hset(key, mapping=fields)
 
     def postpone_plan_probe(self, account: str) -> None:
         """Double the time until the next export is tried on an account whose plan refused one."""
@@ -235,15 +238,29 @@ class Payments:
         self._ledger.redis.hset(key, mapping=fields)
 
     def clear_plan_refused(self, account: str) -> None:
-        """Pay from an account again: an export succeeded, or a person says that its plan does."""
-        key = self._ledger.key("account", account)
-        if self._ledger.redis.hdel(key, "plan_refused_at"):
-            self._ledger.redis.hdel(key, "plan_probe_at", "plan_wait")
-            self._ledger.redis.hset(key, "plan_allowed_again", "1")
+        """Pay from an account again: an export succeeded, or a person says that its plan does.
+
+        The note to resume the held jobs is written with it, so that a worker that dies leaves both.
+        """
+        redis, key = self._ledger.redis, self._ledger.key("account", account)
+        if not redis.hexists(key, "plan_refused_at"):
+            return
+        with redis.pipeline() as pipe:
+            pipe.hset(key, "plan_allowed_again", "1")
+            pipe.hdel(key, "plan_refused_at", "plan_probe_at", "plan_wait")
+            pipe.execute()
 
     def end_plan_release(self, account: str) -> None:
         """Record that all jobs were resumed that an account's plan had held."""
         self._ledger.redis.hdel(self._ledger.key("account", account), "plan_allowed_again")
+
+    def expect_token_release(self, account: str) -> None:
+        """Record that the jobs held for an account's token go on once its balance is read."""
+        self._ledger.redis.hset(self._ledger.key("account", account), "token_release", "1")
+
+    def end_token_release(self, account: str) -> None:
+        """Record that all jobs were resumed that an account's token had held."""
+        self._ledger.redis.hdel(self._ledger.key("account", account), "token_release")
 
     def record_token_refused(self, account: str, *, by: str) -> None:
         """Record that the API refused an account's token, to a ``job`` or a ``balance`` reading."""

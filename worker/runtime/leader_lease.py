@@ -20,6 +20,7 @@ class LeaderLease:
 
     def __init__(self, runtime: Runtime) -> None:
         self._redis = runtime.ledger.redis
+        self._scripts = runtime.ledger.scripts
         self._key = runtime.ledger.key("ticker")
         self._owner = runtime.owner
         self._status = runtime.status
@@ -37,15 +38,9 @@ class LeaderLease:
         """
         if self._status.draining:
             return False
-        if self._redis.set(self._key, self._owner, nx=True, px=self._lease_ms):
-            return True
-        if self._redis.get(self._key) != self._owner:
-            # The server's clock was set back: a dead leader's lease would last as much longer.
-            if self._redis.pttl(self._key) > self._lease_ms * MAX_LEASES:
-                self._redis.pexpire(self._key, self._lease_ms)
-            return False
-        self._redis.pexpire(self._key, self._lease_ms)
-        return True
+        # In one script: another worker may take the lease between two commands.
+        longest = self._lease_ms * MAX_LEASES
+        return bool(self._scripts.run("lead", self._owner, self._lease_ms, longest))
 
     def release(self) -> None:
         """Give the lease up if this worker holds it, so that another one leads immediately."""

@@ -30,6 +30,7 @@ class Account:
         refusals: 429s since a message was last accepted.
         credits_refused: The API refused a message for lack of credits, and no more came.
         auth_refused_by: Who got a token refused since the last reading: ``job`` or ``balance``.
+        token_release_expected: The jobs held for the token are resumed once a reading succeeds.
         plan_refused: The API refused an export because of the account's plan, and none since.
         plan_allowed_again: An export has succeeded since, and the jobs that were held are resumed.
         plan_probe_at: When an export of a paid job may be tried to see whether the plan allows it.
@@ -51,6 +52,7 @@ class Account:
     refusals: int
     credits_refused: bool
     auth_refused_by: str
+    token_release_expected: bool
     plan_refused: bool
     plan_allowed_again: bool
     plan_probe_at: int
@@ -100,6 +102,7 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         refusals=int_or_zero(fields.get("refusals")),
         credits_refused=bool(fields.get("refused_at_base")),
         auth_refused_by=fields.get("distrust", ""),
+        token_release_expected=bool(fields.get("token_release")),
         plan_refused=bool(fields.get("plan_refused_at")),
         plan_allowed_again=bool(fields.get("plan_allowed_again")),
         plan_probe_at=int_or_zero(fields.get("plan_probe_at")),

@@ -32,6 +32,10 @@ class UnreadableRecordError(Exception):
     """A record cannot be read: it has another version, is incomplete, or is something else."""
 
 
+class NewerRecordError(UnreadableRecordError):
+    """A newer version wrote the record: the workers of that version can read it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One paid message of a job and its outcome.
@@ -176,7 +180,8 @@ def upgraded(fields: Mapping[str, str]) -> Mapping[str, str]:
     version = int(fields["v"])
     while version != VERSION:
         if version not in UPGRADES:
-            raise UnreadableRecordError(f"its version is {fields['v']}, this is version {VERSION}")
+            error = NewerRecordError if version > VERSION else UnreadableRecordError
+            raise error(f"its version is {fields['v']}, this is version {VERSION}")
         version += 1
         fields = {**UPGRADES[version - 1](fields), "v": str(version)}
     return fields

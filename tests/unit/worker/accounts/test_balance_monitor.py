@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from config.settings import ApiSettings, RedisSettings, Settings, StorageSettings
 from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
+from worker.accounts.balance_monitor import RELEASE_LIMIT
+from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
+from worker.ledger.payments import PLAN_PROBE_MS, Payments
 from worker.runtime.runtime import Runtime
 
 HELD = 3000
@@ -40,14 +44,12 @@ def runtime(valkey: Valkey, redis: Redis, tmp_path: Path) -> Runtime:
     return runtime
 
 
-def hold_for_credits(runtime: Runtime, number: int) -> None:
-    """Submit jobs, and hold each for lack of credits."""
+def hold_for_credits(runtime: Runtime, number: int, reason: Reason = Reason.CREDITS) -> None:
+    """Submit jobs, and hold each for lack of credits, or for another reason."""
     ledger, (account,) = runtime.ledger, runtime.accounts.names()
     for n in range(number):
         ledger.submit(NewJob(id=f"j{n}", payload={}, fingerprint="f"))
-    held = Commit(
-        State.HELD, reason=Reason.CREDITS, resume=State.PREPARING, facts={"account": account}
-    )
+    held = Commit(State.HELD, reason=reason, resume=State.PREPARING, facts={"account": account})
     for job_id, _ in ledger.due(number, room=number, admit=number):
         assert ledger.commit(job_id, ledger.claim(job_id, "w", job_id).fence, held)
 
@@ -74,6 +76,34 @@ def test_as_many_jobs_are_resumed_as_the_balance_pays(runtime: Runtime) -> None:
     )
     runtime.balance_monitor.run_once()
     assert runtime.ledger.held_count(Reason.CREDITS) == 13
+
+
+def test_all_jobs_continue_once_their_token_works_again(runtime: Runtime) -> None:
+    """However many there are, and if the worker that read the balance died just after it."""
+    hold_for_credits(runtime, RELEASE_LIMIT + 20, Reason.TOKEN)
+    ledger, (account,) = runtime.ledger, runtime.accounts.names()
+    runtime.payments.record_token_refused(account, by="balance")
+    ledger.redis.hset(ledger.key("account", account), "read_at", 1)
+    runtime.balance_monitor.run_once()
+    assert ledger.held_count(Reason.TOKEN) == RELEASE_LIMIT + 20, "the API does not answer"
+    runtime.payments.record_balance(
+        account, read_at=ledger.now_ms(), available=50, frozen=0, total=50
+    )
+    runtime.balance_monitor.run_once()
+    runtime.balance_monitor.run_once()
+    assert ledger.held_count(Reason.TOKEN) == 0
+
+
+def test_a_job_that_is_refused_while_the_token_works_stays_held(runtime: Runtime) -> None:
+    """Its session may belong to another account: it would be refused again and again."""
+    ledger, (account,) = runtime.ledger, runtime.accounts.names()
+    hold_for_credits(runtime, 1, Reason.TOKEN)
+    runtime.payments.record_token_refused(account, by="job")
+    runtime.payments.record_balance(
+        account, read_at=ledger.now_ms(), available=50, frozen=0, total=50
+    )
+    runtime.balance_monitor.run_once()
+    assert ledger.held_count(Reason.TOKEN) == 1
 
 
 def hold_for_plan(runtime: Runtime, *, paid: int, unpaid: int) -> None:
@@ -120,6 +150,42 @@ def test_all_jobs_continue_once_an_export_has_succeeded(runtime: Runtime) -> Non
     runtime.payments.clear_plan_refused(account)
     runtime.balance_monitor.run_once()
     assert runtime.ledger.held_count(Reason.PLAN) == 0
+
+
+def test_a_plan_that_allows_exports_again_is_noted_with_the_jobs_to_resume(
+    runtime: Runtime,
+) -> None:
+    """Both or none: a worker that dies between them would leave the jobs held."""
+    hold_for_plan(runtime, paid=1, unpaid=5)
+    ledger, (account,) = runtime.ledger, runtime.accounts.names()
+    redis, address = ledger.redis, ledger.redis.connection_pool.connection_kwargs
+    redis.acl_setuser("half", True, passwords=["+p"], keys="*", commands=["+@all", "-hset"])
+    half = Redis(
+        host=address["host"],
+        port=address["port"],
+        username="half",
+        password="p",
+        decode_responses=True,
+    )
+    try:
+        limited = Payments(Ledger(half, ledger.namespace, lease_seconds=30))
+        with pytest.raises(RedisError):
+            limited.clear_plan_refused(account)
+    finally:
+        half.close()
+        redis.acl_deluser("half")
+    assert ledger.account(account).plan_refused, "the next export tries again"
+
+
+def test_a_second_refusal_of_the_plan_begins_with_the_first_interval(runtime: Runtime) -> None:
+    ledger, (account,) = runtime.ledger, runtime.accounts.names()
+    runtime.payments.record_plan_refused(account)
+    for _ in range(4):
+        runtime.payments.postpone_plan_probe(account)
+    runtime.payments.clear_plan_refused(account)
+    runtime.payments.postpone_plan_probe(account)  # by a worker that had read the account before
+    runtime.payments.record_plan_refused(account)
+    assert ledger.account(account).plan_probe_at <= ledger.now_ms() + PLAN_PROBE_MS
 
 
 def test_no_message_is_paid_by_an_account_whose_plan_allows_no_export(runtime: Runtime) -> None:

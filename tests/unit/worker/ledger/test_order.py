@@ -2,8 +2,11 @@
 
 import pytest
 
+from tests.support.interleaved import interleaved
 from tests.support.ledger_access import submit_many
-from tests.unit.worker.ledger.conftest import LedgerHarness
+from tests.support.valkey import Valkey
+from tests.unit.worker.ledger.conftest import CLOCK, LEASE, LedgerHarness
+from worker.ledger.ledger import Ledger
 from worker.ledger.model.batches import read_pace
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
@@ -93,6 +96,21 @@ def test_a_pilot_of_the_whole_batch_does_not_pause_it(harness: LedgerHarness) ->
     batch = harness.ledger.batch("b")
     assert batch is not None
     assert not batch.paused
+
+
+def test_a_ticker_between_two_commands_starts_no_more_than_the_pilot(
+    harness: LedgerHarness, valkey: Valkey
+) -> None:
+    """A batch that waits is resumed for a pilot: what starts beside it would be paid."""
+    fill(harness, "b", 10)
+    harness.ledger.pause("b")
+    client = interleaved(valkey.url, harness.admit)
+    slow = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
+    slow.set_pilot("b", 3)
+    harness.admit()
+    batch = harness.ledger.batch("b")
+    assert batch is not None
+    assert (batch.paused, batch.running) == (True, 3)
 
 
 def test_resuming_a_batch_ends_its_pilot(harness: LedgerHarness) -> None:

@@ -230,3 +230,24 @@ def test_a_worker_of_an_older_version_leaves_a_newer_record_alone(harness: Ledge
     assert harness.ledger.claim("bad", "old worker", "n").verdict == "NEWER"
     assert harness.redis.hgetall(KEY) == before
     assert harness.redis.zscore("agenda:{t}", "bad") is not None, "newer workers are woken again"
+
+
+def test_an_older_ticker_does_not_set_a_newer_record_aside(harness: LedgerHarness) -> None:
+    """A newer version may have states and fields that this one does not know."""
+    harness.submit("bad")
+    harness.submit("good")
+    harness.admit()
+    newer(harness.redis)
+    harness.redis.hset(KEY, mapping={"state": "upscaling", "turn": "first"})
+    harness.later(LEASE)
+    assert harness.admit() == ["good"]
+    assert harness.ledger.set_aside() == {}
+    assert harness.admit() == [], "it is not the first of each tick"
+    assert harness.redis.zscore("agenda:{t}", "bad") is not None
+
+
+def test_a_newer_record_is_told_from_a_damaged_one(harness: LedgerHarness) -> None:
+    harness.submit("bad")
+    newer(harness.redis)
+    with pytest.raises(records.NewerRecordError):
+        harness.ledger.job("bad")

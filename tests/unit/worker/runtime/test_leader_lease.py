@@ -1,11 +1,16 @@
 """The leader lease: one worker leads at a time, and a dead one is replaced before a lease ends."""
 
+from dataclasses import replace
+from itertools import count
+
 import pytest
 from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import RedisSettings, Settings, TimingSettings
+from tests.support.interleaved import interleaved
 from tests.support.valkey import Valkey
+from worker.ledger.ledger import Ledger
 from worker.runtime.leader_lease import MAX_LEASE_SECONDS, LeaderLease
 from worker.runtime.runtime import Runtime
 
@@ -49,6 +54,26 @@ def test_one_worker_leads_until_it_releases_the_lease(redis: Redis, valkey: Valk
     redis.pexpire("ticker:{rq}", 1000)
     assert second.acquire()
     assert remaining_ms(redis) > 1000, "the leader extends its lease"
+
+
+def test_a_lease_that_another_worker_takes_meanwhile_is_not_extended(
+    redis: Redis, valkey: Valkey
+) -> None:
+    """Two leaders would dispatch the same jobs."""
+    runtime = Runtime.open(Settings(redis=RedisSettings(url=SecretStr(valkey.url))))
+    commands = count()
+
+    def taken_after_the_second_command() -> None:
+        if next(commands) == 1:
+            redis.set("ticker:{rq}", "another", px=3000)
+
+    client = interleaved(valkey.url, lambda: None)
+    frozen = LeaderLease(replace(runtime, ledger=Ledger(client, "rq", lease_seconds=30)))
+    assert frozen.acquire()
+    client.meanwhile = taken_after_the_second_command
+    frozen.acquire()
+    if next(commands) > 1:
+        assert remaining_ms(redis) <= 3000, "the lease of the other worker"
 
 
 def test_a_worker_that_drains_does_not_lead(redis: Redis, valkey: Valkey) -> None:

@@ -95,7 +95,8 @@ local function why_unreadable(job)
 end
 
 -- Reads a job's record as a table of strings, absent fields as ''. -> job | nil | nil, why
--- A record that cannot be used is set aside; the reason is the second value.
+-- A record that cannot be used is set aside; the reason is the second value. One that a newer version
+-- wrote stays where it is: the workers of that version can use it.
 local function load_job(id)
   local flat = redis.pcall('HGETALL', job_key(id))
   if not flat.err and #flat == 0 then return nil end
@@ -103,7 +104,7 @@ local function load_job(id)
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   local why = flat.err and 'its key holds no record' or why_unreadable(job)
   if not why then return job end
-  set_aside(id, why)
+  if number(job.v) <= RECORD_VERSION then set_aside(id, why) end
   return nil, why
 end
 

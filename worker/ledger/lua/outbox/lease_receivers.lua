@@ -3,6 +3,8 @@
 -- worker died is leased again after `lease` ms. A second run leases others. Messages that are a day
 -- old are given up before, many at a time.
 local limit, lease = number(ARGV[2]), number(ARGV[3])
+require_type('zset', LEASED, RECEIVERS, WEBHOOKS_BY_AGE)
+require_type('hash', META)
 expire_webhooks(500)
 redis.call('ZREMRANGEBYSCORE', LEASED, '-inf', now)
 local free = limit - redis.call('ZCARD', LEASED)

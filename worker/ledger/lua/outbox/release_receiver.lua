@@ -2,6 +2,8 @@
 -- Ends the lease of a webhook receiver. It is leased again when its next message is due, at the
 -- earliest after rest ms and after the pause of all its paths. Safe twice.
 local receiver, rest = ARGV[2], number(ARGV[3])
+require_type('zset', LEASED, RECEIVERS, receiver_queue_key(receiver))
+require_type('hash', failures_key(receiver))
 redis.call('ZREM', LEASED, receiver)
 local next_one = redis.call('ZRANGE', receiver_queue_key(receiver), 0, 0, 'WITHSCORES')
 if #next_one == 0 then

@@ -6,6 +6,8 @@
 local name, delay, why = ARGV[2], number(ARGV[3]), ARGV[4]
 local url, receiver = unpack(redis.call('HMGET', webhook_key(name), 'url', 'receiver'))
 if not receiver then return 'GONE' end
+require_type('zset', receiver_queue_key(receiver), WEBHOOKS_BY_AGE)
+require_type('hash', META, failures_key(receiver))
 url = url or ''
 if delay >= 0 then
   note_failure(receiver, webhook_path(url), 1)

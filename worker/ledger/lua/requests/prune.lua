@@ -8,6 +8,9 @@ local before, keep = number(ARGV[2]), number(ARGV[3])
 
 local JOURNAL = 'journal_forget:{' .. ns .. '}'
 
+require_type('zset', JOBS, JOURNAL)
+require_type('hash', META, COUNTS, UNREADABLE)
+
 local is_kept = {}
 
 -- Whether a batch keeps all its rows: it is not complete, has a row that has not ended or that

@@ -11,6 +11,8 @@ local job = load_owned(id, fence)
 if not job then return {'LOST'} end
 
 local function use_session(fields)
+  require_type('hash', session_key(fields.session_id))
+  require_type('zset', session_queue_key(fields.session_id))
   for _, name in ipairs(SESSION_FIELDS) do redis.call('HSET', job_key(id), name, fields[name]) end
   job.session_id = fields.session_id
 end

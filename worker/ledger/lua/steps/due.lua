@@ -72,7 +72,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0,
   local state, owner = found[1], found[2]
   if found.err or state and not STATES[state]
     or not state and redis.call('EXISTS', job_key(id)) == 1 then
-    load_job(id)  -- sets it aside with the reason
+    load_job(id)  -- sets it aside with the reason, unless a newer version wrote it
+    redis.call('ZADD', AGENDA, 'XX', now + redispatch_after, id)
   elseif not state or not RUNNING[state] then
     redis.call('ZREM', AGENDA, id)
   elseif owner and owner ~= '' and now < outage_grace_until then
