@@ -15,6 +15,7 @@ from tasks.schema.errors import RedisUnavailable
 from tasks.schema.image_job import ImageJob
 from tasks.schema.media_keys import is_media_key
 from worker.file_refusal import FileRefusedError
+from worker.resources.shortages import shortage_of
 from worker.runtime.runtime import get_runtime
 from worker.storage.allowed_paths import check_allowed
 from worker.storage.source_store import check_allowed_address
@@ -50,6 +51,11 @@ def submit(task: Task[..., dict[str, Any]], /, *args: Any, **kwargs: Any) -> dic
     except ValueError as error:
         raise ValueError(str(error)) from None
     except RedisUnavailable as error:
+        raise Reject(str(error), requeue=True) from None
+    except Exception as error:
+        # A shortage of this machine passes, and says nothing about the job.
+        if shortage_of(error) is None:
+            raise
         raise Reject(str(error), requeue=True) from None
 
 

@@ -18,7 +18,7 @@ from gevent.monkey import get_original
 from worker.egress.address_rules import is_allowed, is_public
 from worker.egress.happy_eyeballs import MAX_ADDRESSES, alternate_families, connect_first
 from worker.egress.tls import shared_ssl_context
-from worker.resources.offload import offload_with_timeout
+from worker.resources.offload import Waiting, offload_with_timeout
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -41,7 +41,7 @@ def resolve(host: str, port: int) -> Sequence[str]:
         OSError: It has none, or the resolver did not answer in time.
     """
     found = offload_with_timeout(
-        _RESOLVE_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM
+        Waiting.NAMES, _RESOLVE_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM
     )
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

@@ -23,6 +23,7 @@ class Part(StrEnum):
     SCRATCH_DISK = "scratch_disk"
     OPEN_FILES = "open_files"
     MEMORY = "memory"
+    THREADS = "threads"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ open stream of the process, and with it heartbeats and leases.
 import sys
 from collections.abc import Callable
 from contextvars import copy_context
-from functools import lru_cache, partial
+from enum import StrEnum
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -19,9 +20,16 @@ T = TypeVar("T")
 Outcome = tuple[T | None, BaseException | None]
 
 _WAITING_THREADS: Final = 50
-"""Threads for calls that wait for other servers. They need little memory and no CPU."""
+"""Threads for each kind of calls that wait for other servers. They need little memory and no CPU."""
 _JOURNAL_THREADS: Final = 10
 """Threads for the payment journal, which wait for the disk most of the time."""
+
+
+class Waiting(StrEnum):
+    """What waits for other servers. The lookup of a host must not wait behind slow transfers."""
+
+    NAMES = "names"
+    STORES = "stores"
 
 
 def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,14 +68,15 @@ def offload_journal(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 def offload_with_timeout(
-    seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    waiting: Waiting, seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Call a function that waits for another server, such as a name server.
 
-    Under gevent it has a thread pool of its own: however many of these calls wait, `offload` has
-    its threads. Without gevent it is a plain call without a timeout.
+    Under gevent each kind has a thread pool of its own: however many of these calls wait, `offload`
+    has its threads. Without gevent it is a plain call without a timeout.
 
     Args:
+        waiting: The kind.
         seconds: How long to wait, a free thread included. A function that takes longer still runs
             to its end.
         function: As for `offload`.
@@ -84,7 +93,7 @@ def offload_with_timeout(
 
     with gevent.Timeout(seconds, TimeoutError("it took too long")):
         work = partial(function, *args, **kwargs)
-        outcome: Outcome[T] = _waiting_pool().apply(_outcome, (work,))
+        outcome: Outcome[T] = _waiting_pool(waiting).apply(_outcome, (work,))
     return _result(outcome)
 
 
@@ -115,8 +124,8 @@ def _journal_pool() -> "ThreadPool":
     return ThreadPool(_JOURNAL_THREADS)
 
 
-@lru_cache(maxsize=1)
-def _waiting_pool() -> "ThreadPool":
+@cache
+def _waiting_pool(waiting: Waiting) -> "ThreadPool":  # noqa: ARG001 - one for each kind
     from gevent.threadpool import ThreadPool
 
     return ThreadPool(_WAITING_THREADS)

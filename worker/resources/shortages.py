@@ -1,4 +1,4 @@
-"""Shortages of this machine: disk space, open files, memory. They pass, and are no faults."""
+"""Shortages of this machine: disk space, open files, memory, threads. They pass: no faults."""
 
 import errno
 from enum import StrEnum
@@ -11,6 +11,7 @@ class Shortage(StrEnum):
     SCRATCH_DISK = "scratch_disk"
     OPEN_FILES = "open_files"
     MEMORY = "memory"
+    THREADS = "threads"
 
 
 _BY_ERROR_NUMBER: Final = {
@@ -20,15 +21,19 @@ _BY_ERROR_NUMBER: Final = {
     errno.ENFILE: Shortage.OPEN_FILES,
     errno.ENOMEM: Shortage.MEMORY,
 }
+_NO_THREAD: Final = "can't start new thread"
+"""The text of Python's `RuntimeError`, which has no class of its own."""
 MESSAGES: Final = {
     Shortage.SCRATCH_DISK: "The disk for temporary files of a worker is full.",
     Shortage.OPEN_FILES: "A worker has too many open files.",
     Shortage.MEMORY: "A worker has no free memory.",
+    Shortage.THREADS: "A worker can start no more threads.",
 }
 REMEDIES: Final = {
     Shortage.SCRATCH_DISK: "Free space in the workers' temporary folder, or set TMPDIR to another.",
     Shortage.OPEN_FILES: "Raise the workers' limit of open files (ulimit -n, LimitNOFILE).",
     Shortage.MEMORY: "Give the workers more memory, or lower REELQUEUE_CONCURRENCY.",
+    Shortage.THREADS: "Raise the limit of processes and threads (ulimit -u, TasksMax, pids.max).",
 }
 
 
@@ -40,6 +45,8 @@ def shortage_of(error: BaseException) -> Shortage | None:
         seen.add(id(cause))
         if isinstance(cause, MemoryError):
             return Shortage.MEMORY
+        if isinstance(cause, RuntimeError) and str(cause) == _NO_THREAD:
+            return Shortage.THREADS
         if isinstance(cause, OSError) and cause.errno in _BY_ERROR_NUMBER:
             return _BY_ERROR_NUMBER[cause.errno]
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from worker.resources.shortages import MESSAGES, REMEDIES, shortage_of
 from worker.runtime.repeat_filter import RepeatFilter
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,7 @@ class PeriodicThread(threading.Thread):
         self._work = work
         self._stopped = threading.Event()
         self._failures = RepeatFilter()
+        self._other_failures = RepeatFilter()
 
     def stop(self) -> None:
         """End the thread after the current call, without waiting for the interval."""
@@ -45,9 +47,21 @@ class PeriodicThread(threading.Thread):
                 # may not end by itself, so it is logged as an error, once for each text.
                 if self._failures.is_new(str(error)):
                     log.exception("Redis returned an error", thread=self.name)
-            except Exception:
-                log.exception("periodic work failed", thread=self.name)
+            except Exception as error:  # noqa: BLE001 - no failure ends the thread
+                self._log_failure(error)
             else:
+                self._other_failures.clear()
                 if self._failures.clear():
                     log.info("Redis answers again", thread=self.name)
             self._stopped.wait(self._interval)
+
+    def _log_failure(self, error: Exception) -> None:
+        """Log a failure that Redis is not the cause of, once as long as it lasts."""
+        shortage = shortage_of(error)
+        if not self._other_failures.is_new(shortage or repr(error)):
+            return
+        if shortage is None:
+            log.error("periodic work failed", thread=self.name, exc_info=error)
+        else:
+            about = {"error": MESSAGES[shortage], "remedy": REMEDIES[shortage]}
+            log.warning("periodic work waits", thread=self.name, **about)

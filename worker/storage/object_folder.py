@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from worker.faultpoints import faultpoint
 from worker.filesystems.bucket import SCHEMES, Bucket
-from worker.resources.offload import offload_with_timeout
+from worker.resources.offload import Waiting, offload_with_timeout
 from worker.storage.partial_files import PARTIAL_FOLDER, partial_file_name, started_at
 
 T = TypeVar("T")
@@ -143,4 +143,4 @@ class ObjectFolder:
 
 
 def _call(function: Callable[..., T], *args: object, **kwargs: object) -> T:
-    return offload_with_timeout(_MAX_SECONDS, function, *args, **kwargs)
+    return offload_with_timeout(Waiting.STORES, _MAX_SECONDS, function, *args, **kwargs)

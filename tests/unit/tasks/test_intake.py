@@ -1,5 +1,6 @@
 """The Celery task by which other services submit jobs: its answer and its errors."""
 
+import errno
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -128,4 +129,22 @@ def test_other_arguments_than_one_job_are_a_mistake_of_the_sender(
 def test_the_job_may_be_sent_by_its_name(harness: ProducerHarness) -> None:
     sent = intake.submit.apply(kwargs={"payload": {"image": URL}}, task_id="t")
     assert sent.get()["state"] == "queued"
+    assert len(recent_ids(harness.producer.ledger, 5)) == 1
+
+
+@pytest.mark.parametrize(
+    "shortage", [MemoryError(), OSError(errno.EMFILE, "x"), RuntimeError("can't start new thread")]
+)
+def test_a_submission_is_handled_again_after_a_shortage_of_the_machine(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch, shortage: Exception
+) -> None:
+    """The message is all that there is of the job: a failure would lose it."""
+
+    def fail(*_: object) -> None:
+        raise shortage
+
+    with monkeypatch.context() as short:
+        short.setattr("tasks.intake.enqueue", fail)
+        assert send({"image": URL, "key": "k"}).state == "REJECTED"
+    assert send({"image": URL, "key": "k"}).get()["duplicate"] is False
     assert len(recent_ids(harness.producer.ledger, 5)) == 1

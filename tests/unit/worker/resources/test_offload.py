@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from worker.resources.offload import offload, offload_with_timeout
+from worker.resources.offload import Waiting, offload, offload_with_timeout
 
 
 def run_patched(program: str) -> str:
@@ -96,13 +96,13 @@ def test_calls_that_wait_for_other_servers_do_not_block_offloaded_work() -> None
         """
         import gevent, os
         from gevent.monkey import get_original
-        from worker.resources.offload import offload, offload_with_timeout
+        from worker.resources.offload import Waiting, offload, offload_with_timeout
 
         reader, writer = os.pipe()
         blocking_read = get_original("os", "read")
         def ask():
             try:
-                return offload_with_timeout(1, blocking_read, reader, 1)
+                return offload_with_timeout(Waiting.NAMES, 1, blocking_read, reader, 1)
             except TimeoutError:
                 return "too long"
         asking = [gevent.spawn(ask) for _ in range(100)]
@@ -111,7 +111,7 @@ def test_calls_that_wait_for_other_servers_do_not_block_offloaded_work() -> None
             print(offload(len, "work"))
             print({greenlet.get() for greenlet in asking})
             os.write(writer, bytes(100))
-            print(offload_with_timeout(10, len, "name"))
+            print(offload_with_timeout(Waiting.NAMES, 10, len, "name"))
         """
     )
     assert printed.splitlines() == ["4", "{'too long'}", "4"]
@@ -138,5 +138,29 @@ def test_the_payment_journal_does_not_wait_for_offloaded_work() -> None:
     assert printed.splitlines() == ["5", "{b'\\x00'}"]
 
 
+def test_a_host_is_looked_up_while_transfers_to_stores_are_slow() -> None:
+    printed = run_patched(
+        """
+        import gevent, os
+        from gevent.monkey import get_original
+        from worker.egress.pinned_transport import resolve
+        from worker.resources.offload import Waiting, offload_with_timeout
+
+        reader, writer = os.pipe()
+        blocking_read = get_original("os", "read")
+        busy = [
+            gevent.spawn(offload_with_timeout, Waiting.STORES, 60, blocking_read, reader, 1)
+            for _ in range(60)
+        ]
+        gevent.sleep(0)
+        with gevent.Timeout(30):
+            print(resolve("127.0.0.1", 80))
+            os.write(writer, bytes(60))
+            gevent.joinall(busy)
+        """
+    )
+    assert printed == "['127.0.0.1']"
+
+
 def test_without_gevent_a_call_with_a_timeout_is_a_plain_call() -> None:
-    assert offload_with_timeout(1, threading.get_ident) == threading.get_ident()
+    assert offload_with_timeout(Waiting.NAMES, 1, threading.get_ident) == threading.get_ident()

@@ -1,5 +1,6 @@
 """Periodic threads continue through an outage of Redis, and log it once."""
 
+import errno
 import threading
 from collections.abc import Iterator
 
@@ -53,4 +54,14 @@ def test_an_error_reply_of_redis_is_logged_as_an_error_and_not_as_an_outage() ->
         ("warning", "Redis does not answer"),
         ("error", "Redis returned an error"),
         ("info", "Redis answers again"),
+    ]
+
+
+def test_a_failure_that_lasts_is_logged_once() -> None:
+    """The ticker runs twice a second: a traceback each time would hide everything else."""
+    short = OSError(errno.EMFILE, "Too many open files")
+    assert logged(*[short] * 20, *[ValueError("odd")] * 20, None, ValueError("odd"), None) == [
+        ("warning", "periodic work waits"),
+        ("error", "periodic work failed"),
+        ("error", "periodic work failed"),
     ]
