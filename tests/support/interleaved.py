@@ -1,7 +1,7 @@
 """A client of Redis between whose commands something else happens."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 
@@ -13,13 +13,13 @@ class InterleavedRedis(Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command."""
-        reply = super().execute_command(*args, **options)
+        reply: Any = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         self.meanwhile()
         return reply
 
 
 def interleaved(url: str, meanwhile: Callable[[], object]) -> InterleavedRedis:
     """Open a client that decodes to text."""
-    client = InterleavedRedis.from_url(url, decode_responses=True)
+    client: Any = InterleavedRedis.from_url(url, decode_responses=True)
     client.meanwhile = meanwhile
-    return client
+    return cast("InterleavedRedis", client)
