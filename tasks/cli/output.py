@@ -56,10 +56,13 @@ def emit(record: BaseModel | Mapping[str, Any]) -> None:
 
 
 def note(message: str) -> None:
-    """Print a message for people on standard error, beside the output."""
+    """Print a message for people on standard error, beside the output.
+
+    Its lines may quote texts of others, such as the API's.
+    """
     # Typer would write UTF-8 to a terminal that is set to ASCII.
     try:
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write("".join(f"{printable(line)}\n" for line in message.split("\n")))
         sys.stderr.flush()
     except OSError:
         # What the command does is not affected, and nobody could read an error about this one.

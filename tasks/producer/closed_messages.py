@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from tasks.producer.producer import Producer
 from worker.journal.attempts import AdoptAttempt
 from worker.journal.entries import End
+from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.payments import Payments
@@ -21,9 +22,11 @@ def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
         The ids of the jobs that continue without a decision.
 
     Raises:
-        JournalFailed: The journal does not answer.
+        JournalFailed: The journal does not answer, or it is not the one of the records.
     """
     held = [job for job in producer.ledger.jobs(job_ids) if job.state is State.HELD]
+    if any(turn.attempt for job in held for turn in job.turns):
+        _check_journal(producer)
     return [job.id for job in held if _continues(producer, job)]
 
 
@@ -36,6 +39,24 @@ def record_cancelled(producer: Producer, job_ids: Sequence[str]) -> None:
     for job in producer.ledger.jobs(job_ids):
         if job.state is State.CANCELLED and any(turn.attempt for turn in job.turns):
             producer.journal.end(End(job.id, State.CANCELLED))
+
+
+def _check_journal(producer: Producer) -> None:
+    """Check that this process has the journal under which the messages were paid.
+
+    In another one they could not be closed, and might still be sent.
+
+    Raises:
+        JournalFailed: It has another one.
+    """
+    journal = producer.journal
+    if Payments(producer.ledger).journal_id() not in ("", journal.read_id()):
+        raise JournalFailed(
+            f"The payment journal of this process, {journal.store.address}, is not the one of the "
+            "records.",
+            "Set REELQUEUE_JOURNAL_URL to the journal of the workers, as an absolute address, or "
+            "run the command where they run.",
+        )
 
 
 def _continues(producer: Producer, job: Job) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, TextIO
 
+from config.redaction import redact
 from tasks.reports.spreadsheet_cells import SpreadsheetWriter
 from tasks.schema.result import Quality, Result
 
@@ -51,7 +52,9 @@ def table_row(result: Result) -> dict[str, object]:
         "changes": "; ".join(result.changes),
     }
     if result.reason is not None:
-        fields |= result.reason.model_dump(include={"message", "remedy"})
+        # Tables are passed on, so they have no claim links, which some remedies name.
+        texts = result.reason.model_dump(include={"message", "remedy"})
+        fields |= {name: redact(text) for name, text in texts.items()}
         fields["reason"] = result.reason.code.value
     if result.video is not None:
         fields |= result.video.model_dump(include=_VIDEO_COLUMNS)

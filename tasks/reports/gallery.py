@@ -2,7 +2,8 @@
 
 The jobs are written into the page as data, one at a time, and its script shows a few cards at a
 time. Texts of jobs come from outside and are never markup. Links to clips in a local store near the
-page are relative. The page has no claim links, because people pass it on.
+page are relative. The page has no claim links and no signatures of addresses, because people pass
+it on.
 """
 
 import base64
@@ -17,8 +18,10 @@ from string import Template
 from typing import Any, Final, TextIO
 from urllib.parse import quote, unquote, urlsplit
 
+from config.redaction import redact
 from tasks.schema.clip_names import image_name
 from tasks.schema.result import Result, Video
+from worker.ledger.model.row_content import without_signature
 
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 _JOBS: Final = "<!-- jobs -->\n"
@@ -75,9 +78,9 @@ def _entry(result: Result, folder: Path | None) -> dict[str, Any]:
         "row": result.row,
         "state": result.state,
         "name": image_name(result.image),
-        "image": result.image,
+        "image": without_signature(result.image),
         "prompt": result.prompt,
-        "reason": reason and reason.model_dump(),
+        "reason": reason and {name: redact(text) for name, text in reason.model_dump().items()},
         "clip": video and _clip(video, folder),
         "findings": quality and [finding.message for finding in quality.findings],
         "progress": result.progress.message if in_progress else None,

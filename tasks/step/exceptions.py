@@ -30,6 +30,7 @@ from worker.nemo.errors import NemoError
 from worker.policy import backoff_seconds
 from worker.resources.memory_budget import MemoryUnavailableError
 from worker.resources.shortages import Shortage, shortage_of
+from worker.runtime.checks.store_ids import other_stores
 from worker.storage.errors import NotStoredError, StoreError
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,8 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             return _retry(step, SOURCE, error.message)
         case FileRefusedError():
             return fail(step, Reason(error.code), error.message, error.remedy)
+        case NotStoredError() if other := _other_media_stores(step, error):
+            return wait_for_store(step, other)
         case NotStoredError():
             return fail(step, Reason.SOURCE_UNREACHABLE, error.message, error.remedy)
         case StoreError():
@@ -84,6 +87,14 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             if failures(step, "fault") < MAX_RETRIES:
                 return _retry(step, "fault", name)
             return hold(step, Reason.POISON, f"An unexpected error occurred: {name}.")
+
+
+def _other_media_stores(step: StepContext, error: NotStoredError) -> StoreError | None:
+    """Return why a file can be missing here although it is stored, or None."""
+    runtime = step.runtime
+    if error.store != runtime.media.address:
+        return None
+    return other_stores(runtime.ledger, "media", runtime.media)
 
 
 def _may_be_short(step: StepContext, error: FileRefusedError) -> bool:

@@ -204,6 +204,11 @@ class Journal:
             self._id = stored.data.decode() if stored else ""
         return self._id
 
+    def read_id(self) -> str:
+        """The id of this journal, or "" if nobody has used it yet."""
+        stored = self.store.read(self.key("id"))
+        return stored.data.decode() if stored else ""
+
     def key(self, name: str) -> str:
         """The key of an object of the namespace beside the entries."""
         return f"{self._root}/{name}"

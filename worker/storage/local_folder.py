@@ -88,7 +88,7 @@ class LocalFolder:
         if os.path.lexists(target):
             return False
         with self._partial_copy(source, target) as partial, faultpoint("store.rename"):
-            if not _link(partial, target):
+            if not give_name(partial, target):
                 return False
         self._sync_folders(target)
         return True
@@ -115,7 +115,7 @@ class LocalFolder:
                 break
 
 
-def _link(partial: Path, target: Path) -> bool:
+def give_name(partial: Path, target: Path) -> bool:
     """Give a complete file its name, unless the name is taken; return whether it was given."""
     try:
         os.link(partial, target)

@@ -59,14 +59,14 @@ def _explain(reader: Reader, by: str, source: str) -> str:
             )
         case "streams":
             return f"{preparing + generating} jobs are about to pay or generating. " + " ".join(
-                (*_obstacles(reader), *_accounts(reader))
+                (*payment_obstacles(reader), *_accounts(reader))
             )
         case _:
             return "the queue of wake-up messages is full: the workers do not keep up."
 
 
-def _obstacles(reader: Reader) -> list[str]:
-    """Return why live workers do not pay."""
+def payment_obstacles(reader: Reader) -> list[str]:
+    """Return why live workers do not pay, each reason once."""
     alive = reader.redis.zrangebyscore(reader.key("workers"), reader.now_ms(), "+inf")
     if not alive:
         return []

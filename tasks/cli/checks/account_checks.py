@@ -1,24 +1,33 @@
 """The checks of ``reelqueue doctor`` about tokens, credits, and held and failed jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tasks.producer.producer import Producer
 from worker.accounts.credentials import ANONYMOUS, account_tokens
 from worker.accounts.credit_shortfall import credit_shortfall
+from worker.ledger.model.accounts import Account
 from worker.ledger.model.states import State
 from worker.nemo.errors import NemoError, TokenRefused
 from worker.runtime.checks.durability import CheckResult
 from worker.runtime.runtime import client_factory
+from worker.runtime.worker_registry import announced_accounts
 
 MAX_LISTED: Final = 20
 """Accounts that one check names."""
 
 
-def check_tokens(producer: Producer) -> CheckResult:
-    """Ask the API for the balance of each configured token, which is free."""
+def check_tokens(producer: Producer, workers: Iterable[Account] = ()) -> CheckResult:
+    """Ask the API for the balance of each configured token, which is free.
+
+    Args:
+        producer: The settings of this process.
+        workers: The accounts of the live workers. Those that are not set here count as the workers
+            have found them.
+    """
     tokens = account_tokens(producer.settings)
-    if not tokens:
+    elsewhere = [each for each in workers if each.name not in {*tokens, ANONYMOUS}]
+    if not tokens and not elsewhere:
         return CheckResult(
             "token",
             ok=True,
@@ -37,19 +46,24 @@ def check_tokens(producer: Producer) -> CheckResult:
             found.append(f"{name} could not be checked ({error.message})")
         else:
             found.append(f"{name} is accepted, {balance.available:g} credits available")
+    for account in elsewhere:
+        is_refused = account.auth_refused_by == "balance"
+        refused += [account.name] if is_refused else []
+        verdict = "is refused by the API" if is_refused else "works"
+        found.append(f"{account.name}, of the workers, {verdict}")
     return CheckResult(
         "token",
         ok=not refused,
         found=f"{len(tokens)} configured: {_listed(found)}",
         remedy=f"Replace the token of {_listed(refused)} in NEMO_TOKEN, for the workers too, and "
-        "restart them. Jobs held for it then continue by themselves.",
+        "restart them. Jobs held for it that have not paid then continue by themselves.",
     )
 
 
 def check_accounts(producer: Producer) -> CheckResult:
     """Report credits and resting accounts. They need no repair, so the check never fails."""
     ledger, settings = producer.ledger, producer.settings
-    names = [*account_tokens(settings)] or [ANONYMOUS]
+    names = sorted({*account_tokens(settings)} | announced_accounts(ledger)) or [ANONYMOUS]
     now = ledger.now_ms()
     found, suggestions = [], []
     for account in map(ledger.account, names):

@@ -19,6 +19,7 @@ from worker.egress.proxies import environment_problems
 from worker.intake.set_aside import SetAsideMessages
 from worker.journal.stores import JournalFailed
 from worker.ledger.connections.clients import connect_without_retries
+from worker.ledger.model.accounts import Account
 from worker.ledger.problems import current_problems
 from worker.nemo.http.transport import open_http
 from worker.recovery.identity_guard import IdentityGuard
@@ -26,11 +27,11 @@ from worker.recovery.unreadable_entries import UnreadableEntries
 from worker.runtime.checks.durability import IDENTITY, CheckResult, check_durability, check_journal
 from worker.runtime.checks.identity_check import identity_result
 from worker.runtime.checks.replication import check_failover
-from worker.runtime.checks.store_ids import check_same_store
-from worker.runtime.worker_registry import live_workers
+from worker.runtime.checks.store_ids import check_same_store, other_stores
+from worker.runtime.worker_registry import announced_accounts, live_workers
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
-from worker.telemetry.start_blockage import start_blockage
+from worker.telemetry.start_blockage import payment_obstacles, start_blockage
 
 API_SECONDS: Final = 5.0
 BROKER_SECONDS: Final = 5.0
@@ -77,7 +78,7 @@ def run_checks(producer: Producer) -> Iterator[CheckResult]:
     yield _environment(producer.settings)
     with suppress(WrongEnvironmentError):
         yield _api(producer.settings)
-        yield check_tokens(producer)
+        yield check_tokens(producer, _workers_accounts(producer) if redis.ok else ())
 
 
 def _redis(producer: Producer) -> CheckResult:
@@ -113,19 +114,29 @@ def _store(producer: Producer, name: str, store: Store, *, has_redis: bool) -> C
         if has_redis:
             with producer.redis_errors():
                 check_same_store(producer.ledger, name, store)
+                if other := other_stores(producer.ledger, name, store):
+                    raise other
     except StoreError as error:
         return CheckResult(f"{name} store", ok=False, found=error.message, remedy=error.remedy)
     return CheckResult(f"{name} store", ok=True, found=f"{store.address}: writable")
 
 
 def _workers(producer: Producer) -> CheckResult:
-    alive = live_workers(producer.ledger)
+    """Count the live workers, and say why some do not pay: this process cannot see that itself."""
+    alive, obstacles = live_workers(producer.ledger), payment_obstacles(producer.ledger)
+    remedy = "Do what each reason says; payments then go on by themselves."
     return CheckResult(
         "workers",
-        ok=alive.count > 0,
-        found=f"{alive.count} alive, {alive.slots} slots",
-        remedy="Start a worker with `reelqueue worker`.",
+        ok=alive.count > 0 and not obstacles,
+        found=". ".join([f"{alive.count} alive, {alive.slots} slots", *obstacles]),
+        remedy=remedy if obstacles else "Start a worker with `reelqueue worker`.",
     )
+
+
+def _workers_accounts(producer: Producer) -> list[Account]:
+    """Return the accounts of the live workers, whose tokens may not be set in this process."""
+    with producer.redis_errors():
+        return [*map(producer.ledger.account, sorted(announced_accounts(producer.ledger)))]
 
 
 def _problems(producer: Producer) -> CheckResult:

@@ -103,7 +103,7 @@ def submit(
             min=0,
             metavar="CREDITS",
             help="The most that the batch may spend in total. What exceeds it is held.",
-            show_default="no limit",
+            show_default="no limit, or that of an earlier submission",
         ),
     ] = None,
     not_before: Annotated[
@@ -176,8 +176,9 @@ def submit(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Address that is sent a signed message when the batch or one of its jobs ends.",
-            show_default="no webhook",
+            help="Address that is sent a signed message when the batch ends, and when one of its "
+            "jobs ends or is held.",
+            show_default="no webhook, or that of an earlier submission",
         ),
     ] = None,
     redo_changed: Annotated[

@@ -9,7 +9,7 @@ import typer
 from config.settings import get_settings
 from tasks.cli.error_handling import ExitCode
 from tasks.cli.options import JsonOption
-from tasks.cli.output import console, emit, note, table
+from tasks.cli.output import console, emit, note, printable, table
 from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.batch import Batch
@@ -18,6 +18,7 @@ from tasks.schema.result import Result
 from worker.accounts.credit_shortfall import credit_shortfall
 from worker.ledger.model.accounts import Account
 from worker.runtime import retention
+from worker.runtime.checks.store_ids import check_same_store
 
 
 def credits_(
@@ -79,7 +80,7 @@ def doctor(as_json: JsonOption = False) -> None:
             continue
         sign, style = ("✓", "green") if check.ok else ("✗", "red")
         out = console()
-        out.print(f"{sign} {check.check}: {check.found}", style=style)
+        out.print(f"{sign} {check.check}: {printable(check.found)}", style=style)
         if remedy:
             out.print(f"  {remedy}")
     raise typer.Exit(ExitCode.DONE if all_ok else ExitCode.UNAVAILABLE)
@@ -114,6 +115,10 @@ def prune(
     producer = default_producer()
     producer.ping()
     ledger, settings = producer.ledger, producer.settings.retention
+    if clips:
+        # In another store there is nothing to delete, and the records would be gone.
+        with producer.redis_errors():
+            check_same_store(ledger, "output", producer.output)
     before = retention.cutoff_ms(ledger, settings.result_days if days is None else days)
     if dry_run:
         found = retention.count_prunable(ledger, before, clips=clips)

@@ -17,12 +17,13 @@ from tasks.cli.output import note
 from tasks.cli.output_file import is_regular, open_output_file
 from tasks.producer import queries
 from tasks.producer.names import find_batch
-from tasks.producer.producer import default_producer
+from tasks.producer.producer import Producer, default_producer
 from tasks.reports.batch_index import write_missing_index
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
 from tasks.reports.workbook import write_workbook
 from worker.resources.scratch import scratch_folder
+from worker.runtime.checks.store_ids import check_same_store
 from worker.storage.errors import StoreError
 
 
@@ -60,6 +61,7 @@ def results(
     if output == Path("-"):
         output = None
     producer = default_producer()
+    is_shared = _note_other_store(producer)
     batch_id = find_batch(producer, batch_id)
     batch = queries.get_batch(producer, batch_id)
     if form is Format.XLSX and output is None and sys.stdout.isatty():
@@ -89,10 +91,26 @@ def results(
                         shutil.copyfileobj(file, sink.buffer)
             case Format.HTML:
                 write_page(batch.name, queries.list_batch_jobs(producer, batch_id), sink, folder)
+    if not is_shared:
+        return
     try:
         write_missing_index(producer, batch_id)
     except StoreError as error:
         note(f"The table beside the clips could not be updated. {error.message} {error.remedy}")
+
+
+def _note_other_store(producer: Producer) -> bool:
+    """Say if this process has another output store than the workers; return whether it has theirs.
+
+    The records hold the names of clips alone: their paths are those of this process's store.
+    """
+    try:
+        with producer.redis_errors():
+            check_same_store(producer.ledger, "output", producer.output)
+    except StoreError as error:
+        note(f"The paths of clips may lead nowhere. {error.message} {error.remedy}")
+        return False
+    return True
 
 
 @contextmanager

@@ -153,6 +153,11 @@ class Conversation:
             _print("The job is cancelled.")
         elif "continues" in change.skipped:
             _print("The job was paid for already: it continues to its clip.")
+        elif "paid" in change.skipped:
+            _print(
+                "The job is held after it was paid for, and stays so. To give up its clip: "
+                f"`reelqueue cancel {self._job_id} --yes`."
+            )
         else:
             _print("The job has ended already.")
 

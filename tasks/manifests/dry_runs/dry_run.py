@@ -21,6 +21,7 @@ from tasks.producer.queries import slowest_pace
 from tasks.schema.batch import batch_id_for
 from tasks.schema.estimates import estimate_seconds, jobs_ahead, latest_seconds
 from worker.ledger.rows import Rows, RowSubmission, manifest_tag
+from worker.runtime.worker_registry import announced_accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,17 @@ def _reading_notes(manifest: Manifest) -> Iterator[str]:
 
 
 def _suggestions(producer: Producer, jobs: int, observations: Observations) -> Iterator[str]:
-    if jobs > 1 and not producer.settings.api.tokens:
+    if jobs > 1 and not _has_registered_account(producer):
         yield "NEMO_TOKEN is not set: an anonymous token has 100 credits, about one clip."
     yield from observations.suggestions()
+
+
+def _has_registered_account(producer: Producer) -> bool:
+    """Return whether a token is set, here or in the live workers, which are the ones that pay."""
+    # It imports the client of the video API, which is slow and which dry runs do not need.
+    from worker.accounts.credentials import ANONYMOUS  # noqa: PLC0415
+
+    if producer.settings.api.tokens:
+        return True
+    with producer.redis_errors():
+        return bool(announced_accounts(producer.ledger) - {ANONYMOUS})

@@ -23,6 +23,7 @@ from tasks.manifests.lines import (
     ManifestLine,
     is_text,
 )
+from worker.storage.local_folder import give_name
 
 _SUFFIXES: Final = {".json": ".jsonl", ".xlsx": ".csv", ".xlsm": ".csv", ".ods": ".csv"}
 """Rejected rows of other files than texts of lines are written as such."""
@@ -84,8 +85,8 @@ class Rejects(ABC):
             return None
         written = self._part.read_bytes()
         for path in _numbered(self._path):
-            if not path.exists():
-                self._part.replace(path)
+            # Exclusively: another submission may be writing its rejected rows at the same time.
+            if not path.exists() and give_name(self._part, path):
                 return path
             if path.is_file() and path.read_bytes() == written:
                 return path

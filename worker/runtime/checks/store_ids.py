@@ -12,6 +12,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from worker.ledger.ledger import Ledger
+from worker.ledger.problems import Part, report_problem
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
@@ -28,17 +29,35 @@ KEY: Final = "worker_stores"
 def announce_stores(runtime: "Runtime", worker: str) -> None:
     """Record the ids and the addresses of a worker's stores. Blocks while a store is slow.
 
+    A store whose id has changed since is not announced again: its folder is there, but what was
+    mounted in it is not.
+
     Args:
         runtime: The process.
         worker: The worker's name in the registry.
     """
+    ledger, stores = runtime.ledger, (("media", runtime.media), ("output", runtime.output))
+    before = json.loads(ledger.redis.hget(ledger.key(KEY), worker) or "{}")
     found = {}
-    for name, store in (("media", runtime.media), ("output", runtime.output)):
+    for name, store in stores:
         try:
-            found[name] = [store.ensure_id(), store.address]
+            known, *_ = before.get(name) or (None,)
+            if known is not None and store.read_id() != known:
+                found[name] = before[name]
+                _report_change(runtime, name, store)
+            else:
+                found[name] = [store.ensure_id(), store.address]
         except StoreError as error:
             log.warning("store has no id", store=store.address, error=error.message)
-    runtime.ledger.redis.hset(runtime.ledger.key(KEY), worker, json.dumps(found))
+    ledger.redis.hset(ledger.key(KEY), worker, json.dumps(found))
+
+
+def _report_change(runtime: "Runtime", name: str, store: Store) -> None:
+    part = Part.MEDIA_STORE if name == "media" else Part.OUTPUT_STORE
+    message = f"The {name} store {store.address} is not the one that it was."
+    remedy = "Mount it again; if it was replaced on purpose, restart the workers."
+    if report_problem(runtime.ledger, part, message, remedy):
+        log.warning("store has changed", store=store.address, remedy=remedy)
 
 
 def announced_stores(ledger: Ledger, name: str) -> Mapping[str, str]:
@@ -72,5 +91,26 @@ def check_same_store(ledger: Ledger, name: str, store: Store) -> None:
         f"The {name} store of this process, {store.address}, is not the one of the workers, "
         f"{others}.",
         f"Set {setting} to the same store here and in the workers, as an absolute address.",
+        store.address,
+    )
+
+
+def other_stores(ledger: Ledger, name: str, store: Store) -> StoreError | None:
+    """Return why a worker may lack a file that is stored; None if it has the store of all workers.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    try:
+        announced = announced_stores(ledger, name)
+    except (ResponseError, ValueError):
+        return None
+    if not announced or set(announced) == {store.read_id()}:
+        return None
+    return StoreError(
+        f"The workers do not use the same {name} store: that of this one is {store.address}, and "
+        f"the workers have announced {', '.join(sorted(set(announced.values())))}.",
+        f"Set REELQUEUE_{name.upper()}_URL to the same store in all workers, as an absolute "
+        "address. If it is not mounted, mount it.",
         store.address,
     )

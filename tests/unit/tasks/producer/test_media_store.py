@@ -6,21 +6,26 @@ import pytest
 
 from config.settings import Settings
 from tasks.cli.checks.doctor_checks import run_checks
-from tests.unit.tasks.conftest import ProducerHarness
-from worker.runtime.checks.store_ids import announce_stores
+from tasks.step.context import StepContext
+from tasks.step.runner import JobFailedError, run_step
+from tests.unit.tasks.conftest import ProducerHarness, RunCommand
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
+from worker.ledger.problems import current_problems
+from worker.runtime.checks.store_ids import announce_stores, announced_stores
 from worker.runtime.runtime import Runtime
 from worker.runtime.worker_registry import register_worker, unregister_worker
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
 
-def start_worker(settings: Settings, folder: Path) -> Runtime:
+def start_worker(settings: Settings, folder: Path, name: str = "w1") -> Runtime:
     """Register a worker whose stores are in a folder."""
     urls = {"media_url": (folder / "media").as_uri(), "output_url": (folder / "output").as_uri()}
     storage = settings.storage.model_copy(update=urls)
     runtime = Runtime.open(settings.model_copy(update={"storage": storage}))
-    register_worker(runtime.ledger, "w1", 10, 60)
-    announce_stores(runtime, "w1")
+    register_worker(runtime.ledger, name, 10, 60)
+    announce_stores(runtime, name)
     return runtime
 
 
@@ -64,3 +69,81 @@ def test_a_caller_with_another_address_of_the_same_store_is_accepted(
     assert runtime.media.address != harness.producer.media.address
     assert harness.submit(image=str(harness.picture()))
     assert doctor(harness) == {}
+
+
+def test_two_workers_with_different_stores_are_reported(
+    harness: ProducerHarness, settings: Settings, tmp_path: Path
+) -> None:
+    """Each would deliver its clips to a place of its own."""
+    start_worker(settings, tmp_path)
+    assert doctor(harness) == {}
+    other = start_worker(settings, tmp_path / "elsewhere", "w2")
+    found = doctor(harness)
+    assert set(found) == {"media store", "output store"}
+    assert other.media.address in found["media store"]
+
+
+def test_a_file_that_another_worker_may_have_is_not_called_missing(
+    harness: ProducerHarness,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One worker with a wrong setting would fail the jobs of all."""
+    start_worker(settings, tmp_path)
+    job_id = harness.submit(image=str(harness.picture()))
+    other = start_worker(settings, tmp_path / "elsewhere", "w2")
+    job = harness.producer.ledger.job(job_id)
+    assert job is not None
+    key = str(job.payload["media"])
+
+    def fetch(step: StepContext) -> Commit:
+        step.runtime.media.fetch(key, tmp_path / "copy")
+        raise AssertionError("it is in another store")
+
+    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: other)
+    harness.producer.ledger.due(10, room=10, admit=10)
+    assert run_step(job_id, dict.fromkeys(State, fetch)) == "preparing"
+    (problem,) = current_problems(other.ledger)
+    assert "do not use the same media store" in problem.message
+    unregister_worker(other.ledger, "w1")
+    ledger = harness.producer.ledger
+    ledger.redis.hset(ledger.key("job", job_id), "not_before", 0)
+    ledger.redis.zadd(ledger.key("agenda"), {job_id: 0})
+    ledger.due(10, room=10, admit=10)
+    with pytest.raises(JobFailedError, match="source_unreachable"):
+        run_step(job_id, dict.fromkeys(State, fetch))
+
+
+def test_a_store_that_is_not_mounted_any_more_is_not_announced_as_a_new_one(
+    harness: ProducerHarness, settings: Settings, tmp_path: Path
+) -> None:
+    runtime = start_worker(settings, tmp_path)
+    announced = announced_stores(runtime.ledger, "media")
+    (tmp_path / "media").rename(tmp_path / "unmounted")
+    announce_stores(runtime, "w1")
+    assert announced_stores(runtime.ledger, "media") == announced
+    assert not (tmp_path / "media").exists()
+    assert [problem.part for problem in current_problems(runtime.ledger)] == ["media_store"]
+    assert set(doctor(harness)) == {"media store"}
+
+
+@pytest.mark.parametrize("command", ["results", "prune"])
+def test_commands_touch_no_clips_in_another_output_store(
+    harness: ProducerHarness,
+    settings: Settings,
+    run_command: RunCommand,
+    tmp_path: Path,
+    command: str,
+) -> None:
+    batch_id = harness.submit_batch(1)
+    harness.finish_next_step(Commit(State.FAILED, reason=Reason.BAD_IMAGE))
+    start_worker(settings, tmp_path / "elsewhere")
+    if command == "results":
+        done = run_command("results", batch_id)
+        assert (done.code, "paths of clips may lead nowhere" in done.stderr) == (0, True)
+    else:
+        done = run_command("prune", "--days", "0", "--clips")
+        assert (done.code, "REELQUEUE_OUTPUT_URL" in done.stderr) == (3, True)
+        assert harness.producer.ledger.batch(batch_id) is not None
+    assert not list((tmp_path / "output").rglob("manifest*.csv"))
