@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from tasks.cli import app
-from tasks.cli.output import emit
+from tasks.cli.output import emit, note
 from tests.support.waiting import free_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import Reason, State
@@ -129,3 +129,10 @@ def test_json_is_utf8_whatever_it_holds(
     emit({"prompt": text})
     out, _ = capfdbinary.readouterr()
     assert json.loads(out.decode()) == {"prompt": text}
+
+
+def test_a_message_shows_texts_of_others_without_their_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    note("It failed: \x1b]0;title\x07 red\nTry again.")
+    assert capsys.readouterr().err == "It failed: \ufffd]0;title\ufffd red\nTry again.\n"

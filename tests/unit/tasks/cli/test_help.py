@@ -101,3 +101,8 @@ def test_completion_completes_commands_and_options(tmp_path: Path) -> None:
     words = "reelqueue worker --con"
     option = run_in_bash("$reelqueue", tmp_path, **env, COMP_WORDS=words, COMP_CWORD="2")
     assert option.stdout.split() == ["--concurrency"], option.stderr
+
+
+def test_the_help_says_what_a_second_submission_of_a_batch_keeps() -> None:
+    out = run_reelqueue("batch", "submit", "--help", env={"COLUMNS": "300"}).out
+    assert out.count("that of an earlier submission") == 2

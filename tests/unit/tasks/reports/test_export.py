@@ -78,3 +78,10 @@ def test_the_table_starts_with_a_byte_order_mark_for_excel() -> None:
     sink = io.StringIO()
     write([result(1)], sink)
     assert sink.getvalue().startswith(f"\ufeff{COLUMNS[0]}")
+
+
+def test_the_table_has_no_claim_tokens() -> None:
+    remedy = "Look at the project (https://e.org/claim?ct=clm_secret), then choose."
+    (held,) = table(result(7, reason={"code": "plan", "message": "m", "remedy": remedy}))
+    assert held["remedy"].startswith("Look at the project")
+    assert "clm_" not in str(held)

@@ -115,7 +115,15 @@ def test_the_policy_allows_only_the_script_of_the_page() -> None:
 
 
 def test_the_page_has_no_claim_tokens() -> None:
-    assert "clm_" not in page([result(n) for n in range(10)]).source
+    remedy = "Look at the project (https://e.org/claim?ct=clm_secret), then choose."
+    reason = {"code": "outcome_unknown", "message": "m", "remedy": remedy}
+    assert "clm_" not in page([result(n) for n in range(10)] + [result(7, reason=reason)]).source
+
+
+def test_the_page_has_no_signatures_of_addresses() -> None:
+    signed = "https://e.org/a.jpg?size=9&X-Amz-Expires=60&X-Amz-Signature=abc"
+    (job,) = page([result(1, image=signed)]).jobs
+    assert job["image"] == "https://e.org/a.jpg?size=9"
 
 
 def test_jobs_are_written_one_at_a_time() -> None:

@@ -294,3 +294,16 @@ def test_a_job_is_cancelled_only_after_a_yes(
     assert "The job continues." in answer.out
     assert "The job is cancelled." in answer.out
     assert harness.producer.ledger.counts()[0] == {State.CANCELLED: 1}
+
+
+def test_a_held_job_that_has_paid_is_not_said_to_have_ended(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    held = Commit(
+        State.HELD, reason=Reason.PLAN, message="m", resume=State.RENDERING, facts={"paid": "1"}
+    )
+    with worker(harness, held) as ended:
+        answer = run_command("chat", URL, stdin="\ncancel\nyes\n")
+    assert "has ended already" not in answer.out
+    assert f"`reelqueue cancel {ended[0]} --yes`" in answer.out
+    assert harness.producer.ledger.counts()[0] == {State.HELD: 1}

@@ -197,3 +197,26 @@ def test_prune_deletes_records_and_keeps_their_keys(
         {"job_id": done, "state": "succeeded", "duplicate": True, "pruned": True}
     ]
     assert run_command("prune", "--days", "-1").code == 2
+
+
+def test_doctor_shows_what_only_the_workers_know(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    """Their accounts and settings need not be those of the caller."""
+
+    def doctor() -> Mapping[str, Any]:
+        return {record["check"]: record for record in run_command("doctor", "--json").records}
+
+    ledger = harness.producer.ledger
+    payments, why = Payments(ledger), "appendfsync is everysec: set it to always"
+    register_worker(ledger, "w1", 10, 60, ["account-theirs"], why_not_pay=why)
+    payments.record_balance("account-theirs", read_at=1, available=9, frozen=0, total=9)
+    found = doctor()
+    assert (found["workers"]["ok"], why in found["workers"]["found"]) == (False, True)
+    assert (found["token"]["ok"], "account-theirs" in found["token"]["found"]) == (True, True)
+    assert "account-theirs has 9 credits" in found["accounts"]["found"]
+    payments.record_token_refused("account-theirs", by="balance")
+    register_worker(ledger, "w1", 10, 60, ["account-theirs"])
+    found = doctor()
+    assert found["workers"]["ok"]
+    assert (found["token"]["ok"], "account-theirs" in found["token"]["remedy"]) == (False, True)

@@ -10,6 +10,7 @@ from tasks.manifests.manifest import open_manifest
 from tasks.producer import actions
 from tasks.producer.queries import list_batches
 from tests.unit.tasks.conftest import ProducerHarness
+from worker.runtime.worker_registry import register_worker
 
 
 def test_a_shared_session_takes_its_rows_one_after_another(harness: ProducerHarness) -> None:
@@ -144,3 +145,17 @@ def test_the_states_of_known_rows_and_the_latest_end(harness: ProducerHarness) -
     assert plan.known == {"cancelled": 2}
     assert plan.latest_seconds is not None
     assert plan.latest_seconds > plan.seconds
+
+
+def test_a_token_that_only_the_workers_have_counts(harness: ProducerHarness) -> None:
+    rows = [{"image": f"https://example.org/{n}.jpg"} for n in range(2)]
+
+    def has_suggestion() -> bool:
+        found = dry_run_batch(harness.producer, harness.manifest(*rows)).suggestions
+        return any("NEMO_TOKEN is not set" in text for text in found)
+
+    assert has_suggestion()
+    register_worker(harness.producer.ledger, "w1", 10, 60, ["anonymous"])
+    assert has_suggestion()
+    register_worker(harness.producer.ledger, "w1", 10, 60, ["account-theirs"])
+    assert not has_suggestion()

@@ -78,3 +78,13 @@ def test_a_file_of_a_spreadsheet_is_marked_as_utf8(
     assert written
     assert written.read_text(encoding="utf-8").startswith(f"{mark}image,")
     assert [row.line.fields["image"] for row in open_manifest(written).rows] == ["Käse.jpg"]
+
+
+def test_a_name_that_is_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    """Two submissions may write rejected rows at the same time: a link stands for the other."""
+    source, to = tmp_path / "jobs.jsonl", tmp_path / "rejected.jsonl"
+    source.write_text('{"image": "a.jpg"}')
+    to.write_text("being corrected")
+    (tmp_path / "rejected-2.jsonl").symlink_to(tmp_path / "not there yet")
+    assert reject_all(source, to) == tmp_path / "rejected-3.jsonl"
+    assert (tmp_path / "rejected-2.jsonl").is_symlink()
