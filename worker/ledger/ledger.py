@@ -29,7 +29,7 @@ from worker.ledger.model.verdicts import (
     RetryVerdict,
     SessionVerdict,
 )
-from worker.ledger.pages import PAGE_SIZE, pages
+from worker.ledger.pages import MOVES_PER_CALL, pages
 from worker.ledger.reader import Reader
 
 LEASE_MARGIN_MS: Final = 1000
@@ -234,10 +234,10 @@ class Ledger(Reader):
     def cancel_many(
         self, job_ids: Iterable[str], *, spare_paid: bool = False
     ) -> list[CancelVerdict]:
-        """As ``cancel``, for many jobs: a page in one run of the script."""
+        """As ``cancel``, for many jobs: some in one run of the script."""
         return [
             CancelVerdict(verdict)
-            for page in pages(job_ids)
+            for page in pages(job_ids, MOVES_PER_CALL)
             for verdict in self.scripts.run("cancel", int(spare_paid), *page)
         ]
 
@@ -247,7 +247,7 @@ class Ledger(Reader):
             flow = f"{batch_id}:{priority}"
             left = self.redis.llen(self.key("flow", flow))
             while left > 0:
-                verdicts = self.scripts.run("cancel_waiting", flow, min(left, PAGE_SIZE))
+                verdicts = self.scripts.run("cancel_waiting", flow, min(left, MOVES_PER_CALL))
                 if not verdicts:
                     break
                 left -= len(verdicts)
@@ -267,7 +267,7 @@ class Ledger(Reader):
     def release_many(
         self, job_ids: Iterable[str], *, mode: str = "", who: str = ""
     ) -> list[ReleaseVerdict]:
-        """As ``release``, for many jobs: a page in one round trip."""
+        """As ``release``, for many jobs."""
         return [
             ReleaseVerdict(verdict)
             for page in pages(job_ids)
@@ -279,7 +279,7 @@ class Ledger(Reader):
         return RetryVerdict(self.scripts.run("retry", job_id))
 
     def retry_many(self, job_ids: Iterable[str]) -> list[RetryVerdict]:
-        """As ``retry``, for many jobs: a page in one round trip."""
+        """As ``retry``, for many jobs."""
         return [
             RetryVerdict(verdict)
             for page in pages(job_ids)

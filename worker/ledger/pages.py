@@ -7,7 +7,10 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 PAGE_SIZE: Final = 500
-"""Jobs per script call; one call then takes the server some milliseconds."""
+"""Jobs that are read or written together; the server answers within some milliseconds."""
+MOVES_PER_CALL: Final = 50
+"""Jobs that one call moves to other states. The server answers nobody else meanwhile, and a move
+takes it up to a millisecond."""
 
 
 def pages(values: Iterable[T], size: int = PAGE_SIZE) -> Iterator[list[T]]:

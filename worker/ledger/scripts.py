@@ -12,6 +12,7 @@ from worker.faultpoints import faultpoint
 from worker.ledger.connections.connection import PipelinedConnection, pipelined_connection
 from worker.ledger.connections.replicas import Replicas
 from worker.ledger.constants import LUA_CONSTANTS
+from worker.ledger.pages import MOVES_PER_CALL, pages
 
 _FOLDER: Final = resources.files(__package__) / "lua"
 
@@ -112,7 +113,10 @@ class Scripts:
         return reply, confirmation
 
     def run_many(self, name: str, calls: Iterable[Sequence[object]]) -> list[Any]:
-        """Run a script for each list of arguments, in one round trip.
+        """Run a script for each list of arguments, some in each round trip.
+
+        The server runs what has arrived on a connection before it answers others, so a round trip
+        is short.
 
         A restarted server has no scripts: all calls are then run again, which is safe, because
         every script is safe twice.
@@ -165,11 +169,13 @@ class Scripts:
         yield reply
 
     def _evaluate(self, name: str, prepared: Sequence[list[Any]]) -> list[Any]:
-        sha = self.sha(name)
-        with self._redis.pipeline(transaction=False) as pipe:
-            for arguments in prepared:
-                pipe.evalsha(sha, *arguments)
-            return list(pipe.execute())
+        sha, found = self.sha(name), []
+        for page in pages(prepared, MOVES_PER_CALL):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for arguments in page:
+                    pipe.evalsha(sha, *arguments)
+                found += pipe.execute()
+        return found
 
     def sha(self, name: str) -> str:
         """Return the digest of a script; the first call in a process loads it."""
