@@ -11,6 +11,8 @@ from celery.worker.consumer import Consumer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from worker.broker.control import CELERYS_STEP, STEP
+
 log = structlog.get_logger(__name__)
 
 CONSUMER: Final = "worker.broker.consumer:ReconnectingConsumer"
@@ -27,6 +29,13 @@ class ReconnectingConsumer(Consumer):
 
     Celery itself does so only after errors of the connection.
     """
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
+        """Celery's steps, with a remote control that ends without a traceback."""
+
+        default_steps = tuple(
+            STEP if step == CELERYS_STEP else step for step in Consumer.Blueprint.default_steps
+        )
 
     connection_errors: tuple[type[BaseException], ...]
     channel_errors: tuple[type[BaseException], ...]
