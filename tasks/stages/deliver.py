@@ -16,9 +16,12 @@ from tasks.step.commits import (
     failures,
     hold,
     retry_later,
+    trouble_since,
+    with_jitter,
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
+from tasks.step.problems import MAX_WAIT_SECONDS
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.media.clip_frames import BadClip, IncompleteClip
@@ -42,6 +45,9 @@ from worker.storage.store import Store
 
 MAX_CLIP_BYTES: Final = 2 * 10**9
 MAX_DOWNLOADS: Final = 5
+"""Downloads of a file that is damaged itself."""
+DOWNLOAD_PATIENCE_SECONDS: Final = 900.0
+"""How long a download that a server or the network breaks is repeated."""
 POLICY_ERRORS: Final = (TokenRefused, RateLimited, PlanRefused, Unreachable, ServerFailed)
 """Errors of a download that the policy decides about; any other fails the job after some tries."""
 
@@ -65,7 +71,7 @@ def deliver(step: StepContext) -> Commit:
         except POLICY_ERRORS:
             raise
         except NemoError as error:
-            return _retry_or_fail(step, Reason.DELIVERY_FAILED, error.message)
+            return _retry_for_a_while(step, error.message)
         name = step.job.facts["clip_name"] if is_stored else _store_clip(step, look.clip, clip_file)
         output.put_file(poster_file, f"{name}.jpg")
     return advance(State.SUCCEEDED, {"clip": _clip_fact(look.clip, _findings(step, look), name)})
@@ -108,6 +114,17 @@ def _download(step: StepContext, clip_file: Path) -> None:
 def _retry_or_fail(step: StepContext, reason: Reason, message: str) -> Commit:
     """Download again, which is free; fail after some downloads."""
     return _download_again(step, reason, message) or fail(step, reason, message)
+
+
+def _retry_for_a_while(step: StepContext, message: str) -> Commit:
+    """Download again, which is free; fail after some time, however many downloads that are."""
+    reason = Reason.DELIVERY_FAILED
+    since = trouble_since(step, reason)
+    if step.runtime.ledger.now_ms() - since >= DOWNLOAD_PATIENCE_SECONDS * 1000:
+        return fail(step, reason, message)
+    wait = with_jitter(min(MAX_WAIT_SECONDS, backoff_seconds(failures(step, reason))))
+    facts = failure_facts(step, reason, message)
+    return retry_later(step, wait, trouble_since=str(since), **facts)
 
 
 def _retry_or_hold(step: StepContext, reason: Reason, message: str) -> Commit:

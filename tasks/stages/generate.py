@@ -53,7 +53,6 @@ def generate(step: StepContext) -> Commit:
     if job.call is not None:
         return _settle_sent_message(step)
     if not runtime.status.may_pay:
-        log.warning("payment suspended", why=runtime.status.why_not_pay)
         return _wait_to_pay(step, runtime.status.why_not_pay)
     # The intent would be refused: do not call the API for nothing.
     if not runtime.payments.has_free_slot(

@@ -67,7 +67,7 @@ def gather_inputs(step: StepContext, folder: Path) -> JobInputs:
     tag = ""
     if step.uses_shared_session or step.is_follow_up_edit:
         # Other jobs upload files to the same session.
-        tag = f"-{hashlib.sha256(step.job.id.encode()).hexdigest()[:6]}"
+        tag = f"-{hashlib.sha256(step.job.id.encode()).hexdigest()[:12]}"
     taken: set[str] = set()
 
     def renamed(file: PreparedFile) -> PreparedFile:

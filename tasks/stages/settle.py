@@ -217,6 +217,6 @@ def _balances(step: StepContext) -> str:
             f"paid from it meanwhile ({others})"
         )
     return (
-        f"{name} held {turn.balance_before:g} credits before it and holds {account.total:g} now, "
+        f"{name} held {turn.balance_before:g} credits before it and {account.total:g} after it, "
         f"and no other message of this service was paid from it meanwhile"
     )

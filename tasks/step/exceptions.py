@@ -13,13 +13,12 @@ from tasks.step.commits import (
     failures,
     hold,
     retry_later,
-    trouble_since,
     with_jitter,
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import AccountElsewhereError
 from tasks.step.decisions import apply_decision, decide_error
-from tasks.step.problems import SOURCE, wait_for_shortage, wait_for_source, wait_for_store
+from tasks.step.problems import retry_source, wait_for_shortage, wait_for_source, wait_for_store
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
 from worker.journal.stores import JournalFailed
@@ -36,7 +35,7 @@ from worker.storage.errors import NotStoredError, StoreError
 log = structlog.get_logger(__name__)
 
 MAX_RETRIES: Final = 5
-"""How often in a row a stage is repeated after a source failed, or after an unexpected error."""
+"""How often in a row a stage is repeated after an unexpected error."""
 JOURNAL_SECONDS: Final = 5.0
 """How long a job waits for the payment journal."""
 PENDING_SECONDS: Final = 1.0
@@ -57,7 +56,8 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             return retry_later(step, error.wait + stagger)
         case JournalFailed():
             # Nothing is paid until the journal answers; what was paid waits with it.
-            log.warning("payment journal failed", error=str(error))
+            # Its monitor logs the outage once; this is a line for each job.
+            log.info("payment journal failed", error=str(error))
             trouble = f"{error} {error.remedy}"
             return retry_later(step, with_jitter(JOURNAL_SECONDS), trouble=trouble)
         case NemoError():
@@ -66,8 +66,8 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             return wait_for_shortage(step, shortage)
         case FileRefusedError() if error.repeatable and error.wait is not None:
             return wait_for_source(step, error, error.wait)
-        case FileRefusedError() if error.repeatable and failures(step, SOURCE) < MAX_RETRIES:
-            return _retry(step, SOURCE, error.message)
+        case FileRefusedError() if error.repeatable:
+            return retry_source(step, error)
         case FileRefusedError():
             return fail(step, Reason(error.code), error.message, error.remedy)
         case NotStoredError() if other := _other_media_stores(step, error):
@@ -85,7 +85,7 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             log.error("unexpected exception in step", exc_info=error)
             sentry_sdk.capture_exception(error)
             if failures(step, "fault") < MAX_RETRIES:
-                return _retry(step, "fault", name)
+                return _retry(step, name)
             return hold(step, Reason.POISON, f"An unexpected error occurred: {name}.")
 
 
@@ -107,7 +107,6 @@ def _may_be_short(step: StepContext, error: FileRefusedError) -> bool:
     return True
 
 
-def _retry(step: StepContext, kind: str, message: str) -> Commit:
-    wait = with_jitter(backoff_seconds(failures(step, kind)))
-    since = str(trouble_since(step, kind))
-    return retry_later(step, wait, trouble_since=since, **failure_facts(step, kind, message))
+def _retry(step: StepContext, fault: str) -> Commit:
+    wait = with_jitter(backoff_seconds(failures(step, "fault")))
+    return retry_later(step, wait, **failure_facts(step, "fault", fault))

@@ -33,6 +33,8 @@ MAX_WAIT_SECONDS: Final = 60.0
 
 MAX_SOURCE_SECONDS: Final = 3600.0
 """How long a job waits for a picture's server that asks it to come again later."""
+SOURCE_PATIENCE_SECONDS: Final = 300.0
+"""How long a job waits for a picture's server that does not answer, or fails."""
 SOURCE: Final = "source"
 """The kind of failure by which the ledger knows jobs that wait for a slow server."""
 
@@ -51,6 +53,17 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
     message = f"{error.message} Its server asks to wait; next try in {_duration(delay)}."
     facts = failure_facts(step, SOURCE, message)
     return retry_later(step, delay, trouble_since=str(since), **facts)
+
+
+def retry_source(step: StepContext, error: FileRefusedError) -> Commit:
+    """Fetch again from a server that does not answer, or fails; fail if that takes too long.
+
+    The limit is a time and not a number of tries: how long a try takes depends on the failure.
+    """
+    since = trouble_since(step, SOURCE)
+    if step.runtime.ledger.now_ms() - since >= SOURCE_PATIENCE_SECONDS * 1000:
+        return fail(step, Reason(error.code), error.message, error.remedy)
+    return _wait(step, SOURCE, error.message, trouble_since=str(since))
 
 
 def _duration(seconds: float) -> str:

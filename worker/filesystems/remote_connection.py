@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 
 class RemoteConnection:
@@ -60,4 +61,8 @@ class RemoteConnection:
             import fsspec  # noqa: PLC0415 - slow to import, and most stores are local folders
 
             fs, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
+            if fs.async_impl:
+                # Under gevent, each call would end in "Calling sync() from within a running loop".
+                scheme = urlsplit(self._url).scheme
+                raise ValueError(f"stores at {scheme}:// cannot be used")
             self._fs, self._root = fs, str(root)

@@ -94,6 +94,11 @@ class Reader:
         found = self.redis.hget(self.key("session", session_id), "last")
         return str(found) if found else None
 
+    def session_holder(self, session_id: str) -> str | None:
+        """Return the job that has acquired a session that several jobs share, or None."""
+        found = self.redis.hget(self.key("session", session_id), "holder")
+        return str(found) if found else None
+
     def job(self, job_id: str) -> Job | None:
         """Return a job's record, or None.
 

@@ -3,17 +3,18 @@
 One worker at a time ticks: the one that holds the leader lease.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from celery import Celery
 
 from config.celery import wakeup_queue
 from worker.faultpoints import faultpoint
-from worker.ledger.ledger import WAKEUPS_PER_LEASE
+from worker.ledger.ledger import WAKEUPS_PER_LEASE, Ledger
 from worker.ledger.model.states import State
 from worker.ledger.webhooks import Webhooks
 from worker.runtime.runtime import Runtime
-from worker.runtime.worker_registry import live_workers
+from worker.runtime.worker_registry import announced_accounts, live_workers
 
 TASKS: Final = {
     State.PREPARING: "tasks.prepare",
@@ -93,10 +94,8 @@ class Ticker:
         return lease / WAKEUPS_PER_LEASE * (1 - queued) + lease * queued
 
     def _account_capacity(self) -> int:
-        """Return how many jobs may be about to pay or generating for the accounts' windows."""
         cap = self._runtime.settings.limits.account_in_flight
-        accounts = map(self._ledger.account, self._runtime.accounts.names())
-        return int(sum(min(cap, account.window) for account in accounts) * PREPARING_FACTOR) + 2
+        return account_capacity(self._ledger, self._runtime.accounts.names(), cap)
 
     def _send_wakeup(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401
         with faultpoint("wakeup"):
@@ -111,3 +110,15 @@ class Ticker:
                 root_id=argument.removeprefix("job:"),
                 ignore_result=True,
             )
+
+
+def account_capacity(ledger: Ledger, own: Iterable[str], cap: int) -> int:
+    """Return how many jobs may be about to pay or generating for the windows of all accounts.
+
+    Args:
+        ledger: The ledger.
+        own: The accounts of this worker. Others may have further ones, as while a token is added.
+        cap: The most messages in flight of one account.
+    """
+    accounts = map(ledger.account, {*own, *announced_accounts(ledger)})
+    return int(sum(min(cap, account.window) for account in accounts) * PREPARING_FACTOR) + 2

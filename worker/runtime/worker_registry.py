@@ -7,6 +7,7 @@ from typing import Final
 
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.fields import int_or_zero
+from worker.ledger.reader import Reader
 
 STREAM_SHARE: Final = 0.8
 """Maximum share of all slots for jobs between prepare and settle: a stream holds its slot for
@@ -108,7 +109,7 @@ def has_live_worker(ledger: Ledger, account: str) -> bool:
     return account in announced_accounts(ledger)
 
 
-def announced_accounts(ledger: Ledger) -> frozenset[str]:
+def announced_accounts(ledger: Reader) -> frozenset[str]:
     """Return the accounts that the live workers have tokens of."""
     alive = ledger.redis.zrangebyscore(ledger.key("workers"), ledger.now_ms(), "+inf")
     announced = ledger.redis.hmget(ledger.key("worker_accounts"), alive) if alive else []

@@ -16,6 +16,7 @@ from worker.resources.shortages import REMEDIES, Shortage, shortage_of
 from worker.storage.errors import NotStoredError, StoreError, describe, remedy_for, wrong_content
 from worker.storage.local_folder import LocalFolder
 from worker.storage.object_folder import ObjectFolder
+from worker.storage.partial_files import PARTIAL_FOLDER
 from worker.storage.remote_folder import RemoteFolder
 
 _ID_KEY: Final = "reelqueue-store-id"
@@ -73,12 +74,20 @@ class Store:
             StoreError: It could not be read or written.
         """
         found = self.read_id()
-        while found is None:
-            with scratch_folder() as folder:
-                new = Path(folder) / "id"
-                new.write_text(f"{uuid4()}\n")
-                self.create_file(new, _ID_KEY)
-            found = self.read_id()
+        if found is not None:
+            return found
+        with scratch_folder() as folder:
+            new = Path(folder) / "id"
+            new.write_text(f"{uuid4()}\n")
+            self.create_file(new, _ID_KEY)
+        found = self.read_id()
+        if found is None:
+            # On some stores, a writer that was killed leaves its lock behind.
+            raise StoreError(
+                f"The store {self._url} takes no file {_ID_KEY}, and has none.",
+                f"Delete the folders in its folder {PARTIAL_FOLDER}, if nobody writes to it now.",
+                self._url,
+            )
         return found
 
     def put_file(self, local: Path, key: str) -> None:

@@ -22,6 +22,7 @@ from worker.ledger.reader import Reader
 from worker.runtime.checks.durability import CHECKS
 from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime
+from worker.runtime.worker_registry import announced_accounts
 from worker.telemetry.service_snapshot import (
     AccountBalance,
     Backlog,
@@ -67,7 +68,9 @@ class Metrics(Collector):
     def _service(self) -> Iterator[Metric]:
         about = "Whether Redis answered this scrape."
         try:
-            snapshot = take_snapshot(self._records, self._runtime.accounts.names())
+            # Those of other workers too, so that each worker shows the same.
+            own, announced = self._runtime.accounts.names(), announced_accounts(self._records)
+            snapshot = take_snapshot(self._records, sorted({*own, *announced}))
             problems = current_problems(self._records)
         except RedisError as error:
             _log_outage("Redis", self._redis_failures, error)

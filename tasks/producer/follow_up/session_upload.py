@@ -15,7 +15,7 @@ from tasks.schema.errors import NotSayable
 from worker.file_refusal import FileRefusedError
 from worker.ledger.conditional_delete import delete_if_equal
 from worker.ledger.model.jobs import Job
-from worker.ledger.model.states import State
+from worker.ledger.model.states import SESSION_STATES, State
 from worker.media.prepared_file import PreparedFile
 from worker.resources.scratch import scratch_folder
 
@@ -31,7 +31,7 @@ def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
     """
     if not files:
         raise NotSayable("Name the file to upload: --attach FILE.")
-    session_id = _idle_session(job)
+    session_id = _idle_session(producer, job)
     for name in files:
         _upload_once(producer, job, session_id, Path(name))
     names = ", ".join(Path(name).name for name in files)
@@ -41,16 +41,28 @@ def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
     )
 
 
-def _idle_session(job: Job) -> str:
+def _idle_session(producer: Producer, job: Job) -> str:
     session_id = job.fact("session_id")
     if session_id is None:
         raise NotSayable(f"Job {job.id} has no project to upload to.")
-    if job.state in (State.QUEUED, State.PREPARING, State.GENERATING, State.SETTLING):
+    user = job if job.state is State.QUEUED else _user_of(producer, job, session_id)
+    if user is not None:
         raise NotSayable(
-            f"Job {job.id} is still using its project. Upload when it is done, or attach the file "
+            f"Job {user.id} is still using its project. Upload when it is done, or attach the file "
             f'to an edit, which is queued until then: `reelqueue say {job.id} "…" --attach FILE`.'
         )
     return session_id
+
+
+def _user_of(producer: Producer, job: Job, session_id: str) -> Job | None:
+    """Return the job that works in a session now: this one, or an edit that follows it."""
+    if job.state in SESSION_STATES:
+        return job
+    with producer.redis_errors():
+        holder = producer.ledger.session_holder(session_id)
+        other = next(producer.ledger.jobs([holder]), None) if holder else None
+    is_working = other is not None and other.state in SESSION_STATES
+    return other if is_working else None
 
 
 def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from config.settings import ApiSettings, Settings
-from tasks.stages.deliver import MAX_DOWNLOADS, _store_clip, deliver
+from tasks.stages.deliver import DOWNLOAD_PATIENCE_SECONDS, MAX_DOWNLOADS, _store_clip, deliver
 from tasks.step.context import StepContext
 from tests.support.waiting import free_port
 from tests.unit.worker.media.clip_samples import clip
@@ -26,7 +27,7 @@ from worker.media.clips import look_at
 from worker.media.prepared_file import sha256_of
 from worker.nemo.errors import Unreachable
 from worker.runtime.leases import Lease
-from worker.runtime.runtime import Runtime
+from worker.runtime.runtime import Runtime, client_factory
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -142,6 +143,28 @@ def test_an_incomplete_clip_is_downloaded_again_and_then_held(
     job = ledger.job("j")
     assert job is not None
     assert (job.state, job.fact("render_id"), job.paid_messages) == (State.RENDERING, None, 0)
+
+
+def test_a_download_that_a_server_breaks_is_repeated_for_minutes(
+    step: StepContext, download: tuple[str, Path]
+) -> None:
+    """A page of an overloaded server is sent in place of a clip that was paid for."""
+    url, file = download
+    file.write_text("<html>Try again later.</html>")
+    api = ApiSettings(url=url.rpartition("/")[0], tokens=(SecretStr("nmv_usr_t"),))
+    settings = step.runtime.settings.model_copy(update={"api": api})
+    runtime = replace(step.runtime, open_client=client_factory(settings))
+    ledger, fence = step.runtime.ledger, step.lease.fence
+    step.update_facts(stored="", clip_name="", source_url=url)
+    for number in range(2 * MAX_DOWNLOADS):
+        end = deliver(_step(runtime, fence))
+        assert end.state is State.DELIVERING, number
+        ledger.update_facts("j", fence, end.facts or {})
+    assert end.delay > MAX_DOWNLOADS, "less and less often"
+    began = ledger.now_ms() - int(DOWNLOAD_PATIENCE_SECONDS * 1000)
+    ledger.update_facts("j", fence, {"trouble_since": str(began)})
+    end = deliver(_step(runtime, fence))
+    assert (end.state, end.reason) == (State.FAILED, Reason.DELIVERY_FAILED)
 
 
 def test_the_clip_of_another_ledger_is_never_replaced(step: StepContext, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_an_unknown_outcome_names_the_balances_if_only_its_message_can_have_chan
     end = unknown(worker)
     assert end.reason is Reason.OUTCOME_UNKNOWN
     assert (
-        f"{worker.account} held 1000 credits before it and holds 900 now, and no other message of "
+        f"{worker.account} held 1000 credits before it and 900 after it, and no other message of "
         "this service was paid from it meanwhile"
     ) in end.message
 

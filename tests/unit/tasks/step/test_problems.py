@@ -12,6 +12,7 @@ from tasks.cli.checks.doctor_checks import run_checks
 from tasks.producer import queries
 from tasks.step.context import StepContext
 from tasks.step.exceptions import MAX_RETRIES
+from tasks.step.problems import SOURCE_PATIENCE_SECONDS
 from tasks.step.runner import JobFailedError, run_step
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.file_refusal import FileRefusedError
@@ -157,6 +158,25 @@ def test_a_server_that_asks_to_wait_is_asked_again_then(
     began = ledger.now_ms() - 3_400_000
     ledger.redis.hset(ledger.key("job", job_id), "trouble_since", began)
     with pytest.raises(JobFailedError, match="It asks to wait for 5 minutes"):
+        run_stage(fetch)
+
+
+def test_a_server_that_does_not_answer_is_asked_for_minutes(
+    runtime: Runtime, run_stage: RunStage, job_id: str
+) -> None:
+    """A number of tries would be over in half a minute, with all jobs of a batch."""
+
+    def fetch(_: StepContext) -> Commit:
+        raise FileRefusedError("source_unreachable", "No answer.", "Wait.", repeatable=True)
+
+    for number in range(2 * MAX_RETRIES):
+        assert run_stage(fetch) == "preparing", number
+    ledger = runtime.ledger
+    record = ledger.redis.hgetall(ledger.key("job", job_id))
+    assert int(record["not_before"]) - ledger.now_ms() < 91_000, "at least once in a minute or so"
+    began = ledger.now_ms() - int(SOURCE_PATIENCE_SECONDS * 1000)
+    ledger.redis.hset(ledger.key("job", job_id), "trouble_since", began)
+    with pytest.raises(JobFailedError, match="No answer"):
         run_stage(fetch)
 
 

@@ -311,3 +311,22 @@ def test_a_store_of_an_unknown_or_uninstalled_kind_names_the_remedy(url: str, wo
     with pytest.raises(StoreError) as caught:
         Store(url)
     assert word in caught.value.remedy
+
+
+def test_a_store_that_works_only_in_an_event_loop_is_refused() -> None:
+    """Under gevent, each of its calls would fail, for ever."""
+    with pytest.raises(StoreError, match="stores at http:// cannot be used"):
+        Store("http://127.0.0.1:9/media").exists("a.jpg")
+
+
+def test_a_lock_that_a_killed_writer_has_left_does_not_stop_a_worker() -> None:
+    """The id of the store is made under such a lock."""
+    root = f"memory://{uuid4().hex}"
+    key = hashlib.sha256(b"reelqueue-store-id").hexdigest()
+    fs, path = fsspec.core.url_to_fs(root)
+    fs.makedirs(f"{path}/.parts/name-{key}")
+    with pytest.raises(StoreError, match="takes no file reelqueue-store-id") as caught:
+        Store(root).ensure_id()
+    assert ".parts" in caught.value.remedy
+    fs.rmdir(f"{path}/.parts/name-{key}")
+    assert Store(root).ensure_id()

@@ -259,3 +259,10 @@ def test_the_documentation_lists_every_metric_and_no_other(runtime: Runtime) -> 
     served = set(re.findall(r"^# TYPE (\w+)", Scraper(runtime).text(), re.MULTILINE))
     listed = re.findall(r"^\| `(reelqueue_\w+)", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(served)
+
+
+def test_each_worker_shows_the_accounts_of_all(runtime: Runtime) -> None:
+    register_worker(runtime.ledger, "w2", 10, 60, ["account-of-another"])
+    assert (
+        'reelqueue_account_messages_window{account="account-of-another"}' in Scraper(runtime).text()
+    )

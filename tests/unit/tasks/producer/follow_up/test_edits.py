@@ -142,3 +142,15 @@ def test_the_manifest_submitted_again_leaves_edits_alone(harness: ProducerHarnes
     assert isinstance(edit, Submission)
     assert queries.get(producer, edit.job_id).replaced_by is None
     assert queries.get_batch(producer, batch_id).total == 3
+
+
+def test_nothing_is_uploaded_while_an_edit_works_in_the_session(harness: ProducerHarness) -> None:
+    """The job itself is done, but its session is not idle."""
+    ledger, job_id = harness.producer.ledger, harness.submit()
+    harness.finish_step(job_id, State.SUCCEEDED, facts={"session_id": "s", "account": "a"})
+    edit = say(harness.producer, job_id, "add slow rain, five seconds")
+    assert isinstance(edit, Submission)
+    fence = harness.claim(edit.job_id)
+    assert ledger.acquire_session(edit.job_id, fence).verdict == "OK"
+    with pytest.raises(NotSayable, match=f"{edit.job_id} is still using its project"):
+        say(harness.producer, job_id, "upload", attach=[str(harness.picture("logo.png"))])
