@@ -20,7 +20,7 @@ T = TypeVar("T")
 Outcome = tuple[T | None, BaseException | None]
 
 _WAITING_THREADS: Final = 50
-"""Threads for each kind of calls that wait for other servers. They need little memory and no CPU."""
+"""Threads for each kind of calls that wait for other servers. They need little memory, no CPU."""
 _JOURNAL_THREADS: Final = 10
 """Threads for the payment journal, which wait for the disk most of the time."""
 
