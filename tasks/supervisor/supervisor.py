@@ -49,8 +49,16 @@ class Supervisor:
 
     def _start_due(self) -> None:
         for process in self._processes:
-            if not self._stops and process.due is not None and process.due <= time.monotonic():
-                log.info("process started", process=process.name, pid=process.start())
+            if self._stops or process.due is None or process.due > time.monotonic():
+                continue
+            try:
+                pid = process.start()
+            except OSError as error:
+                # A shortage, of processes or memory say. The other processes die with this one.
+                why, wait = str(error), process.schedule()
+                log.warning("process not started", process=process.name, error=why, starts_in=wait)
+            else:
+                log.info("process started", process=process.name, pid=pid)
 
     def _seconds_to_next_start(self) -> float | None:
         if self._stops:

@@ -6,15 +6,17 @@
 - ``task_replay_at:{ns}`` is the time at which a requested replay begins.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from redis.exceptions import ResponseError
 
 from worker.ledger.conditional_delete import delete_if_equal
 from worker.ledger.connections.connection import replies
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.fields import int_or_zero
-from worker.ledger.pages import pages
+from worker.ledger.pages import PAGE_SIZE, pages
 
 REPLAY_DELAY_MS: Final = 2000
 """From a request to its replay: all workers note the request of one Flower."""
@@ -111,6 +113,13 @@ class TaskEvents:
         """Note that somebody has begun to read the events."""
         self._redis.set(self._replay_at, self._ledger.now_ms() + REPLAY_DELAY_MS)
 
+    def _held(self, key: str) -> Iterator[str]:
+        """Read a set of held jobs, some at a time."""
+        try:
+            yield from self._redis.sscan_iter(key, count=PAGE_SIZE)
+        except ResponseError:
+            return  # its key holds something else
+
     def begin_requested_replay(self) -> int:
         """Begin a replay that is due; return of how many jobs.
 
@@ -123,11 +132,11 @@ class TaskEvents:
         holds = [str(key) for key in self._redis.smembers(self._ledger.key("holds"))]
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._ledger.key("agenda"), 0, -1)
-            if holds:
-                pipe.sunion(holds)
             pipe.zrange(self._rows, "+inf", now - REPLAYED_MS, desc=True, byscore=True)
-            found = [reply for reply in replies(pipe) if isinstance(reply, list | set)]
-        places = {str(job_id): 0 for ids in found for job_id in ids}
+            running, recent = (reply if isinstance(reply, list) else [] for reply in replies(pipe))
+        # A hundred thousand may be held: read in one call, they would hold up everything else.
+        held = (job_id for key in holds for job_id in self._held(key))
+        places = {str(job_id): 0 for ids in (running, held, recent) for job_id in ids}
         numbered = {job_id: place for place, job_id in enumerate(places)}
         for page in pages(numbered):
             self._redis.zadd(self._replay, {job_id: numbered[job_id] for job_id in page})

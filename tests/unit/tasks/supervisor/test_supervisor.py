@@ -47,11 +47,11 @@ sys.exit(Supervisor([
 class Supervised:
     """A supervisor of two processes that note what they get."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = SUPERVISOR) -> None:
         self.folder = folder
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", SUPERVISOR, str(folder), CHILD],
+                [sys.executable, "-c", program, str(folder), CHILD],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=log,
                 stderr=log,
@@ -162,3 +162,25 @@ def test_no_process_is_left_when_the_supervisor_is_killed(supervised: Supervised
     supervised.process.kill()
     supervised.process.wait()
     wait_until(lambda: not any(map(is_alive, pids)), "the processes to end")
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """The system may have no process left for it. The others would die with the supervisor."""
+    refused_once = """
+import errno, subprocess
+started = subprocess.Popen
+def refuse_once(*args, **kwargs):
+    subprocess.Popen = started
+    raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+subprocess.Popen = refuse_once
+"""
+    supervised = Supervised(tmp_path, refused_once + SUPERVISOR)
+    try:
+        supervised.wait_for_start()
+        assert "process not started" in supervised.log()
+        supervised.finish_with(0)
+        supervised.process.terminate()
+        assert supervised.process.wait(60) == 0
+    finally:
+        supervised.process.kill()
+        supervised.process.wait()
