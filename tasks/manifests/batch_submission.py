@@ -172,7 +172,7 @@ def submit_manifest(
     # An unreadable manifest raises here, before there is a batch.
     other_pages = manifest.pages()
     first_page = next(other_pages, [])
-    files = LocalFiles(copy_to_media_store(producer), manifest.folder)
+    files = LocalFiles(copy_to_media_store(producer), manifest.folder, manifest.archive)
     if name is None:
         _check_source(producer, manifest, first_page, files)
     with producer.redis_errors():

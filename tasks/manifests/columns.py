@@ -191,6 +191,11 @@ def check_header(
     Raises:
         ManifestError: It does not, or it is missing.
     """
+    if not any(names):
+        raise ManifestError(
+            f"{source} has no header line. Its first line must name the columns, as in "
+            f"{delimiter.join(('image', 'prompt'))!r}."
+        )
     try:
         columns.fields_of(names)
     except ColumnError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tasks.manifests.columns import ColumnChoices, Columns
+from tasks.manifests.formats.archive_lines import ImageArchive
 from tasks.manifests.formats.csv_lines import Header, read_csv, read_header
 from tasks.manifests.formats.encodings import Encoding
 from tasks.manifests.formats.folder_lines import LeftOut, left_out_of, read_folder
@@ -27,6 +28,7 @@ _TABLES: Final = frozenset({".csv", ".tsv", ".txt"})
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
 _TEXTS: Final = _TABLES | _JSON_LINES | {".json"}
 _SPREADSHEETS: Final = frozenset({".xlsx", ".xlsm", ".ods"})
+_OTHER_SPREADSHEETS: Final = frozenset({".xls", ".xlsb", ".numbers", ".gsheet"})
 KINDS: Final = "a folder, or a .csv, .tsv, .txt, .jsonl, .json, .xlsx, .ods or .zip file"
 """What a manifest can be, for people."""
 
@@ -62,7 +64,8 @@ class Manifest:
         source: Its path; empty if it is no file.
         encoding: The encoding of a text file.
         columns: Its columns: those of the header, or those of the rows that were read.
-        rejects: Opens a file of rejected rows in the manifest's format.
+        archive: The archive that holds the images.
+        rejects: Opens a file of rejected rows in the manifest's format; None for an archive.
         left_out: What it does not take, for a dry run.
     """
 
@@ -73,6 +76,7 @@ class Manifest:
     aspects: tuple[Aspect, ...] = ()
     encoding: Encoding | None = None
     columns: Columns = field(default_factory=Columns)
+    archive: ImageArchive | None = None
     rejects: Callable[[Path], Rejects] | None = None
     left_out: Iterable[LeftOut] = ()
 
@@ -109,8 +113,9 @@ def open_manifest(
         source=_as_text(source.resolve()),
         encoding=content.encoding,
         columns=columns,
+        archive=content.archive,
         rejects=_rejects(content),
-        left_out=left_out_of(source) if source.is_dir() else (),
+        left_out=content.left_out,
     )
 
 
@@ -125,6 +130,8 @@ class _Content:
     header: Header | None = None
     encoding: Encoding | None = None
     mark: str = ""
+    archive: ImageArchive | None = None
+    left_out: Iterable[LeftOut] = ()
 
 
 def _open(source: Path, columns: Columns, options: ManifestOptions) -> _Content:
@@ -135,12 +142,17 @@ def _open(source: Path, columns: Columns, options: ManifestOptions) -> _Content:
     if source.is_dir():
         header = Header(("image",), ",")
         columns.fields_of(header.columns)
-        return _Content(read_folder(source), header)
+        return _Content(read_folder(source), header, left_out=left_out_of(source))
+    if kind == ".zip":
+        header, archive = Header(("image",), ","), ImageArchive(source)
+        columns.fields_of(header.columns)
+        return _Content(archive.lines(), header, archive=archive, left_out=archive.left_out())
     if kind in _SPREADSHEETS:
         header, lines = open_spreadsheet(source, columns, options.sheet)
         return _Content(lines, header, mark=BYTE_ORDER_MARK)
     if kind not in _TEXTS:
-        raise ManifestError(f"{source} is not {KINDS}.")
+        other = " Save it as .xlsx or .csv." if kind in _OTHER_SPREADSHEETS else ""
+        raise ManifestError(f"{source} is not {KINDS}.{other}")
     text = text_file(source, options.encoding)
     if kind in _TABLES:
         header = read_header(text, columns)
@@ -170,7 +182,10 @@ def _check_options(source: Path, kind: str, options: ManifestOptions) -> None:
         raise ManifestError(f"{source} has nothing that fits {wrong[0]}: leave out {wrong[0]}.")
 
 
-def _rejects(content: _Content) -> Callable[[Path], Rejects]:
+def _rejects(content: _Content) -> Callable[[Path], Rejects] | None:
+    if content.archive is not None:
+        # Its images cannot be corrected in a table.
+        return None
     if content.header is None:
         return JsonlRejects
     return partial(CsvRejects, header=content.header, mark=content.mark)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from config.store_address import is_store_address
 from tasks.schema.addresses import is_url
@@ -59,6 +59,13 @@ class _CheckedFile:
     key: str = ""
 
 
+class Archive(Protocol):
+    """A file that holds images."""
+
+    def fetch(self, name: str, to: Path, *, max_bytes: int) -> None:
+        """Copy the image of a name into a file; `FileRefusedError` if it cannot be used."""
+
+
 class LocalFiles:
     """Replaces the files of jobs by media keys. An unchanged file is read only once.
 
@@ -66,13 +73,19 @@ class LocalFiles:
         store_file: What is done with each file: ``copy_to_media_store(producer)`` or ``hash_only``.
         folder: Base of relative paths. Paths that do not exist in it start at the working
             directory.
+        archive: The archive that all images are in, by their names there.
         cache_size: How many files are remembered.
     """
 
     def __init__(
-        self, store_file: StoreFile, folder: Path | None = None, cache_size: int = CACHE_SIZE
+        self,
+        store_file: StoreFile,
+        folder: Path | None = None,
+        archive: Archive | None = None,
+        cache_size: int = CACHE_SIZE,
     ) -> None:
         self._store_file = store_file
+        self._archive = archive
         self._folder = folder
         self._cache_size = cache_size
         self._checked: dict[_File, _CheckedFile] = {}
@@ -102,7 +115,7 @@ class LocalFiles:
             self._checked.clear()
             self._refused.clear()
         files = [_local_files(job, image=image) for job in jobs]
-        self._copy_from_stores(file for named in files for file in named)
+        self._copy_from_elsewhere(file for named in files for file in named)
         problems = [list(self._problems(named)) for named in files]
         self._store_all(
             file
@@ -118,7 +131,7 @@ class LocalFiles:
     def problems_of(self, job: ImageJob) -> Iterator[str]:
         """Return what a first check finds wrong with a job's files. Workers check them fully."""
         files = _local_files(job, image=True)
-        self._copy_from_stores(files)
+        self._copy_from_elsewhere(files)
         return self._problems(files)
 
     def path_of(self, name: str) -> Path:
@@ -157,7 +170,7 @@ class LocalFiles:
     def _check(self, file: _File) -> None:
         checked = self._checked.get(file)
         if checked is not None and (
-            is_store_address(file.name) or checked.signature == _signature(checked.path)
+            self._is_elsewhere(file) or checked.signature == _signature(checked.path)
         ):
             return
         path = self.path_of(file.name)
@@ -165,29 +178,31 @@ class LocalFiles:
         _check_content(path, file)
         self._checked[file] = _CheckedFile(path, signature)
 
-    def _copy_from_stores(self, files: Iterable[_File]) -> None:
-        """Check and store the files that are in stores, and note those that cannot be used."""
+    def _is_elsewhere(self, file: _File) -> bool:
+        return is_store_address(file.name) or (self._archive is not None and file.field == "image")
+
+    def _copy_from_elsewhere(self, files: Iterable[_File]) -> None:
+        """Check and store files of stores and archives, and note those that cannot be used."""
         new = [
             file
             for file in dict.fromkeys(files)
-            if is_store_address(file.name)
-            and file not in self._checked
-            and file not in self._refused
+            if self._is_elsewhere(file) and file not in self._checked and file not in self._refused
         ]
         if not new:
             return
         with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            for file, copied in zip(new, pool.map(self._copy_from_store, new), strict=True):
+            for file, copied in zip(new, pool.map(self._copy, new), strict=True):
                 if isinstance(copied, FileRefusedError):
                     self._refused[file] = _refusal(file, copied)
                 else:
                     self._checked[file] = copied
 
-    def _copy_from_store(self, file: _File) -> "_CheckedFile | FileRefusedError":
+    def _copy(self, file: _File) -> "_CheckedFile | FileRefusedError":
+        fetch = self._stores.fetch if self._archive is None else self._archive.fetch
         with scratch_folder() as folder:
             path = Path(folder) / "copy"
             try:
-                self._stores.fetch(file.name, path, max_bytes=MAX_SOURCE_BYTES)
+                fetch(file.name, path, max_bytes=MAX_SOURCE_BYTES)
                 _check_content(path, file)
             except FileRefusedError as error:
                 return error

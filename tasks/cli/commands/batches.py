@@ -285,7 +285,10 @@ def _will_pause(producer: Producer, batch_id: str) -> bool:
 
 def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
     """Write the rejected rows to a file in which they can be corrected and submitted again."""
-    if sink is None or not done.rejected:
+    if not done.rejected:
+        return
+    if sink is None:
+        note("Correct the images in the archive, and submit it again under the same --name.")
         return
     try:
         written = sink.close()

@@ -85,7 +85,7 @@ def dry_run_batch(
     producer.ping()
     batch_id = batch_id_for(name or manifest.name)
     looks = ImageLooks()
-    tally, files = Tally(looks), LocalFiles(looks.measure, manifest.folder)
+    tally, files = Tally(looks), LocalFiles(looks.measure, manifest.folder, manifest.archive)
     with producer.redis_errors():
         rows = Rows(producer.ledger)
         submission = RowSubmission(

@@ -27,6 +27,9 @@ _CHUNK: Final = 2**16
 _REFERENCE: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _XML_STARTS: Final = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _DRAWINGS: Final = (".svg", ".vml")
+_DAMAGE: Final = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, ValueError, LookupError, expat.ExpatError),
+)
 _ERROR: Final = "an error"
 _FORMULA: Final = "a formula without a result"
 
@@ -49,7 +52,7 @@ def check_spreadsheet(path: Path) -> dict[Cell, str]:
             return _check(path, file)
     except ManifestError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, expat.ExpatError) as error:
+    except _DAMAGE as error:
         raise ManifestError(f"{path} is damaged ({error}). Save it again.") from error
     except (NotImplementedError, RuntimeError) as error:
         raise ManifestError(f"{path} cannot be read ({error}). Save it again.") from error

@@ -142,7 +142,7 @@ def test_a_byte_order_mark_is_not_part_of_a_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", 'column "image"'),
+        *((b"", "has no header line"), (b"sep=;\n", "has no header line")),
         (b"sku,price\nA-1,5\n", "The columns are 'sku', 'price'"),
         (b"image,image\na,b\n", "twice"),
         ("image,größe,bäume\udcff".encode(errors="surrogateescape"), "CSV UTF-8"),
