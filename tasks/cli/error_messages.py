@@ -56,7 +56,7 @@ def explain(error: BaseException) -> tuple[str, ExitCode] | None:
         case UnreadableRecordError():
             return f"A record cannot be read: {error}. Upgrade reelqueue.", ExitCode.UNAVAILABLE
         case OSError():
-            what = f"{error.filename or 'A file'}: {error.strerror or error}."
+            what = f"{error.filename or 'The output or a file'}: {error.strerror or error}."
             return what, ExitCode.UNAVAILABLE
         case ValidationError():
             return describe_problems(error), ExitCode.BAD_INPUT

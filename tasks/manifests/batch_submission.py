@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final
@@ -22,6 +22,7 @@ from tasks.manifests.formats.rejects import Rejects
 from tasks.manifests.lines import ManifestError
 from tasks.manifests.manifest import Manifest
 from tasks.manifests.rows import Row, rows_of_jobs
+from tasks.producer.budget import release_affordable
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
@@ -32,7 +33,6 @@ from tasks.schema.batch import batch_id_for
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.ledger import Ledger
-from worker.ledger.model.states import Reason
 from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
 from worker.ledger.rows import Rows, RowSubmission, manifest_tag
@@ -209,7 +209,7 @@ def submit_manifest(
                 result.known[state] = result.known.get(state, 0) + 1
         ledger.seal_batch(result.batch_id)
         if max_credits is not None:
-            _release_affordable(producer, result.batch_id)
+            release_affordable(producer, result.batch_id)
         # If all jobs ended before the batch was sealed, no worker has scheduled the index.
         schedule_index_of_ended(ledger, result.batch_id)
     for found in (result.rejected, result.changed_rows):
@@ -295,19 +295,3 @@ def _check_source(
         f"none of these rows. Give this batch another name with --name, or add these rows to that "
         f"batch with --name {quote(batch.name)}."
     )
-
-
-def _release_affordable(producer: Producer, batch_id: str) -> None:
-    """Release as many jobs held for the budget as the budget pays for."""
-    ledger = producer.ledger
-    batch = ledger.batch(batch_id)
-    if batch is None or batch.max_credits is None or not batch.held_by.get(Reason.BUDGET):
-        return
-    left = (batch.max_credits - batch.committed) // producer.clip_price()
-    held = (
-        job.job_id
-        for page in ledger.row_states(batch_id)
-        for job in page
-        if job.reason == Reason.BUDGET
-    )
-    ledger.release_many(list(islice(held, max(0, int(min(left, batch.total))))))

@@ -69,7 +69,8 @@ def _only(text: str, found: list[Named], nothing: str) -> Named:
     if not found:
         is_short = re.fullmatch(rf"[0-9a-f-]{{4,{SHORTEST - 1}}}", text.lower())
         advice = f" Give at least {SHORTEST} characters of an id." if is_short else ""
-        raise UnknownId(f"There is {nothing} {on_one_line(text)}.{advice}")
+        shown = on_one_line(text) or '"" (an empty name)'
+        raise UnknownId(f"There is {nothing} {shown}.{advice}")
     if len(found) > 1:
         more = ", …" if len(found) > _MOST_LISTED else ""
         listed = ", ".join(map(str, found[:_MOST_LISTED]))

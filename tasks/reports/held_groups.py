@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from shlex import quote
 from typing import Final
 
 from worker.ledger.model.states import Reason
 
 _ADVICE: Final = {
     Reason.CREDITS: "Top up the account; the jobs then continue by themselves. The balances:",
-    Reason.BUDGET: "Submit the batch again, with the same options and a higher limit:",
+    Reason.BUDGET: "Raise what the batch may spend in total; the jobs that it covers continue:",
     Reason.TOKEN: "Set a valid NEMO_TOKEN and restart the workers, then:",
     Reason.PLAN: "Upgrade the plan, or set a token whose plan allows exports, then:",
     Reason.OUTCOME_UNKNOWN: "Look at the projects. To take their drafts as they are "
@@ -46,14 +45,10 @@ class Scope:
 
     Attributes:
         batch_id: The batch; empty for all jobs.
-        name: The batch's name.
-        source: The location of the batch's manifest; empty if that is not known.
         blocked_by: The job that the batch waits for; empty if there is none.
     """
 
     batch_id: str = ""
-    name: str = ""
-    source: str = ""
     blocked_by: str = ""
 
 
@@ -69,9 +64,7 @@ def _command(reason: Reason, scope: Scope) -> str:
         case Reason.CREDITS:
             return "reelqueue credits"
         case Reason.BUDGET:
-            manifest = quote(scope.source) if scope.source else "FILE"
-            name = quote(scope.name) if scope.name else "NAME"
-            return f"reelqueue batch submit {manifest} --name {name} --max-credits CREDITS"
+            return f"reelqueue release {scope.batch_id or 'BATCH'} --max-credits CREDITS"
         case Reason.BLOCKED if scope.blocked_by:
             return f"reelqueue status {scope.blocked_by}"
         case Reason.BLOCKED:

@@ -24,6 +24,8 @@ class InvalidPayloadError(ValueError):
 
 
 def _message(detail: ErrorDetails) -> str:
+    if detail["type"] == "model_type":
+        return "must be an object"
     if detail["type"] == "string_unicode":
         return "is not UTF-8 text"
     return detail["msg"].removeprefix("Value error, ")

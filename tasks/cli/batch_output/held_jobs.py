@@ -11,14 +11,11 @@ from tasks.schema.result import Result
 from worker.ledger.model.states import Reason, State
 
 
-def print_held_of_batch(producer: Producer, batch: Batch) -> None:
+def print_held_of_batch(batch: Batch) -> None:
     """Print the held jobs of a batch."""
     if not batch.held:
         return
-    with producer.redis_errors():
-        record = producer.ledger.batch(batch.batch_id)
-    source = record.source if record else ""
-    scope = Scope(batch.batch_id, batch.name, source, batch.blocked_by or "")
+    scope = Scope(batch.batch_id, batch.blocked_by or "")
     _print_groups(held_groups(batch.held_by, scope))
 
 

@@ -307,7 +307,7 @@ def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> N
     code = exit_code([batch])
     if isinstance(batch, Batch):
         if not as_json:
-            print_held_of_batch(producer, batch)
+            print_held_of_batch(batch)
         if note_paused(batch) and code is ExitCode.DONE and not pilot:
             code = ExitCode.JOB_HELD
     raise typer.Exit(code)

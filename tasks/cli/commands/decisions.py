@@ -13,7 +13,8 @@ from tasks.cli.output import console, emit, note, print_submission
 from tasks.cli.waiting import exit_with_results
 from tasks.producer import actions, queries
 from tasks.producer.actions import Change
-from tasks.producer.names import Named, find
+from tasks.producer.budget import set_budget
+from tasks.producer.names import Named, find, find_batch
 from tasks.producer.producer import Producer, default_producer
 from tasks.producer.redo import redo as redo_job
 from tasks.producer.redo import redo_batch
@@ -37,7 +38,7 @@ SKIP_REASONS: Final = {
     "other_reason": "held for another reason",
     "gone": "deleted",
     "paid": "held after they were paid for (add --yes to give up their clips)",
-    "budget": "over their batch's budget (submit it again with a higher --max-credits)",
+    "budget": "over their batch's budget (add --max-credits CREDITS to raise it)",
     "plan": "of an account whose plan refuses exports (once it allows them: --reason plan)",
     "blocked": "blocked by another job (`reelqueue status` names it; decide about that one)",
     "not_held": "not held",
@@ -79,6 +80,16 @@ def release(
             "--set-aside", help="Instead of ids: read all records again that could not be read."
         ),
     ] = False,
+    max_credits: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="CREDITS",
+            help="Of one batch: set what it may spend in total, and resume the jobs that were held "
+            "for that.",
+            show_default="as it is",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Resume held jobs at their first unfinished step."""
@@ -89,7 +100,11 @@ def release(
     mode = "pay_again" if pay_again else "as_done" if as_done else ""
     who = os.environ.get("USER", "the command line")
     producer = default_producer()
-    if ids:
+    if max_credits is not None:
+        if len(ids or []) != 1 or mode or reason not in (None, Reason.BUDGET):
+            raise CommandError("--max-credits is for one batch: give its id or name with it.")
+        changes = [set_budget(producer, find_batch(producer, (ids or [])[0]), max_credits)]
+    elif ids:
         named = [find(producer, text).id for text in ids]
         changes = [
             actions.release(producer, any_id, mode=mode, who=who, reason=reason) for any_id in named

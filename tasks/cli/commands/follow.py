@@ -33,7 +33,7 @@ def status(ids: AnyIds, as_json: JsonOption = False) -> None:
             record = get(producer, named.id)
             print_record(record, as_json=as_json)
             if isinstance(record, Batch) and not as_json:
-                print_held_of_batch(producer, record)
+                print_held_of_batch(record)
             if isinstance(record, Batch) and record.queued and not record.paused:
                 with producer.redis_errors():
                     blockage = start_blockage(producer.ledger)
@@ -59,7 +59,7 @@ def watch(ids: AnyIds, as_json: JsonOption = False) -> None:
             emit(records[any_id])
     else:
         for batch in batches:
-            print_held_of_batch(producer, batch)
+            print_held_of_batch(batch)
     paused = [batch for batch in batches if note_paused(batch)]
     raise typer.Exit(ExitCode.JOB_HELD if paused else ExitCode.DONE)
 
@@ -128,14 +128,14 @@ def _print_jobs(
     if batch_id is None:
         print_held_of_all(producer, reason)
     else:
-        print_held_of_batch(producer, queries.get_batch(producer, batch_id))
+        print_held_of_batch(queries.get_batch(producer, batch_id))
 
 
 def _note_rest(more: Iterator[object], limit: int, what: str) -> None:
     """Say that the list has an end only because of its limit."""
     if next(more, None) is not None:
-        advice = f"--limit {limit * 10} shows more of them."
-        note(f"These are the first {limit:,} {what}; there are more. {advice}")
+        more_shown = f"--limit {limit * 10} shows more of them."
+        note(f"The list ends after {limit:,}; there are more {what}. {more_shown}")
 
 
 def _matching(

@@ -6,6 +6,7 @@ from tasks.producer import queries
 from tests.unit.tasks.cli.job_ends import fail_job, finish_jobs, hold_job
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.ledger.reader import RowState
 
 URL = "https://example.org/a.jpg"
@@ -184,3 +185,23 @@ def test_release_of_a_job_that_is_held_for_another_reason(
     assert (
         run_command("release", job_id, "--reason", "credits", "--json").records[0]["changed"] == 1
     )
+
+
+def test_release_with_a_higher_budget_resumes_what_it_pays_for(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    batch_id = harness.submit_batch(3)
+    harness.producer.ledger.set_budget(batch_id, 50)
+    for _ in range(3):
+        harness.finish_next_step(Commit(State.HELD, reason=Reason.BUDGET, message="No."))
+    shown = run_command("status", "spring").out
+    assert f"  reelqueue release {batch_id} --max-credits CREDITS\n" in shown
+    answer = run_command("release", "spring", "--max-credits", "250", "--json")
+    assert answer.records == [{"id": batch_id, "changed": 2, "skipped": {"budget": 1}}]
+    batch = run_command("status", "spring", "--json").records[0]
+    assert (batch["queued"], batch["held"]) == (2, 1)
+    assert run_command("release", "spring", "--max-credits", "10").code == 2
+    for wrong in (("--max-credits", "9"), ("spring", "spring", "--max-credits", "9")):
+        assert run_command("release", *wrong).code == 2
+    for number in ("inf", "nan", "-1"):
+        assert run_command("release", "spring", "--max-credits", number).code == 2

@@ -119,7 +119,7 @@ def test_the_list_says_when_it_ends_at_its_limit(
     harness.submit_batch(3)
     for flags in ((), ("--json",), ("--state", "queued")):
         answer = run_command("list", "--limit", "2", *flags)
-        assert "there are more. --limit" in answer.err, flags
+        assert "The list ends after 2; there are more jobs. --limit 20" in answer.err, flags
     assert run_command("list", "--limit", "3").err == ""
     harness.submit()
     assert run_command("list", "--batches", "--limit", "1").err == ""
