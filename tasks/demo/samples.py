@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tasks.schema.addresses import is_url
+from worker.media.file_types import FILE_TYPES
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 SAMPLES: Final = ROOT / "samples"
 
@@ -28,6 +31,9 @@ REQUESTS: Final[Mapping[str, Mapping[str, object]]] = {
 """The columns of each sample in the demo's manifest."""
 
 
+_SUFFIXES: Final = frozenset(suffix for kind in FILE_TYPES for suffix in kind.suffixes)
+
+
 def sample_images() -> list[str]:
     """Return the paths of the sample photos."""
     return sorted(map(str, SAMPLES.glob("*.jpg")))
@@ -42,7 +48,7 @@ def named_images(text: str) -> list[str]:
     """Return the images that a text names, separated by spaces or in quotes.
 
     A name of a file may hold spaces: as many words as possible that make up one that exists are one
-    name. A word that is no file stays as it is.
+    name. Where there is none, a name ends at the first suffix of an image.
     """
     quoted = _in_quotes(text)
     if quoted is not None:
@@ -51,10 +57,19 @@ def named_images(text: str) -> list[str]:
     images = []
     while words:
         ends = range(len(words), 0, -1)
-        last = next((end for end in ends if _is_file(_between(text, words[:end]))), 1)
+        files = (end for end in ends if _is_file(_between(text, words[:end])))
+        last = next(files, None) or _end_of_name([word[0] for word in words])
         images.append(_between(text, words[:last]))
         del words[:last]
     return images
+
+
+def _end_of_name(words: Sequence[str]) -> int:
+    """Return how many words make up a name of which there is no file."""
+    if is_url(words[0]):
+        return 1
+    suffixed = (n for n, word in enumerate(words, 1) if Path(word).suffix.lower() in _SUFFIXES)
+    return next(suffixed, 1)
 
 
 def _in_quotes(text: str) -> list[str] | None:

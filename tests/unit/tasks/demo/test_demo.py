@@ -43,7 +43,9 @@ def test_a_second_demo_in_the_same_folder_is_refused(
         (r"my\ photo.jpg b.jpg", ["my photo.jpg", "b.jpg"]),
         ("it's.jpg a.jpg", ["it's.jpg", "a.jpg"]),
         ("https://example.org/a.jpg gone.jpg", ["https://example.org/a.jpg", "gone.jpg"]),
-        ("$(touch x).jpg", ["$(touch", "x).jpg"]),
+        ("$(touch x).jpg", ["$(touch x).jpg"]),
+        ("no such file.JPG a.jpg", ["no such file.JPG", "a.jpg"]),
+        ("several words", ["several", "words"]),
         ("  a.jpg\n b.jpg ", ["a.jpg", "b.jpg"]),
     ],
 )
