@@ -72,4 +72,4 @@ def test_a_full_output_is_an_error_of_the_command(harness: ProducerHarness) -> N
             timeout=60,
         )
     assert done.returncode == 3
-    assert done.stderr.decode().splitlines() == ["A file: No space left on device."]
+    assert done.stderr.decode().splitlines() == ["The output or a file: No space left on device."]
