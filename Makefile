@@ -14,10 +14,10 @@ COMPOSE ?= docker compose
 export BACKEND IMAGES
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench streams answers faults points soak lint types imports check lock up down clean
+.PHONY: help install run test bench bench-quick streams answers faults points soak lint types imports check lock up down clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## Create .venv from requirements.lock
 
@@ -30,6 +30,9 @@ test: $(READY) ## Run all tests; ARGS="-k NAME" selects some
 
 bench: $(READY) ## Run a measurement; WHAT=list lists them
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)
+
+bench-quick: $(READY) ## Run some measurements for a few seconds each, to see that they work
+	@exec $(BIN)/python -m tests.bench quick
 
 streams: $(READY) ## Read hostile event streams; ARGS="--count 1000000 --seed 7"
 	@exec $(BIN)/python -m tests.soak.streams $(ARGS)

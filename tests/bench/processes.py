@@ -5,7 +5,6 @@ and a stand-in of its own, in turn. Prints the CPU time a job of the worker proc
 share the machine's processors with Valkey and the stand-in, and the least share of the jobs.
 """
 
-import os
 import sys
 import time
 from argparse import Namespace
@@ -18,6 +17,7 @@ from statistics import median
 
 from rich.table import Table
 
+from tests.support.costs import cpu_seconds
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import Process
 from tests.support.stack import Stack, temporary_stack
@@ -35,7 +35,6 @@ OPTIONS = {
 LIMIT_RATIO = 1.2
 LIMIT_SHARE = 0.4
 """The least share of the jobs of each of two processes."""
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +79,12 @@ def measure(number: int, options: Namespace) -> Run:
             stack.allow_in_flight(options.slots)
             assert stack.valkey.process is not None
             pids = (process.pid, stack.valkey.process.pid, stack.sandbox.process.pid)
-            before, began = [cpu_seconds(pid) for pid in pids], time.monotonic()
+            before, began = [tree_cpu_seconds(pid) for pid in pids], time.monotonic()
             for _ in range(options.jobs):
                 stack.submit(stack.image())
             counts = stack.wait_until_idle(limit=3600)
             seconds = time.monotonic() - began
-            spent = [cpu_seconds(pid) - used for pid, used in zip(pids, before, strict=True)]
+            spent = [tree_cpu_seconds(pid) - used for pid, used in zip(pids, before, strict=True)]
             assert counts == {State.SUCCEEDED: options.jobs}
             worker, valkey, stand_in = (1000 * used / options.jobs for used in spent)
             rate, least = options.jobs / seconds, least_share(stack, number)
@@ -124,13 +123,10 @@ def least_share(stack: Stack, number: int) -> float:
     return min(counts.values()) / len(owners) if len(counts) == number else 0.0
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process, of those that it has started, and of those that ended."""
+def tree_cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and of those that it has started."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
+        return cpu_seconds(pid) + sum(tree_cpu_seconds(int(child)) for child in children)
+    except OSError:  # it has ended
         return 0.0
-    # The fields after the name: utime, stime, cutime and cstime are 14 to 17 of proc_pid_stat(5).
-    used = sum(map(int, text.rpartition(")")[2].split()[11:15])) / TICKS
-    return used + sum(cpu_seconds(int(child)) for child in children)
