@@ -43,3 +43,19 @@ class FileRefusedError(Exception):
     def __str__(self) -> str:
         """Return the message alone: callers show the remedy beside it."""
         return self.message
+
+
+def too_large(source: str, max_bytes: int) -> FileRefusedError:
+    """Build the refusal of a file, named by its URL or path, that is over the size limit."""
+    return FileRefusedError(
+        "file_too_large",
+        f"{without_secrets(source)} is larger than {max_bytes / 10**6:g} MB.",
+        "Compress or scale down the image, or trim the clip, and submit it again.",
+    )
+
+
+def without_secrets(url: str) -> str:
+    """Shorten a URL for messages: without its query, user name and password."""
+    bare = url.split("?", 1)[0].split("#", 1)[0]
+    scheme, mark, rest = bare.partition("://")
+    return f"{scheme}{mark}{rest.rsplit('@', 1)[-1]}"[:200]

@@ -21,7 +21,7 @@ from worker.egress.pinned_transport import (
 from worker.egress.retry_after import retry_after
 from worker.egress.signed_addresses import expiry
 from worker.egress.web_pages import web_page_title
-from worker.file_refusal import FileRefusedError
+from worker.file_refusal import FileRefusedError, too_large, without_secrets
 
 MAX_REDIRECTS: Final = 5
 DOWNLOAD_SECONDS: Final = 120.0
@@ -83,7 +83,7 @@ def download_source(
         url = redirect
     raise FileRefusedError(
         "source_unreachable",
-        f"{_without_secrets(url)} was redirected more than {MAX_REDIRECTS} times.",
+        f"{without_secrets(url)} was redirected more than {MAX_REDIRECTS} times.",
         "Give the final address of the file.",
     )
 
@@ -139,17 +139,17 @@ def _parse(url: str) -> httpx.URL:
         target = httpx.URL(url.strip())
     except (httpx.InvalidURL, TypeError, ValueError) as error:
         raise FileRefusedError(
-            "bad_request", f"{_without_secrets(url)} is not a valid URL.", "Check its spelling."
+            "bad_request", f"{without_secrets(url)} is not a valid URL.", "Check its spelling."
         ) from error
     if target.scheme not in {"http", "https"} or not target.host:
         raise FileRefusedError(
             "forbidden_source",
-            f"{_without_secrets(url)} is not an http or https URL.",
+            f"{without_secrets(url)} is not an http or https URL.",
             "Give an address that starts with https://, or submit the file itself.",
         )
     if (target.port or 0) > _MAX_PORT:
         raise FileRefusedError(
-            "bad_request", f"{_without_secrets(url)} has an invalid port.", "Check its spelling."
+            "bad_request", f"{without_secrets(url)} has an invalid port.", "Check its spelling."
         )
     if target.userinfo:
         raise FileRefusedError(
@@ -173,14 +173,14 @@ def _connection_errors(url: str) -> Iterator[None]:
     except EncodingError as error:
         raise FileRefusedError(
             "source_unreachable",
-            f"{_without_secrets(url)} came compressed {error}.",
+            f"{without_secrets(url)} came compressed {error}.",
             "Give an address that sends the file as it is.",
             repeatable=error.known,
         ) from error
     except (httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError) as error:
         raise FileRefusedError(
             "source_unreachable",
-            f"{_without_secrets(url)} cannot be downloaded: {str(error) or type(error).__name__}.",
+            f"{without_secrets(url)} cannot be downloaded: {str(error) or type(error).__name__}.",
             "Check that the worker's machine can reach the address.",
             repeatable=True,
         ) from error
@@ -191,7 +191,7 @@ def _unexpected_status(url: str, response: httpx.Response) -> FileRefusedError:
     if status in _REFUSED and expired is not None and expired.timestamp() < time.time():
         return FileRefusedError(
             "source_unreachable",
-            f"{_without_secrets(url)} expired at {expired:%Y-%m-%d %H:%M} UTC (HTTP status "
+            f"{without_secrets(url)} expired at {expired:%Y-%m-%d %H:%M} UTC (HTTP status "
             f"{status}).",
             "Submit the image again with a new address, which lasts longer.",
         )
@@ -200,7 +200,7 @@ def _unexpected_status(url: str, response: httpx.Response) -> FileRefusedError:
         wait = _RATE_LIMIT_SECONDS
     return FileRefusedError(
         "source_unreachable",
-        f"{_without_secrets(url)} returned HTTP status {status}.",
+        f"{without_secrets(url)} returned HTTP status {status}.",
         "Check that the file can be downloaded without signing in.",
         repeatable=status in _TRANSIENT,
         wait=wait,
@@ -225,22 +225,6 @@ def _check_no_web_page(url: str, path: Path, expected: str) -> None:
     named = f', titled "{title}"' if title else ""
     raise FileRefusedError(
         "unsupported_file",
-        f"{_without_secrets(url)} is a web page, not a {expected}{named}.",
+        f"{without_secrets(url)} is a web page, not a {expected}{named}.",
         "Give the address of the file itself, which opens without signing in.",
     )
-
-
-def too_large(source: str, max_bytes: int) -> FileRefusedError:
-    """Build the refusal of a file, named by its URL or path, that is over the size limit."""
-    return FileRefusedError(
-        "file_too_large",
-        f"{_without_secrets(source)} is larger than {max_bytes / 10**6:g} MB.",
-        "Compress or scale down the image, or trim the clip, and submit it again.",
-    )
-
-
-def _without_secrets(url: str) -> str:
-    """Shorten a URL for messages: without its query, user name and password."""
-    bare = url.split("?", 1)[0].split("#", 1)[0]
-    scheme, mark, rest = bare.partition("://")
-    return f"{scheme}{mark}{rest.rsplit('@', 1)[-1]}"[:200]

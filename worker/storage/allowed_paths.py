@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from worker.egress.sources import too_large
-from worker.file_refusal import FileRefusedError
+from worker.file_refusal import FileRefusedError, too_large
 from worker.storage.file_spellings import FileSpellings
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW

@@ -13,8 +13,7 @@ from typing import Final
 
 from config.redaction import redact
 from config.store_address import StoreAddress
-from worker.egress.sources import too_large
-from worker.file_refusal import FileRefusedError, RefusalCode
+from worker.file_refusal import FileRefusedError, RefusalCode, too_large
 from worker.storage.errors import describe
 from worker.storage.object_folder import ObjectFolder
 from worker.storage.sftp_folder import SftpFolder
