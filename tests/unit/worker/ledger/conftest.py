@@ -11,6 +11,10 @@ from worker.ledger.model.steps import Commit, NextClaim, commit_arguments
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import PaidAttempt, Payments
 
+pytest.register_assert_rewrite(
+    "tests.unit.worker.ledger.machine", "tests.unit.worker.ledger.record_checks"
+)
+
 LEASE = 30.0
 CLOCK = "local function clock() return tonumber(redis.call('GET', 'test:clock')) end"
 
