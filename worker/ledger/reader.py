@@ -14,12 +14,11 @@ from worker.ledger.model.fields import int_or_zero
 from worker.ledger.model.jobs import (
     Job,
     UnreadableRecordError,
-    data_columns,
     placeholder_job,
     read_job,
     read_job_or_placeholder,
-    with_line,
 )
+from worker.ledger.model.row_lines import data_columns, with_line
 from worker.ledger.model.states import Reason, State
 from worker.ledger.pages import PAGE_SIZE, pages
 from worker.ledger.scripts import Scripts

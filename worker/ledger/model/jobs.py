@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, timestamp_of
@@ -229,38 +229,6 @@ def read_job(fields: Mapping[str, str]) -> Job:
         )
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
-
-
-def with_line(job: Job, line: str = "", row: int = 0) -> Job:
-    """Return a job with the image and the columns of a row that it was made for.
-
-    Args:
-        job: The job.
-        line: The name of a further row that shares it; empty for the first.
-        row: The number of that row.
-    """
-    text = job.fact(f"line:{line}") if line else job.fact("line")
-    if text is None:
-        return job
-    try:
-        payload = json.loads(text)
-        shown = {**job.payload, "image": payload["image"], "data": payload.get("data", {})}
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return job
-    return replace(job, payload=shown, facts={**job.facts, "row": str(row)} if line else job.facts)
-
-
-def data_columns(line: str | None, payload: str | None) -> tuple[str, ...]:
-    """Return the names of a row's own columns, as ``with_line`` finds them.
-
-    Args:
-        line: What is stored about the row; None if that is the payload of its job.
-        payload: The payload; None if there is no record.
-    """
-    try:
-        return tuple(json.loads(line or payload or "{}").get("data", {}))
-    except (AttributeError, TypeError, ValueError, RecursionError):
-        return ()
 
 
 def read_job_or_placeholder(job_id: str, fields: Mapping[str, str]) -> Job:
