@@ -1,7 +1,7 @@
 """Replaces secrets in texts, wherever they occur.
 
-Two kinds are found: secrets of a known form (access and claim tokens, bearer headers, passwords in
-URLs), and the configured ones, which may have any form.
+Two kinds are found: secrets of a known form (access and claim tokens, bearer headers, passwords and
+signatures in URLs), and the configured ones, which may have any form.
 """
 
 import re
@@ -18,6 +18,13 @@ _PATTERNS: Final = (
     (re.compile(r"""clm_[^\s"'\\]+""", re.IGNORECASE), REDACTED),
     (re.compile(r"""\b(bearer)(\s+|%20)[^\s"'\\]+""", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"""(://[^\s:/@"']*:)[^\s/"']*@"""), rf"\1{REDACTED}@"),
+    (
+        re.compile(
+            r"""([?&](?:x-(?:amz|goog)-(?:signature|security-token)|signature|sig)=)[^\s&"'\\]+""",
+            re.IGNORECASE,
+        ),
+        rf"\1{REDACTED}",
+    ),
 )
 _MIN_PASSWORD_LENGTH: Final = 6
 

@@ -139,6 +139,8 @@ class StorageSettings(_Group):
     clip_name: str = Field("{row}-{image}", min_length=1, max_length=200)
     """Template of the clip names: {row}, {image}, {key}, {job_id}, {batch}, {aspect},
     {prompt}, {data.COLUMN}; {row:04} has leading zeros."""
+    link_seconds: Annotated[Seconds, Field(le=604_800)] = 86_400
+    """Seconds for which signed links to clips in an object store open, at most 604800, a week."""
     media_roots: Annotated[tuple[MediaRoot, ...], CommaSeparated] = ()
     """Folders, and folders in stores such as s3://bucket/folder, from which other services may name
     files, comma-separated. Workers read stores with the credentials of their environment."""

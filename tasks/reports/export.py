@@ -8,14 +8,18 @@ from tasks.reports.spreadsheet_cells import SpreadsheetWriter
 from tasks.schema.result import Quality, Result
 
 COLUMNS: Final = (
-    *("row", "job_id", "state", "reason", "message", "remedy", "image", "prompt", "url", "path"),
+    *("row", "job_id", "state", "reason", "message", "remedy", "image", "prompt", "aspect", "url"),
+    "path",
     *("bytes", "sha256", "width", "height", "seconds", "codec", "quality", "findings"),
     *("credits_spent", "credits_estimated", "paid_messages"),
     *("reply", "timeline", "created_at", "finished_at", "changes"),
 )
 """Columns of each table. The caller's own columns follow."""
 
-_VIDEO_COLUMNS: Final = {"url", "path", "bytes", "sha256", "width", "height", "seconds", "codec"}
+_VIDEO_COLUMNS: Final = {
+    *("url", "path", "bytes", "sha256", "width", "height", "seconds", "codec"),
+    *("link", "poster_link", "link_expires_at"),
+}
 _BOM: Final = "\ufeff"
 """Tells Excel that a file is UTF-8."""
 
@@ -57,7 +61,7 @@ def table_row(result: Result) -> dict[str, object]:
         fields |= {name: redact(text) for name, text in texts.items()}
         fields["reason"] = result.reason.code.value
     if result.video is not None:
-        fields |= result.video.model_dump(include=_VIDEO_COLUMNS)
+        fields |= result.video.model_dump(mode="json", include=_VIDEO_COLUMNS)
         fields |= _quality(result.video.quality)
     return fields
 

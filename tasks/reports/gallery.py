@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from config.redaction import redact
 from tasks.schema.clip_names import image_name
-from tasks.schema.result import Result, Video
+from tasks.schema.result import LinkedVideo, Result, Video
 from worker.ledger.model.row_content import without_signature
 
 _TEMPLATES: Final = resources.files(__package__) / "templates"
@@ -93,9 +93,11 @@ def _entry(result: Result, folder: Path | None) -> dict[str, Any]:
 
 
 def _clip(video: Video, folder: Path | None) -> dict[str, Any]:
+    linked = video if isinstance(video, LinkedVideo) else None
     return {
-        "src": _link(video.url, folder),
-        "poster": _link(video.poster or "", folder),
+        "src": linked.link if linked else _link(video.url, folder),
+        "poster": linked.poster_link if linked else _link(video.poster or "", folder),
+        "expires": linked and f"{linked.link_expires_at:%Y-%m-%d %H:%M} UTC",
         "address": video.path or video.url,
         **video.model_dump(include={"width", "height", "seconds", "bytes", "codec"}),
     }

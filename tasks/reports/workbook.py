@@ -23,7 +23,7 @@ _MAX_ADDRESS: Final = 2_000
 _MAX_TEXT: Final = 32_767
 """The longest text that Excel reads in a cell, in UTF-16 units."""
 _NOT_XML: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
-_LINKS: Final = ("url", "poster")
+_LINKS: Final = ("url", "poster", "link", "poster_link")
 _NEAR: Final = 2
 """Number of parent folders of the file up to which clips are linked by relative paths."""
 _UNSAFE: Final = frozenset("#%")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, SerializeAsAny
 
 from tasks.schema.image_job import Priority
 from worker.ledger.model.jobs import Job, placeholder_for
@@ -69,6 +69,14 @@ class Video(_Record):
     quality: Quality | None
 
 
+class LinkedVideo(Video):
+    """A clip in an object store, with links that open until a time. They are never stored."""
+
+    link: str
+    poster_link: str | None
+    link_expires_at: datetime
+
+
 class Session(_Record):
     """The session at the video API. The claim link opens it in a browser."""
 
@@ -111,8 +119,9 @@ class Result(_Record):
     reason: ReasonDetail | None
     image: str
     prompt: str
+    aspect: str | None = None
     priority: Priority
-    video: Video | None
+    video: SerializeAsAny[Video] | None
     reply: str | None
     timeline: str | None
     session: Session
@@ -173,6 +182,7 @@ def _result(job: Job, output: Store, now: float | None) -> Result:
         reason=_reason(job),
         image=str(payload["image"]),
         prompt=str(payload.get("prompt", "")),
+        aspect=payload.get("aspect"),
         priority=payload.get("priority", "normal"),
         video=_video(job, output),
         reply=job.fact("reply"),

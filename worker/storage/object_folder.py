@@ -1,7 +1,8 @@
 """The files of a store in a bucket (S3, GCS, Azure)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
@@ -94,6 +95,11 @@ class ObjectFolder:
     def copy(self, key: str, to: Path, max_bytes: int, under: str) -> bool:  # noqa: ARG002
         """Copy an object to a local file; False if it is larger. Buckets have no links."""
         return _call(self._copy, key, to, max_bytes)
+
+    def sign(self, keys: Sequence[str], seconds: float) -> list[str]:
+        """Return links by which anybody can read objects for some seconds."""
+        life = timedelta(seconds=seconds)
+        return list(_call(self._obstore.sign, self._store, "GET", list(keys), life))
 
     def sweep_partial_files(self, before: float) -> int:
         """Delete copies of large files started before a time; return how many."""

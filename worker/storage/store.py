@@ -2,11 +2,11 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from worker.media.prepared_file import sha256_of
@@ -14,6 +14,7 @@ from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
 from worker.resources.shortages import REMEDIES, Shortage, shortage_of
 from worker.storage.errors import NotStoredError, StoreError, describe, remedy_for, wrong_content
+from worker.storage.link_lifetime import link_lifetime
 from worker.storage.local_folder import LocalFolder
 from worker.storage.object_folder import ObjectFolder
 from worker.storage.partial_files import PARTIAL_FOLDER
@@ -196,6 +197,29 @@ class Store:
         """Return the address of a file, without credentials."""
         path = self.local_path(key)
         return f"{self._url}/{quote(key)}" if path is None else path.as_uri()
+
+    @property
+    def has_links(self) -> bool:
+        """Whether links can be made by which anybody can read a file."""
+        return isinstance(self._files, ObjectFolder)
+
+    def link_lifetime(self) -> float | None:
+        """Return for how many seconds links can open at most; None if that is as long as asked."""
+        return link_lifetime(self._url)
+
+    def sign(self, addresses: Iterable[str], seconds: float) -> dict[str, str]:
+        """Return links, by the addresses of files that ``url`` has returned.
+
+        Raises:
+            StoreError: The credentials cannot sign.
+        """
+        if not isinstance(self._files, ObjectFolder):
+            return {}
+        base = f"{self._url}/"
+        keys = {text: unquote(text[len(base) :]) for text in addresses if text.startswith(base)}
+        with self._store_errors("signed for"):
+            links = self._files.sign(list(keys.values()), seconds) if keys else []
+        return dict(zip(keys, links, strict=True))
 
     def local_path(self, key: str) -> Path | None:
         """Return where a file is on the local disk, whether it exists or not.

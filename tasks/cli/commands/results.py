@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ from tasks.producer.producer import Producer, default_producer
 from tasks.reports.batch_index import write_missing_index
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.reports.gallery import write_page
+from tasks.reports.signed_links import SignedLinks
 from tasks.reports.workbook import write_workbook
 from worker.resources.scratch import scratch_folder
 from worker.runtime.checks.store_ids import check_same_store
@@ -67,30 +68,25 @@ def results(
     if form is Format.XLSX and output is None and sys.stdout.isatty():
         raise CommandError("A spreadsheet is no text for a terminal: name its file with -o FILE.")
     folder = output.resolve().parent if output and is_regular(output) else None
+    links = SignedLinks.of(producer)
+    jobs = links.add_to(queries.list_batch_jobs(producer, batch_id))
+    columns = [*links.columns, *_own_columns(producer, batch_id, form)]
     with _open_output(output) as sink:
         match form:
             case Format.JSONL:
-                write_jsonl(queries.list_batch_jobs(producer, batch_id), sink)
+                write_jsonl(jobs, sink)
             case Format.CSV:
-                write_csv(
-                    queries.list_batch_columns(producer, batch_id),
-                    queries.list_batch_jobs(producer, batch_id),
-                    sink,
-                )
+                write_csv(columns, jobs, sink)
             case Format.XLSX:
                 with scratch_folder() as scratch:
                     book = Path(scratch) / "results.xlsx"
-                    write_workbook(
-                        batch.name,
-                        queries.list_batch_columns(producer, batch_id),
-                        queries.list_batch_jobs(producer, batch_id),
-                        book,
-                        folder,
-                    )
+                    write_workbook(batch.name, columns, jobs, book, folder)
                     with book.open("rb") as file:
                         shutil.copyfileobj(file, sink.buffer)
             case Format.HTML:
-                write_page(batch.name, queries.list_batch_jobs(producer, batch_id), sink, folder)
+                write_page(batch.name, jobs, sink, folder)
+    if links.note:
+        note(links.note)
     if not is_shared:
         return
     try:
@@ -111,6 +107,12 @@ def _note_other_store(producer: Producer) -> bool:
         note(f"The paths of clips may lead nowhere. {error.message} {error.remedy}")
         return False
     return True
+
+
+def _own_columns(producer: Producer, batch_id: str, form: Format) -> Iterable[str]:
+    """Return the columns of the caller's rows, which only a table needs before its rows."""
+    is_table = form in (Format.CSV, Format.XLSX)
+    return queries.list_batch_columns(producer, batch_id) if is_table else ()
 
 
 @contextmanager

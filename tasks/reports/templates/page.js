@@ -61,8 +61,9 @@ function details(job) {
   row("Row", job.row && String(job.row));
   row("Image", job.image);
   if (job.clip) {
-    const {src, address, width, height, bytes, codec} = job.clip;
+    const {src, address, expires, width, height, bytes, codec} = job.clip;
     row("Clip", src ? make("a", {href: src}, address) : address);
+    if (expires) row("Link opens until", expires);
     row("Video", `${width} × ${height}, ${seconds(job.clip.seconds)}, ${megabytes(bytes)}, ${codec}`);
   }
   row("Timeline", job.timeline);

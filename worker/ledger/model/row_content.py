@@ -48,7 +48,9 @@ def content_key(batch_id: str, content: str) -> str:
 
 def without_signature(address: str) -> str:
     """Return an address without its fragment and the parameters of a signature."""
-    if "?" not in address and "#" not in address:
+    # A path in a store or on a disk may hold these signs.
+    is_web = address.lower().startswith(("http://", "https://"))
+    if not is_web or ("?" not in address and "#" not in address):
         return address
     try:
         parts = urlsplit(address)
@@ -64,9 +66,7 @@ def _signs(parameter: str) -> bool:
 
 def _file(name: str) -> str:
     """Return what identifies a file: the digest in its media key, or else its address."""
-    if name.lower().startswith(("http://", "https://")):
-        return without_signature(name)
     if "://" in name:
-        return name
+        return without_signature(name)
     # A media key is `<two digits>/<digest>.<suffix>`; the suffix is that of the file's name.
     return name.rpartition(".")[0] or name

@@ -79,3 +79,8 @@ def test_defaults_do_not_count() -> None:
 )
 def test_an_address_is_read_without_its_signature(address: str, plain: str) -> None:
     assert without_signature(address) == plain
+
+
+@pytest.mark.parametrize("address", ["s3://b/a#1.jpg?x=1", "s3://b/a?sig=1.jpg", "a#1.jpg"])
+def test_a_path_that_is_no_web_address_has_no_signature(address: str) -> None:
+    assert without_signature(address) == address
