@@ -21,14 +21,14 @@ def expected_time(usual: float | None, latest: float | None, what: str = "") -> 
 
     Args:
         usual: The estimate in seconds; None if there is none.
-        latest: The seconds until the latest end; None if that is not known.
+        latest: The seconds until the latest end; None if no worker is running.
         what: What follows the estimate.
     """
     if usual is None:
         return "the time left is not known: no worker is running"
     about = " ".join(filter(None, ("about", duration(usual), what)))
     if latest is None:
-        return f"{about}, the latest end is not known"
+        return f"{about}; the latest end is not known, because no worker is running"
     return f"{about}, at the latest until {_clock_time(latest)}"
 
 

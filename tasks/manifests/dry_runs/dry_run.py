@@ -126,8 +126,8 @@ def dry_run_batch(
 
 def _estimate_seconds(
     producer: Producer, new_jobs: Counter[str], batch_id: str, session: SessionMode
-) -> tuple[float, float]:
-    """Estimate when the new jobs have ended: usually, and at the latest."""
+) -> tuple[float, float | None]:
+    """Estimate when the new jobs have ended: usually, and at the latest if a worker is running."""
     if not new_jobs:
         return 0.0, 0.0
     with producer.redis_errors():
@@ -138,6 +138,8 @@ def _estimate_seconds(
         concurrency = pace.max_admitted or producer.configured_concurrency()
     queued, slowest = new_jobs.total(), slowest_pace(producer.settings)
     usual = estimate_seconds(queued, 0, pace, concurrency=concurrency, ahead=ahead)
+    if not pace.max_admitted:
+        return round(usual, 1), None
     latest = latest_seconds(queued, 0, slowest, concurrency=concurrency, ahead=ahead)
     return round(usual, 1), round(max(usual, latest), 1)
 

@@ -327,7 +327,7 @@ def test_a_dry_run_is_a_table_that_people_read(
         *("credits about 200 needed", "the balance is not known yet", "--max-credits 150"),
         *(
             "enough for 1 clip, not for all 2",
-            "at the latest until",
+            "the latest end is not known",
             "prompts Slow push-in on the cup.",
         ),
         *("1 row (2 cup.png): the image is very small", "Pan left over the whole table."),

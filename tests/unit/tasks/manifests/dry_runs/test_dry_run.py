@@ -143,6 +143,9 @@ def test_the_states_of_known_rows_and_the_latest_end(harness: ProducerHarness) -
     actions.cancel(harness.producer, batch_id)
     plan = dry_run_batch(harness.producer, harness.manifest(*rows))
     assert plan.known == {"cancelled": 2}
+    assert plan.latest_seconds is None, "no worker is running"
+    harness.producer.ledger.due(0, room=10, admit=10)
+    plan = dry_run_batch(harness.producer, harness.manifest(*rows))
     assert plan.latest_seconds is not None
     assert plan.latest_seconds > plan.seconds
 
