@@ -14,7 +14,8 @@ from tasks.manifests.lines import ManifestError, ManifestLine, is_text, strip_ce
 if TYPE_CHECKING:
     from _csv import Reader
 
-_DELIMITERS: Final = ",;\t"
+DELIMITERS: Final = ",;\t"
+"""What separates cells, if a file does not name it."""
 _QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')
 _NAMED_DELIMITER: Final = re.compile(r'"?sep=([^"\r\n])"?[,;\t]*\s*', re.IGNORECASE)
 """A line with which Excel is told the delimiter."""
@@ -84,7 +85,7 @@ def _before_header(source: TextFile) -> tuple[int, list[str], str]:
 def _delimiters(first_line: str) -> list[str]:
     """Return the delimiters, that of most cells outside of quotes first."""
     unquoted = _QUOTED.sub("", first_line)
-    return sorted(_DELIMITERS, key=unquoted.count, reverse=True)
+    return sorted(DELIMITERS, key=unquoted.count, reverse=True)
 
 
 def _header(source: TextFile, delimiter: str, skipped: int) -> Header:

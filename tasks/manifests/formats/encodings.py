@@ -59,8 +59,8 @@ def named_encoding(name: str) -> Encoding:
     """
     try:
         if codecs.decode("image".encode(name), name) == "image":
-            codecs.getincrementaldecoder(name)
-            return Encoding(name.lower(), mark="" if name.lower() == "utf-8" else BYTE_ORDER_MARK)
+            is_utf8 = codecs.lookup(name).name == "utf-8"
+            return Encoding(name.lower(), mark="" if is_utf8 else BYTE_ORDER_MARK)
     except (LookupError, ValueError, TypeError, AttributeError):
         pass
     raise ManifestError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from tasks.manifests.formats.csv_lines import Header
+from tasks.manifests.formats.csv_lines import DELIMITERS, Header
 from tasks.manifests.lines import (
     REASON_COLUMN,
     REJECTS_COLUMNS,
@@ -110,6 +110,8 @@ class CsvRejects(Rejects):
         kept += [""] * (len(self._columns) - len(kept))
         if not self._rows:
             self._write(self._mark)
+            if self._header.delimiter not in DELIMITERS:
+                self._write(f"sep={self._header.delimiter}\r\n")
             self._write_row([*self._columns, ROW_COLUMN, REASON_COLUMN])
         extra = cells[len(self._header.columns) :]
         self._write_row([*kept, str(line.original_number), reason, *extra])

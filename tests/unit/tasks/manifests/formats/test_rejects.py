@@ -88,3 +88,13 @@ def test_a_name_that_is_taken_meanwhile_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "rejected-2.jsonl").symlink_to(tmp_path / "not there yet")
     assert reject_all(source, to) == tmp_path / "rejected-3.jsonl"
     assert (tmp_path / "rejected-2.jsonl").is_symlink()
+
+
+def test_a_rare_separator_is_named_again(tmp_path: Path) -> None:
+    source = tmp_path / "jobs.csv"
+    source.write_text("sep=|\nimage|note\na.jpg|x, y; z\n")
+    written = reject_all(source, tmp_path / "rejected.csv")
+    assert written
+    (row,) = open_manifest(written).rows
+    assert row.line.fields["note"] == "x, y; z"
+    assert row.line.original_number == 3
