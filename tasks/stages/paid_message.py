@@ -116,9 +116,11 @@ def _record_transcript(
         "heartbeats": transcript.heartbeats,
         "skipped": transcript.skipped,
     }
-    payments, job_id = step.runtime.payments, step.job.id
-    payments.record_fact(job_id, call, "stream", json.dumps(contents, ensure_ascii=False))
-    payments.record_fact(job_id, call, "ended", "clean" if is_clean else "broken")
+    facts = {
+        "stream": json.dumps(contents, ensure_ascii=False),
+        "ended": "clean" if is_clean else "broken",
+    }
+    step.runtime.payments.record_facts(step.job.id, call, facts)
 
 
 def _message_refused(step: StepContext, error: NemoError, right: SendingRight) -> Commit:

@@ -6,6 +6,7 @@ Source: the agenda protocol, "begin_paid" and "Durability of the intent".
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from worker.ledger.ledger import LEASE_MARGIN_MS, Ledger
@@ -94,6 +95,7 @@ class Payments:
         session_id: str = "",
         attempt: int = 0,
         journal_id: str = "",
+        facts: Mapping[str, str] = MappingProxyType({}),
     ) -> PaymentIntent:
         """Write the intent to pay.
 
@@ -111,6 +113,7 @@ class Payments:
             session_id: The session whose state was read before. The record must name it too.
             attempt: The number of the attempt's entry in the payment journal.
             journal_id: The journal, which must be the ledger's; "" is not compared.
+            facts: Facts of the step, which are written with the intent.
 
         Raises:
             NotReplicatedError: Too few replicas confirmed the intent: the message must not be sent.
@@ -118,7 +121,8 @@ class Payments:
         scripts = self._ledger.scripts
         slot_ms = self._ledger.lease_ms + LEASE_MARGIN_MS
         intent = (turn, call, cost, slot_ms, cap, session_id, attempt, journal_id)
-        reply = scripts.run_confirmed("begin_paid", job_id, fence, *intent)
+        arguments = (*intent, *field_pairs(facts))
+        reply = scripts.run_confirmed("begin_paid", job_id, fence, *arguments)
         verdict = BeginVerdict(reply[0])
         if verdict is BeginVerdict.COOLING:
             return PaymentIntent(verdict, wait=int(reply[1]) / 1000)
@@ -134,12 +138,16 @@ class Payments:
         return self.slots_taken(account) < min(cap, int(self._ledger.account(account).window))
 
     def record_fact(self, job_id: str, call: str, name: str, value: str) -> bool:
-        """Store a result of a paid message, with or without a lease.
+        """Store a result of a paid message, as `record_facts` does."""
+        return self.record_facts(job_id, call, {name: value})
+
+    def record_facts(self, job_id: str, call: str, facts: Mapping[str, str]) -> bool:
+        """Store results of a paid message, with or without a lease.
 
         Returns:
             False if the call is not one of the job's.
         """
-        reply = self._ledger.scripts.run("paid_fact", job_id, call, name, value)
+        reply = self._ledger.scripts.run("paid_fact", job_id, call, *field_pairs(facts))
         return bool(reply != "UNKNOWN_CALL")
 
     def release(self, job_id: str, call: str, why: str) -> bool:

@@ -33,6 +33,33 @@ local function require_writable(id, job, reason, account, session, seen)
   end
 end
 
+-- Refuses the call if a key that a message of this job writes holds another type.
+local function require_payable(job)
+  require_type('zset', AGENDA, slots_key(job.account), ended_key(job.account))
+  require_type('hash', META, account_key(job.account), reserved_key(job.account))
+end
+
+-- Refuses the call if a key holds another type that a step of this job writes as it leads from one
+-- running state to another. `session` is the job's session after the step.
+local function require_movable(id, job, to, session)
+  require_type('zset', AGENDA)
+  require_type('hash', META, UNREADABLE)
+  if job.state == 'preparing' or to == 'preparing' then require_type('zset', PREPARING) end
+  if job['call:' .. job.turn] ~= '' then require_payable(job) end
+  local leaves_session = SESSION_STATES[job.state] and not SESSION_STATES[to]
+  if not leaves_session and session == job.session_id and job.shared == '' then return end
+  require_type('zset', FLOWS)
+  for _, name in ipairs({job.session_id, session}) do
+    require_type('hash', session_key(name))
+    require_type('zset', session_queue_key(name))
+  end
+  require_type('set', blocked_key(id))
+  for _, other in ipairs(redis.call('SMEMBERS', blocked_key(id))) do
+    local waiting = load_job(other)
+    if waiting then require_writable(other, waiting, nil, nil, nil, {[id] = true}) end
+  end
+end
+
 -- Marks a job whose present state is to be sent to Flower. The number is a new one each time, so that
 -- whoever sends it notices a change after it was read.
 local function announce(id)
@@ -80,14 +107,19 @@ move = function(id, job, to, reason)
     redis.call('SADD', 'holds:{' .. ns .. '}', held_key(job.account, reason))
     count_job(job, 'h:' .. reason, 1)
   end
-  redis.call('HSET', job_key(id), 'reason', reason or '')
+  local had_reason = job.reason
   job.reason = reason or ''
-  if from == to then return end
+  if from == to then
+    if job.reason ~= had_reason then redis.call('HSET', job_key(id), 'reason', job.reason) end
+    return
+  end
 
   count_job(job, 'n:' .. from, -1)
   count_job(job, 'n:' .. to, 1)
-  redis.call('HINCRBY', job_key(id), 'ms:' .. from, now - number(job.entered_at))
-  redis.call('HSET', job_key(id), 'state', to, 'entered_at', now)
+  local spent = 'ms:' .. from
+  job[spent] = string.format('%d', number(job[spent]) + now - number(job.entered_at))
+  redis.call('HSET', job_key(id), 'reason', job.reason, 'state', to, 'entered_at', now,
+    spent, job[spent])
   if from == 'preparing' then redis.call('ZREM', PREPARING, id) end
   if to == 'preparing' then redis.call('ZADD', PREPARING, now, id) end
   -- The next claim sends the job's state to Flower again, which leaves an end only when it is told so.

@@ -1,4 +1,4 @@
--- begin_paid(id, fence, turn, call, cost, lease, cap, session, attempt, journal)
+-- begin_paid(id, fence, turn, call, cost, lease, cap, session, attempt, journal, field, value, ...)
 --   -> OK previous | a refusal
 -- Writes the intent to pay, before the message is sent. Each turn has one intent: another call is
 -- refused for good, so that a worker that was frozen past its lease cannot pay.
@@ -14,17 +14,21 @@
 --               another message is testing whether one more is accepted
 -- `previous` is the journal entry of another job's message before this one in the session: that
 -- job's id and the number of its attempt, or ''.
+-- The fields are facts of the step, such as the baseline, which are written with the intent.
 -- It reserves `cost`, or what the account's clips were seen to cost if that is more.
 -- Safe twice: the same call gets OK again. It writes again too, so that a confirmation of writes on
 -- the same connection covers it.
 local id, fence, turn, call, cost, lease, cap =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
 local session, attempt, journal = ARGV[9] or '', ARGV[10] or '', ARGV[11] or ''
+local FIRST_FACT = 12
 
 local job = load_owned(id, fence)
 if not job or job.session_id ~= session then return {'LOST'} end
 
-require_writable(id, job)
+require_payable(job)
+require_type('hash', UNREADABLE, session_key(session))
+require_type('zset', session_queue_key(session))
 
 local sent = job['call:' .. turn]
 if sent == call and turn == job.turn then
@@ -81,12 +85,12 @@ end
 redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
   'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent',
   'attempt:' .. turn, attempt, 'session:' .. turn, session,
-  'nth:' .. turn, nth, 'unsettled:' .. turn, unsettled)
+  'nth:' .. turn, nth, 'unsettled:' .. turn, unsettled, 'paid', number(job.paid) + 1,
+  unpack(ARGV, FIRST_FACT))
 local previous = previous_entry(id, job)
 if previous ~= '' then redis.call('HSET', job_key(id), 'previous:' .. turn, previous) end
 set_last_message(id, job, call, attempt, now)
 -- How many intents this ledger has written, by which the loss of a part of it is noticed.
 redis.call('HINCRBY', META, 'intents', 1)
-redis.call('HINCRBY', job_key(id), 'paid', 1)
 redis.call('HINCRBY', job_key(id), 'intents', 1)
 return {'OK', previous}

@@ -58,10 +58,9 @@ if crashes >= 2 then
   redis.call('HSET', META, 'suspect', id, 'suspect_until', now + lease + margin)
 end
 
-local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
-redis.call('HINCRBY', job_key(id), 'attempts', 1)
+local fence = number(job.fence) + 1
 redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'crashes', crashes,
-  'lease', now + lease, 'worker', owner)
+  'lease', now + lease, 'worker', owner, 'fence', fence, 'attempts', number(job.attempts) + 1)
 -- For the measurement of takeovers: ms since the lease ended, ms of those after the grace period of
 -- an outage, and when the job was claimed.
 if job.owner ~= '' then

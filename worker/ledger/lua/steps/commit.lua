@@ -26,21 +26,23 @@ if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
 end
 local changed = {}
 for at = FIRST_FACT, #ARGV, 2 do changed[ARGV[at]] = ARGV[at + 1] end
-require_writable(id, job, reason, changed.account, changed.session_id)
-require_type('hash', PACE)
+if ENDS[state] or state == 'held' then
+  require_writable(id, job, reason, changed.account, changed.session_id)
+  require_type('hash', PACE)
+else
+  require_movable(id, job, state, changed.session_id or job.session_id)
+end
 if reason == 'blocked' then
   require_type('set', blocked_key(changed.blocked_by or job.blocked_by))
 end
-if #ARGV >= FIRST_FACT then redis.call('HSET', job_key(id), unpack(ARGV, FIRST_FACT)) end
-local account = redis.call('HGET', job_key(id), 'account')
 redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0,
-  'crashes', 0, 'not_before', now + delay)
-if account then job.account = account end
+  'crashes', 0, 'not_before', now + delay, unpack(ARGV, FIRST_FACT))
+job.account = changed.account or job.account
 if redis.call('HGET', META, 'suspect') == id then redis.call('HDEL', META, 'suspect') end
 
 -- The job that blocks this one may have moved on since: then this one asks for its session again.
 if reason == 'blocked' then
-  local blocker = redis.call('HGET', job_key(id), 'blocked_by')
+  local blocker = changed.blocked_by or job.blocked_by
   if is_parked(blocker) then
     redis.call('SADD', blocked_key(blocker), id)
   else
@@ -54,7 +56,7 @@ if reason == 'outcome_unknown' and not turn_is_paid(job) and job.as_done ~= '1' 
   state, reason = 'preparing', ''
   redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
 end
-if redis.call('HGET', job_key(id), 'session_id') ~= job.session_id then
+if changed.session_id and changed.session_id ~= job.session_id then
   drop_batch_session(job)
   release_session(id, job)
 end
@@ -105,9 +107,8 @@ elseif state == 'held' then
 else
   move(id, job, state)
   if next_nonce ~= '' and state == ARGV[5] then
-    redis.call('HINCRBY', job_key(id), 'fence', 1)
-    redis.call('HINCRBY', job_key(id), 'attempts', 1)
-    redis.call('HSET', job_key(id), 'owner', job.owner, 'nonce', next_nonce, 'lease', now + lease)
+    redis.call('HSET', job_key(id), 'owner', job.owner, 'nonce', next_nonce, 'lease', now + lease,
+      'fence', number(job.fence) + 1, 'attempts', number(job.attempts) + 1)
     redis.call('ZADD', AGENDA, now + lease + margin, id)
     return {'CLAIMED', redis.call('HGETALL', job_key(id))}
   end
