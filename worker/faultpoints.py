@@ -37,14 +37,8 @@ WORKER: Final = (
     *("begin_paid", "paid_fact", "release_paid", "adopt", "restore_end", "set_identity"),
     *("balance", "credits_refused", "rate_limited", "token_refused"),
     *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),
-    "update_facts.account",
-    "update_facts.token_id",
     "update_facts.clip_name",
-    "update_facts.media_name",
-    "update_facts.session_id",
-    "update_facts.claim_url",
     "update_facts.uploading",
-    "update_facts.baseline",
     "update_facts.progress",
     "update_facts.render_id",
     "update_facts.render_submitted",
@@ -62,7 +56,6 @@ WORKER: Final = (
         "journal.mark",
         "journal.end",
     ),
-    "update_facts.next_attempt",
     "intake",
 )
 """Points that workers pass. Those of update_facts and commit carry the first field or the state."""

@@ -45,7 +45,7 @@ def attempt_number(step: StepContext) -> int | Commit:
     decision = plan(step.job, attempts)
     if not isinstance(decision, OpenAttempt):
         return adopt_payment(step, attempts)
-    step.update_facts(next_attempt=f"{step.job.turn}:{decision.number}")
+    step.note_facts(next_attempt=f"{step.job.turn}:{decision.number}")
     return decision.number
 
 
@@ -71,7 +71,7 @@ def adopt_payment(step: StepContext, attempts: Sequence[Attempt], *, replaces: s
     verdict = adopt(runtime.payments, job, attempts, fence=step.lease.fence, replaces=replaces)
     if verdict is not AdoptVerdict.OK:
         raise LeaseLostError
-    step.job = runtime.ledger.job(job.id) or job
+    step.use_record(runtime.ledger.job(job.id) or job)
     log.info("payment taken over from the journal", attempt=last.number)
     if last.entry is None:
         UnreadableEntries(runtime.ledger).add(job.id)

@@ -71,7 +71,7 @@ def generate(step: StepContext) -> Commit:
         state = client.state(job.facts["session_id"])
         if _has_changed_since_question(job, state):
             return advance(State.SETTLING, {"readings": "0", "last_reading": ""})
-        _record_baseline(step, state)
+        _note_baseline(step, state)
         # The random part tells this call from one of the same turn before a restore of Redis.
         call = f"{job.id}:{job.turn}:{job.fence}:{uuid4().hex[:12]}"
         intent = _record_intent(step, call, attempt)
@@ -133,9 +133,12 @@ def _has_changed_since_question(job: Job, state: SessionState) -> bool:
     return is_answer and state.fingerprint != job.fact("baseline")
 
 
-def _record_baseline(step: StepContext, state: SessionState) -> None:
-    """Record the state before the message, to compare later readings with."""
-    step.update_facts(
+def _note_baseline(step: StepContext, state: SessionState) -> None:
+    """Note the state before the message, to compare later readings with.
+
+    It is written with the intent to pay.
+    """
+    step.note_facts(
         baseline=state.fingerprint,
         bind_id=state.bind_id or step.job.fact("bind_id") or "",
         readings="0",
@@ -148,7 +151,7 @@ def _record_intent(step: StepContext, call: str, attempt: int) -> PaymentIntent:
     runtime, job = step.runtime, step.job
     settings = runtime.settings
     try:
-        return runtime.payments.begin(
+        intent = runtime.payments.begin(
             job.id,
             step.lease.fence,
             turn=job.turn,
@@ -158,10 +161,14 @@ def _record_intent(step: StepContext, call: str, attempt: int) -> PaymentIntent:
             session_id=job.facts["session_id"],
             attempt=attempt,
             journal_id=runtime.journal.id(),
+            facts=step.noted,
         )
     except RedisError as error:
         log.warning("intent to pay not confirmed", error=str(error))
         return PaymentIntent(BeginVerdict.NOT_DURABLE)
+    if intent.verdict is BeginVerdict.OK:
+        step.noted.clear()
+    return intent
 
 
 def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Commit | None:

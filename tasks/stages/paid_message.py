@@ -5,7 +5,6 @@ The caller has recorded the intent to pay. Whatever happens here, the message is
 
 import json
 import time
-from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -139,4 +138,5 @@ def _give_back(step: StepContext, right: SendingRight, why: str) -> StepContext:
         LeaseLostError: The step no longer owns the job.
     """
     right.give_back(Mark.NOT_SENT if why == "not_sent" else Mark.NOT_CHARGED, why)
-    return replace(step, job=step.runtime.ledger.job(step.job.id) or step.job)
+    step.use_record(step.runtime.ledger.job(step.job.id) or step.job)
+    return step

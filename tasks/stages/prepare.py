@@ -50,7 +50,7 @@ def prepare(step: StepContext) -> Commit:
     keeps_session = known_account in (None, credential.name)
     if step.is_follow_up_edit and not keeps_session:
         # A follow-up edit stays in its session and is paid by the account that owns it now.
-        step.update_facts(account=credential.name)
+        step.note_facts(account=credential.name)
         keeps_session = True
     if step.job.fact("uploaded") and keeps_session:
         return advance(State.GENERATING)
@@ -61,8 +61,12 @@ def prepare(step: StepContext) -> Commit:
         with scratch_folder() as folder:
             inputs = gather_inputs(step, Path(folder))
             _record_inputs(step, inputs)
+            known_session = step.job.fact("session_id")
             session_id = _open_session(step, client, credential, keeps_session=keeps_session)
+            # A session in which an upload may have arrived is not used again.
             step.update_facts(uploading="1")
+            if step.uses_shared_session and session_id != known_session:
+                _share_session(step)
             _upload(step, client, session_id, inputs.files)
     return advance(State.GENERATING, {"uploaded": "1", "uploading": ""})
 
@@ -104,7 +108,7 @@ def _record_inputs(step: StepContext, inputs: JobInputs) -> None:
     image, picture = inputs.image, ""
     if step.uses_shared_session:
         picture = image.name if image else str(step.job.payload["image"])
-    step.update_facts(
+    step.note_facts(
         # A follow-up edit keeps the image name of the job that it edits.
         media_name=image.name if image else step.job.fact("media_name") or "",
         changes=json.dumps(image.changes if image else (), ensure_ascii=False),
@@ -125,9 +129,9 @@ def _open_session(
     is_clean = step.is_follow_up_edit or not step.job.fact("uploading")
     if session_id and keeps_session and is_clean:
         return session_id
-    step.update_facts(**NO_SESSION)
+    step.note_facts(**NO_SESSION)
     session = client.create_session(str(step.job.payload.get("language", "en")))
-    step.update_facts(
+    step.note_facts(
         session_id=session.session_id,
         task_id=session.task_id,
         bind_id=session.bind_id or "",
@@ -136,15 +140,19 @@ def _open_session(
     if credential.anonymous:
         runtime.payments.store_bind_id(credential.name, session.bind_id or session.task_id)
     try:
-        step.update_facts(claim_url=client.claim_link(session.task_id, session.session_id))
+        step.note_facts(claim_url=client.claim_link(session.task_id, session.session_id))
     except RateLimited:
         raise
     except NemoError as error:
         # The link is a convenience: the job goes on without it.
         log.info("claim link not available", error=str(error))
-    if step.uses_shared_session and not runtime.ledger.share_session(step.job.id, step.lease.fence):
-        raise LeaseLostError
     return session.session_id
+
+
+def _share_session(step: StepContext) -> None:
+    """Make the session that the job has opened its batch's."""
+    if not step.runtime.ledger.share_session(step.job.id, step.lease.fence):
+        raise LeaseLostError
 
 
 def _upload(

@@ -20,12 +20,14 @@ class StepContext:
         job: The record as claimed, with the facts that this step has written since.
         lease: The ownership of the job.
         used_tokens: Fingerprints of the tokens that this step has used, the current one last.
+        noted: Facts of the job that are not written yet.
     """
 
     runtime: Runtime
     job: Job
     lease: Lease
     used_tokens: list[str] = field(default_factory=list)
+    noted: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_follow_up_edit(self) -> bool:
@@ -37,12 +39,30 @@ class StepContext:
         """Whether the job uses the session that its batch shares."""
         return self.job.fact("shared") is not None
 
+    def note_facts(self, **facts: str) -> None:
+        """Keep facts that are written with the next write of the step, its commit at the latest.
+
+        A step that dies before has not found them out.
+        """
+        known = self.job.facts
+        self.noted.update(
+            (name, value) for name, value in facts.items() if known.get(name, "") != value
+        )
+        self.job = replace(self.job, facts={**known, **facts})
+
     def update_facts(self, **facts: str) -> None:
-        """Write facts to the job's record immediately.
+        """Write facts to the job's record immediately, with those that were noted.
 
         Raises:
             LeaseLostError: The step no longer owns the job.
         """
-        if not self.runtime.ledger.update_facts(self.job.id, self.lease.fence, facts):
+        ledger, point = self.runtime.ledger, f"update_facts.{next(iter(facts))}"
+        pending = {**self.noted, **facts}
+        if not ledger.update_facts(self.job.id, self.lease.fence, pending, point=point):
             raise LeaseLostError
+        self.noted.clear()
         self.job = replace(self.job, facts={**self.job.facts, **facts})
+
+    def use_record(self, job: Job) -> None:
+        """Continue with the record as it was read again, and with the facts that were noted."""
+        self.job = replace(job, facts={**job.facts, **self.noted})

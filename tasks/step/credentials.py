@@ -39,10 +39,10 @@ def job_credential(step: StepContext) -> Credential:
     if step.job.is_bound:
         credential = _owning_account(step)
     else:
-        name = accounts.choose(step.job.fact("account"))
-        step.update_facts(account=name)
-        credential = accounts.credential(name)
-        step.update_facts(token_id=credential.token_id)
+        account = accounts.choose(step.job.fact("account"))
+        step.note_facts(account=account.name)
+        credential = accounts.credential_of(account)
+        step.note_facts(token_id=credential.token_id)
     step.used_tokens.append(credential.token_id)
     return credential
 

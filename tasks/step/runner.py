@@ -4,6 +4,7 @@ The record decides which stage runs; the wake-up message only names the job.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
@@ -138,11 +139,12 @@ def _run_stage(
     except UnreadableRecordError as error:
         return _hold_unreadable(record, error)
     try:
-        return record_end(step, stages[step.job.state](step))
+        commit = record_end(step, stages[step.job.state](step))
     except LeaseLostError:
         return None
     except Exception as error:  # noqa: BLE001 - it is logged, or has a meaning of its own
-        return commit_for_exception(step, error)
+        commit = commit_for_exception(step, error)
+    return replace(commit, facts={**step.noted, **(commit.facts or {})})
 
 
 def _hold_unreadable(record: Mapping[str, str], error: UnreadableRecordError) -> Commit:

@@ -31,7 +31,7 @@ def acquire_session(step: StepContext) -> Commit | None:
     acquisition = step.runtime.ledger.acquire_session(step.job.id, step.lease.fence)
     match acquisition.verdict:
         case SessionVerdict.OK:
-            step.job = read_job(acquisition.record)
+            step.use_record(read_job(acquisition.record))
             return None
         case SessionVerdict.LOST:
             raise LeaseLostError

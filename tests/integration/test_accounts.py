@@ -45,7 +45,7 @@ def test_fifty_workers_that_start_together_request_one_token(stack: Stack) -> No
 
         def ask() -> bool:
             try:
-                got.append(mine.credential(mine.choose()))
+                got.append(mine.credential_of(mine.choose()))
             except TokenPendingError:
                 return False
             return True
@@ -86,10 +86,10 @@ def test_a_job_is_left_to_the_worker_that_has_its_token(stack: Stack) -> None:
 def test_a_refused_token_is_renewed_with_the_same_client_id(stack: Stack) -> None:
     stack.start_sandbox("--token-seconds", "0.001")
     mine = accounts(stack, tokens=())
-    old = mine.credential(mine.choose())
+    old = mine.credential_of(mine.choose())
     client_id = stack.redis.get("client_id:{rq}")
     mine.discard_anonymous_token(old.token_id)
-    new = mine.credential(mine.choose())
+    new = mine.credential_of(mine.choose())
     assert new.token_id != old.token_id
     assert (new.name, stack.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
     mine.discard_anonymous_token(old.token_id)

@@ -74,7 +74,7 @@ class Accounts:
         """Return the names of the configured accounts."""
         return list(self._registered) or [ANONYMOUS]
 
-    def choose(self, current: str | None = None) -> str:
+    def choose(self, current: str | None = None) -> Account:
         """Choose the account of a job that has not paid.
 
         The choice is random among the accounts that can take a job, weighted by their windows. If
@@ -86,11 +86,11 @@ class Accounts:
         accounts = {name: self._ledger.account(name) for name in self.names()}
         able = [account for account in accounts.values() if self._can_take(account)]
         if current in accounts and (not able or accounts[current] in able):
-            return current
+            return accounts[current]
         if not able:
-            return max(accounts.values(), key=lambda account: account.headroom).name
+            return max(accounts.values(), key=lambda account: account.headroom)
         weights = [account.window for account in able]
-        return random.choices(able, weights)[0].name  # noqa: S311 - not used for security
+        return random.choices(able, weights)[0]  # noqa: S311 - not used for security
 
     def others_can_take(self, name: str) -> bool:
         """Return whether another account than this one can take a job that has not paid."""
@@ -98,7 +98,11 @@ class Accounts:
         return any(self._can_take(account) for account in others)
 
     def credential(self, name: str) -> Credential:
-        """Return the credential of an account.
+        """Return the credential of an account, as `credential_of` does."""
+        return self.credential_of(self._ledger.account(name))
+
+    def credential_of(self, account: Account) -> Credential:
+        """Return the credential of an account whose record was just read.
 
         Raises:
             AccountCoolingDownError: The account is cooling down after a 429 response.
@@ -106,9 +110,11 @@ class Accounts:
             TokenPendingError: Another worker is requesting the anonymous token; try again soon.
             NemoError: The API gave no anonymous token.
         """
-        wait = (self._ledger.account(name).cooling_until - self._ledger.now_ms()) / 1000
-        if wait > 0:
-            raise AccountCoolingDownError(wait)
+        name = account.name
+        if account.cooling_until:
+            wait = (account.cooling_until - self._ledger.now_ms()) / 1000
+            if wait > 0:
+                raise AccountCoolingDownError(wait)
         if name in self._registered:
             return self._registered[name]
         if name == ANONYMOUS:
@@ -154,7 +160,7 @@ class Accounts:
     def _can_take(self, account: Account) -> bool:
         if account.auth_refused_by or account.plan_refused:
             return False
-        if account.cooling_until > self._ledger.now_ms():
+        if account.cooling_until and account.cooling_until > self._ledger.now_ms():
             return False
         return not account.is_read or account.affordable_clips(self._settings.api.clip_cost) > 0
 

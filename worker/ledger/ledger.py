@@ -179,9 +179,18 @@ class Ledger(Reader):
         calls = ((job_id, fence, self.lease_ms, LEASE_MARGIN_MS) for job_id, fence in leases)
         return [reply == "OK" for reply in self.scripts.run_many("heartbeat", calls)]
 
-    def update_facts(self, job_id: str, fence: str, facts: Mapping[str, str]) -> bool:
-        """Write facts during a step. False: the lease is lost, and nothing was written."""
-        point = f"update_facts.{next(iter(facts))}"
+    def update_facts(
+        self, job_id: str, fence: str, facts: Mapping[str, str], *, point: str | None = None
+    ) -> bool:
+        """Write facts during a step. False: the lease is lost, and nothing was written.
+
+        Args:
+            job_id: The job.
+            fence: The owner's fence.
+            facts: The facts.
+            point: The name of the fault points; None: that of the first fact.
+        """
+        point = point or f"update_facts.{next(iter(facts))}"
         reply = self.scripts.run("update_facts", job_id, fence, *field_pairs(facts), point=point)
         return bool(reply == "OK")
 

@@ -20,7 +20,7 @@ from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
 
 TOKEN = "nmv_usr_registered_for_tests"
-MAX_COMMANDS = 620
+MAX_COMMANDS = 1
 MAX_SCRIPTS = 31
 """Upper bounds for all steps of a job, with one poll, and for its Celery result."""
 

@@ -45,7 +45,7 @@ local function require_movable(id, job, to, session)
   require_type('zset', AGENDA)
   require_type('hash', META, UNREADABLE)
   if job.state == 'preparing' or to == 'preparing' then require_type('zset', PREPARING) end
-  if job['call:' .. job.turn] ~= '' then require_payable(job) end
+  if SESSION_STATES[job.state] and job['call:' .. job.turn] ~= '' then require_payable(job) end
   local leaves_session = SESSION_STATES[job.state] and not SESSION_STATES[to]
   if not leaves_session and session == job.session_id and job.shared == '' then return end
   require_type('zset', FLOWS)

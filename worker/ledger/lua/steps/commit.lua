@@ -62,7 +62,8 @@ if changed.session_id and changed.session_id ~= job.session_id then
 end
 
 local call = job['call:' .. job.turn]
-if call ~= '' and state ~= 'generating' and state ~= 'settling' then end_call(job, call) end
+local is_message_over = SESSION_STATES[job.state] and state ~= 'generating' and state ~= 'settling'
+if call ~= '' and (is_message_over or ENDS[state] or state == 'held') then end_call(job, call) end
 if outcome ~= '' then
   redis.call('HSET', job_key(id), 'outcome:' .. job.turn, outcome)
   if outcome == 'question' then
