@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tests.support.costs import RedisCost, commands_by_name, cpu_seconds, redis_cost
 from tests.support.stack import Stack, temporary_stack
+from tests.support.waiting import wait_until
 from worker.ledger.model.states import State
 
 OPTIONS = {
@@ -59,6 +60,8 @@ def end_jobs(stack: Stack, jobs: int) -> None:
     """Submit jobs, and wait until all have succeeded and were notified of."""
     ids = [stack.submit(stack.image()) for _ in range(jobs)]
     stack.wait_until_idle()
+    outboxes = [stack.ledger.key(name) for name in ("outbox", "task_events")]
+    wait_until(lambda: not stack.redis.exists(*outboxes), "the outbox to be empty", 60)
     failed = [job.id for job in stack.ledger.jobs(ids) if job.state is not State.SUCCEEDED]
     if failed:
         raise AssertionError(stack.diagnosis(failed[0]))

@@ -20,8 +20,8 @@ from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
 
 TOKEN = "nmv_usr_registered_for_tests"
-MAX_COMMANDS = 1
-MAX_SCRIPTS = 31
+MAX_COMMANDS = 360
+MAX_SCRIPTS = 20
 """Upper bounds for all steps of a job, with one poll, and for its Celery result."""
 
 

@@ -211,9 +211,11 @@ class Model:
         return COST * sum(len(job.calls) for job in self.jobs.values() if job.batch == batch)
 
     def accepted(self) -> None:
-        if len(self.slots) >= int(self.window):
-            slow = self.threshold is not None and self.window >= self.threshold
-            self.window += 1 / self.window if slow else 1
+        used, window = len(self.slots), int(self.window)
+        if self.threshold is not None and self.window >= self.threshold:
+            self.window += 1 / self.window if used >= window else 0
+        else:
+            self.window += 1 if 2 * used >= window else 0
         self.refusals = self.trying = 0
 
     def release_paid(self, job: ModelJob, call: str) -> bool:

@@ -17,14 +17,18 @@ end
 
 -- Widens an account's window of messages in flight after the API accepted one: by one message up to
 -- the threshold of the last 429, from there by one message for each full window. The window grows
--- only while it is used up.
+-- only while it is used: up to the threshold while half of it is, so that it doubles with each full
+-- window although new messages take a moment to follow (as the slow start of TCP does in Linux);
+-- from there while all of it is.
 local function widen_window(account)
   local key = account_key(account)
   local window, threshold = unpack(redis.call('HMGET', key, 'window', 'threshold'))
   window = tonumber(window) or FIRST_WINDOW
-  if redis.call('ZCARD', slots_key(account)) >= math.floor(window) then
-    local slow = threshold and window >= tonumber(threshold)
-    redis.call('HSET', key, 'window', slow and window + 1 / window or window + 1)
+  local used = redis.call('ZCARD', slots_key(account))
+  if threshold and window >= tonumber(threshold) then
+    if used >= math.floor(window) then redis.call('HSET', key, 'window', window + 1 / window) end
+  elseif 2 * used >= math.floor(window) then
+    redis.call('HSET', key, 'window', window + 1)
   end
   redis.call('HDEL', key, 'refusals', 'trying_until')
 end
