@@ -59,7 +59,7 @@ def _explain(reader: Reader, by: str, source: str) -> str:
             )
         case "streams":
             return f"{preparing + generating} jobs are about to pay or generating. " + " ".join(
-                (*payment_obstacles(reader), *_accounts(reader))
+                (*map(payments_stopped, payment_obstacles(reader)), *_accounts(reader))
             )
         case _:
             return "the queue of wake-up messages is full: the workers do not keep up."
@@ -71,7 +71,12 @@ def payment_obstacles(reader: Reader) -> list[str]:
     if not alive:
         return []
     obstacles = reader.redis.hmget(reader.key("worker_obstacles"), alive)
-    return [f"Payments are stopped: {why}" for why in sorted({why for why in obstacles if why})]
+    return sorted({why for why in obstacles if why})
+
+
+def payments_stopped(why: str) -> str:
+    """Say that workers do not pay, and why."""
+    return f"Payments are stopped: {why}"
 
 
 def _accounts(reader: Reader) -> list[str]:

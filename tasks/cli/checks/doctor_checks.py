@@ -24,14 +24,21 @@ from worker.ledger.problems import current_problems
 from worker.nemo.http.transport import open_http
 from worker.recovery.identity_guard import IdentityGuard
 from worker.recovery.unreadable_entries import UnreadableEntries
-from worker.runtime.checks.durability import IDENTITY, CheckResult, check_durability, check_journal
+from worker.runtime.checks.durability import (
+    IDENTITY,
+    NOT_COMPARED,
+    CheckResult,
+    check_durability,
+    check_journal,
+    describe,
+)
 from worker.runtime.checks.identity_check import identity_result
 from worker.runtime.checks.replication import check_failover
 from worker.runtime.checks.store_ids import check_same_store, other_stores
 from worker.runtime.worker_registry import announced_accounts, live_workers
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
-from worker.telemetry.start_blockage import payment_obstacles, start_blockage
+from worker.telemetry.start_blockage import payment_obstacles, payments_stopped, start_blockage
 
 API_SECONDS: Final = 5.0
 BROKER_SECONDS: Final = 5.0
@@ -124,11 +131,15 @@ def _store(producer: Producer, name: str, store: Store, *, has_redis: bool) -> C
 def _workers(producer: Producer) -> CheckResult:
     """Count the live workers, and say why some do not pay: this process cannot see that itself."""
     alive, obstacles = live_workers(producer.ledger), payment_obstacles(producer.ledger)
+    # Workers that have just started need nothing but a few seconds.
+    is_starting = obstacles == [describe([NOT_COMPARED])]
     remedy = "Do what each reason says; payments then go on by themselves."
     return CheckResult(
         "workers",
-        ok=alive.count > 0 and not obstacles,
-        found=". ".join([f"{alive.count} alive, {alive.slots} slots", *obstacles]),
+        ok=alive.count > 0 and (is_starting or not obstacles),
+        found=". ".join(
+            [f"{alive.count} alive, {alive.slots} slots", *map(payments_stopped, obstacles)]
+        ),
         remedy=remedy if obstacles else "Start a worker with `reelqueue worker`.",
     )
 

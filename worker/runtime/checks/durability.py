@@ -39,6 +39,12 @@ class CheckResult:
     suggestion: str = ""
 
 
+NOT_COMPARED: Final = CheckResult(
+    IDENTITY, ok=False, found="not compared yet", remedy="Wait for the first comparison."
+)
+"""What a worker says until its first check of the journal, seconds after its start."""
+
+
 def check_durability(ledger: Ledger, durability: Durability) -> list[CheckResult]:
     """Check the version, the role, the append-only file, the eviction policy and the memory.
 

@@ -11,7 +11,13 @@ from worker.journal.stores import JournalFailed
 from worker.recovery.driver import recover
 from worker.recovery.identity_guard import IdentityGuard
 from worker.recovery.recovery import Recovery
-from worker.runtime.checks.durability import IDENTITY, JOURNAL, CheckResult, check_journal, describe
+from worker.runtime.checks.durability import (
+    JOURNAL,
+    NOT_COMPARED,
+    CheckResult,
+    check_journal,
+    describe,
+)
 from worker.runtime.checks.identity_check import identity_result
 from worker.runtime.leader_lease import LeaderLease
 from worker.runtime.runtime import Runtime
@@ -21,9 +27,6 @@ log = structlog.get_logger(__name__)
 WATCH_HEARTBEATS: Final = 3
 """How many heartbeats must pass without a renewal of the journal's mirror by workers on another
 Redis, before this ledger takes the journal over."""
-NOT_CHECKED: Final = CheckResult(
-    IDENTITY, ok=False, found="not compared yet", remedy="Wait for the first comparison."
-)
 
 
 class JournalMonitor:
@@ -43,7 +46,7 @@ class JournalMonitor:
             writer=runtime.owner,
             watch_seconds=runtime.settings.timing.lease_seconds / 3 * WATCH_HEARTBEATS,
         )
-        runtime.status.journal_failures = (NOT_CHECKED,)
+        runtime.status.journal_failures = (NOT_COMPARED,)
 
     def run_once(self) -> None:
         """Check the journal once.
@@ -55,7 +58,7 @@ class JournalMonitor:
         try:
             failures = self._failures()
         except RedisError:
-            status.journal_failures = (NOT_CHECKED,)
+            status.journal_failures = (NOT_COMPARED,)
             raise
         if failures != status.journal_failures and (failures or not self._is_unchecked):
             log.warning(
@@ -84,7 +87,7 @@ class JournalMonitor:
 
     @property
     def _is_unchecked(self) -> bool:
-        return self._runtime.status.journal_failures == (NOT_CHECKED,)
+        return self._runtime.status.journal_failures == (NOT_COMPARED,)
 
     def _failures(self) -> tuple[CheckResult, ...]:
         status = self._runtime.status

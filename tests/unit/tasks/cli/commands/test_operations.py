@@ -12,6 +12,7 @@ from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.accounts.credentials import account_tokens
 from worker.ledger.model.states import Reason, State
 from worker.ledger.payments import Payments
+from worker.runtime.checks.durability import NOT_COMPARED, describe
 from worker.runtime.worker_registry import register_worker
 
 URL = "https://example.org/a.jpg"
@@ -220,3 +221,8 @@ def test_doctor_shows_what_only_the_workers_know(
     found = doctor()
     assert found["workers"]["ok"]
     assert (found["token"]["ok"], "account-theirs" in found["token"]["remedy"]) == (False, True)
+    starting = describe([NOT_COMPARED])
+    register_worker(ledger, "w1", 10, 60, ["account-theirs"], why_not_pay=starting)
+    assert doctor()["workers"]["ok"], "a worker that has just started"
+    register_worker(ledger, "w1", 10, 60, ["account-theirs"], why_not_pay=f"{why}; {starting}")
+    assert not doctor()["workers"]["ok"]
