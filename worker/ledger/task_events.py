@@ -101,13 +101,15 @@ class TaskEvents:
             for event, _ in sent:
                 if event.number is None:
                     pipe.zrem(self._replay, event.job_id)
-            pipe.zadd(self._rows, {event.job_id: now for event, _ in sent})
+            if sent:
+                pipe.zadd(self._rows, {event.job_id: now for event, _ in sent})
             pipe.zremrangebyscore(self._rows, "-inf", now - REPLAYED_MS)
             pipe.execute()
 
     def send_again(self, pending: Iterable[PendingEvent]) -> None:
-        """Send jobs once more, because another worker may have sent a newer state before."""
-        self._redis.zadd(self._replay, {event.job_id: 0 for event in pending})
+        """Send jobs once more, after those that wait: another worker may have sent newer states."""
+        now = self._ledger.now_ms()
+        self._redis.zadd(self._replay, {event.job_id: now for event in pending})
 
     def request_replay(self) -> None:
         """Note that somebody has begun to read the events."""

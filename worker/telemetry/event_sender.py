@@ -82,12 +82,13 @@ class EventSender:
         events = list(self._built(tasks))
         if events:
             self._publish(events)
+        done = list(pending)
         if time.monotonic() - read_at > self._lease.seconds:
             # Meanwhile another worker may have led, and sent newer states before these.
             self._events.send_again(pending)
-        else:
-            reopened = {task.job_id for task in tasks if task.reopened}
-            self._events.sent((event, event.job_id in reopened) for event in pending)
+            done = [event for event in pending if event.number is not None]
+        reopened = {task.job_id for task in tasks if task.reopened}
+        self._events.sent((event, event.job_id in reopened) for event in done)
 
     def _read(self, pending: Sequence[PendingEvent]) -> Iterator[JobTask]:
         records = self._events.read(pending, RECORD_FIELDS)

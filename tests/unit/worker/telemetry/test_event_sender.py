@@ -247,6 +247,15 @@ def test_a_sender_that_was_overtaken_has_the_newest_state_sent_again(
     expect(flower, "j", "SUCCESS")
 
 
+def test_a_sender_that_is_always_slow_makes_progress(service: Service, flower: EventLog) -> None:
+    service.submit("j")
+    service.claim("j")
+    changed, _ = service.sender._events.pending(9, 9)
+    service.sender._send(changed, read_at=0)
+    assert (service.pending(), service.replayed()) == (set(), {"j"})
+    expect(flower, "j", "STARTED")
+
+
 def test_a_flower_that_connects_gets_the_present_states(service: Service, flower: EventLog) -> None:
     ends = {"held": State.HELD, "done": State.SUCCEEDED, "bad": State.FAILED, "old": State.FAILED}
     for name, state in ends.items():
