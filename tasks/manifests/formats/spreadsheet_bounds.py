@@ -9,6 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 from xml.parsers import expat
@@ -22,7 +23,7 @@ MAX_CELLS: Final = 10_000_000
 _OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0"
 """The first bytes of old Office files, and of new ones that are encrypted."""
 _MAX_FILES: Final = 10_000
-_MAX_MISSING: Final = 100_000
+_MAX_KEPT: Final = 100_000
 _CHUNK: Final = 2**16
 _REFERENCE: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _XML_STARTS: Final = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -37,12 +38,39 @@ Cell = tuple[int, int]
 """Row and column, from 0."""
 
 
-def check_spreadsheet(path: Path) -> dict[Cell, str]:
-    """Check the bounds of an .xlsx or .ods file.
+@dataclass(slots=True)
+class Findings:
+    """What the look at a file has found. The cells of an .xlsx file are under no sheet's name.
 
-    Returns:
-        The cells whose value is missing, and what is there instead. Those of all sheets are
-        together: which part of the file belongs to which sheet is known only to its reader.
+    Which part of such a file belongs to which sheet is known only to its reader.
+
+    Attributes:
+        missing: The sheet and the position of each cell whose value is missing, and what is there
+            instead.
+        merged: The cells of .ods files that are merged over several rows: sheet, first row and
+            column, last row.
+    """
+
+    missing: dict[tuple[str, Cell], str] = field(default_factory=dict)
+    merged: list[tuple[str, Cell, int]] = field(default_factory=list)
+
+    def why_missing(self, sheet: str, cell: Cell) -> str | None:
+        """Return what is in the place of a cell's value; None if nothing is known."""
+        return self.missing.get((sheet, cell)) or self.missing.get(("", cell))
+
+    def add_missing(self, sheet: str, cell: Cell, what: str) -> None:
+        """Note a cell whose value is missing."""
+        if len(self.missing) < _MAX_KEPT:
+            self.missing[sheet, cell] = what
+
+    def add_merged(self, sheet: str, cell: Cell, last: int) -> None:
+        """Note a cell that is merged over several rows."""
+        if len(self.merged) < _MAX_KEPT:
+            self.merged.append((sheet, cell, last))
+
+
+def check_spreadsheet(path: Path) -> Findings:
+    """Check the bounds of an .xlsx or .ods file, and return what else was found.
 
     Raises:
         ManifestError: It is too large, or damaged.
@@ -60,7 +88,7 @@ def check_spreadsheet(path: Path) -> dict[Cell, str]:
         raise ManifestError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _check(path: Path, file: BinaryIO) -> dict[Cell, str]:
+def _check(path: Path, file: BinaryIO) -> Findings:
     if file.read(len(_OLD_OFFICE)) == _OLD_OFFICE:
         raise ManifestError(
             f"{path} is protected by a password, or is an old .xls file. Save it as .xlsx without "
@@ -70,11 +98,11 @@ def _check(path: Path, file: BinaryIO) -> dict[Cell, str]:
         return _check_files(path, archive)
 
 
-def _check_files(path: Path, archive: zipfile.ZipFile) -> dict[Cell, str]:
+def _check_files(path: Path, archive: zipfile.ZipFile) -> Findings:
     names = archive.infolist()
     if len(names) > _MAX_FILES:
         raise ManifestError(f"{path} holds {len(names):,} files, too many for a spreadsheet.")
-    left, missing = MAX_UNPACKED, dict[Cell, str]()
+    left, findings = MAX_UNPACKED, Findings()
     for name in names:
         with archive.open(name) as member:
             head = member.read(_CHUNK)
@@ -85,7 +113,7 @@ def _check_files(path: Path, archive: zipfile.ZipFile) -> dict[Cell, str]:
                 if b"sheetData" in head + member.read(MAX_UNPACKED):
                     raise ManifestError(f"{path} has a sheet that is named as a drawing.")
                 continue
-            sheet = _Sheet()
+            sheet = _Sheet(findings)
             parser = _parser(sheet)
             while head:
                 left -= len(head)
@@ -98,8 +126,7 @@ def _check_files(path: Path, archive: zipfile.ZipFile) -> dict[Cell, str]:
                 _check_area(path, sheet)
                 head = member.read(_CHUNK)
             parser.Parse(b"", True)
-            missing.update(sheet.missing)
-    return missing
+    return findings
 
 
 def _check_area(path: Path, sheet: "_Sheet") -> None:
@@ -124,12 +151,13 @@ def _refuse_doctype(*_: object) -> None:
 
 
 class _Sheet:
-    """The size of a sheet, and its cells without a value. Both formats are understood."""
+    """The size of a sheet, and what else is found in it. Both formats are understood."""
 
-    def __init__(self) -> None:
+    def __init__(self, findings: Findings) -> None:
         self.rows = 0
         self.columns = 0
-        self.missing: dict[Cell, str] = {}
+        self._findings = findings
+        self._name = ""
         self._cell: Cell = (-1, -1)
         self._is_error = self._is_formula = self._is_value = self._has_value = False
         self._row = 0
@@ -154,6 +182,7 @@ class _Sheet:
                 self._is_formula = True
             case "table":
                 self._row = 0
+                self._name = _attribute(attributes, "name")
             case "table-row":
                 self._column = 0
                 self._repeated = _count(attributes, "number-rows-repeated")
@@ -162,6 +191,11 @@ class _Sheet:
 
     def _start_cell(self, attributes: Mapping[str, str]) -> None:
         repeated = _count(attributes, "number-columns-repeated")
+        spanned = _count(attributes, "number-rows-spanned")
+        if spanned > 1:
+            self._findings.add_merged(
+                self._name, (self._row, self._column), self._row + spanned - 1
+            )
         kinds = {key.rpartition(":")[2]: value for key, value in attributes.items()}
         self._column += repeated
         if "value-type" in kinds:
@@ -169,16 +203,16 @@ class _Sheet:
         if any(
             key.endswith(":value-type") and value == "error" for key, value in attributes.items()
         ):
-            self._miss((self._row, self._column - 1), _ERROR)
+            self._findings.add_missing(self._name, (self._row, self._column - 1), _ERROR)
 
     def end(self, name: str) -> None:
         match name.rpartition(":")[2]:
             case "v" | "is":
                 self._is_value = False
             case "c" if self._is_error:
-                self._miss(self._cell, _ERROR)
+                self._findings.add_missing("", self._cell, _ERROR)
             case "c" if self._is_formula and not self._has_value:
-                self._miss(self._cell, _FORMULA)
+                self._findings.add_missing("", self._cell, _FORMULA)
             case "table-row":
                 self._row += self._repeated
 
@@ -189,10 +223,6 @@ class _Sheet:
         self.rows = max(self.rows, rows)
         self.columns = max(self.columns, columns)
 
-    def _miss(self, cell: Cell, what: str) -> None:
-        if len(self.missing) < _MAX_MISSING:
-            self.missing[cell] = what
-
 
 def _position(found: re.Match[str]) -> Cell:
     column = 0
@@ -202,9 +232,12 @@ def _position(found: re.Match[str]) -> Cell:
 
 
 def _count(attributes: Mapping[str, str], name: str) -> int:
-    return next(
-        (int(value) for key, value in attributes.items() if key.rpartition(":")[2] == name), 1
-    )
+    return int(_attribute(attributes, name) or 1)
+
+
+def _attribute(attributes: Mapping[str, str], name: str) -> str:
+    """Return the attribute of a name in any namespace; empty if there is none."""
+    return next((value for key, value in attributes.items() if key.rpartition(":")[2] == name), "")
 
 
 def letters(column: int) -> str:

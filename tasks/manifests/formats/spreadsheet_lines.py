@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from python_calamine import (
     CalamineError,
@@ -20,8 +21,11 @@ from python_calamine import (
 from tasks.manifests.columns import Columns, check_header
 from tasks.manifests.field_values import number_as_text
 from tasks.manifests.formats.csv_lines import Header
-from tasks.manifests.formats.spreadsheet_bounds import Cell, check_spreadsheet, letters
+from tasks.manifests.formats.spreadsheet_bounds import Cell, Findings, check_spreadsheet, letters
 from tasks.manifests.lines import ManifestError, ManifestLine, listed, strip_cell
+
+MAX_MERGED: Final = 1_000_000
+"""The most cells that others above them cover."""
 
 Value = str | int | float | bool
 Read = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
@@ -36,9 +40,9 @@ def open_spreadsheet(
         ManifestError: The file or the sheet cannot be read, or its header does not say what its
             columns are.
     """
-    missing = check_spreadsheet(path)
+    findings = check_spreadsheet(path)
     found = _read_sheet(path, sheet)
-    rows = _rows(found)
+    rows = _rows(found, findings)
     first = next(rows, None)
     if first is None:
         raise ManifestError(
@@ -47,7 +51,8 @@ def open_spreadsheet(
     header = Header(tuple(str(_value(cell)) for cell in first[1]), ",")
     check_header(f'{path}, sheet "{found.name}"', columns, header.columns)
     wanted = [name if name in columns.used else "" for name in header.columns]
-    return header, (_line(number, cells, header, _Gaps(wanted, missing)) for number, cells in rows)
+    gaps = _Gaps(found.name, wanted, findings)
+    return header, (_line(number, cells, header, gaps) for number, cells in rows)
 
 
 def _read_sheet(path: Path, chosen: str | None) -> CalamineSheet:
@@ -88,17 +93,13 @@ def _choose(path: Path, tables: Mapping[str, bool], chosen: str | None) -> str:
     )
 
 
-def _rows(sheet: CalamineSheet) -> Iterator[tuple[int, list[Read]]]:
+def _rows(sheet: CalamineSheet, findings: Findings) -> Iterator[tuple[int, list[Read]]]:
     """Yield the rows that are not blank, with their numbers as the spreadsheet shows them.
 
     The value of a cell that is merged over several rows belongs to each of them.
     """
     first_column = sheet.start[1] if sheet.start else 0
-    merged = {
-        (row, left - first_column): top
-        for (top, left), (bottom, _) in sheet.merged_cell_ranges or []
-        for row in range(top + 1, bottom + 1)
-    }
+    merged = {(row, column - first_column) for row, column in _merged(sheet, findings)}
     kept: dict[int, Read] = {}
     for row, cells in enumerate(sheet.iter_rows()):
         for column, cell in enumerate(cells):
@@ -114,19 +115,39 @@ def _rows(sheet: CalamineSheet) -> Iterator[tuple[int, list[Read]]]:
 class _Gaps:
     """Cells whose value is missing, in the columns that are wanted. Other columns have no name."""
 
+    sheet: str
     wanted: Sequence[str]
-    missing: Mapping[Cell, str]
+    findings: Findings
 
     def find(self, number: int, values: Sequence[Value]) -> str:
         """Return why a row cannot be used; empty if it can."""
         for column, (name, value) in enumerate(zip(self.wanted, values, strict=False)):
-            what = self.missing.get((number - 1, column)) if name and value == "" else None
-            if what is not None:
+            what = self.findings.why_missing(self.sheet, (number - 1, column))
+            if name and value == "" and what is not None:
                 return (
                     f"{name}: the cell {letters(column)}{number} holds {what}. Correct it, and "
                     f"save the file in a spreadsheet program"
                 )
         return ""
+
+
+def _merged(sheet: CalamineSheet, findings: Findings) -> list[Cell]:
+    """Return the cells that are covered by one above them.
+
+    Raises:
+        ManifestError: There are too many.
+    """
+    ranges = [(top, left, bottom) for (top, left), (bottom, _) in sheet.merged_cell_ranges or []]
+    ranges += [(*cell, last) for name, cell, last in findings.merged if name == sheet.name]
+    covered = [
+        (range(top + 1, min(last, sheet.total_height) + 1), left) for top, left, last in ranges
+    ]
+    if sum(len(rows) for rows, _ in covered) > MAX_MERGED:
+        raise ManifestError(
+            f'The sheet "{sheet.name}" has over {MAX_MERGED:,} merged cells. Write the value into '
+            f"each row instead."
+        )
+    return [(row, column) for rows, column in covered for row in rows]
 
 
 def _line(number: int, cells: Sequence[Read], header: Header, gaps: _Gaps) -> ManifestLine:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import xlsxwriter
 
-from tasks.manifests.formats import spreadsheet_bounds
+from tasks.manifests.formats import spreadsheet_bounds, spreadsheet_lines
 from tasks.manifests.lines import ManifestError
 from tasks.manifests.manifest import Manifest, ManifestOptions, open_manifest
 from tests.support.spreadsheets import replace_in_zip, write_ods, write_xlsx
@@ -90,6 +90,30 @@ def test_a_merged_cell_belongs_to_each_of_its_rows(tmp_path: Path) -> None:
 
     rows = list(open_manifest(workbook(tmp_path, fill), "Zoom").rows)
     assert [row.job.prompt for row in rows if row.job] == ["Pan left", "Pan left", "Zoom"]
+
+
+def test_a_merged_cell_of_an_ods_file(tmp_path: Path) -> None:
+    cell = '<table:table-cell office:value-type="string"%s><text:p>%s</text:p></table:table-cell>'
+    merged = cell % (' table:number-rows-spanned="2"', "Pan left")
+    prompts = {"a.jpg": merged, "b.jpg": "<table:covered-table-cell/>", "c.jpg": ""}
+    end = "".join(
+        f"<table:table-row>{cell % ('', image)}{prompt}</table:table-row>"
+        for image, prompt in prompts.items()
+    )
+    write_ods(tmp_path / "a.ods", [["image", "prompt"]], end)
+    rows = list(open_manifest(tmp_path / "a.ods", "Zoom").rows)
+    assert [row.job.prompt for row in rows if row.job] == ["Pan left", "Pan left", "Zoom"]
+
+
+def test_too_many_merged_cells_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        sheet.write_row(0, 0, ["image", "prompt"])
+        sheet.write_column(1, 0, ["a.jpg"] * 20)
+        sheet.merge_range(1, 1, 20, 1, "Pan left")
+
+    monkeypatch.setattr(spreadsheet_lines, "MAX_MERGED", 10)
+    with pytest.raises(ManifestError, match="over 10 merged cells"):
+        open_manifest(workbook(tmp_path, fill))
 
 
 def test_cells_without_a_value_reject_the_rows_that_need_them(tmp_path: Path) -> None:
