@@ -20,6 +20,10 @@ from worker.storage.sftp_folder import SftpFolder
 
 _EXTRAS: Final = {"s3": "s3", "az": "s3", "gs": "gcs", "sftp": "sftp"}
 _NO_BUCKET: Final = "NoSuchBucket"
+_NO_CREDENTIALS: Final = (
+    *("169.254.169.254", "metadata.google", "No credentials", "Account must be specified"),
+)
+"""Parts of errors of the library, which asks the machine's own cloud if nothing else is set."""
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _ERROR_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _REFUSED: Final = frozenset({"401", "403"})
@@ -116,15 +120,15 @@ class SourceStore:
         status, code = _STATUS.search(text), _ERROR_CODE.search(text)
         if _NO_BUCKET in text:
             return self._no_bucket()
+        if any(part in text for part in _NO_CREDENTIALS):
+            return _refused(
+                f"There are no credentials for {self._root.root}.", f"Set {_CREDENTIALS[scheme]}."
+            )
         if status and status[1] in _REFUSED:
             why = f" ({code[1]})" if code else ""
             return _refused(
                 f"{address} may not be read with these credentials: HTTP status {status[1]}{why}.",
                 _rights(scheme),
-            )
-        if "169.254.169.254" in text or "metadata.google" in text or "No credentials" in text:
-            return _refused(
-                f"There are no credentials for {self._root.root}.", f"Set {_CREDENTIALS[scheme]}."
             )
         return _refused(
             f"{address} cannot be read: {_brief(text) or type(error).__name__}.",

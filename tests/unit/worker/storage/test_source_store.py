@@ -84,3 +84,24 @@ def test_another_service_may_name_only_files_under_the_allowed_addresses(
         with pytest.raises(FileRefusedError, match="not under an allowed") as refused:
             fetch_allowed(StoreAddress.parse(other), roots, to, max_bytes=100)
         assert refused.value.code == "forbidden_source"
+
+
+def test_wrong_credentials_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The server checks credentials after its first action, which makes the bucket.
+    monkeypatch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "1")
+    with s3_server() as strict:
+        name = strict.bucket()
+        for variable, value in strict.env.items():
+            monkeypatch.setenv(variable, value)
+        folder = StoreAddress.parse(f"s3://{name}/photos")
+        with pytest.raises(FileRefusedError, match="may not be read with these credentials"):
+            list(SourceStore(folder).names(folder))
+        with pytest.raises(FileRefusedError, match="HTTP status 403") as refused:
+            fetch(f"{folder}/a.jpg", tmp_path / "copy")
+        assert "AWS_ACCESS_KEY_ID" in refused.value.remedy
+
+
+def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(FileRefusedError, match="There are no credentials for az://photos"):
+        fetch("az://photos/a.jpg", tmp_path / "copy")
