@@ -19,6 +19,9 @@ from worker.nemo.streaming.events import (
 )
 from worker.nemo.streaming.sse import SseDecoder
 
+STRIDE = 17
+"""Bytes between two cuts of a whole recording."""
+
 
 def read(*chunks: bytes) -> tuple[list[Event], int]:
     """Decode a stream to its end: the events, and how many frames were skipped."""
@@ -30,13 +33,23 @@ def read(*chunks: bytes) -> tuple[list[Event], int]:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_recording_cut_anywhere_gives_its_events(name: str) -> None:
-    """Each recording: whole, cut in two at every byte, and in single bytes."""
+    """Each recording: whole, cut in two at many places, and in single bytes."""
     stream = STREAMS[name]
     expected = (RECORDED[name], 0)
     assert read(stream) == expected
-    for cut in range(len(stream) + 1):
+    for cut in range(0, len(stream) + 1, STRIDE):
         assert read(stream[:cut], stream[cut:]) == expected, f"cut at byte {cut}"
     assert read(*(stream[n : n + 1] for n in range(len(stream)))) == expected
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_an_event_cut_at_any_byte_is_read_as_a_whole_with_the_next_one(name: str) -> None:
+    parts = STREAMS[name].split(b"\n\n")
+    for number, part in enumerate(parts):
+        pair = b"\n\n".join(parts[number : number + 2])
+        expected = read(pair)
+        for cut in range(min(len(part) + 3, len(pair) + 1)):
+            assert read(pair[:cut], pair[cut:]) == expected, f"event {number}, byte {cut}"
 
 
 @pytest.mark.parametrize("beat", HEARTBEATS.values(), ids=HEARTBEATS.keys())
