@@ -28,6 +28,7 @@ from tasks.stages.inputs import prepare_within_memory
 from worker.media.images import prepare_image
 from worker.resources.freed_memory import return_freed_memory
 from worker.resources.memory_budget import MemoryBudget
+from worker.resources.preload import preload_modules
 
 def peak():
     # Not getrusage, whose value goes on from that of the parent process.
@@ -35,6 +36,8 @@ def peak():
 
 given, workdir, count, size = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
 return_freed_memory()
+# As a worker does: threads that import the same module can wait for each other forever.
+preload_modules()
 memory, before = MemoryBudget(size), peak()
 def prepare(number):
     place = workdir / str(number)
