@@ -28,8 +28,8 @@ from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import check_webhook, raise_for_conflict
 from tasks.reports.batch_index import schedule_index_of_ended
-from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import batch_id_for
+from tasks.schema.batch_options.aspects import read_aspects
 from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.ledger import Ledger

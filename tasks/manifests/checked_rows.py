@@ -7,7 +7,7 @@ from tasks.manifests.lines import ROW_COLUMN
 from tasks.manifests.rows import Row
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.submissions import new_row
-from tasks.schema.aspects import variants
+from tasks.schema.batch_options.aspects import variants
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import Aspect, ImageJob
 from worker.ledger.model.submissions import NewJob

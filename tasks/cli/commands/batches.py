@@ -29,11 +29,11 @@ from tasks.manifests.sources import manifest_from, rejects_path, shown_source
 from tasks.producer import actions, queries, submissions
 from tasks.producer.names import find_batch
 from tasks.producer.producer import Producer, default_producer
-from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import Batch
+from tasks.schema.batch_options.aspects import read_aspects
+from tasks.schema.batch_options.start_time import read_start_time
 from tasks.schema.image_job import DEFAULT_PROMPT
 from tasks.schema.prompts.presets import Preset, find_preset
-from tasks.schema.start_time import read_start_time
 from worker.ledger.model.states import State
 
 app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches of images.")
@@ -205,10 +205,9 @@ def submit(
     template = chosen.prompt if prompt is None else prompt
     options = ManifestOptions(image_column, prompt_column, sheet, encoding)
     producer = default_producer()
-    opened = manifest_from(
-        source, template, options, settings=producer.settings, seconds=chosen.seconds
+    manifest = context.with_resource(
+        manifest_from(source, template, options, settings=producer.settings, seconds=chosen.seconds)
     )
-    manifest = context.with_resource(opened)
     if aspect is not None:
         manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))
     elif chosen.aspect is not None:

@@ -11,8 +11,8 @@ from tasks.manifests.dry_runs.dry_run import dry_run_batch
 from tasks.manifests.manifest import Manifest, open_manifest
 from tasks.manifests.rows import rows_of_jobs
 from tasks.producer import queries
-from tasks.schema.aspects import read_aspects
 from tasks.schema.batch import batch_id_for
+from tasks.schema.batch_options.aspects import read_aspects
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import Aspect
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tasks.schema.batch_options.start_time import read_start_time
 from tasks.schema.errors import InvalidPayloadError
-from tasks.schema.start_time import read_start_time
 
 
 @pytest.fixture(autouse=True)
