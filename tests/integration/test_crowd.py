@@ -66,10 +66,14 @@ def test_a_second_worker_shares_the_work(stack: Stack) -> None:
 def test_polls_stay_on_time_while_every_stream_slot_is_taken(stack: Stack) -> None:
     """No poll waits for the slot of a stream, however many streams run and wait."""
     # A stream is much longer than a busy machine delays a poll.
-    interval, streams, jobs, slots_given = 4.0, 10.0, 20, 10
+    interval, streams, jobs, slots_given = 4.0, 18.0, 16, 10
     stack.start_sandbox("--stream-seconds", str(streams), "--render-seconds", "14")
     stack.allow_in_flight(20)
-    stack.start_worker("-c", str(slots_given), REELQUEUE_RENDER_POLL_SECONDS=str(interval))
+    stack.start_worker(
+        *("-c", str(slots_given)),
+        REELQUEUE_RENDER_POLL_SECONDS=str(interval),
+        REELQUEUE_STREAM_TIMEOUT_SECONDS="120",
+    )
     for n in range(jobs):
         stack.submit(stack.image(f"p{n}.png", n))
     for_streams = int(slots_given * STREAM_SHARE)

@@ -24,7 +24,7 @@ def test_one_photo_becomes_one_clip(stack: Stack) -> None:
     clip = json.loads(job.facts["clip"])
     film = stack.folder / "output" / clip["key"]
     assert film.stat().st_size == clip["bytes"]
-    assert (clip["codec"], clip["height"]) == ("h264", 96)
+    assert (clip["codec"], clip["height"]) == ("h264", 64)
     assert abs(clip["seconds"] - 1) < 0.5
     assert Path(film.with_suffix(".jpg")).exists()
 

@@ -12,14 +12,14 @@ T = TypeVar("T")
 def wait_until(
     condition: Callable[[], T],
     what: str,
-    limit: float = 60,
+    limit: float = 120,
     explain: Callable[[], object] = lambda: "",
 ) -> T:
     """Poll a condition until it is true, and return its value.
 
     Args:
         condition: Called every 20 ms at first, and ten times a second after two seconds.
-        what: What is waited for, as the end of "waited 60 s for ...".
+        what: What is waited for, as the end of "waited 120 s for ...".
         limit: Seconds.
         explain: Called when the limit is over: what the message says besides.
 
