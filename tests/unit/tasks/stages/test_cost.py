@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from PIL import Image
 from pydantic import SecretStr
 from redis import Redis
 
+from config.celery import celery_config
 from config.settings import ApiSettings, Settings
 from tasks.outbox.notifications import notify
 from tasks.stages.celery_tasks import STAGES
@@ -55,6 +57,10 @@ def runtime(
     )
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
     monkeypatch.setattr("tasks.outbox.notifications.get_runtime", lambda: runtime)
+    # Celery's current app is that of the last test which made one.
+    app = Celery("costs", set_as_current=False)
+    app.config_from_object(celery_config(settings))
+    monkeypatch.setattr("tasks.outbox.notifications.current_app", app)
     return runtime
 
 
@@ -94,6 +100,7 @@ def end_job(runtime: Runtime, sandbox: Sandbox, job_id: str, picture: Path) -> R
     return cost.plus(redis_cost(ledger.redis).since(before).since(reading))
 
 
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # by Celery
 def test_a_job_takes_few_commands_scripts_and_connections(
     runtime: Runtime, sandbox: Sandbox, tmp_path: Path
 ) -> None:
