@@ -49,14 +49,14 @@ class ColumnChoices:
         image: The column of the images.
         prompt: The column of the prompts.
         template: The prompt for rows without one. With it, a synonym is not taken for the prompt.
-        seconds: The length for rows without one.
+        defaults: Values of other fields for rows without them: a length, an aspect ratio.
         synonyms: Whether synonyms count. A program that makes rows names its fields.
     """
 
     image: str | None = None
     prompt: str | None = None
     template: str | None = None
-    seconds: float | None = None
+    defaults: Mapping[str, object] = field(default_factory=dict)
     synonyms: bool = True
 
 

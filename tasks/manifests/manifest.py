@@ -3,7 +3,7 @@
 A row that cannot be used is rejected with its number and the reason. The others are not affected.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -90,19 +90,21 @@ def open_manifest(
     prompt: str | None = None,
     options: ManifestOptions | None = None,
     *,
-    seconds: float | None = None,
+    defaults: Mapping[str, object] | None = None,
 ) -> Manifest:
     """Open a folder or a file as a manifest.
 
-    ``prompt`` and ``seconds`` are for rows without them; ``{column}`` in the prompt stands for the
-    row's value.
+    ``prompt`` and ``defaults`` (of other fields, such as ``seconds``) are for rows without them;
+    ``{column}`` in the prompt stands for the row's value.
 
     Raises:
         ManifestError: The manifest does not exist or cannot be read, or an option does not fit it.
             Its rows may raise it too.
     """
     options = options or ManifestOptions()
-    columns = Columns(ColumnChoices(options.image_column, options.prompt_column, prompt, seconds))
+    columns = Columns(
+        ColumnChoices(options.image_column, options.prompt_column, prompt, defaults or {})
+    )
     content = _open(source, columns, options)
     if content.header is not None:
         check_prompt(columns, content.header.columns)

@@ -91,9 +91,8 @@ def _job(values: Mapping[str, object], columns: Columns) -> ImageJob:
             problems.append(f"{column}: must be a text, a number, true, false or null")
     if problems:
         raise InvalidPayloadError(problems)
-    template, seconds = columns.choices.template, columns.choices.seconds
-    if seconds is not None:
-        payload.setdefault("seconds", seconds)
+    payload = {**columns.choices.defaults, **payload}
+    template = columns.choices.template
     if template is not None and "prompt" not in payload:
         written = {column: payload.get(field) for column, field in fields.items()}
         payload["prompt"] = fill_prompt(template, {**data, **written, **payload})

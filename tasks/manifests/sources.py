@@ -1,7 +1,7 @@
 """Where manifests come from: paths, folders in stores, and web addresses."""
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -50,23 +50,23 @@ def manifest_from(
     options: ManifestOptions,
     *,
     settings: Settings,
-    seconds: float | None = None,
+    defaults: Mapping[str, object] | None = None,
 ) -> Iterator[Manifest]:
     """Open what a caller names as a manifest: a path, a folder in a store, or a web address.
 
     Stores are read with the rights of the caller. A web address must be public, or of a host that
-    the settings name, as those of images. ``prompt`` and ``seconds`` are as for ``open_manifest``.
+    the settings name, as those of images. ``prompt`` and ``defaults`` are as for ``open_manifest``.
 
     Raises:
         ManifestError: It does not exist or cannot be read. Its rows may raise it too.
     """
     if is_store_address(source):
-        yield _store_folder(source, prompt, seconds)
+        yield _store_folder(source, prompt, defaults)
     elif is_url(source):
         with scratch_folder() as folder:
             path = _download(source, Path(folder), settings)
             with _names_replaced(path, source):
-                manifest = open_manifest(path, prompt, options, seconds=seconds)
+                manifest = open_manifest(path, prompt, options, defaults=defaults)
             yield _of_the_web(manifest, source)
     elif "://" in source:
         raise ManifestError(
@@ -74,7 +74,7 @@ def manifest_from(
             f"(s3://, gs://, az://, sftp://)."
         )
     else:
-        yield open_manifest(Path(source), prompt, options, seconds=seconds)
+        yield open_manifest(Path(source), prompt, options, defaults=defaults)
 
 
 def shown_source(source: str) -> str:
@@ -92,7 +92,9 @@ def rejects_path(source: str) -> Path:
     return Path(f"{stem or suffix or 'manifest'}.rejected{kind}")
 
 
-def _store_folder(source: str, prompt: str | None, seconds: float | None) -> Manifest:
+def _store_folder(
+    source: str, prompt: str | None, defaults: Mapping[str, object] | None
+) -> Manifest:
     try:
         folder = StoreAddress.parse(source)
     except ValueError as error:
@@ -105,7 +107,7 @@ def _store_folder(source: str, prompt: str | None, seconds: float | None) -> Man
             f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}). It must be a folder, "
             f"with / after each folder name; a table in a store is downloaded first."
         )
-    columns = Columns(ColumnChoices(template=prompt, seconds=seconds))
+    columns = Columns(ColumnChoices(template=prompt, defaults=defaults or {}))
     header = Header(("image",), ",")
     columns.fields_of(header.columns)
     check_prompt(columns, header.columns)

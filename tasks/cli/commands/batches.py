@@ -202,16 +202,16 @@ def submit(
     adds the rows that are new, and makes a new job for each row that was changed.
     """
     chosen = Preset("") if preset is None else find_preset(preset)
+    if aspect is not None:
+        chosen = replace(chosen, aspect=None)
     template = chosen.prompt if prompt is None else prompt
     options = ManifestOptions(image_column, prompt_column, sheet, encoding)
     producer = default_producer()
-    manifest = context.with_resource(
-        manifest_from(source, template, options, settings=producer.settings, seconds=chosen.seconds)
-    )
+    settings, defaults = producer.settings, chosen.row_defaults
+    opened = manifest_from(source, template, options, settings=settings, defaults=defaults)
+    manifest = context.with_resource(opened)
     if aspect is not None:
         manifest = replace(manifest, aspects=read_aspects(aspect.split(",")))
-    elif chosen.aspect is not None:
-        manifest = replace(manifest, aspects=(chosen.aspect,))
     submissions.check_webhook(producer, webhook)
     start = None if not_before is None else read_start_time(not_before, datetime.now(UTC))
     if start is not None and not as_json:

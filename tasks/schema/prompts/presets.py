@@ -26,11 +26,17 @@ class Preset:
     aspect: Aspect | None = None
     seconds: float | None = None
 
+    @property
+    def row_defaults(self) -> dict[str, object]:
+        """The values of fields, the prompt apart, for rows without them."""
+        values = {"aspect": self.aspect, "seconds": self.seconds}
+        return {name: value for name, value in values.items() if value is not None}
+
 
 PRESETS: Final[Mapping[str, Preset]] = {
     preset.name: preset
     for preset in (
-        # The founding document's own prompt.
+        # The prompt of jobs that have none.
         Preset("extend", DEFAULT_PROMPT),
         Preset(
             "product",

@@ -1,6 +1,7 @@
 """``reelqueue presets``, and ``batch submit --preset``."""
 
 from tasks.producer import queries
+from tasks.schema.image_job import job_id_for
 from tasks.schema.prompts.presets import PRESETS
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 
@@ -19,8 +20,7 @@ def test_a_preset_fills_what_rows_leave_open(
 ) -> None:
     (harness.folder / "p.toml").write_text('prompt = "Pan {sku}"\naspect = "9:16"\nseconds = 6\n')
     (harness.folder / "jobs.csv").write_text(
-        "image,prompt,aspect,seconds,sku,key\n"
-        f"{URL}?1,,,,A-1,k\n{URL}?2,Tilt up slowly,1:1,5,A-2,\n"
+        f"image,prompt,aspect,seconds,sku\n{URL}?1,,,,A-1\n{URL}?2,Tilt up slowly,1:1,5,A-2\n"
     )
 
     def payloads(*flags: str) -> list[tuple[object, ...]]:
@@ -43,6 +43,15 @@ def test_a_preset_fills_what_rows_leave_open(
     assert payloads("--preset", "product") == [(product.prompt, "1:1", 6), own]
     plan = run_command("batch", "submit", "jobs.csv", "--preset", "p.toml", "--dry-run", "--json")
     assert plan.records[0]["prompts"][0] == "Pan A-1. Make it a 6-second video. Aspect ratio 9:16."
+
+
+def test_the_ratio_of_a_preset_is_no_part_of_a_key(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    (harness.folder / "jobs.csv").write_text(f"image,key\n{URL},k\n")
+    run_command("batch", "submit", "jobs.csv", "--preset", "product")
+    (job,) = queries.list_jobs(harness.producer)
+    assert (job.job_id, job.aspect) == (job_id_for("k"), "1:1")
 
 
 def test_a_preset_with_a_column_that_is_not_there(
