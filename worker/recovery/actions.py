@@ -62,6 +62,9 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
         return RecoveryAction.NOT_CHARGED
     has_message = job is not None and job.message_turn is not None
     is_own = job is not None and job.call == last.entry.call
+    if job is not None and not is_own and job.facts.get("fingerprint") != last.entry.fingerprint:
+        # Its key has paid for another payload. Its own step asks the journal, and fails it.
+        return RecoveryAction.KNOWN
     if has_end and (is_own or not has_message):
         return RecoveryAction.RESTORE_END
     return RecoveryAction.KNOWN if has_message else RecoveryAction.RESUME

@@ -16,11 +16,14 @@ NOT_CHARGED = Attempt("job-1", 1, entry(), Mark.NOT_CHARGED)
 DAMAGED = Attempt("job-1", 2, None, problem="cut short")
 
 
-def job(state: State = State.QUEUED, *, call: str = "") -> Job:
+def job(
+    state: State = State.QUEUED, *, call: str = "", fingerprint: str = entry().fingerprint
+) -> Job:
     """A record, with a message for its present turn if a call is given."""
     found = read_job(
         {"v": "1", "id": "job-1", "state": state, "payload": "{}", "flow": "single:normal"}
         | {"fence": "0", "turn": "1", "created_at": "1", "entered_at": "1"}
+        | {"fingerprint": fingerprint}
     )
     turn = Turn(number=1, call=call, outcome="sent", cost=100, attempt=1)
     return replace(found, turns=(turn,)) if call else found
@@ -48,6 +51,8 @@ OTHER_CALL = job(State.SETTLING, call="job-1:1:1:other")
         (OWN_CALL, [PAID], True, RecoveryAction.RESTORE_END),
         (OTHER_CALL, [PAID], False, RecoveryAction.KNOWN),
         (OTHER_CALL, [PAID], True, RecoveryAction.KNOWN),
+        (job(fingerprint="of another payload"), [PAID], False, RecoveryAction.KNOWN),
+        (job(fingerprint="of another payload"), [PAID], True, RecoveryAction.KNOWN),
         (job(State.SUCCEEDED), [PAID], True, RecoveryAction.KNOWN),
         (job(State.FAILED), [NOT_CHARGED], False, RecoveryAction.KNOWN),
     ],
