@@ -173,7 +173,7 @@ def test_held_jobs_continue_when_their_token_works_again(stack: Stack) -> None:
 
 
 def test_rate_limits_pause_all_messages_and_fail_no_job(stack: Stack) -> None:
-    pause = 1
+    pause = 3
     stack.start_sandbox("--seed", "5")
     stack.sandbox.inject_faults(
         {"call": "message", "action": "refuse", "code": 429, "retry_after": pause, "ratio": 0.2},
@@ -187,8 +187,9 @@ def test_rate_limits_pause_all_messages_and_fail_no_job(stack: Stack) -> None:
     refused = [float(str(c["at"])) for c in calls if c["code"] == 429]
     assert refused
     for moment in refused:
-        # Requests that were already sent may still arrive; then there are none during the pause.
-        early = [c for c in calls if 0.3 < float(str(c["at"])) - moment < pause * 0.9]
+        # Messages whose intent was written before may still arrive, the later the busier the
+        # machine is; then there are none during the pause.
+        early = [c for c in calls if 1.2 < float(str(c["at"])) - moment < pause * 0.9]
         assert early == []
 
 

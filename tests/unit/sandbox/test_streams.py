@@ -62,7 +62,7 @@ def test_title_of_the_prompt_becomes_a_track(api: Api) -> None:
 
 
 def test_all_forms_of_heartbeats_are_sent(start: Start) -> None:
-    api = start(replace(QUICK, stream_seconds=DurationRange(0.3, 0.3)))
+    api = start(replace(QUICK, stream_seconds=DurationRange(1.5, 1.5)))
     stream = api.message(api.session_with_picture()).content
     assert all(heartbeat in stream for heartbeat in HEARTBEATS)
 

@@ -33,7 +33,8 @@ while True:
     signal.pause()
 """
 SUPERVISOR = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 from tasks.supervisor.process import SupervisedProcess
 from tasks.supervisor.supervisor import Supervisor
 folder, child = sys.argv[1:]
