@@ -23,6 +23,8 @@ class Batch(BaseModel):
     ``open`` = ``queued`` + ``running``; ``total`` = ``open`` + ``held`` + ``succeeded`` +
     ``failed`` + ``cancelled``. ``credits_spent`` + ``credits_reserved`` is the estimated price of
     all messages that the batch has sent; messages without an outcome count as reserved.
+    ``pilot`` is how many more jobs start before the batch is paused, ``max_credits`` its budget;
+    None without one.
     ``not_before`` is the time before which none of its jobs starts.
     ``blocked_by`` is the job whose unknown payment outcome blocks the batch's shared session.
     ``eta_seconds`` is how long the open jobs usually take, ``latest_seconds`` how long they take if
@@ -33,6 +35,9 @@ class Batch(BaseModel):
 
     batch_id: str
     name: str
+    created_at: datetime
+    pilot: NonNegativeInt | None = None
+    max_credits: NonNegativeFloat | None = None
     sealed: bool
     paused: bool
     not_before: datetime | None = None
@@ -80,6 +85,9 @@ def batch_of(
     return Batch(
         batch_id=batch.id,
         name=batch.name,
+        created_at=datetime.fromtimestamp(batch.created_at / 1000, UTC),
+        pilot=batch.pilot,
+        max_credits=batch.max_credits,
         sealed=batch.sealed,
         paused=batch.paused,
         not_before=_utc(batch.not_before),

@@ -225,11 +225,6 @@ class Reader:
         fields = self._record("batch", batch_id)
         return read_batch(batch_id, fields) if fields else None
 
-    def pilot(self, batch_id: str) -> int | None:
-        """Return how many more jobs of a batch start before it is paused; None without a pilot."""
-        left = self.redis.hget(self.key("batch", batch_id), "pilot")
-        return int_or_zero(left) if left else None
-
     def _record(self, kind: str, name: str) -> dict[str, str]:
         try:
             return dict(self.redis.hgetall(self.key(kind, name)))

@@ -276,10 +276,10 @@ def _will_pause(producer: Producer, batch_id: str) -> bool:
     """Return whether more jobs wait than the pilot of a batch has left, or it is paused already."""
     with producer.redis_errors():
         batch = producer.ledger.batch(batch_id)
-        left = producer.ledger.pilot(batch_id)
     if batch is None:
         return False
-    return batch.paused or (left is not None and batch.counts.get(State.QUEUED, 0) > left)
+    left, waiting = batch.pilot, batch.counts.get(State.QUEUED, 0)
+    return batch.paused or (left is not None and waiting > left)
 
 
 def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:

@@ -57,6 +57,8 @@ class Batch:
     held_by: Mapping[Reason, int]
     committed: float
     max_credits: float | None = None
+    pilot: int | None = None
+    """How many more jobs start before it is paused; None without a pilot."""
     source: str = ""
     """The location of its manifest; empty if that is not known."""
     webhook_error: str | None = None
@@ -135,6 +137,7 @@ def _batch(batch_id: str, fields: Mapping[str, str]) -> Batch:
         blocked_by=fields.get("blocked_by") or None,
         committed=max(0.0, float_or_none(fields.get("committed")) or 0.0),
         max_credits=float_or_none(fields.get("max_credits")),
+        pilot=max(0, int_or_zero(fields["pilot"])) if fields.get("pilot") else None,
         source=fields.get("source", ""),
         webhook_error=fields.get("webhook_error") or None,
         not_before=timestamp_of(fields, "not_before") or None,
