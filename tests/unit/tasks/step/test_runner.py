@@ -21,13 +21,19 @@ from worker.runtime.repeat_filter import RepeatFilter
 from worker.runtime.runtime import Runtime
 
 
-def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
-    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def due_job(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> tuple[Runtime, str]:
+    """Submit a job that is due, for a runtime that the steps run in."""
     runtime = Runtime.open(harness.producer.settings)
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
     job_id = harness.submit()
     runtime.ledger.due(1, room=1, admit=1)
+    return runtime, job_id
+
+
+def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, job_id = due_job(harness, monkeypatch)
     commit = Ledger.commit
 
     def committed(ledger: Ledger, *arguments: Any) -> bool:
@@ -44,10 +50,7 @@ def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
 def test_a_stage_that_ends_without_delay_leads_to_the_next_one_in_the_same_claim(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = Runtime.open(harness.producer.settings)
-    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
-    job_id = harness.submit()
-    runtime.ledger.due(1, room=1, admit=1)
+    runtime, job_id = due_job(harness, monkeypatch)
     fences, due = [], []
 
     def stage(state: State, delay: float = 0) -> Stage:
@@ -89,10 +92,7 @@ def test_a_job_waits_for_its_next_wake_up_message(
     delay: float,
     status: dict[str, bool],
 ) -> None:
-    runtime = Runtime.open(harness.producer.settings)
-    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
-    job_id = harness.submit()
-    runtime.ledger.due(1, room=1, admit=1)
+    runtime, job_id = due_job(harness, monkeypatch)
 
     def prepare(_: StepContext) -> Commit:
         for name, value in status.items():
@@ -119,10 +119,7 @@ def test_a_server_that_refuses_writes_is_no_fault_of_the_job(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch, error: RedisError, word: str
 ) -> None:
     """Else five refusals in a row would hold the job as poison."""
-    runtime = Runtime.open(harness.producer.settings)
-    monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
-    job_id = harness.submit()
-    runtime.ledger.due(1, room=1, admit=1)
+    runtime, job_id = due_job(harness, monkeypatch)
 
     def refused(_: object) -> Commit:
         raise error
