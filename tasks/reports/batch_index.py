@@ -74,9 +74,22 @@ def write_missing_index(producer: Producer, batch_id: str) -> None:
     """
     with producer.redis_errors():
         batch = producer.ledger.batch(batch_id)
-        is_missing = batch is not None and _has_changed(producer.ledger, batch)
-    if is_missing:
-        write_batch_index(producer, batch_id)
+        if batch is None or not _has_changed(producer.ledger, batch):
+            return
+    _write_and_record(producer, batch)
+
+
+def _write_and_record(producer: Producer, batch: Batch) -> None:
+    """Write the index of a batch, and record which counters it has and how long that took."""
+    ledger, began = producer.ledger, time.monotonic()
+    write_batch_index(producer, batch.id)
+    record = {
+        "inventory": _counts(batch),
+        "inventory_at": ledger.now_ms(),
+        "inventory_seconds": time.monotonic() - began,
+    }
+    with producer.redis_errors():
+        ledger.redis.hset(ledger.key("batch", batch.id), mapping=record)
 
 
 def _store(producer: Producer, batch: Batch, path: Path) -> None:
@@ -148,19 +161,12 @@ def write_index_of_ended(producer: Producer, batch_id: str) -> str:
         ledger.drop_notification(entry)
         return "unchanged"
     ledger.postpone_notification(entry, MIN_SECONDS + batch.total * SECONDS_PER_JOB)
-    began = time.monotonic()
     try:
-        write_batch_index(producer, batch_id)
+        _write_and_record(producer, batch)
     except StoreError as error:
         log.warning("batch index not written", error=error.message)
         ledger.postpone_notification(entry, RETRY_SECONDS)
         return "failed"
-    record = {
-        "inventory": _counts(batch),
-        "inventory_at": ledger.now_ms(),
-        "inventory_seconds": time.monotonic() - began,
-    }
-    ledger.redis.hset(ledger.key("batch", batch_id), mapping=record)
     ledger.drop_notification(entry)
     # A batch that ended while the index was written found the entry still there.
     schedule_index_of_ended(ledger, batch_id)

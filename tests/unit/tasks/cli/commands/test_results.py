@@ -63,6 +63,9 @@ def test_the_batch_index_is_written_once_after_the_batch_has_ended(
     run_command("results", batch_id)
     (table,) = folder.rglob("manifest.csv")
     assert len(table.read_text().splitlines()) == 3
+    written = table.stat()
+    run_command("results", batch_id)
+    assert (table.stat().st_ino, table.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
 
 
 @pytest.fixture
