@@ -1,6 +1,6 @@
 """The cost of clips: measured by the balance, stored in the record, and used as the estimate."""
 
-from tests.unit.worker.ledger.conftest import LedgerHarness
+from tests.unit.worker.ledger.conftest import LedgerHarness, paid_attempt
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Turn
 from worker.ledger.model.states import State
@@ -146,3 +146,49 @@ def test_the_balance_before_a_message_is_stored(harness: LedgerHarness) -> None:
     bank = Bank(harness, 1000)
     bank.send("j")
     assert turn(harness, "j").balance_before == 1000
+
+
+def test_the_cost_of_an_adopted_message_does_not_raise_the_estimate(
+    harness: LedgerHarness,
+) -> None:
+    """The job was lost with its reservation, so that its charge would count for another message."""
+    bank = Bank(harness, 1000)
+    bank.send("k")
+    harness.submit("j")
+    harness.admit()
+    assert harness.payments.adopt("j", paid_attempt()) == "OK"
+    adopted = paid_attempt().call
+    bank.total -= 100
+    harness.payments.record_fact("j", adopted, "ended", "clean")
+    harness.later(1)
+    bank.end("k", 100)
+    account = bank.read()
+    assert (account.estimate, account.spent, account.reserved) == (100, 200, 0)
+    assert not turn(harness, "j").charged
+
+
+def test_an_adopted_message_makes_no_cost_exact(harness: LedgerHarness) -> None:
+    """It may have been charged before the balance was first read."""
+    bank = Bank(harness, 1000)
+    harness.submit("j")
+    harness.admit()
+    assert harness.payments.adopt("j", paid_attempt()) == "OK"
+    assert harness.ledger.account("a").reserved == 100
+    harness.payments.record_fact("j", paid_attempt().call, "ended", "clean")
+    harness.later(1)
+    bank.total -= 10
+    account = bank.read()
+    assert (turn(harness, "j").cost, turn(harness, "j").charged) == (100, False)
+    assert (account.spent, account.reserved) == (100, 0)
+
+
+def test_a_job_that_the_journal_ends_keeps_no_reservation(harness: LedgerHarness) -> None:
+    bank = Bank(harness, 1000)
+    harness.submit("j")
+    harness.admit()
+    assert harness.payments.adopt("j", paid_attempt()) == "OK"
+    call = paid_attempt().call
+    assert harness.payments.restore_end("j", call, State.SUCCEEDED, "", {}) == "OK"
+    account = harness.ledger.account("a")
+    assert (account.spent, account.reserved) == (100, 0)
+    assert bank.read().estimate == 0

@@ -70,6 +70,13 @@ local function take_back(id, job, why)
   job.paid = tostring(number(job.paid) - 1)
 end
 
+-- Counts a message that was charged, as expected, since the reading of the balance from which its
+-- costs are measured.
+local function count_charge(account, cost)
+  redis.call('HINCRBYFLOAT', account_key(account), 'spent', cost)
+  redis.call('HINCRBY', account_key(account), 'mark_settled', 1)
+end
+
 -- Frees the slot of a message that is over. Its reservation stays until a balance is read that is
 -- newer than this. Safe twice.
 local function end_call(job, call)

@@ -25,13 +25,15 @@ if turn_is_paid(job) then
   take_back(id, job, 'never_sent')
 end
 
+-- The charges of these messages may lie before or after the last reading of the balance.
+redis.call('HSET', account_key(attempt.account), 'mark_exact', 0)
+
 local function write_payment(turn, payment, outcome)
   redis.call('HSET', job_key(id), 'call:' .. turn, payment.call, 'cost:' .. turn, payment.price,
     'outcome:' .. turn, outcome, 'attempt:' .. turn, payment.number,
     'session:' .. turn, payment.session_id)
   redis.call('HINCRBY', job_key(id), 'paid', 1)
   redis.call('HINCRBY', job_key(id), 'intents', 1)
-  redis.call('HINCRBYFLOAT', account_key(attempt.account), 'spent', payment.price)
   if job.batch ~= '' then
     redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', payment.price)
   end
@@ -50,9 +52,12 @@ local turn = tostring(math.max(number(job.turn), number(attempt.turn)))
 for _, earlier in ipairs(attempt.earlier) do
   if number(earlier.turn) < number(turn) and job['call:' .. earlier.turn] == '' then
     write_payment(earlier.turn, earlier, 'question')
+    count_charge(attempt.account, earlier.price)
   end
 end
 write_payment(turn, attempt, 'sent')
+redis.call('HSET', reserved_key(attempt.account), attempt.call, attempt.price)
+redis.call('HINCRBYFLOAT', account_key(attempt.account), 'reserved', attempt.price)
 redis.call('HSET', job_key(id), 'turn', turn, 'sent_at', attempt.sent_at, 'adopted', 1,
   'account', attempt.account, 'session_id', attempt.session_id, 'task_id', attempt.task_id,
   'baseline', attempt.baseline, 'readings', 0, 'last_reading', '', 'uploaded', 1, 'uploading', '')

@@ -11,6 +11,11 @@ require_writable(id, job)
 if #ARGV > 5 then redis.call('HSET', job_key(id), unpack(ARGV, 6)) end
 redis.call('HSET', job_key(id), 'owner', '', 'nonce', '', 'lease', 0, 'not_before', 0)
 if state == 'succeeded' then redis.call('HSET', job_key(id), 'outcome:' .. job.turn, 'done') end
+if redis.call('HDEL', reserved_key(job.account), call) == 1 then
+  -- It ended long ago, so that no later balance has to show its charge.
+  redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', -number(job['cost:' .. job.turn]))
+  count_charge(job.account, job['cost:' .. job.turn])
+end
 end_call(job, call)
 move(id, job, state, reason)
 if state == 'succeeded' then drop_working_fields(id) end
