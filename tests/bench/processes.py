@@ -17,7 +17,7 @@ from statistics import median
 
 from rich.table import Table
 
-from tests.support.costs import cpu_seconds
+from tests.support.costs import tree_cpu_seconds
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import Process
 from tests.support.stack import Stack, temporary_stack
@@ -121,12 +121,3 @@ def least_share(stack: Stack, number: int) -> float:
     counts = Counter(owner for owner in owners if owner in node_names(stack.ledger))
     assert len(counts) <= number
     return min(counts.values()) / len(owners) if len(counts) == number else 0.0
-
-
-def tree_cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and of those that it has started."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return cpu_seconds(pid) + sum(tree_cpu_seconds(int(child)) for child in children)
-    except OSError:  # it has ended
-        return 0.0

@@ -1,7 +1,7 @@
 """What work costs: commands and connections of a Redis server, and CPU time of a process."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,45 @@ def cpu_seconds(pid: int) -> float:
     values = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     # utime, stime, cutime and cstime: fields 14 to 17 of proc(5).
     return sum(map(int, values[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process with its threads and all its children.
+
+    Children that have ended count once their parent has waited for them.
+    """
+    return sum(map(_cpu_seconds_or_none, _tree(pid)))
+
+
+def tree_memory(pid: int) -> int:
+    """Return the bytes of memory of a process and its children, shared pages counted once (PSS)."""
+    return sum(map(_memory, _tree(pid)))
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [child for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it has ended
+        return
+    for child in children:
+        yield from _tree(int(child))
+
+
+def _cpu_seconds_or_none(pid: int) -> float:
+    try:
+        return cpu_seconds(pid)
+    except OSError:  # it has ended
+        return 0.0
+
+
+def _memory(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _calls(by_command: Mapping[str, Any], name: str) -> int:

@@ -67,16 +67,19 @@ class Stack:
             self.folder / "sandbox", "--account", f"{TOKEN}={credits_given}", *QUICK_SANDBOX, *flags
         )
         self._resources.callback(self.sandbox.stop)
-        self.env = {
-            **FAST,
-            "NEMO_API_URL": self.sandbox.url,
+        self.env = {**FAST, **self.addresses(self.sandbox.url)}
+        return self.sandbox
+
+    def addresses(self, api_url: str) -> dict[str, str]:
+        """Return the settings that name the servers and the folders of this stack."""
+        return {
+            "NEMO_API_URL": api_url,
             "NEMO_TOKEN": TOKEN,
             "REDIS_URL": self.valkey.url,
             "REELQUEUE_MEDIA_URL": (self.folder / "media").as_uri(),
             "REELQUEUE_OUTPUT_URL": (self.folder / "output").as_uri(),
             "REELQUEUE_MEDIA_ROOTS": str(self.folder),
         }
-        return self.sandbox
 
     def start_worker(self, *flags: str, **env: str) -> Process:
         """Start another worker, and wait until it is registered."""
