@@ -215,7 +215,7 @@ class Model:
         if self.threshold is not None and self.window >= self.threshold:
             self.window += 1 / self.window if used >= window else 0
         else:
-            self.window += 1 if 2 * used >= window else 0
+            self.window = max(self.window, min(self.window + 2, 2 * used))
         self.refusals = self.trying = 0
 
     def release_paid(self, job: ModelJob, call: str) -> bool:

@@ -41,13 +41,22 @@ def test_the_window_starts_small_and_grows_with_accepted_messages(harness: Ledge
     assert burst(harness, "j") == FIRST_WINDOW
     for n in range(FIRST_WINDOW):
         accept(harness, f"j{n}")
-    assert account(harness).window == 2 * FIRST_WINDOW, "one more for each of them"
+    assert account(harness).window == 2 * FIRST_WINDOW, "twice those in flight"
     assert burst(harness, "k") == FIRST_WINDOW
     for n in range(FIRST_WINDOW):
         end(harness, f"j{n}")
-    end(harness, "k1")
     accept(harness, "k0")
     assert account(harness).window == 2 * FIRST_WINDOW, "only while half of it is used"
+
+
+def test_the_window_doubles_while_the_streams_of_its_messages_last(harness: LedgerHarness) -> None:
+    rounds = []
+    for tag in "abcd":
+        begun = burst(harness, tag)
+        for n in range(begun):
+            accept(harness, f"{tag}{n}")
+        rounds.append(begun)
+    assert rounds == [5, 5, 10, 20], "in flight are 5, 10, 20 and 40, as none of them ends"
 
 
 def test_the_window_does_not_exceed_the_setting(harness: LedgerHarness) -> None:

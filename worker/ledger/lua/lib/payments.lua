@@ -15,11 +15,12 @@ local function notify_again(id)
   redis.call('ZADD', OUTBOX, now, 'job:' .. id)
 end
 
--- Widens an account's window of messages in flight after the API accepted one: by one message up to
--- the threshold of the last 429, from there by one message for each full window. The window grows
--- only while it is used: up to the threshold while half of it is, so that it doubles with each full
--- window although new messages take a moment to follow (as the slow start of TCP does in Linux);
--- from there while all of it is.
+-- Widens an account's window of messages in flight after the API accepted one: by two messages up to
+-- the threshold of the last 429, but to no more than twice the messages in flight, so that it doubles
+-- while they are accepted (as the slow start of TCP does); from there by one for each full window, while
+-- all of it is used. A message is in flight for minutes after it was accepted. So if each one widened
+-- the window by one, only as many as in the first window could ever wait to be accepted, and the window
+-- would not double.
 local function widen_window(account)
   local key = account_key(account)
   local window, threshold = unpack(redis.call('HMGET', key, 'window', 'threshold'))
@@ -27,8 +28,8 @@ local function widen_window(account)
   local used = redis.call('ZCARD', slots_key(account))
   if threshold and window >= tonumber(threshold) then
     if used >= math.floor(window) then redis.call('HSET', key, 'window', window + 1 / window) end
-  elseif 2 * used >= math.floor(window) then
-    redis.call('HSET', key, 'window', window + 1)
+  elseif 2 * used > window then
+    redis.call('HSET', key, 'window', math.min(window + 2, 2 * used))
   end
   redis.call('HDEL', key, 'refusals', 'trying_until')
 end
