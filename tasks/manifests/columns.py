@@ -1,6 +1,6 @@
 """Columns: which column of a manifest is which field of a job.
 
-Source: the public surface, "Manifests".
+Source: docs/usage.md, "Manifests".
 """
 
 import re

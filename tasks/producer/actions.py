@@ -160,8 +160,8 @@ def _release_without_obstacles(
 ) -> list[str]:
     """Release jobs. Those that continue by what the payment journal says need no decision."""
     resumed = set(close_messages(producer, job_ids)) if mode == "pay_again" else set()
-    undecided = [job_id for job_id in job_ids if job_id not in resumed]
-    verdicts = producer.ledger.release_many(undecided, mode=mode, who=who)
+    held = [job_id for job_id in job_ids if job_id not in resumed]
+    verdicts = producer.ledger.release_many(held, mode=mode, who=who)
     return [*verdicts, *(ReleaseVerdict.OK for _ in resumed)]
 
 

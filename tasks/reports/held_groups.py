@@ -26,7 +26,7 @@ _DECISIONS: Final = {
     Reason.SESSION_LOST: " --pay-again",
     Reason.QUESTION: " --pay-again",
 }
-"""What the release of such jobs must say."""
+"""The decision that the release of such jobs must name: one for each reason in ``UNDECIDED``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Acquire a session that several jobs use, before anything is uploaded to it.
 
 A follow-up edit uses the session of the job that it edits; a row may use its batch's shared one.
-Source: the agenda protocol, "One message at a time in a session". The ledger decides.
+Source: docs/architecture.md, "A session that several jobs share". The ledger decides.
 """
 
 from typing import Final, assert_never

@@ -1,6 +1,6 @@
-"""The invariants of the design: each is a function that yields the violations in the evidence.
+"""The invariants of the ledger: each is a function that yields the violations in the evidence.
 
-Source: the agenda protocol, "Invariants". They hold when no job is running any more; those about
+Source: docs/reliability.md, "The promises". They hold when no job is running any more; those about
 counters hold at all times and are checked with samples, too.
 """
 

@@ -1,1 +1,1 @@
-"""Job, batch and account records in Redis, and the scripts that alone may change them."""
+"""Job, batch and account records in Redis. Lua scripts alone change the records of jobs."""

@@ -5,7 +5,14 @@ from typing import Final
 
 from worker.ledger.model.accounts import FIRST_WINDOW
 from worker.ledger.model.jobs import MAX_TURNS, VERSION
-from worker.ledger.model.states import ENDS, PRIORITY_WEIGHTS, RUNNING, SESSION_STATES, State
+from worker.ledger.model.states import (
+    ENDS,
+    PRIORITY_WEIGHTS,
+    RUNNING,
+    SESSION_STATES,
+    UNDECIDED,
+    State,
+)
 
 
 def _table(values: Mapping[str, object]) -> str:
@@ -22,6 +29,7 @@ local STATES = {_set(State)}
 local RUNNING = {_set(RUNNING)}
 local ENDS = {_set(ENDS)}
 local SESSION_STATES = {_set(SESSION_STATES)}
+local UNDECIDED = {_set(UNDECIDED)}
 local MAX_TURNS = {MAX_TURNS}
 local RECORD_VERSION = {VERSION}
 local FIRST_WINDOW = {FIRST_WINDOW}

@@ -1,7 +1,8 @@
-"""The ledger: all writes of the job, batch and account records.
+"""The ledger of one namespace: its job and batch records, and the agenda.
 
-Most methods that write are one Lua script each. Every script is safe to run twice, because the
-client repeats a call whose reply was lost.
+Each change of a job record is one Lua script. Every script is safe to run twice, because the client
+repeats a call whose reply was lost. Payments and accounts are in ``payments``, rows of batches in
+``rows``, webhooks in ``webhooks``, events for Flower in ``task_events``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

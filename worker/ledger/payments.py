@@ -1,6 +1,6 @@
 """Payments: a paid message is sent only after its intent has been written to disk.
 
-Source: the agenda protocol, "begin_paid" and "Durability of the intent".
+Source: docs/architecture.md, "A payment".
 """
 
 import json

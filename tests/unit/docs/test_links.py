@@ -9,6 +9,10 @@ from tests.unit.docs.documents import DOCUMENTS, FENCED, ROOT, Document, read
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CITATION = re.compile(r'\b(docs/[\w-]+\.md),\s+((?:"[^"]+"(?: and |, )?)+)')
+SOURCE = re.compile(r"\bSource:\s+((?:docs/[\w-]+\.md,\s+\"[^\"]+\")|[^.]+)")
+PUBLISHED = re.compile(
+    r"RFC \d+|JIS X \d+|APPNOTE|the Standard Webhooks specification|the Celery documentation"
+)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 MAX_README_LINES = 130
@@ -46,7 +50,7 @@ def test_every_section_that_a_docstring_cites_exists() -> None:
     """The code cites pages as: docs/video-api.md, "Codes"."""
     found = {
         (page, section)
-        for folder in ("config", "worker", "tasks", "sandbox")
+        for folder in ("config", "worker", "tasks", "sandbox", "tests")
         for path in (ROOT / folder).rglob("*.py")
         for page, sections in CITATION.findall(path.read_text(encoding="utf-8"))
         for section in re.findall(r'"([^"]+)"', " ".join(sections.split()))
@@ -58,6 +62,19 @@ def test_every_section_that_a_docstring_cites_exists() -> None:
         if section not in HEADING.findall((ROOT / page).read_text(encoding="utf-8"))
     ]
     assert missing == []
+
+
+def test_every_source_is_a_section_of_a_page_or_published_elsewhere() -> None:
+    """The code cites sources as: Source: docs/video-api.md, "Codes"."""
+    sources = [
+        " ".join(source.split())
+        for folder in ("config", "worker", "tasks", "sandbox", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        for source in SOURCE.findall(path.read_text(encoding="utf-8"))
+    ]
+    assert len(sources) > 10
+    unknown = [each for each in sources if not CITATION.match(each) and not PUBLISHED.match(each)]
+    assert unknown == []
 
 
 def test_the_readme_links_to_every_page() -> None:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.unit.docs.documents import DOCUMENTS, PAGES, ROOT, Document, read
+from tests.unit.docs.documents import DOCUMENTS, INLINE, PAGES, ROOT, Document, read
 from worker.ledger.model.states import HOLD_REASONS, Reason
 
 PACKAGES = ("config", "worker", "tasks", "sandbox", "tests")
@@ -104,6 +104,29 @@ def test_every_identifier_exists(page: Document) -> None:
         if IDENTIFIER.fullmatch(word)
     }
     assert named - identifiers() == set()
+
+
+PLACE = re.compile(
+    r"((?:`\w[\w.]*`(?:, (?:and )?| and )?)+)"
+    r" in `((?:config|worker|tasks|sandbox|tests)/[\w/]+\.(?:py|lua))`"
+)
+
+
+@by_name
+def test_every_identifier_is_in_the_file_that_is_named_with_it(page: Document) -> None:
+    """As in: `decide` in `worker/policy.py`."""
+    missing = [
+        (name, file)
+        for names, file in PLACE.findall(" ".join(page.prose.split()))
+        for name in INLINE.findall(names)
+        if not re.search(rf"\b{name.rpartition('.')[2]}\b", (ROOT / file).read_text("utf-8"))
+    ]
+    assert missing == []
+
+
+def test_the_architecture_names_identifiers_with_their_files() -> None:
+    """The test above has something to check."""
+    assert len(PLACE.findall(" ".join(read("docs/architecture.md").prose.split()))) > 10
 
 
 def test_every_setting_is_described() -> None:

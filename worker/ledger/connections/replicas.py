@@ -1,6 +1,6 @@
 """Writes that count only after replicas have confirmed them.
 
-Source: the agenda protocol, "Durability of the intent".
+Source: docs/operations.md, "Replicas".
 """
 
 from dataclasses import dataclass

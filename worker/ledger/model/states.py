@@ -97,3 +97,6 @@ HOLD_REASONS = frozenset(
         Reason.CLIP_INCOMPLETE,
     }
 )
+
+UNDECIDED: Final = frozenset({Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST, Reason.QUESTION})
+"""Reasons of a job that continues only after a person has decided whether it pays again."""

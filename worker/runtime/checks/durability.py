@@ -1,6 +1,6 @@
 """Whether the Redis server keeps what it confirms: the condition for paying.
 
-Source: the agenda protocol, "Durability of the intent". A setting that cannot be read counts as
+Source: docs/operations.md, "Redis" and "Replicas". A setting that cannot be read counts as
 not proven, and prevents payments.
 """
 

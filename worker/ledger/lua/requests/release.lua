@@ -15,8 +15,7 @@ end
 require_writable(id, job)
 if restore_set_aside(id, job) and job.state ~= 'held' then return 'OK' end
 if job.state ~= 'held' then return 'NOT_HELD' end
-local undecided = job.reason == 'outcome_unknown' or job.reason == 'session_lost'
-  or job.reason == 'question'
+local undecided = UNDECIDED[job.reason]
 local is_list, decisions = pcall(cjson.decode, job.decisions ~= '' and job.decisions or '[]')
 if mode ~= '' and not (is_list and type(decisions) == 'table') then
   set_aside(id, 'its decisions are not a list')
