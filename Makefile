@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BACKEND ?= local
 IMAGES ?=
-WHAT ?= polls
+WHAT ?= table
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +28,7 @@ run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.
 test: $(READY) ## Run all tests; ARGS="-k NAME" selects some
 	@exec $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
 
-bench: $(READY) ## Run a measurement; WHAT=list lists them
+bench: $(READY) ## Measure the cost of a job beside the alternatives; WHAT=list lists all measurements
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)
 
 bench-quick: $(READY) ## Run some measurements for a few seconds each, to see that they work

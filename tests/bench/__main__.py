@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.bench.report.goals import Goal
 from tests.support.options import parse_options
 
 LIST = "list"
@@ -27,7 +28,7 @@ def main() -> None:
     options = parse_options(f"tests.bench {name}", bench.__doc__, bench.OPTIONS, argv)
     with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
         for part in bench.run(options, Path(folder)):
-            console.print(part)
+            console.print(str(part) if isinstance(part, Goal) else part)
 
 
 def listed(found: Mapping[str, str]) -> str:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import av
 from PIL import Image, ImageFilter
 from rich.table import Table
 
+from tests.bench.alternatives.calls import look_at as least_look_at
 from tests.support.clips import open_encoder
 from worker.media.clips import look_at
 
@@ -106,25 +106,11 @@ def measure(path: Path, poster: Path, rounds: int) -> Cost:
     least: list[float] = []
     ours: list[float] = []
     for _ in range(rounds):
-        least.append(user_ms(lambda: least_look(path, poster)))
+        least.append(user_ms(lambda: least_look_at(path, poster)))
         ours.append(user_ms(lambda: look_at(path, poster)))
     look = look_at(path, poster)
     found = " ".join(("black",) * look.is_black + ("frozen",) * look.is_frozen) or "-"
     return Cost(median(least), median(ours), look.decoded, found)
-
-
-def least_look(path: Path, poster: Path) -> None:
-    """Open a clip, read its packets, decode one frame, scale it and write it."""
-    with av.open(str(path), format="mp4") as container:
-        stream = container.streams.video[0]
-        stream.thread_count = 1
-        for _ in container.demux(stream):
-            pass
-        container.seek(0, stream=stream)
-        frame = next(container.decode(stream))
-        height = frame.height * 640 // frame.width
-        image: Image.Image = frame.to_image(width=640, height=height, threads=1)  # type: ignore[no-untyped-call] # no types there
-    image.save(poster, "JPEG", quality=85)
 
 
 def user_ms(function: Callable[[], object]) -> float:

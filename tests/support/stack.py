@@ -90,7 +90,7 @@ class Stack:
     def start_doomed_worker(self, *flags: str, **env: str) -> Process:
         """Start another worker, and wait until it is registered or dead."""
         name = f"w{len(self.workers)}"
-        worker = Worker(name, self.folder / f"{name}.log", {**self.env, **env}, *flags)
+        worker = self._launch(name, {**self.env, **env}, *flags)
         self._resources.callback(worker.stop)
         self.workers.append(worker)
 
@@ -100,6 +100,9 @@ class Stack:
 
         wait_until(lambda: registered() or not worker.alive, f"worker {name} to register")
         return worker
+
+    def _launch(self, name: str, env: dict[str, str], *flags: str) -> Process:
+        return Worker(name, self.folder / f"{name}.log", env, *flags)
 
     def age_by_a_lease(self) -> None:
         """Make the records as old as if a lease had passed in which no worker was alive.

@@ -69,6 +69,11 @@ class BenchStack(Stack):
         self.env = self.addresses(self.backend.url)
         return self.backend
 
+    def _launch(self, name: str, env: dict[str, str], *flags: str) -> Process:
+        """Start a worker that shares no memory with others, as a forked one would."""
+        command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-P", "gevent"]
+        return Process([*command, "-n", f"{name}@%h", *flags], self.folder / f"{name}.log", env)
+
     def cpu(self, worker: Process) -> CpuCost:
         """Read the CPU times of a worker and of the servers."""
         assert self.valkey.process is not None

@@ -1,0 +1,1 @@
+"""The same work without this service: small programs that a measurement compares it with."""

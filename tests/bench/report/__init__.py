@@ -1,0 +1,1 @@
+"""What measurements print: goals, and plots."""
