@@ -1,4 +1,4 @@
-"""Notify others of a job's state, from the outbox that its last commit has filled."""
+"""Notify others of a job's state: an end, a hold, or that it continues."""
 
 from contextlib import suppress
 

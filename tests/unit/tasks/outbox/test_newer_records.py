@@ -1,42 +1,12 @@
 """Notifications of records that a newer version wrote are left to the workers of that version."""
 
-from pathlib import Path
-
-import pytest
-from pydantic import SecretStr
-from redis import Redis
-
-from config.settings import EgressSettings, RedisSettings, Settings, StorageSettings
 from tasks.outbox import notifications, webhook_delivery
-from tests.support.valkey import Valkey
 from tests.support.waiting import free_port
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.webhooks import Webhooks
 from worker.runtime.runtime import Runtime
-
-SECRET = "whsec_" + "QUJD" * 8
-
-
-@pytest.fixture
-def runtime(
-    valkey: Valkey, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Runtime:
-    """The parts of this process, as a worker of an older version has them."""
-    redis.ping()
-    runtime = Runtime.open(
-        Settings(
-            redis=RedisSettings(url=SecretStr(valkey.url)),
-            egress=EgressSettings(webhook_secret=SecretStr(SECRET), private_hosts=("127.0.0.1",)),
-            storage=StorageSettings(
-                media_url=(tmp_path / "m").as_uri(), output_url=(tmp_path / "o").as_uri()
-            ),
-        )
-    )
-    monkeypatch.setattr("tasks.outbox.notifications.get_runtime", lambda: runtime)
-    monkeypatch.setattr("tasks.outbox.webhook_delivery.get_runtime", lambda: runtime)
-    return runtime
 
 
 def end_newer_job(runtime: Runtime) -> None:

@@ -328,6 +328,7 @@ class Model:
         job.ever_ended = job.ever_ended or state in ENDS
 
     def _resume(self, job: ModelJob, to: str) -> None:
+        job.revision += 1
         job.not_before, job.crashes, job.reason, job.resume = 0, 0, "", ""
         if job.call and to in ("preparing", "generating"):
             to = "settling"

@@ -97,7 +97,7 @@ def test_a_second_end_of_a_job_adds_a_message_with_another_id(harness: LedgerHar
     end(harness, "j", State.HELD, "first")
     harness.ledger.release("j")
     end(harness, "j", State.SUCCEEDED, "second")
-    assert owed(harness) == ["job_j_1", "job_j_2"]
+    assert owed(harness) == ["job_j_1", "job_j_3"]
 
 
 # --- results of a try

@@ -9,7 +9,7 @@ local function ever_paid(job)
   return number(job.paid) > 0
 end
 
--- Puts a job that has ended into the outbox again, as its cost has changed.
+-- Puts a job into the outbox again: its cost has changed since its end, or it continues after one.
 local function notify_again(id)
   redis.call('HINCRBY', job_key(id), 'revision', 1)
   redis.call('ZADD', OUTBOX, now, 'job:' .. id)

@@ -80,6 +80,8 @@ local function resume_job(id, job, to)
     if to == 'settling' then acquire_session(id, job) end
     redis.call('ZADD', AGENDA, now, id)
   end
+  -- Its Celery result still says that it is held or has failed.
+  notify_again(id)
 end
 
 -- Resumes the jobs that are held as blocked by this one.

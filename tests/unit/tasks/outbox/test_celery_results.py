@@ -1,0 +1,69 @@
+"""The Celery result of a job that stopped and continues."""
+
+import pytest
+from celery import Celery
+from celery.result import AsyncResult
+
+from config.celery import celery_config
+from tasks.outbox.notifications import notify
+from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
+from worker.ledger.model.submissions import NewJob
+from worker.runtime.runtime import Runtime
+
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+
+
+@pytest.fixture
+def app(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Celery:
+    """The app of the worker."""
+    app = Celery("results", set_as_current=False)
+    app.config_from_object(celery_config(runtime.settings))
+    monkeypatch.setattr("tasks.outbox.notifications.current_app", app)
+    return app
+
+
+def stop_job(runtime: Runtime, end: Commit) -> None:
+    """Submit a job and commit the end of its step."""
+    ledger = runtime.ledger
+    ledger.submit(NewJob(id="j", payload={"image": "a"}, fingerprint="f"))
+    ledger.due(1, room=1, admit=1)
+    assert ledger.commit("j", ledger.claim("j", "w", "n").fence, end)
+
+
+def deliver(runtime: Runtime) -> None:
+    """Deliver the notification of the job, which must be there."""
+    assert runtime.ledger.pending_notifications(9) == ["job:j"]
+    notify("job:j")
+    assert runtime.ledger.pending_notifications(9) == []
+
+
+def test_a_failed_job_that_is_retried_is_in_progress_again(runtime: Runtime, app: Celery) -> None:
+    """Otherwise whoever waits for it next gets the exception of before."""
+    stop_job(runtime, Commit(State.FAILED, reason=Reason.BAD_IMAGE))
+    deliver(runtime)
+    assert AsyncResult("j", app=app).state == "FAILURE"
+    assert runtime.ledger.retry("j") == "OK"
+    deliver(runtime)
+    result = AsyncResult("j", app=app)
+    assert (result.state, result.info["stage"]) == ("PROGRESS", "queued")
+
+
+def test_a_held_job_that_is_released_is_in_progress_again(runtime: Runtime, app: Celery) -> None:
+    stop_job(runtime, Commit(State.HELD, reason=Reason.CREDITS, resume=State.PREPARING))
+    deliver(runtime)
+    assert AsyncResult("j", app=app).state == "HELD"
+    assert runtime.ledger.release("j") == "OK"
+    deliver(runtime)
+    assert AsyncResult("j", app=app).state == "PROGRESS"
+
+
+def test_a_late_delivery_of_an_older_state_is_followed_by_another(runtime: Runtime) -> None:
+    """It has overwritten the newer state, whose own entry is gone."""
+    stop_job(runtime, Commit(State.HELD, reason=Reason.CREDITS, resume=State.PREPARING))
+    ledger = runtime.ledger
+    ledger.release("j")
+    ledger.acknowledge_notification("job:j", 2)
+    assert ledger.pending_notifications(9) == []
+    ledger.acknowledge_notification("job:j", 1)
+    assert ledger.pending_notifications(9) == ["job:j"]
