@@ -26,7 +26,7 @@ from worker.nemo.errors import (
     Unreachable,
 )
 
-MAX_WAIT_SECONDS: Final = 300.0
+MAX_BACKOFF_SECONDS: Final = 300.0
 """The wait between repeats doubles up to this value; the number of repeats has no limit."""
 
 MAX_REFUSALS: Final = 3
@@ -79,7 +79,7 @@ def decide(
     error: NemoError,
     *,
     is_paid: bool,
-    attempt: int,
+    earlier_errors: int,
     anonymous: bool,
     others_can_take: bool,
     rate_limit_wait: float,
@@ -89,16 +89,16 @@ def decide(
     Args:
         error: The error.
         is_paid: Whether the job's session holds what an earlier message paid for.
-        attempt: Errors of this kind in a row before this one.
+        earlier_errors: Errors of this kind in a row before this one.
         anonymous: Whether the account's token is anonymous, so that this service may renew it.
         others_can_take: Whether another account can take the job, which has paid nothing.
         rate_limit_wait: Seconds to wait after a 429 that does not name a time.
     """
-    backoff = backoff_seconds(attempt)
+    backoff = backoff_seconds(earlier_errors)
     match error:
         case NemoError() if error.maybe_charged:
             return Decision(Action.SETTLE)
-        case TokenRefused() if anonymous and attempt < MAX_REFUSALS:
+        case TokenRefused() if anonymous and earlier_errors < MAX_REFUSALS:
             return Decision(Action.NEW_TOKEN)
         case TokenRefused() | OutOfCredits() if others_can_take:
             return Decision(Action.NEW_ACCOUNT)
@@ -111,12 +111,13 @@ def decide(
         case SessionNotFound() if is_paid:
             return Decision(Action.HOLD, reason=Reason.SESSION_LOST)
         case SessionNotFound():
+            # Immediately after the first error: another session needs no time to recover.
             return Decision(Action.NEW_SESSION, delay=backoff - 1)
         case FileTypeRefused() if error.call is Call.MESSAGE or not is_paid:
             return Decision(Action.FAIL, reason=Reason.UNSUPPORTED_FILE)
         case FileTooLarge() if error.call is Call.MESSAGE or not is_paid:
             return Decision(Action.FAIL, reason=Reason.FILE_TOO_LARGE)
-        case RateLimited() if error.call is Call.TOKEN and attempt > 0:
+        case RateLimited() if error.call is Call.TOKEN and earlier_errors > 0:
             return Decision(Action.HOLD, reason=Reason.TOKEN)
         case RateLimited():
             return Decision(Action.COOL_DOWN, delay=error.retry_after or rate_limit_wait)
@@ -125,12 +126,12 @@ def decide(
             return Decision(Action.NEW_SESSION, delay=backoff)
         case ServerFailed() | NoAnswer() | BadAnswer() | Unreachable():
             return Decision(Action.REPEAT, delay=backoff)
-        case ClientIdMissing() if attempt >= MAX_REFUSALS:
+        case ClientIdMissing() if earlier_errors >= MAX_REFUSALS:
             return Decision(Action.HOLD, reason=Reason.TOKEN)
         # A refusal that is not documented, or that does not apply to this call.
         case _ if error.call is Call.POLL:
             return Decision(Action.RENDER_AGAIN)
-        case _ if attempt < MAX_REFUSALS:
+        case _ if earlier_errors < MAX_REFUSALS:
             return Decision(Action.REPEAT, delay=backoff)
         case _:
             return Decision(Action.FAIL, reason=Reason.BAD_REQUEST)
@@ -146,6 +147,6 @@ def uncharged_reason(error: NemoError) -> str | None:
     return _UNCHARGED_REASONS.get(type(error))
 
 
-def backoff_seconds(attempt: int) -> float:
-    """Return the wait before repeat number ``attempt`` (from 0): 1, 2, 4… up to the maximum."""
-    return float(min(MAX_WAIT_SECONDS, 2.0 ** min(attempt, 16)))
+def backoff_seconds(earlier_errors: int) -> float:
+    """Return the wait before the next repeat: 1, 2, 4… seconds, up to the maximum."""
+    return float(min(MAX_BACKOFF_SECONDS, 2.0 ** min(earlier_errors, 16)))

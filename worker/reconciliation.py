@@ -21,8 +21,8 @@ _END_FACTS: Final = ("draft", "timeline", "reply", "render_id", "clip_name")
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
-    """The present turn's message was not charged, and its intent was taken back."""
+class Withdrawn:
+    """The present turn's message was not charged, and its intent was withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class PaidByOther:
     attempts: Sequence[Attempt]
 
 
-def plan(job: Job, attempts: Sequence[Attempt]) -> OpenAttempt | AdoptAttempt:
-    """Decide which attempt the job makes for its present turn, or which one it adopts."""
+def choose_attempt(job: Job, attempts: Sequence[Attempt]) -> OpenAttempt | AdoptAttempt:
+    """Choose the attempt that the job makes for its present turn, or the one that it adopts."""
     last = attempts[-1] if attempts else None
     return next_attempt(last, decided_about=job.decided_about)
 
 
-def review(journal: Journal, payments: Payments, job: Job) -> TakenBack | PaidByOther | None:
+def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | PaidByOther | None:
     """Ask the journal about the present turn's message, and act on what it says.
 
     An attempt without an entry is closed: its message can no longer be sent.
@@ -52,7 +52,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> TakenBack | PaidBy
         read, and for a message of a version without a journal.
 
     Raises:
-        JournalFailed: The journal does not answer. Nothing was taken back.
+        JournalFailed: The journal does not answer. No intent was withdrawn.
     """
     turn = job.message_turn
     if turn is None or not turn.attempt:
@@ -64,28 +64,28 @@ def review(journal: Journal, payments: Payments, job: Job) -> TakenBack | PaidBy
     if found is None:
         closing = new_entry(job, call=turn.call, attempt=turn.attempt, mark=Mark.NEVER_SENT)
         if journal.create(closing) is Creation.CREATED:
-            payments.release(job.id, turn.call, Mark.NEVER_SENT.value)
-            return TakenBack()
+            payments.withdraw(job.id, turn.call, Mark.NEVER_SENT.value)
+            return Withdrawn()
         found = journal.attempt(job.id, turn.attempt)
     if found is None or found.entry is None:
         return None
     if found.entry.call != turn.call:
         return _review_other(journal, payments, job, turn.call)
     if found.mark is not None:
-        payments.release(job.id, turn.call, found.mark.value)
-        return TakenBack()
+        payments.withdraw(job.id, turn.call, found.mark.value)
+        return Withdrawn()
     return None
 
 
 def _review_other(
     journal: Journal, payments: Payments, job: Job, call: str
-) -> TakenBack | PaidByOther:
+) -> Withdrawn | PaidByOther:
     """The attempt is another message's, so this one can never be sent."""
     attempts = journal.attempts(job.id)
-    if isinstance(plan(job, attempts), AdoptAttempt):
+    if isinstance(choose_attempt(job, attempts), AdoptAttempt):
         return PaidByOther(attempts)
-    payments.release(job.id, call, Mark.NEVER_SENT.value)
-    return TakenBack()
+    payments.withdraw(job.id, call, Mark.NEVER_SENT.value)
+    return Withdrawn()
 
 
 def adopt(

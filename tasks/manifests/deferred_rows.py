@@ -67,7 +67,7 @@ class DeferredRows:
         self._submission = submission
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._pages = 0
-        self._claimed: set[int] = set()
+        self._matched: set[int] = set()
 
     def add_page(self, rows: Sequence[AcceptedRow], answers: Sequence[SubmitResult]) -> None:
         """Keep the rows of a page that were deferred, and note the jobs of the others."""
@@ -76,7 +76,7 @@ class DeferredRows:
             if answer.verdict is SubmitVerdict.DEFERRED:
                 deferred.append(row)
             elif self._submission.dry:
-                self._claimed.add(hash(answer.job_id))
+                self._matched.add(hash(answer.job_id))
         if deferred:
             pickle.dump(deferred, self._file)
             self._pages += 1
@@ -85,13 +85,13 @@ class DeferredRows:
         """Yield the rows again. Those without a key name the job that was their image's."""
         if not self._pages:
             return
-        unclaimed = rows.unclaimed(self._submission)
-        candidates = Candidates(job for job in unclaimed if hash(job[0]) not in self._claimed)
+        unmatched = rows.unmatched(self._submission)
+        candidates = Candidates(job for job in unmatched if hash(job[0]) not in self._matched)
         self._file.seek(0)
         for _ in range(self._pages):
             page: list[AcceptedRow] = pickle.load(self._file)  # noqa: S301 - written above
             yield [
-                replace(row, new=replace(row.new, claims=candidates.take(row)))
+                replace(row, new=replace(row.new, match=candidates.take(row)))
                 if not row.new.key
                 else row
                 for row in page
@@ -103,11 +103,11 @@ class DeferredRows:
 
 
 class Candidates:
-    """Jobs that no row of a manifest has claimed, by the image as it was written there."""
+    """Jobs that no row of a manifest has matched, by the image as it was written there."""
 
-    def __init__(self, unclaimed: Iterable[tuple[str, str, str]]) -> None:
+    def __init__(self, unmatched: Iterable[tuple[str, str, str]]) -> None:
         self._jobs: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for job_id, image, aspect in unclaimed:
+        for job_id, image, aspect in unmatched:
             self._jobs[image].append((job_id, aspect))
         self._taken: dict[str, str] = {}
 

@@ -9,7 +9,7 @@ from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.payments import Payments
-from worker.reconciliation import PaidByOther, adopt, plan, review
+from worker.reconciliation import PaidByOther, adopt, choose_attempt, review
 
 
 def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
@@ -69,7 +69,7 @@ def _continues(producer: Producer, job: Job) -> bool:
         case None:
             attempts = journal.attempts(job.id)
             is_last = not attempts or attempts[-1].number <= turn.attempt
-            if is_last or not isinstance(plan(job, attempts), AdoptAttempt):
+            if is_last or not isinstance(choose_attempt(job, attempts), AdoptAttempt):
                 return False
             adopt(payments, job, attempts, replaces=turn.call)
         case PaidByOther(attempts=attempts):

@@ -54,7 +54,7 @@ def redo(
             row=int(original.fact("row") or 0),
         ),
         parent_id=original.id,
-        lane=SINGLE,
+        flow_name=SINGLE,
         replaces=original.id if original.batch_id else "",
         content=original.fact("content") or row_content(original.payload),
     )

@@ -16,7 +16,7 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
-from worker.reconciliation import adopt, plan
+from worker.reconciliation import adopt, choose_attempt
 from worker.recovery.unreadable_entries import UnreadableEntries
 from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
@@ -42,7 +42,7 @@ def attempt_number(step: StepContext) -> int | Commit:
     if turn == str(step.job.turn):
         return int(number)
     attempts = step.runtime.journal.attempts(step.job.id)
-    decision = plan(step.job, attempts)
+    decision = choose_attempt(step.job, attempts)
     if not isinstance(decision, OpenAttempt):
         return adopt_payment(step, attempts)
     step.note_facts(next_attempt=f"{step.job.turn}:{decision.number}")

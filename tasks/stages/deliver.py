@@ -21,11 +21,11 @@ from tasks.step.commits import (
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
-from tasks.step.problems import MAX_WAIT_SECONDS
+from tasks.step.problems import MAX_PROBLEM_WAIT_SECONDS
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.media.clip_frames import BadClip, IncompleteClip
-from worker.media.clip_quality import QualityFinding, check, content_findings
+from worker.media.clip_quality import ClipFinding, check, content_findings
 from worker.media.clips import Clip, ClipLook, look_at
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
@@ -122,7 +122,7 @@ def _retry_for_a_while(step: StepContext, message: str) -> Commit:
     since = trouble_since(step, reason)
     if step.runtime.ledger.now_ms() - since >= DOWNLOAD_PATIENCE_SECONDS * 1000:
         return fail(step, reason, message)
-    wait = with_jitter(min(MAX_WAIT_SECONDS, backoff_seconds(failures(step, reason))))
+    wait = with_jitter(min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, reason))))
     facts = failure_facts(step, reason, message)
     return retry_later(step, wait, trouble_since=str(since), **facts)
 
@@ -148,7 +148,7 @@ def _download_again(step: StepContext, reason: Reason, message: str) -> Commit |
     return retry_later(step, backoff_seconds(earlier), **failure_facts(step, reason, message))
 
 
-def _findings(step: StepContext, look: ClipLook) -> tuple[QualityFinding, ...]:
+def _findings(step: StepContext, look: ClipLook) -> tuple[ClipFinding, ...]:
     """Check the clip's quality. It was paid for, so it is delivered whatever is found."""
     payload = step.job.payload
     seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
@@ -200,7 +200,7 @@ def _stored_clip(step: StepContext, sha256: str) -> str:
     return f"{step.job.facts['render_id']} {sha256}"
 
 
-def _clip_fact(clip: Clip, findings: tuple[QualityFinding, ...], name: str) -> str:
+def _clip_fact(clip: Clip, findings: tuple[ClipFinding, ...], name: str) -> str:
     record = {
         "width": clip.width,
         "height": clip.height,

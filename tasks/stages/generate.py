@@ -7,8 +7,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from tasks.stages.adoption import adopt_payment, attempt_number
-from tasks.stages.journal_entry import SendingRight
 from tasks.stages.paid_message import send_message
+from tasks.stages.sending_right import SendingRight
 from tasks.step.commits import (
     NO_SESSION,
     advance,
@@ -29,7 +29,7 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import BeginVerdict
 from worker.ledger.payments import PaymentIntent
 from worker.nemo.responses import SessionState
-from worker.reconciliation import new_entry, plan
+from worker.reconciliation import choose_attempt, new_entry
 
 log = structlog.get_logger(__name__)
 
@@ -112,9 +112,9 @@ def _attempt_of_others(step: StepContext, call: str) -> Commit:
     """End the step after somebody else had created the entry of the attempt."""
     runtime, job = step.runtime, step.job
     attempts = runtime.journal.attempts(job.id)
-    if isinstance(plan(job, attempts), AdoptAttempt):
+    if isinstance(choose_attempt(job, attempts), AdoptAttempt):
         return adopt_payment(step, attempts, replaces=call)
-    runtime.payments.release(job.id, call, "never_sent")
+    runtime.payments.withdraw(job.id, call, "never_sent")
     return retry_later(step, 0.0)
 
 
@@ -201,7 +201,7 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             runtime.balance_monitor.read_balance(job_credential(step))
             return retry_later(step, SLOT_SECONDS)
         case BeginVerdict.NOT_DURABLE:
-            runtime.payments.release(job.id, call, "not_durable")
+            runtime.payments.withdraw(job.id, call, "not_durable")
             trouble = "Redis did not confirm a write to disk."
             return retry_later(step, DURABILITY_SECONDS, trouble=trouble)
         case BeginVerdict.OTHER_JOURNAL:

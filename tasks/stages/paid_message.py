@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from tasks.schema.prompts.message_text import answer, instructions
-from tasks.stages.journal_entry import SendingRight
+from tasks.stages.sending_right import SendingRight
 from tasks.step.commits import advance
 from tasks.step.context import StepContext
 from tasks.step.decisions import apply_decision, decide_error
@@ -127,16 +127,16 @@ def _message_refused(step: StepContext, error: NemoError, right: SendingRight) -
     decision = decide_error(step, error)
     uncharged = uncharged_reason(error)
     if uncharged is not None:
-        step = _give_back(step, right, uncharged)
+        step = _withdraw(step, right, uncharged)
     return apply_decision(step, decision, error)
 
 
-def _give_back(step: StepContext, right: SendingRight, why: str) -> StepContext:
-    """Take back the intent of a message that was not charged, and read the job again.
+def _withdraw(step: StepContext, right: SendingRight, why: str) -> StepContext:
+    """Withdraw the intent of a message that was not charged, and read the job again.
 
     Raises:
         LeaseLostError: The step no longer owns the job.
     """
-    right.give_back(Mark.NOT_SENT if why == "not_sent" else Mark.NOT_CHARGED, why)
+    right.withdraw(Mark.NOT_SENT if why == "not_sent" else Mark.NOT_CHARGED, why)
     step.use_record(step.runtime.ledger.job(step.job.id) or step.job)
     return step

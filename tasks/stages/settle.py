@@ -21,7 +21,7 @@ from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
-from worker.reconciliation import PaidByOther, TakenBack, review
+from worker.reconciliation import PaidByOther, Withdrawn, review
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ def settle(step: StepContext) -> Commit:
     settings = runtime.settings
     is_after_question = bool(job.turns) and job.turns[-1].outcome == "question"
     if job.call is None and not is_after_question and not job.fact("as_done"):
-        # The message was taken back, as it was not charged.
+        # The intent was withdrawn, as the message was not charged.
         return Commit(State.PREPARING)
     if job.fact("adopted") and (finished := finish_adopted(step)) is not None:
         return finished
@@ -106,7 +106,7 @@ def _review(step: StepContext) -> Commit | None:
     """Ask the journal about the message; None if it was, or may have been, sent and charged."""
     runtime, job = step.runtime, step.job
     match review(runtime.journal, runtime.payments, job):
-        case TakenBack():
+        case Withdrawn():
             return Commit(State.PREPARING)
         case PaidByOther(attempts=attempts):
             return adopt_payment(step, attempts, replaces=job.call or "")

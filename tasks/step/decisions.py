@@ -25,7 +25,7 @@ def decide_error(step: StepContext, error: NemoError) -> Decision:
     return decide(
         error,
         is_paid=job.is_bound,
-        attempt=failures(step, _failure_kind(error)),
+        earlier_errors=failures(step, _failure_kind(error)),
         anonymous=accounts.uses_anonymous_token,
         others_can_take=not job.is_bound and accounts.others_can_take(account_name(step)),
         rate_limit_wait=step.runtime.settings.timing.rate_limit_seconds,

@@ -28,7 +28,7 @@ from worker.storage.errors import StoreError
 
 log = structlog.get_logger(__name__)
 
-MAX_WAIT_SECONDS: Final = 60.0
+MAX_PROBLEM_WAIT_SECONDS: Final = 60.0
 """Longest wait before the stage is repeated. A problem counts as over after three of them."""
 
 MAX_SOURCE_SECONDS: Final = 3600.0
@@ -43,7 +43,7 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
     """Repeat the stage when the server wants to be asked again; fail if that takes too long."""
     # A server that asks for no pause, and refuses again, gets a longer one each time.
     since = trouble_since(step, SOURCE)
-    wait = max(wait, min(MAX_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
+    wait = max(wait, min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
     waited = step.runtime.ledger.now_ms() - since
     if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
         message = f"{error.message} It asks to wait for {_duration(wait)}."
@@ -95,5 +95,5 @@ def _report(step: StepContext, part: Part, message: str, remedy: str) -> None:
 
 
 def _wait(step: StepContext, kind: str, message: str, **facts: str) -> Commit:
-    wait = min(MAX_WAIT_SECONDS, backoff_seconds(failures(step, kind)))
+    wait = min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, kind)))
     return retry_later(step, with_jitter(wait), **facts, **failure_facts(step, kind, message))

@@ -150,14 +150,14 @@ class Payments:
         reply = self._ledger.scripts.run("paid_fact", job_id, call, *field_pairs(facts))
         return bool(reply != "UNKNOWN_CALL")
 
-    def release(self, job_id: str, call: str, why: str) -> bool:
-        """Take an intent back whose message cannot have been charged.
+    def withdraw(self, job_id: str, call: str, why: str) -> bool:
+        """Withdraw the intent to pay of a message that cannot have been charged.
 
         No lease is needed. A job that is held over this message continues.
 
         Args:
             job_id: The job.
-            call: The call to take back.
+            call: The call of the intent.
             why: One of the closed list in ``release_paid.lua``.
         """
         return bool(self._ledger.scripts.run("release_paid", job_id, call, why) == "OK")

@@ -95,18 +95,18 @@ class Rows:
         for flat in run("submit_rows", arguments):
             yield as_results(flat)
 
-    def unclaimed(self, submission: RowSubmission) -> Iterator[tuple[str, str, str]]:
-        """Yield the jobs of the manifest's file or folder that no row has claimed.
+    def unmatched(self, submission: RowSubmission) -> Iterator[tuple[str, str, str]]:
+        """Yield the jobs of the manifest's file or folder that no row has matched.
 
         Each comes with its image as it was written in the manifest, and its aspect, which is empty
         if the agent chooses it.
         """
         if not submission.manifest:
             return
-        claim = f"{submission.name}:"
+        prefix = f"{submission.name}:"
         for page in self._pages(submission.batch_id, "manifest", "claim", "line", "payload"):
-            for job_id, (manifest, claimed_by, line, payload) in page:
-                if manifest == submission.manifest and not (claimed_by or "").startswith(claim):
+            for job_id, (manifest, matched_by, line, payload) in page:
+                if manifest == submission.manifest and not (matched_by or "").startswith(prefix):
                     row = _payload(line or payload)
                     yield job_id, str(row.get("image", "")), str(row.get("aspect") or "")
 

@@ -15,7 +15,7 @@ _LONG_SIDE, _SHORT_SIDE = 1920, 1080
 
 
 @dataclass(frozen=True, slots=True)
-class QualityFinding:
+class ClipFinding:
     """Something about a clip that a person should check.
 
     Attributes:
@@ -29,7 +29,7 @@ class QualityFinding:
 
 def check(
     clip: Clip, *, seconds: float | None = None, aspect: str | None = None
-) -> tuple[QualityFinding, ...]:
+) -> tuple[ClipFinding, ...]:
     """Compare a clip with what was requested.
 
     Args:
@@ -43,12 +43,12 @@ def check(
     findings = []
     if clip.codec == "hevc" and clip.codec_tag == "hev1":
         message = "The codec is hevc with the tag hev1, not H.264: many players cannot show it."
-        findings.append(QualityFinding("codec", message))
+        findings.append(ClipFinding("codec", message))
     elif clip.codec != "h264":
-        findings.append(QualityFinding("codec", f"The codec is {clip.codec}, not H.264."))
+        findings.append(ClipFinding("codec", f"The codec is {clip.codec}, not H.264."))
     elif clip.pixel_format not in _COMMON_PIXEL_FORMATS:
         findings.append(
-            QualityFinding(
+            ClipFinding(
                 "codec",
                 f"The pixel format is {clip.pixel_format}, not yuv420p: many players cannot "
                 "show it.",
@@ -56,26 +56,26 @@ def check(
         )
     if seconds is not None and abs(clip.seconds - seconds) > LENGTH_TOLERANCE:
         message = f"The clip lasts {clip.seconds:g} s, not {seconds:g} s."
-        findings.append(QualityFinding("length", message))
+        findings.append(ClipFinding("length", message))
     size = f"The clip has {clip.width} by {clip.height} pixels"
     sides = sorted((clip.width, clip.height))
     if sides[0] > _SHORT_SIDE or sides[1] > _LONG_SIDE:
-        findings.append(QualityFinding("size", f"{size}, more than 1080p."))
+        findings.append(ClipFinding("size", f"{size}, more than 1080p."))
     if aspect is not None:
         width, height = (int(side) for side in aspect.split(":"))
         if abs(clip.width * height / (clip.height * width) - 1) > ASPECT_TOLERANCE:
-            findings.append(QualityFinding("size", f"{size}, not {aspect}."))
+            findings.append(ClipFinding("size", f"{size}, not {aspect}."))
     return tuple(findings)
 
 
-def content_findings(look: ClipLook) -> tuple[QualityFinding, ...]:
+def content_findings(look: ClipLook) -> tuple[ClipFinding, ...]:
     """Return what a look at a clip's frames has found."""
     findings = []
     if look.is_black:
-        findings.append(QualityFinding("black", "The clip is black."))
+        findings.append(ClipFinding("black", "The clip is black."))
     if look.is_frozen:
-        findings.append(QualityFinding("frozen", "Nothing moves in the clip."))
+        findings.append(ClipFinding("frozen", "Nothing moves in the clip."))
     if look.damage:
         message = f"Part of the clip cannot be read: {look.damage}."
-        findings.append(QualityFinding("damaged", message))
+        findings.append(ClipFinding("damaged", message))
     return tuple(findings)

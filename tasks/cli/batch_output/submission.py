@@ -13,7 +13,7 @@ MAX_SHOWN: Final = 100
 """Rejected rows that are printed for people."""
 
 
-def print_submission(done: BatchSubmission) -> None:
+def print_batch_submission(done: BatchSubmission) -> None:
     """Print the counts of a submission."""
     known = f" ({known_states(done.known)})" if done.known else ""
     counts = f"{done.jobs} new jobs, {done.duplicates} already submitted{known}"

@@ -15,7 +15,7 @@ from tasks.cli.batch_output.submission import (
     note_known,
     note_rejected,
     note_start,
-    print_submission,
+    print_batch_submission,
 )
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.options import BatchId, JsonOption, WaitOption
@@ -255,7 +255,7 @@ def submit(
     if as_json and not wait:
         emit(done.as_dict())
     elif not as_json:
-        print_submission(done)
+        print_batch_submission(done)
     if not as_json or wait:
         note_known(done, shown_source(source), name or manifest.name)
     if not accepted:

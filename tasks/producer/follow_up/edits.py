@@ -119,7 +119,7 @@ def _edit(
     # As a redo, it starts also if the batch is paused.
     return enqueue_record(
         producer,
-        replace(new, fingerprint=fingerprint, parent_id=job.id, follows=job.id, lane=SINGLE),
+        replace(new, fingerprint=fingerprint, parent_id=job.id, follows=job.id, flow_name=SINGLE),
     )
 
 

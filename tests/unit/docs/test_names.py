@@ -161,7 +161,7 @@ def test_the_glossary_explains_every_term_of_the_project() -> None:
         *("agenda", "flow", "fence", "nonce", "lease", "claim", "turn", "call", "stage"),
         *("settle", "baseline", "seal", "pilot", "outbox", "tombstone", "wake-up message"),
         *("set aside", "suspect", "stand-in", "attempt", "entry", "mark", "mirror", "epoch"),
-        *("adopt", "clone", "intent", "namespace"),
+        *("adopt", "clone", "intent", "namespace", "recovery", "release", "session", "withdraw"),
     )
     assert [term for term in terms if f"\n| {term} |" not in glossary] == []
     assert "\n| hold, held |" in glossary

@@ -24,8 +24,8 @@ from worker.nemo.errors import (
     Unreachable,
 )
 from worker.policy import (
+    MAX_BACKOFF_SECONDS,
     MAX_REFUSALS,
-    MAX_WAIT_SECONDS,
     Action,
     Decision,
     backoff_seconds,
@@ -43,7 +43,7 @@ KINDS: tuple[Kind, ...] = (
     *Refusal.__subclasses__(),
 )
 
-# call, error, is paid, attempt, anonymous -> action, reason, why a message was not charged
+# call, error, is paid, earlier_errors, anonymous -> action, reason, why a message was not charged
 ROWS: list[Row] = [
     (Call.SESSION, TokenRefused, UNPAID, 0, True, Action.NEW_TOKEN, None, None),
     (Call.SESSION, TokenRefused, UNPAID, 3, True, HOLD, Reason.TOKEN, None),
@@ -98,14 +98,14 @@ def ask(
     error: NemoError,
     *,
     is_paid: bool = UNPAID,
-    attempt: int = 0,
+    earlier_errors: int = 0,
     anonymous: bool = False,
     others_can_take: bool = False,
 ) -> Decision:
     return decide(
         error,
         is_paid=is_paid,
-        attempt=attempt,
+        earlier_errors=earlier_errors,
         anonymous=anonymous,
         others_can_take=others_can_take,
         rate_limit_wait=30,
@@ -122,9 +122,9 @@ def errors() -> Iterator[NemoError]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r[0]}-{r[1].__name__}-{r[2]}-{r[3]}")
 def test_row(row: Row) -> None:
-    call, kind, is_paid, attempt, anonymous, action, reason, uncharged = row
+    call, kind, is_paid, earlier_errors, anonymous, action, reason, uncharged = row
     error = error_of(kind, call)
-    decision = ask(error, is_paid=is_paid, attempt=attempt, anonymous=anonymous)
+    decision = ask(error, is_paid=is_paid, earlier_errors=earlier_errors, anonymous=anonymous)
     assert (decision.action, decision.reason) == (action, reason)
     assert uncharged_reason(error) == uncharged
 
@@ -132,8 +132,8 @@ def test_row(row: Row) -> None:
 def test_every_case_has_a_decision_and_holds_and_failures_have_a_reason() -> None:
     for error in errors():
         for is_paid in (UNPAID, PAID):
-            for attempt in (0, 1, MAX_REFUSALS, 1000):
-                decision = ask(error, is_paid=is_paid, attempt=attempt)
+            for earlier_errors in (0, 1, MAX_REFUSALS, 1000):
+                decision = ask(error, is_paid=is_paid, earlier_errors=earlier_errors)
                 needs_reason = decision.action in (HOLD, FAIL)
                 assert (decision.reason is not None) == needs_reason
                 if decision.reason is not None:
@@ -147,8 +147,8 @@ def test_a_message_that_may_have_been_charged_is_settled_and_never_sent_again(
 ) -> None:
     error = kind(Call.MESSAGE)
     assert uncharged_reason(error) is None
-    for attempt in range(10):
-        decision = ask(error, is_paid=is_paid, attempt=attempt, anonymous=True)
+    for earlier_errors in range(10):
+        decision = ask(error, is_paid=is_paid, earlier_errors=earlier_errors, anonymous=True)
         assert decision.action is Action.SETTLE
 
 
@@ -167,7 +167,7 @@ def test_only_the_direct_reply_to_a_message_proves_that_it_was_not_charged() -> 
 def test_backoff_grows_to_the_maximum() -> None:
     waits = [backoff_seconds(n) for n in range(2000)]
     assert waits == sorted(waits)
-    assert (waits[0], waits[-1]) == (1, MAX_WAIT_SECONDS)
+    assert (waits[0], waits[-1]) == (1, MAX_BACKOFF_SECONDS)
 
 
 def test_a_rate_limit_waits_as_long_as_the_api_asks() -> None:
@@ -198,5 +198,5 @@ def test_a_file_error_does_not_fail_a_render(kind: Kind) -> None:
 
 def test_a_client_id_that_stays_refused_holds_the_job() -> None:
     error = error_of(ClientIdMissing, Call.TOKEN)
-    decision = ask(error, attempt=MAX_REFUSALS, anonymous=True)
+    decision = ask(error, earlier_errors=MAX_REFUSALS, anonymous=True)
     assert (decision.action, decision.reason) == (HOLD, Reason.TOKEN)

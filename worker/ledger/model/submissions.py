@@ -15,8 +15,8 @@ _json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encod
 class NewJob:
     """A job to write. Its fingerprint decides whether a known key means the same job.
 
-    ``lane`` is the name of its flow, if that is not its batch's own. A job of a batch that waits
-    in the lane of the single jobs is not held back when the batch is paused.
+    ``flow_name`` is the name of its flow, if that is not its batch's own. A job of a batch that
+    waits in the flow of the single jobs is not held back when the batch is paused.
     """
 
     id: str
@@ -27,7 +27,7 @@ class NewJob:
     batch_id: str = ""
     row: int = 0
     parent_id: str = ""
-    lane: str = ""
+    flow_name: str = ""
     follows: str = ""
     """The job in whose session this one works, as a follow-up edit."""
     replaces: str = ""
@@ -44,17 +44,17 @@ class NewJob:
     """The row's key as written, where ``key`` names an aspect of the batch too."""
     single: str = ""
     """With ``plain_key``: the fingerprint of a single job that asks for the same."""
-    claims: str = ""
-    """At the manifest's end: the job of the row's image that no row has claimed."""
+    match: str = ""
+    """At the manifest's end: the job of the row's image that no row has matched."""
 
     @property
     def flow(self) -> str:
-        """The flow in which the job waits: its lane, else its batch, else the single jobs."""
-        return f"{self.lane or self.batch_id or SINGLE}:{self.priority}"
+        """The flow in which the job waits: as named, else its batch's, else that of single jobs."""
+        return f"{self.flow_name or self.batch_id or SINGLE}:{self.priority}"
 
 
 SINGLE: Final = "single"
-"""The lane of the jobs without a batch."""
+"""The name of the flow of the jobs without a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _as_row(job: NewJob) -> dict[str, Any]:
         "plain_key": job.plain_key,
         "single": job.single,
         "number": job.number,
-        "claims": job.claims,
+        "match": job.match,
         "correction": int(job.is_correction),
         "flow": job.flow,
         "row": job.row,

@@ -1,6 +1,7 @@
 """The transition table: which state of a job may follow which, by the operation that moves it.
 
-The scripts make the moves; the state machine test checks each of theirs against this table.
+The scripts make the moves, and no product code reads the table: the tests of the scripts and the
+state machine test check each move against it.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ class Operation(StrEnum):
     CANCEL = "cancel"  # a person cancels it (cancel.lua, cancel_waiting.lua)
     RELEASE = "release"  # a person, or a balance that grew, releases it (release.lua)
     RETRY = "retry"  # a person retries it (retry.lua)
-    TAKE_BACK = "take_back"  # its message was certainly not charged (release_paid.lua)
+    WITHDRAW = "withdraw"  # its intent, as nothing was charged (release_paid.lua)
     ADOPT = "adopt"  # a recovery found its payment in the journal (adopt.lua)
     UNBLOCK = "unblock"  # the job that it waited for moved on (lib/transitions.lua)
 
@@ -29,8 +30,8 @@ _NEXT: Final = {
     State.PREPARING: {State.PREPARING, State.GENERATING, State.SETTLING},
     # Without a payment a job may prepare again, for instance in a new session.
     State.GENERATING: {State.GENERATING, State.PREPARING, State.SETTLING},
-    # After a question of the agent the next message is sent; after a message that was taken back,
-    # the job prepares again. A payment from the journal may have ended already.
+    # After a question of the agent the next message is sent; after its intent was withdrawn, the
+    # job prepares again. A payment from the journal may have ended already.
     State.SETTLING: {
         State.SETTLING,
         State.GENERATING,
@@ -65,7 +66,7 @@ TRANSITIONS: Final[Mapping[Operation, Mapping[State, frozenset[State]]]] = {
     Operation.RETRY: {
         State.FAILED: frozenset({State.QUEUED, State.SETTLING, State.RENDERING}),
     },
-    Operation.TAKE_BACK: {State.HELD: frozenset({State.QUEUED})},
+    Operation.WITHDRAW: {State.HELD: frozenset({State.QUEUED})},
     Operation.ADOPT: {
         state: frozenset({State.SETTLING})
         for state in (State.QUEUED, State.PREPARING, State.GENERATING, State.HELD)

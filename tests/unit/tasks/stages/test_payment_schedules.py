@@ -15,9 +15,9 @@ from redis import Redis
 from config.settings import Settings
 from tasks.producer import actions
 from tasks.producer.producer import Producer
-from tasks.stages import journal_entry
+from tasks.stages import sending_right
 from tasks.stages.adoption import adopt_payment, attempt_number
-from tasks.stages.journal_entry import SendingRight
+from tasks.stages.sending_right import SendingRight
 from tasks.step.context import LeaseLostError, StepContext
 from tests.support.waiting import wait_until
 from worker.journal.entries import Mark
@@ -26,7 +26,7 @@ from worker.ledger.model.jobs import Job, read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
-from worker.reconciliation import PaidByOther, TakenBack, new_entry, review
+from worker.reconciliation import PaidByOther, Withdrawn, new_entry, review
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime
 
@@ -132,10 +132,10 @@ class Actor:
     def send(self, *, refused: bool = False) -> bool:
         """Send the message if that is allowed; a refusal of the API is marked by its sender."""
         if not self.right.may_send():
-            self.right.give_back(Mark.NOT_SENT, "not_sent")
+            self.right.withdraw(Mark.NOT_SENT, "not_sent")
             return False
         if refused:
-            self.right.give_back(Mark.NOT_CHARGED, "rate_limited")
+            self.right.withdraw(Mark.NOT_CHARGED, "rate_limited")
             return False
         self.world.sent.append((self.step.job.turn, self.call))
         return True
@@ -147,7 +147,7 @@ class Actor:
         assert self.create()
         assert self.send()
 
-    def review(self) -> TakenBack | PaidByOther | None:
+    def review(self) -> Withdrawn | PaidByOther | None:
         """What a settling step asks the journal."""
         return review(self.runtime.journal, self.runtime.payments, self.step.job)
 
@@ -162,7 +162,7 @@ class Actor:
 
 @pytest.fixture
 def world(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(journal_entry, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(sending_right, "RETRY_SECONDS", 0.0)
     world = World(redis, settings)
     world.submit()
     return world
@@ -272,7 +272,7 @@ def test_an_attempt_without_an_entry_is_closed_and_cannot_be_created(world: Worl
     late.begin()
     world.expire_lease()
     settler = Actor(world)
-    assert isinstance(settler.review(), TakenBack)
+    assert isinstance(settler.review(), Withdrawn)
     settler.commit(Commit(State.PREPARING))
     again = Actor(world)
     again.pay()

@@ -1,4 +1,4 @@
-"""Workers with different journals: only those with the ledger's journal pay and take back."""
+"""Workers with different journals: only the ledger's journal allows payments and withdrawals."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_first_journal_is_the_ledgers(redis: Redis, tmp_path: Path) -> None:
     assert not payments.claim_journal(other.id())
 
 
-def test_a_payment_is_not_taken_back_for_want_of_an_entry_in_another_journal(
+def test_an_intent_is_not_withdrawn_because_another_journal_has_no_entry(
     redis: Redis, tmp_path: Path
 ) -> None:
     """The message was sent by a worker with the other journal: it would be paid again."""

@@ -241,7 +241,7 @@ class Machine(RuleBasedStateMachine):
             case "release_paid":
                 call = job.call or next(iter(job.released), "none")
                 done = self.run(
-                    lambda: self.payments.release(job.id, call, "rate_limited"),
+                    lambda: self.payments.withdraw(job.id, call, "rate_limited"),
                     twice=twice,
                 )
                 assert done == self.model.release_paid(job, call)

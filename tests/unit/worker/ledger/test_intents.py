@@ -54,12 +54,12 @@ def test_a_running_message_is_counted_once_against_the_balance(harness: LedgerHa
     assert (account.headroom, account.reserved, account.spent) == (200, 0, 100)
 
 
-def test_the_intent_of_an_uncharged_message_is_released_once(harness: LedgerHarness) -> None:
+def test_the_intent_of_an_uncharged_message_is_withdrawn_once(harness: LedgerHarness) -> None:
     fence = harness.running()
     harness.begin("j", fence)
-    assert not harness.payments.release("j", "c1", "stream_broke"), "may be charged"
-    assert harness.payments.release("j", "c1", "token_refused")
-    assert harness.payments.release("j", "c1", "token_refused")
+    assert not harness.payments.withdraw("j", "c1", "stream_broke"), "may be charged"
+    assert harness.payments.withdraw("j", "c1", "token_refused")
+    assert harness.payments.withdraw("j", "c1", "token_refused")
     account = harness.ledger.account("a")
     assert account is not None
     assert account.reserved == 0

@@ -122,11 +122,13 @@ def test_resuming_a_batch_ends_its_pilot(harness: LedgerHarness) -> None:
     assert len(harness.admit()) == 8
 
 
-def test_a_job_of_a_paused_batch_in_the_single_lane_starts(harness: LedgerHarness) -> None:
+def test_a_job_of_a_paused_batch_in_the_flow_of_the_single_jobs_starts(harness: LedgerHarness) -> None:
     fill(harness, "b", 2)
     harness.ledger.pause("b")
     harness.ledger.submit(
-        NewJob(id="again", payload={}, fingerprint="f", batch_id="b", lane="single", parent_id="p")
+        NewJob(
+            id="again", payload={}, fingerprint="f", batch_id="b", flow_name="single", parent_id="p"
+        )
     )
     assert harness.admit() == ["again"]
     batch = harness.ledger.batch("b")

@@ -159,7 +159,7 @@ def test_the_counters_add_up(harness: LedgerHarness) -> None:
 def test_a_released_call_cannot_be_opened_by_a_late_repetition(harness: LedgerHarness) -> None:
     fence = harness.running()
     harness.begin("j", fence)
-    harness.payments.release("j", "c1", "not_sent")
+    harness.payments.withdraw("j", "c1", "not_sent")
     assert harness.begin("j", fence) == "LOST"
 
 

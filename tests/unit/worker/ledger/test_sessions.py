@@ -298,7 +298,7 @@ def test_a_redone_job_goes_between_two_jobs_of_a_shared_batch(harness: LedgerHar
     settle(harness, "j1", open_session(harness, "j1", "s"))
     second = open_session(harness, "j2", "s")
     again = NewJob(
-        id="again", payload={}, fingerprint="f", batch_id="b", parent_id="j1", lane="single"
+        id="again", payload={}, fingerprint="f", batch_id="b", parent_id="j1", flow_name="single"
     )
     assert harness.ledger.submit(again).verdict == "OK"
     made = start(harness, "again")

@@ -44,7 +44,7 @@ def test_many_jobs_of_many_batches_are_each_in_their_flow(harness: LedgerHarness
             priority=("low", "high")[n % 2],
             batch_id=batches[n % 3],
             row=1000 - n,
-            lane="single" if n % 5 == 0 else "",
+            flow_name="single" if n % 5 == 0 else "",
         )
         for n in range(600)
     ]

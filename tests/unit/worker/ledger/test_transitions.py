@@ -65,12 +65,12 @@ def make_move(harness: LedgerHarness, operation: Operation, before: State, after
         case Operation.RETRY:
             fail(harness, paid=after is not State.QUEUED, draft=after is State.RENDERING)
             assert harness.ledger.retry("j") == "OK"
-        case Operation.TAKE_BACK:
+        case Operation.WITHDRAW:
             fence = harness.running()
             assert harness.begin("j", fence) == "OK"
             unknown = Commit(before, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)
             assert harness.ledger.commit("j", fence, unknown)
-            assert harness.payments.release("j", "c1", "not_charged")
+            assert harness.payments.withdraw("j", "c1", "not_charged")
         case Operation.ADOPT:
             bring(harness, before)
             assert harness.payments.adopt("j", paid_attempt()) == "OK"

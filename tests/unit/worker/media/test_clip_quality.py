@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.media.clip_samples import clip, moving, probe
-from worker.media.clip_quality import QualityFinding, check
+from worker.media.clip_quality import ClipFinding, check
 from worker.media.clips import Clip
 
 
@@ -39,7 +39,7 @@ def test_more_than_1080p_is_a_finding_and_vertical_1080p_is_not() -> None:
 
 def test_another_codec_is_a_finding(path: Path) -> None:
     found = check(probe(clip(path, codec="mpeg4", frames=5)))
-    assert found == (QualityFinding("codec", "The codec is mpeg4, not H.264."),)
+    assert found == (ClipFinding("codec", "The codec is mpeg4, not H.264."),)
 
 
 def test_a_codec_has_its_own_name_not_that_of_its_decoder(path: Path) -> None:
@@ -61,4 +61,4 @@ def test_hevc_under_the_tag_hev1_is_a_finding(path: Path) -> None:
     )
     content = path.read_bytes()
     path.write_bytes(content.replace(b"hev1", b"hvc1"))
-    assert check(probe(path)) == (QualityFinding("codec", "The codec is hevc, not H.264."),)
+    assert check(probe(path)) == (ClipFinding("codec", "The codec is hevc, not H.264."),)

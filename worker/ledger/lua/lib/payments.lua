@@ -49,9 +49,9 @@ local function record_charge(account, call, estimated, charged)
   if ENDS[job.state] then notify_again(id) end
 end
 
--- Takes the message of the current turn back, which was certainly not charged: gives its slot and
--- its reservation back, archives the call, and opens the turn again.
-local function take_back(id, job, why)
+-- Withdraws the intent of the current turn, whose message was certainly not charged: frees its slot
+-- and its reservation, archives the call, and opens the turn again.
+local function withdraw(id, job, why)
   local turn = job.turn
   local call, cost = job['call:' .. turn], number(job['cost:' .. turn])
   redis.call('ZREM', slots_key(job.account), call)

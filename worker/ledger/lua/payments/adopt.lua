@@ -22,7 +22,7 @@ if ENDS[job.state] then return 'ENDED' end
 require_writable(id, job, nil, attempt.account, attempt.session_id)
 if turn_is_paid(job) then
   if job['call:' .. job.turn] ~= replaces then return 'PAID' end
-  take_back(id, job, 'never_sent')
+  withdraw(id, job, 'never_sent')
 end
 
 -- The charges of these messages may lie before or after the last reading of the balance.

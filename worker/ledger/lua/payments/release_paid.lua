@@ -1,7 +1,7 @@
 -- release_paid(id, call, why) -> OK | GONE | REFUSED
--- Takes an intent back whose message cannot have been charged. The call id is enough: whoever knows
--- that it was not charged says so, also when it has lost its lease meanwhile. A job that is held
--- over this message continues; one that has ended is notified again. Safe twice.
+-- Withdraws the intent of a message that cannot have been charged. The call id is enough: whoever
+-- knows that it was not charged says so, also when it has lost its lease meanwhile. A job that is
+-- held over this message continues; one that has ended is notified again. Safe twice.
 local CANNOT_HAVE_BEEN_CHARGED = {
   not_durable = true,      -- the intent was not confirmed, so nothing was sent
   not_sent = true,         -- no byte of it was sent
@@ -18,7 +18,7 @@ if job['call:' .. job.turn] ~= call then
   return job['released:' .. call] ~= '' and 'OK' or 'REFUSED'
 end
 require_writable(id, job)
-take_back(id, job, why)
+withdraw(id, job, why)
 if ENDS[job.state] then
   notify_again(id)
 -- Not all of UNDECIDED: a job held as `question` has read a reply, so its message was charged.

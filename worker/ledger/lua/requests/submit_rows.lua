@@ -6,7 +6,7 @@
 --   dry   1: nothing is written; the answers are those for a submission that begins here
 --   rows  a JSON list of objects: as for submit, and
 --         content: what the row asks for      former: the key that version 1 gave such a row, or ''
---         number: its place in the manifest   claims: at the end, the job of its image, or ''
+--         number: its place in the manifest   match: at the end, the job of its image, or ''
 --         plain_key: its key where `key` names an aspect of the batch too, or ''
 --         single: the fingerprint of a single job that asks for the same, or ''
 --         correction: 1 if it was rejected before, from the row of another manifest
@@ -117,7 +117,7 @@ local function decide(row)
   end
   if row.key ~= '' or mode == 'new' then return 'OK' end
   if mode == 'more' then return 'DEFERRED' end
-  job = row.claims ~= '' and current_job(row.claims)
+  job = row.match ~= '' and current_job(row.match)
   if not job or job.pruned or job.batch ~= batch then return 'OK' end
   return decide_change(row, job)
 end

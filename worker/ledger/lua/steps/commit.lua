@@ -50,8 +50,8 @@ if reason == 'blocked' then
     redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
   end
 end
--- The message was taken back while the step judged it: there is nothing unknown about it. A turn that
--- is settled as done by a person's decision never pays instead.
+-- The intent was withdrawn while the step judged its message: there is nothing unknown about it. A
+-- turn that is settled as done by a person's decision never pays instead.
 if reason == 'outcome_unknown' and not turn_is_paid(job) and job.as_done ~= '1' then
   state, reason = 'preparing', ''
   redis.call('HSET', job_key(id), 'message', '', 'remedy', '')

@@ -60,7 +60,7 @@ def test_an_entry_that_cannot_be_read_is_counted_and_the_exit_status_is_1(
 def test_another_journal_is_refused_until_it_is_to_be_the_ledgers(
     run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The payments that the ledger knows are in the new journal, and are not taken back there."""
+    """The payments that the ledger knows are in the new journal, and are not withdrawn there."""
     assert run_command("recover").code == 0
     job_id, old = harness.submit(), harness.producer.journal
     harness.begin_payment(job_id)

@@ -1,4 +1,4 @@
-"""Create the journal entry of a paid message, and mark it when the message was not charged."""
+"""The right to send a paid message: its journal entry, and the mark if it was not charged."""
 
 import time
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class SendingRight:
         """Create the entry. False if the attempt is somebody else's.
 
         A creation whose outcome is unknown is repeated until the journal answers: until then nobody
-        may take the intent back.
+        may withdraw the intent.
 
         Raises:
             LeaseLostError: The step has lost its job meanwhile. The message is not sent.
@@ -57,8 +57,8 @@ class SendingRight:
         """Whether the first try to create the entry is recent enough to send the message."""
         return boot_seconds() - self._since <= self._limit
 
-    def give_back(self, mark: Mark, why: str) -> None:
-        """Mark that the message was not charged, and take its intent back: first the journal.
+    def withdraw(self, mark: Mark, why: str) -> None:
+        """Mark in the journal that the message was not charged, then withdraw its intent.
 
         Raises:
             LeaseLostError: The journal did not answer as long as the step had its job.
@@ -66,7 +66,7 @@ class SendingRight:
         runtime, entry = self._step.runtime, self.entry
         self._repeat(lambda: runtime.journal.mark(entry.job_id, entry.attempt, mark, why))
         reason = mark.value if mark is Mark.NOT_SENT else why
-        if not runtime.payments.release(entry.job_id, entry.call, reason):
+        if not runtime.payments.withdraw(entry.job_id, entry.call, reason):
             raise LeaseLostError
 
     def _repeat(self, write: Callable[[], T]) -> T:
