@@ -25,8 +25,8 @@ from tasks.step.problems import MAX_PROBLEM_WAIT_SECONDS
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.media.clip_frames import BadClip, IncompleteClip
-from worker.media.clip_quality import ClipFinding, check, content_findings
-from worker.media.clips import Clip, ClipLook, look_at
+from worker.media.clip_quality import ClipFinding, content_findings, property_findings
+from worker.media.clips import Clip, ClipInspection, inspect_clip
 from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
 from worker.nemo.errors import (
@@ -63,7 +63,7 @@ def deliver(step: StepContext) -> Commit:
             is_stored = _fetch_stored(step, clip_file)
             if not is_stored:
                 _download(step, clip_file)
-            look = offload(look_at, clip_file, poster_file)
+            inspection = offload(inspect_clip, clip_file, poster_file)
         except IncompleteClip as error:
             return _retry_or_hold(step, Reason.CLIP_INCOMPLETE, str(error))
         except BadClip as error:
@@ -72,9 +72,15 @@ def deliver(step: StepContext) -> Commit:
             raise
         except NemoError as error:
             return _retry_for_a_while(step, error.message)
-        name = step.job.facts["clip_name"] if is_stored else _store_clip(step, look.clip, clip_file)
+        name = (
+            step.job.facts["clip_name"]
+            if is_stored
+            else _store_clip(step, inspection.clip, clip_file)
+        )
         output.put_file(poster_file, f"{name}.jpg")
-    return advance(State.SUCCEEDED, {"clip": _clip_fact(look.clip, _findings(step, look), name)})
+    return advance(
+        State.SUCCEEDED, {"clip": _clip_fact(inspection.clip, _findings(step, inspection), name)}
+    )
 
 
 def _may_be_delivered(step: StepContext) -> bool:
@@ -148,12 +154,14 @@ def _download_again(step: StepContext, reason: Reason, message: str) -> Commit |
     return retry_later(step, backoff_seconds(earlier), **failure_facts(step, reason, message))
 
 
-def _findings(step: StepContext, look: ClipLook) -> tuple[ClipFinding, ...]:
+def _findings(step: StepContext, inspection: ClipInspection) -> tuple[ClipFinding, ...]:
     """Check the clip's quality. It was paid for, so it is delivered whatever is found."""
     payload = step.job.payload
     seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
-    differences = check(look.clip, seconds=seconds or None, aspect=payload.get("aspect"))
-    return (*differences, *content_findings(look))
+    differences = property_findings(
+        inspection.clip, seconds=seconds or None, aspect=payload.get("aspect")
+    )
+    return (*differences, *content_findings(inspection))
 
 
 def _store_clip(step: StepContext, clip: Clip, clip_file: Path) -> str:

@@ -17,9 +17,9 @@ from statistics import median
 from PIL import Image, ImageFilter
 from rich.table import Table
 
-from tests.bench.alternatives.calls import look_at as least_look_at
+from tests.bench.alternatives.calls import least_look
 from tests.support.clips import open_encoder
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 
 OPTIONS = {
     "seconds": (10, "length of the clips"),
@@ -106,9 +106,9 @@ def measure(path: Path, poster: Path, rounds: int) -> Cost:
     least: list[float] = []
     ours: list[float] = []
     for _ in range(rounds):
-        least.append(user_ms(lambda: least_look_at(path, poster)))
-        ours.append(user_ms(lambda: look_at(path, poster)))
-    look = look_at(path, poster)
+        least.append(user_ms(lambda: least_look(path, poster)))
+        ours.append(user_ms(lambda: inspect_clip(path, poster)))
+    look = inspect_clip(path, poster)
     found = " ".join(("black",) * look.is_black + ("frozen",) * look.is_frozen) or "-"
     return Cost(median(least), median(ours), look.decoded, found)
 

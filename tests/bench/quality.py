@@ -24,7 +24,7 @@ from tests.support.clips import open_encoder, to_frame
 from worker.media.clip_frames import open_clip
 from worker.media.clip_motion import motion, thumbnail
 from worker.media.clip_quality import content_findings
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 
 OPTIONS = {
     "keep": (None, "a folder to keep the clips in (default: none)"),
@@ -65,7 +65,7 @@ def run(options: Namespace, folder: Path) -> Iterator[Table | str]:
         paths = encode(folder, case)
         for (crf, group), path in zip(ENCODINGS, paths, strict=True):
             began = time.process_time()
-            look = look_at(path, folder / "poster.jpg")
+            look = inspect_clip(path, folder / "poster.jpg")
             spent = time.process_time() - began
             found = " ".join(finding.code for finding in content_findings(look)) or "-"
             wrong += found != case.expected

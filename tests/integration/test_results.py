@@ -11,7 +11,7 @@ from tests.support.ledger_access import recent_ids
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from worker.media.clip_quality import content_findings
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +51,7 @@ def test_clips_of_pictures_with_one_name_have_distinct_names_and_table_rows(stac
         ("succeeded", "ok", "")
     }
     for path in folder.glob("*.mp4"):
-        look = look_at(path, stack.folder / "poster.jpg")
+        look = inspect_clip(path, stack.folder / "poster.jpg")
         assert look.clip.codec == "h264"
         assert content_findings(look) == (), "a moving camera is not reported as frozen"
 

@@ -1,9 +1,9 @@
-"""The quality of a finished clip: whether it is what was requested, and what a look found."""
+"""The quality of a finished clip: whether its properties and its frames are as requested."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from worker.media.clips import Clip, ClipLook
+from worker.media.clips import Clip, ClipInspection
 
 LENGTH_TOLERANCE: Final = 0.5
 """How far a clip's length may be from the requested one, in seconds."""
@@ -27,10 +27,10 @@ class ClipFinding:
     message: str
 
 
-def check(
+def property_findings(
     clip: Clip, *, seconds: float | None = None, aspect: str | None = None
 ) -> tuple[ClipFinding, ...]:
-    """Compare a clip with what was requested.
+    """Compare the properties of a clip with what was requested, and with what players can show.
 
     Args:
         clip: The properties of the clip.
@@ -38,7 +38,7 @@ def check(
         aspect: The requested aspect ratio, such as ``16:9``; None: any.
 
     Returns:
-        What differs; empty if nothing does.
+        What a person should check; empty if there is nothing.
     """
     findings = []
     if clip.codec == "hevc" and clip.codec_tag == "hev1":
@@ -68,14 +68,14 @@ def check(
     return tuple(findings)
 
 
-def content_findings(look: ClipLook) -> tuple[ClipFinding, ...]:
-    """Return what a look at a clip's frames has found."""
+def content_findings(inspection: ClipInspection) -> tuple[ClipFinding, ...]:
+    """Return what the frames of a clip show: whether they are black, frozen or damaged."""
     findings = []
-    if look.is_black:
+    if inspection.is_black:
         findings.append(ClipFinding("black", "The clip is black."))
-    if look.is_frozen:
+    if inspection.is_frozen:
         findings.append(ClipFinding("frozen", "Nothing moves in the clip."))
-    if look.damage:
-        message = f"Part of the clip cannot be read: {look.damage}."
+    if inspection.damage:
+        message = f"Part of the clip cannot be read: {inspection.damage}."
         findings.append(ClipFinding("damaged", message))
     return tuple(findings)

@@ -1,8 +1,8 @@
-"""A look at a finished clip: its properties, whether it is black or frozen, and its poster.
+"""The inspection of a finished clip: its properties, whether it is black or frozen, and its poster.
 
-Decoding is what a look costs. A clip is opened once, its packets are read once, and as few frames
-are decoded as the answer needs: two key frames that clearly differ show motion, packets that hold
-no change show that there is none, and only what is unclear is decoded further.
+Decoding is what an inspection costs. A clip is opened once, its packets are read once, and as few
+frames are decoded as the answer needs: two key frames that clearly differ show motion, packets that
+hold no change show that there is none, and only what is unclear is decoded further.
 
 All of it blocks: call it through `worker.resources.offload`.
 """
@@ -78,8 +78,8 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class ClipLook:
-    """What a look at a clip has found.
+class ClipInspection:
+    """What the inspection of a clip has found.
 
     Attributes:
         clip: Its properties.
@@ -96,8 +96,8 @@ class ClipLook:
     decoded: int
 
 
-def look_at(path: Path, poster: Path) -> ClipLook:
-    """Look at a clip, and write an early frame of it as a JPEG of at most 640 pixels' width.
+def inspect_clip(path: Path, poster: Path) -> ClipInspection:
+    """Inspect a clip, and write an early frame of it as a JPEG of at most 640 pixels' width.
 
     Raises:
         IncompleteClip: Its own index lists samples beyond its end.
@@ -128,7 +128,7 @@ def look_at(path: Path, poster: Path) -> ClipLook:
             sha256=sha256_of(path),
         )
     image.save(poster, "JPEG", quality=85)
-    return ClipLook(clip, evidence.is_black, evidence.is_frozen, damage, reader.decoded)
+    return ClipInspection(clip, evidence.is_black, evidence.is_frozen, damage, reader.decoded)
 
 
 class _Evidence:
@@ -167,12 +167,12 @@ class _Evidence:
     def _collect(self) -> None:
         """Go from the cheapest evidence to the most expensive, until one is clear."""
         if len(self._keys) > 1:
-            early, last, odd = self._telling_keys()
+            early, last, different = self._keys_to_compare()
             begun = self._first_samples() if self._starts_light(early, last) else []
             if self._moves(begun) and self._brightest >= DIM:
                 self._judge(True, [])
                 return
-            times = dict.fromkeys((early.pts, last.pts, odd.pts))
+            times = dict.fromkeys((early.pts, last.pts, different.pts))
             moves, samples = self._key_samples(times, begun[:1])
             if moves or (self._is_idle and are_alike(samples)):
                 self._judge(moves, samples)
@@ -194,12 +194,12 @@ class _Evidence:
         self.is_black = not moves and is_black(samples)
         self.is_frozen = not moves and is_frozen(samples)
 
-    def _telling_keys(self) -> tuple[ShownPacket, ShownPacket, ShownPacket]:
+    def _keys_to_compare(self) -> tuple[ShownPacket, ShownPacket, ShownPacket]:
         """Return an early key frame, the last, and the one whose size differs most from theirs."""
         tenth = self._start + int(self._reader.seconds / _POSTER_AT / self._reader.time_base)
         early = min(self._keys, key=lambda key: abs(key.pts - tenth))
-        odd = max(self._keys, key=lambda key: abs(key.size - early.size))
-        return early, self._keys[-1], odd
+        different = max(self._keys, key=lambda key: abs(key.size - early.size))
+        return early, self._keys[-1], different
 
     def _starts_light(self, early: ShownPacket, last: ShownPacket) -> bool:
         """Return whether the early key frame is the first, and those behind it are light."""

@@ -6,10 +6,10 @@ from worker.journal.identity import IdentityVerdict
 from worker.journal.journal import Journal
 from worker.journal.stores import JournalFailed
 from worker.ledger.ledger import Ledger
-from worker.recovery.driver import recover
 from worker.recovery.identity_guard import IdentityGuard
+from worker.recovery.job_restorer import Counts, JobRestorer
+from worker.recovery.ledger_recovery import recover_ledger
 from worker.recovery.new_journal import move_to
-from worker.recovery.recovery import Counts, Recovery
 from worker.storage.store import Store
 
 
@@ -46,21 +46,21 @@ def recover_by_person(
     """
     writer = f"recover {uuid4().hex}"
     guard = IdentityGuard(ledger, journal, writer=writer, watch_seconds=0.0)
-    recovery = Recovery(ledger, journal, output, dry_run=dry_run)
+    restorer = JobRestorer(ledger, journal, output, dry_run=dry_run)
     verdict = _verdict(guard, accept_damage=new_journal)
     if verdict is IdentityVerdict.OTHER_JOURNAL and not new_journal:
         raise OtherJournalError
     if dry_run:
-        return _all_pages(journal, recovery)
+        return _all_pages(journal, restorer)
     if verdict is IdentityVerdict.OTHER_JOURNAL:
         move_to(ledger, journal, writer=writer)
     while guard.check() is not IdentityVerdict.PAY:
-        counts = recover(guard, journal, recovery, by_person=True)
+        counts = recover_ledger(guard, journal, restorer, by_person=True)
         if counts is not None:
             return counts
     # Nothing was lost, or workers have recovered the rest meanwhile.
-    rest = _all_pages(journal, Recovery(ledger, journal, output))
-    return _sum(recovery.counts, rest)
+    rest = _all_pages(journal, JobRestorer(ledger, journal, output))
+    return _sum(restorer.counts, rest)
 
 
 def _verdict(guard: IdentityGuard, *, accept_damage: bool) -> IdentityVerdict:
@@ -73,10 +73,10 @@ def _verdict(guard: IdentityGuard, *, accept_damage: bool) -> IdentityVerdict:
         return IdentityVerdict.OTHER_JOURNAL
 
 
-def _all_pages(journal: Journal, recovery: Recovery) -> Counts:
+def _all_pages(journal: Journal, restorer: JobRestorer) -> Counts:
     for page in journal.pages():
-        recovery.restore_page(page)
-    return recovery.counts
+        restorer.restore_page(page)
+    return restorer.counts
 
 
 def _sum(first: Counts, then: Counts) -> Counts:

@@ -44,7 +44,7 @@ def make_clip(api: str, image: Path, folder: Path, poll_seconds: float) -> None:
             status = get(http, f"/api/render/proxy/lambda/{render}")
         clip = folder / f"{image.stem}.mp4"
         download(http, status["output"]["url"], clip)
-    look_at(clip, clip.with_suffix(".jpg"))
+    least_look(clip, clip.with_suffix(".jpg"))
 
 
 def send_message(http: httpx.Client, session: str, text: str) -> None:
@@ -71,7 +71,7 @@ def download(http: httpx.Client, url: str, clip: Path) -> None:
             file.write(chunk)
 
 
-def look_at(clip: Path, poster: Path) -> None:
+def least_look(clip: Path, poster: Path) -> None:
     """Open a clip, read its packets, decode one frame, scale it and write it."""
     with av.open(str(clip), format="mp4") as container:
         stream = container.streams.video[0]

@@ -8,9 +8,9 @@ from redis.exceptions import RedisError
 
 from worker.journal.identity import IdentityVerdict
 from worker.journal.stores import JournalFailed
-from worker.recovery.driver import recover
 from worker.recovery.identity_guard import IdentityGuard
-from worker.recovery.recovery import Recovery
+from worker.recovery.job_restorer import JobRestorer
+from worker.recovery.ledger_recovery import recover_ledger
 from worker.runtime.checks.durability import (
     JOURNAL,
     NOT_COMPARED,
@@ -75,9 +75,11 @@ class JournalMonitor:
         runtime, verdict = self._runtime, self._runtime.status.identity
         if verdict is None or not verdict.needs_recovery or not lease.acquire():
             return
-        recovery = Recovery(runtime.ledger, runtime.journal, runtime.output)
+        restorer = JobRestorer(runtime.ledger, runtime.journal, runtime.output)
         try:
-            ended = recover(self._guard, runtime.journal, recovery, may_continue=lease.acquire)
+            ended = recover_ledger(
+                self._guard, runtime.journal, restorer, may_continue=lease.acquire
+            )
         except JournalFailed as error:
             log.warning("recovery from the payment journal interrupted", error=str(error))
             return

@@ -23,7 +23,7 @@ from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import ReleaseVerdict
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 from worker.media.prepared_file import sha256_of
 from worker.nemo.errors import Unreachable
 from worker.runtime.leases import Lease
@@ -171,7 +171,7 @@ def test_the_clip_of_another_ledger_is_never_replaced(step: StepContext, tmp_pat
     """Another ledger creates a file after this job's name was recorded, before its own file."""
     output = step.runtime.output
     own_file = clip(tmp_path / "own.mp4", frames=12)
-    own = look_at(own_file, tmp_path / "own.jpg").clip
+    own = inspect_clip(own_file, tmp_path / "own.jpg").clip
     step.update_facts(clip_name="single/mug", stored=f"r1 {own.sha256}")
     (tmp_path / "foreign").write_bytes(b"a clip that another ledger has paid for")
     output.put_file(tmp_path / "foreign", "single/mug.mp4")

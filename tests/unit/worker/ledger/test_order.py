@@ -122,7 +122,9 @@ def test_resuming_a_batch_ends_its_pilot(harness: LedgerHarness) -> None:
     assert len(harness.admit()) == 8
 
 
-def test_a_job_of_a_paused_batch_in_the_flow_of_the_single_jobs_starts(harness: LedgerHarness) -> None:
+def test_a_job_of_a_paused_batch_in_the_flow_of_the_single_jobs_starts(
+    harness: LedgerHarness,
+) -> None:
     fill(harness, "b", 2)
     harness.ledger.pause("b")
     harness.ledger.submit(

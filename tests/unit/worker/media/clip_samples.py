@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.support.clips import open_encoder
-from worker.media.clips import Clip, ClipLook, look_at
+from worker.media.clips import Clip, ClipInspection, inspect_clip
 
 Paint = Callable[[int], Image.Image]
 QUIET = "log-level=none:pools=1"
@@ -42,9 +42,9 @@ def clip(path: Path, paint: Paint = moving, frames: int = 100, **options: str) -
 
 def probe(path: Path) -> Clip:
     """Return the properties of a clip."""
-    return look(path).clip
+    return inspected(path).clip
 
 
-def look(path: Path) -> ClipLook:
+def inspected(path: Path) -> ClipInspection:
     """Return what is seen in a clip."""
-    return look_at(path, path.with_suffix(".jpg"))
+    return inspect_clip(path, path.with_suffix(".jpg"))

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tests.unit.worker.media.clip_samples import BLUE, RED, clip, probe
-from worker.media.clip_quality import check
-from worker.media.clips import look_at
+from worker.media.clip_quality import property_findings
+from worker.media.clips import inspect_clip
 
 
 def corner(_number: int) -> Image.Image:
@@ -53,8 +53,8 @@ def test_a_clip_is_turned_and_mirrored_as_its_display_matrix_says(
     path.write_bytes(content)
     found = probe(path)
     assert (found.width, found.height) == size
-    assert check(found, aspect="9:16" if size[0] < size[1] else "16:9") == ()
-    look_at(path, tmp_path / "poster.jpg")
+    assert property_findings(found, aspect="9:16" if size[0] < size[1] else "16:9") == ()
+    inspect_clip(path, tmp_path / "poster.jpg")
     with Image.open(tmp_path / "poster.jpg") as image:
         assert image.size == size
         quarters = image.resize((2, 2), Image.Resampling.BOX).convert("RGB")
@@ -70,7 +70,7 @@ def test_pixels_that_are_not_square_are_stretched(
 ) -> None:
     found = probe(clip(path, frames=5, aspect="{}:{}".format(*pixel)))
     assert (found.width, found.height) == size
-    look_at(path, tmp_path / "poster.jpg")
+    inspect_clip(path, tmp_path / "poster.jpg")
     with Image.open(tmp_path / "poster.jpg") as image:
         assert image.size == size
 
@@ -89,4 +89,4 @@ def test_frames_that_an_edit_list_leaves_out_do_not_count(
     path.write_bytes(content)
     found = probe(path)
     assert found.seconds == pytest.approx(seconds, abs=0.1)
-    assert check(found, seconds=seconds) == ()
+    assert property_findings(found, seconds=seconds) == ()

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageStat
 
-from tests.unit.worker.media.clip_samples import QUIET, Paint, black, clip, look, moving, still
+from tests.unit.worker.media.clip_samples import QUIET, Paint, black, clip, inspected, moving, still
 from worker.media.clip_motion import is_black, is_frozen
 from worker.media.clip_quality import content_findings
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 
 
 def test_a_poster_is_a_small_jpeg_of_an_early_frame(path: Path, tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_a_poster_is_a_small_jpeg_of_an_early_frame(path: Path, tmp_path: Path) 
         return moving(number * 2).resize((1280, 720))
 
     poster = tmp_path / "poster.jpg"
-    look_at(clip(path, large, 50, g="5"), poster)
+    inspect_clip(clip(path, large, 50, g="5"), poster)
     with Image.open(poster) as image:
         assert image.format == "JPEG"
         assert image.size == (640, 360)
@@ -27,7 +27,7 @@ def test_a_poster_is_a_small_jpeg_of_an_early_frame(path: Path, tmp_path: Path) 
 
 
 def test_a_small_clip_is_not_enlarged_for_its_poster(path: Path, tmp_path: Path) -> None:
-    look_at(clip(path, frames=1), tmp_path / "poster.jpg")
+    inspect_clip(clip(path, frames=1), tmp_path / "poster.jpg")
     with Image.open(tmp_path / "poster.jpg") as image:
         assert image.size == (320, 180)
 
@@ -43,7 +43,7 @@ def test_black_and_frozen_clips_are_findings(
 
 
 def codes(path: Path) -> tuple[str, ...]:
-    return tuple(finding.code for finding in content_findings(look(path)))
+    return tuple(finding.code for finding in content_findings(inspected(path)))
 
 
 def test_a_clip_that_moves_only_near_its_end_is_not_frozen(path: Path) -> None:
@@ -99,20 +99,20 @@ def test_few_frames_of_a_moving_clip_are_decoded_whatever_its_length(
     def passing(number: int) -> Image.Image:
         return moving(number * 2 % 250)
 
-    counts = [look(clip(path, passing, frames, **options)).decoded for frames in (60, 360)]
+    counts = [inspected(clip(path, passing, frames, **options)).decoded for frames in (60, 360)]
     assert max(counts) <= 12, counts
 
 
 @pytest.mark.parametrize("group", ["10000", "25"])
 def test_few_frames_of_a_still_clip_are_decoded_whatever_its_length(path: Path, group: str) -> None:
-    found = look(clip(path, still, 500, g=group))
+    found = inspected(clip(path, still, 500, g=group))
     assert found.is_frozen
     assert found.decoded <= 24
 
 
 def test_the_search_for_motion_ends_where_a_clip_moves(path: Path) -> None:
     """Nothing moves in the first half of the clip; with one key frame, that half is decoded."""
-    found = look(clip(path, lambda n: moving(max(0, n - 100)), 400, g="1000"))
+    found = inspected(clip(path, lambda n: moving(max(0, n - 100)), 400, g="1000"))
     assert not found.is_frozen
     assert found.decoded < 150
 
@@ -122,7 +122,7 @@ def test_the_poster_of_a_clip_that_fades_from_black_is_not_black(path: Path) -> 
         return Image.blend(black(0), moving(40), min(1, number / 25))
 
     for group in ("1000", "12"):
-        found = look(clip(path, fading, 100, g=group))
+        found = inspected(clip(path, fading, 100, g=group))
         assert not found.is_black
         with Image.open(path.with_suffix(".jpg")) as image:
             assert ImageStat.Stat(image.convert("L")).mean[0] > 30
@@ -134,7 +134,7 @@ def test_a_clip_whose_later_frames_are_damaged_is_marked(path: Path) -> None:
     middle = (content.index(b"mdat") + len(content)) // 2
     content[middle:] = b"\x55" * (len(content) - middle)
     path.write_bytes(content)
-    found = look(path)
+    found = inspected(path)
     assert (found.clip.width, found.clip.seconds) == (320, 8)
     assert [finding.code for finding in content_findings(found)] == ["damaged"]
 

@@ -18,13 +18,13 @@ from tests.unit.worker.media.clip_samples import (
     RED,
     Paint,
     clip,
-    look,
+    inspected,
     moving,
     probe,
     still,
 )
 from worker.media.clip_frames import BadClip, IncompleteClip
-from worker.media.clip_quality import check
+from worker.media.clip_quality import property_findings
 from worker.media.clips import Clip
 
 
@@ -38,8 +38,8 @@ def test_properties_are_read_from_the_file(path: Path) -> None:
         bytes=path.stat().st_size,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
-    assert check(found, seconds=4, aspect="16:9") == ()
-    assert check(found) == ()
+    assert property_findings(found, seconds=4, aspect="16:9") == ()
+    assert property_findings(found) == ()
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_a_clip_cut_before_or_within_its_first_frame_is_incomplete(path: Path, k
     program = f"""
 from pathlib import Path
 from worker.media.clip_frames import IncompleteClip
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 try:
-    look_at(Path({str(path)!r}), Path({str(path)!r} + ".jpg"))
+    inspect_clip(Path({str(path)!r}), Path({str(path)!r} + ".jpg"))
 except IncompleteClip as error:
     print("incomplete")
 """
@@ -90,7 +90,7 @@ def test_frames_that_are_wrongly_listed_as_key_frames_are_not_decoded_alone(
     params = {"x265-params": f"{QUIET}:keyint=1000"} if codec == "libx265" else {"g": "1000"}
     content = clip(path, paint, frames, codec=codec, **params).read_bytes()
     path.write_bytes(content.replace(b"stss", b"free"))
-    found = look(path)
+    found = inspected(path)
     assert found.is_frozen == (paint is still)
     with Image.open(path.with_suffix(".jpg")) as image:
         wanted = ImageStat.Stat(moving(40).convert("L")).mean[0]
@@ -111,7 +111,7 @@ def test_the_cover_picture_of_a_clip_is_not_its_video(path: Path, tmp_path: Path
                 packet.stream = video
                 container.mux(packet)
         container.mux(cover.encode(None))
-    found = look(path)
+    found = inspected(path)
     assert (found.clip.width, found.clip.codec, found.clip.seconds) == (320, "h264", 1)
 
 
@@ -189,14 +189,14 @@ def test_damaged_clips_give_a_result_or_a_bad_clip(path: Path) -> None:
 import sys
 from pathlib import Path
 from worker.media.clip_frames import BadClip, IncompleteClip
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 path, target = Path(sys.argv[1]), Path(sys.argv[1] + ".damaged")
 whole = path.read_bytes()
 outcomes = set()
 for at in range(0, len(whole), max(1, len(whole) // 120)):
     target.write_bytes(whole[:at] + b"\\xff\\xff\\xff\\xff" + whole[at + 4 :])
     try:
-        look_at(target, Path(sys.argv[1] + ".jpg"))
+        inspect_clip(target, Path(sys.argv[1] + ".jpg"))
         outcomes.add("good")
     except BadClip:
         outcomes.add("bad")

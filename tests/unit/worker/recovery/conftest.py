@@ -13,7 +13,7 @@ from worker.journal.journal import Journal
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.jobs import Job
 from worker.recovery.identity_guard import IdentityGuard
-from worker.recovery.recovery import Counts, Recovery
+from worker.recovery.job_restorer import Counts, JobRestorer
 from worker.storage.store import Store
 
 CLIP = '{"key": "job-1.mp4", "sha256": "aa"}'
@@ -38,16 +38,16 @@ class Scene:
         """What compares ledger and journal in one process."""
         return IdentityGuard(self.ledger, self.journal, writer=writer, watch_seconds=watch_seconds)
 
-    def recovery(self, *, dry_run: bool = False) -> Recovery:
+    def restorer(self, *, dry_run: bool = False) -> JobRestorer:
         output = Store((self.folder / "output").as_uri())
-        return Recovery(self.ledger, self.journal, output, dry_run=dry_run)
+        return JobRestorer(self.ledger, self.journal, output, dry_run=dry_run)
 
     def restore_all(self, *, dry_run: bool = False) -> Counts:
         """Restore all pages, whatever the identities say."""
-        recovery = self.recovery(dry_run=dry_run)
+        restorer = self.restorer(dry_run=dry_run)
         for page in self.journal.pages():
-            recovery.restore_page(page)
-        return recovery.counts
+            restorer.restore_page(page)
+        return restorer.counts
 
     def pay(self, job_id: str, attempt: int = 1, **fields: Any) -> Entry:
         """Write the entry of a payment into the journal."""

@@ -8,9 +8,9 @@ import pytest
 from tests.unit.worker.recovery.conftest import Scene
 from worker.journal.identity import IdentityVerdict
 from worker.journal.mirror import Mirror, MirrorObject
-from worker.recovery.driver import recover
 from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
-from worker.recovery.recovery import Counts
+from worker.recovery.job_restorer import Counts
+from worker.recovery.ledger_recovery import recover_ledger
 
 
 def mirror_of(scene: Scene) -> Mirror:
@@ -28,10 +28,10 @@ def change_mirror(scene: Scene, **fields: object) -> None:
 def run(scene: Scene, guard: IdentityGuard, *, pages: int = 1000, **how: bool) -> Counts | None:
     """Recover, for so many pages at most."""
     left = iter(range(pages))
-    return recover(
+    return recover_ledger(
         guard,
         scene.journal,
-        scene.recovery(),
+        scene.restorer(),
         may_continue=lambda: next(left, None) is not None,
         **how,
     )

@@ -20,7 +20,7 @@ from gevent._threading import get_thread_ident
 from worker.egress.pinned_transport import resolve
 from worker.media.attachments import check_attachment
 from worker.media.image_headers import memory_needed
-from worker.media.clips import look_at
+from worker.media.clips import inspect_clip
 from worker.media.prepared_file import sha256_of
 from worker.resources.offload import offload
 from worker.resources.preload import preload_modules
@@ -48,7 +48,7 @@ for number, file in enumerate(sorted(Path(sys.argv[1]).iterdir())):
     attempt(check_attachment, file, file.name, folder)
     attempt(sha256_of, file)
     if file.suffix == ".mp4":
-        attempt(look_at, file, folder / "poster.jpg")
+        attempt(inspect_clip, file, folder / "poster.jpg")
 print("imported:", *sorted(imported))
 """
 

@@ -1,4 +1,4 @@
-"""Rebuild an empty or old ledger from the payment journal. Nothing is ever paid here.
+"""Restore the jobs that an empty or old ledger lacks from the payment journal. It never pays.
 
 Every write is safe twice, so that several processes may recover at the same time.
 """
@@ -62,7 +62,7 @@ class Counts:
                 pass
 
 
-class Recovery:
+class JobRestorer:
     """Writes into the ledger what the journal has and the ledger has lost.
 
     Args:

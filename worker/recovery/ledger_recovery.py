@@ -1,4 +1,4 @@
-"""Run a recovery from its first page to its end, or from where it was interrupted."""
+"""The recovery of a ledger, from the first page of its journal or from where it was interrupted."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 from worker.journal.identity import IdentityVerdict
 from worker.journal.journal import Journal
 from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
-from worker.recovery.recovery import Counts, Recovery
+from worker.recovery.job_restorer import Counts, JobRestorer
 
 _BY_PERSON: Final = (IdentityVerdict.WAIT, IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
 """Verdicts that a person can overrule: the workers of the other Redis are gone, or shall stop."""
 
 
-def recover(
+def recover_ledger(
     guard: IdentityGuard,
     journal: Journal,
-    recovery: Recovery,
+    restorer: JobRestorer,
     *,
     may_continue: Callable[[], bool] = lambda: True,
     by_person: bool = False,
@@ -25,7 +25,7 @@ def recover(
     Args:
         guard: The identity of ledger and journal.
         journal: The journal.
-        recovery: What restores the pages.
+        restorer: What restores the pages.
         may_continue: Called before each page; False interrupts the recovery.
         by_person: Whether a person asks for it: then this ledger may take the journal over from
             another one, which stops paying.
@@ -45,9 +45,9 @@ def recover(
         for page in journal.pages(read.mirror.place, read.mirror.since):
             if not may_continue():
                 return None
-            recovery.restore_page(page)
+            restorer.restore_page(page)
             read = guard.advance(read, page.place)
         guard.finish(read)
     except ReplacedByOtherError:
         return None
-    return recovery.counts
+    return restorer.counts
