@@ -30,6 +30,18 @@ _FREEING: Final = frozenset(
 the rest running."""
 
 
+_BODY: Final = """
+local function body()
+{}
+end
+local has_succeeded, reply = pcall(body)
+write_changes()
+if not has_succeeded then error(reply) end
+return reply
+"""
+"""Writes the changes of a script at its end, also of one that fails between two jobs."""
+
+
 @cache
 def source(name: str) -> str:
     """Return the text of the script or library ``name``: ``lua/<folder>/<name>.lua``."""
@@ -64,7 +76,7 @@ class Scripts:
     def text(self, name: str) -> str:
         """Return the whole script as the server runs it."""
         libraries = (source(library) for library in _LIBRARIES)
-        text = "\n".join((self._clock, LUA_CONSTANTS, *libraries, source(name)))
+        text = "\n".join((self._clock, LUA_CONSTANTS, *libraries, _BODY.format(source(name))))
         return f"#!lua flags=allow-oom\n{text}" if name in _FREEING else text
 
     def arguments(self, *values: object) -> list[Any]:

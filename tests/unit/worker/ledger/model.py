@@ -193,8 +193,10 @@ class Model:
             return "PLAN"
         if job.batch and self.committed(job.batch) + COST > BUDGET:
             return "BUDGET"
-        self.slots = {name: until for name, until in self.slots.items() if until > self.now}
-        if len(self.slots) >= min(CAP, int(self.window)):
+        most = min(CAP, int(self.window))
+        if len(self.slots) >= most:
+            self.slots = {name: until for name, until in self.slots.items() if until > self.now}
+        if len(self.slots) >= most:
             return "NO_SLOT"
         if self.refusals:
             if self.trying > self.now:

@@ -10,8 +10,8 @@ local function ever_paid(job)
 end
 
 -- Puts a job into the outbox again: its cost has changed since its end, or it continues after one.
-local function notify_again(id)
-  redis.call('HINCRBY', job_key(id), 'revision', 1)
+local function notify_again(id, job)
+  change(id, job, 'revision', number(job.revision) + 1)
   redis.call('ZADD', OUTBOX, now, 'job:' .. id)
 end
 
@@ -23,7 +23,8 @@ end
 -- would not double.
 local function widen_window(account)
   local key = account_key(account)
-  local window, threshold = unpack(redis.call('HMGET', key, 'window', 'threshold'))
+  local window, threshold, refusals, trying =
+    unpack(redis.call('HMGET', key, 'window', 'threshold', 'refusals', 'trying_until'))
   window = tonumber(window) or FIRST_WINDOW
   local used = redis.call('ZCARD', slots_key(account))
   if threshold and window >= tonumber(threshold) then
@@ -31,7 +32,7 @@ local function widen_window(account)
   elseif 2 * used > window then
     redis.call('HSET', key, 'window', math.min(window + 2, 2 * used))
   end
-  redis.call('HDEL', key, 'refusals', 'trying_until')
+  if refusals or trying then redis.call('HDEL', key, 'refusals', 'trying_until') end
 end
 
 -- Replaces the estimated cost of a message by what the balance shows that it cost: in the record,
@@ -46,7 +47,7 @@ local function record_charge(account, call, estimated, charged)
   if job.batch ~= '' then
     redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', charged - estimated)
   end
-  if ENDS[job.state] then notify_again(id) end
+  if ENDS[job.state] then notify_again(id, job) end
 end
 
 -- Withdraws the intent of the current turn, whose message was certainly not charged: frees its slot
@@ -78,12 +79,38 @@ local function count_charge(account, cost)
   redis.call('HINCRBY', account_key(account), 'mark_settled', 1)
 end
 
--- Frees the slot of a message that is over. Its reservation stays until a balance is read that is
--- newer than this. Safe twice.
-local function end_call(job, call)
-  if call == '' then return end
-  redis.call('ZREM', slots_key(job.account), call)
-  if redis.call('HEXISTS', reserved_key(job.account), call) == 1 then
-    redis.call('ZADD', ended_key(job.account), 'NX', now, call)
+-- Whether a call is a paid one of the job.
+local function has_call(job, call)
+  for turn = 1, number(job.turn) do
+    if job['call:' .. turn] == call then return true end
   end
+  return false
+end
+
+-- Whether a message is recorded as over, which has freed its slot.
+local function has_ended(job, call)
+  return call == '' or job['fact:' .. call .. ':ended'] ~= ''
+end
+
+-- Frees the slot of a message that is over. Its reservation stays until a balance is read that is
+-- newer than this, which drops a call without one. Safe twice.
+local function end_call(job, call)
+  if has_ended(job, call) then return end
+  redis.call('ZREM', slots_key(job.account), call)
+  redis.call('ZADD', ended_key(job.account), 'NX', now, call)
+end
+
+-- Records results of a paid message: names and values in turn. The first value of each stays. The
+-- fact `ended` frees the message's slot. -> whether one of them was not known
+local function record_paid_facts(id, job, call, facts)
+  local is_new = false
+  for at = 1, #facts, 2 do
+    local field = 'fact:' .. call .. ':' .. facts[at]
+    if facts[at] == 'ended' then end_call(job, call) end
+    if job[field] == '' then
+      change(id, job, field, facts[at + 1])
+      is_new = true
+    end
+  end
+  return is_new
 end

@@ -4,15 +4,21 @@
 local ns = ARGV[1]
 local META = KEYS[1]
 
--- What the server's time differs by from the clock of the records, because it was set. Workers notice
--- that: see worker/runtime/server_clock.py.
-local function clock_offset()
-  local found = redis.pcall('HGET', META, 'clock_offset')
-  return type(found) == 'string' and tonumber(found) or 0
+-- What the scripts need of META, as it was when the script began.
+local meta = {}
+do
+  local names = {'clock_offset', 'last_tick', 'suspect', 'journal_id'}
+  local found = redis.pcall('HMGET', META, unpack(names))
+  meta.is_readable = not found.err
+  for at, name in ipairs(names) do meta[name] = found[at] or nil end
 end
 
+-- What the server's time differs by from the clock of the records, because it was set. Workers notice
+-- that: see worker/runtime/server_clock.py.
+local clock_offset = tonumber(meta.clock_offset) or 0
+
 local server_time = clock()
-local now = server_time + clock_offset()
+local now = server_time + clock_offset
 
 local AGENDA = 'agenda:{' .. ns .. '}'
 local FLOWS = 'flows:{' .. ns .. '}'
@@ -43,15 +49,15 @@ end
 local function number(text) return tonumber(text) or 0 end
 
 -- Takes a record that cannot be read off the agenda and stores the reason: for a job under its id,
--- for anything else under its key.
+-- for anything else under its key. Where the reason cannot be stored, it stays on the agenda.
 local function set_aside(id, why)
-  redis.call('HSET', UNREADABLE, id, why)
-  redis.call('ZREM', AGENDA, id)
+  local stored = redis.pcall('HSET', UNREADABLE, id, why)
+  if type(stored) == 'number' then redis.call('ZREM', AGENDA, id) end
 end
 
 -- Refuses the call if one of the keys holds another type. It must precede the first write, because a
 -- script that fails keeps what it has written. A key is looked up once in a call, however many jobs.
-local checked_types = {}
+local checked_types = {[META] = meta.is_readable and 'hash' or nil}
 local function require_type(expected, ...)
   for _, key in ipairs({...}) do
     if checked_types[key] ~= expected then
@@ -62,6 +68,13 @@ local function require_type(expected, ...)
       checked_types[key] = expected
     end
   end
+end
+
+-- Writes to a key whose loss costs a display or an estimate, not a job. One that holds another type
+-- stays as it is and is set aside by its key, so that the script goes on.
+local function try(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err then set_aside(key, 'its key holds another type') end
 end
 
 local INTEGER_FIELDS = {turn = true, fence = true, entered_at = true, paid = true, intents = true,
@@ -94,10 +107,50 @@ local function why_unreadable(job)
   end
 end
 
+-- Changes of hashes that are not written yet: by key, a table of fields.
+local unwritten = {}
+
+local function flat_list(fields)
+  local flat = {}
+  for name, value in pairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, value end
+  return flat
+end
+
+-- Writes all changes: one command for each hash. Each script does so at its end.
+local function write_changes()
+  for key, fields in pairs(unwritten) do
+    if next(fields) then redis.call('HSET', key, unpack(flat_list(fields))) end
+  end
+  unwritten = {}
+end
+
+-- Changes fields of a hash, and of `record`, which was read from it.
+local function change_hash(key, record, ...)
+  local fields, values = unwritten[key] or {}, {...}
+  for at = 1, #values, 2 do
+    local name, value = values[at], values[at + 1]
+    if type(value) == 'number' then value = string.format('%.17g', value) end
+    fields[name], record[name] = value, value
+    unwritten[key] = fields
+  end
+end
+
+-- Changes fields of a job's record, and of `job`, which was read from it.
+local function change(id, job, ...) change_hash(job_key(id), job, ...) end
+
+-- Deletes fields of a job's record, and of `job`.
+local function remove(id, job, ...)
+  local key = job_key(id)
+  local fields = unwritten[key] or {}
+  for _, name in ipairs({...}) do job[name], fields[name] = nil, nil end
+  redis.call('HDEL', key, ...)
+end
+
 -- Reads a job's record as a table of strings, absent fields as ''. -> job | nil | nil, why
 -- A record that cannot be used is set aside; the reason is the second value. One that a newer version
 -- wrote stays where it is: the workers of that version can use it.
 local function load_job(id)
+  write_changes()
   local flat = redis.pcall('HGETALL', job_key(id))
   if not flat.err and #flat == 0 then return nil end
   local job = setmetatable({}, {__index = function() return '' end})

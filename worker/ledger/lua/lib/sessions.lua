@@ -33,6 +33,25 @@ local SESSION_FIELDS = {'session_id', 'task_id', 'bind_id', 'claim_url', 'accoun
 -- A job in the queue that is not due within this many ms does not hold up those behind it.
 local QUEUE_PATIENCE = 10000
 
+-- What is stored for a session, read once in a script: a table without the fields that it lacks.
+local sessions = {}
+local function read_session(name)
+  if not sessions[name] then
+    local holder, last_at, entry =
+      unpack(redis.call('HMGET', session_key(name), 'holder', 'last_at', 'entry'))
+    sessions[name] = {holder = holder or nil, last_at = last_at or nil, entry = entry or nil}
+  end
+  return sessions[name]
+end
+
+local function change_session(name, ...)
+  change_hash(session_key(name), read_session(name), ...)
+end
+
+local function is_holder(id, session)
+  return session ~= '' and read_session(session).holder == id
+end
+
 -- Whether a job needs this session for itself: while it works in it, and while it is held over a
 -- message of unknown outcome. A question leaves the project as it was; a lost session has none.
 local function needs_session(job, session)
@@ -43,11 +62,11 @@ local function needs_session(job, session)
     and job.reason ~= 'question' and job.reason ~= 'session_lost'
 end
 
--- The first job in a session's queue that is not this one, or nil if this one may go first. Jobs
--- that have stopped asking lose their place.
+-- The first job in a session's queue that is not this one, or nil if this one may go first, and
+-- whether it has a place there. Jobs that have stopped asking lose their place.
 local function first_ahead(id, session)
   for _, other in ipairs(redis.call('ZRANGE', session_queue_key(session), 0, -1)) do
-    if other == id then return nil end
+    if other == id then return nil, true end
     local job = load_job(other)
     if job and SESSION_STATES[job.state] and job.session_id == session
       and number(job.not_before) <= now + QUEUE_PATIENCE then return other end
@@ -59,9 +78,9 @@ end
 -- Safe twice.
 local function acquire_session(id, job)
   if job.session_id == '' then return nil end
-  local holder = redis.call('HGET', session_key(job.session_id), 'holder')
+  local holder = read_session(job.session_id).holder
   if holder == id then return nil end
-  local refusal, other
+  local refusal, other, is_queued
   if holder then
     local holding, unreadable = load_job(holder)
     if unreadable then
@@ -73,15 +92,15 @@ local function acquire_session(id, job)
     end
   end
   if not refusal then
-    other = first_ahead(id, job.session_id)
+    other, is_queued = first_ahead(id, job.session_id)
     refusal = other and 'SESSION_BUSY'
   end
   if refusal then
     redis.call('ZADD', session_queue_key(job.session_id), 'NX', now, id)
     return refusal, other
   end
-  redis.call('HSET', session_key(job.session_id), 'holder', id)
-  redis.call('ZREM', session_queue_key(job.session_id), id)
+  change_session(job.session_id, 'holder', id)
+  if is_queued then redis.call('ZREM', session_queue_key(job.session_id), id) end
   return nil
 end
 
@@ -89,10 +108,15 @@ end
 -- message need not be remembered.
 local function release_session(id, job)
   if job.session_id == '' then return end
-  redis.call('ZREM', session_queue_key(job.session_id), id)
+  if not is_holder(id, job.session_id) then
+    redis.call('ZREM', session_queue_key(job.session_id), id)
+    return
+  end
   local key = session_key(job.session_id)
-  if redis.call('HGET', key, 'holder') ~= id then return end
+  sessions[job.session_id] = nil
+  if unwritten[key] then unwritten[key].holder = nil end
   if job.follows == '' and job.shared == '' then
+    unwritten[key] = nil
     redis.call('DEL', key)
   else
     redis.call('HDEL', key, 'holder')
@@ -103,9 +127,8 @@ end
 -- and its journal entry.
 local function set_last_message(id, job, call, attempt, at)
   if job.session_id == '' then return end
-  local key = session_key(job.session_id)
-  if number(redis.call('HGET', key, 'last_at')) > at then return end
-  redis.call('HSET', key, 'last', call, 'last_at', at, 'entry', id .. ' ' .. attempt)
+  if number(read_session(job.session_id).last_at) > at then return end
+  change_session(job.session_id, 'last', call, 'last_at', at, 'entry', id .. ' ' .. attempt)
 end
 
 -- The journal entry of the newest message of a job as `<id> <attempt>`, or ''.
@@ -122,7 +145,7 @@ end
 -- that only one job used was forgotten; then it is that of the job before a follow-up.
 local function previous_entry(id, job)
   if job.session_id == '' then return '' end
-  local entry = redis.call('HGET', session_key(job.session_id), 'entry') or ''
+  local entry = read_session(job.session_id).entry or ''
   local other, attempt = string.match(entry, '^(.*) (%d+)$')
   if other and other ~= id and attempt ~= '0' then return entry end
   if not other and job.after ~= '' then return newest_entry(job.after) end
@@ -153,9 +176,17 @@ local function append_to_chain(id)
   redis.call('HSET', job_key(first), 'last_said', id)
 end
 
+-- The jobs that are held as blocked by this one, read once in a script.
+local blocked = {}
+local function blocked_by(id)
+  blocked[id] = blocked[id] or redis.call('SMEMBERS', blocked_key(id))
+  return blocked[id]
+end
+
 -- Whether a job does not go on for now. A job that waits for it is held as blocked then, instead of
 -- taking a place that the other may need to go on.
 local function is_parked(id)
+  write_changes()
   local state = redis.pcall('HGET', job_key(id), 'state')
   return state == 'held' or state == 'queued'
 end
@@ -166,8 +197,7 @@ end
 local function begin_batch_turn(id, job, flow)
   if job.batch == '' or job.follows ~= '' then return end
   if redis.call('HGET', batch_key(job.batch), 'session') ~= 'shared' then return end
-  redis.call('HSET', job_key(id), 'shared', 1)
-  job.shared = '1'
+  change(id, job, 'shared', 1)
   if is_single(flow) then return end
   redis.call('HSET', batch_key(job.batch), 'admitted', id)
   deactivate_flows(job.batch)

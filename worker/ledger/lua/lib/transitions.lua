@@ -1,14 +1,24 @@
 -- Moves of a job from one state to another, with everything that depends on the state.
 
+-- Refuses the call if a key holds another type to which the webhooks of a job and its batch are added.
+local function require_webhooks(job)
+  local url = job.batch ~= '' and redis.call('HGET', batch_key(job.batch), 'webhook')
+  for _, address in ipairs({job.webhook, url or ''}) do
+    if address ~= '' then
+      require_type('zset', RECEIVERS, LEASED, WEBHOOKS_BY_AGE, receiver_queue_key(receiver_of(address)))
+      require_type('hash', failures_key(receiver_of(address)))
+    end
+  end
+end
+
 -- Refuses the call if a key that a change of this job writes holds another type: its own keys, and
 -- those of the jobs that wait for it. The rest are those after the change, where they differ.
 local function require_writable(id, job, reason, account, session, seen)
   seen = seen or {}
   if seen[id] then return end
   seen[id] = true
-  require_type('zset', AGENDA, FLOWS, OUTBOX, PREPARING, RECEIVERS, WEBHOOKS_BY_AGE, TASK_EVENTS,
-    TASK_REPLAY)
-  require_type('hash', META, UNREADABLE)
+  require_type('zset', AGENDA, FLOWS, OUTBOX)
+  require_type('hash', META)
   require_type('list', flow_key(job.flow))
   require_type('set', 'holds:{' .. ns .. '}', held_key(job.account, job.reason), blocked_key(id))
   if reason and reason ~= '' then require_type('set', held_key(account or job.account, reason)) end
@@ -20,50 +30,60 @@ local function require_writable(id, job, reason, account, session, seen)
     require_type('hash', session_key(name))
     require_type('zset', session_queue_key(name))
   end
-  local url = job.batch ~= '' and redis.call('HGET', batch_key(job.batch), 'webhook')
-  for _, address in ipairs({job.webhook, url or ''}) do
-    if address ~= '' then
-      require_type('zset', receiver_queue_key(receiver_of(address)))
-      require_type('hash', failures_key(receiver_of(address)))
-    end
-  end
-  for _, other in ipairs(redis.call('SMEMBERS', blocked_key(id))) do
+  require_webhooks(job)
+  for _, other in ipairs(blocked_by(id)) do
     local waiting = load_job(other)
     if waiting then require_writable(other, waiting, nil, nil, nil, seen) end
   end
 end
 
--- Refuses the call if a key that a message of this job writes holds another type.
-local function require_payable(job)
-  require_type('zset', AGENDA, slots_key(job.account), ended_key(job.account))
-  require_type('hash', META, account_key(job.account), reserved_key(job.account))
-end
-
--- Refuses the call if a key holds another type that a step of this job writes as it leads from one
--- running state to another. `session` is the job's session after the step.
-local function require_movable(id, job, to, session)
-  require_type('zset', AGENDA)
-  require_type('hash', META, UNREADABLE)
-  if job.state == 'preparing' or to == 'preparing' then require_type('zset', PREPARING) end
-  if SESSION_STATES[job.state] and job['call:' .. job.turn] ~= '' then require_payable(job) end
-  local leaves_session = SESSION_STATES[job.state] and not SESSION_STATES[to]
-  if not leaves_session and session == job.session_id and job.shared == '' then return end
-  require_type('zset', FLOWS)
-  for _, name in ipairs({job.session_id, session}) do
-    require_type('hash', session_key(name))
-    require_type('zset', session_queue_key(name))
-  end
-  require_type('set', blocked_key(id))
-  for _, other in ipairs(redis.call('SMEMBERS', blocked_key(id))) do
+-- Refuses the call if a key holds another type that is written for the jobs that wait for this one.
+local function require_blocked_writable(id)
+  for _, other in ipairs(blocked_by(id)) do
+    require_type('zset', FLOWS)
     local waiting = load_job(other)
     if waiting then require_writable(other, waiting, nil, nil, nil, {[id] = true}) end
   end
 end
 
+-- Refuses the call if a key that the end of a message of this job writes holds another type.
+local function require_endable(job, call)
+  if has_ended(job, call) then return end
+  require_type('zset', slots_key(job.account), ended_key(job.account))
+end
+
+-- Refuses the call if a key holds another type that a step of this job writes as it leads from one
+-- running state to another, but for the agenda, which must be written first. `session` is the job's
+-- session after the step. What is read here cannot fail later.
+local function require_movable(id, job, to, session)
+  local is_unchanged = session == job.session_id or job.session_id == ''
+  local leaves_session = SESSION_STATES[job.state] and not SESSION_STATES[to]
+  if is_unchanged and (job.shared == '' or not SESSION_STATES[job.state]) then
+    if not leaves_session then return end
+    if is_holder(id, job.session_id) then
+      require_blocked_writable(id)
+      return
+    end
+  end
+  require_type('zset', FLOWS)
+  for _, name in ipairs({job.session_id, session}) do
+    require_type('hash', session_key(name))
+    require_type('zset', session_queue_key(name))
+  end
+  require_blocked_writable(id)
+end
+
+-- Refuses the call if a key holds another type that a step of this job writes as it leads from a
+-- state after its session to its end, but for the agenda, which must be written first.
+local function require_finishable(job)
+  require_type('zset', OUTBOX)
+  require_webhooks(job)
+end
+
 -- Marks a job whose present state is to be sent to Flower. The number is a new one each time, so that
 -- whoever sends it notices a change after it was read.
 local function announce(id)
-  redis.call('ZADD', TASK_EVENTS, increment(META, 'announced', 1), id)
+  try('ZADD', TASK_EVENTS, increment(META, 'announced', 1), id)
 end
 
 local move  -- defined below: a move can resume jobs that were blocked, which moves them in turn
@@ -81,19 +101,21 @@ local function resume_job(id, job, to)
     redis.call('ZADD', AGENDA, now, id)
   end
   -- Its Celery result still says that it is held or has failed.
-  notify_again(id)
+  notify_again(id, job)
 end
 
 -- Resumes the jobs that are held as blocked by this one.
 local function resume_blocked(id)
-  for _, other in ipairs(redis.call('SMEMBERS', blocked_key(id))) do
+  local waiting = blocked_by(id)
+  blocked[id] = nil
+  for _, other in ipairs(waiting) do
     local job = load_job(other)
     if job and job.state == 'held' and job.reason == 'blocked' then
-      redis.call('HSET', job_key(other), 'message', '', 'remedy', '', 'not_before', 0)
+      change(other, job, 'message', '', 'remedy', '', 'not_before', 0)
       resume_job(other, job, job.resume == '' and 'preparing' or job.resume)
     end
   end
-  redis.call('DEL', blocked_key(id))
+  if #waiting > 0 then redis.call('DEL', blocked_key(id)) end
 end
 
 -- Writes the state, its counters and the time spent in the old state. A held job is counted under
@@ -110,32 +132,25 @@ move = function(id, job, to, reason)
     count_job(job, 'h:' .. reason, 1)
   end
   local had_reason = job.reason
-  job.reason = reason or ''
-  if from == to then
-    if job.reason ~= had_reason then redis.call('HSET', job_key(id), 'reason', job.reason) end
-    return
-  end
+  if (reason or '') ~= had_reason then change(id, job, 'reason', reason or '') end
+  if from == to then return end
 
   count_job(job, 'n:' .. from, -1)
   count_job(job, 'n:' .. to, 1)
   local spent = 'ms:' .. from
-  job[spent] = string.format('%d', number(job[spent]) + now - number(job.entered_at))
-  redis.call('HSET', job_key(id), 'reason', job.reason, 'state', to, 'entered_at', now,
-    spent, job[spent])
-  if from == 'preparing' then redis.call('ZREM', PREPARING, id) end
-  if to == 'preparing' then redis.call('ZADD', PREPARING, now, id) end
+  change(id, job, 'state', to, spent, number(job[spent]) + now - number(job.entered_at),
+    'entered_at', now)
+  if from == 'preparing' then try('ZREM', PREPARING, id) end
+  if to == 'preparing' then try('ZADD', PREPARING, now, id) end
   -- The next claim sends the job's state to Flower again, which leaves an end only when it is told so.
   if not RUNNING[from] and job.worker ~= '' then
-    redis.call('HDEL', job_key(id), 'worker')
-    if ENDS[from] then redis.call('HSET', job_key(id), 'reopened', 1) end
-    job.worker = ''
+    remove(id, job, 'worker')
+    if ENDS[from] then change(id, job, 'reopened', 1) end
   end
   if to == 'queued' then announce(id) end
   if is_in_batch(job) and (to == 'queued' or RUNNING[to]) then
     redis.call('HDEL', batch_key(job.batch), 'ended')
   end
-  job.state = to
-  job.entered_at = now
   if SESSION_STATES[from] or from == 'held' then
     release_session_if_done(id, job)
     if from == 'held' or not SESSION_STATES[to] then resume_blocked(id) end
@@ -143,17 +158,17 @@ move = function(id, job, to, reason)
 end
 
 -- Puts an end or a hold into the outbox, in the same write as the move.
-local function notify(id)
-  local revision = redis.call('HINCRBY', job_key(id), 'revision', 1)
+local function notify(id, job)
+  change(id, job, 'revision', number(job.revision) + 1)
   redis.call('ZADD', OUTBOX, now, 'job:' .. id)
   announce(id)
-  add_job_webhook(id, revision)
+  add_job_webhook(id, job)
 end
 
 -- Takes a job that is ended or held off the agenda.
 local function unschedule(id)
   redis.call('ZREM', AGENDA, id)
-  redis.call('HDEL', UNREADABLE, id)
+  redis.pcall('HDEL', UNREADABLE, id)
 end
 
 -- Requeues a job that was set aside and can be read again. -> whether it had been set aside
@@ -165,7 +180,7 @@ local function restore_set_aside(id, job)
     redis.call('LREM', flow_key(job.flow), 0, id)
     enqueue({id}, job.flow, job.batch)
   elseif RUNNING[job.state] and not redis.call('ZSCORE', AGENDA, id) then
-    redis.call('HSET', job_key(id), 'owner', '', 'nonce', '', 'lease', 0)
+    change(id, job, 'owner', '', 'nonce', '', 'lease', 0)
     redis.call('ZADD', AGENDA, now, id)
   end
   return true
@@ -173,15 +188,15 @@ end
 
 -- Records when a job has ended, and when the last row of its batch has.
 local function record_end(id, job)
-  redis.call('HSET', job_key(id), 'finished_at', now)
+  change(id, job, 'finished_at', now)
   if job.batch and job.batch ~= '' then
     redis.pcall('HSET', batch_key(job.batch), 'finished_at', now)
   end
 end
 
 -- Deletes what only the steps needed. A failed job keeps it for a retry.
-local function drop_working_fields(id)
-  redis.call('HDEL', job_key(id), 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
+local function drop_working_fields(id, job)
+  remove(id, job, 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
     'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
     'polls', 'render_tries', 'render_submitted', 'stored', 'progress', 'progress_at', 'message',
     'remedy', 'adopted', 'next_attempt')
@@ -191,7 +206,7 @@ end
 -- The caller takes a job that was queued out of its flow: job.state_before is its state until now.
 local function request_cancel(id, job)
   if ENDS[job.state] then return 'ENDED' end
-  redis.call('HSET', job_key(id), 'cancel_requested', 1)
+  change(id, job, 'cancel_requested', 1)
   local idle = job.owner == '' and not ever_paid(job)
   if job.state ~= 'held' and not idle then return ever_paid(job) and 'CONTINUES' or 'REQUESTED' end
   job.state_before = job.state
@@ -199,11 +214,11 @@ local function request_cancel(id, job)
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'cancelled')
   record_end(id, job)
-  notify(id)
+  notify(id, job)
   -- Flower does not know a job that never started. Thousands of them are sent to it slowly.
   if job.started_at == '' then
-    redis.call('ZREM', TASK_EVENTS, id)
-    redis.call('ZADD', TASK_REPLAY, now, id)
+    try('ZREM', TASK_EVENTS, id)
+    try('ZADD', TASK_REPLAY, now, id)
   end
   return 'CANCELLED'
 end

@@ -124,8 +124,9 @@ local function end_batch_if_done(batch)
 end
 
 -- Adds the webhook of a job that has ended or is held now, and ends its batch if it was the last.
-local function add_job_webhook(id, revision)
-  local url, state, batch = unpack(redis.call('HMGET', job_key(id), 'webhook', 'state', 'batch'))
-  if url and url ~= '' then add_webhook('job', id, revision, 'job.' .. state, url) end
-  if batch and batch ~= '' then end_batch_if_done(batch) end
+local function add_job_webhook(id, job)
+  if job.webhook ~= '' then
+    add_webhook('job', id, job.revision, 'job.' .. job.state, job.webhook)
+  end
+  if job.batch ~= '' then end_batch_if_done(job.batch) end
 end

@@ -68,7 +68,9 @@ job.session_id, job.account = attempt.session_id, attempt.account
 
 if attempt.session_id ~= '' then
   set_last_message(id, job, attempt.call, attempt.number, number(attempt.sent_at))
-  redis.call('HSETNX', session_key(attempt.session_id), 'holder', id)
+  if not read_session(attempt.session_id).holder then
+    change_session(attempt.session_id, 'holder', id)
+  end
 end
 if attempt.shared == '1' and job.batch ~= '' then
   redis.call('HSET', job_key(id), 'shared', 1)

@@ -26,13 +26,10 @@ local FIRST_FACT = 12
 local job = load_owned(id, fence)
 if not job or job.session_id ~= session then return {'LOST'} end
 
-require_payable(job)
-require_type('hash', UNREADABLE, session_key(session))
-require_type('zset', session_queue_key(session))
-
+require_type('hash', META)
 local sent = job['call:' .. turn]
 if sent == call and turn == job.turn then
-  redis.call('HINCRBY', job_key(id), 'intents', 1)
+  change(id, job, 'intents', number(job.intents) + 1)
   return {'OK', job['previous:' .. turn]}
 end
 if sent ~= '' then return {'ALREADY'} end
@@ -45,52 +42,59 @@ if number(turn) > 1 then
   if before ~= 'question' and before ~= 'pay_again' then return {'CLOSED'} end
 end
 
-local own_journal = redis.call('HGET', META, 'journal_id')
-if journal ~= '' and own_journal and own_journal ~= journal then return {'OTHER_JOURNAL'} end
+if journal ~= '' and meta.journal_id and meta.journal_id ~= journal then
+  return {'OTHER_JOURNAL'}
+end
+-- All that can fail is read before the first write.
+local account = {}
+local ACCOUNT_FIELDS = {'base', 'reserved', 'cooling_until', 'refused_at_base', 'estimate', 'window',
+  'refusals', 'trying_until', 'total', 'plan_refused_at', 'messages'}
+local found = redis.call('HMGET', account_key(job.account), unpack(ACCOUNT_FIELDS))
+for at, name in ipairs(ACCOUNT_FIELDS) do account[name] = found[at] or nil end
+local slots = slots_key(job.account)
+local in_flight = redis.call('ZCARD', slots)
+-- By this and the number of the message, settling knows whether others changed the balance since.
+local unsettled = redis.call('HLEN', reserved_key(job.account))
+
 local refusal, other = acquire_session(id, job)
 if refusal then return {refusal, other} end
 
-local base, reserved, cooling, refused_at, estimate, window, refusals, trying, total, plan =
-  unpack(redis.call('HMGET', account_key(job.account), 'base', 'reserved', 'cooling_until',
-    'refused_at_base', 'estimate', 'window', 'refusals', 'trying_until', 'total',
-    'plan_refused_at'))
-reserved, cooling, cost = number(reserved), number(cooling), math.max(cost, number(estimate))
+local reserved, cooling = number(account.reserved), number(account.cooling_until)
+cost = math.max(cost, number(account.estimate))
 if cooling > now then return {'COOLING', cooling - now} end
-if not base then return {'NO_BALANCE'} end
-if refused_at or tonumber(base) - reserved < cost then return {'NO_CREDIT'} end
-if plan then return {'PLAN'} end
+if not account.base then return {'NO_BALANCE'} end
+if account.refused_at_base or tonumber(account.base) - reserved < cost then return {'NO_CREDIT'} end
+if account.plan_refused_at then return {'PLAN'} end
 if job.batch ~= '' then
   local most, used = unpack(redis.call('HMGET', batch_key(job.batch), 'max_credits', 'committed'))
   if most and most ~= '' and number(used) + cost > tonumber(most) then return {'BUDGET'} end
 end
-local slots = slots_key(job.account)
-redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
-local most = math.min(cap, math.floor(tonumber(window) or FIRST_WINDOW))
-if redis.call('ZCARD', slots) >= most then return {'NO_SLOT'} end
-if number(refusals) > 0 then
-  if number(trying) > now then return {'NO_SLOT'} end
-  redis.call('HSET', account_key(job.account), 'trying_until', now + lease)
+local most = math.min(cap, math.floor(tonumber(account.window) or FIRST_WINDOW))
+if in_flight >= most then
+  -- Slots of dead workers count until their places are needed.
+  in_flight = in_flight - redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
+end
+if in_flight >= most then return {'NO_SLOT'} end
+if number(account.refusals) > 0 then
+  if number(account.trying_until) > now then return {'NO_SLOT'} end
+  change_hash(account_key(job.account), account, 'trying_until', now + lease)
 end
 
--- By these two, settling knows whether other messages have changed the balance since.
-local unsettled = redis.call('HLEN', reserved_key(job.account))
-local nth = redis.call('HINCRBY', account_key(job.account), 'messages', 1)
-
+local nth = number(account.messages) + 1
 redis.call('ZADD', slots, now + lease, call)
 redis.call('HSET', reserved_key(job.account), call, cost)
-redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', cost)
+change_hash(account_key(job.account), account, 'messages', nth, 'reserved', reserved + cost)
 if job.batch ~= '' then
   redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', cost)
 end
-redis.call('HSET', job_key(id), 'call:' .. turn, call, 'cost:' .. turn, cost,
-  'before:' .. turn, total or '', 'sent_at', now, 'outcome:' .. turn, 'sent',
+change(id, job, 'call:' .. turn, call, 'cost:' .. turn, cost,
+  'before:' .. turn, account.total or '', 'sent_at', now, 'outcome:' .. turn, 'sent',
   'attempt:' .. turn, attempt, 'session:' .. turn, session,
   'nth:' .. turn, nth, 'unsettled:' .. turn, unsettled, 'paid', number(job.paid) + 1,
-  unpack(ARGV, FIRST_FACT))
+  'intents', number(job.intents) + 1, unpack(ARGV, FIRST_FACT))
 local previous = previous_entry(id, job)
-if previous ~= '' then redis.call('HSET', job_key(id), 'previous:' .. turn, previous) end
+if previous ~= '' then change(id, job, 'previous:' .. turn, previous) end
 set_last_message(id, job, call, attempt, now)
 -- How many intents this ledger has written, by which the loss of a part of it is noticed.
 redis.call('HINCRBY', META, 'intents', 1)
-redis.call('HINCRBY', job_key(id), 'intents', 1)
 return {'OK', previous}

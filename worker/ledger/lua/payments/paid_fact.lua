@@ -4,20 +4,12 @@
 -- the message's slot; `accepted` says that the API took the message. Safe twice.
 local id, call = ARGV[2], ARGV[3]
 local job = load_job(id)
-if not job then return 'UNKNOWN_CALL' end
-local is_own = false
-for turn = 1, number(job.turn) do
-  if job['call:' .. turn] == call then is_own = true end
-end
-if not is_own then return 'UNKNOWN_CALL' end
-require_payable(job)
-local verdict = 'KNOWN'
+if not job or not has_call(job, call) then return 'UNKNOWN_CALL' end
+local facts, is_accepted = {}, false
 for at = 4, #ARGV, 2 do
-  local name, value = ARGV[at], ARGV[at + 1]
-  if name == 'ended' then end_call(job, call) end
-  if redis.call('HSETNX', job_key(id), 'fact:' .. call .. ':' .. name, value) == 1 then
-    if name == 'accepted' then widen_window(job.account) end
-    verdict = 'OK'
-  end
+  facts[#facts + 1], facts[#facts + 2] = ARGV[at], ARGV[at + 1]
+  if ARGV[at] == 'ended' then require_endable(job, call) end
+  is_accepted = is_accepted or ARGV[at] == 'accepted'
 end
-return verdict
+if is_accepted and job['fact:' .. call .. ':accepted'] == '' then widen_window(job.account) end
+return record_paid_facts(id, job, call, facts) and 'OK' or 'KNOWN'

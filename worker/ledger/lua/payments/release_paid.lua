@@ -20,7 +20,7 @@ end
 require_writable(id, job)
 withdraw(id, job, why)
 if ENDS[job.state] then
-  notify_again(id)
+  notify_again(id, job)
 -- Not all of UNDECIDED: a job held as `question` has read a reply, so its message was charged.
 elseif job.state == 'held' and (job.reason == 'outcome_unknown' or job.reason == 'session_lost') then
   redis.call('HSET', job_key(id), 'not_before', 0, 'crashes', 0,

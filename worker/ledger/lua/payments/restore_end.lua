@@ -8,18 +8,21 @@ if ENDS[job.state] then return 'ENDED' end
 if job.owner ~= '' and number(job.lease) > now then return 'BUSY' end
 if job['call:' .. job.turn] ~= call then return 'PAID' end
 require_writable(id, job)
-if #ARGV > 5 then redis.call('HSET', job_key(id), unpack(ARGV, 6)) end
-redis.call('HSET', job_key(id), 'owner', '', 'nonce', '', 'lease', 0, 'not_before', 0)
-if state == 'succeeded' then redis.call('HSET', job_key(id), 'outcome:' .. job.turn, 'done') end
+change(id, job, unpack(ARGV, 6))
+change(id, job, 'owner', '', 'nonce', '', 'lease', 0, 'not_before', 0)
+if state == 'succeeded' then change(id, job, 'outcome:' .. job.turn, 'done') end
 if redis.call('HDEL', reserved_key(job.account), call) == 1 then
   -- It ended long ago, so that no later balance has to show its charge.
   redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', -number(job['cost:' .. job.turn]))
   count_charge(job.account, job['cost:' .. job.turn])
+  redis.call('ZREM', slots_key(job.account), call)
+  redis.call('ZREM', ended_key(job.account), call)
+else
+  end_call(job, call)
 end
-end_call(job, call)
 move(id, job, state, reason)
-if state == 'succeeded' then drop_working_fields(id) end
+if state == 'succeeded' then drop_working_fields(id, job) end
 record_end(id, job)
 unschedule(id)
-notify(id)
+notify(id, job)
 return 'OK'

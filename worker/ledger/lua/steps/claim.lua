@@ -9,7 +9,6 @@
 local id, owner, nonce, lease, margin, suspect_delay, version =
   ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
 
-require_type('zset', AGENDA, TASK_EVENTS)
 require_type('hash', META)
 local job, why = load_job(id)
 if why then return {'UNREADABLE'} end
@@ -18,7 +17,7 @@ if not job or not RUNNING[job.state] then
   return {'GONE'}
 end
 if job.owner == owner and job.nonce == nonce then
-  return {'OK', redis.call('HGETALL', job_key(id))}
+  return {'OK', flat_list(job)}
 end
 if job.owner ~= '' and number(job.lease) > now then return {'BUSY'} end
 if number(job.not_before) > now then
@@ -36,40 +35,42 @@ local crashes = number(job.crashes)
 if job.owner ~= '' then crashes = crashes + 1 end
 if crashes >= 5 then
   require_writable(id, job, 'poison')
-  redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
+  unschedule(id)
+  change(id, job, 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
     'resume', job.state, 'message',
     'Five workers in a row died while they were working on this job.', 'remedy',
     'Check the logs of the workers, then run `reelqueue release ' .. id .. '`.')
-  unschedule(id)
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'held', 'poison')
-  notify(id)
+  notify(id, job)
   return {'POISON'}
 end
 -- From the second crash on, a job is a suspect. Only one suspect runs at a time, in all workers, so
 -- that a job that crashes its workers does not raise the crash counts of others for long.
 if crashes >= 2 then
+  require_type('zset', AGENDA)
   local suspect, till = unpack(redis.call('HMGET', META, 'suspect', 'suspect_until'))
   if suspect and suspect ~= id and number(till) > now then
-    redis.call('HSET', job_key(id), 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0)
     redis.call('ZADD', AGENDA, now + suspect_delay, id)
+    change(id, job, 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0)
     return {'EARLY'}
   end
   redis.call('HSET', META, 'suspect', id, 'suspect_until', now + lease + margin)
 end
 
+-- The first write, which fails by itself if the agenda's key holds another type.
+redis.call('ZADD', AGENDA, now + lease + margin, id)
 local fence = number(job.fence) + 1
-redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'crashes', crashes,
-  'lease', now + lease, 'worker', owner, 'fence', fence, 'attempts', number(job.attempts) + 1)
 -- For the measurement of takeovers: ms since the lease ended, ms of those after the grace period of
 -- an outage, and when the job was claimed.
 if job.owner ~= '' then
   local owed = math.max(number(job.lease), number(redis.call('HGET', META, 'grace_until')))
-  redis.call('HSET', job_key(id), 'late:' .. fence,
+  change(id, job, 'late:' .. fence,
     (now - number(job.lease)) .. ' ' .. math.max(0, now - owed) .. ' ' .. now)
 end
-redis.call('HSETNX', job_key(id), 'started_at', now)
+if job.started_at == '' then change(id, job, 'started_at', now) end
 -- Flower shows the worker. Polls are taken by any of them, which is not worth an event each.
 if job.worker ~= owner and (job.worker == '' or job.state ~= 'rendering') then announce(id) end
-redis.call('ZADD', AGENDA, now + lease + margin, id)
-return {'OK', redis.call('HGETALL', job_key(id))}
+change(id, job, 'owner', owner, 'nonce', nonce, 'crashes', crashes, 'lease', now + lease,
+  'worker', owner, 'fence', fence, 'attempts', number(job.attempts) + 1)
+return {'OK', flat_list(job)}

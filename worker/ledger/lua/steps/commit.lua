@@ -3,7 +3,10 @@
 --   delay   ms until the next step         reason   why held or failed, else ''
 --   resume  where a held job continues     outcome  of the current turn's message, '' to leave it
 --   next    '', or the nonce of a claim for the same owner, by which it continues with the next stage
---           without a wake-up message; `lease` and `margin` in ms are those of that claim
+--           without a wake-up message; `lease` and `margin` in ms are those of that claim. A lease
+--           of which more than a half is left stays, and the heartbeats extend it.
+-- Fields `fact:<call>:<name>` are results of a paid message, which are stored also if the lease is
+-- lost, as by paid_fact.
 -- -> LOST | OK | CLAIMED {record}.  Safe twice: the nonce of the last commit is stored. A job that does
 -- not enter the state that the step asked for is not claimed.
 local id, fence, nonce, state, delay, reason, resume, outcome =
@@ -14,61 +17,97 @@ local job = load_job(id)
 if not job then return {'LOST'} end
 if job.committed == nonce then
   if next_nonce ~= '' and job.owner ~= '' and job.nonce == next_nonce then
-    return {'CLAIMED', redis.call('HGETALL', job_key(id))}
+    return {'CLAIMED', flat_list(job)}
   end
   return {'OK'}
 end
-if not is_owned(job, fence) then return {'LOST'} end
+local changed, paid_facts, paid_call = {}, {}, nil
+for at = FIRST_FACT, #ARGV, 2 do
+  local call, name = string.match(ARGV[at], '^fact:(.+):(%w+)$')
+  if not call then
+    changed[ARGV[at]] = ARGV[at + 1]
+  elseif has_call(job, call) then
+    paid_call = call
+    paid_facts[#paid_facts + 1], paid_facts[#paid_facts + 2] = name, ARGV[at + 1]
+  end
+end
+if not is_owned(job, fence) then
+  if paid_call then
+    require_endable(job, paid_call)
+    record_paid_facts(id, job, paid_call, paid_facts)
+  end
+  return {'LOST'}
+end
 
 -- Cancellation was requested while the step ran, and nothing was paid.
 if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
   state, reason, resume, outcome = 'cancelled', '', '', ''
 end
-local changed = {}
-for at = FIRST_FACT, #ARGV, 2 do changed[ARGV[at]] = ARGV[at + 1] end
-if ENDS[state] or state == 'held' then
+local session, owner = changed.session_id or job.session_id, job.owner
+local call = job['call:' .. job.turn]
+local is_message_over = SESSION_STATES[job.state] and state ~= 'generating' and state ~= 'settling'
+local ends_call = is_message_over or ENDS[state] or state == 'held'
+require_type('hash', META)
+if paid_call then require_endable(job, paid_call) end
+if ends_call or outcome == 'question' then require_endable(job, call) end
+if ENDS[state] and not SESSION_STATES[job.state] and session == job.session_id then
+  require_finishable(job)
+elseif ENDS[state] or state == 'held' then
   require_writable(id, job, reason, changed.account, changed.session_id)
-  require_type('hash', PACE)
 else
-  require_movable(id, job, state, changed.session_id or job.session_id)
+  require_movable(id, job, state, session)
 end
+local pace = state == 'succeeded' and redis.call('HMGET', PACE, 'clips', 'place_ms', 'clip_ms')
 if reason == 'blocked' then
   require_type('set', blocked_key(changed.blocked_by or job.blocked_by))
 end
-redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0,
-  'crashes', 0, 'not_before', now + delay, unpack(ARGV, FIRST_FACT))
+-- The first write, which fails by itself if the agenda's key holds another type.
+local keeps_lease = next_nonce ~= '' and 2 * (number(job.lease) - now) > lease
+local lease_end = keeps_lease and number(job.lease) or now + lease
+local due = next_nonce ~= '' and lease_end + margin or now + delay
+if ENDS[state] or state == 'held' then
+  unschedule(id)
+  due = nil
+elseif not keeps_lease then
+  redis.call('ZADD', AGENDA, due, id)
+end
+if paid_call then record_paid_facts(id, job, paid_call, paid_facts) end
+-- What follows compares with the record as it was: hence these are not changed in `job`.
+for name, value in pairs(changed) do change_hash(job_key(id), {}, name, value) end
+change(id, job, 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0, 'crashes', 0,
+  'not_before', now + delay)
 job.account = changed.account or job.account
-if redis.call('HGET', META, 'suspect') == id then redis.call('HDEL', META, 'suspect') end
+if meta.suspect == id then redis.call('HDEL', META, 'suspect') end
 
 -- The job that blocks this one may have moved on since: then this one asks for its session again.
 if reason == 'blocked' then
   local blocker = changed.blocked_by or job.blocked_by
   if is_parked(blocker) then
     redis.call('SADD', blocked_key(blocker), id)
+    blocked[blocker] = nil
   else
     state, reason = resume, ''
-    redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
+    change(id, job, 'message', '', 'remedy', '')
   end
 end
 -- The intent was withdrawn while the step judged its message: there is nothing unknown about it. A
 -- turn that is settled as done by a person's decision never pays instead.
 if reason == 'outcome_unknown' and not turn_is_paid(job) and job.as_done ~= '1' then
   state, reason = 'preparing', ''
-  redis.call('HSET', job_key(id), 'message', '', 'remedy', '')
+  change(id, job, 'message', '', 'remedy', '')
 end
 if changed.session_id and changed.session_id ~= job.session_id then
   drop_batch_session(job)
   release_session(id, job)
 end
 
-local call = job['call:' .. job.turn]
-local is_message_over = SESSION_STATES[job.state] and state ~= 'generating' and state ~= 'settling'
-if call ~= '' and (is_message_over or ENDS[state] or state == 'held') then end_call(job, call) end
+is_message_over = SESSION_STATES[job.state] and state ~= 'generating' and state ~= 'settling'
+if is_message_over or ENDS[state] or state == 'held' then end_call(job, call) end
 if outcome ~= '' then
-  redis.call('HSET', job_key(id), 'outcome:' .. job.turn, outcome)
+  change(id, job, 'outcome:' .. job.turn, outcome)
   if outcome == 'question' then
     end_call(job, call)
-    redis.call('HINCRBY', job_key(id), 'turn', 1)
+    change(id, job, 'turn', number(job.turn) + 1)
   end
 end
 
@@ -76,15 +115,14 @@ end
 -- long a job counts among the admitted ones, and in all. A mean over the first clips, then a rolling
 -- mean over about as many.
 local MEAN_OVER = 32
-local function update_pace(done)
+local function update_pace()
   local admitted, whole = 0, 0
   for state, _ in pairs(RUNNING) do
-    local spent = number(redis.call('HGET', job_key(done), 'ms:' .. state))
+    local spent = number(job['ms:' .. state])
     whole = whole + spent
     if state == 'preparing' or state == 'generating' then admitted = admitted + spent end
   end
-  local clips, mean_admitted, mean_whole =
-    unpack(redis.call('HMGET', PACE, 'clips', 'place_ms', 'clip_ms'))
+  local clips, mean_admitted, mean_whole = unpack(pace)
   local weight = math.min(number(clips) + 1, MEAN_OVER)
   redis.call('HSET', PACE, 'clips', number(clips) + 1,
     'place_ms', number(mean_admitted) + (admitted - number(mean_admitted)) / weight,
@@ -94,25 +132,23 @@ end
 if ENDS[state] then
   move(id, job, state, reason)
   if state == 'succeeded' then
-    drop_working_fields(id)
-    update_pace(id)
+    drop_working_fields(id, job)
+    update_pace()
   end
   record_end(id, job)
-  unschedule(id)
-  notify(id)
+  notify(id, job)
 elseif state == 'held' then
-  redis.call('HSET', job_key(id), 'resume', resume)
+  change(id, job, 'resume', resume)
   move(id, job, state, reason)
-  unschedule(id)
-  notify(id)
+  notify(id, job)
 else
   move(id, job, state)
   if next_nonce ~= '' and state == ARGV[5] then
-    redis.call('HSET', job_key(id), 'owner', job.owner, 'nonce', next_nonce, 'lease', now + lease,
+    change(id, job, 'owner', owner, 'nonce', next_nonce, 'lease', lease_end,
       'fence', number(job.fence) + 1, 'attempts', number(job.attempts) + 1)
-    redis.call('ZADD', AGENDA, now + lease + margin, id)
-    return {'CLAIMED', redis.call('HGETALL', job_key(id))}
+    for name, value in pairs(changed) do job[name] = value end
+    return {'CLAIMED', flat_list(job)}
   end
-  redis.call('ZADD', AGENDA, now + delay, id)
+  if due ~= now + delay then redis.call('ZADD', AGENDA, now + delay, id) end
 end
 return {'OK'}

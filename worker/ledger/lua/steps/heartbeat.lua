@@ -6,7 +6,7 @@ local job = load_owned(id, fence)
 if not job then return 'LOST' end
 require_type('zset', AGENDA, slots_key(job.account))
 require_type('hash', META)
-redis.call('HSET', job_key(id), 'lease', math.max(number(job.lease), now + lease))
+change(id, job, 'lease', math.max(number(job.lease), now + lease))
 redis.call('ZADD', AGENDA, 'XX', 'GT', now + lease + margin, id)
 if job.account ~= '' then
   local call = job['call:' .. job.turn]
@@ -14,7 +14,7 @@ if job.account ~= '' then
     redis.call('ZADD', slots_key(job.account), 'XX', 'GT', now + lease + margin, call)
   end
 end
-if redis.call('HGET', META, 'suspect') == id then
+if meta.suspect == id then
   redis.call('HSET', META, 'suspect_until', now + lease + margin)
 end
 return 'OK'

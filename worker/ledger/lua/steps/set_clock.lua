@@ -2,6 +2,6 @@
 -- Changes the offset of the clock of the records, unless somebody has changed it meanwhile. Safe
 -- twice: the second run finds another offset than it expects.
 require_type('hash', META)
-if clock_offset() ~= number(ARGV[2]) then return 'CHANGED' end
+if clock_offset ~= number(ARGV[2]) then return 'CHANGED' end
 redis.call('HSET', META, 'clock_offset', ARGV[3])
 return 'OK'
