@@ -4,6 +4,7 @@ A command imports what it needs, and no command needs everything: the version an
 worker need nearly nothing.
 """
 
+import gc
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -57,9 +58,13 @@ class LazyCommandGroup(ErrorHandlingGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer's signature
         """Return a command, or none if there is no such command."""
-        if cmd_name in _COMMANDS:
-            return _load(cmd_name)
-        return super().get_command(ctx, cmd_name)
+        command = _load(cmd_name) if cmd_name in _COMMANDS else super().get_command(ctx, cmd_name)
+        if not gc.isenabled():
+            # The start is over. The loaded modules stay: the collector need not look at them for
+            # each page of rows.
+            gc.freeze()
+            gc.enable()
+        return command
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - typer's class of a command is private

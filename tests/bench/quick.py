@@ -17,6 +17,7 @@ RUNS: Final[Runs] = {
     "records": {"jobs": 5},
     "cost": {"jobs": 10, "slots": 20, "idle_seconds": 1.0},
     "processes": {"jobs": 10, "slots": 20, "stream_seconds": 0.2},
+    "start": {"rounds": 1},
     "comparison": {"jobs": 10, "warm_up": 2, "slots": 10, "processes": 2, "clip": "small"},
 }
 """The measurements, and the options that differ from their defaults."""

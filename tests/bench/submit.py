@@ -7,20 +7,16 @@ rows over that many different files, each of which must be read and copied into 
 """
 
 import json
-import os
-import subprocess
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 from rich.table import Table
 
-from tests.support.processes import ROOT
+from tests.support.costs import run_measured
 from tests.support.valkey import Valkey
 
 OPTIONS = {
@@ -29,17 +25,7 @@ OPTIONS = {
     "form": ("csv", "form of the manifest: csv or jsonl"),
 }
 PROMPT: Final = "Slow push-in on {name}, 6 seconds"
-MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """A command's JSON output, its duration and CPU time in seconds, and its peak size in bytes."""
-
-    output: dict[str, Any]
-    seconds: float
-    cpu: float
-    size: int
+REELQUEUE: Final = (sys.executable, "-m", "tasks.cli")
 
 
 def run(options: Namespace, folder: Path) -> Iterator[Table | str]:
@@ -63,11 +49,12 @@ def fill(table: Table, options: Namespace, valkey: Valkey, folder: Path) -> tupl
 
     def add(what: str, counted: str, *command: object) -> dict[str, Any]:
         before = cpu_seconds(valkey)
-        cost = measure([*map(str, command), "--json"], env)
-        rows = f"{cost.output[counted]:,}" if counted else ""
+        cost = run_measured([*REELQUEUE, *map(str, command), "--json"], env)
+        output: dict[str, Any] = json.loads(cost.output)
+        rows = f"{output[counted]:,}" if counted else ""
         times = (cost.seconds, cost.cpu, cpu_seconds(valkey) - before)
         table.add_row(what, rows, *(f"{time:.1f}" for time in times), f"{cost.size / 1e6:.0f}")
-        return cost.output
+        return output
 
     submit = ("batch", "submit", manifest, "--prompt", PROMPT)
     add("batch submit --dry-run", "good", *submit, "--dry-run")
@@ -87,27 +74,6 @@ def cpu_seconds(valkey: Valkey) -> float:
     with valkey.client() as redis:
         used: Any = redis.info("cpu")
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
-
-
-def measure(command: list[str], env: dict[str, str]) -> Cost:
-    """Run a ``reelqueue`` command as a process of its own and measure its cost."""
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.cli", *command],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    with process.stdout as output:
-        printed = output.read()
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"reelqueue {' '.join(command)} ended with {process.returncode}")
-    cpu = used.ru_utime + used.ru_stime
-    return Cost(json.loads(printed), seconds, cpu, used.ru_maxrss * MAXRSS_UNIT)
 
 
 def write_manifest(manifest: Path, rows: int, pictures: int = 1) -> None:

@@ -1,15 +1,20 @@
-"""What work costs: commands and connections of a Redis server, and CPU time of a process."""
+"""What work costs: commands and connections of a Redis server, CPU time and memory of processes."""
 
 import os
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 
+from tests.support.processes import ROOT
 from worker.ledger.connections.connection import replies
 
+MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 SCRIPT_CALLS = ("evalsha", "eval", "evalsha_ro", "fcall")
 
 
@@ -95,6 +100,37 @@ def tree_cpu_seconds(pid: int) -> float:
 def tree_memory(pid: int) -> int:
     """Return the bytes of memory of a process and its children, shared pages counted once (PSS)."""
     return sum(map(_memory, _tree(pid)))
+
+
+@dataclass(frozen=True, slots=True)
+class CommandCost:
+    """The output of a process, its duration and CPU time in seconds, and its peak size in bytes."""
+
+    output: bytes
+    seconds: float
+    cpu: float
+    size: int
+
+
+def run_measured(command: Sequence[str], env: Mapping[str, str]) -> CommandCost:
+    """Run a command to its end, with ``env`` added to the environment, and measure it.
+
+    Raises:
+        SystemExit: It failed.
+    """
+    began = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as output:
+        printed = output.read()
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return CommandCost(
+        printed, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * MAXRSS_UNIT
+    )
 
 
 def _tree(pid: int) -> Iterator[int]:

@@ -43,3 +43,17 @@ def test_a_command_imports_only_what_it_needs(words: str, not_needed: frozenset[
     imported = {name.partition(".")[0] for name in answer.stdout.splitlines()[-1].split()}
     assert "tasks" in imported
     assert imported & not_needed == set()
+
+
+def test_garbage_is_collected_once_the_command_is_loaded() -> None:
+    program = (
+        "import gc\n"
+        "from tasks.cli.__main__ import app\n"
+        "before = gc.isenabled(), gc.get_freeze_count()\n"
+        "app(['schema'], standalone_mode=False)\n"
+        "print(*before, gc.isenabled(), gc.get_freeze_count() > 10_000)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].split() == ["False", "0", "True", "True"]
