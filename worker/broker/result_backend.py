@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from celery.backends.redis import RedisBackend, SentinelBackend
-from redis import BlockingConnectionPool
 
 from worker.ledger.connections.clients import BlockingSentinelPool
+from worker.ledger.connections.readiness import BlockingPool
 
 MAX_CONNECTIONS: Final = 8
 
@@ -21,9 +21,9 @@ class ResultBackend(RedisBackend):
     max_connections = MAX_CONNECTIONS
 
     @property
-    def ConnectionPool(self) -> type[BlockingConnectionPool]:  # noqa: N802 - Celery's name
+    def ConnectionPool(self) -> type[BlockingPool]:  # noqa: N802 - Celery's name
         """The class of the connection pool."""
-        return BlockingConnectionPool
+        return BlockingPool
 
 
 class SentinelResultBackend(SentinelBackend):

@@ -11,6 +11,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from config.redis_address import RedisAddress
 from config.settings import Settings
+from worker.ledger.connections.readiness import BlockingPool
 
 T = TypeVar("T")
 
@@ -127,7 +128,5 @@ def _bounded(client: Redis, bounds: Mapping[str, Any]) -> Redis:
     """
     pool: Any = client.connection_pool
     arguments = {**pool.connection_kwargs, **bounds}
-    blocking = BlockingConnectionPool(  # type: ignore[no-untyped-call]
-        connection_class=pool.connection_class, **arguments
-    )
+    blocking = BlockingPool(connection_class=pool.connection_class, **arguments)
     return Redis.from_pool(blocking)
