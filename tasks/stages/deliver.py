@@ -126,7 +126,7 @@ def _retry_for_a_while(step: StepContext, message: str) -> Commit:
     """Download again, which is free; fail after some time, however many downloads that are."""
     reason = Reason.DELIVERY_FAILED
     since = trouble_since(step, reason)
-    if step.runtime.ledger.now_ms() - since >= DOWNLOAD_PATIENCE_SECONDS * 1000:
+    if step.clock.now_ms() - since >= DOWNLOAD_PATIENCE_SECONDS * 1000:
         return fail(step, reason, message)
     wait = with_jitter(min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, reason))))
     facts = failure_facts(step, reason, message)

@@ -23,6 +23,7 @@ from tasks.step.credentials import account_name, job_credential
 from tasks.step.progress import report_progress
 from worker.journal.attempts import AdoptAttempt
 from worker.journal.entries import Entry, entry_name
+from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
@@ -54,16 +55,12 @@ def generate(step: StepContext) -> Commit:
         return _settle_sent_message(step)
     if not runtime.status.may_pay:
         return _wait_to_pay(step, runtime.status.why_not_pay)
-    # The intent would be refused: do not call the API for nothing.
-    if not runtime.payments.has_free_slot(
-        job.facts["account"], runtime.settings.limits.account_in_flight
-    ):
-        return retry_later(step, with_jitter(SLOT_SECONDS))
     credential = job_credential(step)
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)
-    if not runtime.payments.claim_journal(runtime.journal.id()):
-        return _wait_to_pay(step, OTHER_JOURNAL)
+    # The intent would be refused: do not call the API for nothing.
+    if not _has_free_slot(step):
+        return retry_later(step, with_jitter(SLOT_SECONDS))
     attempt = attempt_number(step)
     if isinstance(attempt, Commit):
         return attempt
@@ -84,6 +81,18 @@ def generate(step: StepContext) -> Commit:
         return send_message(step, client, right)
 
 
+def _has_free_slot(step: StepContext) -> bool:
+    """Whether the account seems to have room for one more message; the intent decides."""
+    payments, account = step.runtime.payments, _account(step)
+    cap = min(step.runtime.settings.limits.account_in_flight, int(account.window))
+    return payments.slots_taken(account.name, step.clock.now_ms()) < cap
+
+
+def _account(step: StepContext) -> Account:
+    """Return the account as it was read when the step began."""
+    return step.account or step.runtime.ledger.account(account_name(step))
+
+
 def _wait_to_pay(step: StepContext, why: str) -> Commit:
     """Repeat the stage later, and say in the job's progress what it waits for."""
     report_progress(step, f"Payments are stopped: {why}")
@@ -95,13 +104,13 @@ def _entry(step: StepContext, call: str, attempt: int, previous: str, state: Ses
 
     The state that was read before the message is the finished draft of the message before it.
     """
-    account = step.runtime.ledger.account(account_name(step))
+    account = _account(step)
     job_id, _, number = previous.rpartition(" ")
     return new_entry(
         step.job,
         call=call,
         attempt=attempt,
-        created_at=step.runtime.ledger.now_ms(),
+        created_at=step.clock.now_ms(),
         price=account.price(step.runtime.settings.api.clip_cost),
         previous=entry_name(job_id, int(number)) if previous else "",
         draft=state.draft.pack() if previous else "",
@@ -122,7 +131,7 @@ def _settle_sent_message(step: StepContext) -> Commit:
     """Read the state to see what a message did that an earlier step sent."""
     if step.job.call_fact("stream"):
         return advance(State.SETTLING)
-    waited = (step.runtime.ledger.now_ms() - step.job.sent_at) / 1000
+    waited = (step.clock.now_ms() - step.job.sent_at) / 1000
     wait = max(0.0, step.runtime.settings.timing.settle_first_seconds - waited)
     return advance(State.SETTLING, delay=wait)
 

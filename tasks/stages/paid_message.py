@@ -15,14 +15,14 @@ from tasks.stages.sending_right import SendingRight
 from tasks.step.commits import advance
 from tasks.step.context import StepContext
 from tasks.step.decisions import apply_decision, decide_error
-from tasks.step.progress import report_progress
+from tasks.step.progress import report_progress, store_progress
 from worker.journal.entries import Mark
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import NemoError
-from worker.nemo.streaming.events import Heartbeat, ToolActivity
+from worker.nemo.streaming.events import Heartbeat
 from worker.nemo.streaming.message_stream import MessageStream
 from worker.nemo.streaming.transcript import Transcript
 from worker.policy import uncharged_reason
@@ -58,9 +58,9 @@ def send_message(step: StepContext, client: NemoClient, right: SendingRight) -> 
     finally:
         lease.abort = None
     is_clean = bool(transcript.clean) and transcript.error is None
-    _record_transcript(step, call, transcript, is_clean=is_clean)
     delay = 0.0 if is_clean else settings.timing.settle_first_seconds
-    return advance(State.SETTLING, delay=delay)
+    facts = _transcript_facts(call, transcript, is_clean=is_clean)
+    return advance(State.SETTLING, facts, delay=delay)
 
 
 def _text(job: Job) -> str:
@@ -77,7 +77,6 @@ def _read_stream(step: StepContext, stream: MessageStream, call: str) -> Transcr
     """
     settings = step.runtime.settings
     transcript = Transcript()
-    is_at_work = False
     still_working_at = time.monotonic() + settings.timing.still_working_seconds
     with stream:
         _record_accepted(step, call)
@@ -89,24 +88,20 @@ def _read_stream(step: StepContext, stream: MessageStream, call: str) -> Transcr
             if time.monotonic() >= still_working_at:
                 still_working_at = time.monotonic() + settings.timing.still_working_seconds
                 report_progress(step, STILL_WORKING)
-            if isinstance(event, ToolActivity) and not is_at_work:
-                is_at_work = True
-                report_progress(step, AT_WORK)
     return transcript
 
 
 def _record_accepted(step: StepContext, call: str) -> None:
     """Record that the API accepted the message; an error here must not stop the stream."""
     try:
-        step.runtime.payments.record_fact(step.job.id, call, "accepted", "1")
+        step.runtime.payments.record_accepted(step.job.id, call, AT_WORK)
     except RedisError as error:
         log.info("acceptance of the message not recorded", error=str(error))
+    store_progress(step, AT_WORK)
 
 
-def _record_transcript(
-    step: StepContext, call: str, transcript: Transcript, *, is_clean: bool
-) -> None:
-    """Record what the stream contained: it was paid for, so no lease is needed."""
+def _transcript_facts(call: str, transcript: Transcript, *, is_clean: bool) -> dict[str, str]:
+    """Return what the stream contained. It was paid for, so no lease is needed to store it."""
     contents: dict[str, Any] = {
         "clean": is_clean,
         "reply": transcript.reply,
@@ -115,11 +110,10 @@ def _record_transcript(
         "heartbeats": transcript.heartbeats,
         "skipped": transcript.skipped,
     }
-    facts = {
-        "stream": json.dumps(contents, ensure_ascii=False),
-        "ended": "clean" if is_clean else "broken",
+    return {
+        f"fact:{call}:stream": json.dumps(contents, ensure_ascii=False),
+        f"fact:{call}:ended": "clean" if is_clean else "broken",
     }
-    step.runtime.payments.record_facts(step.job.id, call, facts)
 
 
 def _message_refused(step: StepContext, error: NemoError, right: SendingRight) -> Commit:

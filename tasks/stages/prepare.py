@@ -63,10 +63,7 @@ def prepare(step: StepContext) -> Commit:
             _record_inputs(step, inputs)
             known_session = step.job.fact("session_id")
             session_id = _open_session(step, client, credential, keeps_session=keeps_session)
-            # A session in which an upload may have arrived is not used again.
-            step.update_facts(uploading="1")
-            if step.uses_shared_session and session_id != known_session:
-                _share_session(step)
+            _note_upload(step, is_new=session_id != known_session)
             _upload(step, client, session_id, inputs.files)
     return advance(State.GENERATING, {"uploaded": "1", "uploading": ""})
 
@@ -76,8 +73,8 @@ def _check_credits(
 ) -> Commit | None:
     """Hold a job that cannot be paid before it uploads; the message makes the reservation."""
     runtime, clip_cost = step.runtime, step.runtime.settings.api.clip_cost
-    account = runtime.ledger.account(credential.name)
-    age = runtime.ledger.now_ms() - account.read_at
+    account = step.account or runtime.ledger.account(credential.name)
+    age = step.clock.now_ms() - account.read_at
     # Whoever releases the job may have topped up the account since the last reading.
     is_old = not account.affordable_clips(clip_cost) and age > MAX_BALANCE_AGE_MS
     if not account.is_read or is_old:
@@ -147,6 +144,23 @@ def _open_session(
         # The link is a convenience: the job goes on without it.
         log.info("claim link not available", error=str(error))
     return session.session_id
+
+
+def _note_upload(step: StepContext, *, is_new: bool) -> None:
+    """Note that an upload may arrive in the session, which is then not used again.
+
+    If nobody else knows the session, a step that dies forgets it with the upload.
+
+    Args:
+        step: The step.
+        is_new: Whether the step itself has opened the session.
+    """
+    if is_new and not step.uses_shared_session:
+        step.note_facts(uploading="1")
+        return
+    step.update_facts(uploading="1")
+    if is_new:
+        _share_session(step)
 
 
 def _share_session(step: StepContext) -> None:

@@ -19,12 +19,27 @@ def render(step: StepContext) -> Commit:
         render_id = step.job.fact("render_id")
         if render_id is None:
             # Recorded before the request, so that a later step knows which render to look for.
-            render_id = f"render_{step.runtime.ledger.now_ms()}_{uuid4().hex[:8]}"
-            step.update_facts(render_id=render_id, polls="0", render_submitted="")
-            return _submit(step, client, render_id)
+            step.update_facts(**_new_render(step))
+            return _submit(step, client, step.job.facts["render_id"])
         if not step.job.fact("render_submitted"):
+            if step.job.fact("render_step") == str(step.job.fence):
+                return _submit(step, client, render_id)
             return _find_or_submit(step, client, render_id)
         return _evaluate(step, client.render_status(render_id))
+
+
+def first_render(step: StepContext) -> dict[str, str]:
+    """Return the facts of a render that the next step submits.
+
+    Each step has a fence of its own, one more than that of the step before. So the step whose fence
+    is ``render_step`` is the first one after this, and nobody has submitted the render before it.
+    """
+    return {**_new_render(step), "render_step": str(step.job.fence + 1)}
+
+
+def _new_render(step: StepContext) -> dict[str, str]:
+    render_id = f"render_{step.clock.now_ms()}_{uuid4().hex[:8]}"
+    return {"render_id": render_id, "polls": "0", "render_submitted": ""}
 
 
 def _submit(step: StepContext, client: NemoClient, render_id: str) -> Commit:

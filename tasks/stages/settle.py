@@ -11,6 +11,7 @@ from tasks.stages.adoption import (
     finish_adopted,
     finish_from_next_message,
 )
+from tasks.stages.render import first_render
 from tasks.stages.reply import draft_facts, question_of
 from tasks.step.commits import advance, hold
 from tasks.step.context import StepContext
@@ -148,13 +149,13 @@ def _evidence(step: StepContext, stream: Stream, reading: StateReading, readings
         previous=StateReading(*json.loads(previous)) if previous else None,
         current=reading,
         readings=readings,
-        seconds_since_sent=(step.runtime.ledger.now_ms() - job.sent_at) / 1000,
+        seconds_since_sent=(step.clock.now_ms() - job.sent_at) / 1000,
     )
 
 
 def _done(step: StepContext, state: SessionState, text: str, facts: dict[str, str]) -> Commit:
     """Keep this draft for every export of the job, whatever happens in the session later."""
-    facts = {**facts, **draft_facts(step, state.draft, text)}
+    facts = {**facts, **draft_facts(step, state.draft, text), **first_render(step)}
     return advance(State.RENDERING, facts, outcome="done")
 
 

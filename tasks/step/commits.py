@@ -112,9 +112,7 @@ def failure_facts(step: StepContext, kind: str, message: str) -> dict[str, str]:
 
 def trouble_since(step: StepContext, kind: str) -> int:
     """Return since when the current stage has failed in this way, in ms since the epoch."""
-    return (
-        step.job.number("trouble_since") if failures(step, kind) else step.runtime.ledger.now_ms()
-    )
+    return step.job.number("trouble_since") if failures(step, kind) else step.clock.now_ms()
 
 
 def with_jitter(seconds: float) -> float:

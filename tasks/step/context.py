@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from worker.journal.boot_clock import boot_seconds
+from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime
@@ -9,6 +11,22 @@ from worker.runtime.runtime import Runtime
 
 class LeaseLostError(Exception):
     """The step no longer owns its job: the lease was lost, and nothing more may be committed."""
+
+
+class StepClock:
+    """The ledger's clock during a step, which does not ask the server.
+
+    Args:
+        now: The time of the claim, in ms of the ledger's clock. A clock that nobody sets carries it
+            on.
+    """
+
+    def __init__(self, now: int) -> None:
+        self._offset = now - boot_seconds() * 1000
+
+    def now_ms(self) -> int:
+        """Return the time in ms. It is late by as long as the claim's reply has taken."""
+        return int(self._offset + boot_seconds() * 1000)
 
 
 @dataclass(slots=True)
@@ -19,6 +37,8 @@ class StepContext:
         runtime: The parts of this worker process.
         job: The record as claimed, with the facts that this step has written since.
         lease: The ownership of the job.
+        clock: The time of the ledger.
+        account: The account that the job uses, as it was read when its credential was.
         used_tokens: Fingerprints of the tokens that this step has used, the current one last.
         noted: Facts of the job that are not written yet.
     """
@@ -26,6 +46,8 @@ class StepContext:
     runtime: Runtime
     job: Job
     lease: Lease
+    clock: StepClock
+    account: Account | None = None
     used_tokens: list[str] = field(default_factory=list)
     noted: dict[str, str] = field(default_factory=dict)
 

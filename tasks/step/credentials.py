@@ -39,7 +39,7 @@ def job_credential(step: StepContext) -> Credential:
     if step.job.is_bound:
         credential = _owning_account(step)
     else:
-        account = accounts.choose(step.job.fact("account"))
+        account = step.account = accounts.choose(step.job.fact("account"))
         step.note_facts(account=account.name)
         credential = accounts.credential_of(account)
         step.note_facts(token_id=credential.token_id)

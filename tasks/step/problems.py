@@ -44,7 +44,7 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
     # A server that asks for no pause, and refuses again, gets a longer one each time.
     since = trouble_since(step, SOURCE)
     wait = max(wait, min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
-    waited = step.runtime.ledger.now_ms() - since
+    waited = step.clock.now_ms() - since
     if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
         message = f"{error.message} It asks to wait for {_duration(wait)}."
         return fail(step, Reason(error.code), message, error.remedy)
@@ -61,7 +61,7 @@ def retry_source(step: StepContext, error: FileRefusedError) -> Commit:
     The limit is a time and not a number of tries: how long a try takes depends on the failure.
     """
     since = trouble_since(step, SOURCE)
-    if step.runtime.ledger.now_ms() - since >= SOURCE_PATIENCE_SECONDS * 1000:
+    if step.clock.now_ms() - since >= SOURCE_PATIENCE_SECONDS * 1000:
         return fail(step, Reason(error.code), error.message, error.remedy)
     return _wait(step, SOURCE, error.message, trouble_since=str(since))
 
@@ -76,7 +76,7 @@ def wait_for_store(step: StepContext, error: StoreError) -> Commit:
     part = Part.MEDIA_STORE if is_media else Part.OUTPUT_STORE
     _report(step, part, error.message, error.remedy)
     since = trouble_since(step, part)
-    waited = step.runtime.ledger.now_ms() - since
+    waited = step.clock.now_ms() - since
     if waited >= step.runtime.settings.timing.store_patience_seconds * 1000:
         return hold(step, Reason.STORE, error.message)
     return _wait(step, part, error.message, trouble_since=str(since))

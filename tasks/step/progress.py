@@ -2,6 +2,7 @@
 
 import structlog
 from celery import current_app
+from redis.exceptions import RedisError
 
 from tasks.step.context import StepContext
 
@@ -11,10 +12,20 @@ log = structlog.get_logger(__name__)
 def report_progress(step: StepContext, message: str) -> None:
     """Write a progress message; errors are logged, because they must not end the stage."""
     ledger, job = step.runtime.ledger, step.job
+    facts = {"progress": message, "progress_at": str(step.clock.now_ms())}
     try:
-        facts = {"progress": message, "progress_at": str(ledger.now_ms())}
-        if not ledger.update_facts(job.id, step.lease.fence, facts):
-            return
+        is_written = ledger.update_facts(job.id, step.lease.fence, facts)
+    except RedisError as error:
+        log.warning("progress not reported", error=str(error))
+        return
+    if is_written:
+        store_progress(step, message)
+
+
+def store_progress(step: StepContext, message: str) -> None:
+    """Store a progress message, which the record has, as Celery's PROGRESS state."""
+    job = step.job
+    try:
         current_app.backend.store_result(
             job.id, {"stage": job.state.value, "message": message}, "PROGRESS"
         )

@@ -11,13 +11,13 @@ from uuid import uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.context import LeaseLostError, StepClock, StepContext
 from tasks.step.ends import record_end
 from tasks.step.exceptions import commit_for_exception
 from worker.ledger.connections.outages import is_outage
 from worker.ledger.model.jobs import UnreadableRecordError, read_job
 from worker.ledger.model.states import Reason, State
-from worker.ledger.model.steps import Commit, fence_of
+from worker.ledger.model.steps import Claim, Commit
 from worker.ledger.model.verdicts import ClaimVerdict
 from worker.runtime.leases import Lease
 from worker.runtime.repeat_filter import RepeatFilter
@@ -79,40 +79,41 @@ def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
     if claim.verdict is not ClaimVerdict.OK:
         return claim.verdict.lower()
-    word, record = "", claim.record
+    word = ""
+    following: Claim | None = claim
     with structlog.contextvars.bound_contextvars(job_id=job_id):
-        while record:
-            word, record = _run_and_commit(runtime, job_id, record, stages)
+        while following is not None:
+            word, following = _run_and_commit(runtime, job_id, following, stages)
     return word
 
 
 def _run_and_commit(
-    runtime: Runtime, job_id: str, record: Mapping[str, str], stages: Mapping[State, Stage]
-) -> tuple[str, Mapping[str, str]]:
+    runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[State, Stage]
+) -> tuple[str, Claim | None]:
     """Run the stage of a job that this worker has claimed, and commit its end.
 
     Returns:
-        The new state, or that the lease was lost; and the record of the job, claimed again, if the
-        next stage follows immediately, else an empty one.
+        The new state, or that the lease was lost; and the claim of the next stage, if that follows
+        immediately.
 
     Raises:
         JobFailedError: The job ended as failed.
     """
-    ledger, fence, state = runtime.ledger, fence_of(record), record["state"]
+    ledger, fence, state = runtime.ledger, claim.fence, claim.record["state"]
     with runtime.leases.hold(job_id, fence, MAX_STEP_SECONDS) as lease:
-        commit = _run_stage(runtime, record, lease, stages)
+        commit = _run_stage(runtime, claim, lease, stages)
         lease.is_ending = True
-        following: Mapping[str, str] = {}
+        following: Claim | None = None
         if commit is None:
             is_committed = False
         elif runtime.status.takes_jobs and leads_on(State(state), commit):
             reply = ledger.commit_and_claim(job_id, fence, commit)
-            is_committed, following = reply.is_committed, reply.record
+            is_committed, following = reply.is_committed, reply.claim
         else:
             is_committed = ledger.commit(job_id, fence, commit)
     if commit is None or not is_committed:
         STEPS.labels(state, LOST).inc()
-        return LOST, {}
+        return LOST, None
     STEPS.labels(state, commit.state.value).inc()
     log.info("step done", state=commit.state.value, reason=commit.reason, delay=commit.delay)
     if commit.state is State.FAILED:
@@ -131,13 +132,13 @@ def leads_on(state: State, commit: Commit) -> bool:
 
 
 def _run_stage(
-    runtime: Runtime, record: Mapping[str, str], lease: Lease, stages: Mapping[State, Stage]
+    runtime: Runtime, claim: Claim, lease: Lease, stages: Mapping[State, Stage]
 ) -> Commit | None:
     """Run the stage that the record asks for; None if the lease was lost."""
     try:
-        step = StepContext(runtime, read_job(record), lease)
+        step = StepContext(runtime, read_job(claim.record), lease, StepClock(claim.now))
     except UnreadableRecordError as error:
-        return _hold_unreadable(record, error)
+        return _hold_unreadable(claim.record, error)
     try:
         commit = record_end(step, stages[step.job.state](step))
     except LeaseLostError:

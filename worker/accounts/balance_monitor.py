@@ -216,7 +216,8 @@ class BalanceMonitor:
     def _count_about_to_pay(self, names: Iterable[str]) -> int:
         """Count the jobs that will pay and have reserved no credits yet."""
         counts = self.ledger.counts()[0]
-        in_flight = sum(self.payments.slots_taken(name) for name in names)
+        now = self.ledger.now_ms()
+        in_flight = sum(self.payments.slots_taken(name, now) for name in names)
         unpaid = max(0, counts.get(State.GENERATING, 0) - in_flight)
         return sum(self.ledger.flows().values()) + counts.get(State.PREPARING, 0) + unpaid
 

@@ -14,7 +14,8 @@ def reserve_name(ledger: Ledger, folder: str, name: str, job_id: str) -> bool:
         False if another job has reserved the name.
     """
     key, field = ledger.key("names", folder), folded(name)
-    ledger.redis.hsetnx(key, field, job_id)
+    if ledger.redis.hsetnx(key, field, job_id):
+        return True
     return bool(ledger.redis.hget(key, field) == job_id)
 
 

@@ -6,7 +6,7 @@ repeats a call whose reply was lost. Payments and accounts are in ``payments``, 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from worker.faultpoints import faultpoint
@@ -169,7 +169,8 @@ class Ledger(Reader):
             *("claim", job_id, owner, nonce),
             *(self.lease_ms, LEASE_MARGIN_MS, suspect_delay, VERSION),
         )
-        return Claim(ClaimVerdict(reply[0]), _record(reply[1] if len(reply) > 1 else []))
+        verdict = ClaimVerdict(reply[0])
+        return _claim(reply) if verdict is ClaimVerdict.OK else Claim(verdict, {})
 
     def decline(self, job_id: str) -> str:
         """Make a job that a worker does not take now due again soon: OK, GONE or BUSY."""
@@ -211,7 +212,8 @@ class Ledger(Reader):
     def _commit(self, job_id: str, fence: str, end: Commit, following: NextClaim) -> CommitReply:
         arguments = commit_arguments(job_id, fence, end, nonce=uuid4().hex, following=following)
         reply = self.scripts.run("commit", *arguments, point=f"commit.{end.state}")
-        return CommitReply(CommitVerdict(reply[0]), _record(reply[1] if len(reply) > 1 else []))
+        verdict = CommitVerdict(reply[0])
+        return CommitReply(verdict, _claim(reply) if verdict is CommitVerdict.CLAIMED else None)
 
     # --- shared sessions ---------------------------------------------------------------------
 
@@ -295,6 +297,10 @@ class Ledger(Reader):
             for page in pages(job_ids)
             for verdict in self.scripts.run_many("retry", [(job_id,) for job_id in page])
         ]
+
+
+def _claim(reply: Sequence[Any]) -> Claim:
+    return Claim(ClaimVerdict.OK, _record(reply[1]), int(reply[2]))
 
 
 def _record(flat: Sequence[str]) -> dict[str, str]:

@@ -71,14 +71,6 @@ class Payments:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def claim_journal(self, journal_id: str) -> bool:
-        """Make a journal the ledger's if it has none, and return whether it is.
-
-        Workers with different journals would not see each other's payments.
-        """
-        self._ledger.redis.hsetnx(self._ledger.key("meta"), "journal_id", journal_id)
-        return self.journal_id() == journal_id
-
     def journal_id(self) -> str:
         """The id of the ledger's journal; "" if nothing was paid with one."""
         return str(self._ledger.redis.hget(self._ledger.key("meta"), "journal_id") or "")
@@ -112,7 +104,8 @@ class Payments:
             cap: The most messages in flight of the account.
             session_id: The session whose state was read before. The record must name it too.
             attempt: The number of the attempt's entry in the payment journal.
-            journal_id: The journal, which must be the ledger's; "" is not compared.
+            journal_id: The journal, which must be the ledger's, and becomes it if that has none;
+                "" is not compared.
             facts: Facts of the step, which are written with the intent.
 
         Raises:
@@ -128,14 +121,23 @@ class Payments:
             return PaymentIntent(verdict, wait=int(reply[1]) / 1000)
         return PaymentIntent(verdict, previous=reply[1] if verdict is BeginVerdict.OK else "")
 
-    def slots_taken(self, account: str) -> int:
-        """Count an account's messages in flight, without those of dead workers."""
-        slots = self._ledger.key("slots", account)
-        return int(self._ledger.redis.zcount(slots, self._ledger.now_ms(), "+inf"))
+    def slots_taken(self, account: str, now: int) -> int:
+        """Count an account's messages in flight, without those of dead workers.
 
-    def has_free_slot(self, account: str, cap: int) -> bool:
-        """Whether an account seems to have a slot for one more message; ``begin`` decides."""
-        return self.slots_taken(account) < min(cap, int(self._ledger.account(account).window))
+        Args:
+            account: The account.
+            now: The time, in ms of the ledger's clock.
+        """
+        slots = self._ledger.key("slots", account)
+        return int(self._ledger.redis.zcount(slots, now, "+inf"))
+
+    def record_accepted(self, job_id: str, call: str, progress: str) -> bool:
+        """Record that the API accepted a message, and what the job's progress is now.
+
+        Returns:
+            False if the call is not one of the job's.
+        """
+        return self.record_facts(job_id, call, {"accepted": "1", "progress": progress})
 
     def record_fact(self, job_id: str, call: str, name: str, value: str) -> bool:
         """Store a result of a paid message, as `record_facts` does."""

@@ -9,10 +9,17 @@ from worker.ledger.model.verdicts import ClaimVerdict, CommitVerdict, SessionVer
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The answer to a claim; the record is empty unless the verdict is OK."""
+    """The answer to a claim; the record is empty unless the verdict is OK.
+
+    Attributes:
+        verdict: The answer.
+        record: The record of the job.
+        now: The time of the claim, in ms of the ledger's clock; 0 unless the verdict is OK.
+    """
 
     verdict: ClaimVerdict
     record: Mapping[str, str]
+    now: int = 0
 
     @property
     def fence(self) -> str:
@@ -22,10 +29,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class CommitReply:
-    """The answer to a commit; the record is empty unless the verdict is CLAIMED."""
+    """The answer to a commit, and the claim of the next stage if there is one."""
 
     verdict: CommitVerdict
-    record: Mapping[str, str]
+    claim: Claim | None = None
 
     @property
     def is_committed(self) -> bool:

@@ -30,9 +30,15 @@ def held(harness: ProducerHarness) -> str:
     fence = harness.claim(job_id)
     ledger.update_facts(job_id, fence, {"account": "a", "session_id": "s"})
     payments.record_balance("a", read_at=1, available=900, frozen=0, total=900)
-    assert payments.claim_journal(producer.journal.id())
     intent = payments.begin(
-        *(job_id, fence), turn=1, call=f"{job_id}:1:1:x", cost=1, cap=9, session_id="s", attempt=1
+        *(job_id, fence),
+        turn=1,
+        call=f"{job_id}:1:1:x",
+        cost=1,
+        cap=9,
+        session_id="s",
+        attempt=1,
+        journal_id=producer.journal.id(),
     )
     assert intent.verdict == "OK"
     hold = Commit(State.HELD, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)

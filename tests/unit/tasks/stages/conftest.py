@@ -8,9 +8,10 @@ from redis import Redis
 
 from config.settings import ApiSettings, Settings
 from tasks.stages.settle import settle
-from tasks.step.context import StepContext
+from tasks.step.context import StepClock, StepContext
 from tests.support.api_responses import envelope, state_envelope
 from tests.unit.worker.loopback_server import Server, json_reply, serving
+from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
@@ -50,7 +51,12 @@ class Worker:
         ledger.update_facts("j", fence, {"account": self.account, "session_id": SESSION})
         job = ledger.job("j")
         assert job is not None
-        return StepContext(self.runtime, job, Lease("j", fence, 0, 0))
+        return self.context(job, fence)
+
+    def context(self, job: Job, fence: str) -> StepContext:
+        """The context of a step of a job that was claimed."""
+        clock = StepClock(self.runtime.ledger.now_ms())
+        return StepContext(self.runtime, job, Lease(job.id, fence, 0, 0), clock)
 
     def pay(self, step: StepContext, turn: int = 1, job_id: str = "j") -> None:
         """Record a message that was sent long ago."""

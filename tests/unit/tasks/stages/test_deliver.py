@@ -15,7 +15,7 @@ from redis import Redis
 
 from config.settings import ApiSettings, Settings
 from tasks.stages.deliver import DOWNLOAD_PATIENCE_SECONDS, MAX_DOWNLOADS, _store_clip, deliver
-from tasks.step.context import StepContext
+from tasks.step.context import StepClock, StepContext
 from tests.support.waiting import free_port
 from tests.unit.worker.media.clip_samples import clip
 from worker.journal.entries import End
@@ -64,7 +64,7 @@ def step(
 def _step(runtime: Runtime, fence: str) -> StepContext:
     job = runtime.ledger.job("j")
     assert job is not None
-    return StepContext(runtime, job, Lease("j", fence, 0, 0))
+    return StepContext(runtime, job, Lease("j", fence, 0, 0), StepClock(runtime.ledger.now_ms()))
 
 
 def test_a_stored_clip_is_delivered_without_a_download(step: StepContext, tmp_path: Path) -> None:

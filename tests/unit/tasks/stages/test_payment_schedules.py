@@ -18,7 +18,7 @@ from tasks.producer.producer import Producer
 from tasks.stages import sending_right
 from tasks.stages.adoption import adopt_payment, attempt_number
 from tasks.stages.sending_right import SendingRight
-from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.context import LeaseLostError, StepClock, StepContext
 from tests.support.waiting import wait_until
 from worker.journal.entries import Mark
 from worker.journal.journal import Attempt
@@ -97,7 +97,7 @@ class Actor:
         )
         assert claim, "claimed"
         lease = Lease("j", claim.fence, float("inf"), float("inf"))
-        self.step = StepContext(self.runtime, read_job(claim.record), lease)
+        self.step = StepContext(self.runtime, read_job(claim.record), lease, StepClock(claim.now))
 
     def prepare(self) -> Commit | int:
         """Ask the journal, and open a session if nothing was paid."""

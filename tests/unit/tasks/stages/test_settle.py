@@ -3,7 +3,6 @@
 import pytest
 
 from tasks.stages.settle import settle
-from tasks.step.context import StepContext
 from tasks.step.exceptions import commit_for_exception
 from tests.unit.tasks.stages.conftest import SESSION, Worker
 from tests.unit.worker.loopback_server import Server, json_reply
@@ -11,7 +10,6 @@ from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.nemo.errors import SessionNotFound
-from worker.runtime.leases import Lease
 
 
 def unknown(worker: Worker) -> Commit:
@@ -41,7 +39,7 @@ def test_an_unknown_outcome_names_no_difference_that_other_messages_made(worker:
     ledger.update_facts("other", fence, {"account": worker.account, "session_id": "t"})
     job = ledger.job("other")
     assert job is not None
-    worker.pay(StepContext(worker.runtime, job, Lease("other", fence, 0, 0)), job_id="other")
+    worker.pay(worker.context(job, fence), job_id="other")
     end = unknown(worker)
     assert "does not show it, because other messages of this service were paid" in end.message
     assert "1000" not in end.message

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.step.context import LeaseLostError, StepContext
+from tasks.step.context import LeaseLostError, StepClock, StepContext
 from tasks.step.decisions import apply_decision
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import State
@@ -18,7 +18,7 @@ def context(harness: ProducerHarness, job_id: str, fence: str) -> StepContext:
     job = harness.producer.ledger.job(job_id)
     assert job is not None
     runtime = Runtime.open(harness.producer.settings)
-    return StepContext(runtime, job, Lease(job_id, fence, 0, 0))
+    return StepContext(runtime, job, Lease(job_id, fence, 0, 0), StepClock(runtime.ledger.now_ms()))
 
 
 @pytest.fixture

@@ -73,3 +73,47 @@ def test_only_one_suspect_runs_at_a_time(harness: LedgerHarness) -> None:
         harness.later(2 * LEASE)
     harness.claim("a", "w2", "n2")
     assert harness.ledger.claim("b", "w2", "n2").verdict == "EARLY"
+
+
+def test_the_results_of_a_message_are_stored_although_the_lease_is_lost(
+    harness: LedgerHarness,
+) -> None:
+    fence = harness.running()
+    assert harness.begin("j", fence, call="j:1:c") == "OK"
+    harness.later(2 * LEASE)
+    newer = harness.claim("j", "w2", "n2")
+    facts = {"fact:j:1:c:stream": "said", "fact:j:1:c:ended": "clean", "draft": "d"}
+    late = Commit(State.SETTLING, facts={**facts, "fact:other:stream": "x"})
+    assert not harness.ledger.commit("j", fence, late)
+    job = harness.ledger.job("j")
+    assert job is not None
+    assert (job.state, job.call_fact("stream"), job.fact("draft")) == (
+        State.PREPARING,
+        "said",
+        None,
+    )
+    assert job.fact("fact:other:stream") is None
+    assert not harness.redis.exists("slots:{t}:a")
+    assert harness.redis.zrange("ended:{t}:a", 0, -1) == ["j:1:c"]
+    # The first result stays.
+    again = Commit(State.SETTLING, facts={"fact:j:1:c:stream": "more"})
+    assert harness.ledger.commit("j", newer, again)
+    job = harness.ledger.job("j")
+    assert job is not None
+    assert (job.state, job.call_fact("stream")) == (State.SETTLING, "said")
+
+
+def test_the_next_stage_keeps_a_lease_of_which_much_is_left(harness: LedgerHarness) -> None:
+    fence = harness.running()
+    due = harness.redis.zscore("agenda:{t}", "j")
+    harness.later(LEASE / 3)
+    reply = harness.ledger.commit_and_claim("j", fence, Commit(State.GENERATING))
+    assert reply.claim is not None
+    assert reply.claim.record == harness.redis.hgetall("job:{t}:j")
+    assert reply.claim.now == int(harness.redis.get("test:clock") or 0)
+    assert harness.redis.zscore("agenda:{t}", "j") == due
+    harness.later(LEASE / 3)
+    reply = harness.ledger.commit_and_claim("j", reply.claim.fence, Commit(State.SETTLING))
+    assert reply.claim is not None
+    assert int(reply.claim.record["lease"]) == reply.claim.now + LEASE * 1000
+    assert harness.redis.zscore("agenda:{t}", "j") == reply.claim.now + (LEASE + 1) * 1000

@@ -198,7 +198,7 @@ end
 local function drop_working_fields(id, job)
   remove(id, job, 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
     'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',
-    'polls', 'render_tries', 'render_submitted', 'stored', 'progress', 'progress_at', 'message',
+    'polls', 'render_tries', 'render_submitted', 'render_step', 'stored', 'progress', 'progress_at', 'message',
     'remedy', 'adopted', 'next_attempt')
 end
 

@@ -9,7 +9,7 @@
 --   PLAN        the account's plan does not allow exports
 --   BUDGET      the batch may not spend it  COOLING ms the account pauses after a 429
 --   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in the session
---   OTHER_JOURNAL  the ledger belongs to another journal than this one
+--   OTHER_JOURNAL  the ledger belongs to another journal than this one; without one, it gets this one
 --   NO_SLOT     the account's messages in flight are at their cap, or at its window; or after a 429
 --               another message is testing whether one more is accepted
 -- `previous` is the journal entry of another job's message before this one in the session: that
@@ -97,4 +97,6 @@ if previous ~= '' then change(id, job, 'previous:' .. turn, previous) end
 set_last_message(id, job, call, attempt, now)
 -- How many intents this ledger has written, by which the loss of a part of it is noticed.
 redis.call('HINCRBY', META, 'intents', 1)
+-- Workers with different journals would not see each other's payments.
+if journal ~= '' and not meta.journal_id then redis.call('HSET', META, 'journal_id', journal) end
 return {'OK', previous}

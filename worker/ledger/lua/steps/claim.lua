@@ -4,7 +4,7 @@
 --   lease          ms          margin  ms after the lease until others may claim the job
 --   suspect_delay  ms until a job that must wait for another suspect is dispatched again
 --   version        the newest version of a record that the worker can read
--- -> OK {record} | BUSY | EARLY | NEWER | GONE | POISON | UNREADABLE
+-- -> OK {record} now | BUSY | EARLY | NEWER | GONE | POISON | UNREADABLE
 -- Safe twice: the same owner and nonce get the same fence again.
 local id, owner, nonce, lease, margin, suspect_delay, version =
   ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7]), number(ARGV[8])
@@ -17,7 +17,7 @@ if not job or not RUNNING[job.state] then
   return {'GONE'}
 end
 if job.owner == owner and job.nonce == nonce then
-  return {'OK', flat_list(job)}
+  return {'OK', flat_list(job), now}
 end
 if job.owner ~= '' and number(job.lease) > now then return {'BUSY'} end
 if number(job.not_before) > now then
@@ -73,4 +73,4 @@ if job.started_at == '' then change(id, job, 'started_at', now) end
 if job.worker ~= owner and (job.worker == '' or job.state ~= 'rendering') then announce(id) end
 change(id, job, 'owner', owner, 'nonce', nonce, 'crashes', crashes, 'lease', now + lease,
   'worker', owner, 'fence', fence, 'attempts', number(job.attempts) + 1)
-return {'OK', flat_list(job)}
+return {'OK', flat_list(job), now}

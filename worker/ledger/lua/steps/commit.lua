@@ -7,7 +7,7 @@
 --           of which more than a half is left stays, and the heartbeats extend it.
 -- Fields `fact:<call>:<name>` are results of a paid message, which are stored also if the lease is
 -- lost, as by paid_fact.
--- -> LOST | OK | CLAIMED {record}.  Safe twice: the nonce of the last commit is stored. A job that does
+-- -> LOST | OK | CLAIMED {record} now.  Safe twice: the nonce of the last commit is stored. A job that does
 -- not enter the state that the step asked for is not claimed.
 local id, fence, nonce, state, delay, reason, resume, outcome =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
@@ -17,7 +17,7 @@ local job = load_job(id)
 if not job then return {'LOST'} end
 if job.committed == nonce then
   if next_nonce ~= '' and job.owner ~= '' and job.nonce == next_nonce then
-    return {'CLAIMED', flat_list(job)}
+    return {'CLAIMED', flat_list(job), now}
   end
   return {'OK'}
 end
@@ -147,7 +147,7 @@ else
     change(id, job, 'owner', owner, 'nonce', next_nonce, 'lease', lease_end,
       'fence', number(job.fence) + 1, 'attempts', number(job.attempts) + 1)
     for name, value in pairs(changed) do job[name] = value end
-    return {'CLAIMED', flat_list(job)}
+    return {'CLAIMED', flat_list(job), now}
   end
   if due ~= now + delay then redis.call('ZADD', AGENDA, now + delay, id) end
 end
