@@ -102,7 +102,8 @@ def _wait_to_pay(step: StepContext, why: str) -> Commit:
 def _entry(step: StepContext, call: str, attempt: int, previous: str, state: SessionState) -> Entry:
     """Return the journal entry of the attempt.
 
-    The state that was read before the message is the finished draft of the message before it.
+    Another message may have been sent in the session before. The state that was read shows its
+    finished draft, which this entry keeps for it.
     """
     account = _account(step)
     job_id, _, number = previous.rpartition(" ")
@@ -221,7 +222,10 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             # The preparing stage acquires the session again, and waits or holds the job.
             return Commit(State.PREPARING, delay=with_jitter(SLOT_SECONDS))
         case BeginVerdict.CLOSED:
-            message = f"The ledger refused the intent to pay: {intent.verdict}."
+            message = (
+                "The previous turn allows no further paid message. This is an error of reelqueue: "
+                "please report it, with the record of the job and the workers' logs."
+            )
             return hold(step, Reason.POISON, message)
         case _:
             assert_never(intent.verdict)

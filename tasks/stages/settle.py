@@ -1,7 +1,7 @@
 """The settling stage: read the session's state until it shows what the message did."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,6 +16,7 @@ from tasks.stages.reply import draft_facts, question_of
 from tasks.step.commits import advance, hold
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, job_credential, open_client
+from tasks.step.remedy_messages import remedy_without_draft
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.nemo.errors import NemoError, SessionNotFound
@@ -30,10 +31,50 @@ Stream = dict[str, Any]
 """What the message's stream contained, as the sender recorded it; empty if it recorded nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A reading of the session's state, beside what the message's stream contained.
+
+    Attributes:
+        state: The state.
+        stream: What the stream contained.
+        number: Readings so far, including this one.
+    """
+
+    state: SessionState
+    stream: Stream
+    number: int
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The facts by which the next step knows this reading."""
+        last = [self.state.fingerprint, self.state.ready]
+        return {"readings": str(self.number), "last_reading": json.dumps(last)}
+
+
 def settle(step: StepContext) -> Commit:
     """Read the state once; then continue, read again later, or hold the job."""
+    finished = _finish_without_reading(step)
+    if finished is not None:
+        return finished
+    try:
+        with open_client(step) as client:
+            state = client.state(step.job.message_session)
+    except SessionNotFound:
+        reviewed = _review(step)
+        if reviewed is None:
+            raise
+        return reviewed
+    if _has_later_message(step):
+        return _finish_after_later_message(step)
+    if step.job.fact("as_done"):
+        return _accept_draft(step, state)
+    return _judge(step, state)
+
+
+def _finish_without_reading(step: StepContext) -> Commit | None:
+    """Return how the step ends if the state need not, or cannot, be read; else None."""
     job, runtime = step.job, step.runtime
-    settings = runtime.settings
     is_after_question = bool(job.turns) and job.turns[-1].outcome == "question"
     if job.call is None and not is_after_question and not job.fact("as_done"):
         # The intent was withdrawn, as the message was not charged.
@@ -46,43 +87,23 @@ def settle(step: StepContext) -> Commit:
         if finished is not None:
             return finished
     if not job.message_session:
-        return hold(step, Reason.OUTCOME_UNKNOWN, "The session of its message is not known.")
-    try:
-        with open_client(step) as client:
-            state = client.state(job.message_session)
-    except SessionNotFound:
-        reviewed = _review(step)
-        if reviewed is None:
-            raise
-        return reviewed
-    if _has_later_message(step):
-        finished = finish_from_next_message(step)
-        if finished is not None:
-            return finished
-        # That draft is not offered as this job's.
-        step.job = replace(job, facts={**job.facts, "as_done": "1"})
-        return hold(
-            step,
-            Reason.OUTCOME_UNKNOWN,
-            "Another message was sent in its project later, so the current draft is not its own.",
-            facts={"as_done": ""},
-        )
-    if job.fact("as_done"):
-        return _accept_draft(step, state)
+        message = "The record does not name the project in which the message was sent."
+        return hold(step, Reason.OUTCOME_UNKNOWN, message)
+    return None
+
+
+def _judge(step: StepContext, state: SessionState) -> Commit:
+    """Decide what the message did by this reading of the state, and end the step."""
+    job, timing = step.job, step.runtime.settings.timing
     stream: Stream = json.loads(job.call_fact("stream") or "{}")
-    reading = StateReading(state.fingerprint, state.ready)
-    readings = job.number("readings") + 1
-    facts = {
-        "readings": str(readings),
-        "last_reading": json.dumps([reading.fingerprint, reading.ready]),
-    }
+    reading = _Reading(state, stream, job.number("readings") + 1)
     outcome = message_outcome(
-        _evidence(step, stream, reading, readings),
-        min_readings=settings.timing.settle_checks,
+        _evidence(step, reading),
+        min_readings=timing.settle_checks,
         # The sender's deadline is enforced by the heartbeat, at most a lease late.
-        message_seconds=settings.timing.stream_timeout_seconds + settings.timing.lease_seconds,
+        message_seconds=timing.stream_timeout_seconds + timing.lease_seconds,
     )
-    is_unchanged = reading.fingerprint == job.facts.get("baseline", "")
+    is_unchanged = state.fingerprint == job.facts.get("baseline", "")
     if job.call is None and is_unchanged:
         return Commit(State.PREPARING)
     if outcome is MessageOutcome.UNKNOWN or (outcome is MessageOutcome.WAIT and is_unchanged):
@@ -90,17 +111,24 @@ def settle(step: StepContext) -> Commit:
         reviewed = _review(step)
         if reviewed is not None:
             return reviewed
+    return _finish(step, outcome, reading)
+
+
+def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Commit:
+    """End the step by what the message did."""
     match outcome:
         case MessageOutcome.DONE:
-            return _done(step, state, str(stream.get("reply") or ""), facts)
+            text = str(reading.stream.get("reply") or "")
+            return _done(step, reading.state, text, reading.facts)
         case MessageOutcome.WAIT:
-            return advance(State.SETTLING, facts, delay=settings.timing.settle_seconds)
+            delay = step.runtime.settings.timing.settle_seconds
+            return advance(State.SETTLING, reading.facts, delay=delay)
         case MessageOutcome.QUESTION:
-            return _answer(step, question_of(str(stream["reply"])), facts)
-        case MessageOutcome.UNKNOWN if job.call is None:
-            return _hold_late_answer(step, readings, facts)
+            return _answer(step, question_of(str(reading.stream["reply"])), reading.facts)
+        case MessageOutcome.UNKNOWN if step.job.call is None:
+            return _hold_late_answer(step, reading)
         case MessageOutcome.UNKNOWN:
-            return _hold_unknown(step, stream, readings, facts)
+            return _hold_unknown(step, reading)
 
 
 def _review(step: StepContext) -> Commit | None:
@@ -125,6 +153,23 @@ def _has_later_message(step: StepContext) -> bool:
     return last != job.call if job.call else last not in {turn.call for turn in job.turns}
 
 
+def _finish_after_later_message(step: StepContext) -> Commit:
+    """End the step by the draft in the later message's journal entry; else hold the job.
+
+    The current draft is the later message's, so it is not offered as this job's.
+    """
+    finished = finish_from_next_message(step)
+    if finished is not None:
+        return finished
+    return hold(
+        step,
+        Reason.OUTCOME_UNKNOWN,
+        "Another message was sent in its project later, so the current draft is not its own.",
+        remedy=remedy_without_draft(step.job),
+        facts={"as_done": ""},
+    )
+
+
 def _accept_draft(step: StepContext, state: SessionState) -> Commit:
     """Use the current draft as the job's result, as a person decided."""
     if state.ready and state.fingerprint != step.job.fact("baseline"):
@@ -137,8 +182,8 @@ def _accept_draft(step: StepContext, state: SessionState) -> Commit:
     )
 
 
-def _evidence(step: StepContext, stream: Stream, reading: StateReading, readings: int) -> Evidence:
-    job = step.job
+def _evidence(step: StepContext, reading: _Reading) -> Evidence:
+    job, stream = step.job, reading.stream
     previous = job.fact("last_reading")
     return Evidence(
         ended_cleanly=bool(stream.get("clean")),
@@ -147,8 +192,8 @@ def _evidence(step: StepContext, stream: Stream, reading: StateReading, readings
         has_tool_activity=bool(stream.get("tools") or stream.get("skipped")),
         baseline=job.facts.get("baseline", ""),
         previous=StateReading(*json.loads(previous)) if previous else None,
-        current=reading,
-        readings=readings,
+        current=StateReading(reading.state.fingerprint, reading.state.ready),
+        readings=reading.number,
         seconds_since_sent=(step.clock.now_ms() - job.sent_at) / 1000,
     )
 
@@ -172,33 +217,31 @@ def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
     return advance(State.GENERATING, facts, outcome="question")
 
 
-def _hold_late_answer(step: StepContext, readings: int, facts: dict[str, str]) -> Commit:
+def _hold_late_answer(step: StepContext, reading: _Reading) -> Commit:
     """Hold a job whose project changed after a question, before that was answered."""
     message = (
         f"The agent asked: {step.job.fact('reply') or 'a question'} It has changed the project "
-        f"since, but {readings} readings show no finished clip."
+        f"since, but {reading.number} readings show no finished clip."
     )
-    return hold(step, Reason.QUESTION, message, facts={**facts, "tries": "0"})
+    return hold(step, Reason.QUESTION, message, facts={**reading.facts, "tries": "0"})
 
 
-def _hold_unknown(
-    step: StepContext, stream: Stream, readings: int, facts: dict[str, str]
-) -> Commit:
+def _hold_unknown(step: StepContext, reading: _Reading) -> Commit:
     message = (
-        f"The message was sent, its stream {_stream_end(stream)}, and {readings} readings of the "
-        f"project show no finished clip. It may have been charged: {_balances(step)}."
+        f"The message was sent, {_stream_end(reading.stream)}, and {reading.number} readings of "
+        f"the project show no finished clip. It may have been charged: {_balances(step)}."
     )
     if step.uses_shared_session:
         message += " Its batch is paused until you decide."
-    return hold(step, Reason.OUTCOME_UNKNOWN, message, facts={**facts, "tries": "0"})
+    return hold(step, Reason.OUTCOME_UNKNOWN, message, facts={**reading.facts, "tries": "0"})
 
 
 def _stream_end(stream: Stream) -> str:
     if stream.get("error"):
-        return f"reported an error ({stream['error']})"
+        return f"its stream reported an error ({stream['error']})"
     if stream.get("clean"):
-        return "ended cleanly"
-    return "broke" if stream else "was lost with its worker"
+        return "its stream ended cleanly"
+    return "its stream broke" if stream else "the worker died while it read the stream"
 
 
 def _balances(step: StepContext) -> str:

@@ -26,6 +26,7 @@ def hold(
     reason: Reason,
     message: str,
     *,
+    remedy: str = "",
     resume: State | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> Commit:
@@ -35,6 +36,7 @@ def hold(
         step: The step that ends.
         reason: Why the job is held.
         message: What happened, for people.
+        remedy: What people can do; empty: what the reason says.
         resume: The state in which the job continues once it is released; None: its current one.
         facts: Facts to write.
     """
@@ -42,7 +44,8 @@ def hold(
         State.HELD,
         reason=reason,
         message=message,
-        remedy=remedy_message(reason, step.job, step.runtime.settings, bind_id=_bind_id(step)),
+        remedy=remedy
+        or remedy_message(reason, step.job, step.runtime.settings, bind_id=_bind_id(step)),
         resume=resume or step.job.state,
         facts=facts,
     )

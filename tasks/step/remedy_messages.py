@@ -4,7 +4,15 @@ from urllib.parse import quote
 
 from config.settings import Settings
 from worker.ledger.model.jobs import Job
-from worker.ledger.model.states import Reason
+from worker.ledger.model.states import POISON_REMEDY, Reason
+
+
+def remedy_without_draft(job: Job) -> str:
+    """Return what people can do about an undecided job whose project shows no draft of its own."""
+    return (
+        f"Look at the project ({job.fact('claim_url') or 'no link'}). `reelqueue release {job.id} "
+        f"--pay-again` pays for a new clip, `reelqueue cancel {job.id} --yes` gives this one up."
+    )
 
 
 def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str = "") -> str:
@@ -52,11 +60,7 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
                 "Submit the image again, with everything that you want in one prompt."
             )
         case Reason.OUTCOME_UNKNOWN | Reason.SESSION_LOST if job.fact("as_done"):
-            return (
-                f"Look at the project ({job.fact('claim_url') or 'no link'}). "
-                f"`{release} --pay-again` pays for a new clip, `reelqueue cancel {job.id} --yes` "
-                f"gives this one up."
-            )
+            return remedy_without_draft(job)
         case Reason.SESSION_LOST:
             return (
                 f"`{release} --pay-again` pays for a new clip in a new project, `reelqueue cancel "
@@ -77,7 +81,7 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
         case Reason.RENDER_SLOW:
             return f"Run `{release}` to check the render again, free of charge."
         case Reason.POISON:
-            return f"Read the workers' logs, then run `{release}`."
+            return POISON_REMEDY % job.id
         case Reason.BLOCKED:
             return "Release or cancel that job first; this one then continues by itself."
         case Reason.STORE:

@@ -15,7 +15,7 @@ from tasks.step.context import LeaseLostError, StepClock, StepContext
 from tasks.step.ends import record_end
 from tasks.step.exceptions import commit_for_exception
 from worker.ledger.connections.outages import is_outage
-from worker.ledger.model.jobs import UnreadableRecordError, read_job
+from worker.ledger.model.jobs import UnreadableRecordError, read_job, unreadable_remedy
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Claim, Commit
 from worker.ledger.model.verdicts import ClaimVerdict
@@ -125,7 +125,7 @@ def leads_on(state: State, commit: Commit) -> bool:
     """Return whether the next stage follows immediately after a commit, in the same claim.
 
     A job that goes back to an earlier stage, or repeats one, waits for its turn with the others: so
-    no job can run in circles without a pause.
+    no job can repeat its stages without a pause.
     """
     is_later = commit.state.is_running and commit.state.is_after(state)
     return is_later and commit.delay <= 0
@@ -138,7 +138,7 @@ def _run_stage(
     try:
         step = StepContext(runtime, read_job(claim.record), lease, StepClock(claim.now))
     except UnreadableRecordError as error:
-        return _hold_unreadable(claim.record, error)
+        return _hold_unreadable(lease.job_id, claim.record, error)
     try:
         commit = record_end(step, stages[step.job.state](step))
     except LeaseLostError:
@@ -148,12 +148,14 @@ def _run_stage(
     return replace(commit, facts={**step.noted, **(commit.facts or {})})
 
 
-def _hold_unreadable(record: Mapping[str, str], error: UnreadableRecordError) -> Commit:
+def _hold_unreadable(
+    job_id: str, record: Mapping[str, str], error: UnreadableRecordError
+) -> Commit:
     log.error("job record cannot be read", error=str(error))
     return Commit(
         State.HELD,
         reason=Reason.POISON,
         message=f"This job's record cannot be read: {error}",
-        remedy="Upgrade the workers to the version that wrote it, then release the job.",
+        remedy=unreadable_remedy(job_id),
         resume=State(record["state"]),
     )

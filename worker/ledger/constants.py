@@ -1,5 +1,6 @@
 """Constants of the Python code as Lua definitions, so that the scripts use the same values."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -7,6 +8,7 @@ from worker.ledger.model.accounts import FIRST_WINDOW
 from worker.ledger.model.jobs import MAX_TURNS, VERSION
 from worker.ledger.model.states import (
     ENDS,
+    POISON_REMEDY,
     PRIORITY_WEIGHTS,
     RUNNING,
     SESSION_STATES,
@@ -30,6 +32,7 @@ local RUNNING = {_set(RUNNING)}
 local ENDS = {_set(ENDS)}
 local SESSION_STATES = {_set(SESSION_STATES)}
 local UNDECIDED = {_set(UNDECIDED)}
+local POISON_REMEDY = {json.dumps(POISON_REMEDY)}
 local MAX_TURNS = {MAX_TURNS}
 local RECORD_VERSION = {VERSION}
 local FIRST_WINDOW = {FIRST_WINDOW}

@@ -255,9 +255,16 @@ def placeholder_job(job_id: str, fields: Mapping[str, str], why: str) -> Job:
             "batch": fields.get("batch", ""),
             "reason": Reason.POISON,
             "message": f"This job's record cannot be read: {why}",
-            "remedy": "Upgrade reelqueue to the version that wrote it, or restore the record. Then "
-            f"run `reelqueue release {job_id}`.",
+            "remedy": unreadable_remedy(job_id),
         }
+    )
+
+
+def unreadable_remedy(job_id: str) -> str:
+    """Return what people can do about a job whose record cannot be read."""
+    return (
+        "Upgrade reelqueue to the version that wrote it, or restore the record. Then run "
+        f"`reelqueue release {job_id}`."
     )
 
 

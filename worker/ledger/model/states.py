@@ -98,5 +98,8 @@ HOLD_REASONS = frozenset(
     }
 )
 
+POISON_REMEDY: Final = "Read the workers' logs, then run `reelqueue release %s`."
+"""What people can do about a job that is held as ``poison``, with a place for its id."""
+
 UNDECIDED: Final = frozenset({Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST, Reason.QUESTION})
 """Reasons of a job that continues only after a person has decided whether it pays again."""

@@ -38,8 +38,8 @@ if crashes >= 5 then
   unschedule(id)
   change(id, job, 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
     'resume', job.state, 'message',
-    'Five workers in a row died while they were working on this job.', 'remedy',
-    'Check the logs of the workers, then run `reelqueue release ' .. id .. '`.')
+    'Five workers in a row died while they were working on this job.',
+    'remedy', string.format(POISON_REMEDY, id))
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'held', 'poison')
   notify(id, job)
