@@ -1,14 +1,14 @@
 """Submission of manifests as batches."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from shlex import quote
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from tasks.manifests.checked_rows import (
@@ -17,7 +17,13 @@ from tasks.manifests.checked_rows import (
     accepted,
     check_rows,
 )
-from tasks.manifests.deferred_rows import CHANGED, WRITTEN, answered_pages, changed_row
+from tasks.manifests.deferred_rows import (
+    CHANGED,
+    WRITTEN,
+    changed_row,
+    states_of_known,
+    submit_pages,
+)
 from tasks.manifests.formats.rejects import Rejects
 from tasks.manifests.lines import ManifestError
 from tasks.manifests.manifest import Manifest
@@ -36,9 +42,6 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
 from worker.ledger.rows import Rows, RowSubmission, manifest_tag
-
-PRUNED: Final = "pruned"
-"""What became of a known row whose job's record was deleted."""
 
 
 class SessionMode(StrEnum):
@@ -167,7 +170,6 @@ def submit_manifest(
     producer.ping()
     check_webhook(producer, webhook)
     title = name or manifest.name
-    ledger, rows = producer.ledger, Rows(producer.ledger)
     result = BatchSubmission(batch_id_for(title))
     # An unreadable manifest raises here, before there is a batch.
     other_pages = manifest.pages()
@@ -175,46 +177,82 @@ def submit_manifest(
     files = LocalFiles(copy_to_media_store(producer), manifest.folder, manifest.archive)
     if name is None:
         _check_source(producer, manifest, first_page, files)
+    checked = (
+        check_rows(
+            [_with_webhook(row, producer, webhook) for row in page],
+            result.batch_id,
+            files,
+            manifest.aspects,
+        )
+        for page in chain([first_page], other_pages)
+    )
     with producer.redis_errors():
-        ledger.open_batch(result.batch_id, title, ledger.now_ms(), manifest.source)
-        mode = ledger.set_session_mode(result.batch_id, session)
-        if mode != session:
-            raise ManifestError(
-                f"The batch {title} exists with --session {mode}. Use that, or another --name."
-            )
-        if max_credits is not None:
-            ledger.set_budget(result.batch_id, max_credits)
-        if not_before is not None:
-            ledger.schedule(result.batch_id, int(not_before.timestamp() * 1000))
-        if pilot is not None:
-            ledger.set_pilot(result.batch_id, pilot)
-        ledger.unseal_batch(result.batch_id, webhook)
-        submission = RowSubmission(
-            *(result.batch_id, uuid4().hex[:8], manifest_tag(manifest.source)),
-            is_first=not rows.upgrade(result.batch_id),
-            redo=redo_changed,
-        )
-        checked = (
-            check_rows(
-                [_with_webhook(row, producer, webhook) for row in page],
-                result.batch_id,
-                files,
-                manifest.aspects,
-            )
-            for page in chain([first_page], other_pages)
-        )
-        for page, answers in answered_pages(rows, submission, checked):
-            _record_answers(page, answers, result, rejects)
-            for state in states_of_known(ledger, answers):
-                result.known[state] = result.known.get(state, 0) + 1
-        ledger.seal_batch(result.batch_id)
+        _open_batch(producer.ledger, result.batch_id, title, manifest.source, session)
+        _set_limits(producer.ledger, result.batch_id, max_credits, not_before, pilot)
+        producer.ledger.unseal_batch(result.batch_id, webhook)
+        _submit_rows(producer.ledger, manifest, checked, result, rejects, redo=redo_changed)
+        producer.ledger.seal_batch(result.batch_id)
         if max_credits is not None:
             release_affordable(producer, result.batch_id)
         # If all jobs ended before the batch was sealed, no worker has scheduled the index.
-        schedule_index_of_ended(ledger, result.batch_id)
+        schedule_index_of_ended(producer.ledger, result.batch_id)
     for found in (result.rejected, result.changed_rows):
         found.sort(key=lambda named: int(named["row"]))
     return result
+
+
+def _open_batch(
+    ledger: Ledger, batch_id: str, title: str, source: str, session: SessionMode
+) -> None:
+    """Make the record of the batch if there is none.
+
+    Raises:
+        ManifestError: The batch exists with another session mode.
+    """
+    ledger.open_batch(batch_id, title, ledger.now_ms(), source)
+    mode = ledger.set_session_mode(batch_id, session)
+    if mode != session:
+        raise ManifestError(
+            f"The batch {title} exists with --session {mode}. Use that, or another --name."
+        )
+
+
+def _set_limits(
+    ledger: Ledger,
+    batch_id: str,
+    max_credits: float | None,
+    not_before: datetime | None,
+    pilot: int | None,
+) -> None:
+    """Write the limits of a batch that were asked for. The others stay as they are."""
+    if max_credits is not None:
+        ledger.set_budget(batch_id, max_credits)
+    if not_before is not None:
+        ledger.schedule(batch_id, int(not_before.timestamp() * 1000))
+    if pilot is not None:
+        ledger.set_pilot(batch_id, pilot)
+
+
+def _submit_rows(
+    ledger: Ledger,
+    manifest: Manifest,
+    checked: Iterable[list[CheckedRow]],
+    result: BatchSubmission,
+    rejects: Rejects | None,
+    *,
+    redo: bool,
+) -> None:
+    """Submit the checked rows of a manifest, and record the answers in the result."""
+    rows = Rows(ledger)
+    submission = RowSubmission(
+        *(result.batch_id, uuid4().hex[:8], manifest_tag(manifest.source)),
+        is_first=not rows.upgrade(result.batch_id),
+        redo=redo,
+    )
+    for page, answers in submit_pages(rows, submission, checked):
+        _record_answers(page, answers, result, rejects)
+        for state in states_of_known(ledger, answers):
+            result.known[state] = result.known.get(state, 0) + 1
 
 
 def _with_webhook(row: Row, producer: Producer, webhook: str | None) -> Row:
@@ -257,13 +295,6 @@ def _record_answers(
         result.rejected.append({"row": reject.row.number, "reason": reject.reason})
         if rejects is not None:
             rejects.add(reject.row.line, reject.reason)
-
-
-def states_of_known(ledger: Ledger, answers: Iterable[SubmitResult]) -> Iterator[str]:
-    """Yield the state of the job of each known row; `pruned` for one whose record was deleted."""
-    known = [found.job_id for found in answers if found.verdict is SubmitVerdict.DUPLICATE]
-    for state in ledger.states_of(known):
-        yield PRUNED if state is None else state.value
 
 
 def _check_source(

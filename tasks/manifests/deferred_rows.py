@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, accepted
+from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import NewJob, SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict
 from worker.ledger.rows import Rows, RowSubmission
@@ -21,8 +22,11 @@ WRITTEN: Final = frozenset({SubmitVerdict.OK, SubmitVerdict.REPLACED, SubmitVerd
 CHANGED: Final = frozenset({SubmitVerdict.KEPT, SubmitVerdict.REMADE})
 """Verdicts for rows that have, or had, a clip for something else."""
 
+PRUNED: Final = "pruned"
+"""What became of a known row whose job's record was deleted."""
 
-def answered_pages(
+
+def submit_pages(
     rows: Rows, submission: RowSubmission, checked: Iterable[list[CheckedRow]]
 ) -> Iterator[tuple[list[CheckedRow], list[SubmitResult]]]:
     """Submit pages of rows, and yield each page with the answers for its accepted rows.
@@ -53,6 +57,13 @@ def answered_pages(
         late_pages = new_jobs(deferred.pages(rows))
         for answers in rows.submit_pages(late_pages, submission, at_end=True):
             yield sent.popleft(), answers
+
+
+def states_of_known(ledger: Ledger, answers: Iterable[SubmitResult]) -> Iterator[str]:
+    """Yield the state of the job of each known row; `pruned` for one whose record was deleted."""
+    known = [found.job_id for found in answers if found.verdict is SubmitVerdict.DUPLICATE]
+    for state in ledger.states_of(known):
+        yield PRUNED if state is None else state.value
 
 
 def changed_row(row: AcceptedRow, answer: SubmitResult) -> dict[str, Any]:

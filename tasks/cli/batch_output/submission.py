@@ -5,12 +5,40 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any, Final
 
-from tasks.cli.output import console, local_time, note, printable
-from tasks.manifests.batch_submission import PRUNED, BatchSubmission
+from tasks.cli.output import console, emit, local_time, note, printable
+from tasks.manifests.batch_submission import BatchSubmission
+from tasks.manifests.deferred_rows import PRUNED
+from tasks.manifests.formats.rejects import Rejects
 from worker.ledger.model.states import State
 
 MAX_SHOWN: Final = 100
 """Rejected rows that are printed for people."""
+
+
+def report_submission(
+    done: BatchSubmission,
+    sink: Rejects | None,
+    source: str,
+    title: str,
+    *,
+    redo_changed: bool,
+    as_json: bool,
+    wait: bool,
+) -> None:
+    """Print what became of the rows, and write the rejected ones to their file, if there is one.
+
+    With ``--json --wait``, standard output has only the record of the ended batch.
+    """
+    if as_json and not wait:
+        _write_rejects(sink, done, title)
+        emit(done.as_dict())
+        return
+    note_rejected(done.rejected)
+    note_changed(done.changed_rows, redo_changed=redo_changed)
+    _write_rejects(sink, done, title)
+    if not as_json:
+        print_batch_submission(done)
+    note_known(done, source, title)
 
 
 def print_batch_submission(done: BatchSubmission) -> None:
@@ -69,3 +97,21 @@ def note_start(start: datetime) -> None:
         note(f"The jobs start as soon as possible, because {local_time(start)} has passed.")
     else:
         note(f"No job starts before {local_time(start)}.")
+
+
+def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
+    """Write the rejected rows to a file in which they can be corrected and submitted again."""
+    if not done.rejected:
+        return
+    if sink is None:
+        note("Correct the images in the archive, and submit it again under the same --name.")
+        return
+    try:
+        written = sink.close()
+    except OSError as error:
+        note(f"The rejected rows could not be written ({error.strerror}): use --rejects FILE.")
+        return
+    note(
+        f"The rejected rows are in {written}. Correct them there, and add them with `reelqueue "
+        f"batch submit {quote(str(written))} --name {quote(printable(name))}` and the same options."
+    )

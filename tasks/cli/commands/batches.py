@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,18 +11,16 @@ from tasks.cli.batch_output.dry_run import print_dry_run
 from tasks.cli.batch_output.held_jobs import print_held_of_batch
 from tasks.cli.batch_output.submission import (
     note_changed,
-    note_known,
     note_rejected,
     note_start,
-    print_batch_submission,
+    report_submission,
 )
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.options import BatchId, JsonOption, WaitOption
-from tasks.cli.output import emit, note, print_record, printable
+from tasks.cli.output import emit, note, print_record
 from tasks.cli.waiting import exit_code, note_paused, wait_until_done
-from tasks.manifests.batch_submission import BatchSubmission, SessionMode, submit_manifest
+from tasks.manifests.batch_submission import SessionMode, submit_manifest
 from tasks.manifests.dry_runs.dry_run import dry_run_batch
-from tasks.manifests.formats.rejects import Rejects
 from tasks.manifests.manifest import ManifestOptions
 from tasks.manifests.sources import manifest_from, rejects_path, shown_source
 from tasks.producer import actions, queries, submissions
@@ -111,7 +108,7 @@ def submit(
         typer.Option(
             metavar="TIME",
             help="Start no job of the batch before this time: HH:MM of the local clock, or such as "
-            "2026-12-01T22:00. now: start a batch that waits.",
+            "2026-12-01T22:00. `now` starts a waiting batch.",
             show_default="as soon as possible",
         ),
     ] = None,
@@ -248,16 +245,15 @@ def submit(
     accepted = done.jobs + done.duplicates + done.changed
     if not accepted and not done.rejected:
         raise CommandError(f"{shown_source(source)} has no rows.")
-    if not as_json or wait:
-        note_rejected(done.rejected)
-        note_changed(done.changed_rows, redo_changed=redo_changed)
-    _write_rejects(sink, done, name or manifest.name)
-    if as_json and not wait:
-        emit(done.as_dict())
-    elif not as_json:
-        print_batch_submission(done)
-    if not as_json or wait:
-        note_known(done, shown_source(source), name or manifest.name)
+    report_submission(
+        done,
+        sink,
+        shown_source(source),
+        name or manifest.name,
+        redo_changed=redo_changed,
+        as_json=as_json,
+        wait=wait,
+    )
     if not accepted:
         raise typer.Exit(ExitCode.BAD_INPUT)
     if pilot is not None and _will_pause(producer, done.batch_id):
@@ -280,24 +276,6 @@ def _will_pause(producer: Producer, batch_id: str) -> bool:
         return False
     left, waiting = batch.pilot, batch.counts.get(State.QUEUED, 0)
     return batch.paused or (left is not None and waiting > left)
-
-
-def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
-    """Write the rejected rows to a file in which they can be corrected and submitted again."""
-    if not done.rejected:
-        return
-    if sink is None:
-        note("Correct the images in the archive, and submit it again under the same --name.")
-        return
-    try:
-        written = sink.close()
-    except OSError as error:
-        note(f"The rejected rows could not be written ({error.strerror}): use --rejects FILE.")
-        return
-    note(
-        f"The rejected rows are in {written}. Correct them there, and add them with `reelqueue "
-        f"batch submit {quote(str(written))} --name {quote(printable(name))}` and the same options."
-    )
 
 
 def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> NoReturn:

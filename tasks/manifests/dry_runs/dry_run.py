@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from tasks.manifests.batch_submission import SessionMode, states_of_known
+from tasks.manifests.batch_submission import SessionMode
 from tasks.manifests.checked_rows import check_rows
 from tasks.manifests.columns import Columns
-from tasks.manifests.deferred_rows import answered_pages
+from tasks.manifests.deferred_rows import states_of_known, submit_pages
 from tasks.manifests.dry_runs.funds import funds_for
 from tasks.manifests.dry_runs.image_looks import ImageLooks
 from tasks.manifests.dry_runs.suggestions import Observations
@@ -95,7 +95,7 @@ def dry_run_batch(
             dry=True,
         )
         checked = (check_rows(page, batch_id, files, manifest.aspects) for page in manifest.pages())
-        for page, answers in answered_pages(rows, submission, checked):
+        for page, answers in submit_pages(rows, submission, checked):
             tally.add_page(page, answers)
             tally.known.update(states_of_known(producer.ledger, answers))
     funds = funds_for(producer, batch_id, max_credits)
