@@ -1,4 +1,4 @@
-"""The engine: the video API, the ledger, the policy, and what a worker process is made of."""
+"""What a worker process is made of: the client of the video API, the ledger, and the policy."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -80,7 +80,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | PaidBy
 def _review_other(
     journal: Journal, payments: Payments, job: Job, call: str
 ) -> Withdrawn | PaidByOther:
-    """The attempt is another message's, so this one can never be sent."""
+    """Act on an attempt that another message has taken: the record's own can never be sent."""
     attempts = journal.attempts(job.id)
     if isinstance(choose_attempt(job, attempts), AdoptAttempt):
         return PaidByOther(attempts)

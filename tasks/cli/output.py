@@ -62,16 +62,11 @@ def note(message: str) -> None:
     """
     # Typer would write UTF-8 to a terminal that is set to ASCII.
     try:
-        sys.stderr.write("".join(f"{printable(line)}\n" for line in message.split("\n")))
+        sys.stderr.write("".join(f"{on_one_line(line)}\n" for line in message.split("\n")))
         sys.stderr.flush()
     except OSError:
         # What the command does is not affected, and nobody could read an error about this one.
         discard(sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, without control characters."""
-    return on_one_line(text)
 
 
 def local_time(at: datetime) -> str:
@@ -81,7 +76,7 @@ def local_time(at: datetime) -> str:
 
 def truncated(text: str, limit: int = 60) -> str:
     """Return a text on one line, cut to ``limit`` characters."""
-    line = printable(text)
+    line = on_one_line(text)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -99,7 +94,7 @@ def print_submission(submission: Submission, detail: str = "", *, as_json: bool)
         emit(submission.as_dict())
         return
     known = "(already submitted)" if submission.duplicate else ""
-    parts = (submission.job_id, submission.state, printable(detail), known)
+    parts = (submission.job_id, submission.state, on_one_line(detail), known)
     console().print("  ".join(filter(None, parts)))
 
 
@@ -117,7 +112,7 @@ def _print_result(result: Result) -> None:
     out = console()
     out.print(f"{result.job_id}  {result.state}", style=STATE_STYLES.get(result.state, "bold"))
     for label, text in result_fields(result):
-        out.print(f"  {label:<9} {printable(text)}")
+        out.print(f"  {label:<9} {on_one_line(text)}")
 
 
 def result_fields(result: Result) -> Iterator[tuple[str, str]]:
@@ -154,7 +149,7 @@ def result_fields(result: Result) -> Iterator[tuple[str, str]]:
 def _print_batch(batch: Batch) -> None:
     out = console()
     flags = [word for word, on in (("paused", batch.paused), ("unsealed", not batch.sealed)) if on]
-    title = f"{batch.batch_id}  {printable(batch.name)}  {' '.join(flags)}"
+    title = f"{batch.batch_id}  {on_one_line(batch.name)}  {' '.join(flags)}"
     out.print(title.rstrip(), style="bold")
     out.print(f"  {batch_summary(batch)}")
     if left := time_left(batch):

@@ -9,10 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.output import STATE_STYLES, batch_summary, printable, truncated
+from tasks.cli.output import STATE_STYLES, batch_summary, truncated
 from tasks.cli.time_left import time_left
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
+from worker.shown_text import on_one_line
 
 Records = Mapping[str, Result | Batch]
 """The records of jobs and batches by id."""
@@ -53,7 +54,7 @@ def _log_line(record: Result | Batch) -> str:
     if isinstance(record, Batch):
         # Without the time left, which differs at each poll and would print a line each time.
         return batch_summary(record)
-    return f"{record.state}  {printable(_detail(record))}"
+    return f"{record.state}  {on_one_line(_detail(record))}"
 
 
 def _summary_with_time(batch: Batch) -> str:
@@ -80,6 +81,6 @@ def _live_view(records: Records) -> RenderableType:
                 Text(record.job_id[:8]),
                 Text(truncated(record.image, 30)),
                 Text(record.state, style=STATE_STYLES.get(record.state, "bold")),
-                Text(printable(_detail(record))),
+                Text(on_one_line(_detail(record))),
             )
     return Group(*(grid for grid in (batches, jobs) if grid.row_count))

@@ -9,7 +9,7 @@ import typer
 
 from tasks.cli.batch_output.held_jobs import print_held_of_jobs
 from tasks.cli.error_handling import ExitCode
-from tasks.cli.output import console, note, print_record, printable
+from tasks.cli.output import console, note, print_record
 from tasks.cli.progress import show_progress
 from tasks.producer import queries
 from tasks.producer.producer import Producer
@@ -17,6 +17,7 @@ from tasks.producer.queries import POLL_SECONDS
 from tasks.schema.batch import Batch
 from tasks.schema.errors import RedisUnavailable
 from tasks.schema.result import Result
+from worker.shown_text import on_one_line
 
 OUTAGE_SECONDS: Final = 60.0
 """How long a command waits for a Redis that does not answer."""
@@ -61,7 +62,7 @@ def note_paused(batch: Batch) -> bool:
     """Say of a batch that is paused how to resume it. Return whether it is."""
     if not (batch.paused and batch.queued):
         return False
-    what = f'The batch "{printable(batch.name)}" is paused, and {batch.queued} of its jobs wait.'
+    what = f'The batch "{on_one_line(batch.name)}" is paused, and {batch.queued} of its jobs wait.'
     if batch.blocked_by:
         note(f"{what} Decide about job {batch.blocked_by}: `reelqueue status {batch.blocked_by}`.")
     else:

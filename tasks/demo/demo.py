@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         dest="named",
         default="",
         metavar="TEXT",
-        help="the same in one text, separated by spaces; names of files may hold spaces too",
+        help="the images in one text, separated by spaces; file names may contain spaces",
     )
     parser.add_argument(
         "images",

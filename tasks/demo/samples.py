@@ -1,9 +1,9 @@
 """The sample photos, and what the demo asks for each."""
 
-import os.path
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from os.path import isfile  # Path.is_file raises for long names in some versions of Python
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +57,7 @@ def named_images(text: str) -> list[str]:
     images = []
     while words:
         ends = range(len(words), 0, -1)
-        files = (end for end in ends if _is_file(_between(text, words[:end])))
+        files = (end for end in ends if isfile(_between(text, words[:end])))  # noqa: PTH113
         last = next(files, None) or _end_of_name([word[0] for word in words])
         images.append(_between(text, words[:last]))
         del words[:last]
@@ -74,19 +74,14 @@ def _end_of_name(words: Sequence[str]) -> int:
 
 def _in_quotes(text: str) -> list[str] | None:
     """Return the names in a text with quotes, if all of them are files."""
-    if not {"'", '"', "\\"} & set(text) or _is_file(text):
+    if not {"'", '"', "\\"} & set(text) or isfile(text):  # noqa: PTH113
         return None
     try:
         names = shlex.split(text)
     except ValueError:
         return None
-    return names if names and all(map(_is_file, names)) else None
+    return names if names and all(map(isfile, names)) else None
 
 
 def _between(text: str, words: Sequence[re.Match[str]]) -> str:
     return text[words[0].start() : words[-1].end()]
-
-
-def _is_file(name: str) -> bool:
-    # Path.is_file raises for a name that is too long, in some versions of Python.
-    return os.path.isfile(name)  # noqa: PTH113

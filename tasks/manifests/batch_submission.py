@@ -59,7 +59,7 @@ class BatchSubmission:
         batch_id: The batch.
         jobs: How many jobs are new.
         duplicates: How many rows were known.
-        changed: How many rows have a job for something else, which has a clip or has paid. They
+        changed: How many rows have a job with earlier content, which has a clip or has paid. They
             are made again, and are among ``jobs``, only if that was asked for.
         changed_rows: The number, image and job of each of them.
         rejected: The number of each rejected row, and the reason.
@@ -101,7 +101,7 @@ def submit_batch(
     spend. ``session`` is ``own``, or ``shared``: one session for all rows, one after another.
     ``pilot`` runs that many jobs and then pauses the batch. ``webhook`` is notified of the end of
     the batch, and of the rows that have no webhook of their own. ``redo_changed`` makes rows again
-    whose key has a clip, or has paid, for something else. ``aspects``, such as ``["16:9", "1:1"]``,
+    that have a clip, or have paid, for earlier content. ``aspects``, such as ``["16:9", "1:1"]``,
     makes a clip in each of them of every row without an aspect of its own. No job starts before
     ``not_before``; a time without an offset is local.
 

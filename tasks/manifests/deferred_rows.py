@@ -20,7 +20,7 @@ from worker.ledger.rows import Rows, RowSubmission
 WRITTEN: Final = frozenset({SubmitVerdict.OK, SubmitVerdict.REPLACED, SubmitVerdict.REMADE})
 """Verdicts for rows that got a new job."""
 CHANGED: Final = frozenset({SubmitVerdict.KEPT, SubmitVerdict.REMADE})
-"""Verdicts for rows that have, or had, a clip for something else."""
+"""Verdicts for rows that have, or had, a clip made from earlier content of the row."""
 
 PRUNED: Final = "pruned"
 """What became of a known row whose job's record was deleted."""
@@ -93,7 +93,10 @@ class DeferredRows:
             self._pages += 1
 
     def pages(self, rows: Rows) -> Iterator[list[AcceptedRow]]:
-        """Yield the rows again. Those without a key name the job that was their image's."""
+        """Yield the deferred rows again, a page at a time.
+
+        A row without a key comes with the job of its image that no other row has matched.
+        """
         if not self._pages:
             return
         unmatched = rows.unmatched(self._submission)

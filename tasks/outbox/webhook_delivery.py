@@ -62,7 +62,7 @@ def _deliver(runtime: Runtime, webhooks: Webhooks, message: WebhookMessage) -> b
     if body is None:
         log.warning("webhook dropped", webhook_id=message.name, why="its record is gone")
         webhooks.give_up(message, "its record is gone")
-        return True
+        return False
     if not message.body:
         webhooks.store_body(message, body)
     try:

@@ -33,7 +33,7 @@ def redo(
     Raises:
         UnknownId: There is no such job.
         InvalidPayloadError: The job has not ended and is not held, or the prompt is invalid.
-        KeyConflict: The key was used for something else.
+        KeyConflict: The key was used for another request.
         RedisUnavailable: Redis does not answer.
     """
     with producer.redis_errors():

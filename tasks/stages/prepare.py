@@ -1,4 +1,4 @@
-"""The preparing stage: files, account, credit gate, session, upload."""
+"""The preparing stage: files, account, check of the credits, session, upload."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Commits of a step that met a problem outside: of a store, a picture's server, or its machine.
+"""Commits of a step that a store, the server of an image or a shortage of the machine has stopped.
 
 The job waits, and its progress says so.
 """

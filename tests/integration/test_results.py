@@ -60,7 +60,8 @@ def test_workers_prune_old_records(stack: Stack) -> None:
     stack.start_sandbox()
     stack.start_worker(REELQUEUE_RESULT_DAYS="0.0001")
     submit(stack, "batch-0001")
-    wait_until(lambda: stack.ledger.lookup_keys(["batch-0001:1"])[0], "the first job")
+    key = stack.ledger.key("idem", "batch-0001:1")
+    wait_until(lambda: stack.ledger.redis.exists(key), "the first job")
     wait_until(lambda: stack.ledger.batch("batch-0001") is None, "the batch to be pruned")
     assert recent_ids(stack.ledger, 10) == []
     assert stack.ledger.counts()[0] == {}

@@ -175,7 +175,8 @@ class BalanceMonitor:
         """
         if not self.ledger.held_count(Reason.PLAN):
             return
-        others_can_take = any(map(self.accounts.can_take, self.accounts.names()))
+        accounts = map(self.ledger.account, self.accounts.names())
+        others_can_take = any(map(self.accounts.can_take, accounts))
         for name in self.ledger.holding_accounts(Reason.PLAN):
             account = self.ledger.account(name)
             held = self.ledger.some_held_ids(Reason.PLAN, name, RELEASE_LIMIT)

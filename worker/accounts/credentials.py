@@ -84,7 +84,7 @@ class Accounts:
             current: The job's account so far. It is kept if it can take the job, or if none can.
         """
         accounts = {name: self._ledger.account(name) for name in self.names()}
-        able = [account for account in accounts.values() if self._can_take(account)]
+        able = [account for account in accounts.values() if self.can_take(account)]
         if current in accounts and (not able or accounts[current] in able):
             return accounts[current]
         if not able:
@@ -95,7 +95,7 @@ class Accounts:
     def others_can_take(self, name: str) -> bool:
         """Return whether another account than this one can take a job that has not paid."""
         others = (self._ledger.account(other) for other in self.names() if other != name)
-        return any(self._can_take(account) for account in others)
+        return any(self.can_take(account) for account in others)
 
     def credential(self, name: str) -> Credential:
         """Return the credential of an account, as `credential_of` does."""
@@ -153,11 +153,8 @@ class Accounts:
         if text and _anonymous_credential(text).token_id == token_id:
             delete_if_equal(redis, key, text)
 
-    def can_take(self, name: str) -> bool:
+    def can_take(self, account: Account) -> bool:
         """Return whether an account can take a job that has not paid."""
-        return self._can_take(self._ledger.account(name))
-
-    def _can_take(self, account: Account) -> bool:
         if account.auth_refused_by or account.plan_refused:
             return False
         if account.cooling_until and account.cooling_until > self._ledger.now_ms():

@@ -66,8 +66,8 @@ def judge(
 ) -> IdentityVerdict:
     """Compare a ledger with the mirror of this worker's journal. Read the mirror first.
 
-    An older copy of the same ledger and a clone of it differ in nothing but this: a clone's other
-    half renews the mirror.
+    A restored copy of the ledger and a clone of one that still runs hold the same records. They
+    differ in one thing: workers of the one that still runs renew the mirror.
 
     Args:
         ledger: What the ledger says of itself.

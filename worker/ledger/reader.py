@@ -20,7 +20,7 @@ from worker.ledger.model.jobs import (
 )
 from worker.ledger.model.row_lines import data_columns, with_line
 from worker.ledger.model.states import Reason, State
-from worker.ledger.pages import PAGE_SIZE, pages
+from worker.ledger.pages import PAGE_SIZE
 from worker.ledger.scripts import Scripts
 
 _STATES: Final = frozenset(State)
@@ -68,15 +68,6 @@ class Reader:
             (seconds, micros), offset = replies(pipe)
         corrected = 0 if isinstance(offset, ResponseError) else int_or_zero(offset)
         return int(seconds) * 1000 + int(micros) // 1000 + corrected
-
-    def lookup_keys(self, keys: Iterable[str]) -> list[tuple[str, str] | None]:
-        """Return for each idempotency key the id and fingerprint of its job, or None if unused."""
-        found: list[tuple[str, str] | None] = []
-        for page in pages(keys):
-            for value in self.redis.mget([self.key("idem", key) for key in page]):
-                job_id, fingerprint = value.split("|")[:2] if value else ("", "")
-                found.append((job_id, fingerprint) if value else None)
-        return found
 
     def tombstone(self, key: str) -> State | None:
         """Return the state in which the pruned job of a key ended; None if it was not pruned."""

@@ -25,7 +25,7 @@ class RowSubmission:
         name: A name that no other submission has.
         manifest: Names the file or folder; empty if there is none.
         is_first: Whether the batch had no rows before.
-        redo: Whether rows are made again whose clip is for something else.
+        redo: Whether rows are made again that have a clip made from earlier content of the row.
         dry: Whether nothing is written.
     """
 

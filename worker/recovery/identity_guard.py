@@ -18,8 +18,9 @@ from worker.ledger.ledger import Ledger
 from worker.recovery.ledger_ids import LedgerIds
 
 NEWER_MARGIN_SECONDS: Final = 60.0
-"""How much older than the mirror an entry may be that a restart of Redis has made the ledger lose:
-the mirror holds a counter that was read before."""
+"""After a restart of Redis, journal entries are read from this long before the last renewal of the
+mirror. The mirror is written some time after its counter was read, so entries that are a little
+older than the mirror may be lost as well."""
 TRIES: Final = 3
 
 

@@ -23,7 +23,7 @@ from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
 MAX_FOLLOWED: Final = 100
-"""Jobs that are brought back, one for the other, because each works in the session of the next."""
+"""The most jobs that are restored before one: the job whose clip it edits, that job's own, etc."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ MAX_LEASE_SECONDS: Final = 5.0
 JOB_LEASE_SHARE: Final = 1 / 6
 """Maximum share of a job's lease, so that a dead leader's own jobs are dispatched again soon."""
 MAX_LEASES: Final = 10
-"""A lease with more than so many of this worker's own left was not taken by a clock like this."""
+"""A leader lease that ends later than after this many lease times is cut to one: the clock of the
+server was set back after it was taken."""
 MIN_LEASE_TICKS: Final = 3
 """Minimum number of ticks that the lease outlasts."""
 

@@ -39,7 +39,7 @@ def copy_allowed_file(text: str, roots: Iterable[object], to: Path, *, max_bytes
             or not a file (``bad_request``), or is too large (``file_too_large``).
         OSError: The disk failed.
     """
-    root, parts = _resolve(text, roots)
+    root, parts = check_allowed(text, roots)
     with _open(text, root, parts) as source, to.open("wb") as copy:
         left = max_bytes
         while chunk := source.read(_CHUNK):
@@ -49,17 +49,15 @@ def copy_allowed_file(text: str, roots: Iterable[object], to: Path, *, max_bytes
             copy.write(chunk)
 
 
-def check_allowed(text: str, roots: Iterable[object]) -> None:
+def check_allowed(text: str, roots: Iterable[object]) -> tuple[Path, tuple[str, ...]]:
     """Refuse a path that is in no allowed folder, or is no path, without reading the file. Blocks.
+
+    Returns:
+        The allowed folder that holds the path, and the path inside it, both without links.
 
     Raises:
         FileRefusedError: It is refused.
     """
-    _resolve(text, roots)
-
-
-def _resolve(text: str, roots: Iterable[object]) -> tuple[Path, tuple[str, ...]]:
-    """Return the allowed folder that holds a path, and the path inside it, both without links."""
     try:
         path = Path(text)
         real = path.resolve()

@@ -21,7 +21,7 @@ from worker.storage.partial_files import PARTIAL_FOLDER
 from worker.storage.remote_folder import RemoteFolder
 
 _ID_KEY: Final = "reelqueue-store-id"
-_PROBE: Final = b"reelqueue was here\n"
+_PROBE: Final = b"reelqueue store check\n"
 _SEGMENT: Final = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*")
 _SUFFIX: Final = re.compile(r"(\.[A-Za-z0-9]{1,8})?")
 _LONGEST_SEGMENT: Final = 255

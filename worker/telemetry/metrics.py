@@ -112,15 +112,20 @@ class Metrics(Collector):
         failed = {result.check for result in status.reasons_not_to_pay}
         obstacles = {check: check in failed for check in CHECKS}
         yield _gauge("worker_leases", "Jobs that this process works on.", len(leases))
-        yield _gauge("worker_streams", "Paid streams that it reads.", leases.count_streams())
-        yield _gauge("worker_may_pay", "Whether it may send paid messages.", status.may_pay)
-        yield _gauges("worker_pay_obstacle", "Reasons not to pay.", "check", obstacles)
+        about = "Paid message streams that this process reads."
+        yield _gauge("worker_streams", about, leases.count_streams())
+        about = "1 if this process may send paid messages."
+        yield _gauge("worker_may_pay", about, status.may_pay)
+        about = "1 for each check that keeps this process from paying."
+        yield _gauges("worker_pay_obstacle", about, "check", obstacles)
         verdict = status.identity
         identity = {each.value: each is verdict for each in IdentityVerdict}
-        about = "How the records and the payment journal compare."
+        about = "1 for the result of the last comparison of the records with the payment journal."
         yield _gauges("worker_ledger_identity", about, "verdict", identity)
-        yield _gauge("worker_lagging", "Whether it claims no jobs: overloaded.", status.lagging)
-        yield _gauge("worker_draining", "Whether it claims no jobs: stopping.", status.draining)
+        about = "1 while this process is overloaded and claims no jobs."
+        yield _gauge("worker_lagging", about, status.lagging)
+        about = "1 while this process stops and claims no jobs."
+        yield _gauge("worker_draining", about, status.draining)
         for family in STEPS.collect():
             # The time at which each series began would double the number of series.
             family.samples = [each for each in family.samples if each.name.endswith("_total")]
@@ -164,7 +169,12 @@ def _accounts(balances: Sequence[AccountBalance], cap: int) -> Iterator[Metric]:
     rows: tuple[tuple[Sequence[AccountBalance], str, str, Callable[[AccountBalance], float]], ...]
     rows = (
         (read, "available_credits", "Credits available.", lambda each: each.account.available),
-        (read, "balance_age_seconds", "Age of that reading.", lambda each: each.age_seconds),
+        (
+            read,
+            "balance_age_seconds",
+            "Seconds since the balance of the account was read.",
+            lambda each: each.age_seconds,
+        ),
         (balances, "reserved_credits", "Credits reserved.", lambda each: each.account.reserved),
         (balances, "spent_credits", "Credits spent.", lambda each: each.account.spent),
         (balances, "messages_in_flight", "Paid messages in flight.", lambda each: each.in_flight),

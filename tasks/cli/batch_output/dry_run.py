@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.batch_output.submission import known_states
-from tasks.cli.output import console, printable
+from tasks.cli.output import console
 from tasks.cli.time_left import expected_time
 from tasks.manifests.dry_runs.dry_run import DryRun
+from worker.shown_text import on_one_line
 
 MOST_LEFT_OUT: Final = 10
 """Files that are named of those that a folder holds besides its images."""
@@ -29,7 +30,7 @@ def print_dry_run(plan: DryRun, aspects: Sequence[str], *, redo_changed: bool) -
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     for label, text in _lines(plan, aspects, redo_changed=redo_changed):
-        grid.add_row(label, Text(printable(text)))
+        grid.add_row(label, Text(on_one_line(text)))
     out = console()
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out = console(_PIPE_WIDTH)
@@ -47,7 +48,7 @@ def _lines(
     if plan.changed:
         yield (
             "changed",
-            f"{plan.changed:,} have a clip, or have paid, for something else: "
+            f"{plan.changed:,} have a clip, or have paid, for earlier content: "
             + ("they are made and paid again" if redo_changed else "they keep it (--redo-changed)"),
         )
     used = [

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tasks.cli.output import STATE_STYLES, console, printable
+from tasks.cli.output import STATE_STYLES, console
 from tasks.producer.producer import Producer
 from tasks.reports.held_groups import HeldGroup, Scope, held_groups
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
 from worker.ledger.model.states import Reason, State
+from worker.shown_text import on_one_line
 
 
 def print_held_of_batch(batch: Batch) -> None:
@@ -41,4 +42,4 @@ def _print_groups(groups: Iterable[HeldGroup]) -> None:
         title = f"held: {group.reason} ({group.jobs} {'job' if group.jobs == 1 else 'jobs'})"
         out.print(title, style=STATE_STYLES[State.HELD])
         out.print(f"  {group.advice}")
-        out.print(f"  {printable(group.command)}")
+        out.print(f"  {on_one_line(group.command)}")

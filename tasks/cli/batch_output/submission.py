@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any, Final
 
-from tasks.cli.output import console, emit, local_time, note, printable
+from tasks.cli.output import console, emit, local_time, note
 from tasks.manifests.batch_submission import BatchSubmission
 from tasks.manifests.deferred_rows import PRUNED
 from tasks.manifests.formats.rejects import Rejects
 from worker.ledger.model.states import State
+from worker.shown_text import on_one_line
 
 MAX_SHOWN: Final = 100
 """Rejected rows that are printed for people."""
@@ -63,8 +64,8 @@ def note_known(done: BatchSubmission, source: str, name: str) -> None:
         State.FAILED: f"`reelqueue retry {batch_id}` continues them, and pays nothing again; "
         f"`reelqueue redo {batch_id}` makes new clips, and pays for them.",
         PRUNED: "Their records were deleted, and under this name they are not paid again. To make "
-        f"all clips again: `reelqueue batch submit {quote(printable(source))} --name "
-        f"{quote(printable(f'{name} again'))}` with the same options.",
+        f"all clips again: `reelqueue batch submit {quote(on_one_line(source))} --name "
+        f"{quote(on_one_line(f'{name} again'))}` with the same options.",
     }
     for state, text in advice.items():
         if rows := done.known.get(state):
@@ -75,15 +76,15 @@ def note_known(done: BatchSubmission, source: str, name: str) -> None:
 def note_rejected(rejected: Sequence[dict[str, Any]]) -> None:
     """Name the rows that were rejected, and why."""
     for row in rejected[:MAX_SHOWN]:
-        note(f"row {row['row']}: {printable(str(row['reason']))}")
+        note(f"row {row['row']}: {on_one_line(str(row['reason']))}")
     if len(rejected) > MAX_SHOWN:
         note(f"… and {len(rejected) - MAX_SHOWN:,} more rows. Use --json to list all.")
 
 
 def note_changed(changed: Sequence[dict[str, Any]], *, redo_changed: bool) -> None:
-    """Name the rows whose job has a clip, or has paid, for something else."""
+    """Name the rows whose job has a clip, or has paid, for earlier content of the row."""
     for row in changed[:MAX_SHOWN]:
-        image, job_id = printable(str(row["image"])), row["job_id"]
+        image, job_id = on_one_line(str(row["image"])), row["job_id"]
         note(f"row {row['row']}: {image} was changed after its job had paid (job {job_id})")
     if len(changed) > MAX_SHOWN:
         note(f"… and {len(changed) - MAX_SHOWN:,} more rows. Use --json to list all.")
@@ -113,5 +114,6 @@ def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> No
         return
     note(
         f"The rejected rows are in {written}. Correct them there, and add them with `reelqueue "
-        f"batch submit {quote(str(written))} --name {quote(printable(name))}` and the same options."
+        f"batch submit {quote(str(written))} --name {quote(on_one_line(name))}` and the same "
+        "options."
     )

@@ -9,7 +9,7 @@ import typer
 from config.settings import get_settings
 from tasks.cli.error_handling import ExitCode
 from tasks.cli.options import JsonOption
-from tasks.cli.output import console, emit, note, printable, table
+from tasks.cli.output import console, emit, note, table
 from tasks.producer.balances import refresh_balances
 from tasks.producer.producer import Producer, default_producer
 from tasks.schema.batch import Batch
@@ -19,6 +19,7 @@ from worker.accounts.credit_shortfall import credit_shortfall
 from worker.ledger.model.accounts import Account
 from worker.runtime import retention
 from worker.runtime.checks.store_ids import check_same_store
+from worker.shown_text import on_one_line
 
 
 def credits_(
@@ -80,7 +81,7 @@ def doctor(as_json: JsonOption = False) -> None:
             continue
         sign, style = ("✓", "green") if check.ok else ("✗", "red")
         out = console()
-        out.print(f"{sign} {check.check}: {printable(check.found)}", style=style)
+        out.print(f"{sign} {check.check}: {on_one_line(check.found)}", style=style)
         if remedy:
             out.print(f"  {remedy}")
     raise typer.Exit(ExitCode.DONE if all_ok else ExitCode.UNAVAILABLE)

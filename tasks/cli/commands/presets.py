@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from tasks.cli.options import JsonOption
-from tasks.cli.output import console, emit, note, printable
+from tasks.cli.output import console, emit, note
 from tasks.schema.prompts.presets import PRESETS, Preset, find_preset
+from worker.shown_text import on_one_line
 
 
 def presets(
@@ -45,4 +46,4 @@ def _print(preset: Preset) -> None:
     if preset.aspect or seconds:
         out.print(f"  {', '.join(filter(None, (preset.aspect, seconds)))}")
     if preset.prompt is not None:
-        out.print(f"  {printable(preset.prompt)}")
+        out.print(f"  {on_one_line(preset.prompt)}")

@@ -6,12 +6,13 @@ import typer
 
 from tasks.cli.error_handling import CommandError
 from tasks.cli.options import AttachOption, JsonOption, KeyOption, WaitOption
-from tasks.cli.output import console, emit, note, print_submission, printable
+from tasks.cli.output import console, emit, note, print_submission
 from tasks.cli.waiting import exit_with_results
 from tasks.producer.follow_up.answers import Answer
 from tasks.producer.follow_up.edits import say as say_to
 from tasks.producer.names import find_job
 from tasks.producer.producer import default_producer
+from worker.shown_text import on_one_line
 
 
 def say(
@@ -45,7 +46,7 @@ def say(
         if as_json:
             emit(answer.as_dict())
         else:
-            console().print(printable(answer.text))
+            console().print(on_one_line(answer.text))
         return
     if wait:
         exit_with_results(producer, [answer.job_id], as_json=as_json)

@@ -80,7 +80,8 @@ def _file_of(word: str) -> str | None:
             return name
         path = _unescaped(name)
         # A plain word such as "cat" is no file, even if there is a file of that name.
-        if ("/" in path or "." in path) and _is_file(path):
+        # Path.is_file raises for a text that holds a NUL or half a surrogate pair.
+        if ("/" in path or "." in path) and os.path.isfile(path):  # noqa: PTH113
             return path
     return None
 
@@ -96,11 +97,6 @@ def _unescaped(name: str) -> str:
         return name[1:-1]
     # Path.expanduser raises for the name of an unknown user.
     return os.path.expanduser(re.sub(r"\\(.)", r"\1", name))  # noqa: PTH111
-
-
-def _is_file(path: str) -> bool:
-    # Path.is_file raises for a text that holds a NUL or half a surrogate pair.
-    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _looks_like_a_file(word: str) -> bool:

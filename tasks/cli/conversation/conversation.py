@@ -6,7 +6,7 @@ from typing import Final
 from tasks.cli.commands.submit import checked_jobs
 from tasks.cli.conversation.chat_input import ChatInput, parse_chat_input
 from tasks.cli.conversation.terminal_input import input_ignored
-from tasks.cli.output import console, note, printable, result_fields
+from tasks.cli.output import console, note, result_fields
 from tasks.cli.waiting import wait_until_done
 from tasks.producer import actions, queries, submissions
 from tasks.producer.follow_up.answers import Answer, answer_credits
@@ -18,6 +18,7 @@ from tasks.schema.image_job import DEFAULT_PROMPT
 from tasks.schema.result import Result
 from worker.ledger.model.states import Reason, State
 from worker.runtime.worker_registry import live_workers
+from worker.shown_text import on_one_line
 
 GREETING: Final = (
     "Give an image, as a path or an https address, and say what the clip should show.\n"
@@ -227,10 +228,10 @@ def _print_result(result: Result) -> None:
         _print(result.reply)
     for label, text in result_fields(result):
         if label in _SHOWN_FIELDS:
-            console().print(f"  {label:<9} {printable(text)}")
+            console().print(f"  {label:<9} {on_one_line(text)}")
 
 
 def _print(text: str) -> None:
     """Print the lines of a text that may come from outside."""
     for line in text.splitlines():
-        console().print(printable(line))
+        console().print(on_one_line(line))

@@ -12,7 +12,7 @@ class SubmitVerdict(StrEnum):
     # For a row of a batch only:
     REPLACED = "REPLACED"  # written as queued, in the place of a job without a clip
     REMADE = "REMADE"  # written as queued, in the place of a job that has a clip or has paid
-    KEPT = "KEPT"  # not written: it has a job with a clip, or that has paid, for something else
+    KEPT = "KEPT"  # not written: its job has a clip, or has paid, for earlier content of the row
     DEFERRED = "DEFERRED"  # to be decided at the manifest's end
 
 

@@ -130,7 +130,7 @@ def test_the_plan_is_probed_by_the_export_of_one_paid_job_at_growing_intervals(
 ) -> None:
     hold_for_plan(runtime, paid=2, unpaid=5)
     (account,), ledger = runtime.accounts.names(), runtime.ledger
-    assert not runtime.accounts.can_take(account)
+    assert not runtime.accounts.can_take(ledger.account(account))
     runtime.balance_monitor.run_once()
     assert ledger.held_count(Reason.PLAN) == 7, "it is too early to try"
     waits = []

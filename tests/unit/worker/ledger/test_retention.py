@@ -100,7 +100,7 @@ def test_a_late_repetition_finds_the_tombstone(harness: LedgerHarness, state: St
     assert harness.ledger.submit(again).verdict == "DUPLICATE"
     assert harness.ledger.submit(again).job_id == "one"
     assert harness.ledger.tombstone("key of one") is state
-    assert harness.ledger.lookup_keys(["key of one"]) == [("one", "f")]
+    assert harness.redis.get("idem:{t}:key of one") == f"one|f|{state}"
     foreign = NewJob(id="other", payload={}, fingerprint="g", key="key of one")
     assert harness.ledger.submit(foreign).verdict == "CONFLICT"
     assert harness.admit() == []

@@ -2,7 +2,7 @@
 -- Writes the rows of a manifest: finds the current job of each, or makes one.
 --   submission  the same for all calls for one manifest   manifest  names its file or folder, or ''
 --   mode  new: the batch had no rows before  more: it had  end: these rows were answered DEFERRED
---   redo  1: rows are made again that have a clip, or have paid, for something else
+--   redo  1: changed rows are made again that have a clip, or have paid, for earlier content
 --   dry   1: nothing is written; the answers are those for a submission that begins here
 --   rows  a JSON list of objects: as for submit, and
 --         content: what the row asks for      former: the key that version 1 gave such a row, or ''
@@ -78,8 +78,9 @@ local function has_other_lines(job)
   return false
 end
 
--- What a row that asks for something else than its job does. -> verdict, job, the job that no row
--- has any more where another job of the batch has what the row asks for now, or nil
+-- What becomes of a row whose content differs from that of its job. -> verdict, the job that it is
+-- about, a job to retire or nil: the row's former job, where another job of the batch already has
+-- the new content and no other row needs the former one
 local function decide_change(row, job)
   local other = claimed_by(job)
   if other == row.number then other = nil end
