@@ -23,6 +23,7 @@ local LOOK_AHEAD = 100  -- jobs of a flow that are looked through for one that m
 require_type('zset', AGENDA, FLOWS, PREPARING, SCHEDULED)
 require_type('hash', META, COUNTS)
 
+-- 1. The tick: note when it was, and start the batches whose time has come.
 -- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
 -- their leases. They get one more lease for that before others may claim their jobs.
 local last = number(redis.call('HGET', META, 'last_tick'))
@@ -67,6 +68,7 @@ if n <= 0 then
   return out
 end
 
+-- 2. The agenda: return the jobs that are due, and put each entry off.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, n)) do
   local found = redis.pcall('HMGET', job_key(id), 'state', 'owner')
   local state, owner = found[1], found[2]
@@ -131,6 +133,7 @@ local function take(flow, full)
   return nil, #ids > 0
 end
 
+-- 3. The flows: start queued jobs in the places that are left, while the limits allow it.
 local preparing = number(redis.call('HGET', COUNTS, 'n:preparing'))
 local generating = number(redis.call('HGET', COUNTS, 'n:generating'))
 local slow, by_source = slow_jobs()
@@ -186,6 +189,7 @@ while #out / 2 < n do
     end
   end
 end
+-- 4. The end: put the flows that were passed over in their order, and note what kept jobs waiting.
 -- A flow that was passed over gains no priority by that time.
 for _, flow in ipairs(passed_flows) do
   redis.call('ZADD', FLOWS, 'XX', 'GT', virtual_time(), flow)
