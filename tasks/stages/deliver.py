@@ -38,7 +38,7 @@ from worker.nemo.errors import (
     Unreachable,
 )
 from worker.policy import backoff_seconds
-from worker.resources.offload import offload
+from worker.resources.offload import offload, offload_decoding
 from worker.resources.scratch import scratch_folder
 from worker.storage.errors import NotStoredError
 from worker.storage.store import Store
@@ -63,7 +63,7 @@ def deliver(step: StepContext) -> Commit:
             is_stored = _fetch_stored(step, clip_file)
             if not is_stored:
                 _download(step, clip_file)
-            inspection = offload(inspect_clip, clip_file, poster_file)
+            inspection = offload_decoding(inspect_clip, clip_file, poster_file)
         except IncompleteClip as error:
             return _retry_or_hold(step, Reason.CLIP_INCOMPLETE, str(error))
         except BadClip as error:

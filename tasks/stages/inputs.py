@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -76,28 +77,19 @@ def gather_inputs(step: StepContext, folder: Path) -> JobInputs:
     return JobInputs(renamed(image) if image else None, tuple(map(renamed, attached)))
 
 
-def prepare_within_memory(
-    memory: MemoryBudget,
-    prepare: Callable[[Path, str, Path], F],
-    source: Path,
-    name: str,
-    folder: Path,
-) -> F:
+def prepare_within_memory(memory: MemoryBudget, needed: int, prepare: Callable[[], F]) -> F:
     """Prepare a file in a thread, once there is memory to decode it.
 
     Args:
         memory: The memory that all files share.
-        prepare: `prepare_image` or `check_attachment`.
-        source: The file.
-        name: The file's name for people.
-        folder: A folder for converted copies.
+        needed: The bytes that it will take.
+        prepare: Prepares the file.
 
     Raises:
         MemoryUnavailableError: Other files have used all of it for five minutes.
     """
-    needed = offload(memory_needed, source, name)
     with memory.reserve(needed, _MEMORY_SECONDS):
-        return offload(prepare, source, name, folder)
+        return offload(prepare)
 
 
 def _image(step: StepContext, folder: Path) -> PreparedFile:
@@ -105,8 +97,15 @@ def _image(step: StepContext, folder: Path) -> PreparedFile:
     given = str(payload["image"])
     source = _fetch(step, str(payload.get("media") or given), subfolder)
     name = _file_name(given, "image")
-    offload(check_image_shape, source, name)
-    return prepare_within_memory(step.runtime.image_memory, prepare_image, source, name, subfolder)
+    needed = offload(_measure_image, source, name)
+    prepare = partial(prepare_image, source, name, subfolder)
+    return prepare_within_memory(step.runtime.image_memory, needed, prepare)
+
+
+def _measure_image(source: Path, name: str) -> int:
+    """Return the memory for an image whose shape can be used: both in one call of a thread."""
+    check_image_shape(source, name)
+    return memory_needed(source, name)
 
 
 def _attached(step: StepContext, folder: Path) -> Iterator[PreparedFile]:
@@ -118,9 +117,9 @@ def _attached(step: StepContext, folder: Path) -> Iterator[PreparedFile]:
         if is_media_key(given):
             name = names.get(given) or f"{default}{Path(given).suffix}"
         name = _file_name(name, default)
-        yield prepare_within_memory(
-            step.runtime.image_memory, check_attachment, source, name, subfolder
-        )
+        needed = offload(memory_needed, source, name)
+        prepare = partial(check_attachment, source, name, subfolder)
+        yield prepare_within_memory(step.runtime.image_memory, needed, prepare)
 
 
 def _fetch(step: StepContext, given: str, folder: Path, expected: str = "picture") -> Path:

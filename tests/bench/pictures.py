@@ -22,12 +22,15 @@ PROGRAM = """
 from gevent import monkey
 monkey.patch_all()
 import re, sys
+from functools import partial
 from pathlib import Path
 import gevent
 from tasks.stages.inputs import prepare_within_memory
+from worker.media.image_headers import memory_needed
 from worker.media.images import prepare_image
 from worker.resources.freed_memory import return_freed_memory
 from worker.resources.memory_budget import MemoryBudget
+from worker.resources.offload import offload
 from worker.resources.preload import preload_modules
 
 def peak():
@@ -42,7 +45,9 @@ memory, before = MemoryBudget(size), peak()
 def prepare(number):
     place = workdir / str(number)
     place.mkdir()
-    prepare_within_memory(memory, prepare_image, given, "a.jpg", place).path.unlink()
+    needed = offload(memory_needed, given, "a.jpg")
+    prepared = partial(prepare_image, given, "a.jpg", place)
+    prepare_within_memory(memory, needed, prepared).path.unlink()
 gevent.joinall([gevent.spawn(prepare, number) for number in range(count)], raise_error=True)
 print(peak() - before)
 """

@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
+from worker.resources.cpus import usable_cpus
+
 if TYPE_CHECKING:
     from gevent.threadpool import ThreadPool
 
@@ -64,6 +66,19 @@ def offload_journal(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         return function(*args, **kwargs)
     work = partial(copy_context().run, function, *args, **kwargs)
     outcome: Outcome[T] = _journal_pool().apply(_outcome, (work,))
+    return _result(outcome)
+
+
+def offload_decoding(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that decodes a clip as `offload` does, in as many threads as processors.
+
+    A clip keeps a processor busy for a while. Jobs that start do not wait behind the clips of those
+    that end, and more threads would decode none sooner, but take more memory.
+    """
+    if not _is_under_gevent():
+        return function(*args, **kwargs)
+    work = partial(copy_context().run, function, *args, **kwargs)
+    outcome: Outcome[T] = _decoding_pool().apply(_outcome, (work,))
     return _result(outcome)
 
 
@@ -122,6 +137,13 @@ def _journal_pool() -> "ThreadPool":
     from gevent.threadpool import ThreadPool
 
     return ThreadPool(_JOURNAL_THREADS)
+
+
+@lru_cache(maxsize=1)
+def _decoding_pool() -> "ThreadPool":
+    from gevent.threadpool import ThreadPool
+
+    return ThreadPool(usable_cpus())
 
 
 @cache

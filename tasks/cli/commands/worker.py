@@ -57,8 +57,8 @@ def worker(
     step, wait for the replies to the messages that they have paid for, by default at most 15
     minutes, and exit. Process K of several serves its metrics on REELQUEUE_METRICS_PORT + K.
     """
-    from tasks.supervisor.cpus import usable_cpus  # noqa: PLC0415 - few commands need them
     from tasks.supervisor.worker_options import is_detached, split_processes  # noqa: PLC0415
+    from worker.resources.cpus import usable_cpus  # noqa: PLC0415 - few commands need them
 
     try:
         number, arguments = split_processes(context.args)

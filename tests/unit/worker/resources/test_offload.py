@@ -54,6 +54,28 @@ def test_other_greenlets_run_while_native_work_blocks() -> None:
     assert printed == "b'x'"
 
 
+def test_clips_that_are_decoded_keep_no_other_work_waiting() -> None:
+    """All threads for clips wait, in real threads, for bytes that later work writes."""
+    printed = run_patched(
+        """
+        import gevent, os
+        from gevent.monkey import get_original
+        from worker.resources.cpus import usable_cpus
+        from worker.resources.offload import offload, offload_decoding
+
+        reader, writer = os.pipe()
+        blocking_read = get_original("os", "read")
+        clips = 20 * usable_cpus()
+        decoding = [gevent.spawn(offload_decoding, blocking_read, reader, 1) for _ in range(clips)]
+        with gevent.Timeout(30):
+            gevent.sleep()
+            offload(get_original("os", "write"), writer, clips * b"x")
+            print(b"".join(clip.get() for clip in decoding) == clips * b"x")
+        """
+    )
+    assert printed == "True"
+
+
 def test_under_gevent_arguments_results_and_context_are_passed_on() -> None:
     printed = run_patched(
         """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.supervisor.cpus import usable_cpus
+from worker.resources.cpus import usable_cpus
 
 
 @pytest.mark.parametrize(
