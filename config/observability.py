@@ -18,8 +18,12 @@ from config.redaction import redact, redact_value, register_secrets
 from config.sentry_events import name_breadcrumb, name_event
 from config.settings import Settings
 
-_QUIET: Final = ("httpx", "httpcore", "PIL", "fsspec", "kombu", "amqp", "asyncio")
-"""Libraries that are logged from warnings on. httpx, for one, logs every request."""
+_QUIET: Final = (
+    *("httpx", "httpcore", "PIL", "fsspec", "kombu", "amqp", "asyncio"),
+    *("celery.worker.strategy", "celery.app.trace"),
+)
+"""What is logged from warnings on. httpx logs every request; Celery logs two lines for each of its
+tasks, of which a job needs several, without the job's id."""
 
 _CALL_ARGUMENTS: Final = frozenset({"args", "kwargs", "vars"})
 """The keys of call arguments in Sentry's reports of tasks and of stack frames."""

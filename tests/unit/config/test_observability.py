@@ -177,6 +177,14 @@ def test_request_lines_of_httpx_are_not_logged(lines: Lines) -> None:
     assert lines.getvalue() == ""
 
 
+def test_each_step_has_one_line_without_those_of_celery(lines: Lines) -> None:
+    configure_logging(settings())
+    logging.getLogger("celery.worker.strategy").info("Task tasks.prepare[x] received")
+    logging.getLogger("celery.app.trace").info("Task tasks.prepare[x] succeeded")
+    logging.getLogger("celery.app.trace").error("Task tasks.prepare[x] raised unexpected")
+    assert [json.loads(line)["level"] for line in lines.getvalue().splitlines()] == ["error"]
+
+
 def test_configuring_again_changes_the_level_and_writes_each_line_once(lines: Lines) -> None:
     configure_logging(settings())
     configure_logging(settings(log_level="warning"))
