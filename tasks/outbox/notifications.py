@@ -4,6 +4,7 @@ from contextlib import suppress
 
 from celery import current_app, states
 from celery.exceptions import TaskRevokedError
+from redis.exceptions import RedisError
 
 from tasks.producer.producer import Producer
 from tasks.reports.batch_index import ENTRY, schedule_index_of_ended, write_index_of_ended
@@ -42,6 +43,15 @@ def notify(entry: str) -> str:
             schedule_index_of_ended(ledger, job.batch_id)
     ledger.acknowledge_notification(entry, job.revision)
     return job.state.value
+
+
+def notify_soon(job_id: str) -> None:
+    """Notify others of a job that has just stopped, before the ticker finds its entry.
+
+    If Redis does not answer, the entry remains in the outbox, and the ticker dispatches it.
+    """
+    with suppress(RedisError):
+        notify(f"job:{job_id}")
 
 
 def _write_index(runtime: Runtime, entry: str) -> str:

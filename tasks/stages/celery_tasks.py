@@ -9,7 +9,7 @@ from typing import Final
 
 from celery import shared_task
 
-from tasks.outbox.notifications import notify
+from tasks.outbox.notifications import notify, notify_soon
 from tasks.outbox.webhook_delivery import deliver_webhooks
 from tasks.stages.deliver import deliver
 from tasks.stages.generate import generate
@@ -30,11 +30,22 @@ STAGES: Final = MappingProxyType(
 )
 
 
-def _run_step(job_id: str) -> str:
-    return run_step(job_id, STAGES)
+_STOPS: Final = frozenset({State.SUCCEEDED, State.HELD, State.CANCELLED})
+
+
+def run_job_step(job_id: str) -> str:
+    """Run a step. If the job stops by it, others are notified without another task."""
+    try:
+        word = run_step(job_id, STAGES)
+    except JobFailedError:
+        notify_soon(job_id)
+        raise
+    if word in _STOPS:
+        notify_soon(job_id)
+    return word
 
 
 for _name in ("tasks.prepare", "tasks.generate", "tasks.settle", "tasks.render", "tasks.deliver"):
-    shared_task(name=_name, throws=(JobFailedError,))(_run_step)
+    shared_task(name=_name, throws=(JobFailedError,))(run_job_step)
 shared_task(name="tasks.notify")(notify)
 shared_task(name="tasks.hooks")(deliver_webhooks)

@@ -11,9 +11,7 @@ from redis import Redis
 
 from config.celery import celery_config
 from config.settings import ApiSettings, Settings
-from tasks.outbox.notifications import notify
-from tasks.stages.celery_tasks import STAGES
-from tasks.step.runner import run_step
+from tasks.stages.celery_tasks import run_job_step
 from tests.support.costs import RedisCost, redis_cost
 from tests.support.processes import Sandbox
 from tests.support.waiting import wait_until
@@ -89,15 +87,12 @@ def end_job(runtime: Runtime, sandbox: Sandbox, job_id: str, picture: Path) -> R
     while not state().is_end:
         wait_until(is_rendered, "the render to be complete")
         wait_until(due, "a step to be due")
-        run_step(job_id, STAGES)
+        run_job_step(job_id)
         cost = cost.plus(redis_cost(ledger.redis).since(before).since(reading))
         steps += 1
     assert (state(), steps) == (State.SUCCEEDED, 2)
-    before = redis_cost(ledger.redis)
-    (entry,) = ledger.pending_notifications(1)
-    ledger.postpone_notification(entry, 30)
-    notify(entry)
-    return cost.plus(redis_cost(ledger.redis).since(before).since(reading))
+    assert ledger.pending_notifications(1) == []
+    return cost
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # by Celery
