@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from config.store_address import StoreAddress, is_store_address
 from worker.ledger.model.verdicts import SubmitVerdict
 
 _json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -126,12 +127,18 @@ def _fields(job: NewJob) -> dict[str, str]:
 
 
 def source_host(payload: Mapping[str, Any]) -> str:
-    """Return the host and port from which a worker fetches the files of a job; empty if none."""
+    """Return the host and port, or the store, from which a worker fetches the files of a job.
+
+    Empty if there is none: its files are in the media store, or on a local disk.
+    """
     image = payload.get("media") or ("" if payload.get("pass_url") else payload.get("image"))
-    for address in (image, *(payload.get("attach") or ())):
-        if str(address).lower().startswith(("http://", "https://")):
-            try:
-                return urlsplit(str(address)).netloc.rpartition("@")[2].lower()
-            except ValueError:
-                return ""
+    for address in map(str, (image, *(payload.get("attach") or ()))):
+        try:
+            if address.lower().startswith(("http://", "https://")):
+                return urlsplit(address).netloc.rpartition("@")[2].lower()
+            if is_store_address(address):
+                found = StoreAddress.parse(address)
+                return f"{found.scheme}://{found.place.rpartition('@')[2]}"
+        except ValueError:
+            return ""
     return ""

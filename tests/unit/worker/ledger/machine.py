@@ -166,9 +166,9 @@ class Machine(RuleBasedStateMachine):
     )
     def due(self, admit: int, room: int, prepare: int = 9, places: int = 9) -> None:
         before = {name: job.state for name, job in self.model.jobs.items()}
-        # Jobs that are settling hold no place. No job here has a source, so each may pay soon.
-        preparing = sum(state == "preparing" for state in before.values())
-        at_work = preparing + sum(state == "generating" for state in before.values())
+        # Jobs that are settling hold no place. No job here has a source, so each may pay soon, and
+        # the limit on preparing holds none back.
+        at_work = sum(state in ("preparing", "generating") for state in before.values())
         found = self.ledger.due(10, room=room, admit=admit, prepare=prepare, places=places)
         assert len(found) <= room
         for name, state in found:
@@ -177,9 +177,7 @@ class Machine(RuleBasedStateMachine):
             if before[name] == "queued":
                 assert not (job.batch and self.model.paused)
                 at_work += 1
-                preparing += 1
                 assert at_work <= min(admit, places)
-                assert preparing <= max(1, prepare)
                 job.state = "preparing"
             assert state == job.state
 

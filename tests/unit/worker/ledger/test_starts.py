@@ -86,6 +86,30 @@ def test_slow_jobs_of_low_priority_leave_room_to_prepare_urgent_ones(
     assert start(harness, prepare=16) == ["urgent"]
 
 
+def test_images_in_the_media_store_are_not_held_back_by_those_that_are_fetched(
+    harness: LedgerHarness,
+) -> None:
+    for n in range(20):
+        submit(harness, f"far{n:02}", f"https://host{n}.example/a.png")
+    for n in range(20):
+        submit(harness, f"near{n:02}", "/b.png")
+    first = start(harness, admit=100, prepare=8)
+    assert [name for name in first if name.startswith("far")] == [f"far{n:02}" for n in range(6)]
+    assert len(first) == 26, "all whose images are near, of the same flow"
+    assert harness.redis.scard("fetching:{t}") == 6
+    for job_id in (*first[:2], *first[-2:]):
+        harness.ledger.commit(job_id, f"1:n-{job_id}", Commit(State.GENERATING))
+    assert harness.redis.scard("fetching:{t}") == 4
+    assert start(harness, admit=100, prepare=8) == ["far06", "far07"]
+
+
+def test_a_thousand_images_of_the_media_store_start_in_one_tick(harness: LedgerHarness) -> None:
+    for n in range(1100):
+        submit(harness, f"j{n}", "/b.png")
+    due = harness.ledger.due(5000, room=5000, admit=1000, prepare=1, places=2000)
+    assert len(due) == 1000
+
+
 def test_a_flow_that_was_passed_over_gains_no_priority(harness: LedgerHarness) -> None:
     for n in range(30):
         submit(harness, f"low{n}", f"https://slow{n}.example/a.png", "low")
@@ -109,6 +133,9 @@ def test_a_flow_that_was_passed_over_gains_no_priority(harness: LedgerHarness) -
         ({"image": "https://cdn.example:8443/a.png"}, "cdn.example:8443"),
         ({"image": "https://user:secret@CDN.example/a.png?sig=1"}, "cdn.example"),
         ({"image": "/srv/a.png"}, ""),
+        ({"image": "s3://Bucket/a.png"}, "s3://Bucket"),
+        ({"image": "sftp://user@Server.example/a.png"}, "sftp://server.example"),
+        ({"image": "s3://../a.png"}, ""),
         ({"image": "https://cdn.example/a.png", "media": "media:abc"}, ""),
         ({"image": "https://cdn.example/a.png", "pass_url": True}, ""),
         ({"image": "/a.png", "attach": ["https://music.example/a.mp3"]}, "music.example"),

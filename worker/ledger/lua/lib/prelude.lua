@@ -28,6 +28,7 @@ local TASK_EVENTS = 'task_events:{' .. ns .. '}'
 local TASK_REPLAY = 'task_replay:{' .. ns .. '}'
 local COUNTS = 'counts:{' .. ns .. '}'
 local PREPARING = 'preparing:{' .. ns .. '}'
+local FETCHING = 'fetching:{' .. ns .. '}'  -- those of PREPARING that have a source
 local JOBS = 'jobs:{' .. ns .. '}'
 local PACE = 'pace:{' .. ns .. '}'
 local UNREADABLE = 'unreadable:{' .. ns .. '}'

@@ -86,6 +86,10 @@ local function announce(id)
   try('ZADD', TASK_EVENTS, increment(META, 'announced', 1), id)
 end
 
+-- Whether a job may prepare for long: it fetches a file from a server, or waits for the session of
+-- another job.
+local function has_source(job) return job.source ~= '' or job.follows ~= '' end
+
 local move  -- defined below: a move can resume jobs that were blocked, which moves them in turn
 
 -- Continues a job that was held, failed or set back. Before its payment it queues again; after it,
@@ -140,8 +144,14 @@ move = function(id, job, to, reason)
   local spent = 'ms:' .. from
   change(id, job, 'state', to, spent, number(job[spent]) + now - number(job.entered_at),
     'entered_at', now)
-  if from == 'preparing' then try('ZREM', PREPARING, id) end
-  if to == 'preparing' then try('ZADD', PREPARING, now, id) end
+  if from == 'preparing' then
+    try('ZREM', PREPARING, id)
+    if has_source(job) then try('SREM', FETCHING, id) end
+  end
+  if to == 'preparing' then
+    try('ZADD', PREPARING, now, id)
+    if has_source(job) then try('SADD', FETCHING, id) end
+  end
   -- The next claim sends the job's state to Flower again, which leaves an end only when it is told so.
   if not RUNNING[from] and job.worker ~= '' then
     remove(id, job, 'worker')

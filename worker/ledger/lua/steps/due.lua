@@ -5,11 +5,13 @@
 --   redispatch_after  ms until a job that no worker took is returned again
 --   room   free places in the Celery queue
 --   admit    the most jobs that are about to pay or generating
---   prepare  the most jobs that are preparing: all of it for high priority, a part for the others
+--   prepare  the most jobs that are preparing and have a source, the server of their files or the job
+--            whose session they wait for: all of it for high priority, a part for the others
 --   places   the most jobs that are preparing or generating, so that workers are free for polls
 -- A job whose image server is slow, or that waits for the session of another job, takes part only
--- in the last two limits, and few jobs of one such server or session run at a time. A job that is
--- settling takes part in none.
+-- in the last two limits, and few jobs of one such server or session run at a time. A job without a
+-- source, as if its image is in the media store, prepares soon and takes no part in `prepare`. A job
+-- that is settling takes part in no limit.
 -- An entry of the agenda is put off, never removed, so a lost wake-up message costs only that time.
 -- A flow that ran empty keeps its virtual time, so that refilling it gains no priority.
 local n, redispatch_after, room, admit, lease =
@@ -22,6 +24,7 @@ local LOOK_AHEAD = 100  -- jobs of a flow that are looked through for one that m
 
 require_type('zset', AGENDA, FLOWS, PREPARING, SCHEDULED)
 require_type('hash', META, COUNTS)
+require_type('set', FETCHING)
 
 -- 1. The tick: note when it was, and start the batches whose time has come.
 -- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
@@ -111,9 +114,10 @@ local function slow_jobs()
 end
 
 -- Takes the first job of a flow that may start. -> id, or nil and whether jobs wait in the flow
-local function take(flow, full)
+-- Without `may_fetch`, that is one without a source.
+local function take(flow, full, may_fetch)
   local key = flow_key(flow)
-  if next(full) == nil then
+  if may_fetch and next(full) == nil then
     local id = redis.pcall('LPOP', key)
     if type(id) ~= 'table' then return id or nil, false end
     set_aside(key, 'its key holds no flow')
@@ -125,7 +129,8 @@ local function take(flow, full)
     return nil, false
   end
   for _, id in ipairs(ids) do
-    if not full[source_of(id)] then
+    local source = source_of(id)
+    if source == '' or may_fetch and not full[source] then
       redis.call('LREM', key, 1, id)
       return id, true
     end
@@ -136,6 +141,7 @@ end
 -- 3. The flows: start queued jobs in the places that are left, while the limits allow it.
 local preparing = number(redis.call('HGET', COUNTS, 'n:preparing'))
 local generating = number(redis.call('HGET', COUNTS, 'n:generating'))
+local fetching = redis.call('SCARD', FETCHING)
 local slow, by_source = slow_jobs()
 local full, slowest = {}, nil
 for source, jobs in pairs(by_source) do
@@ -159,12 +165,7 @@ while #out / 2 < n do
   local flow, at = head[1], number(head[2])
   local priority = string.match(flow, '[^:]*$')
   local most = math.max(1, math.floor(prepare * (PREPARE_SHARE[priority] or 0.75)))
-  local id, waits
-  if preparing < most then
-    id, waits = take(flow, full)
-  else
-    waits = redis.call('EXISTS', flow_key(flow)) == 1
-  end
+  local id, waits = take(flow, full, fetching < most)
   if not id and waits then
     why = 'preparing'
     passed = passed + 1
@@ -180,6 +181,7 @@ while #out / 2 < n do
       move(id, job, 'preparing')
       redis.call('ZADD', AGENDA, now + redispatch_after, id)
       preparing = preparing + 1
+      if has_source(job) then fetching = fetching + 1 end
       started = started + 1
       out[#out + 1] = id
       out[#out + 1] = 'preparing'
