@@ -18,7 +18,7 @@ AttachOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="File for the session: music, a logo, an image or a clip. Repeatable.",
+        help="File for the project: music, a logo, an image or a clip. Repeatable.",
         show_default="no files",
     ),
 ]

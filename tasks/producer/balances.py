@@ -23,7 +23,8 @@ def refresh_balances(producer: Producer) -> list[str]:
         if name == ANONYMOUS and name not in known:
             continue
         try:
-            runtime.balance_monitor.read_balance(runtime.accounts.credential(name))
+            account = runtime.ledger.account(name)
+            runtime.balance_monitor.read_balance(runtime.accounts.credential(account))
         except TokenPendingError:
             problems.append(f"{name}: a worker is requesting a token; try again.")
         except AccountCoolingDownError as error:

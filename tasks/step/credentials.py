@@ -41,7 +41,7 @@ def job_credential(step: StepContext) -> Credential:
     else:
         account = step.account = accounts.choose(step.job.fact("account"))
         step.note_facts(account=account.name)
-        credential = accounts.credential_of(account)
+        credential = accounts.credential(account)
         step.note_facts(token_id=credential.token_id)
     step.used_tokens.append(credential.token_id)
     return credential
@@ -63,7 +63,7 @@ def _owning_account(step: StepContext) -> Credential:
     accounts, job = step.runtime.accounts, step.job
     name = job.fact("keeper") or job.facts["account"]
     if name in accounts.names():
-        return accounts.credential(name)
+        return accounts.credential(step.runtime.ledger.account(name))
     # During a rolling deployment, another worker may have the token already, or still.
     if has_live_worker(step.runtime.ledger, name):
         raise AccountElsewhereError
@@ -72,8 +72,8 @@ def _owning_account(step: StepContext) -> Credential:
         step.update_facts(keeper=owner.name)
         return owner
     if name == ANONYMOUS and accounts.has_token(ANONYMOUS):
-        return accounts.credential(ANONYMOUS)
+        return accounts.credential(step.runtime.ledger.account(ANONYMOUS))
     raise TokenRefused(
         Call.TOKEN,
-        f"{name} is no longer in NEMO_TOKEN, and no account in it owns the session",
+        f"{name} is no longer in NEMO_TOKEN, and no account in it owns the project",
     )

@@ -48,7 +48,7 @@ def acquire_session(step: StepContext) -> Commit | None:
             return hold(
                 step,
                 Reason.BLOCKED,
-                f"Its session is blocked by job {acquisition.waits_for}.",
+                f"Its project is blocked by job {acquisition.waits_for}.",
                 resume=State.PREPARING,
                 facts={"blocked_by": acquisition.waits_for},
             )

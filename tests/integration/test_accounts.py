@@ -45,7 +45,7 @@ def test_fifty_workers_that_start_together_request_one_token(stack: Stack) -> No
 
         def ask() -> bool:
             try:
-                got.append(mine.credential_of(mine.choose()))
+                got.append(mine.credential(mine.choose()))
             except TokenPendingError:
                 return False
             return True
@@ -66,7 +66,7 @@ def test_fifty_workers_that_start_together_request_one_token(stack: Stack) -> No
 def test_an_anonymous_token_is_kept_to_its_end(stack: Stack) -> None:
     """While it lives, the API gives no second token for the client ID."""
     stack.start_sandbox("--token-seconds", "600000")
-    accounts(stack, tokens=()).credential(ANONYMOUS)
+    accounts(stack, tokens=()).credential(stack.ledger.account(ANONYMOUS))
     assert stack.redis.pttl("token:{rq}") > 590_000_000
 
 
@@ -86,21 +86,21 @@ def test_a_job_is_left_to_the_worker_that_has_its_token(stack: Stack) -> None:
 def test_a_refused_token_is_renewed_with_the_same_client_id(stack: Stack) -> None:
     stack.start_sandbox("--token-seconds", "0.001")
     mine = accounts(stack, tokens=())
-    old = mine.credential_of(mine.choose())
+    old = mine.credential(mine.choose())
     client_id = stack.redis.get("client_id:{rq}")
     mine.discard_anonymous_token(old.token_id)
-    new = mine.credential_of(mine.choose())
+    new = mine.credential(mine.choose())
     assert new.token_id != old.token_id
     assert (new.name, stack.redis.get("client_id:{rq}")) == (ANONYMOUS, client_id)
     mine.discard_anonymous_token(old.token_id)
-    assert mine.credential(ANONYMOUS).token_id == new.token_id, (
+    assert mine.credential(stack.ledger.account(ANONYMOUS)).token_id == new.token_id, (
         "a token that was renewed is not discarded"
     )
 
 
 def test_the_token_lives_in_one_key_and_never_in_a_repr(stack: Stack) -> None:
     stack.start_sandbox()
-    credential = accounts(stack, tokens=()).credential(ANONYMOUS)
+    credential = accounts(stack, tokens=()).credential(stack.ledger.account(ANONYMOUS))
     secret = credential.token.get_secret_value()
     assert secret not in repr(credential)
     holders = [

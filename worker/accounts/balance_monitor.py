@@ -131,7 +131,7 @@ class BalanceMonitor:
             # Before the reading, which clears the refusal: a worker may die just after it.
             self.payments.expect_token_release(name)
         try:
-            if not self.read_balance(self.accounts.credential(name)):
+            if not self.read_balance(self.accounts.credential(account)):
                 return
         except (AccountCoolingDownError, TokenPendingError):
             return

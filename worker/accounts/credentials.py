@@ -97,11 +97,7 @@ class Accounts:
         others = (self._ledger.account(other) for other in self.names() if other != name)
         return any(self.can_take(account) for account in others)
 
-    def credential(self, name: str) -> Credential:
-        """Return the credential of an account, as `credential_of` does."""
-        return self.credential_of(self._ledger.account(name))
-
-    def credential_of(self, account: Account) -> Credential:
+    def credential(self, account: Account) -> Credential:
         """Return the credential of an account whose record was just read.
 
         Raises:
@@ -128,7 +124,7 @@ class Accounts:
             NemoError: The API did not answer whether it can.
         """
         for name in self.names():
-            credential = self.credential(name)
+            credential = self.credential(self._ledger.account(name))
             try:
                 with self._open_client(credential.token) as client:
                     client.state(session_id)

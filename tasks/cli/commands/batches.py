@@ -165,7 +165,7 @@ def submit(
         SessionMode,
         typer.Option(
             metavar="MODE",
-            help="own: a session with the video API for each row. shared: one for all rows, which "
+            help="own: a project of the video API for each row. shared: one for all rows, which "
             "then run one after another.",
         ),
     ] = SessionMode.OWN,

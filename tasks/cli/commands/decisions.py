@@ -27,7 +27,7 @@ _HOLD_REASONS: Final = [reason for reason in Reason if reason in HOLD_REASONS]
 _REDOABLE: Final = (State.FAILED, State.CANCELLED, State.SUCCEEDED, State.HELD)
 
 CHOICE_NEEDED: Final = (
-    "A message may have been paid for already. Choose `--as-done` to take the session's draft as "
+    "A message may have been paid for already. Choose `--as-done` to take the project's draft as "
     "it is, or `--pay-again` to pay for a new one."
 )
 OBSTACLES: Final = frozenset({"budget", "plan", "blocked", "refused", "unreadable"})
@@ -71,7 +71,7 @@ def release(
     as_done: Annotated[
         bool,
         typer.Option(
-            "--as-done", help=f"Take the session's current draft as the result. {_DECIDED}"
+            "--as-done", help=f"Take the project's current draft as the result. {_DECIDED}"
         ),
     ] = False,
     set_aside: Annotated[

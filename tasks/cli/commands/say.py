@@ -34,7 +34,7 @@ def say(
 ) -> None:
     """Edit a job's clip, or ask for its export, its status, credits or an upload.
 
-    An edit is a new job in the same session with the video API, and is paid for. Export, status,
+    An edit is a new job in the same project of the video API, and is paid for. Export, status,
     credits and upload requests are answered immediately, free of charge.
     """
     if not text.strip() and not attach:

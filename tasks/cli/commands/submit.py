@@ -42,7 +42,7 @@ def submit(
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option(metavar="CODE", help="Language of the session with the video API.")
+        str, typer.Option(metavar="CODE", help="Language of the project at the video API.")
     ] = "en",
     priority: Annotated[
         str, typer.Option(metavar="PRIORITY", help="Priority in the queue: high, normal or low.")

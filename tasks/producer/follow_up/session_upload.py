@@ -84,12 +84,12 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
             file = check_attachment(path, path.name, Path(folder))
         except FileRefusedError as error:
             raise NotSayable(f"{error.message} {error.remedy}") from None
-        account = str(job.fact("keeper") or job.fact("account"))
+        name = str(job.fact("keeper") or job.fact("account"))
         with _claim_upload(producer, job, session_id, file) as is_new:
             if not is_new:
                 return
             try:
-                credential = runtime.accounts.credential(account)
+                credential = runtime.accounts.credential(runtime.ledger.account(name))
                 with (
                     runtime.open_client(credential.token) as client,
                     file.path.open("rb") as content,
@@ -98,7 +98,7 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
             except NemoError as error:
                 raise _not_uploaded(file.name, job, error.message) from None
             except (AccountCoolingDownError, TokenPendingError):
-                why = f"the account {account} is cooling down. Repeat this in a minute."
+                why = f"the account {name} is cooling down. Repeat this in a minute."
                 raise _not_uploaded(file.name, job, why) from None
 
 
