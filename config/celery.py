@@ -83,7 +83,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_default_queue": wakeups,
         "task_queues": [Queue(wakeups)],
         "task_routes": {"tasks.submit": {"queue": settings.redis.submit_queue}},
-        "imports": ["tasks.intake", "tasks.stages.celery_tasks"],
+        "imports": ["tasks.intake", "tasks.stages.celery_tasks", "tasks.polls.bootstep"],
         "timezone": "UTC",
         "enable_utc": True,
     }

@@ -30,6 +30,8 @@ WORKER: Final = (
         "events_sent",
         "decline",
         "claim",
+        "claim_polls",
+        "commit_polls",
         "heartbeat",
         "read_clock",
         "set_clock",

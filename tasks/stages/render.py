@@ -1,5 +1,6 @@
 """The rendering stage: submit an export and poll it; render once more if it fails."""
 
+from dataclasses import dataclass
 from uuid import uuid4
 
 from tasks.step.commits import MAX_RENDERS, advance, hold, render_again
@@ -11,6 +12,19 @@ from worker.nemo.client import NemoClient
 from worker.nemo.draft import Draft
 from worker.nemo.errors import Refusal
 from worker.nemo.responses import RenderState, RenderStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PollAnswer:
+    """The answer to a poll that was made before its step runs.
+
+    Attributes:
+        found: The status of the render, or the error of the poll.
+        token_id: The fingerprint of the token that it was made with.
+    """
+
+    found: RenderStatus | Exception
+    token_id: str
 
 
 def render(step: StepContext) -> Commit:
@@ -42,6 +56,24 @@ def _new_render(step: StepContext) -> dict[str, str]:
     return {"render_id": render_id, "polls": "0", "render_submitted": ""}
 
 
+def render_after_poll(step: StepContext, answer: PollAnswer) -> Commit:
+    """Do what follows from a poll that was made already.
+
+    Raises:
+        Exception: The error of the poll.
+    """
+    step.used_tokens.append(answer.token_id)
+    if isinstance(answer.found, Exception):
+        raise answer.found
+    return _evaluate(step, answer.found)
+
+
+def goes_on(status: RenderStatus, polls: int, max_polls: int) -> bool:
+    """Return whether a render is polled again after this many polls."""
+    is_unfinished = status.status in {RenderState.PENDING, RenderState.PROCESSING}
+    return is_unfinished and polls < max_polls
+
+
 def _submit(step: StepContext, client: NemoClient, render_id: str) -> Commit:
     draft = Draft.unpack(step.job.facts["draft"])
     client.submit_render(render_id, step.job.facts["session_id"], draft)
@@ -66,14 +98,14 @@ def _find_or_submit(step: StepContext, client: NemoClient, render_id: str) -> Co
 def _evaluate(step: StepContext, status: RenderStatus) -> Commit:
     """Decide what follows from the status of the render."""
     polls = step.job.number("polls") + 1
+    if goes_on(status, polls, step.runtime.settings.timing.render_max_polls):
+        return _poll_later(step, polls=str(polls))
     match status.status:
         case RenderState.COMPLETED:
             return advance(State.DELIVERING, {"source_url": status.url or "", "polls": str(polls)})
         case RenderState.FAILED:
             return render_again(step, status.message or "The API reports that the render failed.")
         case RenderState.PENDING | RenderState.PROCESSING:
-            if polls < step.runtime.settings.timing.render_max_polls:
-                return _poll_later(step, polls=str(polls))
             if step.job.number("render_tries") + 1 < MAX_RENDERS:
                 return render_again(step, "The render is slow.")
             return hold(

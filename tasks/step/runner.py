@@ -50,8 +50,23 @@ def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
     Raises:
         JobFailedError: The job ended as failed.
     """
+    return _unless_redis_is_away(lambda: claim_and_run(job_id, stages))
+
+
+def run_claimed_step(job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
+    """Run the next step of a job that this worker has claimed, as `run_step` does.
+
+    A following stage that is not among ``stages`` waits for its wake-up message.
+
+    Raises:
+        JobFailedError: The job ended as failed.
+    """
+    return _unless_redis_is_away(lambda: _read_and_run(job_id, fence, stages))
+
+
+def _unless_redis_is_away(run: Callable[[], str]) -> str:
     try:
-        word = claim_and_run(job_id, stages)
+        word = run()
     except RedisError as error:
         if not is_outage(error):
             raise
@@ -79,6 +94,23 @@ def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
     claim = runtime.ledger.claim(job_id, runtime.owner, uuid4().hex)
     if claim.verdict is not ClaimVerdict.OK:
         return claim.verdict.lower()
+    return _run_stages(runtime, job_id, claim, stages)
+
+
+def _read_and_run(job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
+    runtime = get_runtime()
+    record = runtime.ledger.record(job_id)
+    if not record or fence_of(record) != fence:
+        log.warning("lease lost", job_id=job_id, fence=fence)
+        return LOST
+    claim = Claim(ClaimVerdict.OK, record, runtime.ledger.now_ms())
+    return _run_stages(runtime, job_id, claim, stages)
+
+
+def _run_stages(
+    runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[State, Stage]
+) -> str:
+    """Run the next step of a claimed job, and those that follow immediately."""
     word = ""
     following: Claim | None = claim
     with structlog.contextvars.bound_contextvars(job_id=job_id):
@@ -106,7 +138,9 @@ def _run_and_commit(
         following: Claim | None = None
         if commit is None:
             is_committed = False
-        elif runtime.status.takes_jobs and leads_on(State(state), commit):
+        elif (
+            runtime.status.takes_jobs and commit.state in stages and leads_on(State(state), commit)
+        ):
             reply = ledger.commit_and_claim(job_id, fence, commit)
             is_committed, following = reply.is_committed, reply.claim
         else:

@@ -107,15 +107,36 @@ class Accounts:
             NemoError: The API gave no anonymous token.
         """
         name = account.name
-        if account.cooling_until:
-            wait = (account.cooling_until - self._ledger.now_ms()) / 1000
-            if wait > 0:
-                raise AccountCoolingDownError(wait)
+        self._require_warm(account)
         if name in self._registered:
             return self._registered[name]
         if name == ANONYMOUS:
             return self._anonymous()
         raise TokenRefused(Call.TOKEN, f"the token of {name} is no longer in NEMO_TOKEN")
+
+    def known_credential(self, name: str) -> Credential | None:
+        """Return the credential of an account; None if it must be found out or requested.
+
+        Raises:
+            AccountCoolingDownError: The account is cooling down after a 429 response.
+        """
+        known = self._registered.get(name)
+        if known is None and name == ANONYMOUS and self.uses_anonymous_token:
+            known = self._stored()
+        if known is not None:
+            self._require_warm(self._ledger.account(name))
+        return known
+
+    def _require_warm(self, account: Account) -> None:
+        """Refuse an account that is cooling down.
+
+        Raises:
+            AccountCoolingDownError: It is.
+        """
+        if account.cooling_until:
+            wait = (account.cooling_until - self._ledger.now_ms()) / 1000
+            if wait > 0:
+                raise AccountCoolingDownError(wait)
 
     def session_owner(self, session_id: str) -> Credential | None:
         """Return the credential that can open a session, as its token may have been replaced.

@@ -16,6 +16,9 @@ from worker.ledger.model.states import (
     State,
 )
 
+POLL_GRACE_MS: Final = 10_000
+"""After which a poll that no worker has claimed in a group becomes due as a step of its own."""
+
 
 def _table(values: Mapping[str, object]) -> str:
     return "{" + ", ".join(f"{name} = {value}" for name, value in values.items()) + "}"
@@ -36,5 +39,6 @@ local POISON_REMEDY = {json.dumps(POISON_REMEDY)}
 local MAX_TURNS = {MAX_TURNS}
 local RECORD_VERSION = {VERSION}
 local FIRST_WINDOW = {FIRST_WINDOW}
+local POLL_GRACE = {POLL_GRACE_MS}
 """
 """Definitions that precede every script."""

@@ -95,8 +95,16 @@ class Reader:
         Raises:
             UnreadableRecordError: This version cannot read the record.
         """
-        fields = self._record("job", job_id)
+        fields = self.record(job_id)
         return read_job(fields) if fields else None
+
+    def record(self, job_id: str) -> dict[str, str]:
+        """Return the stored fields of a job; none if there is no such job.
+
+        Raises:
+            UnreadableRecordError: Its key holds something else.
+        """
+        return self._record("job", job_id)
 
     def jobs(self, job_ids: Iterable[str]) -> Iterator[Job]:
         """Read the records of many jobs, in order, without those that are gone.

@@ -49,15 +49,24 @@ class Leases:
     @contextmanager
     def hold(self, job_id: str, fence: str, limit: float) -> Iterator[Lease]:
         """Hold the lease of a claimed job during a step, for at most ``limit`` seconds."""
+        lease = self.take(job_id, fence, limit)
+        try:
+            yield lease
+        finally:
+            self.drop(lease)
+
+    def take(self, job_id: str, fence: str, limit: float) -> Lease:
+        """Hold a lease as `hold` does, until it is dropped."""
         deadline = time.monotonic() + limit
         lease = Lease(job_id, fence, deadline, deadline)
         with self._lock:
             self._held.add(lease)
-        try:
-            yield lease
-        finally:
-            with self._lock:
-                self._held.discard(lease)
+        return lease
+
+    def drop(self, lease: Lease) -> None:
+        """Hold a lease no longer. The job stays claimed until its step is committed."""
+        with self._lock:
+            self._held.discard(lease)
 
     def heartbeat(self) -> None:
         """Extend the leases of all steps that are within their deadlines.

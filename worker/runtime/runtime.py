@@ -1,12 +1,13 @@
 """The parts of one worker process, built once from the settings."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 from pydantic import SecretStr
 
 from config.settings import Settings, get_settings
@@ -117,9 +118,20 @@ class Runtime:
 
 
 def client_factory(settings: Settings) -> ClientFactory:
+    """Return a function that opens a client of the video API, with connections of its own."""
+    return client_factory_over(settings, partial(open_http, settings.api.url))
+
+
+def client_factory_over(
+    settings: Settings, open_connections: Callable[[], AbstractContextManager[httpx.Client]]
+) -> ClientFactory:
     """Return a function that opens a client of the video API with a token.
 
     Without a token, the client can only request an anonymous one.
+
+    Args:
+        settings: The settings.
+        open_connections: Opens the HTTP client for one client of the API.
     """
     identity = Identity(
         platform=detect_platform(Path(__file__).resolve(), settings.api.skill_platform),
@@ -128,7 +140,7 @@ def client_factory(settings: Settings) -> ClientFactory:
 
     @contextmanager
     def open_client(token: SecretStr | None) -> Iterator[NemoClient]:
-        with open_http(settings.api.url) as http:
+        with open_connections() as http:
             yield NemoClient(
                 http,
                 api_url=settings.api.url,

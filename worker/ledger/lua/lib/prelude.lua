@@ -21,6 +21,7 @@ local server_time = clock()
 local now = server_time + clock_offset
 
 local AGENDA = 'agenda:{' .. ns .. '}'
+local POLLS = 'polls:{' .. ns .. '}'
 local FLOWS = 'flows:{' .. ns .. '}'
 local SCHEDULED = 'scheduled:{' .. ns .. '}'
 local OUTBOX = 'outbox:{' .. ns .. '}'

@@ -64,13 +64,19 @@ end
 -- The first write, which fails by itself if the agenda's key holds another type.
 local keeps_lease = next_nonce ~= '' and 2 * (number(job.lease) - now) > lease
 local lease_end = keeps_lease and number(job.lease) or now + lease
-local due = next_nonce ~= '' and lease_end + margin or now + delay
+-- A render that waits for its next poll is in the index of polls too, from which workers claim it in
+-- groups. On the agenda it is due later, as a step of its own, for the case that none does.
+local is_poll = state == 'rendering' and delay > 0
+  and (changed.render_submitted or job.render_submitted) == '1'
+local due_after_step = is_poll and now + delay + POLL_GRACE or now + delay
+local due = next_nonce ~= '' and lease_end + margin or due_after_step
 if ENDS[state] or state == 'held' then
   unschedule(id)
   due = nil
 elseif not keeps_lease then
   redis.call('ZADD', AGENDA, due, id)
 end
+if is_poll then try('ZADD', POLLS, now + delay, id) end
 if paid_call then record_paid_facts(id, job, paid_call, paid_facts) end
 -- What follows compares with the record as it was: hence these are not changed in `job`.
 for name, value in pairs(changed) do change_hash(job_key(id), {}, name, value) end
@@ -149,6 +155,6 @@ else
     for name, value in pairs(changed) do job[name] = value end
     return {'CLAIMED', flat_list(job), now}
   end
-  if due ~= now + delay then redis.call('ZADD', AGENDA, now + delay, id) end
+  if due ~= due_after_step then redis.call('ZADD', AGENDA, due_after_step, id) end
 end
 return {'OK'}

@@ -1,0 +1,1 @@
+"""Polls of renders: claimed and committed in groups, without a Celery task each."""
