@@ -180,7 +180,8 @@ class Poller:
         self._runtime.leases.drop(lease)
         try:
             with suppress(JobFailedError):
-                run_claimed_step(lease.job_id, lease.fence, {State.RENDERING: stage})
+                stages = {State.RENDERING: stage}
+                run_claimed_step(self._runtime, lease.job_id, lease.fence, stages)
         except Exception as error:
             # The job is dispatched again after its lease.
             log.exception("poll failed", job_id=lease.job_id)

@@ -53,7 +53,9 @@ def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
     return _unless_redis_is_away(lambda: claim_and_run(job_id, stages))
 
 
-def run_claimed_step(job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
+def run_claimed_step(
+    runtime: Runtime, job_id: str, fence: str, stages: Mapping[State, Stage]
+) -> str:
     """Run the next step of a job that this worker has claimed, as `run_step` does.
 
     A following stage that is not among ``stages`` waits for its wake-up message.
@@ -61,7 +63,7 @@ def run_claimed_step(job_id: str, fence: str, stages: Mapping[State, Stage]) -> 
     Raises:
         JobFailedError: The job ended as failed.
     """
-    return _unless_redis_is_away(lambda: _read_and_run(job_id, fence, stages))
+    return _unless_redis_is_away(lambda: _read_and_run(runtime, job_id, fence, stages))
 
 
 def _unless_redis_is_away(run: Callable[[], str]) -> str:
@@ -97,8 +99,7 @@ def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
     return _run_stages(runtime, job_id, claim, stages)
 
 
-def _read_and_run(job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
-    runtime = get_runtime()
+def _read_and_run(runtime: Runtime, job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
     record = runtime.ledger.record(job_id)
     if not record or fence_of(record) != fence:
         log.warning("lease lost", job_id=job_id, fence=fence)

@@ -1,84 +1,150 @@
-"""How late polls are while every stream slot is taken.
+"""How late polls are, and what each costs, with thousands of renders waiting on one worker.
 
-Starts a Valkey, the stand-in and one worker, submits the jobs, and prints, from the ledger of the
-stand-in, the time between two polls of a render as a multiple of the interval.
+Writes jobs whose renders are running straight into the ledger, with their next polls spread over an
+interval, and starts one worker and a backend that answers polls immediately. After the first poll
+of each job, it measures for some time. The lateness of a poll is the time since the one before it,
+as the backend saw both, less the interval: an upper bound, which includes the time until the one
+before was committed.
 """
 
-import statistics
+import json
+import socket
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from rich.table import Table
 
-from tests.support.stack import temporary_stack
+from tests.bench.backend.api import DRAFT
+from tests.bench.backend.stack import BenchStack, CpuCost, bench_stack
+from tests.support.costs import RedisCost
+from tests.support.ledger_access import submit_many
+from tests.support.stack import TOKEN
+from worker.accounts.credentials import Credential
+from worker.ledger.constants import POLL_GRACE_MS
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.pages import pages
 
 OPTIONS = {
-    "jobs": (1000, "jobs to run"),
-    "slots": (200, "jobs that the worker runs at the same time"),
-    "stream_seconds": (30.0, "duration of a message's stream"),
-    "interval": (3.0, "seconds between two polls of a render"),
+    "renders": (20_000, "renders that wait"),
+    "interval": (30.0, "seconds between two polls of a render"),
+    "intervals": (2.0, "intervals to measure"),
 }
-STREAM_SHARE = 0.8
-"""The share of the slots that streams may take."""
+HEAD_START = 8.0
+"""Seconds from the writing of the jobs until the first poll is due: the worker starts meanwhile."""
+MAX_POLLS = 1000
+GOAL_SECONDS = 2.0
 
 
-def run(options: Namespace, _folder: Path) -> Iterator[Table | dict[str, int]]:
+def run(options: Namespace, _folder: Path) -> Iterator[Table | str]:
     """Measure, and yield what is printed."""
-    with temporary_stack() as stack:
-        stack.start_sandbox(
-            *("--stream-seconds", str(options.stream_seconds), "--heartbeat-seconds", "5"),
-            *("--render-seconds", str(4 * options.interval)),
-        )
-        stack.start_worker(
-            *("-c", str(options.slots)),
-            REELQUEUE_ACCOUNT_IN_FLIGHT=str(options.slots),
+    with bench_stack() as stack:
+        stack.start_backend("--rendering-polls", str(MAX_POLLS), "--clip", "small")
+        names = [f"render_{number}" for number in range(options.renders)]
+        submit_renders(stack.backend.url, names)
+        write_jobs(stack, names, options.interval)
+        worker = stack.start_worker(
             REELQUEUE_RENDER_POLL_SECONDS=str(options.interval),
-            REELQUEUE_LEASE_SECONDS="30",
-            REELQUEUE_TICK_SECONDS="0.5",
-            REELQUEUE_STREAM_TIMEOUT_SECONDS="900",
-            REELQUEUE_STREAM_IDLE_SECONDS="600",
+            REELQUEUE_RENDER_MAX_POLLS=str(MAX_POLLS),
         )
-        began = time.monotonic()
-        for _ in range(options.jobs):
-            stack.submit(stack.image())
-        counts = stack.wait_until_idle()
-        yield report(stack.sandbox.ledger(), options, time.monotonic() - began)
-        yield {state.value: n for state, n in counts.items()}
+        time.sleep(HEAD_START + options.interval)
+        polls = len(stack.backend.counts()["gaps"])
+        cpu, cost, began = stack.cpu(worker), stack.redis_cost(), time.monotonic()
+        time.sleep(options.intervals * options.interval)
+        cpu, cost = stack.cpu(worker).since(cpu), stack.redis_cost().since(cost)
+        seconds = time.monotonic() - began
+        gaps = stack.backend.counts()["gaps"][polls:]
+        states = stack.ledger.counts()[0]
+        yield report(gaps, options, seconds, cpu, cost)
+        yield f"jobs: {', '.join(f'{state.value} {n}' for state, n in states.items())}"
+        worker.terminate()
+        worker.wait()
 
 
-def report(ledger: dict[str, list[dict[str, Any]]], options: Namespace, seconds: float) -> Table:
-    """Build the table from the ledger of the stand-in."""
-    gaps = sorted(
-        (later - earlier) / options.interval
-        for render in ledger["renders"]
-        for earlier, later in pairwise(render["polls"])
-    )
-    streams = sorted(
-        [(m["at"], 1) for m in ledger["messages"]]
-        + [(m["ended_at"], -1) for m in ledger["messages"]]
-    )
-    running, most, full, since = 0, 0, 0.0, streams[0][0]
-    limit = int(options.slots * STREAM_SHARE)
-    for at, step in streams:
-        if running >= limit * 0.9:
-            full += at - since
-        running, since = running + step, at
-        most = max(most, running)
+def submit_renders(url: str, names: Sequence[str]) -> None:
+    """Make renders known to the backend, some requests at a time on one connection."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        for page in pages(names):
+            connection.sendall(b"".join(map(_export, page)))
+            received = b""
+            while received.count(b"HTTP/1.1 200 ") < len(page):
+                received += connection.recv(65536)
+
+
+def _export(name: str) -> bytes:
+    body = json.dumps({"id": name}).encode()
+    head = "POST /api/render/proxy/lambda HTTP/1.1\r\nHost: backend\r\nContent-Length:"
+    return f"{head} {len(body)}\r\n\r\n".encode() + body
+
+
+def write_jobs(stack: BenchStack, renders: Sequence[str], interval: float) -> None:
+    """Write jobs whose renders are running. Their first polls are spread over an interval."""
+    ledger, key = stack.ledger, stack.ledger.key
+    payload = {"image": "photo.jpg", "prompt": "a slow push-in", "language": "en"}
+    ids = {f"job-{number}": render for number, render in enumerate(renders)}
+    submit_many(ledger, (NewJob(id=id_, payload=payload, fingerprint=id_) for id_ in ids))
+    flows = stack.redis.zrange(key("flows"), 0, -1)
+    stack.redis.delete(key("flows"), *(key("flow", str(flow)) for flow in flows))
+    stack.redis.hset(key("counts"), mapping={"n:queued": 0, "n:rendering": len(ids)})
+    account = f"account-{Credential('', SecretStr(TOKEN), anonymous=False).token_id}"
+    now, draft = ledger.now_ms(), json.dumps(DRAFT)
+    first = now + int(HEAD_START * 1000)
+    for number, page in enumerate(pages(ids.items())):
+        with stack.redis.pipeline(transaction=False) as pipe:
+            for at, (job_id, render) in enumerate(page, start=number * len(page)):
+                due = first + int(at * interval * 1000 / len(ids))
+                fields: dict[Any, Any] = {
+                    "state": "rendering",
+                    "entered_at": now,
+                    "started_at": now,
+                    "worker": "w",
+                    "account": account,
+                    "session_id": f"ses_{at}",
+                    "task_id": f"tsk_{at}",
+                    "call:1": f"{job_id}:1",
+                    "outcome:1": "done",
+                    "cost:1": 100,
+                    "paid": 1,
+                    "draft": draft,
+                    "render_id": render,
+                    "render_submitted": 1,
+                    "polls": 0,
+                    "not_before": due,
+                    "fence": 1,
+                    "attempts": 1,
+                }
+                pipe.hset(key("job", job_id), mapping=fields)
+                pipe.zadd(key("polls"), {job_id: due})
+                pipe.zadd(key("agenda"), {job_id: due + POLL_GRACE_MS})
+            pipe.execute()
+
+
+def report(
+    gaps: Sequence[float], options: Namespace, seconds: float, cpu: CpuCost, cost: RedisCost
+) -> Table:
+    """Build the table."""
+    late = sorted(gap - options.interval for gap in gaps)
+    polls = len(late)
+    p99 = late[int(polls * 0.99)]
+    needed = options.renders / options.interval
     table = Table("what", "figure")
     for what, figure in {
-        "jobs, slots, stream": f"{options.jobs}, {options.slots}, {options.stream_seconds:g} s",
-        "duration": f"{seconds:.0f} s",
-        "most streams at the same time (limit)": f"{most} ({limit})",
-        "time with over 90 % of the stream slots taken": f"{full:.0f} s",
-        "polls measured": str(len(gaps)),
-        "time between two polls, in intervals: median": f"{statistics.median(gaps):.2f}",
-        "99th percentile": f"{gaps[int(len(gaps) * 0.99)]:.2f}",
-        "maximum": f"{gaps[-1]:.2f}",
-        "paid messages, inputs": f"{len(ledger['messages'])}, {len(ledger['uploads'])}",
+        "renders waiting, interval": f"{options.renders}, {options.interval:g} s",
+        "polls a second (needed)": f"{polls / seconds:.0f} ({needed:.0f})",
+        "lateness: median": f"{late[polls // 2]:.2f} s",
+        f"lateness: 99th percentile (at most {GOAL_SECONDS:g} s)": f"{p99:.2f} s",
+        "lateness: maximum": f"{late[-1]:.2f} s",
+        "CPU ms a poll: worker": f"{1000 * cpu.worker / polls:.2f}",
+        "CPU ms a poll: Valkey": f"{1000 * cpu.valkey / polls:.2f}",
+        "CPU ms a poll: backend": f"{1000 * cpu.backend / polls:.2f}",
+        "Redis commands a poll": f"{cost.commands / polls:.2f}",
+        "script calls a poll": f"{cost.scripts / polls:.3f}",
+        "wake-up messages a poll": f"{cost.pushes / polls:.3f}",
     }.items():
         table.add_row(what, figure)
     return table

@@ -266,7 +266,9 @@ SCENARIOS: Final = (
             name
             for name in WORKER
             if name not in ANONYMOUS_POINTS + WEBHOOK_POINTS + INTAKE_POINTS + JOURNAL_POINTS
-        ]
+        ],
+        # Longer than an interval of the polls, so that a render goes on after one.
+        ("--render-seconds", "0.5"),
     ),
     Scenario(
         ANONYMOUS_POINTS,

@@ -141,6 +141,7 @@ def _jobs_and_workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     clips.add_metric((), snapshot.clips)
     yield clips
     yield from _backlog("agenda", "Jobs on the agenda", snapshot.agenda)
+    yield from _backlog("polls", "Renders to poll", snapshot.polls)
     yield from _backlog("outbox", "Pending notifications", snapshot.outbox)
     yield _gauge("webhooks_pending", "Pending webhook messages.", snapshot.pending_webhooks)
     yield _gauge("set_aside_records", "Records that cannot be read.", snapshot.set_aside)

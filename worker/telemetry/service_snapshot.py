@@ -14,7 +14,7 @@ from worker.runtime.worker_registry import LiveWorkers
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The entries of the agenda or of the outbox, which each become due at a time."""
+    """The entries of the agenda, the polls or the outbox, which each become due at a time."""
 
     waiting: int
     due: int
@@ -53,6 +53,7 @@ class ServiceSnapshot:
     clips: int
     agenda: Backlog
     outbox: Backlog
+    polls: Backlog
     pending_webhooks: int
     set_aside: int
     messages_aside: int
@@ -77,7 +78,7 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         pipe.hlen(key("messages_aside"))
         pipe.zrangebyscore(key("workers"), now, "+inf")
         pipe.hgetall(key("concurrency"))
-        for backlog in ("agenda", "outbox"):
+        for backlog in ("agenda", "outbox", "polls"):
             pipe.zcard(key(backlog))
             pipe.zcount(key(backlog), "-inf", now)
             pipe.zrange(key(backlog), 0, 0, withscores=True)
@@ -88,13 +89,14 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         last_tick, hooks, blocked_since, blocked_by = meta
         alive, slots, *rest = rest
     states, held = read_counts(counts)
-    records, in_flight = rest[6::2], rest[7::2]
+    records, in_flight = rest[9::2], rest[10::2]
     return ServiceSnapshot(
         states=states,
         held=held,
         clips=int_or_zero(clips),
         agenda=_backlog(rest[:3], now),
         outbox=_backlog(rest[3:6], now),
+        polls=_backlog(rest[6:9], now),
         # Negative where messages were created by a version that did not count them.
         pending_webhooks=max(0, int_or_zero(hooks)),
         set_aside=set_aside,

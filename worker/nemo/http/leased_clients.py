@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx
@@ -34,6 +35,8 @@ class LeasedClients:
             client, _ = self._idle.pop()
         except IndexError:
             client = self._open_http()
+            # The calls of one account must not carry what the API has set for another one.
+            client.cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         try:
             yield client
         finally:

@@ -33,6 +33,7 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.transitions import TRANSITIONS, Operation
 from worker.ledger.payments import Payments
+from worker.ledger.polls import Polls
 from worker.ledger.rows import Rows, RowSubmission
 
 jobs = st.integers(0, 5)
@@ -45,6 +46,9 @@ AFTER: dict[str, tuple[str, ...]] = {
     for state, after in pairwise(NEXT)
 }
 """What a step may commit: its own state, the next one, then the rest of the table."""
+
+
+RENDER_FACTS = {"draft": "{}", "render_id": "r", "render_submitted": "1"}
 
 
 class Machine(RuleBasedStateMachine):
@@ -306,7 +310,7 @@ class Machine(RuleBasedStateMachine):
         if state is State.PREPARING and job.call:
             state = State.GENERATING if job.state == "preparing" else State.SETTLING
         outcome = "question" if asks and job.call and state is State.GENERATING else ""
-        facts = {"draft": "{}"} if state is State.RENDERING else {}
+        facts = RENDER_FACTS if state is State.RENDERING else {}
         why = reason if state is State.HELD else "render_failed" if state is State.FAILED else ""
         end = Commit(
             state,
@@ -321,10 +325,39 @@ class Machine(RuleBasedStateMachine):
             twice=twice,
         )
         self.check_move(Operation.COMMIT, job.id)
+        submitted, job.submitted = job.submitted, job.submitted or bool(facts)
         model_end = End(state, why, outcome, delay * 1000, following)
         assert verdict == self.model.commit(job, fence, nonce, model_end)
-        if verdict != "LOST" and facts:
+        if verdict == "LOST":
+            job.submitted = submitted
+        elif facts:
             job.draft = True
+
+    @precondition(have_jobs)
+    @rule(owner=workers, most=st.integers(1, 3), twice=flag)
+    def claim_polls(self, owner: str, most: int, twice: bool) -> None:
+        """Claim due polls in a group."""
+        nonce = self.nonce()
+        found = self.run(lambda: Polls(self.ledger).claim(owner, nonce, most).polls, twice=twice)
+        assert [poll.job_id for poll in found] == self.model.claim_polls(owner, nonce, most)
+        assert all(self.model.jobs[p.job_id].held_under() == p.fence for p in found)
+        self.verdicts["polls claimed"] += len(found)
+
+    @precondition(have_jobs)
+    @rule(back=stale, delay=st.sampled_from([1, 5, 30]), twice=flag)
+    def commit_polls(self, back: int, delay: int, twice: bool) -> None:
+        """End the polls of all jobs in a group, whoever owns them."""
+        ends = [
+            (job.id, job.held_under(back), delay * 1000, 1)
+            for _, job in sorted(self.model.jobs.items())
+        ]
+        arguments = [value for end in ends for value in end]
+        found = self.run(lambda: self.ledger.scripts.run("commit_polls", *arguments), twice=twice)
+        expected = [
+            self.model.commit_poll(self.model.jobs[name], fence, ms) for name, fence, ms, _ in ends
+        ]
+        assert found == expected
+        self.verdicts["polls committed"] += found.count("OK")
 
     @precondition(have_jobs)
     @rule(
@@ -431,9 +464,10 @@ class Machine(RuleBasedStateMachine):
             self.fact(job, "accepted" if choice else "ended", twice)
         else:
             last = len(AFTER[job.state]) - 1
-            to = {0: last, 1: last - 1, 2: 2}.get(choice, 1)
+            to = {0: last, 1: last - 1, 2: 2, 3: 0}.get(choice, 1)
             reason = ("credits", "outcome_unknown", "question", "session_lost")[choice % 4]
-            self.end(job, job.held_under(), to, reason, asks=choice == 2, delay=0, twice=twice)
+            delay = 5 if choice == 3 else 0
+            self.end(job, job.held_under(), to, reason, asks=choice == 2, delay=delay, twice=twice)
 
     # --- what holds after every step ---------------------------------------------------------
 

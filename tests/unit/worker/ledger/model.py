@@ -33,6 +33,7 @@ class ModelJob:
     cancel: bool = False
     as_done: bool = False
     draft: bool = False
+    submitted: bool = False
     ever_paid: bool = False
     ever_ended: bool = False
     revision: int = 0
@@ -95,6 +96,7 @@ class Model:
     paused: bool = False
     plan_refused: bool = False
     rows: dict[str, str] = field(default_factory=dict)
+    polls: dict[str, int] = field(default_factory=dict)
 
     # --- a step --------------------------------------------------------------------------------
 
@@ -162,10 +164,43 @@ class Model:
             return "OK"
         job.state, job.reason = state, ""
         if not end.following or state != end.state:
+            if state == "rendering" and job.submitted and end.delay > 0:
+                self.polls[job.id] = job.not_before
             return "OK"
         job.fence += 1
         job.owner, job.nonce, job.lease = owner, end.following, self.now + LEASE
         return "CLAIMED"
+
+    def claim_polls(self, owner: str, nonce: str, most: int) -> list[str]:
+        """Claim due polls, and return their jobs."""
+        claimed: list[str] = []
+        for name, at in sorted(self.polls.items(), key=lambda item: (item[1], item[0])):
+            job = self.jobs[name]
+            if at > self.now or len(claimed) == most:
+                break
+            is_poll = job.state == "rendering" and job.submitted and not job.owned
+            if is_poll and job.not_before > self.now:
+                self.polls[name] = job.not_before
+                continue
+            del self.polls[name]
+            if is_poll and job.crashes < 2:
+                job.fence += 1
+                job.owner, job.nonce, job.lease = owner, nonce, self.now + LEASE
+                claimed.append(name)
+        return claimed
+
+    def commit_poll(self, job: ModelJob, fence: str, delay: int) -> str:
+        nonce = fence.partition(":")[2]
+        if nonce and job.committed == nonce:
+            return "OK"
+        if not job.owned or job.held_under() != fence:
+            return "LOST"
+        if job.state != "rendering" or not job.submitted or job.cancel or job.crashes >= 2:
+            return "OTHER"
+        job.committed, job.owner, job.nonce, job.lease = nonce, "", "", 0
+        job.crashes, job.not_before = 0, self.now + delay
+        self.polls[job.id] = job.not_before
+        return "OK"
 
     # --- payments ------------------------------------------------------------------------------
 

@@ -34,8 +34,11 @@ def test_random_histories_keep_the_invariants(redis: Redis) -> None:
     )
 
 
-SEEN = {"OK", "ALREADY", "CLOSED", "COOLING", "NO_SLOT", "NO_CREDIT", "BUDGET"}
-"""Verdicts of begin_paid that the walks must have met."""
+SEEN = {
+    *("OK", "ALREADY", "CLOSED", "COOLING", "NO_SLOT", "NO_CREDIT", "BUDGET"),
+    *("polls claimed", "polls committed"),
+}
+"""Verdicts of begin_paid, and work on polls, that the walks must have met."""
 
 
 def walk(machine: Machine, chance: random.Random) -> None:
@@ -43,7 +46,7 @@ def walk(machine: Machine, chance: random.Random) -> None:
     machine.begin_empty()
     for _ in range(150):
         which, twice = chance.randrange(6), chance.random() < 0.3
-        match chance.randrange(24):
+        match chance.randrange(26):
             case 0 | 1 if len(machine.model.jobs) < 6:
                 priority = chance.choice(["high", "normal", "low"])
                 machine.submit(in_batch=chance.random() < 0.7, priority=priority, twice=twice)
@@ -71,6 +74,10 @@ def walk(machine: Machine, chance: random.Random) -> None:
                 machine.due(admit=chance.randrange(5), room=chance.randrange(4))
             case 8:
                 machine.claim(which, "w2", twice)
+            case 9:
+                machine.claim_polls("w2", chance.randrange(1, 4), twice)
+            case 10:
+                machine.commit_polls(chance.choice([0, 0, 1]), 5, twice)
             case _:
                 machine.live(which, [chance.randrange(10) for _ in range(3)], twice)
         machine.check_protocol()

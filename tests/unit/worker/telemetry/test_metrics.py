@@ -102,6 +102,7 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
     pay(runtime, "paid", account)
     runtime.payments.record_rate_limited(account, 1000)
     redis.zadd(ledger.key("agenda"), {"late": ledger.now_ms() - 90_000})
+    redis.zadd(ledger.key("polls"), {"late": ledger.now_ms() - 30_000, "next": "+inf"})
     redis.hset(ledger.key("unreadable"), "odd", "it has no state")
     register_worker(ledger, "w1@here", 10, 60)
     register_worker(ledger, "w2@here", 20, 60)
@@ -122,6 +123,7 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
     ages = {
         "agenda_oldest_due_seconds": 90,
         "outbox_oldest_due_seconds": 0,
+        "polls_oldest_due_seconds": 30,
         "ticker_silence_seconds": 0,
         f'account_balance_age_seconds{{account="{account}"}}': 60,
     }
@@ -137,6 +139,8 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
         "set_aside_messages": 0,
         "agenda_waiting": 2,
         "agenda_due": 1,
+        "polls_waiting": 2,
+        "polls_due": 1,
         "outbox_waiting": 2,
         "outbox_due": 2,
         "workers": 2,

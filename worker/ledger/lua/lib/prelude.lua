@@ -7,7 +7,7 @@ local META = KEYS[1]
 -- What the scripts need of META, as it was when the script began.
 local meta = {}
 do
-  local names = {'clock_offset', 'last_tick', 'suspect', 'journal_id'}
+  local names = {'clock_offset', 'last_tick', 'suspect', 'journal_id', 'polls_claimed_at'}
   local found = redis.pcall('HMGET', META, unpack(names))
   meta.is_readable = not found.err
   for at, name in ipairs(names) do meta[name] = found[at] or nil end
@@ -47,6 +47,9 @@ local function held_key(account, reason)
   if account == nil or account == '' then account = '-' end
   return 'held:{' .. ns .. '}:' .. account .. ':' .. reason
 end
+
+-- From this crash on, a job is a suspect: see claim.lua.
+local SUSPECT_CRASHES = 2
 
 local function number(text) return tonumber(text) or 0 end
 

@@ -47,7 +47,7 @@ if crashes >= 5 then
 end
 -- From the second crash on, a job is a suspect. Only one suspect runs at a time, in all workers, so
 -- that a job that crashes its workers does not raise the crash counts of others for long.
-if crashes >= 2 then
+if crashes >= SUSPECT_CRASHES then
   require_type('zset', AGENDA)
   local suspect, till = unpack(redis.call('HMGET', META, 'suspect', 'suspect_until'))
   if suspect and suspect ~= id and number(till) > now then

@@ -11,7 +11,6 @@ local GROUP = 'poll_group:{' .. ns .. '}:' .. nonce
 local FIELDS = {'state', 'render_submitted', 'render_id', 'owner', 'nonce', 'fence', 'not_before',
                 'crashes', 'attempts', 'v', 'keeper', 'account', 'polls', 'worker'}
 local INTEGERS = {'fence', 'not_before', 'crashes', 'attempts', 'v', 'polls'}
-local SUSPECT = 2  -- crashes from which on claim.lua lets one job at a time run
 
 require_type('zset', AGENDA, POLLS, TASK_EVENTS)
 require_type('hash', META)
@@ -31,7 +30,7 @@ local function is_plain(job)
   for _, name in ipairs(INTEGERS) do
     if job[name] ~= '' and not is_integer(job[name]) then return false end
   end
-  return job.fence ~= '' and job.render_id ~= '' and number(job.crashes) < SUSPECT
+  return job.fence ~= '' and job.render_id ~= '' and number(job.crashes) < SUSPECT_CRASHES
     and number(job.v) <= version
 end
 
@@ -44,36 +43,46 @@ local function add(id, job, fence)
   end
 end
 
-local claimed, expiries, removed = {}, {}, {}
+local claimed, expiries = {}, {}
+
+-- Claims the plain polls among these jobs, all of which leave the index or are postponed in it.
+local function claim(ids)
+  local removed = {}
+  for _, id in ipairs(ids) do
+    local job = read_poll(id)
+    local is_poll = job and job.state == 'rendering' and job.render_submitted == '1'
+      and job.owner == ''
+    if is_poll and number(job.not_before) > now then
+      redis.call('ZADD', POLLS, job.not_before, id)
+    else
+      removed[#removed + 1] = id
+      if is_poll and is_plain(job) then
+        local fence = number(job.fence) + 1
+        redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'lease', now + lease,
+          'worker', owner, 'fence', fence, 'attempts', number(job.attempts) + 1)
+        if job.worker == '' then announce(id) end
+        claimed[#claimed + 1] = id
+        expiries[#expiries + 1] = now + lease + margin
+        expiries[#expiries + 1] = id
+        add(id, job, fence)
+      elseif is_poll or not job then
+        redis.call('ZADD', AGENDA, 'XX', 'LT', now, id)
+      end
+    end
+  end
+  if #removed > 0 then redis.call('ZREM', POLLS, unpack(removed)) end
+end
+
 local group = redis.call('LRANGE', GROUP, 0, -1)
 for _, id in ipairs(group) do
   local job = read_poll(id)
   if job and job.owner == owner and job.nonce == nonce then add(id, job, job.fence) end
 end
-local ids = #group == 0 and redis.call('ZRANGEBYSCORE', POLLS, '-inf', now, 'LIMIT', 0, n) or {}
-for _, id in ipairs(ids) do
-  local job = read_poll(id)
-  local is_poll = job and job.state == 'rendering' and job.render_submitted == '1'
-    and job.owner == ''
-  if is_poll and number(job.not_before) > now then
-    redis.call('ZADD', POLLS, job.not_before, id)
-  else
-    removed[#removed + 1] = id
-    if is_poll and is_plain(job) then
-      local fence = number(job.fence) + 1
-      redis.call('HSET', job_key(id), 'owner', owner, 'nonce', nonce, 'lease', now + lease,
-        'worker', owner, 'fence', fence, 'attempts', number(job.attempts) + 1)
-      if job.worker == '' then announce(id) end
-      claimed[#claimed + 1] = id
-      expiries[#expiries + 1] = now + lease + margin
-      expiries[#expiries + 1] = id
-      add(id, job, fence)
-    elseif is_poll or not job then
-      redis.call('ZADD', AGENDA, 'XX', 'LT', now, id)
-    end
-  end
+while #group == 0 and #claimed < n do
+  local ids = redis.call('ZRANGEBYSCORE', POLLS, '-inf', now, 'LIMIT', 0, n - #claimed)
+  if #ids == 0 then break end
+  claim(ids)
 end
-if #removed > 0 then redis.call('ZREM', POLLS, unpack(removed)) end
 if #claimed > 0 then
   redis.call('ZADD', AGENDA, unpack(expiries))
   redis.call('RPUSH', GROUP, unpack(claimed))
@@ -81,7 +90,7 @@ if #claimed > 0 then
 end
 
 -- While polls are claimed in groups, the ticker sends no wake-up messages for them.
-if n > 0 and now - number(redis.call('HGET', META, 'polls_claimed_at')) > POLL_GRACE / 4 then
+if n > 0 and now - number(meta.polls_claimed_at) > POLL_GRACE / 4 then
   redis.call('HSET', META, 'polls_claimed_at', now)
 end
 local following = redis.call('ZRANGE', POLLS, 0, 0, 'WITHSCORES')

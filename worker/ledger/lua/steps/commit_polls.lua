@@ -9,15 +9,17 @@ for at = 2, #ARGV, 4 do
   local id, fence, delay, polls = ARGV[at], ARGV[at + 1], number(ARGV[at + 2]), ARGV[at + 3]
   local nonce = string.match(fence, ':(.*)$')
   local found = redis.pcall('HMGET', job_key(id), 'state', 'owner', 'fence', 'nonce', 'committed',
-    'cancel_requested', 'render_submitted', 'reason')
-  local state, owner, number_of, claim, committed, cancel, submitted, reason = unpack(found)
+    'cancel_requested', 'render_submitted', 'reason', 'crashes')
+  local state, owner, number_of, claim, committed, cancel, submitted, reason, crashes =
+    unpack(found, 1, 9)
   local verdict = 'OK'
   if found.err or not owner or not number_of or not claim then
     verdict = 'LOST'
   elseif committed ~= nonce then
     if not is_owned({owner = owner, fence = number_of, nonce = claim}, fence) then
       verdict = 'LOST'
-    elseif state ~= 'rendering' or submitted ~= '1' or cancel == '1' or reason and reason ~= '' then
+    elseif state ~= 'rendering' or submitted ~= '1' or cancel == '1' or reason and reason ~= ''
+      or number(crashes) >= SUSPECT_CRASHES then
       verdict = 'OTHER'
     else
       redis.call('HSET', job_key(id), 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0,

@@ -22,7 +22,7 @@ local SLOW = 10000   -- ms of preparing after which a job does not count as abou
 local SLOW_JOBS = 4  -- jobs of one slow source that may prepare at a time
 local LOOK_AHEAD = 100  -- jobs of a flow that are looked through for one that may start
 
-require_type('zset', AGENDA, FLOWS, POLLS, PREPARING, SCHEDULED)
+require_type('zset', AGENDA, FLOWS, PREPARING, SCHEDULED)
 require_type('hash', META, COUNTS)
 require_type('set', FETCHING)
 
@@ -65,8 +65,7 @@ local function jobs_wait()
 end
 
 -- Polls are left to the workers that claim them in groups (claim_polls.lua), as long as one does.
-local polls_are_claimed =
-  now - number(redis.call('HGET', META, 'polls_claimed_at')) < POLL_GRACE
+local polls_are_claimed = now - number(meta.polls_claimed_at) < POLL_GRACE
 
 n = math.min(n, room)
 local out = {}
@@ -87,7 +86,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0,
     redis.call('ZREM', AGENDA, id)
   elseif owner and owner ~= '' and now < outage_grace_until then
     redis.call('ZADD', AGENDA, outage_grace_until, id)
-  elseif state == 'rendering' and polls_are_claimed and redis.call('ZSCORE', POLLS, id) then
+  elseif state == 'rendering' and polls_are_claimed and tonumber(redis.pcall('ZSCORE', POLLS, id)) then
     redis.call('ZADD', AGENDA, now + POLL_GRACE, id)
   else
     redis.call('ZADD', AGENDA, now + redispatch_after, id)
