@@ -39,9 +39,9 @@ MAX_IDLE_SECONDS: Final = 1.0
 """The longest time without a look at what is due."""
 IDLE_SHARE: Final = 0.1
 """That time as a share of the interval of the polls: a new one is not due before that interval."""
-MAX_POLLS: Final = 256
+MAX_POLLS: Final = 512
 """The most polls that a process makes at the same time. The API may take long to answer."""
-GROUP_SIZE: Final = 128
+GROUP_SIZE: Final = 256
 """The most polls that one script claims or commits."""
 
 

@@ -42,13 +42,15 @@ def test_one_photo_becomes_one_clip(stack: Stack) -> None:
 
 def test_polls_keep_their_interval(stack: Stack) -> None:
     stack.start_sandbox("--render-seconds", "1.5")
-    stack.start_worker()
+    worker = stack.start_worker()
     stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
     polls = stack.sandbox.ledger()["renders"][0]["polls"]
     assert isinstance(polls, list)
     gaps = [later - earlier for earlier, later in pairwise(polls)]
     assert len(polls) > 2
     assert min(gaps) >= 0.3
+    assert "tasks.deliver[" in worker.text()
+    assert "tasks.render[" not in worker.text(), "polls need no Celery task"
 
 
 def test_async_result_returns_the_record(stack: Stack) -> None:
