@@ -101,16 +101,14 @@ def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
 
 def _read_and_run(runtime: Runtime, job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
     record = runtime.ledger.record(job_id)
-    if not record or fence_of(record) != fence:
+    claim = Claim(ClaimVerdict.OK, record, runtime.ledger.now_ms())
+    if not record or claim.fence != fence:
         log.warning("lease lost", job_id=job_id, fence=fence)
         return LOST
-    claim = Claim(ClaimVerdict.OK, record, runtime.ledger.now_ms())
     return _run_stages(runtime, job_id, claim, stages)
 
 
-def _run_stages(
-    runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[State, Stage]
-) -> str:
+def _run_stages(runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[State, Stage]) -> str:
     """Run the next step of a claimed job, and those that follow immediately."""
     word = ""
     following: Claim | None = claim
