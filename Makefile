@@ -24,9 +24,10 @@ install: $(READY) ## Create .venv from requirements.lock
 run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.jpg" uses the real API
 	@exec $(BIN)/python -m tasks.demo --backend "$$BACKEND" --images "$$IMAGES"
 
-# More processes than processors of a small machine, because most tests wait most of the time.
+# More processes than processors of a small machine, because most tests wait most of the time. They
+# compile the test files once, also where PYTHONDONTWRITEBYTECODE is set.
 test: $(READY) ## Run all tests; ARGS="-k NAME" selects some
-	@exec $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
+	@exec env PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 5 $(ARGS)
 
 bench: $(READY) ## Measure the cost of a job beside the alternatives; WHAT=list lists all measurements
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)
