@@ -114,6 +114,8 @@ def _is_deeper(found: dict[str, Any], levels: int) -> bool:
     """Return whether a JSON object has objects or arrays at more levels than these."""
     containers: list[Any] = [found]
     for _ in range(levels):
+        if not containers:
+            return False
         containers = [
             inner
             for outer in containers
