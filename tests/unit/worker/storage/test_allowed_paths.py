@@ -2,8 +2,10 @@
 
 import os
 import socket
-import threading
+from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,40 +104,74 @@ def test_a_file_that_is_too_large_is_refused(root: Path, tmp_path: Path) -> None
     assert len(copied(str(root / "large.png"), [root], tmp_path / "copy")) == 100
 
 
+class Swapper:
+    """Replaces a file or folder with a link before a system call, and puts it back before another.
+
+    Args:
+        target: The file or folder.
+        link: The link.
+    """
+
+    def __init__(self, target: Path, link: Path) -> None:
+        self._target, self._link, self._aside = target, link, target.with_name("aside")
+        self._is_swapped = False
+        self.begin = self.end = -1
+        self.calls = 0
+
+    def count(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a system call before which the swap may happen."""
+
+        def run(*arguments: Any, **options: Any) -> Any:
+            if self.calls == self.begin:
+                self._target.rename(self._aside)
+                self._link.rename(self._target)
+                self._is_swapped = True
+            if self.calls == self.end:
+                self.restore()
+            self.calls += 1
+            return call(*arguments, **options)
+
+        return run
+
+    def restore(self) -> None:
+        """Put the file or folder back if it is replaced."""
+        if self._is_swapped:
+            self._target.rename(self._link)
+            self._aside.rename(self._target)
+            self._is_swapped = False
+
+
 @pytest.mark.parametrize("trap", ["file", "folder"])
 def test_a_path_that_changes_during_the_check_leads_nowhere_else(
-    root: Path, tmp_path: Path, trap: str
+    root: Path, tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process keeps replacing the file, or its folder, with a link and back."""
+    """Another process replaces the file, or its folder, with a link at any moment, and back."""
     secrets = tmp_path / "disk" / "secrets"
     secrets.mkdir()
     (secrets / "b.png").write_bytes(SECRET)
-    target = root / "inner" / "b.png" if trap == "file" else root / "inner"
     link = root / "link"
     link.symlink_to(secrets / "b.png" if trap == "file" else secrets)
-    stop = threading.Event()
+    swapper = Swapper(root / "inner" / "b.png" if trap == "file" else root / "inner", link)
+    for name in ("lstat", "readlink", "stat", "scandir", "listdir", "open"):
+        monkeypatch.setattr(os, name, swapper.count(getattr(os, name)))
 
-    def swap() -> None:
-        aside = root / "aside"
-        while not stop.is_set():
-            for one, other in ((target, aside), (link, target), (target, link), (aside, target)):
-                one.rename(other)
+    def outcome(begin: int, end: int) -> bytes:
+        swapper.begin, swapper.end, swapper.calls = begin, end, 0
+        try:
+            return copied(str(root / "inner" / "b.png"), [root], tmp_path / "copy")
+        except FileRefusedError as error:
+            return error.code.encode()
+        finally:
+            swapper.restore()
 
-    thread = threading.Thread(target=swap)
-    thread.start()
-    seen = set()
-    try:
-        for _ in range(3000):
-            try:
-                seen.add(copied(str(root / "inner" / "b.png"), [root], tmp_path / "copy"))
-            except FileRefusedError as error:
-                seen.add(error.code.encode())
-    finally:
-        stop.set()
-        thread.join()
+    assert outcome(-1, -1) == IMAGE
+    moments = range(swapper.calls + 1)
+    assert len(moments) > 5
+    seen = {outcome(begin, end) for begin, end in combinations(moments, 2)}
     assert IMAGE in seen
     assert SECRET not in seen
     assert seen <= {IMAGE, b"bad_request", b"forbidden_source"}
+    assert seen > {IMAGE}, "a swap was met"
 
 
 def test_a_file_is_found_in_another_spelling_but_not_through_a_link(
