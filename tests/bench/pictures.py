@@ -25,6 +25,7 @@ import re, sys
 from functools import partial
 from pathlib import Path
 import gevent
+from PIL import Image
 from tasks.stages.inputs import prepare_within_memory
 from worker.media.image_headers import memory_needed
 from worker.media.images import prepare_image
@@ -37,7 +38,18 @@ def peak():
     # Not getrusage, whose value goes on from that of the parent process.
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
-given, workdir, count, size = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
+given, workdir = Path(sys.argv[1]), Path(sys.argv[2])
+count, size, together = map(int, sys.argv[3:])
+# The threads of the pool are not patched.
+sleep, write, arrived = monkey.get_original("time", "sleep"), Image.Image.save, []
+
+def save(*args, **options):
+    arrived.append(True)
+    while len(arrived) < together:
+        sleep(0.001)
+    write(*args, **options)
+
+Image.Image.save = save
 return_freed_memory()
 # As a worker does: threads that import the same module can wait for each other forever.
 preload_modules()
@@ -70,11 +82,19 @@ def run(options: Namespace, folder: Path) -> Iterator[Table]:
     yield table
 
 
-def peak_of(given: Path, count: int, memory: int) -> int:
-    """Return by how many MB a process grows at most while it prepares pictures."""
+def peak_of(given: Path, count: int, memory: int, together: int = 1) -> int:
+    """Return by how many MB a process grows at most while it prepares pictures.
+
+    Args:
+        given: The picture.
+        count: How often it is prepared.
+        memory: The budget in bytes.
+        together: How many are held in memory before the first prepared one is written.
+    """
     with tempfile.TemporaryDirectory(prefix="reelqueue-bench-") as folder:
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(given), folder, str(count), str(memory)],
+            [sys.executable, "-c", PROGRAM, str(given), folder]
+            + [str(number) for number in (count, memory, together)],
             capture_output=True,
             text=True,
             check=False,

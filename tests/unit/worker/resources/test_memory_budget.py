@@ -103,5 +103,4 @@ def test_images_prepared_at_the_same_time_take_the_memory_of_one(tmp_path: Path)
     one = peak_of(given, 1, needed)
     assert one > 15, "nothing was measured"
     assert peak_of(given, 8, needed) < 2 * one
-    # On a busy machine few of the threads decode at the same moment: measured until they do.
-    assert any(peak_of(given, 8, 8 * needed) > 3 * one for _ in range(10))
+    assert peak_of(given, 8, 8 * needed, together=8) > 3 * one
