@@ -15,34 +15,47 @@ from worker.ledger.model.states import State
 from worker.runtime.runtime import Runtime, get_runtime
 
 
-def notify(entry: str) -> str:
-    """Store the Celery result of a job, or write the index of a batch, then remove the entry.
+def notify(*entries: str) -> str:
+    """Store the Celery result of each job, or write the index of a batch, then remove the entries.
 
     Returns:
-        The job's state, or why there was nothing to notify of, for Flower.
+        The jobs' states, or why there was nothing to notify of, for Flower.
     """
     runtime = get_runtime()
+    words: list[str] = []
+    delivered: list[tuple[str, int]] = []
+    try:
+        for entry in entries:
+            word, revision = _deliver(runtime, entry)
+            words.append(word)
+            if revision is not None:
+                delivered.append((entry, revision))
+    finally:
+        runtime.ledger.acknowledge_notifications(delivered)
+    return " ".join(words)
+
+
+def _deliver(runtime: Runtime, entry: str) -> tuple[str, int | None]:
+    """Deliver one entry, and return what happened and the revision to acknowledge, if any."""
     if entry.startswith(ENTRY):
-        return _write_index(runtime, entry)
+        return _write_index(runtime, entry), None
     ledger, job_id = runtime.ledger, entry.removeprefix("job:")
     try:
         job = ledger.job(job_id)
     except NewerRecordError:
         # The entry is due again later, for a worker that can read the record.
-        return "newer"
+        return "newer", None
     except UnreadableRecordError:
         ledger.drop_notification(entry)
-        return "unreadable"
+        return "unreadable", None
     if job is None:
-        ledger.acknowledge_notification(entry, 0)
-        return "gone"
+        return "gone", 0
     _store_celery_result(runtime, job)
     # Before the entry is removed: until then, no job of the batch is pruned.
     if job.batch_id:
         with suppress(UnreadableRecordError):
             schedule_index_of_ended(ledger, job.batch_id)
-    ledger.acknowledge_notification(entry, job.revision)
-    return job.state.value
+    return job.state.value, job.revision
 
 
 def notify_soon(job_id: str) -> None:

@@ -27,3 +27,8 @@ def recent_ids(ledger: Reader, limit: int) -> list[str]:
 def row_ids(ledger: Reader, batch_id: str) -> list[str]:
     """Ids of a batch's jobs, in the order of its rows."""
     return list(ledger.redis.zrange(ledger.key("rows", batch_id), 0, -1))
+
+
+def due_notifications(ledger: Reader) -> list[str]:
+    """Entries of the outbox that are due, oldest first."""
+    return list(ledger.redis.zrangebyscore(ledger.key("outbox"), "-inf", ledger.now_ms()))

@@ -6,6 +6,7 @@ repeats a call whose reply was lost. Payments and accounts are in ``payments``, 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 from uuid import uuid4
 
@@ -142,9 +143,24 @@ class Ledger(Reader):
         flat = self.scripts.run("due", n, redispatch_ms, room, admit, self.lease_ms, *limits)
         return [(flat[i], State(flat[i + 1])) for i in range(0, len(flat), 2)]
 
-    def acknowledge_notification(self, entry: str, revision: int) -> None:
-        """Remove a delivered entry from the outbox, unless its job has a newer revision."""
-        self.scripts.run("outbox_ack", entry, revision, -1)
+    def lease_notifications(self, n: int, delay: float) -> list[str]:
+        """Return at most ``n`` entries of the outbox that are due, and put them off.
+
+        Args:
+            n: The most entries.
+            delay: Seconds until an entry that was not delivered is due again.
+        """
+        return list(self.scripts.run("outbox_lease", n, int(delay * 1000))) if n > 0 else []
+
+    def acknowledge_notifications(self, delivered: Iterable[tuple[str, int]]) -> None:
+        """Remove delivered entries from the outbox, each unless its job has a newer revision.
+
+        Args:
+            delivered: The entries, with the revision of the job that was delivered.
+        """
+        pairs = list(delivered)
+        if pairs:
+            self.scripts.run("outbox_ack", *chain.from_iterable(pairs))
 
     def drop_notification(self, entry: str) -> None:
         """Remove an entry whose record cannot be read."""
@@ -152,7 +168,8 @@ class Ledger(Reader):
 
     def postpone_notification(self, entry: str, delay: float) -> None:
         """Make an entry due after a delay in seconds."""
-        self.scripts.run("outbox_ack", entry, 0, int(delay * 1000))
+        due = self.now_ms() + int(delay * 1000)
+        self.redis.zadd(self.key("outbox"), {entry: due}, xx=True)
 
     # --- a step ------------------------------------------------------------------------------
 

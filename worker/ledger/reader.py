@@ -74,11 +74,6 @@ class Reader:
         parts = (self.redis.get(self.key("idem", key)) or "").split("|")
         return State(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - id, fingerprint, state
 
-    def pending_notifications(self, n: int) -> list[str]:
-        """Return at most ``n`` entries of the outbox that are due, oldest first."""
-        due = self.redis.zrangebyscore(self.key("outbox"), "-inf", self.now_ms(), start=0, num=n)
-        return list(due)
-
     def last_message(self, session_id: str) -> str | None:
         """Return the call of the last message in a session that several jobs share, or None."""
         found = self.redis.hget(self.key("session", session_id), "last")

@@ -3,7 +3,7 @@
 One worker at a time ticks: the one that holds the leader lease.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from celery import Celery
@@ -28,6 +28,7 @@ NOTIFY_TASK: Final = "tasks.notify"
 WEBHOOK_TASK: Final = "tasks.hooks"
 MAX_NOTIFICATIONS_PER_TICK: Final = 200
 NOTIFICATION_RETRY_SECONDS: Final = 30.0
+NOTIFICATIONS_PER_TASK: Final = 20
 PREPARING_FACTOR: Final = 1.25
 """Jobs admitted for each message that the accounts may send, as some jobs are still preparing."""
 
@@ -68,16 +69,15 @@ class Ticker:
             )
             room -= len(due)
             for job_id, state in due:
-                self._send_wakeup(TASKS[state], job_id, producer)
+                self._send_wakeup(TASKS[state], job_id, producer=producer)
             most = max(0, min(room, MAX_NOTIFICATIONS_PER_TICK))
-            notifications = self._ledger.pending_notifications(most)
-            for entry in notifications:
-                self._ledger.postpone_notification(entry, NOTIFICATION_RETRY_SECONDS)
-                self._send_wakeup(NOTIFY_TASK, entry, producer)
+            entries = self._ledger.lease_notifications(most, NOTIFICATION_RETRY_SECONDS)
+            for group in notification_groups(entries):
+                self._send_wakeup(NOTIFY_TASK, *group, producer=producer)
             # Webhooks are last and few, so that no job waits for another service's server.
-            if room > len(notifications):
+            if room > len(entries):
                 for receiver in self._webhooks.lease_receivers():
-                    self._send_wakeup(WEBHOOK_TASK, receiver, producer)
+                    self._send_wakeup(WEBHOOK_TASK, receiver, producer=producer)
 
     def _room(self, producer: Any) -> int:  # noqa: ANN401 - kombu's
         """Return how many messages the queue has room for; the broker may be another server."""
@@ -97,19 +97,34 @@ class Ticker:
         cap = self._runtime.settings.limits.account_in_flight
         return account_capacity(self._ledger, self._runtime.accounts.names(), cap)
 
-    def _send_wakeup(self, task: str, argument: str, producer: Any) -> None:  # noqa: ANN401
+    def _send_wakeup(self, task: str, *arguments: str, producer: Any) -> None:  # noqa: ANN401
         with faultpoint("wakeup"):
             # Otherwise Celery subscribes to the result of each message, which nobody waits for.
             self._app.send_task(
                 task,
-                args=[argument],
+                args=arguments,
                 queue=self._queue,
                 producer=producer,
                 retry=False,
                 # Under REELQUEUE_STAGE_EVENTS=1, Flower links a stage with its job.
-                root_id=argument.removeprefix("job:"),
+                root_id=arguments[0].removeprefix("job:"),
                 ignore_result=True,
             )
+
+
+def notification_groups(entries: Iterable[str]) -> Iterator[list[str]]:
+    """Group due entries of the outbox into those that one task delivers, one after another.
+
+    An entry that is not a job's takes longer, and is alone.
+    """
+    jobs = []
+    for entry in entries:
+        if entry.startswith("job:"):
+            jobs.append(entry)
+        else:
+            yield [entry]
+    for at in range(0, len(jobs), NOTIFICATIONS_PER_TASK):
+        yield jobs[at : at + NOTIFICATIONS_PER_TASK]
 
 
 def account_capacity(ledger: Ledger, own: Iterable[str], cap: int) -> int:

@@ -6,6 +6,7 @@ from celery.result import AsyncResult
 
 from config.celery import celery_config
 from tasks.outbox.notifications import notify
+from tests.support.ledger_access import due_notifications
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
@@ -33,9 +34,9 @@ def stop_job(runtime: Runtime, end: Commit) -> None:
 
 def deliver(runtime: Runtime) -> None:
     """Deliver the notification of the job, which must be there."""
-    assert runtime.ledger.pending_notifications(9) == ["job:j"]
+    assert due_notifications(runtime.ledger) == ["job:j"]
     notify("job:j")
-    assert runtime.ledger.pending_notifications(9) == []
+    assert due_notifications(runtime.ledger) == []
 
 
 def stored(app: Celery) -> tuple[str, str | None]:
@@ -69,7 +70,20 @@ def test_a_late_delivery_of_an_older_state_is_followed_by_another(runtime: Runti
     stop_job(runtime, Commit(State.HELD, reason=Reason.CREDITS, resume=State.PREPARING))
     ledger = runtime.ledger
     ledger.release("j")
-    ledger.acknowledge_notification("job:j", 2)
-    assert ledger.pending_notifications(9) == []
-    ledger.acknowledge_notification("job:j", 1)
-    assert ledger.pending_notifications(9) == ["job:j"]
+    ledger.acknowledge_notifications([("job:j", 2)])
+    assert due_notifications(ledger) == []
+    ledger.acknowledge_notifications([("job:j", 1)])
+    assert due_notifications(ledger) == ["job:j"]
+
+
+def test_one_task_delivers_the_results_of_several_jobs(runtime: Runtime, app: Celery) -> None:
+    ledger = runtime.ledger
+    for job_id in ("gone", "j"):
+        ledger.redis.zadd(ledger.key("outbox"), {f"job:{job_id}": 1})
+    stop_job(runtime, Commit(State.CANCELLED))
+    entries = ledger.lease_notifications(9, 30)
+    assert sorted(entries) == ["job:gone", "job:j"]
+    assert ledger.lease_notifications(9, 30) == []
+    assert sorted(notify(*entries).split()) == ["cancelled", "gone"]
+    assert stored(app) == ("REVOKED", None)
+    assert not ledger.redis.exists(ledger.key("outbox"))

@@ -15,6 +15,7 @@ from tasks.stages.celery_tasks import run_job_step
 from tests.support.costs import RedisCost, redis_cost
 from tests.support.processes import Sandbox
 from tests.support.waiting import wait_until
+from worker.broker.result_backend import RESULT_BACKENDS
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
@@ -57,6 +58,7 @@ def runtime(
     monkeypatch.setattr("tasks.outbox.notifications.get_runtime", lambda: runtime)
     # Celery's current app is that of the last test which made one.
     app = Celery("costs", set_as_current=False)
+    app.loader.override_backends = RESULT_BACKENDS
     app.config_from_object(celery_config(settings))
     monkeypatch.setattr("tasks.outbox.notifications.current_app", app)
     return runtime
@@ -91,11 +93,10 @@ def end_job(runtime: Runtime, sandbox: Sandbox, job_id: str, picture: Path) -> R
         cost = cost.plus(redis_cost(ledger.redis).since(before).since(reading))
         steps += 1
     assert (state(), steps) == (State.SUCCEEDED, 2)
-    assert ledger.pending_notifications(1) == []
+    assert ledger.lease_notifications(1, 30) == []
     return cost
 
 
-@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # by Celery
 def test_a_job_takes_few_commands_scripts_and_connections(
     runtime: Runtime, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from tasks.schema.errors import UnknownId
 from tasks.step.commits import failure_facts, retry_later
 from tasks.step.context import StepContext
 from tasks.step.runner import run_step
+from tests.support.ledger_access import due_notifications
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.jobs import UnreadableRecordError
 from worker.ledger.model.states import RUNNING, Reason, State
@@ -153,7 +154,7 @@ class WorkerHarness:
         match operation:
             case "due":
                 ledger.due(100, room=100, admit=100)
-                ledger.pending_notifications(100)
+                due_notifications(ledger)
                 ledger.postpone_notification("job:bad", 1)
             case "heartbeat":
                 assert ledger.heartbeat([("bad", fence), ("busy", self.busy)])[1]
@@ -173,7 +174,7 @@ class WorkerHarness:
             case "retry":
                 actions.retry(producer, "bad")
             case "notified":
-                ledger.acknowledge_notification("job:bad", 1)
+                ledger.acknowledge_notifications([("job:bad", 1)])
                 ledger.decline("bad")
             case "balance":
                 now = ledger.now_ms()

@@ -384,7 +384,7 @@ class Machine(RuleBasedStateMachine):
                 assert verdict == self.model.retry(job)
             case "acknowledge":
                 entry, revision = f"job:{job.id}", job.revision - back
-                self.run(lambda: ledger.acknowledge_notification(entry, revision), twice=twice)
+                self.run(lambda: ledger.acknowledge_notifications([(entry, revision)]), twice=twice)
                 waits = self.redis.zscore("outbox:{t}", entry) is not None
                 assert not waits or (back and job.revision)
             case _:

@@ -33,7 +33,7 @@ def full(harness: LedgerHarness) -> Iterator[LedgerHarness]:
 
 
 def test_ended_jobs_are_pruned(full: LedgerHarness) -> None:
-    full.ledger.acknowledge_notification("job:ended", 1)
+    full.ledger.acknowledge_notifications([("job:ended", 1)])
     assert prune(full.ledger, int(str(full.redis.get("test:clock")))).jobs == 1
     assert full.ledger.job("ended") is None
 

@@ -1,5 +1,6 @@
 """The cost of clips: measured by the balance, stored in the record, and used as the estimate."""
 
+from tests.support.ledger_access import due_notifications
 from tests.unit.worker.ledger.conftest import LedgerHarness, paid_attempt
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Turn
@@ -67,11 +68,11 @@ def test_a_cost_measured_after_the_end_is_notified_again(harness: LedgerHarness)
     bank.send("j")
     bank.end("j", 70)
     harness.ledger.commit("j", "1:n1", Commit(State.SUCCEEDED))
-    harness.ledger.acknowledge_notification("job:j", 1)
-    assert harness.ledger.pending_notifications(9) == []
+    harness.ledger.acknowledge_notifications([("job:j", 1)])
+    assert due_notifications(harness.ledger) == []
     bank.read()
     assert turn(harness, "j").cost == 70
-    assert harness.ledger.pending_notifications(9) == ["job:j"]
+    assert due_notifications(harness.ledger) == ["job:j"]
 
 
 def test_the_records_of_jobs_that_ran_together_have_the_estimate(harness: LedgerHarness) -> None:

@@ -133,9 +133,9 @@ def test_each_end_adds_an_outbox_entry_and_a_newer_end_keeps_it(harness: LedgerH
     fence = harness.claim("j", nonce="n2")
     harness.ledger.commit("j", fence, Commit(State.FAILED, reason=Reason.RENDER_FAILED))
     for older in (1, 2):  # of the first end and of the retry
-        harness.ledger.acknowledge_notification("job:j", older)
+        harness.ledger.acknowledge_notifications([("job:j", older)])
         assert harness.redis.zrange("outbox:{t}", 0, -1) == ["job:j"], "revision 3 is pending"
-    harness.ledger.acknowledge_notification("job:j", 3)
+    harness.ledger.acknowledge_notifications([("job:j", 3)])
     assert harness.redis.zrange("outbox:{t}", 0, -1) == []
 
 

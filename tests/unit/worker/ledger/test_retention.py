@@ -36,7 +36,7 @@ def ended(
     harness.admit()
     fence = harness.claim(job_id, nonce=uuid4().hex)
     assert harness.ledger.commit(job_id, fence, Commit(state, facts=facts))
-    harness.ledger.acknowledge_notification(f"job:{job_id}", 1)
+    harness.ledger.acknowledge_notifications([(f"job:{job_id}", 1)])
 
 
 def now(harness: LedgerHarness) -> int:
@@ -131,7 +131,7 @@ def test_the_journal_forgets_a_payment_only_after_its_tombstone(
         assert job is not None
         assert journal.create(new_entry(job, call=f"c-{job_id}", attempt=1)) == "created"
         assert harness.ledger.commit(job_id, fence, Commit(State.SUCCEEDED))
-        harness.ledger.acknowledge_notification(f"job:{job_id}", 1)
+        harness.ledger.acknowledge_notifications([(f"job:{job_id}", 1)])
         harness.later(31 * DAY)
         prune(harness.ledger, ago(harness), tombstone_days=days)
     harness.later(90 * DAY)
@@ -173,7 +173,7 @@ def test_an_open_batch_keeps_all_its_rows(harness: LedgerHarness) -> None:
     harness.later(100 * DAY)
     assert pruned(harness) == (0, 0), "a row is held"
     harness.ledger.cancel("held")
-    harness.ledger.acknowledge_notification("job:held", 2)
+    harness.ledger.acknowledge_notifications([("job:held", 2)])
     harness.later(29 * DAY)
     assert pruned(harness) == (0, 0)
     harness.redis.zadd("outbox:{t}", {"index:b": 1})

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
+from tests.support.ledger_access import due_notifications
 from tests.unit.worker.recovery.conftest import CLIP, Scene
 from worker.journal.entries import Mark
 from worker.ledger.model.states import Reason, State
@@ -40,7 +41,7 @@ def test_ended_jobs_become_what_they_were(scene: Scene) -> None:
     assert third.state is State.CANCELLED
     assert [job.paid_messages for job in (first, second, third)] == [1, 1, 1]
     assert scene.redis.zcard("agenda:{rq}") == 0
-    assert sorted(scene.ledger.pending_notifications(9)) == ["job:job-1", "job:job-2", "job:job-3"]
+    assert sorted(due_notifications(scene.ledger)) == ["job:job-1", "job:job-2", "job:job-3"]
     assert scene.restore_all().known == 3
 
 

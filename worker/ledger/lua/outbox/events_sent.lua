@@ -1,11 +1,14 @@
 -- events_sent(id, number, reopened, id, number, reopened, ...) -> OK
 -- Takes jobs whose state was sent to Flower off those that are to be sent, unless they have a newer
 -- number. With reopened = 1, Flower was told that the job has left its end. Safe twice.
-for at = 2, #ARGV, 3 do
-  local id, sent, reopened = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if redis.call('ZSCORE', TASK_EVENTS, id) == sent then
-    redis.call('ZREM', TASK_EVENTS, id)
-    if reopened == '1' then redis.pcall('HDEL', job_key(id), 'reopened') end
+local ids, sent = {}, {}
+for at = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[at] end
+local numbers = redis.call('ZMSCORE', TASK_EVENTS, unpack(ids))
+for at, id in ipairs(ids) do
+  if numbers[at] == ARGV[3 * at] then
+    sent[#sent + 1] = id
+    if ARGV[3 * at + 1] == '1' then redis.pcall('HDEL', job_key(id), 'reopened') end
   end
 end
+if #sent > 0 then redis.call('ZREM', TASK_EVENTS, unpack(sent)) end
 return 'OK'

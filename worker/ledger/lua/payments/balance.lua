@@ -7,6 +7,7 @@
 local account, read_at, available, frozen, total =
   ARGV[2], number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
 local key = account_key(account)
+local PAGE = 1000  -- calls in one command
 require_type('hash', key, reserved_key(account))
 require_type('zset', ended_key(account), OUTBOX)
 require_type('set', 'accounts:{' .. ns .. '}')
@@ -15,15 +16,19 @@ redis.call('SADD', 'accounts:{' .. ns .. '}', account)
 
 local settled = {}
 local ended = ended_key(account)
-for _, call in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', '(' .. read_at)) do
-  local cost = redis.call('HGET', reserved_key(account), call)
-  if cost then
-    redis.call('HDEL', reserved_key(account), call)
-    redis.call('HINCRBYFLOAT', key, 'spent', cost)
-    settled[#settled + 1] = {call = call, cost = tonumber(cost)}
+local over, spent = redis.call('ZRANGEBYSCORE', ended, '-inf', '(' .. read_at), 0
+for at = 1, #over, PAGE do
+  local calls = {unpack(over, at, math.min(at + PAGE - 1, #over))}
+  for place, cost in ipairs(redis.call('HMGET', reserved_key(account), unpack(calls))) do
+    if cost then
+      settled[#settled + 1] = {call = calls[place], cost = tonumber(cost)}
+      spent = spent + tonumber(cost)
+    end
   end
-  redis.call('ZREM', ended, call)
+  redis.call('HDEL', reserved_key(account), unpack(calls))
+  redis.call('ZREM', ended, unpack(calls))
 end
+if spent > 0 then redis.call('HINCRBYFLOAT', key, 'spent', spent) end
 local reserved, outstanding = 0, 0
 for _, cost in ipairs(redis.call('HVALS', reserved_key(account))) do
   reserved = reserved + tonumber(cost)

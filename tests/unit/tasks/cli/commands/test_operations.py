@@ -183,7 +183,7 @@ def test_prune_deletes_records_and_keeps_their_keys(
 ) -> None:
     done = harness.submit(key="k-1")
     harness.finish_step(done, State.SUCCEEDED)
-    harness.producer.ledger.acknowledge_notification(f"job:{done}", 1)
+    harness.producer.ledger.acknowledge_notifications([(f"job:{done}", 1)])
     queued = harness.submit(key="k-2")
     assert run_command("prune", "--json").records[0]["jobs"] == 0
     dry_run = run_command("prune", "--days", "0", "--dry-run", "--json").records[0]

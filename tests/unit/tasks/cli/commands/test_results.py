@@ -45,7 +45,7 @@ def test_the_batch_index_is_not_replaced_after_jobs_were_pruned(
     first, second = row_ids(harness.producer.ledger, batch_id)
     harness.finish_step(first, State.CANCELLED)
     harness.producer.ledger.cancel(second)
-    harness.producer.ledger.acknowledge_notification(f"job:{first}", 1)
+    harness.producer.ledger.acknowledge_notifications([(f"job:{first}", 1)])
     run_command("prune", "--days", "0")
     assert len(run_command("results", batch_id).records) == 1
     (table,) = (harness.folder / "output").glob("shots-*/manifest.csv")
