@@ -55,7 +55,8 @@ CALLS: dict[str, Call] = {
 
 OF_BATCHES = ("pause", "resume", "schedule", "seal")
 OF_RECEIVERS = ("lease receivers", "webhook received", "webhook failed")
-WITHOUT_AGENDA = (*OF_BATCHES, *OF_RECEIVERS, "prune", "begin_paid")
+OF_SUBMISSIONS = ("submit", "submit a known row")
+WITHOUT_AGENDA = (*OF_BATCHES, *OF_RECEIVERS, *OF_SUBMISSIONS, "prune", "begin_paid")
 WITHOUT_META = ("acquire a session", "share a session", "release a receiver", "paid_fact")
 
 

@@ -3,9 +3,7 @@
 -- with their virtual time as the score. SCHEDULED holds the batches that may not start yet, with the
 -- server's time from which they may.
 
-local function virtual_time()
-  return number(redis.call('HGET', META, 'virtual_time'))
-end
+local function virtual_time() return number(meta.virtual_time) end
 
 local function is_single(flow) return string.sub(flow, 1, 7) == 'single:' end
 

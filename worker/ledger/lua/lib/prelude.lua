@@ -7,7 +7,8 @@ local META = KEYS[1]
 -- What the scripts need of META, as it was when the script began.
 local meta = {}
 do
-  local names = {'clock_offset', 'last_tick', 'suspect', 'journal_id', 'polls_claimed_at'}
+  local names = {'clock_offset', 'last_tick', 'suspect', 'journal_id', 'virtual_time',
+    'polls_claimed_at'}
   local found = redis.pcall('HMGET', META, unpack(names))
   meta.is_readable = not found.err
   for at, name in ipairs(names) do meta[name] = found[at] or nil end
@@ -112,8 +113,10 @@ local function why_unreadable(job)
   end
 end
 
--- Changes of hashes that are not written yet: by key, a table of fields.
-local unwritten = {}
+-- Changes of hashes and counters that are not written yet: by key, a table of fields. And jobs whose
+-- place on the agenda is not written yet, as a list of scores and ids.
+local unwritten, uncounted, unscheduled = {}, {}, {}
+local increment  -- defined below
 
 local function flat_list(fields)
   local flat = {}
@@ -121,12 +124,33 @@ local function flat_list(fields)
   return flat
 end
 
--- Writes all changes: one command for each hash. Each script does so at its end.
+-- Writes the changes of one hash, before it is read.
+local function write_hash(key)
+  local fields = unwritten[key]
+  unwritten[key] = nil
+  if fields and next(fields) then redis.call('HSET', key, unpack(flat_list(fields))) end
+end
+
+-- Writes all changes: one command for each hash and counter. Each script does so at its end.
 local function write_changes()
-  for key, fields in pairs(unwritten) do
-    if next(fields) then redis.call('HSET', key, unpack(flat_list(fields))) end
+  if #unscheduled > 0 then redis.call('ZADD', AGENDA, unpack(unscheduled)) end
+  for key, counters in pairs(uncounted) do
+    for field, by in pairs(counters) do
+      if by ~= 0 then increment(key, field, by) end
+    end
   end
-  unwritten = {}
+  for key, _ in pairs(unwritten) do write_hash(key) end
+  unwritten, uncounted, unscheduled = {}, {}, {}
+end
+
+-- Puts a job on the agenda, or moves it there.
+local function schedule(id, at)
+  unscheduled[#unscheduled + 1], unscheduled[#unscheduled + 2] = at, id
+end
+
+local function count(key, field, by)
+  uncounted[key] = uncounted[key] or {}
+  uncounted[key][field] = (uncounted[key][field] or 0) + by
 end
 
 -- Changes fields of a hash, and of `record`, which was read from it.
@@ -155,7 +179,7 @@ end
 -- A record that cannot be used is set aside; the reason is the second value. One that a newer version
 -- wrote stays where it is: the workers of that version can use it.
 local function load_job(id)
-  write_changes()
+  write_hash(job_key(id))
   local flat = redis.pcall('HGETALL', job_key(id))
   if not flat.err and #flat == 0 then return nil end
   local job = setmetatable({}, {__index = function() return '' end})
@@ -180,7 +204,7 @@ end
 
 -- Adds to a counter -> the sum. A counter that is not a number stays as it is and is set aside by
 -- its key, so that the script goes on.
-local function increment(key, field, by)
+increment = function(key, field, by)
   local sum = redis.pcall('HINCRBY', key, field, by)
   if type(sum) == 'number' then return sum end
   set_aside(key, field .. ' is not a number')
@@ -194,6 +218,6 @@ end
 
 -- Adds to a counter of all jobs and to that of the job's batch.
 local function count_job(job, field, by)
-  increment(COUNTS, field, by)
-  if is_in_batch(job) then increment(batch_key(job.batch), field, by) end
+  count(COUNTS, field, by)
+  if is_in_batch(job) then count(batch_key(job.batch), field, by) end
 end

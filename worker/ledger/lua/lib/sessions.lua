@@ -186,7 +186,7 @@ end
 -- Whether a job does not go on for now. A job that waits for it is held as blocked then, instead of
 -- taking a place that the other may need to go on.
 local function is_parked(id)
-  write_changes()
+  write_hash(job_key(id))
   local state = redis.pcall('HGET', job_key(id), 'state')
   return state == 'held' or state == 'queued'
 end

@@ -21,8 +21,10 @@ end
 -- Checks the keys that the jobs of a flow share, once for all of them.
 local function check_places(job)
   if added.checked[job.flow] then return end
-  require_type('hash', batch_key(job.batch))
-  require_type('zset', rows_key(job.batch))
+  if job.batch ~= '' then
+    require_type('hash', batch_key(job.batch))
+    require_type('zset', rows_key(job.batch))
+  end
   require_type('list', flow_key(job.flow))
   added.checked[job.flow] = true
 end
@@ -63,8 +65,8 @@ end
 -- Runs a function for each job of a list -> a flat list of its two results for each. If it fails at
 -- a job, the jobs before it are put in place nevertheless.
 local function for_each_job(list, write)
-  require_type('zset', JOBS, FLOWS, AGENDA)
-  require_type('hash', META, UNREADABLE)
+  require_type('zset', JOBS, FLOWS)
+  require_type('hash', META)
   local out = {}
   for _, job in ipairs(list) do
     local fine, verdict, id = pcall(write, job)

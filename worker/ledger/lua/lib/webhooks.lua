@@ -114,9 +114,11 @@ local function end_batch_if_done(batch)
   local key = batch_key(batch)
   local sealed, ended, url = unpack(redis.pcall('HMGET', key, 'sealed', 'ended', 'webhook'))
   if sealed ~= '1' or ended == '1' then return end
-  for state, _ in pairs(STATES) do
-    local is_open = state == 'queued' or RUNNING[state]
-    if is_open and number(redis.call('HGET', key, 'n:' .. state)) > 0 then return end
+  write_changes()
+  local open = {'n:queued'}
+  for state, _ in pairs(RUNNING) do open[#open + 1] = 'n:' .. state end
+  for _, jobs in ipairs(redis.call('HMGET', key, unpack(open))) do
+    if jobs and number(jobs) > 0 then return end
   end
   redis.call('HSET', key, 'ended', 1)
   local generation = increment(key, 'generation', 1)

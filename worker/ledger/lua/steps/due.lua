@@ -29,7 +29,7 @@ require_type('set', FETCHING)
 -- 1. The tick: note when it was, and start the batches whose time has come.
 -- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
 -- their leases. They get one more lease for that before others may claim their jobs.
-local last = number(redis.call('HGET', META, 'last_tick'))
+local last = number(meta.last_tick)
 if last > 0 and now - last > lease / 2 then
   redis.call('HSET', META, 'grace_until', now + lease)
 end
@@ -89,7 +89,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0,
   elseif state == 'rendering' and polls_are_claimed and tonumber(redis.pcall('ZSCORE', POLLS, id)) then
     redis.call('ZADD', AGENDA, now + POLL_GRACE, id)
   else
-    redis.call('ZADD', AGENDA, now + redispatch_after, id)
+    schedule(id, now + redispatch_after)
     out[#out + 1] = id
     out[#out + 1] = state
   end
@@ -156,6 +156,7 @@ end
 
 -- Flows from which no job may start now stay at the front, in their order: `passed` of them.
 local passed, passed_flows, started, why = 0, {}, 0, nil
+local started_at = meta.virtual_time
 while #out / 2 < n do
   if preparing + generating >= places then
     why = 'places'
@@ -178,13 +179,13 @@ while #out / 2 < n do
   elseif not id then
     redis.call('ZREM', FLOWS, flow)
   else
-    redis.call('HSET', META, 'virtual_time', at)
+    meta.virtual_time = at
     redis.call('ZINCRBY', FLOWS, 1 / (PRIORITY_WEIGHTS[priority] or 1), flow)
     local job = load_job(id)
     if job and job.state == 'queued' then
       begin_batch_turn(id, job, flow)
       move(id, job, 'preparing')
-      redis.call('ZADD', AGENDA, now + redispatch_after, id)
+      schedule(id, now + redispatch_after)
       preparing = preparing + 1
       if has_source(job) then fetching = fetching + 1 end
       started = started + 1
@@ -197,6 +198,9 @@ while #out / 2 < n do
   end
 end
 -- 4. The end: put the flows that were passed over in their order, and note what kept jobs waiting.
+if started_at ~= meta.virtual_time then
+  redis.call('HSET', META, 'virtual_time', meta.virtual_time)
+end
 -- A flow that was passed over gains no priority by that time.
 for _, flow in ipairs(passed_flows) do
   redis.call('ZADD', FLOWS, 'XX', 'GT', virtual_time(), flow)
