@@ -146,6 +146,8 @@ def _jobs_and_workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     yield _gauge("webhooks_pending", "Pending webhook messages.", snapshot.pending_webhooks)
     yield _gauge("set_aside_records", "Records that cannot be read.", snapshot.set_aside)
     yield _gauge("set_aside_messages", "Messages that were set aside.", snapshot.messages_aside)
+    about = "Jobs whose state is not sent to Flower yet."
+    yield _gauge("flower_events_waiting", about, snapshot.task_events)
     if snapshot.ticker_silence is not None:
         silence = snapshot.ticker_silence
         yield _gauge("ticker_silence_seconds", "Seconds since the last tick.", silence)

@@ -57,6 +57,7 @@ class ServiceSnapshot:
     pending_webhooks: int
     set_aside: int
     messages_aside: int
+    task_events: int
     ticker_silence: float | None
     starts_blocked: tuple[str, float] | None
     workers: LiveWorkers
@@ -76,6 +77,7 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         pipe.hmget(key("meta"), "last_tick", "hooks", "blocked_since", "blocked_by")
         pipe.hlen(key("unreadable"))
         pipe.hlen(key("messages_aside"))
+        pipe.zcard(key("task_events"))
         pipe.zrangebyscore(key("workers"), now, "+inf")
         pipe.hgetall(key("concurrency"))
         for backlog in ("agenda", "outbox", "polls"):
@@ -85,7 +87,7 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         for name in accounts:
             pipe.hgetall(key("account", name))
             pipe.zcount(key("slots", name), now, "+inf")
-        counts, clips, meta, set_aside, aside, *rest = pipe.execute()
+        counts, clips, meta, set_aside, aside, task_events, *rest = pipe.execute()
         last_tick, hooks, blocked_since, blocked_by = meta
         alive, slots, *rest = rest
     states, held = read_counts(counts)
@@ -101,6 +103,7 @@ def take_snapshot(reader: Reader, accounts: Sequence[str]) -> ServiceSnapshot:
         pending_webhooks=max(0, int_or_zero(hooks)),
         set_aside=set_aside,
         messages_aside=aside,
+        task_events=task_events,
         ticker_silence=max(0, now - int_or_zero(last_tick)) / 1000 if last_tick else None,
         starts_blocked=(
             (str(blocked_by), max(0, now - int_or_zero(blocked_since)) / 1000)

@@ -135,6 +135,7 @@ def test_each_metric_has_the_value_of_the_known_state(runtime: Runtime) -> None:
         "broker_up": 1,
         "clips_total": 1,
         "webhooks_pending": 2,
+        "flower_events_waiting": 3,
         "set_aside_records": 1,
         "set_aside_messages": 0,
         "agenda_waiting": 2,
