@@ -7,7 +7,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from tasks.stages.adoption import adopt_payment, attempt_number
-from tasks.stages.paid_message import send_message
+from tasks.stages.paid_message import message_stream, send_message
 from tasks.stages.sending_right import SendingRight
 from tasks.step.commits import (
     NO_SESSION,
@@ -78,7 +78,9 @@ def generate(step: StepContext) -> Commit:
         right = SendingRight(step, _entry(step, call, attempt, intent.previous, state))
         if not right.create():
             return _attempt_of_others(step, call)
-        return send_message(step, client, right)
+        stream = message_stream(step, client, right)
+    # Outside of the block: no second connection is held open as long as the stream lasts.
+    return send_message(step, stream, right)
 
 
 def _has_free_slot(step: StepContext) -> bool:

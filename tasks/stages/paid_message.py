@@ -33,21 +33,31 @@ STILL_WORKING: Final = "⏳ Still working…"
 AT_WORK: Final = "The agent is working."
 
 
-def send_message(step: StepContext, client: NemoClient, right: SendingRight) -> Commit:
-    """Send the turn's message and read its stream; the settling stage decides whether it worked.
+def message_stream(step: StepContext, client: NemoClient, right: SendingRight) -> MessageStream:
+    """Return the turn's message, which is not sent yet; it has a connection of its own.
 
     Args:
         step: The step, whose intent to pay is recorded.
         client: A client with the token of the job's account.
         right: The right to send it, whose journal entry exists.
     """
-    settings, lease, call = step.runtime.settings, step.lease, right.entry.call
-    stream = client.message(
+    return client.message(
         step.job.facts["session_id"],
         _text(step.job),
-        read_timeout=settings.timing.stream_idle_seconds,
+        read_timeout=step.runtime.settings.timing.stream_idle_seconds,
         may_send=right.may_send,
     )
+
+
+def send_message(step: StepContext, stream: MessageStream, right: SendingRight) -> Commit:
+    """Send the turn's message and read its stream; the settling stage decides whether it worked.
+
+    Args:
+        step: The step, whose intent to pay is recorded.
+        stream: The message.
+        right: The right to send it.
+    """
+    settings, lease, call = step.runtime.settings, step.lease, right.entry.call
     lease.abort = stream.abort
     lease.hard_deadline = time.monotonic() + settings.timing.stream_timeout_seconds
     lease.progress(settings.timing.stream_idle_seconds)

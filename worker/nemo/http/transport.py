@@ -1,5 +1,6 @@
 """HTTP connections to the video API: opening them, reading responses, and their errors."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ import httpx
 from worker.egress.proxies import proxy_for, tls_context
 from worker.nemo.envelope import RawResponse
 from worker.nemo.errors import BadAnswer, Call, NoAnswer, Unreachable
+from worker.nemo.http.lean_client import LeanClient
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -16,6 +18,12 @@ MAX_RESPONSE_BYTES = 16 * 2**20
 """The largest response that is read into memory; a draft is usually a few kilobytes."""
 
 _KEEPALIVE_SECONDS = 2.0
+_TIMEOUT = httpx.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS, write=WRITE_SECONDS, pool=None)
+# Idle connections close before common servers close them: the outcome of a call on a connection
+# that is closing would be unknown.
+_LIMITS = httpx.Limits(
+    max_connections=None, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS
+)
 # Raised only before any of the request was written.
 _NOTHING_SENT = (
     httpx.ConnectError,
@@ -39,20 +47,20 @@ def open_http(url: str) -> httpx.Client:
     Raises:
         WrongEnvironmentError: The environment names a proxy or certificates that cannot be used.
     """
-    return httpx.Client(
-        verify=tls_context(),
-        proxy=proxy_for(httpx.URL(url)),
-        timeout=httpx.Timeout(
-            connect=CONNECT_SECONDS, read=READ_SECONDS, write=WRITE_SECONDS, pool=None
-        ),
-        # Idle connections close before common servers close them: the outcome of a call on a
-        # connection that is closing would be unknown.
-        limits=httpx.Limits(
-            max_connections=None, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS
-        ),
-        follow_redirects=False,
-        trust_env=False,
+    transport = httpx.HTTPTransport(
+        verify=tls_context(), proxy=environment_proxy(url), limits=_LIMITS, trust_env=False
     )
+    return LeanClient(transport, _TIMEOUT)
+
+
+@functools.cache
+def environment_proxy(url: str) -> httpx.Proxy | None:
+    """Return the proxy for an address, which a process reads from its environment once.
+
+    Raises:
+        WrongEnvironmentError: It is not one that can be used.
+    """
+    return proxy_for(httpx.URL(url))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from worker.egress.proxies import environment_problems, proxy_for
 from worker.egress.tls import shared_ssl_context
 from worker.nemo.errors import Unreachable
 from worker.nemo.http.download_clients import DownloadClients
-from worker.nemo.http.transport import open_http
+from worker.nemo.http.transport import environment_proxy, open_http
 
 API = "https://api.example"
 PROXY = "http://127.0.0.1:9"
@@ -28,9 +28,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
             monkeypatch.delenv(name)
-    shared_ssl_context.cache_clear()
+    for found in shared_ssl_context, environment_proxy:
+        found.cache_clear()
     yield
-    shared_ssl_context.cache_clear()
+    for found in shared_ssl_context, environment_proxy:
+        found.cache_clear()
 
 
 def problem_of(**env: str) -> str:
