@@ -43,6 +43,10 @@ COPIES_AT_ONCE: Final = 16
 """Files that are stored concurrently, because each waits for the disk several times."""
 
 
+ELSEWHERE: Final = ()
+"""The signature of a file of a store or an archive, which is copied once."""
+
+
 class _File(NamedTuple):
     """A file as a job names it. The field decides which types of files are allowed."""
 
@@ -170,7 +174,7 @@ class LocalFiles:
     def _check(self, file: _File) -> None:
         checked = self._checked.get(file)
         if checked is not None and (
-            self._is_elsewhere(file) or checked.signature == _signature(checked.path)
+            checked.signature == ELSEWHERE or checked.signature == _signature(checked.path)
         ):
             return
         path = self.path_of(file.name)
@@ -186,7 +190,7 @@ class LocalFiles:
         new = [
             file
             for file in dict.fromkeys(files)
-            if self._is_elsewhere(file) and file not in self._checked and file not in self._refused
+            if file not in self._checked and file not in self._refused and self._is_elsewhere(file)
         ]
         if not new:
             return
@@ -206,7 +210,7 @@ class LocalFiles:
                 _check_content(path, file)
             except FileRefusedError as error:
                 return error
-            return _CheckedFile(path, (), self._store_file(path, file.name))
+            return _CheckedFile(path, ELSEWHERE, self._store_file(path, file.name))
 
     def _store_all(self, files: Iterable[_File]) -> None:
         missing = list(dict.fromkeys(file for file in files if not self._checked[file].key))
@@ -219,6 +223,8 @@ class LocalFiles:
                 self._checked[file] = replace(self._checked[file], key=key)
 
     def _with_keys(self, job: ImageJob, files: list[_File]) -> ImageJob:
+        if not files:
+            return job
         keys = {file: self._checked[file].key for file in files}
         attached = {file.name: key for file, key in keys.items() if file.field == "attach"}
         update: dict[str, object] = {}
@@ -228,7 +234,7 @@ class LocalFiles:
             names = {key: Path(name).name for name, key in attached.items()}
             update["attach"] = tuple(attached.get(name, name) for name in job.attach)
             update["attach_names"] = {**job.attach_names, **names}
-        return job.model_copy(update=update) if update else job
+        return job.model_copy(update=update)
 
 
 def _check_content(path: Path, file: _File) -> None:

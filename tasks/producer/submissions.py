@@ -13,7 +13,7 @@ from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
 from tasks.schema.addresses import check_webhook_url
 from tasks.schema.errors import InvalidPayloadError, KeyConflict
-from tasks.schema.image_job import ImageJob, job_id_for
+from tasks.schema.image_job import ImageJob, fingerprint_of, job_id_for
 from tasks.schema.submission import Submission
 from worker.ledger.model.row_content import content_key, row_content
 from worker.ledger.model.states import State
@@ -132,10 +132,10 @@ def new_row(job: ImageJob, *, batch_id: str, row: int, number: int, plain_key: s
         batch_id=batch_id,
         row=row,
         content=content,
-        former="" if job.key else content_key(batch_id, job.fingerprint),
+        former="" if job.key else content_key(batch_id, fingerprint_of(payload)),
         number=number,
         plain_key=plain_key,
-        single=job.fingerprint if plain_key else "",
+        single=fingerprint_of(payload) if plain_key else "",
     )
 
 

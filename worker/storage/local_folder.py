@@ -27,6 +27,8 @@ class LocalFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._partial = root / PARTIAL_FOLDER
+        self._named: set[Path] = set()
+        """Folders whose own entries are on the disk."""
 
     @classmethod
     def from_url(cls, url: str) -> Self | None:
@@ -97,8 +99,11 @@ class LocalFolder:
     def _partial_copy(self, source: Path, target: Path) -> Iterator[Path]:
         """Give a complete copy of a file that is on the disk; it is deleted after the block."""
         partial = self._partial / partial_file_name()
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        for folder in partial.parent, target.parent:
+            if not folder.exists():
+                # It may have been there before, and have been deleted with those above it.
+                self._named.difference_update([folder, *folder.parents])
+                folder.mkdir(parents=True, exist_ok=True)
         try:
             with faultpoint("store.write"):
                 shutil.copyfile(source, partial)
@@ -111,8 +116,9 @@ class LocalFolder:
         """Write the directory entries to the disk: the file's, and those of new folders."""
         for parent in target.parents:
             _sync(parent)
-            if parent == self._root:
+            if parent == self._root or parent in self._named:
                 break
+        self._named.add(target.parent)
 
 
 def give_name(partial: Path, target: Path) -> bool:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from pydantic_core import PydanticSerializationError, to_json
+
 _SIGNATURE_PREFIXES: Final = ("x-amz-", "x-goog-")
 _SIGNATURE: Final = frozenset(
     {"sig", "se", "sp", "sv", "Expires", "Signature", "Policy", "Key-Pair-Id"}
 )
 _DEFAULTS: Final[Mapping[str, object]] = {"language": "en", "attach": [], "pass_url": False}
-_canonical_json: Final = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=False, separators=(",", ":")
-).encode
+_canonical_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def row_content(payload: Mapping[str, Any]) -> str:
@@ -38,7 +38,15 @@ def row_content(payload: Mapping[str, Any]) -> str:
         content["seconds"] = float(payload["seconds"])
     if attached := payload.get("attach"):
         content["attach"] = [_file(name) for name in attached]
-    return hashlib.sha256(_canonical_json(content).encode(errors="backslashreplace")).hexdigest()
+    return hashlib.sha256(_canonical_bytes(dict(sorted(content.items())))).hexdigest()
+
+
+def _canonical_bytes(content: Mapping[str, object]) -> bytes:
+    """Return content, whose names are in order, as JSON."""
+    try:
+        return to_json(content)
+    except PydanticSerializationError:  # half a surrogate pair
+        return _canonical_json(content).encode(errors="backslashreplace")
 
 
 def content_key(batch_id: str, content: str) -> str:

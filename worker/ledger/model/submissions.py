@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from config.store_address import StoreAddress, is_store_address
 from worker.ledger.model.verdicts import SubmitVerdict
 
-_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_any_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,14 @@ class SubmitResult:
 
     verdict: SubmitVerdict
     job_id: str
+
+
+def _json(value: object) -> str:
+    try:
+        # It takes a third of the time.
+        return to_json(value).decode()
+    except PydanticSerializationError:  # half a surrogate pair
+        return _any_json(value)
 
 
 def as_results(flat: Sequence[str]) -> list[SubmitResult]:

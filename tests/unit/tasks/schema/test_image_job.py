@@ -95,7 +95,8 @@ def test_an_error_does_not_repeat_the_value() -> None:
 
 
 def test_the_key_determines_the_job_id() -> None:
-    assert job_id_for("k") == str(uuid5(NAMESPACE_URL, "reelqueue:job:k"))
+    for key in ("k", "é", *map(str, range(100))):
+        assert job_id_for(key) == str(uuid5(NAMESPACE_URL, f"reelqueue:job:{key}"))
     assert job_id_for(None) != job_id_for(None)
 
 
@@ -105,6 +106,19 @@ def test_the_fingerprint_covers_all_but_the_key() -> None:
     other = ImageJob.read({"image": URL, "key": "a", "seconds": 5})
     assert one.fingerprint == same.fingerprint
     assert one.fingerprint != other.fingerprint
+
+
+def test_fingerprints_stay_what_they_were() -> None:
+    """Records of known keys hold them: after a change, the same job would conflict with itself."""
+    payload = {
+        "image": "ü.png", "media": f"ab/{'0' * 64}.png", "prompt": "a slow push-in",
+        "aspect": "9:16", "seconds": 5, "language": "de", "priority": "high", "key": "k",
+        "webhook": "https://example.org/hook", "data": {"z": 1.5, "a": None, "b": True},
+    }  # fmt: skip
+    attached = {**payload, "attach": ["https://e.org/a.mp3"], "seconds": 5.25}
+    jobs = map(ImageJob.read, ({"image": "ü.png"}, payload, attached))
+    expected = ["22aa8bb436e295e0", "429b89f1e6e7cf37", "101ea9be8da85639"]
+    assert [job.fingerprint[:16] for job in jobs] == expected
 
 
 def test_media_keys_have_the_same_form_for_any_file_name() -> None:

@@ -35,6 +35,32 @@ def test_where_the_file_lay_and_other_columns_do_not_count(other: dict[str, Any]
     assert row_content({**PLAIN, **other}) == row_content(PLAIN)
 
 
+def test_contents_stay_what_they_were() -> None:
+    """Records of known rows hold them: after a change, the same rows would be paid again."""
+    file = {"image": "ü.png", "media": f"ab/{'0' * 64}.png", "prompt": "a slow push-in"}
+    rows: list[dict[str, Any]] = [
+        {"image": "ü.png"},
+        {**file, "aspect": "9:16", "seconds": 5.0, "language": "de", "key": "k"},
+        {
+            **file,
+            "aspect": "9:16",
+            "seconds": 5.25,
+            "language": "de",
+            "attach": ["https://e.org/a.mp3?sig=x"],
+        },
+        {"image": "a\ud800.png", "prompt": '\x1f\x7f"\\/'},
+        {"image": "https://e.org/p.png", "pass_url": True, "seconds": 7.1},
+    ]
+    expected = [
+        "cf2586d21f5a8856",
+        "d20081eb973e078c",
+        "331759ef20c9efe5",
+        "39f6fdc6ba3f490f",
+        "e249124e6f56fcd3",
+    ]
+    assert [row_content(row)[:16] for row in rows] == expected
+
+
 def test_all_that_is_asked_for_counts() -> None:
     others: list[dict[str, Any]] = [
         {},
