@@ -24,7 +24,6 @@ VARIABLE: Final = "REELQUEUE_FAULTPOINTS"
 
 WORKER: Final = (
     *(
-        "lead",
         "due",
         "outbox_ack",
         "events_sent",
@@ -33,7 +32,7 @@ WORKER: Final = (
         "claim_polls",
         "commit_polls",
         "heartbeat",
-        "read_clock",
+        "watch",
         "set_clock",
     ),
     *("begin_paid", "paid_fact", "release_paid", "adopt", "restore_end", "set_identity"),
@@ -41,8 +40,6 @@ WORKER: Final = (
     *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),
     "update_facts.clip_name",
     "update_facts.uploading",
-    "update_facts.progress",
-    "update_facts.render_id",
     "update_facts.render_submitted",
     *("commit.preparing", "commit.generating", "commit.settling", "commit.rendering"),
     *("commit.delivering", "commit.held", "commit.succeeded", "commit.failed"),

@@ -80,7 +80,10 @@ class Poller:
             RedisError: The ledger cannot be reached. The next sweep repeats the call.
         """
         self.commit()
-        if self._runtime.status.takes_jobs and time.monotonic() >= self._next_claim:
+        status = self._runtime.status
+        # A call that was not answered may have claimed polls.
+        is_wanted = status.has_polls or bool(self._nonce)
+        if status.takes_jobs and is_wanted and time.monotonic() >= self._next_claim:
             self._claim()
         self._clients.close_idle()
 

@@ -1,6 +1,6 @@
 """Reads the balances of the accounts, and resumes held jobs that can be paid again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -73,49 +73,60 @@ class BalanceMonitor:
             delete_if_equal(self.ledger.redis, lock, nonce)
         return True
 
-    def run_once(self) -> None:
-        """Read the balances that are due, and resume the held jobs that can continue."""
-        for name in self.accounts.names():
-            self.payments.recover_window(name)
-            account = self.ledger.account(name)
-            self._log_rate_limit(account)
-            if self._is_due(account):
-                self._refresh(account)
-        self._release_held_for_token()
-        self._release_held_for_plan()
-        self._release_held_for_credits()
+    def run_once(self) -> bool:
+        """Read the balances that are due, and resume the held jobs that can continue.
 
-    def _log_rate_limit(self, account: Account) -> None:
+        Returns:
+            Whether something was found that may have to be done within a second.
+        """
+        held, now, is_busy = self.ledger.counts()[1], self.ledger.now_ms(), False
+        may_release = bool(held.get(Reason.TOKEN))
+        for name in self.accounts.names():
+            account = self.ledger.account(name)
+            if account.recovers:
+                self.payments.recover_window(name)
+            self._log_rate_limit(account, now)
+            has_ended = self.ledger.redis.zcard(self.ledger.key("ended", name)) > 0
+            soon = has_ended or account.auth_refused_by == "job"
+            if self._is_due(account, now, held, soon=soon):
+                self._refresh(account)
+                may_release = True
+            may_release |= account.token_release_expected
+            is_busy |= soon or account.recovers or account.limited_since > 0 or not account.is_read
+        if may_release:
+            self._release_held_for_token()
+        if held.get(Reason.PLAN):
+            self._release_held_for_plan()
+        if held.get(Reason.CREDITS):
+            self._release_held_for_credits()
+        waits = any(map(held.get, (Reason.TOKEN, Reason.PLAN, Reason.CREDITS)))
+        return is_busy or may_release or waits
+
+    def _log_rate_limit(self, account: Account, now: int) -> None:
         """Log once, for all workers, that 429s of an account began, and once that they are over."""
-        redis, key, now = (
-            self.ledger.redis,
-            self.ledger.key("account", account.name),
-            self.ledger.now_ms(),
-        )
+        redis, key = self.ledger.redis, self.ledger.key("account", account.name)
         if account.refusals or account.cooling_until > now:
             if redis.hsetnx(key, "limited_since", now):
                 log.warning("account is rate limited (429)", account=account.name)
-        elif since := redis.hget(key, "limited_since"):
+        elif since := account.limited_since:
             redis.hdel(key, "limited_since")
-            seconds = (now - int(since)) / 1000
+            seconds = (now - since) / 1000
             log.info("account is no longer rate limited", account=account.name, seconds=seconds)
 
-    def _is_due(self, account: Account) -> bool:
+    def _is_due(
+        self, account: Account, now: int, held: Mapping[Reason, int], *, soon: bool
+    ) -> bool:
         if not self._can_be_read_again(account):
-            return self._needs_first_reading(account.name)
-        age = (self.ledger.now_ms() - account.read_at) / 1000
-        soon = account.auth_refused_by == "job" or (
-            self.ledger.redis.zcard(self.ledger.key("ended", account.name)) > 0
-        )
+            return self._needs_first_reading(account.name, held)
+        age = (now - account.read_at) / 1000
         return age > self.settings.timing.balance_seconds / (SPEEDUP_AFTER_JOB if soon else 1)
 
     def _can_be_read_again(self, account: Account) -> bool:
         """Return whether the balance was read before and no token must be requested for it."""
         return account.is_read and self.accounts.has_token(account.name)
 
-    def _needs_first_reading(self, name: str) -> bool:
+    def _needs_first_reading(self, name: str, held: Mapping[Reason, int]) -> bool:
         """Return whether held jobs wait for a reading; limits requests for an anonymous token."""
-        held = self.ledger.counts()[1]
         if not held.get(Reason.CREDITS) and not held.get(Reason.TOKEN):
             return False
         return name != ANONYMOUS or bool(
@@ -173,8 +184,6 @@ class BalanceMonitor:
 
         The probe is the export of a job that has paid already, which is free.
         """
-        if not self.ledger.held_count(Reason.PLAN):
-            return
         accounts = map(self.ledger.account, self.accounts.names())
         others_can_take = any(map(self.accounts.can_take, accounts))
         for name in self.ledger.holding_accounts(Reason.PLAN):
@@ -198,8 +207,6 @@ class BalanceMonitor:
 
     def _release_held_for_credits(self) -> None:
         """Resume as many jobs as the balances pay, less those that are about to pay."""
-        if not self.ledger.held_count(Reason.CREDITS):
-            return
         price = self.settings.api.clip_cost
         names = self.accounts.names()
         affordable = {name: self.ledger.account(name).affordable_clips(price) for name in names}

@@ -10,14 +10,14 @@ from celery.worker import state
 from redis.exceptions import RedisError
 
 from worker.intake.consumer import SubmissionConsumer
-from worker.intake.submission_queue import QueueOwnedError, SubmissionQueue
+from worker.intake.submission_queue import ALIVE_SECONDS, QueueOwnedError, SubmissionQueue
 from worker.ledger.connections.clients import connect_to_broker
 from worker.runtime.periodic_thread import PeriodicThread
 from worker.runtime.runtime import get_runtime
 
 log = structlog.get_logger(__name__)
 
-RESTORE_SECONDS: Final = 1.0
+POSTPONED_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 10.0
 """How long the end of the process waits for the message that is being worked on."""
@@ -72,7 +72,8 @@ class IntakeStep(bootsteps.StartStopStep):
         with suppress(RedisError):
             _refuse_another_queue(queue)
         self._threads = [
-            PeriodicThread("intake-restore", RESTORE_SECONDS, restore),
+            PeriodicThread("intake-restore", ALIVE_SECONDS / 2, restore),
+            PeriodicThread("intake-postponed", POSTPONED_SECONDS, queue.put_back_postponed),
             PeriodicThread("intake", PAUSE_SECONDS, consume),
         ]
         for thread in self._threads:

@@ -48,7 +48,7 @@ class SubmissionConsumer:
             RedisError: The records' server or the broker cannot be reached. No message is lost.
         """
         # While the records cannot be written, nothing is taken.
-        self._ledger.now_ms()
+        self._ledger.redis.ping()
         if self._is_unsettled:
             self._queue.return_taken()
         self._is_unsettled = True

@@ -44,6 +44,8 @@ class SubmissionQueue:
         self._worker = worker
         self._taken = self._key("taken", worker)
         self._said_alive = float("-inf")
+        self._lists = [name + suffix for suffix in PRIORITY_LISTS]
+        self._was_empty = False
 
     def claim_name(self) -> None:
         """See that the queue is this namespace's.
@@ -52,9 +54,7 @@ class SubmissionQueue:
             QueueOwnedError: Another namespace reads it.
         """
         key = f"reelqueue.owner:{self._name}"
-        self._broker.set(key, self._namespace, nx=True)
-        found = self._broker.get(key)
-        # It may be gone again: a flush. It is claimed before the next message is taken.
+        found = self._broker.set(key, self._namespace, nx=True, get=True)
         owner = self._namespace if found is None else found.decode("utf-8", "replace")
         if owner != self._namespace:
             raise QueueOwnedError(
@@ -72,11 +72,14 @@ class SubmissionQueue:
         # A list that is not registered would never be restored.
         if time.monotonic() - self._said_alive > ALIVE_SECONDS / 2:
             self.say_alive()
-        for suffix in PRIORITY_LISTS:
-            raw = self._broker.lmove(self._name + suffix, self._taken, "RIGHT", "LEFT")
-            if raw is not None:
-                return bytes(raw)
+        if not self._was_empty or self._broker.exists(*self._lists):
+            for name in self._lists:
+                raw = self._broker.lmove(name, self._taken, "RIGHT", "LEFT")
+                if raw is not None:
+                    self._was_empty = False
+                    return bytes(raw)
         raw = self._broker.blmove(self._name, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
+        self._was_empty = raw is None
         return None if raw is None else bytes(raw)
 
     def left_over(self) -> bytes | None:
@@ -132,7 +135,7 @@ class SubmissionQueue:
         self._said_alive = time.monotonic()
 
     def restore(self) -> int:
-        """Put back the messages of dead workers, and those whose time has come.
+        """Put back the messages of dead workers.
 
         Safe to run in several workers at the same time, and again after a crash.
 
@@ -149,6 +152,11 @@ class SubmissionQueue:
                 restored += self._put_back(name.decode("utf-8", "replace"))
                 if silent > FORGET_SECONDS:
                     self._broker.zrem(workers, name)
+        return restored
+
+    def put_back_postponed(self) -> int:
+        """Put back the messages whose time has come, and return how many, as `restore`."""
+        restored = 0
         for raw in self._broker.zrangebyscore(self._key("later"), "-inf", time.time()):
             with self._broker.pipeline() as pipe:
                 pipe.rpush(self._name, raw)

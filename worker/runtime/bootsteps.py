@@ -1,5 +1,6 @@
 """The Celery boot step that runs what a worker process does besides its tasks."""
 
+import time
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,14 +24,17 @@ from worker.runtime.retention import (
     sweep_partial_files,
 )
 from worker.runtime.runtime import Runtime, get_runtime
-from worker.runtime.server_clock import ServerClock
 from worker.runtime.ticker import Ticker
+from worker.runtime.watch import Watch
 from worker.runtime.worker_registry import registered_name
 
 log = structlog.get_logger(__name__)
 
 MAX_PRUNE_INTERVAL: Final = 600.0
 MAX_BALANCE_INTERVAL: Final = 1.0
+IDLE_BALANCE_SHARE: Final = 1 / 12
+"""From one look at the accounts to the next while nothing waits for their balances, as a share of
+the interval in which these are read."""
 MAX_RECOVERY_INTERVAL: Final = 1.0
 
 
@@ -51,33 +55,31 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         name = registered_name(parent.hostname, runtime.owner)
         heartbeat = Heartbeat(runtime, name, int(parent.concurrency))
         lease = self._lease = LeaderLease(runtime)
-        ticker = Ticker(parent.app, runtime)
+        watch = Watch(runtime, lease, Ticker(parent.app, runtime).tick)
 
-        clock = ServerClock(runtime.ledger)
-
-        def tick() -> None:
-            if corrected := clock.check():
-                log.warning("the clock of the Redis server was set", corrected_ms=corrected)
-            if lease.acquire():
-                ticker.tick()
+        idle_until = float("-inf")
 
         def read_balances() -> None:
-            if lease.acquire():
-                runtime.balance_monitor.run_once()
+            nonlocal idle_until
+            if time.monotonic() < idle_until or not lease.leads():
+                return
+            if not runtime.balance_monitor.run_once():
+                idle_until = time.monotonic() + idle_balance_interval
 
         store_monitor = StoreMonitor(runtime)
 
         def resume_held_for_stores() -> None:
-            if lease.acquire():
+            if lease.leads():
                 store_monitor.run_once()
 
         def apply_retention() -> None:
             # No step takes a day: no process uses an older folder.
             sweep_scratch_folders(DAY_SECONDS)
-            if lease.acquire():
+            if lease.leads():
                 _delete_old_records(runtime)
 
         balance_interval = min(MAX_BALANCE_INTERVAL, timing.balance_seconds)
+        idle_balance_interval = timing.balance_seconds * IDLE_BALANCE_SHARE
         recovery_interval = min(MAX_RECOVERY_INTERVAL, heartbeat.interval)
         prune_interval = min(MAX_PRUNE_INTERVAL, retention.result_days * DAY_SECONDS / 10)
         self._heartbeat = PeriodicThread("heartbeat", heartbeat.interval, heartbeat.run_once)
@@ -86,7 +88,7 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         self._leader_threads = [
             PeriodicThread("stores", ANNOUNCE_SECONDS, lambda: announce_stores(runtime, name)),
             PeriodicThread("held for stores", CHECK_SECONDS, resume_held_for_stores),
-            PeriodicThread("ticker", timing.tick_seconds, tick),
+            PeriodicThread("ticker", timing.tick_seconds, watch.run_once),
             PeriodicThread("recovery", recovery_interval, lambda: monitor.recover(lease)),
             PeriodicThread("balances", balance_interval, read_balances),
             PeriodicThread("retention", prune_interval, apply_retention),

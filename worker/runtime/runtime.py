@@ -39,6 +39,10 @@ class WorkerStatus:
     journal_failures: tuple[CheckResult, ...] = ()
     identity: IdentityVerdict | None = None
     """Whether the ledger belongs to the payment journal, as of the last check."""
+    has_events: bool = True
+    """Whether states of jobs wait to be sent to Flower by this worker, as of the last tick."""
+    has_polls: bool = True
+    """Whether renders wait for their next poll, as of the last tick."""
     recovered_at: int = 0
     """When the ledger was last recovered, in ms of its clock: it may lack what came before."""
 

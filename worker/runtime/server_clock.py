@@ -76,10 +76,16 @@ class ServerClock:
         self._scripts = ledger.scripts
         self._own_clock = own_clock
         self._last: ClockReading | None = None
+        self.steady_at = 0
+        """The last reading that was fast enough and needed no correction, in ms of the clock of the
+        records; 0 if the last one was not such."""
         self._shrunk_at = own_clock()
 
-    def check(self) -> int:
+    def check(self, read: Callable[[], tuple[int, int, int]]) -> int:
         """Read the clock, and correct the offset after a jump. Call it at short intervals.
+
+        Args:
+            read: Reads the server's time, the offset, and the last tick, in ms.
 
         Returns:
             By how many ms the records' clock was corrected; 0 if it was not.
@@ -87,8 +93,8 @@ class ServerClock:
         Raises:
             RedisError: The server does not answer.
         """
-        start = self._own_clock()
-        time, offset, last_tick = map(int, self._scripts.run("read_clock"))
+        start, self.steady_at = self._own_clock(), 0
+        time, offset, last_tick = read()
         end = self._own_clock()
         if end - start > MAX_READING_SECONDS:
             return 0
@@ -101,6 +107,7 @@ class ServerClock:
             self._set(offset, shrunk_offset(offset, min(end - self._shrunk_at, 2 * SLEW_SECONDS)))
         if not offset or end - self._shrunk_at >= SLEW_SECONDS:
             self._shrunk_at = end
+        self.steady_at = time + offset
         return 0
 
     def _set(self, offset: int, wanted: int) -> bool:

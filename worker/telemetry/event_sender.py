@@ -66,7 +66,7 @@ class EventSender:
         if _asked_for_replay.is_set():
             _asked_for_replay.clear()
             self._events.request_replay()
-        is_full = True
+        is_full = self._runtime.status.has_events
         while is_full and self._lease.acquire():
             if jobs := self._events.begin_requested_replay():
                 log.info("states of jobs are sent to Flower again", jobs=jobs)

@@ -27,6 +27,8 @@ class Account:
         read_at: When the balance was read; 0 before the first reading.
         cooling_until: The end of the pause after a 429.
         window: The most messages in flight at present.
+        recovers: The window grows back to what it was before 429s.
+        limited_since: When 429s began that are not over, in ms; 0 for none.
         refusals: 429s since a message was last accepted.
         credits_refused: The API refused a message for lack of credits, and no more came.
         auth_refused_by: Who got a token refused since the last reading: ``job`` or ``balance``.
@@ -49,6 +51,8 @@ class Account:
     read_at: int
     cooling_until: int
     window: float
+    recovers: bool
+    limited_since: int
     refusals: int
     credits_refused: bool
     auth_refused_by: str
@@ -99,6 +103,8 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         read_at=int_or_zero(fields.get("read_at")),
         cooling_until=int_or_zero(fields.get("cooling_until")),
         window=number("window") or FIRST_WINDOW,
+        recovers=bool(fields.get("window_before")),
+        limited_since=int_or_zero(fields.get("limited_since")),
         refusals=int_or_zero(fields.get("refusals")),
         credits_refused=bool(fields.get("refused_at_base")),
         auth_refused_by=fields.get("distrust", ""),

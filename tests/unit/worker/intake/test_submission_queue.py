@@ -124,7 +124,7 @@ def test_a_postponed_message_comes_at_its_time(queue: SubmissionQueue) -> None:
         assert queue.take() == raw
     queue.postpone(b"later", time.time() + 3600)
     queue.postpone(b"due", time.time() - 1)
-    assert queue.restore() == 1
+    assert queue.put_back_postponed() == 1
     assert queue.take() == b"due"
 
 

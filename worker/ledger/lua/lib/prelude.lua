@@ -8,7 +8,7 @@ local META = KEYS[1]
 local meta = {}
 do
   local names = {'clock_offset', 'last_tick', 'suspect', 'journal_id', 'virtual_time',
-    'polls_claimed_at'}
+    'polls_claimed_at', 'blocked_since'}
   local found = redis.pcall('HMGET', META, unpack(names))
   meta.is_readable = not found.err
   for at, name in ipairs(names) do meta[name] = found[at] or nil end
