@@ -3,13 +3,12 @@
 One worker at a time ticks: the one that holds the leader lease.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from celery import Celery
 
 from config.celery import wakeup_queue
-from worker.faultpoints import faultpoint
 from worker.ledger.ledger import WAKEUPS_PER_LEASE, Ledger
 from worker.ledger.model.states import State
 from worker.ledger.webhooks import Webhooks
@@ -67,17 +66,16 @@ class Ticker:
                 places=places,
                 redispatch_after=self._redispatch_after(room),
             )
+            self._send_wakeups(((TASKS[state], [job_id]) for job_id, state in due), producer)
             room -= len(due)
-            for job_id, state in due:
-                self._send_wakeup(TASKS[state], job_id, producer=producer)
             most = max(0, min(room, MAX_NOTIFICATIONS_PER_TICK))
             entries = self._ledger.lease_notifications(most, NOTIFICATION_RETRY_SECONDS)
-            for group in notification_groups(entries):
-                self._send_wakeup(NOTIFY_TASK, *group, producer=producer)
+            groups = notification_groups(entries)
+            self._send_wakeups(((NOTIFY_TASK, group) for group in groups), producer)
             # Webhooks are last and few, so that no job waits for another service's server.
             if room > len(entries):
-                for receiver in self._webhooks.lease_receivers():
-                    self._send_wakeup(WEBHOOK_TASK, receiver, producer=producer)
+                receivers = self._webhooks.lease_receivers()
+                self._send_wakeups(((WEBHOOK_TASK, [name]) for name in receivers), producer)
 
     def _room(self, producer: Any) -> int:  # noqa: ANN401 - kombu's
         """Return how many messages the queue has room for; the broker may be another server."""
@@ -97,19 +95,25 @@ class Ticker:
         cap = self._runtime.settings.limits.account_in_flight
         return account_capacity(self._ledger, self._runtime.accounts.names(), cap)
 
-    def _send_wakeup(self, task: str, *arguments: str, producer: Any) -> None:  # noqa: ANN401
-        with faultpoint("wakeup"):
-            # Otherwise Celery subscribes to the result of each message, which nobody waits for.
-            self._app.send_task(
-                task,
-                args=arguments,
-                queue=self._queue,
-                producer=producer,
-                retry=False,
-                # Under REELQUEUE_STAGE_EVENTS=1, Flower links a stage with its job.
-                root_id=arguments[0].removeprefix("job:"),
-                ignore_result=True,
-            )
+    def _send_wakeups(
+        self,
+        wakeups: Iterable[tuple[str, Sequence[str]]],
+        producer: Any,  # noqa: ANN401 - kombu's
+    ) -> None:
+        """Send messages, each with a task and its arguments, in one command."""
+        with producer.channel.sending_together():
+            for task, arguments in wakeups:
+                self._app.send_task(
+                    task,
+                    args=arguments,
+                    queue=self._queue,
+                    producer=producer,
+                    retry=False,
+                    # Under REELQUEUE_STAGE_EVENTS=1, Flower links a stage with its job.
+                    root_id=arguments[0].removeprefix("job:"),
+                    # Otherwise Celery subscribes to the result of each message.
+                    ignore_result=True,
+                )
 
 
 def notification_groups(entries: Iterable[str]) -> Iterator[list[str]]:
