@@ -8,7 +8,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from worker.ledger.polls import DuePoll, PollEnd, Polls
 from worker.nemo.http.leased_clients import LeasedClients
 from worker.nemo.http.transport import open_http
 from worker.nemo.responses import RenderStatus
+from worker.resources.daemon_threads import DaemonThreads
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime, client_factory_over
 from worker.telemetry.metrics import LOST, STEPS
@@ -66,7 +66,7 @@ class Poller:
         self._max_polls = timing.render_max_polls
         self._cool_down = timing.rate_limit_seconds
         self._idle = max(SWEEP_SECONDS, min(MAX_IDLE_SECONDS, self._interval * IDLE_SHARE))
-        self._threads = ThreadPoolExecutor(MAX_POLLS, thread_name_prefix="poll")
+        self._threads = DaemonThreads("poll")
         self._running: set[Lease] = set()
         self._made: deque[MadePoll] = deque()
         self._committing: list[MadePoll] = []
@@ -111,8 +111,8 @@ class Poller:
         return not (self._running or self._made or self._committing)
 
     def close(self) -> None:
-        """Close the kept clients."""
-        self._threads.shutdown(wait=False)
+        """End the threads, and close the kept clients."""
+        self._threads.close()
         self._clients.close()
 
     def _claim(self) -> None:
@@ -157,9 +157,9 @@ class Poller:
             return
         self._running.add(lease)
         if found is None:
-            self._threads.submit(self._run_step, lease, render)
+            self._threads.run(partial(self._run_step, lease, render))
         else:
-            self._threads.submit(self._make, poll, lease, found)
+            self._threads.run(partial(self._make, poll, lease, found))
 
     def _make(self, poll: DuePoll, lease: Lease, credential: Credential) -> None:
         """Make a poll, and leave its end to the next commit if the render goes on."""

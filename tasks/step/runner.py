@@ -102,7 +102,8 @@ def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
 def _read_and_run(runtime: Runtime, job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
     record = runtime.ledger.record(job_id)
     claim = Claim(ClaimVerdict.OK, record, runtime.ledger.now_ms())
-    if not record or claim.fence != fence:
+    # A job that has ended has no owner and no nonce.
+    if not record.get("owner") or claim.fence != fence:
         log.warning("lease lost", job_id=job_id, fence=fence)
         return LOST
     return _run_stages(runtime, job_id, claim, stages)

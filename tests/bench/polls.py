@@ -94,9 +94,9 @@ def write_jobs(stack: BenchStack, renders: Sequence[str], interval: float) -> No
     account = f"account-{Credential('', SecretStr(TOKEN), anonymous=False).token_id}"
     now, draft = ledger.now_ms(), json.dumps(DRAFT)
     first = now + int(HEAD_START * 1000)
-    for number, page in enumerate(pages(ids.items())):
+    for page in pages(enumerate(ids.items())):
         with stack.redis.pipeline(transaction=False) as pipe:
-            for at, (job_id, render) in enumerate(page, start=number * len(page)):
+            for at, (job_id, render) in page:
                 due = first + int(at * interval * 1000 / len(ids))
                 fields: dict[Any, Any] = {
                     "state": "rendering",

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
 
 from config.settings import ApiSettings, Settings
 from tasks.polls.poller import Poller
@@ -208,6 +209,28 @@ def test_a_lost_lease_writes_nothing(polled: Polled) -> None:
 
     wait_until(idle_again, "the poll to end")
     assert (polled.job().owner, polled.job().number("polls")) == ("w2", 0)
+
+
+def test_a_job_that_has_ended_meanwhile_is_no_fault(polled: Polled) -> None:
+    """Another worker has taken it over while this one was frozen."""
+
+    def end(handler: Handler) -> None:
+        ledger = polled.runtime.ledger
+        ledger.redis.hset(ledger.key("job", "j"), "lease", 1)
+        fence = ledger.claim("j", "w2", "n2").fence
+        assert ledger.commit("j", fence, Commit(State.SUCCEEDED))
+        COMPLETED(handler)
+
+    polled.render("j", end)
+
+    def idle_again() -> bool:
+        polled.poller.sweep()
+        return bool(polled.server.requests) and polled.poller.is_idle
+
+    with capture_logs() as logs:
+        wait_until(idle_again, "the poll to end")
+    assert [log["event"] for log in logs if log["log_level"] != "debug"] == ["lease lost"]
+    assert polled.job().state is State.SUCCEEDED
 
 
 @pytest.mark.parametrize("status", ["draining", "lagging"])

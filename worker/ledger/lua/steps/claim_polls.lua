@@ -12,9 +12,7 @@ local FIELDS = {'state', 'render_submitted', 'render_id', 'owner', 'nonce', 'fen
                 'crashes', 'attempts', 'v', 'keeper', 'account', 'polls', 'worker'}
 local INTEGERS = {'fence', 'not_before', 'crashes', 'attempts', 'v', 'polls'}
 
-require_type('zset', AGENDA, POLLS, TASK_EVENTS)
 require_type('hash', META)
-require_type('list', GROUP)
 
 -- Reads what a poll needs of a record, absent fields as ''. -> fields | nil
 local function read_poll(id)
@@ -47,6 +45,7 @@ local claimed, expiries = {}, {}
 
 -- Claims the plain polls among these jobs, all of which leave the index or are postponed in it.
 local function claim(ids)
+  require_type('zset', AGENDA)
   local removed = {}
   for _, id in ipairs(ids) do
     local job = read_poll(id)
