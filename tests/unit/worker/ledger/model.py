@@ -152,7 +152,9 @@ class Model:
         job.crashes, job.not_before = 0, self.now + end.delay
         if self.suspect == job.id:
             self.suspect = ""
-        if call and state not in ("generating", "settling"):
+        in_session = job.state in ("preparing", "generating", "settling")
+        is_message_over = in_session and state not in ("generating", "settling")
+        if call and (is_message_over or state == "held" or state in ENDS):
             self.end_call(call)
         if outcome:
             job.outcomes[job.turn] = outcome
@@ -346,7 +348,7 @@ class Model:
                 job.turn += 1
             elif job.outcomes.get(job.turn - 1) == "question":
                 job.outcomes[job.turn - 1] = "pay_again"
-            to, job.draft, job.as_done = "preparing", False, False
+            to, job.draft, job.submitted, job.as_done = "preparing", False, False, False
         self._resume(job, to)
         return "OK"
 
@@ -354,6 +356,7 @@ class Model:
         if job.state != "failed":
             return "NOT_FAILED"
         to = "preparing" if not job.call else "rendering" if job.draft else "settling"
+        job.submitted = False
         self._resume(job, to)
         return "OK"
 
