@@ -13,7 +13,8 @@ def disarm(value: object) -> object:
 
     Spreadsheets skip spaces, line breaks and invisible signs before a formula.
     """
-    if not isinstance(value, str):
+    # Most texts begin with a letter or a digit.
+    if not isinstance(value, str) or value[:1].isalnum():
         return value
     visible = next((sign for sign in value if sign.isprintable() and not sign.isspace()), "")
     if visible in _FORMULA_SIGNS or value.startswith(_CELL_STARTS):

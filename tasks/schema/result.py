@@ -248,7 +248,7 @@ def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
 
 def _list(job: Job, fact: str) -> Sequence[Any]:
     text = job.fact(fact)
-    if text is None:
+    if text is None or text == "[]":
         return ()
     found: list[Any] = json.loads(text)
     return found

@@ -13,6 +13,7 @@ from tests.bench.report.series import Runs, run_series
 OPTIONS: dict[str, tuple[object, str]] = {}
 RUNS: Final[Runs] = {
     "submit": {"rows": 2000, "pictures": 10},
+    "results": {"jobs": 2000},
     "scrape": {"jobs": 1000},
     "records": {"jobs": 5},
     "cost": {"jobs": 10, "slots": 20, "idle_seconds": 1.0},

@@ -13,7 +13,7 @@ from tests.bench.report.goals import Goal, goals_table
 from tests.bench.report.series import Runs, run_series
 
 OPTIONS: dict[str, tuple[object, str]] = {}
-RUNS: Final[Runs] = {"comparison": {}, "start": {}}
+RUNS: Final[Runs] = {"comparison": {}, "streams": {}, "results": {}, "submit": {}, "start": {}}
 """The measurements, and the options that differ from their defaults."""
 
 

@@ -22,10 +22,14 @@ class LocalFolder:
     """A folder in which each file is on the disk before it appears under its key.
 
     A power failure leaves the old state or the new one.
+
+    Attributes:
+        uri: Its ``file://`` address.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.uri = root.as_uri()
         self._partial = root / PARTIAL_FOLDER
         self._named: set[Path] = set()
         """Folders whose own entries are on the disk."""

@@ -155,12 +155,12 @@ class Job:
     def milliseconds_in(self) -> dict[State, int]:
         """The time spent in each state that the job has left."""
         return {
-            State(name.removeprefix("ms:")): int(value)
-            for name, value in self.facts.items()
-            if name.startswith("ms:")
+            state: int(self.facts[name]) for name, state in _SPENT.items() if name in self.facts
         }
 
 
+_SPENT: Final[Mapping[str, State]] = {f"ms:{state}": state for state in State}
+"""The fields of the time that was spent in each state."""
 _OWN: Final = frozenset(
     {
         *("v", "id", "payload", "flow", "batch", "parent", "created_at", "started_at"),

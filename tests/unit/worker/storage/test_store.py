@@ -330,3 +330,11 @@ def test_a_lock_that_a_killed_writer_has_left_does_not_stop_a_worker() -> None:
     assert ".parts" in caught.value.remedy
     fs.rmdir(f"{path}/.parts/name-{key}")
     assert Store(root).ensure_id()
+
+
+@pytest.mark.parametrize("key", ["clips/1-a mug #1 100%.mp4", "b/ümläut?.jpg", "b/half \udcff.jpg"])
+def test_the_address_of_a_file_in_a_folder_is_that_of_its_path(tmp_path: Path, key: str) -> None:
+    folder = Store((tmp_path / "my médiä 100%").as_uri())
+    path = folder.local_path(key)
+    assert path is not None
+    assert folder.url(key) == path.as_uri()

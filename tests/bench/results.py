@@ -1,0 +1,86 @@
+"""What the results of a large batch cost on the command line, as JSON lines and as a table.
+
+A worker makes one clip against the lean backend. Its record is then copied under other ids into the
+same batch, and `reelqueue results` writes all of them, each time as a process of its own.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterator
+from csv import reader
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tests.bench.backend.stack import BenchStack, bench_stack
+from tests.bench.report.goals import Goal
+from tests.bench.submit import REELQUEUE, cpu_seconds
+from tests.support.costs import run_measured
+from tests.support.waiting import wait_until
+from worker.ledger.model.states import State
+from worker.ledger.model.submissions import NewJob
+from worker.ledger.pages import pages
+
+OPTIONS = {
+    "jobs": (100_000, "jobs of the batch"),
+    "formats": ("jsonl,csv", "jsonl, csv or both, separated by commas"),
+}
+MAX_SECONDS = 5.0
+BATCH, FIRST = "b", "job-0"
+
+
+def run(options: Namespace, folder: Path) -> Iterator[Table | Goal]:
+    """Measure, and yield what is printed."""
+    table = Table("format", "seconds", "its CPU", "Valkey's CPU", "MB at most", "MB written")
+    goals = []
+    with bench_stack() as stack:
+        make_clip(stack)
+        copy_record(stack, options.jobs)
+        for form in options.formats.split(","):
+            before, target = cpu_seconds(stack.valkey), folder / f"results.{form}"
+            words = ("results", BATCH, "--format", form, "-o", str(target))
+            cost = run_measured([*REELQUEUE, *words], stack.env)
+            used = cpu_seconds(stack.valkey) - before
+            figures = (cost.seconds, cost.cpu, used, cost.size / 1e6, target.stat().st_size / 1e6)
+            table.add_row(form, *(f"{figure:.1f}" for figure in figures))
+            assert counted(target) == options.jobs
+            what = f"seconds of `results --format {form}`, {options.jobs:,} jobs"
+            goals.append(Goal(what, cost.seconds, MAX_SECONDS))
+    yield table
+    yield from goals
+
+
+def counted(path: Path) -> int:
+    """Return how many jobs a file holds."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return sum(1 for _ in file) if path.suffix == ".jsonl" else sum(1 for _ in reader(file)) - 1
+
+
+def make_clip(stack: BenchStack) -> None:
+    """Let a worker end a batch of one job."""
+    stack.start_backend()
+    ledger = stack.ledger
+    ledger.open_batch(BATCH, "bench", ledger.now_ms())
+    payload = {"image": str(stack.image()), "prompt": "slow push-in", "data": {"sku": "A-00001"}}
+    ledger.submit(NewJob(id=FIRST, payload=payload, fingerprint="f", batch_id=BATCH, row=1))
+    ledger.seal_batch(BATCH)
+    worker = stack.start_worker(REELQUEUE_RENDER_POLL_SECONDS="0.2")
+    stack.wait_for(FIRST, State.SUCCEEDED)
+    wait_until(lambda: not stack.redis.exists(ledger.key("outbox")), "the notifications")
+    worker.terminate()
+    worker.wait()
+
+
+def copy_record(stack: BenchStack, number: int) -> None:
+    """Copy the record of the first job, until the batch has a number of rows."""
+    ledger = stack.ledger
+    record: Any = stack.redis.hgetall(ledger.key("job", FIRST))
+    for page in pages(range(2, number + 1)):
+        with stack.redis.pipeline(transaction=False) as pipe:
+            for row in page:
+                job_id = f"00000000-0000-4000-8000-{row:012}"
+                pipe.hset(
+                    ledger.key("job", job_id), mapping={**record, "id": job_id, "row": str(row)}
+                )
+                pipe.zadd(ledger.key("rows", BATCH), {job_id: row})
+            pipe.execute()
