@@ -31,10 +31,18 @@ PR_SET_PDEATHSIG: Final = 1
 CELERY_MODULES: Final = (
     *("celery.bin.celery", "celery.apps.worker", "celery.concurrency.gevent"),
     *("celery.backends.redis", "celery.worker.consumer", "kombu.transport.redis"),
+    *("celery.app.control", "celery.app.events", "celery.app.log", "celery.fixups.django"),
+    *("celery.worker.autoscale", "celery.worker.components", "celery.worker.strategy"),
+    *("celery.worker.consumer.delayed_delivery", "gevent.fileobject", "gevent.resolver.thread"),
     *("structlog.dev", "sentry_sdk.integrations.celery", "fsspec.implementations.local"),
-    # Everything of the project but `worker.app`, which reads the settings when it is imported.
+    # Everything of the project but `worker.app`, which reads the settings when it is imported, and
+    # `tasks.polls`, whose pool of threads has a lock that gevent does not release after a fork.
     *("tasks.intake", "tasks.stages.celery_tasks"),
-    *("worker.runtime.bootsteps", "worker.telemetry.metrics_server"),
+    *("config.observability", "config.sentry_events", "worker.broker.consumer"),
+    *("worker.broker.control", "worker.broker.events", "worker.broker.result_backend"),
+    *("worker.broker.startup_check", "worker.broker.transport", "worker.intake.bootstep"),
+    *("worker.resources.freed_memory", "worker.runtime.bootsteps"),
+    *("worker.telemetry.event_sender", "worker.telemetry.metrics_server"),
 )
 
 
