@@ -15,6 +15,8 @@ from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
 
+PATIENCE = 120
+
 
 @pytest.fixture
 def third_party(clean_stack: Stack) -> Celery:
@@ -37,11 +39,11 @@ def test_a_key_makes_a_submission_idempotent_and_determines_the_job_id(
 ) -> None:
     key = "order 1"
     image = payload(clean_stack.image(), key=key)
-    first = send(third_party, image).get(timeout=30)
-    again = send(third_party, image).get(timeout=30)
+    first = send(third_party, image).get(timeout=PATIENCE)
+    again = send(third_party, image).get(timeout=PATIENCE)
     assert first["job_id"] == str(uuid5(NAMESPACE_URL, "reelqueue:job:" + key))
     assert (first["duplicate"], again["duplicate"]) == (False, True)
-    record = third_party.AsyncResult(first["job_id"]).get(timeout=60)
+    record = third_party.AsyncResult(first["job_id"]).get(timeout=PATIENCE)
     assert (record["state"], record["paid_messages"]) == ("succeeded", 1)
     assert record["video"]["codec"] == "h264"
 
@@ -50,9 +52,9 @@ def test_another_payload_under_a_known_key_is_refused(
     clean_stack: Stack, third_party: Celery
 ) -> None:
     image = payload(clean_stack.image(), key="order 2")
-    send(third_party, image).get(timeout=30)
+    send(third_party, image).get(timeout=PATIENCE)
     with pytest.raises(ValueError, match="order 2"):
-        send(third_party, {**image, "seconds": 3}).get(timeout=30)
+        send(third_party, {**image, "seconds": 3}).get(timeout=PATIENCE)
 
 
 def test_an_invalid_payload_is_refused_with_every_error_by_field(
@@ -60,16 +62,16 @@ def test_an_invalid_payload_is_refused_with_every_error_by_field(
 ) -> None:
     wrong = payload(clean_stack.image(), seconds=900, colour="red", priority="soon")
     with pytest.raises(ValueError, match="seconds") as refusal:
-        send(third_party, wrong).get(timeout=30)
+        send(third_party, wrong).get(timeout=PATIENCE)
     assert all(field in str(refusal.value) for field in ("seconds", "colour", "priority"))
 
 
 def test_a_failed_job_raises_its_reason(clean_stack: Stack, third_party: Celery) -> None:
     path = clean_stack.folder / "no-picture.jpg"
     path.write_text("words")
-    job_id = send(third_party, payload(path)).get(timeout=30)["job_id"]
+    job_id = send(third_party, payload(path)).get(timeout=PATIENCE)["job_id"]
     with pytest.raises(RuntimeError, match=r"(unsupported_file|bad_image): .* Submit an image"):
-        third_party.AsyncResult(job_id).get(timeout=60)
+        third_party.AsyncResult(job_id).get(timeout=PATIENCE)
 
 
 def test_a_held_job_has_the_state_held_and_is_not_ready(
@@ -77,7 +79,7 @@ def test_a_held_job_has_the_state_held_and_is_not_ready(
 ) -> None:
     clean_stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 402})
     image = payload(clean_stack.image())
-    job_id = send(third_party, image).get(timeout=30)["job_id"]
+    job_id = send(third_party, image).get(timeout=PATIENCE)["job_id"]
     result = third_party.AsyncResult(job_id)
     wait_until(lambda: str(result.state) == "HELD", "the result to say that the job is held")
     assert not result.ready()
@@ -89,9 +91,9 @@ def test_a_cancelled_job_is_revoked(clean_stack: Stack, third_party: Celery) -> 
         {"call": "session", "action": "refuse", "code": 503, "times": 99}
     )
     image = payload(clean_stack.image())
-    job_id = send(third_party, image).get(timeout=30)["job_id"]
+    job_id = send(third_party, image).get(timeout=PATIENCE)["job_id"]
     wait_until(lambda: clean_stack.job(job_id).number("tries") > 1, "the job to wait")
     clean_stack.ledger.cancel(job_id)
     clean_stack.wait_for(job_id, State.CANCELLED)
     with pytest.raises(TaskRevokedError):
-        third_party.AsyncResult(job_id).get(timeout=60)
+        third_party.AsyncResult(job_id).get(timeout=PATIENCE)

@@ -82,7 +82,9 @@ def succeeds(stack: Stack, url: str, client: Redis, tmp_path: Path) -> None:
     env = {**stack.env, "REDIS_URL": url, "REELQUEUE_JOURNAL_URL": journal}
     worker = Worker("u", tmp_path / "worker.log", env)
     try:
-        wait_until(lambda: client.exists("workers:{rq}") or not worker.alive, "it", 60, worker.text)
+        wait_until(
+            lambda: client.exists("workers:{rq}") or not worker.alive, "it", explain=worker.text
+        )
         assert worker.alive, worker.text()
 
         def failing() -> list[str]:
@@ -90,7 +92,7 @@ def succeeds(stack: Stack, url: str, client: Redis, tmp_path: Path) -> None:
             return [check["check"] for check in checks if not check["ok"]]
 
         # The first worker makes the identity of the ledger after it has registered.
-        wait_until(lambda: not failing(), "all checks to succeed", 120, failing)
+        wait_until(lambda: not failing(), "all checks to succeed", explain=failing)
         image = str(stack.image())
         (submitted,) = run_reelqueue("submit", image, "--prompt", "x", "--json", env=env).records
         ledger = Ledger(client, "rq", lease_seconds=3)
@@ -100,8 +102,8 @@ def succeeds(stack: Stack, url: str, client: Redis, tmp_path: Path) -> None:
             job = ledger.job(job_id)
             return job is not None and job.state is State.SUCCEEDED
 
-        wait_until(succeeded, "the job", 60, worker.text)
-        wait_until(lambda: client.exists(f"celery-task-meta-{job_id}"), "its result", 30)
+        wait_until(succeeded, "the job", explain=worker.text)
+        wait_until(lambda: client.exists(f"celery-task-meta-{job_id}"), "its result")
         assert "p@ss" not in worker.text()
     finally:
         worker.stop()

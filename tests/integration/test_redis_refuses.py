@@ -17,7 +17,7 @@ from tests.support.commands import run_reelqueue
 from tests.support.processes import Process, Worker
 from tests.support.stack import Stack
 from tests.support.valkey import Valkey
-from tests.support.waiting import free_port, wait_until
+from tests.support.waiting import refusing_port, wait_until
 from worker.ledger.model.states import State
 
 pytestmark = pytest.mark.integration
@@ -271,7 +271,7 @@ def test_a_worker_whose_password_is_wrong_from_the_start_ends_with_a_sentence(
     try:
         url = shared_stack.valkey.url.replace("redis://", "redis://:not-the-right-one@")
         worker = started(shared_stack, "wrong", REDIS_URL=url)
-        assert worker.wait(30) == 2, worker.text()
+        assert worker.wait(60) == 2, worker.text()
     finally:
         shared_stack.redis.config_set("requirepass", "")
         shared_stack.workers.pop()
@@ -295,7 +295,7 @@ def test_a_worker_that_cannot_reach_the_api_with_its_environment_ends_with_a_sen
 
 
 def test_doctor_continues_where_the_broker_is_away(shared_stack: Stack) -> None:
-    env = {**shared_stack.env, "BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    env = {**shared_stack.env, "BROKER_URL": f"redis://127.0.0.1:{refusing_port()}/0"}
     checks = run_reelqueue("doctor", "--json", env=env).records
     ok = {check["check"]: check["ok"] for check in checks}
     assert not ok["broker"]

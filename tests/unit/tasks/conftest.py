@@ -18,7 +18,7 @@ from tasks.producer import submissions
 from tasks.producer.producer import Producer
 from tests.support.commands import CommandResult, run_reelqueue
 from tests.support.valkey import Valkey
-from tests.support.waiting import free_port, wait_until
+from tests.support.waiting import refusing_port, wait_until
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
 
@@ -112,6 +112,6 @@ def run_command(
     monkeypatch.setenv("REDIS_URL", settings.redis.url.get_secret_value())
     monkeypatch.setenv("REELQUEUE_MEDIA_URL", settings.storage.media_url)
     monkeypatch.setenv("REELQUEUE_OUTPUT_URL", settings.storage.output_url)
-    monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("NEMO_API_URL", f"http://127.0.0.1:{refusing_port()}")
 
     return run_reelqueue

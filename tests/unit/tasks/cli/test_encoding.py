@@ -12,7 +12,7 @@ import typer
 
 from tasks.cli import app
 from tasks.cli.output import emit, note
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import Reason, State
 
@@ -56,7 +56,7 @@ def test_no_command_fails_on_a_terminal_set_to_ascii(harness: ProducerHarness) -
             "REDIS_URL": settings.redis.url.get_secret_value(),
             "REELQUEUE_MEDIA_URL": settings.storage.media_url,
             "REELQUEUE_OUTPUT_URL": settings.storage.output_url,
-            "NEMO_API_URL": f"http://127.0.0.1:{free_port()}",
+            "NEMO_API_URL": f"http://127.0.0.1:{refusing_port()}",
         },
         input="猫\nexit\n".encode(),
         capture_output=True,

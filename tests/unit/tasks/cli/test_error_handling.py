@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 
 URL = "https://example.org/a.jpg"
@@ -16,7 +16,7 @@ URL = "https://example.org/a.jpg"
 def test_unreachable_redis_exits_with_3_and_says_what_to_do(
     run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REDIS_URL", f"redis://:hush@127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("REDIS_URL", f"redis://:hush@127.0.0.1:{refusing_port()}/0")
     for command in (["list"], ["submit", URL, "--json"], ["status", "x"], ["credits"]):
         answer = run_command(*command)
         assert (answer.code, answer.out) == (3, "")

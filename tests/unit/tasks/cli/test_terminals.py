@@ -9,7 +9,7 @@ import typer
 
 from tasks.cli import app
 from tests.support.terminals import Terminal, Terminals
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.cli.job_ends import fail_job, hold_job
 from tests.unit.tasks.conftest import ProducerHarness
 
@@ -52,7 +52,7 @@ def test_every_command(harness: ProducerHarness, terminals: Terminals, kind: str
         "REDIS_URL": settings.redis.url.get_secret_value(),
         "REELQUEUE_MEDIA_URL": settings.storage.media_url,
         "REELQUEUE_OUTPUT_URL": settings.storage.output_url,
-        "NEMO_API_URL": f"http://127.0.0.1:{free_port()}",
+        "NEMO_API_URL": f"http://127.0.0.1:{refusing_port()}",
     }
     for arguments in calls:
         ended = terminals.run(arguments, terminal, harness.folder, env)

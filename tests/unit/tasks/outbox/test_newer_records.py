@@ -1,7 +1,7 @@
 """Notifications of records that a newer version wrote are left to the workers of that version."""
 
 from tasks.outbox import notifications, webhook_delivery
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
@@ -12,7 +12,7 @@ from worker.runtime.runtime import Runtime
 def end_newer_job(runtime: Runtime) -> None:
     """End a job with a webhook, in a record of a newer version."""
     ledger = runtime.ledger
-    hook = f"http://127.0.0.1:{free_port()}/hook"
+    hook = f"http://127.0.0.1:{refusing_port()}/hook"
     ledger.submit(NewJob(id="j", payload={"image": "a", "webhook": hook}, fingerprint="f"))
     ledger.due(1, room=1, admit=1)
     fence = ledger.claim("j", "w", "n").fence

@@ -8,7 +8,7 @@ from tasks.manifests.dry_runs.dry_run import dry_run_batch
 from tasks.producer import queries, submissions
 from tasks.producer.producer import Producer
 from tasks.schema.errors import RedisUnavailable
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
@@ -18,7 +18,7 @@ from worker.ledger.payments import Payments
 def test_without_redis_the_error_says_what_to_do_and_hides_the_password(
     settings: Settings,
 ) -> None:
-    url = SecretStr(f"redis://:hush@127.0.0.1:{free_port()}/0")
+    url = SecretStr(f"redis://:hush@127.0.0.1:{refusing_port()}/0")
     producer = Producer.open(settings.model_copy(update={"redis": RedisSettings(url=url)}))
     with pytest.raises(RedisUnavailable, match="reelqueue valkey") as raised:
         submissions.submit(producer, {"image": "https://example.org/a.jpg"})

@@ -16,7 +16,7 @@ from redis import Redis
 from config.settings import ApiSettings, Settings
 from tasks.stages.deliver import DOWNLOAD_PATIENCE_SECONDS, MAX_DOWNLOADS, _store_clip, deliver
 from tasks.step.context import StepClock, StepContext
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.worker.media.clip_samples import clip
 from worker.journal.entries import End
 from worker.ledger.model.states import Reason, State
@@ -37,7 +37,7 @@ def step(
     """A step of a job whose clip is in the output store; nothing can be downloaded."""
     redis.ping()
     url = f"memory://{uuid4().hex}" if request.param == "memory" else settings.storage.output_url
-    nowhere = f"http://127.0.0.1:{free_port()}"
+    nowhere = f"http://127.0.0.1:{refusing_port()}"
     changes = {
         "api": ApiSettings(url=nowhere, tokens=(SecretStr("nmv_usr_t"),)),
         "storage": settings.storage.model_copy(update={"output_url": url}),

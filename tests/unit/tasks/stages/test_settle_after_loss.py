@@ -8,7 +8,7 @@ from redis import Redis
 
 from config.settings import Settings
 from tasks.stages.settle import settle
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.stages.test_payment_schedules import Actor, World
 from tests.unit.worker.nemo.test_draft import segment, track
 from worker.journal.entries import End
@@ -20,7 +20,7 @@ from worker.nemo.errors import NemoError
 @pytest.fixture
 def actor(redis: Redis, settings: Settings) -> Actor:
     """A worker that has paid for the job, in a session that another job has used since."""
-    nowhere = settings.api.model_copy(update={"url": f"http://127.0.0.1:{free_port()}"})
+    nowhere = settings.api.model_copy(update={"url": f"http://127.0.0.1:{refusing_port()}"})
     world = World(redis, settings.model_copy(update={"api": nowhere}))
     world.submit()
     actor = Actor(world)

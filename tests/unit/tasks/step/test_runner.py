@@ -12,7 +12,7 @@ from config.settings import RedisSettings
 from tasks.step.commits import advance, retry_later
 from tasks.step.context import StepContext
 from tasks.step.runner import Stage, run_step
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
@@ -140,7 +140,7 @@ def test_an_outage_of_redis_is_one_line_for_all_steps_and_one_when_it_is_over(
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
     job_id, stages = harness.submit(), {State.PREPARING: lambda step: retry_later(step, 0)}
     settings = harness.producer.settings
-    nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
+    nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{refusing_port()}/0"))
     unreachable = Runtime.open(settings.model_copy(update={"redis": nowhere}))
     monkeypatch.setattr("tasks.step.runner._outages", RepeatFilter())
     with capture_logs() as logs:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from config.settings import ApiSettings, RedisSettings, Settings, StorageSettings
 from tests.support.valkey import Valkey
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from worker.accounts.balance_monitor import RELEASE_LIMIT
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason, State
@@ -29,7 +29,8 @@ def runtime(valkey: Valkey, redis: Redis, tmp_path: Path) -> Runtime:
     runtime = Runtime.open(
         Settings(
             api=ApiSettings(
-                url=f"http://127.0.0.1:{free_port()}", tokens=(SecretStr("nmv_usr_poor_account"),)
+                url=f"http://127.0.0.1:{refusing_port()}",
+                tokens=(SecretStr("nmv_usr_poor_account"),),
             ),
             redis=RedisSettings(url=SecretStr(valkey.url)),
             storage=StorageSettings(

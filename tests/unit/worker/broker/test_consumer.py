@@ -9,7 +9,7 @@ from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from worker.broker.consumer import ReconnectingConsumer, _RepeatedLineFilter, limit_retry_waits
 from worker.broker.control import QuietPidbox
 
@@ -30,7 +30,7 @@ def test_the_waits_between_attempts_to_connect_stay_short(monkeypatch: pytest.Mo
     """After a long outage, a worker is back within seconds."""
     monkeypatch.setattr("kombu.utils.functional.sleep", lambda _: None)
     waits: list[float] = []
-    with Connection(f"redis://127.0.0.1:{free_port()}/0") as connection:
+    with Connection(f"redis://127.0.0.1:{refusing_port()}/0") as connection:
         limit_retry_waits(connection)
         with pytest.raises(OperationalError):
             connection.ensure_connection(lambda _, wait: waits.append(wait), max_retries=6)

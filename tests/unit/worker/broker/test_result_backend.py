@@ -32,4 +32,4 @@ def test_results_are_stored_over_few_connections(app: Celery, valkey: Valkey) ->
     assert 1 <= opened <= MAX_CONNECTIONS
     other = Celery(set_as_current=False, backend=valkey.url)
     for name in names:
-        assert AsyncResult(name, app=other).get(timeout=10) == {"name": name}
+        assert AsyncResult(name, app=other).get(timeout=60) == {"name": name}

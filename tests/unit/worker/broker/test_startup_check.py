@@ -13,7 +13,7 @@ from tasks.producer.producer import Producer
 from tests.support.commands import run_reelqueue
 from tests.support.old_redis import server_that_says
 from tests.support.valkey import Valkey
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from worker.broker.startup_check import ConnectionProblem, connection_problems
 
 MOST_CHECKS = 8
@@ -42,7 +42,7 @@ def settings(redis_url: str, broker_url: str | None = None) -> Settings:
 
 def doctor(folder: Path, **env: str) -> list[dict[str, Any]]:
     stores = {f"REELQUEUE_{name}_URL": (folder / name).as_uri() for name in ("MEDIA", "OUTPUT")}
-    api = {"NEMO_API_URL": f"http://127.0.0.1:{free_port()}"}
+    api = {"NEMO_API_URL": f"http://127.0.0.1:{refusing_port()}"}
     return run_reelqueue("doctor", "--json", env={**stores, **api, **env}).records
 
 
@@ -83,4 +83,4 @@ def test_a_replica_is_named_and_waited_for(valkey: Valkey, tmp_path: Path) -> No
 
 def test_a_good_server_and_one_that_is_away_have_no_problem(valkey: Valkey) -> None:
     assert problems(valkey.url) == []
-    assert problems(f"redis://127.0.0.1:{free_port()}/0") == []
+    assert problems(f"redis://127.0.0.1:{refusing_port()}/0") == []

@@ -1,15 +1,16 @@
 """Hosts with several addresses: one that accepts is found, whatever comes before it."""
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.unit.worker.egress.loopback_site import IMAGE, LOOPBACK, Site, running_site
 from tests.unit.worker.loopback_server import Reply
+from worker.egress import sources
 from worker.egress.happy_eyeballs import alternate_families, connect_first
 from worker.egress.sources import download_source
 from worker.egress.webhook_request import send
@@ -56,10 +57,11 @@ def test_the_families_take_turns(given: list[str], order: list[str]) -> None:
 
 @pytest.mark.parametrize("silent", [0, 1, 3])
 def test_a_picture_is_fetched_from_the_address_that_answers(
-    site: Site, tmp_path: Path, silent: int
+    site: Site, tmp_path: Path, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Waiting for a silent address alone would take longer than a test may.
+    monkeypatch.setattr(sources, "_TIMEOUT", httpx.Timeout(20, connect=3600))
     with silent_addresses(site.port, silent) as addresses:
-        started = time.monotonic()
         download_source(
             site.url("/a.png", "photos.test"),
             tmp_path / "given",
@@ -67,8 +69,6 @@ def test_a_picture_is_fetched_from_the_address_that_answers(
             max_bytes=10**6,
             resolver=lambda _host, _port: [*addresses, LOOPBACK],
         )
-        # A silent address alone would take the ten seconds of a connection.
-        assert time.monotonic() - started < 9
     assert (tmp_path / "given").read_bytes() == IMAGE
 
 

@@ -20,7 +20,7 @@ from config.settings import (
 from tests.support.ledger_access import submit_many
 from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from worker.journal.identity import IdentityVerdict
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
 from worker.ledger.model.steps import Commit
@@ -240,7 +240,7 @@ def test_an_outage_is_logged_once_and_recovered_from(tmp_path: Path) -> None:
 
 def test_an_outage_of_the_broker_hides_only_its_queues(redis: Redis, valkey: Valkey) -> None:
     redis.ping()
-    unused = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
+    unused = SecretStr(f"redis://127.0.0.1:{refusing_port()}/0")
     found = Scraper(open_runtime(valkey.url, broker_url=unused)).scrape()
     assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (1, 0)
     assert not [series for series in found if "queue_messages" in series]

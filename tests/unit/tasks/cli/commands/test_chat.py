@@ -15,7 +15,7 @@ import pytest
 from tasks.producer import queries
 from tests.support.ledger_access import recent_ids
 from tests.support.processes import ROOT
-from tests.support.waiting import free_port, wait_until
+from tests.support.waiting import refusing_port, wait_until
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
@@ -258,7 +258,7 @@ def test_input_at_a_terminal_during_a_wait_is_discarded(
         read_until("video")
         read_until("> ")
         os.write(terminal, b"quit\n")
-        assert chat.wait(20) == 0
+        assert chat.wait(60) == 0
     finally:
         chat.kill()
         chat.wait()
@@ -271,7 +271,7 @@ def test_unreadable_input_and_missing_redis_exit_with_a_message(
 ) -> None:
     answer = run_command("chat", stdin=b"\xff\xfe\n")
     assert (answer.code, "not UTF-8" in answer.err) == (2, True)
-    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{refusing_port()}/0")
     answer = run_command("chat", URL, stdin="\n")
     assert (answer.code, answer.out) == (3, "")
     assert "reelqueue valkey" in answer.err

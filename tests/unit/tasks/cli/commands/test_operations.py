@@ -7,7 +7,7 @@ import pytest
 
 from config.settings import get_settings
 from tasks.schema.image_job import DEFAULT_PROMPT
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.accounts.credentials import account_tokens
 from worker.ledger.model.states import Reason, State
@@ -137,7 +137,7 @@ def test_doctor_names_a_payment_journal_that_cannot_be_written(
 def test_doctor_continues_without_redis(
     run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{refusing_port()}/0")
     found = {record["check"]: record["ok"] for record in run_command("doctor", "--json").records}
     assert (found["redis"], found["broker"], found["output store"]) == (False, False, True)
 

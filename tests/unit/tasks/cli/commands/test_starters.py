@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 
 from tests.support.processes import ROOT, Process
-from tests.support.waiting import free_port, listens, wait_until
+from tests.support.waiting import free_port, listens, refusing_port, wait_until
 
 REELQUEUE = (sys.executable, "-m", "tasks.cli")
 
@@ -63,14 +63,14 @@ def test_the_stand_in_prints_the_help_and_the_default_of_each_option(tmp_path: P
 
 def test_arguments_are_forwarded_without_parsing(tmp_path: Path) -> None:
     """Celery takes `-Qcln` as the name of a queue, and rejects the unknown option."""
-    answer = run("worker", "-Qcln", "--no-such-option", folder=tmp_path)
+    answer = run("worker", "--processes=1", "-Qcln", "--no-such-option", folder=tmp_path)
     assert answer.returncode == 2
     assert "No such option" in answer.stderr
     assert "--no-such-option" in answer.stderr
 
 
 def test_errors_are_printed_without_a_traceback(tmp_path: Path) -> None:
-    answer = run("list", folder=tmp_path, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    answer = run("list", folder=tmp_path, REDIS_URL=f"redis://127.0.0.1:{refusing_port()}/0")
     assert answer.returncode == 3
     assert "reelqueue valkey" in answer.stderr
     assert "Traceback" not in answer.stderr
@@ -110,7 +110,7 @@ def run_entry_point(
     return subprocess.run(
         [Path(sys.executable).with_name(program), *arguments],
         cwd=folder,
-        env={**environment, "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"},
+        env={**environment, "REDIS_URL": f"redis://127.0.0.1:{refusing_port()}/0"},
         capture_output=True,
         text=True,
         check=False,
@@ -121,7 +121,7 @@ def run_entry_point(
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["worker", "--no-such-option"], 2, "No such option"),
+        (["worker", "--processes=1", "--no-such-option"], 2, "No such option"),
         (["flower", "--address=not/an/address", "--basic-auth=a:b"], 3, "cannot listen"),
         (["sandbox", "--help"], 0, "--port-file"),
         (["list"], 3, "Redis does not answer"),

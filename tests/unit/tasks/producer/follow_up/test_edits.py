@@ -12,7 +12,7 @@ from tasks.producer.follow_up.answers import Answer
 from tasks.producer.follow_up.edits import say
 from tasks.schema.errors import NotSayable
 from tasks.schema.submission import Submission
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.states import Reason, State
 from worker.ledger.payments import Payments
@@ -71,7 +71,7 @@ def test_an_upload_that_failed_is_not_taken_for_done_when_it_is_repeated(
     harness: ProducerHarness,
 ) -> None:
     api = ApiSettings(
-        url=f"http://127.0.0.1:{free_port()}", tokens=(SecretStr("nmv_usr_for_this_test"),)
+        url=f"http://127.0.0.1:{refusing_port()}", tokens=(SecretStr("nmv_usr_for_this_test"),)
     )
     settings = harness.producer.settings.model_copy(update={"api": api})
     (account,) = Runtime.open(settings).accounts.names()

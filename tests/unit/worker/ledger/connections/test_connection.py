@@ -22,7 +22,7 @@ def test_a_due_health_check_does_not_take_the_reply_of_a_call(
 
 def test_a_broken_connection_stays_broken_when_the_server_is_back(valkey: Valkey) -> None:
     """The client would reconnect and return the reply to the third call for the second."""
-    with Redis.from_url(valkey.url, decode_responses=True, socket_timeout=0.1) as client:
+    with Redis.from_url(valkey.url, decode_responses=True, socket_timeout=1) as client:
         client.ping()
         with pipelined_connection(client) as connection:
             valkey.freeze()
