@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.ledger_access import submit_many
-from tests.support.stack import LEASE_SECONDS, TOKEN, Stack, describe
+from tests.support.stack import LEASE_SECONDS, TOKEN, Stack
 from tests.support.waiting import wait_until
 from worker.ledger.ledger import LEASE_MARGIN_MS
 from worker.ledger.model.states import Reason, State
@@ -53,12 +53,8 @@ def test_a_batch_of_100_with_credits_for_37_is_held_and_continues_after_a_top_up
     stack.start_worker()
     batch(stack, "spring", 100)
     # Messages are charged one after another: what a late reading of the balance frees is used, too.
-    wait_until(
-        lambda: stack.ledger.counts()[0] == {State.SUCCEEDED: 37, State.HELD: 63},
-        "the credits to be used up",
-        120,
-        lambda: describe(stack),
-    )
+    spent = {State.SUCCEEDED: 37, State.HELD: 63}
+    stack.wait_for_counts(lambda counts: counts == spent, "the credits to be used up")
     found = stack.ledger.batch("spring")
     assert found is not None
     assert found.held_by == {Reason.CREDITS: 63}
@@ -66,10 +62,9 @@ def test_a_batch_of_100_with_credits_for_37_is_held_and_continues_after_a_top_up
     assert re.search(r"had \d+ credits left, and a clip costs about 100", last.message)
     assert "Top up" in last.remedy
     stack.sandbox.top_up("account-1", 6300)
-    wait_until(
-        lambda: stack.ledger.counts()[0] == {State.SUCCEEDED: 100},
+    stack.wait_for_counts(
+        lambda counts: counts == {State.SUCCEEDED: 100},
         "the held jobs to continue without a command",
-        120,
     )
     assert set(stack.messages_by_image().values()) == {1}
     assert charged(stack) == {"account-1": 100}

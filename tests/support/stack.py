@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -177,16 +177,24 @@ class Stack:
         record = self.redis.hgetall(self.ledger.key("job", job_id))
         agenda = self.redis.zrange(self.ledger.key("agenda"), 0, -1, withscores=True)
         lines = [f"now {self.ledger.now_ms()}", f"record {record}", f"agenda {agenda}"]
-        lines += [
+        return "\n".join([*lines, *self._accounts(), self._logs()])
+
+    def _accounts(self) -> list[str]:
+        return [
             f"{key} {self.redis.hgetall(key)}" for key in self.redis.scan_iter("account:{rq}:*")
         ]
-        return "\n".join([*lines, self._logs()])
 
     def _logs(self) -> str:
         return "\n".join(worker.text()[-6000:] for worker in self.workers)
 
     def wait_until_idle(self, limit: float = 120) -> dict[State, int]:
-        """Wait until no job is queued or running, and return how many are in which state.
+        """Wait until no job is queued or running, and return how many are in which state."""
+        return self.wait_for_counts(is_idle, "all jobs to end or to be held", limit)
+
+    def wait_for_counts(
+        self, are_reached: Callable[[dict[State, int]], bool], what: str, limit: float = 120
+    ) -> dict[State, int]:
+        """Wait until as many jobs are in each state as wanted, and return how many are.
 
         It fails when no job has changed its state for ``limit`` seconds, however long all of them
         take: how much processor time they get depends on what else runs on the machine.
@@ -195,13 +203,13 @@ class Stack:
 
         def changed() -> list[dict[State, int]]:
             counts = self.ledger.counts()[0]
-            return [counts] if counts != seen or is_idle(counts) else []
+            return [counts] if counts != seen or are_reached(counts) else []
 
         def explain() -> str:
-            return f"{describe(self)}\n{self._logs()}"
+            return "\n".join([describe(self), *self._accounts(), self._logs()])
 
-        while seen is None or not is_idle(seen):
-            seen = wait_until(changed, "a job to change its state", limit, explain)[0]
+        while seen is None or not are_reached(seen):
+            seen = wait_until(changed, what, limit, explain)[0]
         return seen
 
     def messages_of(self, job: Job) -> list[dict[str, object]]:
@@ -240,5 +248,6 @@ def is_idle(counts: dict[State, int]) -> bool:
 
 
 def describe(stack: Stack) -> str:
-    """Return how many jobs are in which state, as JSON."""
-    return json.dumps({state.value: n for state, n in stack.ledger.counts()[0].items()})
+    """Return how many jobs are in which state, and held for which reason, as JSON."""
+    states, reasons = stack.ledger.counts()
+    return json.dumps({str(name): n for name, n in [*states.items(), *reasons.items()]})
