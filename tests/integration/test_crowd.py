@@ -71,6 +71,7 @@ def test_polls_stay_on_time_while_every_stream_slot_is_taken(stack: Stack) -> No
     stack.allow_in_flight(20)
     stack.start_worker(
         *("-c", str(slots_given)),
+        REELQUEUE_TICK_SECONDS="0.5",
         REELQUEUE_RENDER_POLL_SECONDS=str(interval),
         REELQUEUE_STREAM_TIMEOUT_SECONDS="120",
     )
