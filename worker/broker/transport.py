@@ -1,6 +1,6 @@
 """Kombu's Redis transport, which checks each message before Celery reads it.
 
-It also sends many messages in one command.
+It also sends and reads many messages in one command.
 
 Only the workers write wake-up messages, but anybody who reaches the broker can write into their
 queue and publish on Celery's channels, and a message that is not one would end Celery's consumer.
@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 TRANSPORT: Final = "worker.broker.transport:Transport"
 SENTINEL_TRANSPORT: Final = "worker.broker.transport:SentinelTransport"
+MAX_TOGETHER: Final = 50
+"""Messages that are read in one command behind one that was waited for. Those of a worker that dies
+then are sent again."""
 
 
 def check_message(raw: bytes, *, is_task: bool) -> None:
@@ -185,12 +188,44 @@ class _SendsTogether:
         return found
 
 
-class _CheckingChannel(_SendsTogether, _ChecksBroadcasts, kombu_redis.Channel):
+class _ReadsTogether:
+    """Reads the messages that wait behind the first one in one command."""
+
+    def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401 - kombu's
+        found: Any = super()._brpop_read(**options)  # type: ignore[misc]
+        channel = cast("Any", self)
+        for queue in list(channel.active_queues):
+            self._deliver_more(channel, queue)
+        return found
+
+    def _deliver_more(self, channel: Any, queue: str) -> None:  # noqa: ANN401 - kombu's
+        room = channel.qos.can_consume_max_estimate()
+        most = MAX_TOGETHER if room is None else min(room, MAX_TOGETHER)
+        if most <= 0:
+            return
+        with channel.conn_or_acquire() as client:
+            waiting: list[bytes] = client.rpop(queue, most) or []
+        for raw in waiting:
+            try:
+                check_message(raw, is_task=True)
+            except MalformedMessageError as error:
+                _set_aside(raw, str(error))
+            else:
+                channel.connection._deliver(json.loads(raw), queue)  # noqa: SLF001
+
+
+class _Changes(_SendsTogether, _ReadsTogether, _ChecksBroadcasts):
+    """All that is changed of kombu's channel."""
+
+
+class _CheckingChannel(_Changes, kombu_redis.Channel):
     def _get_client(self) -> type[Redis]:
         return CheckingClient
 
 
-class _CheckingSentinelChannel(_SendsTogether, _ChecksBroadcasts, kombu_redis.SentinelChannel):
+class _CheckingSentinelChannel(
+    _SendsTogether, _ReadsTogether, _ChecksBroadcasts, kombu_redis.SentinelChannel
+):
     def _get_client(self) -> type[Redis]:
         return CheckingClient
 

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from kombu import Consumer, Message, Queue
 from redis import Redis
 
 from tests.support.costs import commands_by_name
 from tests.support.valkey import Valkey
-from worker.broker.transport import TRANSPORT
+from worker.broker.transport import MAX_TOGETHER, TRANSPORT
 
 QUEUE = "t.wakeups"
+TASK = "celery.backend_cleanup"
+"""A task that each worker has."""
 
 
 @pytest.fixture
@@ -60,6 +63,36 @@ def test_after_an_error_no_message_is_sent_and_the_next_ones_are(app: Celery, re
         assert redis.llen(QUEUE) == 0
         app.send_task("two", [], queue=QUEUE, producer=producer, ignore_result=True)
     assert redis.llen(QUEUE) == 1
+
+
+def test_waiting_messages_are_read_in_one_command_as_far_as_there_is_room(
+    app: Celery, redis: Redis
+) -> None:
+    with (
+        app.producer_pool.acquire(block=True) as producer,
+        channel_of(producer).sending_together(),
+    ):
+        for number in range(MAX_TOGETHER + 20):
+            app.send_task(TASK, [number], queue=QUEUE, producer=producer, ignore_result=True)
+    read: list[Message] = []
+    with app.connection_for_read() as connection:
+        channel: Any = connection.channel()
+        channel.basic_qos(0, 10, False)
+        with Consumer(channel, [Queue(QUEUE)], on_message=read.append):
+            before = commands_by_name(redis)
+            connection.drain_events(timeout=30)
+            assert numbers(read) == list(range(10))
+            assert commands_by_name(redis)["rpop"] - before.get("rpop", 0) == 1
+            for message in read:
+                message.ack()
+            channel.basic_qos(0, 0, False)
+            connection.drain_events(timeout=30)
+            assert numbers(read) == list(range(10 + 1 + MAX_TOGETHER))
+
+
+def numbers(messages: list[Message]) -> list[int]:
+    """Return the argument of each task."""
+    return [int(message.headers["argsrepr"].strip("[]")) for message in messages]
 
 
 def channel_of(producer: Any) -> Any:
