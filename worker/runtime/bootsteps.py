@@ -35,6 +35,8 @@ MAX_BALANCE_INTERVAL: Final = 1.0
 IDLE_BALANCE_SHARE: Final = 1 / 12
 """From one look at the accounts to the next while nothing waits for their balances, as a share of
 the interval in which these are read."""
+MAX_IDLE_BALANCE_INTERVAL: Final = 5.0
+"""The most seconds until then: jobs that are held for their account wait as long to be resumed."""
 MAX_RECOVERY_INTERVAL: Final = 1.0
 
 
@@ -79,7 +81,9 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
                 _delete_old_records(runtime)
 
         balance_interval = min(MAX_BALANCE_INTERVAL, timing.balance_seconds)
-        idle_balance_interval = timing.balance_seconds * IDLE_BALANCE_SHARE
+        idle_balance_interval = min(
+            MAX_IDLE_BALANCE_INTERVAL, timing.balance_seconds * IDLE_BALANCE_SHARE
+        )
         recovery_interval = min(MAX_RECOVERY_INTERVAL, heartbeat.interval)
         prune_interval = min(MAX_PRUNE_INTERVAL, retention.result_days * DAY_SECONDS / 10)
         self._heartbeat = PeriodicThread("heartbeat", heartbeat.interval, heartbeat.run_once)
