@@ -36,6 +36,8 @@ from worker.ledger.reader import Reader
 
 LEASE_MARGIN_MS: Final = 1000
 """From the end of a lease until another worker may claim the job, in ms."""
+HEARTBEATS_PER_CALL: Final = 100
+"""The most leases that one script extends."""
 WAKEUPS_PER_LEASE: Final = 8
 """How often in a lease a job that no worker claims gets a wake-up message, while few are queued."""
 DECLINES_PER_LEASE: Final = 16
@@ -195,8 +197,13 @@ class Ledger(Reader):
 
     def heartbeat(self, leases: Iterable[tuple[str, str]]) -> list[bool]:
         """Extend the leases of (job id, fence) pairs. False for each that is lost."""
-        calls = ((job_id, fence, self.lease_ms, LEASE_MARGIN_MS) for job_id, fence in leases)
-        return [reply == "OK" for reply in self.scripts.run_many("heartbeat", calls)]
+        return [
+            reply == "OK"
+            for page in pages(leases, HEARTBEATS_PER_CALL)
+            for reply in self.scripts.run(
+                "heartbeat", self.lease_ms, LEASE_MARGIN_MS, *chain.from_iterable(page)
+            )
+        ]
 
     def update_facts(
         self, job_id: str, fence: str, facts: Mapping[str, str], *, point: str | None = None

@@ -17,9 +17,11 @@ from worker.ledger.pages import MOVES_PER_CALL, pages
 _FOLDER: Final = resources.files(__package__) / "lua"
 
 _LIBRARIES: Final = (
-    *("prelude", "flows", "payments", "webhooks", "sessions", "transitions", "submissions"),
+    *("keys", "prelude", "flows", "payments", "webhooks", "sessions", "transitions", "submissions"),
 )
 """Libraries that precede every script, each after those that it uses."""
+_TIMELESS: Final = frozenset({"update_facts", "events_sent", "outbox_ack"})
+"""Scripts that need no more than the names of keys, and so do not read the time."""
 _FREEING: Final = frozenset(
     {
         *("prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack", "events_sent"),
@@ -77,6 +79,8 @@ class Scripts:
         """Return the whole script as the server runs it."""
         libraries = (source(library) for library in _LIBRARIES)
         text = "\n".join((self._clock, LUA_CONSTANTS, *libraries, _BODY.format(source(name))))
+        if name in _TIMELESS:
+            text = "\n".join((source("keys"), source(name)))
         return f"#!lua flags=allow-oom\n{text}" if name in _FREEING else text
 
     def arguments(self, *values: object) -> list[Any]:

@@ -1,8 +1,5 @@
--- Key names, records and counters: what every script uses.
--- KEYS[1] is always meta:{ns}, ARGV[1] always the namespace. clock() and the constants of
+-- The time, records and counters: what nearly every script uses. clock() and the constants of
 -- constants.py are defined before this file.
-local ns = ARGV[1]
-local META = KEYS[1]
 
 -- What the scripts need of META, as it was when the script began.
 local meta = {}
@@ -21,38 +18,8 @@ local clock_offset = tonumber(meta.clock_offset) or 0
 local server_time = clock()
 local now = server_time + clock_offset
 
-local AGENDA = 'agenda:{' .. ns .. '}'
-local POLLS = 'polls:{' .. ns .. '}'
-local FLOWS = 'flows:{' .. ns .. '}'
-local SCHEDULED = 'scheduled:{' .. ns .. '}'
-local OUTBOX = 'outbox:{' .. ns .. '}'
-local TASK_EVENTS = 'task_events:{' .. ns .. '}'
-local TASK_REPLAY = 'task_replay:{' .. ns .. '}'
-local COUNTS = 'counts:{' .. ns .. '}'
-local PREPARING = 'preparing:{' .. ns .. '}'
-local FETCHING = 'fetching:{' .. ns .. '}'  -- those of PREPARING that have a source
-local JOBS = 'jobs:{' .. ns .. '}'
-local PACE = 'pace:{' .. ns .. '}'
-local UNREADABLE = 'unreadable:{' .. ns .. '}'
-
-local function job_key(id) return 'job:{' .. ns .. '}:' .. id end
-local function idempotency_key(key) return 'idem:{' .. ns .. '}:' .. key end
-local function flow_key(flow) return 'flow:{' .. ns .. '}:' .. flow end
-local function batch_key(batch) return 'batch:{' .. ns .. '}:' .. batch end
-local function rows_key(batch) return 'rows:{' .. ns .. '}:' .. batch end
-local function account_key(account) return 'account:{' .. ns .. '}:' .. account end
-local function slots_key(account) return 'slots:{' .. ns .. '}:' .. account end
-local function reserved_key(account) return 'reserved:{' .. ns .. '}:' .. account end
-local function ended_key(account) return 'ended:{' .. ns .. '}:' .. account end
-local function held_key(account, reason)
-  if account == nil or account == '' then account = '-' end
-  return 'held:{' .. ns .. '}:' .. account .. ':' .. reason
-end
-
 -- From this crash on, a job is a suspect: see claim.lua.
 local SUSPECT_CRASHES = 2
-
-local function number(text) return tonumber(text) or 0 end
 
 -- Takes a record that cannot be read off the agenda and stores the reason: for a job under its id,
 -- for anything else under its key. Where the reason cannot be stored, it stays on the agenda.
@@ -188,12 +155,6 @@ local function load_job(id)
   if not why then return job end
   if number(job.v) <= RECORD_VERSION then set_aside(id, why) end
   return nil, why
-end
-
--- Whether the job is owned under this fence: `<number>:<nonce of the claim>`. Numbers repeat after
--- Redis was flushed or restored from a backup, nonces do not.
-local function is_owned(job, fence)
-  return job.owner ~= '' and job.fence .. ':' .. job.nonce == fence
 end
 
 -- Reads the record of a job that the caller owns under this fence. -> job | nil

@@ -7,7 +7,7 @@ for at = 2, #ARGV, 2 do
   local entry, revision = ARGV[at], ARGV[at + 1]
   local current = redis.pcall('HGET', job_key(string.match(entry, '^job:(.*)$')), 'revision')
   if type(current) == 'string' and current ~= revision then
-    redis.call('ZADD', OUTBOX, 'NX', now, entry)
+    redis.call('ZADD', OUTBOX, 'NX', 0, entry)
   else
     delivered[#delivered + 1] = entry
   end
