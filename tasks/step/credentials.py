@@ -63,7 +63,7 @@ def _owning_account(step: StepContext) -> Credential:
     accounts, job = step.runtime.accounts, step.job
     name = job.fact("keeper") or job.facts["account"]
     if name in accounts.names():
-        return accounts.credential(step.runtime.ledger.account(name))
+        return accounts.credential(accounts.recent(name))
     # During a rolling deployment, another worker may have the token already, or still.
     if has_live_worker(step.runtime.ledger, name):
         raise AccountElsewhereError

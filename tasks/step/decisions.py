@@ -58,6 +58,7 @@ def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> C
             return render_again(step, error.message)
         case Action.COOL_DOWN:
             step.runtime.payments.record_rate_limited(account_name(step), decision.delay)
+            step.runtime.accounts.forget_recent(account_name(step))
             return retry_later(step, with_jitter(decision.delay), **failure)
         case Action.REPEAT:
             return retry_later(step, with_jitter(decision.delay), **failure)

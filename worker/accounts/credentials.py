@@ -7,6 +7,7 @@ same client ID, because another ID would evade the API's limits.
 import hashlib
 import json
 import random
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, SessionNotFound, TokenRefused
 
 ANONYMOUS: Final = "anonymous"
+
+
+RECENT_SECONDS: Final = 0.5
+"""How long a reading of an account tells whether it cools down after a 429 response."""
 
 
 class TokenPendingError(Exception):
@@ -69,10 +74,27 @@ class Accounts:
             name: Credential(name, token, anonymous=False)
             for name, token in account_tokens(settings).items()
         }
+        self._recent: dict[str, tuple[float, Account]] = {}
 
     def names(self) -> list[str]:
         """Return the names of the configured accounts."""
         return list(self._registered) or [ANONYMOUS]
+
+    def recent(self, name: str) -> Account:
+        """Return an account as this process has read it a moment ago, or reads it now.
+
+        That is enough to tell whether it cools down: many steps a second ask.
+        """
+        read_at, account = self._recent.get(name, (float("-inf"), None))
+        now = time.monotonic()
+        if account is None or now - read_at > RECENT_SECONDS:
+            account = self._ledger.account(name)
+            self._recent[name] = now, account
+        return account
+
+    def forget_recent(self, name: str) -> None:
+        """Read an account again at its next use, after a change of this process."""
+        self._recent.pop(name, None)
 
     def choose(self, current: str | None = None) -> Account:
         """Choose the account of a job that has not paid.
