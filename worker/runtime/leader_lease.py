@@ -29,6 +29,7 @@ class Look:
         leads: Whether this process leads.
         has_work: Whether something is due for the ticker of the leader.
         has_events: Whether the leader has states of jobs to send to Flower.
+        has_webhooks: Whether messages wait for receivers, due or not.
         has_polls: Whether renders wait for their next poll.
     """
 
@@ -38,6 +39,7 @@ class Look:
     leads: bool
     has_work: bool
     has_events: bool
+    has_webhooks: bool
     has_polls: bool
 
 

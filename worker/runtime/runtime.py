@@ -41,6 +41,8 @@ class WorkerStatus:
     """Whether the ledger belongs to the payment journal, as of the last check."""
     has_events: bool = True
     """Whether states of jobs wait to be sent to Flower by this worker, as of the last tick."""
+    has_webhooks: bool = True
+    """Whether messages wait for receivers of webhooks, due or not, as of the last tick."""
     has_polls: bool = True
     """Whether renders wait for their next poll, as of the last tick."""
     recovered_at: int = 0

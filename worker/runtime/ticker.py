@@ -3,6 +3,7 @@
 One worker at a time ticks: the one that holds the leader lease.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ NOTIFY_TASK: Final = "tasks.notify"
 WEBHOOK_TASK: Final = "tasks.hooks"
 MAX_NOTIFICATIONS_PER_TICK: Final = 200
 NOTIFICATION_RETRY_SECONDS: Final = 30.0
+FLEET_SECONDS: Final = 2.0
+"""How long a reading of the registry of workers lasts: they register every few seconds."""
 NOTIFICATIONS_PER_TASK: Final = 20
 PREPARING_FACTOR: Final = 1.25
 """Jobs admitted for each message that the accounts may send, as some jobs are still preparing."""
@@ -45,6 +48,9 @@ class Ticker:
         self._webhooks = Webhooks(runtime.ledger)
         self._cap = runtime.settings.limits.wakeup_cap
         self._queue = wakeup_queue(runtime.settings.redis.namespace)
+        self._fleet_read_at = float("-inf")
+        self._places = 0
+        self._accounts: set[str] = set()
 
     def tick(self) -> None:
         """Send the wake-up messages that are due now.
@@ -54,7 +60,8 @@ class Ticker:
             OperationalError: The broker cannot be reached. A message that was not sent becomes due
                 again.
         """
-        places = live_workers(self._ledger).stream_slots
+        self._read_fleet()
+        places = self._places
         admit = min(places, self._account_capacity())
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
             room = self._room(producer)
@@ -73,7 +80,7 @@ class Ticker:
             groups = notification_groups(entries)
             self._send_wakeups(((NOTIFY_TASK, group) for group in groups), producer)
             # Webhooks are last and few, so that no job waits for another service's server.
-            if room > len(entries):
+            if self._runtime.status.has_webhooks and room > len(entries):
                 receivers = self._webhooks.lease_receivers()
                 self._send_wakeups(((WEBHOOK_TASK, [name]) for name in receivers), producer)
 
@@ -93,7 +100,16 @@ class Ticker:
 
     def _account_capacity(self) -> int:
         cap = self._runtime.settings.limits.account_in_flight
-        return account_capacity(self._ledger, self._runtime.accounts.names(), cap)
+        return account_capacity(self._ledger, self._accounts, cap)
+
+    def _read_fleet(self) -> None:
+        """Read which workers live, and their accounts, unless that was a moment ago."""
+        now = time.monotonic()
+        if self._places and now - self._fleet_read_at < FLEET_SECONDS:
+            return
+        self._places = live_workers(self._ledger).stream_slots
+        self._accounts = {*self._runtime.accounts.names(), *announced_accounts(self._ledger)}
+        self._fleet_read_at = now
 
     def _send_wakeups(
         self,
@@ -131,13 +147,14 @@ def notification_groups(entries: Iterable[str]) -> Iterator[list[str]]:
         yield jobs[at : at + NOTIFICATIONS_PER_TASK]
 
 
-def account_capacity(ledger: Ledger, own: Iterable[str], cap: int) -> int:
+def account_capacity(ledger: Ledger, names: Iterable[str], cap: int) -> int:
     """Return how many jobs may be about to pay or generating for the windows of all accounts.
 
     Args:
         ledger: The ledger.
-        own: The accounts of this worker. Others may have further ones, as while a token is added.
+        names: The accounts of this worker and of the others, which may have further ones, as while
+            a token is added.
         cap: The most messages in flight of one account.
     """
-    accounts = map(ledger.account, {*own, *announced_accounts(ledger)})
+    accounts = map(ledger.account, names)
     return int(sum(min(cap, account.window) for account in accounts) * PREPARING_FACTOR) + 2

@@ -68,5 +68,7 @@ class Watch:
             ticked = 0
         look = self._look = self._lease.look(ticked)
         self._stored = ticked or self._stored
-        self._status.has_events, self._status.has_polls = look.has_events, look.has_polls
+        status = self._status
+        status.has_events, status.has_polls = look.has_events, look.has_polls
+        status.has_webhooks = look.has_webhooks
         return look.time, look.offset, look.last_tick

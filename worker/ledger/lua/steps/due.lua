@@ -22,9 +22,15 @@ local SLOW = 10000   -- ms of preparing after which a job does not count as abou
 local SLOW_JOBS = 4  -- jobs of one slow source that may prepare at a time
 local LOOK_AHEAD = 100  -- jobs of a flow that are looked through for one that may start
 
-require_type('zset', AGENDA, FLOWS, PREPARING, SCHEDULED)
-require_type('hash', META, COUNTS)
-require_type('set', FETCHING)
+-- All that can fail is read before the first write.
+require_type('zset', FLOWS, SCHEDULED)
+require_type('hash', META)
+n = math.min(n, room)
+local due_ids = n > 0 and redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, n) or {}
+local slow_ids = redis.call('ZRANGEBYSCORE', PREPARING, '-inf', now - SLOW)
+local fetching = redis.call('SCARD', FETCHING)
+local preparing, generating = unpack(redis.call('HMGET', COUNTS, 'n:preparing', 'n:generating'))
+preparing, generating = number(preparing or ''), number(generating or '')
 
 -- 1. The tick: note when it was, and start the batches whose time has come.
 -- Without a tick for half a lease, Redis was away or frozen, and healthy owners could not renew
@@ -67,7 +73,6 @@ end
 -- Polls are left to the workers that claim them in groups (claim_polls.lua), as long as one does.
 local polls_are_claimed = now - number(meta.polls_claimed_at) < POLL_GRACE
 
-n = math.min(n, room)
 local out = {}
 if n <= 0 then
   record_blockage(jobs_wait() and 'queue')
@@ -75,7 +80,7 @@ if n <= 0 then
 end
 
 -- 2. The agenda: return the jobs that are due, and put each entry off.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, n)) do
+for _, id in ipairs(due_ids) do
   local found = redis.pcall('HMGET', job_key(id), 'state', 'owner')
   local state, owner = found[1], found[2]
   if found.err or state and not STATES[state]
@@ -105,7 +110,7 @@ end
 -- Counts the jobs that have been waiting long for their source. -> number, by source
 local function slow_jobs()
   local count, by_source = 0, {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREPARING, '-inf', now - SLOW)) do
+  for _, id in ipairs(slow_ids) do
     local found = redis.pcall('HMGET', job_key(id), 'owner', 'session_id', 'tries_of', 'follows')
     local owner, session, tries_of, follows = unpack(found)
     local fetches = (not session or session == '') and (owner and owner ~= '' or tries_of == 'source')
@@ -144,9 +149,6 @@ local function take(flow, full, may_fetch)
 end
 
 -- 3. The flows: start queued jobs in the places that are left, while the limits allow it.
-local preparing = number(redis.call('HGET', COUNTS, 'n:preparing'))
-local generating = number(redis.call('HGET', COUNTS, 'n:generating'))
-local fetching = redis.call('SCARD', FETCHING)
 local slow, by_source = slow_jobs()
 local full, slowest = {}, nil
 for source, jobs in pairs(by_source) do

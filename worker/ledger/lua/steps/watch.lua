@@ -1,11 +1,11 @@
 -- watch(owner, lease, longest, extend, ticked)
---   -> {time of the server, offset, last tick, leads, work, events, polls}
+--   -> {time of the server, offset, last tick, leads, work, events, webhooks, polls}
 -- One look at what a process has to do: the times are in ms, the rest is 0 or 1.
 --   leads   takes the leader lease for `lease` ms if it is free, or with `extend` = 1 extends it if it is
 --           this worker's; 0 with an empty owner. A lease that lasts longer than `longest` ms, because the server's clock
 --           was set back, is cut to `lease` ms.
 --   work    something is due for the ticker      events  there are states to send to Flower
---   polls   renders wait for their next poll
+--   polls   renders wait for their next poll     webhooks  there are messages to receivers
 --   ticked  when this worker led and the clock was steady, which becomes the last tick, or ''
 -- The last tick is that before. Safe twice.
 local owner, lease, longest, extend, ticked =
@@ -41,11 +41,15 @@ local function has_work()
     or has_due(WEBHOOKS_BY_AGE, now - WEBHOOK_MAX_AGE)
 end
 
-local work, events, polls = meta.blocked_since ~= nil, false, false
+local work, events, webhooks, polls = meta.blocked_since ~= nil, false, false, false
 if exist(AGENDA, FLOWS, SCHEDULED, OUTBOX, RECEIVERS, WEBHOOKS_BY_AGE, TASK_EVENTS, TASK_REPLAY,
          REPLAY_AT, POLLS) then
   polls = exist(POLLS)
-  if leads == 1 then work, events = has_work(), exist(TASK_EVENTS, TASK_REPLAY, REPLAY_AT) end
+  if leads == 1 then
+    work, events = has_work(), exist(TASK_EVENTS, TASK_REPLAY, REPLAY_AT)
+    webhooks = exist(RECEIVERS, WEBHOOKS_BY_AGE)
+  end
 end
 local function bit(is_true) return is_true and 1 or 0 end
-return {server_time, clock_offset, number(meta.last_tick), leads, bit(work), bit(events), bit(polls)}
+return {server_time, clock_offset, number(meta.last_tick), leads, bit(work), bit(events),
+  bit(webhooks), bit(polls)}
