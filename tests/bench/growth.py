@@ -16,6 +16,7 @@ from celery import Celery
 from pydantic import SecretStr
 from rich.table import Table
 
+from config.celery import celery_config
 from config.settings import RedisSettings, Settings
 from tests.bench.backend.stack import BenchStack, bench_stack
 from tests.bench.report.plot import growth_svg
@@ -23,6 +24,7 @@ from tests.support.costs import tree_memory
 from tests.support.ledger_access import submit_many
 from tests.support.stack import TOKEN
 from tests.support.waiting import wait_until
+from worker.broker.transport import TRANSPORT
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
@@ -112,7 +114,9 @@ def tick_ms(stack: BenchStack, slots: int) -> float:
         limits={"account_in_flight": slots},
     )
     found = []
-    with Celery(broker=stack.valkey.url) as app:
+    with Celery() as app:
+        app.config_from_object(celery_config(settings))
+        app.conf.broker_transport = TRANSPORT
         ticker = Ticker(app, Runtime.open(settings))
         for _ in range(TICKS):
             began = time.perf_counter()

@@ -12,15 +12,15 @@ from tests.bench.report.series import Runs, run_series
 
 OPTIONS: dict[str, tuple[object, str]] = {}
 RUNS: Final[Runs] = {
-    "submit": {"rows": 2000, "pictures": 10},
+    "submit": {"rows": 1000, "pictures": 10},
     "results": {"jobs": 2000},
     "scrape": {"jobs": 1000},
     "records": {"jobs": 5},
-    "cost": {"jobs": 10, "slots": 20, "idle_seconds": 1.0},
-    "processes": {"jobs": 10, "slots": 20, "stream_seconds": 0.2},
+    "cost": {"jobs": 5, "slots": 20, "idle_seconds": 1.0},
+    "processes": {"jobs": 5, "slots": 20, "stream_seconds": 0.2},
     "start": {"rounds": 1},
-    "growth": {"jobs": "20", "ended": 20, "clip": "small"},
-    "comparison": {"jobs": 10, "warm_up": 2, "slots": 10, "processes": 2, "clip": "small"},
+    "growth": {"jobs": "10", "ended": 10, "poll_seconds": 0.2, "clip": "small"},
+    "comparison": {"jobs": 5, "warm_up": 1, "slots": 5, "processes": 2, "clip": "small"},
 }
 """The measurements, and the options that differ from their defaults."""
 
