@@ -144,7 +144,7 @@ def report(
         "CPU ms a poll: backend": f"{1000 * cpu.backend / polls:.2f}",
         "Redis commands a poll": f"{cost.commands / polls:.2f}",
         "script calls a poll": f"{cost.scripts / polls:.3f}",
-        "wake-up messages a poll": f"{cost.pushes / polls:.3f}",
+        "pushes of wake-up messages a poll": f"{cost.pushes / polls:.3f}",
     }.items():
         table.add_row(what, figure)
     return table
