@@ -26,6 +26,7 @@ WORKER: Final = (
     *(
         "due",
         "outbox_ack",
+        "outbox_lease",
         "events_sent",
         "decline",
         "claim",

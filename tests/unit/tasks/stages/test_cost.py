@@ -21,7 +21,7 @@ from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
 
 TOKEN = "nmv_usr_registered_for_tests"
-MAX_COMMANDS = 175
+MAX_COMMANDS = 165
 MAX_SCRIPTS = 15
 """Upper bounds for all steps of a job, with one poll, and for its Celery result."""
 
