@@ -21,6 +21,17 @@ RUNS: Final[Runs] = {
     "start": {"rounds": 1},
     "growth": {"jobs": "10", "ended": 10, "poll_seconds": 0.2, "clip": "small"},
     "comparison": {"jobs": 5, "warm_up": 1, "slots": 5, "processes": 2, "clip": "small"},
+    "streams": {
+        "jobs": 60,
+        "slots": 100,
+        "in_flight": 100,
+        "goal": 50,
+        "pictures": 5,
+        "stream_seconds": 6.0,
+        "poll_seconds": 1.0,
+        "clip": "small",
+        "most_kb": 400,
+    },
 }
 """The measurements, and the options that differ from their defaults."""
 

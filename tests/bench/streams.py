@@ -30,6 +30,7 @@ OPTIONS = {
     "pictures": (100, "different pictures in the media store"),
     "poll_seconds": (5.0, "seconds between two polls of a render"),
     "clip": ("flat", "the clip: flat, busy or small"),
+    "most_kb": (0, "fail if a stream holds more kilobytes of the worker (0: no limit)"),
 }
 WATCH_SECONDS = 1.0
 LIMIT_SECONDS = 600.0
@@ -74,6 +75,8 @@ def run(options: Namespace, _folder: Path) -> Iterator[Table | str]:
         seen = watch(stack, worker, options.jobs)
         yield report(seen, stack.redis_cost().since(redis), options)
         yield curve(seen)
+        held = kb_a_stream(seen[0], most_streams(seen))
+        assert not options.most_kb or held <= options.most_kb, f"{held:.0f} KB a stream"
         failed = options.jobs - stack.ledger.counts()[0].get(State.SUCCEEDED, 0)
         if failed:
             yield f"{failed} jobs have not succeeded\n{worker.text()[-3000:]}"
@@ -129,7 +132,7 @@ def _target(link: Path) -> str:
 def report(seen: list[Sample], redis: RedisCost, options: Namespace) -> Table:
     """Build the table."""
     first, last = seen[0], seen[-1]
-    most = max(seen, key=lambda sample: sample.streams)
+    most = most_streams(seen)
     reached = _first(seen, lambda sample: sample.streams >= options.goal)
     ramp = reached or most
     table = Table("what", "figure")
@@ -152,6 +155,11 @@ def report(seen: list[Sample], redis: RedisCost, options: Namespace) -> Table:
     }.items():
         table.add_row(what, figure)
     return table
+
+
+def most_streams(seen: list[Sample]) -> Sample:
+    """Return the first moment with the most streams."""
+    return max(seen, key=lambda sample: sample.streams)
 
 
 def kb_a_stream(before: Sample, held: Sample) -> float:
