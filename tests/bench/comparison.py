@@ -30,6 +30,7 @@ OPTIONS = {
 }
 SERVICE, SCRIPT = "this service", "gevent + httpx script"
 MAX_RATIO = 2.2
+LIMITS = {"Redis commands": 150, "script calls": 15, "publishes": 8}
 CPU = "CPU ms of the worker"
 FIGURES = {
     CPU: ".1f",
@@ -58,6 +59,8 @@ def run(options: Namespace, _folder: Path) -> Iterator[Table | Goal]:
     table.add_row("CPU, times the script's", *(f"{ratio:.2f}" for ratio in times))
     yield table
     yield Goal("CPU a job, times the script's", found[SERVICE][CPU] / least, MAX_RATIO)
+    for what, most in LIMITS.items():
+        yield Goal(f"{what} a job", found[SERVICE][what], most)
 
 
 def measure(options: Namespace) -> dict[str, dict[str, float]]:

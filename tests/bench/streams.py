@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.table import Table
 
 from tests.bench.backend.stack import BenchStack, CpuCost, bench_stack
+from tests.bench.report.goals import Goal
 from tests.support.costs import RedisCost, tree_memory
 from tests.support.processes import Process
 from worker.ledger.model.states import State
@@ -34,6 +35,8 @@ OPTIONS = {
 }
 WATCH_SECONDS = 1.0
 LIMIT_SECONDS = 600.0
+MIN_RATE = 25.0
+MAX_KB = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Sample:
     cpu: CpuCost
 
 
-def run(options: Namespace, _folder: Path) -> Iterator[Table | str]:
+def run(options: Namespace, _folder: Path) -> Iterator[Table | str | Goal]:
     """Measure, and yield what is printed."""
     with bench_stack() as stack:
         flags = ("--stream-seconds", str(options.stream_seconds), "--clip", options.clip)
@@ -80,6 +83,16 @@ def run(options: Namespace, _folder: Path) -> Iterator[Table | str]:
         failed = options.jobs - stack.ledger.counts()[0].get(State.SUCCEEDED, 0)
         if failed:
             yield f"{failed} jobs have not succeeded\n{worker.text()[-3000:]}"
+    yield from goals(seen, options)
+
+
+def goals(seen: list[Sample], options: Namespace) -> Iterator[Goal]:
+    """Yield the figures that have a goal."""
+    first, last, most = seen[0], seen[-1], most_streams(seen)
+    yield Goal("streams at the same time", most.streams, options.goal, is_least=True)
+    what = f"jobs/s with streams of {options.stream_seconds:g} s"
+    yield Goal(what, last.ended / last.at, MIN_RATE, is_least=True)
+    yield Goal("KB of the worker for a stream", kb_a_stream(first, most), MAX_KB)
 
 
 def fill_queue(stack: BenchStack, jobs: int, pictures: int) -> None:

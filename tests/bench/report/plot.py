@@ -9,6 +9,8 @@ WIDTH: Final = 200
 HEIGHT: Final = 120
 MARGIN: Final = 48
 GAP: Final = 28
+INSET: Final = 24
+"""From the axis to the first point."""
 COLORS: Final = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd")
 
 Point = tuple[float, float]
@@ -40,7 +42,10 @@ def _panel(name: str, points: Sequence[Point], about: str, color: str) -> str:
     top = _round_up(max((y for _, y in points), default=1.0))
     first, last = (math.log10(pick(x for x, _ in points)) for pick in (min, max))
     places = [
-        (WIDTH * (math.log10(x) - first) / ((last - first) or 1.0), HEIGHT * (1 - y / top), x, y)
+        (
+            INSET + (WIDTH - 2 * INSET) * (math.log10(x) - first) / ((last - first) or 1.0),
+            *(HEIGHT * (1 - y / top), x, y),
+        )
         for x, y in points
     ]
     line = " ".join(f"{left:.1f},{down:.1f}" for left, down, _, _ in places)
