@@ -40,7 +40,6 @@ WORKER: Final = (
     *("balance", "credits_refused", "rate_limited", "token_refused"),
     *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),
     "update_facts.clip_name",
-    "update_facts.uploading",
     "update_facts.render_submitted",
     *("commit.preparing", "commit.generating", "commit.settling", "commit.rendering"),
     *("commit.delivering", "commit.held", "commit.succeeded", "commit.failed"),
