@@ -1,11 +1,13 @@
 """The Celery app. ``celery -A worker.app worker -P gevent`` needs no further options."""
 
+import re
 import sys
 from typing import Any, Final, NoReturn
 
 import click
 import structlog
 from celery import Celery, signals
+from kombu.transport import TRANSPORT_ALIASES
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
@@ -16,7 +18,7 @@ from worker.broker.consumer import CONSUMER
 from worker.broker.events import EVENTS
 from worker.broker.result_backend import RESULT_BACKENDS
 from worker.broker.startup_check import connection_problems
-from worker.broker.transport import SENTINEL_TRANSPORT, TRANSPORT
+from worker.broker.transport import SENTINEL_TRANSPORT, SOCKET_SCHEME, TRANSPORT
 from worker.egress.proxies import environment_problems
 from worker.intake.bootstep import IntakeStep
 from worker.resources.freed_memory import return_freed_memory
@@ -56,6 +58,11 @@ app.config_from_object(celery_config(_settings()))
 app.conf.worker_consumer = CONSUMER
 app.conf.broker_transport = (
     SENTINEL_TRANSPORT if get_settings().redis.broker_address.master else TRANSPORT
+)
+# The address of a Unix socket names its transport, which would replace the one above.
+TRANSPORT_ALIASES[SOCKET_SCHEME] = TRANSPORT
+app.conf.update(
+    broker_url=re.sub(r"^redis\+socket:", f"{SOCKET_SCHEME}+socket:", str(app.conf.broker_url))
 )
 app.steps["worker"].update((PeriodicWorkStep, EventsStep, IntakeStep, MetricsStep))
 

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 TRANSPORT: Final = "worker.broker.transport:Transport"
 SENTINEL_TRANSPORT: Final = "worker.broker.transport:SentinelTransport"
+SOCKET_SCHEME: Final = "reelqueue"
+"""What stands for `TRANSPORT` in the address of a Unix socket."""
 MAX_TOGETHER: Final = 50
 """Messages that are read in one command behind one that was waited for. Those of a worker that dies
 then are sent again."""
