@@ -88,6 +88,8 @@ def test_waiting_messages_are_read_in_one_command_as_far_as_there_is_room(
             channel.basic_qos(0, 0, False)
             connection.drain_events(timeout=30)
             assert numbers(read) == list(range(10 + 1 + MAX_TOGETHER))
+        for message in read[10:]:
+            message.ack()
 
 
 def numbers(messages: list[Message]) -> list[int]:
