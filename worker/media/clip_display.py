@@ -2,7 +2,7 @@
 
 import struct
 from fractions import Fraction
-from typing import Final, cast
+from typing import Final
 
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
@@ -64,7 +64,9 @@ def to_image(frame: VideoFrame, size: tuple[int, int]) -> Image.Image:
 
 def _transposition(frame: VideoFrame) -> Image.Transpose | None:
     """Return how a player turns or mirrors a frame before it shows it; None: not at all."""
-    found = cast("SideDataContainer", frame.side_data)
+    # `frame.side_data` would stay with the frame and refer to it. The garbage collector counts
+    # objects and not their bytes: it would keep the frames of thousands of clips.
+    found = SideDataContainer(frame)  # type: ignore[call-arg]  # which PyAV's stubs lack
     if SideDataType.DISPLAYMATRIX not in found:
         return None
     data = found[SideDataType.DISPLAYMATRIX]

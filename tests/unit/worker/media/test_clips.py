@@ -1,5 +1,6 @@
 """Clips: their properties are read from the file, and damaged ones are found."""
 
+import gc
 import hashlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import av
 import pytest
 from av.audio.stream import AudioStream
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image, ImageStat
 
@@ -40,6 +42,19 @@ def test_properties_are_read_from_the_file(path: Path) -> None:
     )
     assert property_findings(found, seconds=4, aspect="16:9") == ()
     assert property_findings(found) == ()
+
+
+def test_an_inspection_leaves_no_frames_to_the_garbage_collector(path: Path) -> None:
+    """It counts objects: frames of a few megabytes each would wait for many others."""
+    clip(path)
+    gc.collect()
+    gc.disable()
+    try:
+        inspected(path)
+        left = [found for found in gc.get_objects() if isinstance(found, VideoFrame)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 @pytest.mark.parametrize(
