@@ -22,6 +22,7 @@ from worker.broker.transport import SENTINEL_TRANSPORT, SOCKET_SCHEME, TRANSPORT
 from worker.egress.proxies import environment_problems
 from worker.intake.bootstep import IntakeStep
 from worker.resources.freed_memory import return_freed_memory
+from worker.resources.garbage import collect_less_often
 from worker.resources.preload import preload_modules
 from worker.runtime.bootsteps import PeriodicWorkStep
 from worker.runtime.checks.journal_monitor import JournalMonitor
@@ -90,6 +91,7 @@ def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
     init_sentry(settings)
     preload_modules()
     return_freed_memory()
+    collect_less_often()
 
 
 @signals.worker_process_init.connect
