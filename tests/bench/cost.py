@@ -88,7 +88,7 @@ def report(
         "Redis commands": "commands",
         "script calls": "scripts",
         "publishes": "publishes",
-        "messages put into queues": "pushes",
+        "commands that put messages into queues": "pushes",
         "connections opened": "connections",
     }.items():
         table.add_row(what, f"{getattr(cost, name):.2f}", f"{getattr(idle, name):.2f}")

@@ -26,7 +26,7 @@ class RedisCost:
         commands: Commands, with those inside scripts.
         scripts: Calls of scripts.
         publishes: Messages published to channels.
-        pushes: Messages put into queues of the broker.
+        pushes: Commands that put messages into queues of the broker, one or many.
         connections: Connections that were opened.
     """
 
