@@ -14,6 +14,7 @@ from tasks.step.commits import (
     advance,
     hold,
     hold_for_budget,
+    hold_for_credits,
     hold_for_plan,
     retry_later,
     with_jitter,
@@ -196,9 +197,7 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
         case BeginVerdict.CANCELLED:
             return Commit(State.CANCELLED)
         case BeginVerdict.NO_CREDIT:
-            price = runtime.ledger.account(account_name(step)).price(runtime.settings.api.clip_cost)
-            message = f"The account could not pay for a clip, which costs about {price:g} credits."
-            return hold(step, Reason.CREDITS, message)
+            return hold_for_credits(step, runtime.ledger.account(account_name(step)))
         case BeginVerdict.PLAN:
             account = account_name(step)
             if not job.is_bound and runtime.accounts.others_can_take(account):

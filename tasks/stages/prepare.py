@@ -12,8 +12,8 @@ from tasks.stages.inputs import JobInputs, gather_inputs
 from tasks.step.commits import (
     NO_SESSION,
     advance,
-    hold,
     hold_for_budget,
+    hold_for_credits,
     hold_for_plan,
     retry_later,
     with_jitter,
@@ -22,7 +22,7 @@ from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import job_credential
 from tasks.step.session_acquisition import acquire_session
 from worker.accounts.credentials import Credential
-from worker.ledger.model.states import Reason, State
+from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
 from worker.media.prepared_file import PreparedFile
 from worker.nemo.client import NemoClient
@@ -81,21 +81,15 @@ def _check_credits(
         if not runtime.balance_monitor.read_balance(credential):
             return retry_later(step, with_jitter(backoff_seconds(0)))
         account = runtime.ledger.account(credential.name)
-    price = account.price(clip_cost)
     if not account.affordable_clips(clip_cost):
         if credential.anonymous and not account.bind_id:
             # The link by which the account's owner registers needs the id of a session.
             _open_session(step, client, credential, keeps_session=keeps_session)
-        return hold(
-            step,
-            Reason.CREDITS,
-            f"{account.name} had {account.headroom:g} credits left, and a clip costs about "
-            f"{price:g}.",
-        )
+        return hold_for_credits(step, account)
     if account.plan_refused:
         return hold_for_plan(step, credential.name)
     batch = runtime.ledger.batch(step.job.batch_id) if step.job.batch_id else None
-    if batch is not None and not batch.may_spend(price):
+    if batch is not None and not batch.may_spend(account.price(clip_cost)):
         return hold_for_budget(step, batch.max_credits or 0)
     return None
 

@@ -8,6 +8,7 @@ from typing import Final
 from tasks.step.context import StepContext
 from tasks.step.remedy_messages import remedy_message
 from worker.accounts.credentials import ANONYMOUS
+from worker.ledger.model.accounts import Account
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 
@@ -55,6 +56,13 @@ def hold_for_budget(step: StepContext, max_credits: float) -> Commit:
     """Hold the job because its batch has reached its budget."""
     message = f"The batch has reached its --max-credits ({max_credits:g})."
     return hold(step, Reason.BUDGET, message)
+
+
+def hold_for_credits(step: StepContext, account: Account) -> Commit:
+    """Hold a job that has not paid because the account has too few credits for a clip."""
+    price = account.price(step.runtime.settings.api.clip_cost)
+    left = f"{account.name} had {account.headroom:g} credits left"
+    return hold(step, Reason.CREDITS, f"{left}, and a clip costs about {price:g}.")
 
 
 def hold_for_plan(step: StepContext, account: str) -> Commit:
