@@ -170,8 +170,7 @@ class Ledger(Reader):
 
     def postpone_notification(self, entry: str, delay: float) -> None:
         """Make an entry due after a delay in seconds."""
-        due = self.now_ms() + int(delay * 1000)
-        self.redis.zadd(self.key("outbox"), {entry: due}, xx=True)
+        self.redis.zadd(self.key("outbox"), {entry: self.now_ms() + int(delay * 1000)}, xx=True)
 
     # --- a step ------------------------------------------------------------------------------
 
