@@ -61,7 +61,8 @@ def hold_for_budget(step: StepContext, max_credits: float) -> Commit:
 def hold_for_credits(step: StepContext, account: Account) -> Commit:
     """Hold a job that has not paid because the account has too few credits for a clip."""
     price = account.price(step.runtime.settings.api.clip_cost)
-    left = f"{account.name} had {account.headroom:g} credits left"
+    # Less than none are left for a moment after a message was charged whose end is not known yet.
+    left = f"{account.name} had {max(0.0, account.headroom):g} credits left"
     return hold(step, Reason.CREDITS, f"{left}, and a clip costs about {price:g}.")
 
 
