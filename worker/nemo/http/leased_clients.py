@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx
@@ -21,7 +20,7 @@ class LeasedClients:
     """The kept clients of one host. There are as many as calls were made at the same time.
 
     Args:
-        open_http: Opens a client.
+        open_http: Opens a client that keeps no cookies: calls of several accounts use it in turn.
     """
 
     def __init__(self, open_http: Callable[[], httpx.Client]) -> None:
@@ -35,8 +34,6 @@ class LeasedClients:
             client, _ = self._idle.pop()
         except IndexError:
             client = self._open_http()
-            # The calls of one account must not carry what the API has set for another one.
-            client.cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         try:
             yield client
         finally:
