@@ -30,7 +30,7 @@ class PaidByOther:
     """Another message than the one in the record has taken the attempt, or a later one.
 
     Attributes:
-        attempts: All attempts of the job; the last one may be charged.
+        attempts: All attempts of the job, of which one at least may be charged.
     """
 
     attempts: Sequence[Attempt]
@@ -38,8 +38,7 @@ class PaidByOther:
 
 def choose_attempt(job: Job, attempts: Sequence[Attempt]) -> OpenAttempt | AdoptAttempt:
     """Choose the attempt that the job makes for its present turn, or the one that it adopts."""
-    last = attempts[-1] if attempts else None
-    return next_attempt(last, decided_about=job.decided_about)
+    return next_attempt(attempts, job.decided_attempts)
 
 
 def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | PaidByOther | None:
@@ -98,21 +97,17 @@ def adopt(
 ) -> AdoptVerdict:
     """Adopt payments: write them from the journal into the job's record.
 
-    They are the last attempt, and the charged ones of earlier turns.
+    They are the last attempt that may be charged, and those of earlier turns.
 
     Args:
         payments: The ledger's payments.
         job: The job. Without a fence nobody may be working on it.
-        attempts: All its attempts.
+        attempts: All its attempts, of which one at least may be charged.
         fence: The owner's fence; "" for a recovery.
         replaces: The call of the present turn that can never be sent, or "".
     """
-    last = attempts[-1]
-    earlier = {
-        each.entry.turn: _paid(each, job)
-        for each in attempts[:-1]
-        if each.may_be_charged and each.entry is not None
-    }
+    *before, last = (each for each in attempts if each.may_be_charged)
+    earlier = {each.entry.turn: _paid(each, job) for each in before if each.entry is not None}
     return payments.adopt(
         job.id,
         _paid(last, job),

@@ -68,10 +68,11 @@ def _continues(producer: Producer, job: Job) -> bool:
     match review(journal, payments, job):
         case None:
             attempts = journal.attempts(job.id)
-            is_last = not attempts or attempts[-1].number <= turn.attempt
-            if is_last or not isinstance(choose_attempt(job, attempts), AdoptAttempt):
-                return False
-            adopt(payments, job, attempts, replaces=turn.call)
+            match choose_attempt(job, attempts):
+                case AdoptAttempt(attempt=later) if later.number > turn.attempt:
+                    adopt(payments, job, attempts, replaces=turn.call)
+                case _:
+                    return False
         case PaidByOther(attempts=attempts):
             adopt(payments, job, attempts, replaces=turn.call)
         case _:

@@ -50,17 +50,18 @@ def attempt_number(step: StepContext) -> int | Commit:
 
 
 def adopt_payment(step: StepContext, attempts: Sequence[Attempt], *, replaces: str = "") -> Commit:
-    """Adopt the job's last attempt in the journal: it was paid, so the job continues at settle.
+    """Adopt the last attempt that may be charged, so that the job continues at settle.
 
     Args:
         step: The step.
-        attempts: All attempts of the job.
+        attempts: All attempts of the job, of which one at least may be charged.
         replaces: The call of the present turn that can never be sent, or "".
 
     Raises:
         LeaseLostError: The step no longer owns the job.
     """
-    runtime, job, last = step.runtime, step.job, attempts[-1]
+    runtime, job = step.runtime, step.job
+    *_, last = (each for each in attempts if each.may_be_charged)
     if last.entry is not None and last.entry.fingerprint != job.facts.get("fingerprint"):
         return fail(
             step,

@@ -1,5 +1,6 @@
 """Which attempt a job may make next, or which one it adopts. Pure: facts in, decision out."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from worker.journal.journal import Attempt
@@ -19,19 +20,25 @@ class AdoptAttempt:
     attempt: Attempt
 
 
-def next_attempt(last: Attempt | None, *, decided_about: int | None) -> OpenAttempt | AdoptAttempt:
+def next_attempt(
+    attempts: Sequence[Attempt], decided: Collection[int]
+) -> OpenAttempt | AdoptAttempt:
     """Decide what a job that is about to pay does.
 
-    An attempt n+1 exists only where attempt n is marked as not charged, or where the present turn
-    was opened for attempt n: its outcome was a question, or a person decided to pay again.
+    A further attempt exists only where the last one that may be charged is decided: its outcome was
+    a question, or a person decided to pay again. Attempts after it that were not charged do not
+    change that, because the ledger may have lost the payment and all that followed it.
 
     Args:
-        last: The job's last attempt in the journal, or None.
-        decided_about: The number of the attempt for which the ledger opened the present turn, or
-            None. A decision about an attempt that is no longer the last one does not count.
+        attempts: All attempts of the job in the journal, the last one at the end.
+        decided: The numbers of the attempts after which the ledger has opened a further turn.
     """
-    if last is None:
-        return OpenAttempt(1)
-    if not last.may_be_charged or decided_about == last.number:
-        return OpenAttempt(last.number + 1)
-    return AdoptAttempt(last)
+    charged = last_charged(attempts)
+    if charged is None or charged.number in decided:
+        return OpenAttempt(len(attempts) + 1)
+    return AdoptAttempt(charged)
+
+
+def last_charged(attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the last attempt that was, or may have been, charged."""
+    return next((each for each in reversed(attempts) if each.may_be_charged), None)

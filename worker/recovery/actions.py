@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
+from worker.journal.attempts import last_charged
 from worker.journal.entries import Entry
 from worker.journal.journal import Attempt
 from worker.ledger.model.jobs import Job
@@ -50,16 +51,14 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
         attempts: All attempts of the job.
         has_end: Whether the journal has its end.
     """
-    if not attempts:
-        return RecoveryAction.NOT_CHARGED
-    last = attempts[-1]
+    last = last_charged(attempts)
+    if last is None:
+        return RecoveryAction.KNOWN if job and job.state.is_end else RecoveryAction.NOT_CHARGED
     if last.entry is None:
         can_submit = job is None and any(each.entry is not None for each in attempts)
         return RecoveryAction.HOLD if can_submit else RecoveryAction.UNREADABLE
     if job is not None and job.state.is_end:
         return RecoveryAction.KNOWN
-    if not last.may_be_charged:
-        return RecoveryAction.NOT_CHARGED
     has_message = job is not None and job.message_turn is not None
     is_own = job is not None and job.call == last.entry.call
     if job is not None and not is_own and job.facts.get("fingerprint") != last.entry.fingerprint:
@@ -67,7 +66,8 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
         return RecoveryAction.KNOWN
     if has_end and (is_own or not has_message):
         return RecoveryAction.RESTORE_END
-    return RecoveryAction.KNOWN if has_message else RecoveryAction.RESUME
+    is_decided = job is not None and last.number in job.decided_attempts
+    return RecoveryAction.KNOWN if has_message or is_decided else RecoveryAction.RESUME
 
 
 def readable_entry(attempts: Sequence[Attempt]) -> Entry | None:

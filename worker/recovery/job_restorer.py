@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from worker.journal.attempts import last_charged
 from worker.journal.entries import End, Entry
 from worker.journal.journal import Attempt, Journal, Page
 from worker.ledger.ledger import Ledger
@@ -148,13 +149,13 @@ class JobRestorer:
 
     def _end(self, job: Job, attempts: Sequence[Attempt]) -> RecoveryAction:
         """End the job as it had ended; without its clip it continues from its paid session."""
-        ended, entry = self._journal.ended(job.id), attempts[-1].entry
+        ended, paid = self._journal.ended(job.id), last_charged(attempts)
         resumed = self._resume(job, attempts)
-        if ended is None or entry is None or not self._has_clip(ended):
+        if ended is None or paid is None or paid.entry is None or not self._has_clip(ended):
             return resumed
         facts = {name: value for name, value in ended.facts.items() if name != "stored"}
         reason = facts.pop("reason", "")
-        verdict = self._payments.restore_end(job.id, entry.call, ended.state, reason, facts)
+        verdict = self._payments.restore_end(job.id, paid.entry.call, ended.state, reason, facts)
         return RecoveryAction.RESTORE_END if verdict is AdoptVerdict.OK else resumed
 
     def _has_clip(self, ended: End) -> bool:

@@ -116,14 +116,14 @@ class Job:
         return own or self.facts.get("session_id", "")
 
     @property
-    def decided_about(self) -> int | None:
-        """The attempt for which the present turn was opened; None for a first turn.
+    def decided_attempts(self) -> frozenset[int]:
+        """The numbers of the attempts after which a further turn was opened.
 
-        Its outcome was a question, or a person decided to pay again.
+        Their outcomes were questions, or a person decided to pay again.
         """
-        before = next((turn for turn in self.turns if turn.number == self.turn - 1), None)
-        is_closed = before is not None and before.outcome in ("question", "pay_again")
-        return before.attempt if before is not None and is_closed else None
+        closed = ("question", "pay_again")
+        earlier = (turn for turn in self.turns if turn.number < self.turn)
+        return frozenset(turn.attempt for turn in earlier if turn.outcome in closed)
 
     @property
     def is_bound(self) -> bool:

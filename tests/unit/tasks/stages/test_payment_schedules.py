@@ -360,6 +360,51 @@ def test_an_answer_to_a_question_is_the_next_attempt(world: World) -> None:
     assert account == ["100", "100"], "the last message may still be running"
 
 
+def test_a_refused_answer_does_not_hide_that_the_question_was_paid(world: World) -> None:
+    """Without the look past its mark, the first turn would be paid again after a loss of Redis."""
+    first = Actor(world)
+    first.pay()
+    first.commit(Commit(State.GENERATING, outcome="question"))
+    second = Actor(world)
+    assert second.prepare() == 2
+    assert second.begin() == "OK"
+    assert second.create()
+    assert not second.send(refused=True)
+    world.redis.flushdb()
+    world.submit()
+    third = Actor(world)
+    answer = third.prepare()
+    assert isinstance(answer, Commit)
+    assert answer.state is State.SETTLING
+    assert world.job().call == first.call
+    third.hold()
+    assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
+    fourth = Actor(world)
+    fourth.pay()
+    assert (fourth.number, len(world.sent)) == (3, 2)
+
+
+def test_a_late_mark_does_not_undo_the_decision_about_an_earlier_attempt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Actor(world)
+    first.pay()
+    first.commit(Commit(State.GENERATING, outcome="question"))
+    late = Actor(world)
+    assert late.prepare() == 2
+    late.begin()
+    assert late.create()
+    world.expire_lease()
+    Actor(world).hold()
+    assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
+    make_late(late, monkeypatch)
+    with pytest.raises(LeaseLostError):  # the turn of its message is over
+        late.send()
+    third = Actor(world)
+    third.pay()
+    assert (third.number, [turn for turn, _ in world.sent]) == (3, [1, 3])
+
+
 def test_an_entry_that_cannot_be_read_holds_its_job_alone(world: World, tmp_path: Path) -> None:
     first = Actor(world)
     first.pay()

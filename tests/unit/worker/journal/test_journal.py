@@ -178,19 +178,29 @@ def test_an_entry_without_payload_takes_less_than_2_kb() -> None:
     assert len(entry().to_json()) < 2048
 
 
+PAID, PAID_LATER = Attempt("j", 1, entry()), Attempt("j", 2, entry(2))
+REFUSED, REFUSED_LATER = (replace(each, mark=Mark.NOT_SENT) for each in (PAID, PAID_LATER))
+DAMAGED = Attempt("j", 1, None)
+
+
 @pytest.mark.parametrize(
-    ("last", "decided_about", "expected"),
+    ("attempts", "decided", "expected"),
     [
-        (None, None, OpenAttempt(1)),
-        (None, 1, OpenAttempt(1)),
-        (Attempt("j", 1, entry(), Mark.NOT_SENT), None, OpenAttempt(2)),
-        (Attempt("j", 1, entry(), None), None, AdoptAttempt(Attempt("j", 1, entry(), None))),
-        (Attempt("j", 1, entry(), None), 1, OpenAttempt(2)),
-        (Attempt("j", 2, entry(2), None), 1, AdoptAttempt(Attempt("j", 2, entry(2), None))),
-        (Attempt("j", 1, None), None, AdoptAttempt(Attempt("j", 1, None))),
+        ([], set(), OpenAttempt(1)),
+        ([], {1}, OpenAttempt(1)),
+        ([REFUSED], set(), OpenAttempt(2)),
+        ([PAID], set(), AdoptAttempt(PAID)),
+        ([PAID], {1}, OpenAttempt(2)),
+        ([PAID, PAID_LATER], {1}, AdoptAttempt(PAID_LATER)),
+        ([PAID, PAID_LATER], {1, 2}, OpenAttempt(3)),
+        ([PAID, REFUSED_LATER], set(), AdoptAttempt(PAID)),
+        ([PAID, REFUSED_LATER], {1}, OpenAttempt(3)),
+        ([PAID, REFUSED_LATER], {1, 2}, OpenAttempt(3)),
+        ([REFUSED, REFUSED_LATER], set(), OpenAttempt(3)),
+        ([DAMAGED], set(), AdoptAttempt(DAMAGED)),
     ],
 )
-def test_the_next_attempt_follows_from_the_last_one(
-    last: Attempt | None, decided_about: int | None, expected: OpenAttempt | AdoptAttempt
+def test_the_next_attempt_follows_from_the_last_one_that_may_be_charged(
+    attempts: list[Attempt], decided: set[int], expected: OpenAttempt | AdoptAttempt
 ) -> None:
-    assert next_attempt(last, decided_about=decided_about) == expected
+    assert next_attempt(attempts, decided) == expected

@@ -13,6 +13,7 @@ from worker.recovery.actions import RecoveryAction, choose_action, needs_reading
 
 PAID = Attempt("job-1", 1, entry())
 NOT_CHARGED = Attempt("job-1", 1, entry(), Mark.NOT_CHARGED)
+NOT_CHARGED_LATER = Attempt("job-1", 2, entry(2), Mark.NOT_CHARGED)
 DAMAGED = Attempt("job-1", 2, None, problem="cut short")
 
 
@@ -31,6 +32,9 @@ def job(
 
 OWN_CALL = job(State.SETTLING, call=entry().call)
 OTHER_CALL = job(State.SETTLING, call="job-1:1:1:other")
+ASKED = replace(
+    job(), turn=2, turns=(Turn(number=1, call=entry().call, outcome="question", cost=1, attempt=1),)
+)
 
 
 @pytest.mark.parametrize(
@@ -39,11 +43,15 @@ OTHER_CALL = job(State.SETTLING, call="job-1:1:1:other")
         (None, [PAID], False, RecoveryAction.RESUME),
         (None, [PAID], True, RecoveryAction.RESTORE_END),
         (None, [NOT_CHARGED], False, RecoveryAction.NOT_CHARGED),
+        (None, [PAID, NOT_CHARGED_LATER], False, RecoveryAction.RESUME),
         (None, [PAID, DAMAGED], False, RecoveryAction.HOLD),
         (None, [DAMAGED], False, RecoveryAction.UNREADABLE),
         (None, [], False, RecoveryAction.NOT_CHARGED),
         (job(), [PAID], False, RecoveryAction.RESUME),
         (job(State.HELD), [PAID], False, RecoveryAction.RESUME),
+        (job(), [PAID, NOT_CHARGED_LATER], False, RecoveryAction.RESUME),
+        (ASKED, [PAID], False, RecoveryAction.KNOWN),
+        (ASKED, [PAID, NOT_CHARGED_LATER], False, RecoveryAction.KNOWN),
         (job(), [PAID], True, RecoveryAction.RESTORE_END),
         (job(), [PAID, DAMAGED], False, RecoveryAction.UNREADABLE),
         (job(), [NOT_CHARGED], False, RecoveryAction.NOT_CHARGED),
