@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from redis.exceptions import RedisError
 
 from config.settings import Settings, StorageSettings
 from tasks.producer.producer import Producer
+from tests.faults.details import describe_unended, describe_violations
 from tests.faults.evidence import Evidence, Sample, gather, sample
 from tests.faults.injector import LEASE_SECONDS, Injector, OutputLink
 from tests.faults.invariants import violations
@@ -66,8 +68,13 @@ OPTIONS: Final = {
 }
 TOKEN: Final = "nmv_usr_registered_for_the_campaign"
 LOOP_SECONDS: Final = 0.2
-SETTLING_SECONDS: Final = 900
-"""How long to wait for the end of every job, and as often again as further jobs have ended."""
+SETTLING_SECONDS: Final = 300
+"""How long to wait for a further job to end before the campaign gives up.
+
+A job waits for less here: for the lease of a worker that died, the end of a stream, a suspect that
+runs alone, or the watch for other workers before a recovery, each of about one lease, and for the
+repeats of a call, which start at one second and double. Hundreds of jobs do so at the same time.
+"""
 
 WORKER_SETTINGS: Final = {
     "REELQUEUE_CONCURRENCY": "24",
@@ -100,12 +107,14 @@ class Campaign:
 
     Attributes:
         violations: What went wrong apart from the invariants, each in one line.
+        unended: Why jobs may not have ended, in lines for the report.
         released: How many poison jobs were released.
     """
 
     def __init__(self, plan: Plan, folder: Path, stack: ExitStack) -> None:
         self.plan = plan
         self.violations: list[str] = []
+        self.unended: list[str] = []
         self.released = 0
         self._samples: list[Sample] = []
         self._began = time.monotonic()
@@ -219,18 +228,24 @@ class Campaign:
             outages=self._injector.outages,
         )
 
+    def details(self, evidence: Evidence, found: Sequence[str]) -> list[str]:
+        """Return what helps to find the causes of violations."""
+        return [*describe_violations(evidence, self._journal, found), *self.unended]
+
     def _settle(self) -> None:
         for proxy in (self._server.workers, self._api):
             proxy.set_condition(Condition.NORMAL)
             proxy.cut()
-        before = -1
-        while (ended := self._ended_jobs()) > before:
-            before = ended
-            with suppress(AssertionError):
-                wait_until(self._all_ended, "every job to end", SETTLING_SECONDS)
+        most, since = -1, time.monotonic()
+        while not self._all_ended():
+            ended = self._ended_jobs()
+            if ended > most:
+                most, since = ended, time.monotonic()
+            elif time.monotonic() - since > SETTLING_SECONDS:
+                self.violations.append(f"settling: jobs do not end: {self.ledger.counts()[0]}")
+                self.unended += describe_unended(self.ledger, self._workers.ready())
                 break
-        else:
-            self.violations.append(f"settling: jobs do not end: {self.ledger.counts()[0]}")
+            self._pause.wait(LOOP_SECONDS)
         self._workers.check_terminated()
         self._workers.stop()
         self.violations += self._workers.violations
@@ -271,7 +286,7 @@ def main() -> None:
         campaign.run()
         evidence = campaign.evidence()
         found = [*campaign.violations, *violations(evidence)]
-        show(campaign.result(), evidence, found)
+        show(campaign.result(), evidence, found, campaign.details(evidence, found))
     sys.exit(1 if found else 0)
 
 

@@ -6,7 +6,7 @@ counters hold at all times and are checked with samples, too.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from tests.faults.evidence import Evidence, Fields
@@ -29,14 +29,23 @@ def turns(job: Fields) -> list[str]:
     return [call for n in numbers if (call := job.get(f"call:{n}"))]
 
 
+def _jobs_by_picture(evidence: Evidence) -> Mapping[str, str]:
+    """Return the job of each picture that was sent; the picture itself where it is of no job."""
+    pictures = {
+        message["image_sha256"]: f"picture {message['image_sha256']}" for message in evidence.sent
+    }
+    return {**pictures, **{picture: job_id for job_id, picture in evidence.inputs.items()}}
+
+
 def paid_once_per_turn(evidence: Evidence) -> Iterator[str]:
     """A picture has at most as many messages as its job has turns with a call."""
     sent = Counter(message["image_sha256"] for message in evidence.sent)
     allowed = {evidence.inputs.get(job_id): turns(job) for job_id, job in evidence.jobs.items()}
+    jobs = _jobs_by_picture(evidence)
     for picture, number in sent.items():
         calls = allowed.get(picture, [])
         if number > len(calls):
-            yield f"picture {picture[:12]}: {number} paid messages, {len(calls)} turns"
+            yield f"{jobs[picture]}: {number} paid messages, {len(calls)} turns"
 
 
 def paid_once_per_input(evidence: Evidence) -> Iterator[str]:
@@ -47,11 +56,12 @@ def paid_once_per_input(evidence: Evidence) -> Iterator[str]:
     sent = Counter(message["image_sha256"] for message in evidence.sent)
     asked = {m["image_sha256"] for m in evidence.sent if m["outcome"] == "question"}
     decided = {evidence.inputs.get(job_id): n for job_id, n in evidence.decided.items()}
+    jobs = _jobs_by_picture(evidence)
     for picture, number in sent.items():
         questions, decisions = int(picture in asked), decided.get(picture, 0)
         if number > 1 + questions + decisions:
             yield (
-                f"picture {picture[:12]}: {number} paid messages, {questions} answered questions, "
+                f"{jobs[picture]}: {number} paid messages, {questions} answered questions, "
                 f"{decisions} decisions of a person"
             )
 

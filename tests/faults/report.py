@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from tests.faults.invariants import INVARIANTS, paid_once_per_input
 from tests.faults.takeovers import Outage, median_and_p99, outside_outages, takeovers
 from worker.ledger.model.states import State
 
-SHOWN_EACH: Final = 10
+SHOWN_EACH: Final = 3
 """Violations of one invariant that are printed."""
 
 
@@ -32,8 +32,13 @@ class Run:
     outages: Sequence[Outage]
 
 
-def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
-    """Print the table, then the first violations of each invariant."""
+def show(
+    run: Run, evidence: Evidence, violations: Sequence[str], details: Iterable[str] = ()
+) -> None:
+    """Print the table, the details, and the first violations of each invariant.
+
+    The end of a long output is all that some systems show. So the seed is repeated there.
+    """
     console = Console(width=100)
     table = Table("what", "figure", title=f"Fault campaign, seed {run.seed}")
     for name, number in run.faults.items():
@@ -60,11 +65,19 @@ def show(run: Run, evidence: Evidence, violations: Sequence[str]) -> None:
     table.add_row("duration", f"{run.seconds:.0f} s")
     table.add_row("violations", str(len(violations)))
     console.print(table)
-    for name, lines in itertools.groupby(violations, lambda line: line.partition(":")[0]):
-        for line in itertools.islice(lines, SHOWN_EACH):
-            console.print(line, markup=False)
-        if more := sum(1 for _ in lines):
-            console.print(f"{name}: {more} more", markup=False)
+    for line in itertools.chain(details, _first_of_each(violations)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if violations:
+        console.print(f"Run it again with --seed {run.seed}", highlight=False)
+
+
+def _first_of_each(violations: Iterable[str]) -> Iterator[str]:
+    """Yield the first violations of each invariant, and how many more there are."""
+    for name, group in itertools.groupby(violations, lambda line: line.partition(":")[0]):
+        lines = list(group)
+        yield from lines[:SHOWN_EACH]
+        if more := len(lines[SHOWN_EACH:]):
+            yield f"{name}: {more} more"
 
 
 def _add_money(table: Table, evidence: Evidence) -> None:
