@@ -34,7 +34,7 @@ class Comparison:
 
 
 class ReplacedByOtherError(Exception):
-    """Another process has replaced the mirror meanwhile. The next check sees what it did."""
+    """The mirror, or the server of the ledger, was replaced meanwhile. The next check sees that."""
 
 
 class IdentityGuard:
@@ -127,8 +127,10 @@ class IdentityGuard:
         """Note in the mirror how far a recovery has come.
 
         Raises:
-            ReplacedByOtherError: Another process has gone on with it, or begun another one.
+            ReplacedByOtherError: Another process has gone on with it, or begun another one; or the
+                ledger was lost again or restarted since it began.
         """
+        self._check_begun(read.mirror)
         if place <= read.mirror.place:
             return read
         self._replace(replace(read.mirror, place=place), read.version)
@@ -138,11 +140,25 @@ class IdentityGuard:
         """End a recovery: the ledger gets its epoch last, and is paid from again.
 
         Raises:
-            ReplacedByOtherError: Another process has ended it, or begun another one.
+            ReplacedByOtherError: Another process has ended it, or begun another one; or the ledger
+                was lost again or restarted since it began.
         """
+        self._check_begun(read.mirror)
         ended = replace(read.mirror, recovering=False, place="", since=0.0)
         self._replace(ended, read.version)
-        self.ids.belong_to(ended)
+        if not self.ids.end_recovery(ended):
+            raise ReplacedByOtherError
+
+    def _check_begun(self, mirror: Mirror) -> None:
+        """Check that the ledger is the one in which a recovery has begun.
+
+        A process that goes on after a restart would renew the mirror in the name of the server
+        before, which the others take for workers on another Redis. After a further loss it would
+        leave out the pages that it has restored before.
+        """
+        ledger = self.ids.read()
+        if (ledger.run_id, ledger.recovering) != (mirror.run_id, mirror.epoch):
+            raise ReplacedByOtherError
 
     def _is_stale(self, found: ReadMirror) -> bool:
         """Whether nobody has renewed the mirror for long enough, by the clock of its store."""

@@ -60,11 +60,17 @@ class LedgerIds:
             pipe.hdel(self._meta, "paying_stopped")
             pipe.execute()
 
+    def end_recovery(self, mirror: Mirror) -> bool:
+        """Write that the ledger belongs to a mirror's journal, which it was recovered from.
+
+        Returns:
+            False if the note that the recovery has begun is gone: more was lost meanwhile.
+        """
+        return self._set_identity(mirror, recovering=str(mirror.epoch))
+
     def belong_to(self, mirror: Mirror) -> None:
-        """Write that the ledger belongs to a mirror's journal."""
-        self._ledger.scripts.run(
-            *("set_identity", mirror.journal_id, mirror.ledger_id, mirror.epoch, mirror.counter)
-        )
+        """Write that the ledger belongs to a journal, into which its payments were copied."""
+        self._set_identity(mirror, recovering="")
 
     def stop_paying(self) -> None:
         """Note that this ledger is a clone: it pays again after a person's recovery alone."""
@@ -73,6 +79,10 @@ class LedgerIds:
     def begin_move(self) -> None:
         """Leave the journal: nobody pays until the ledger belongs to another one."""
         self._ledger.redis.hset(self._meta, "journal_id", MOVING)
+
+    def _set_identity(self, mirror: Mirror, *, recovering: str) -> bool:
+        ids = (mirror.journal_id, mirror.ledger_id, mirror.epoch, mirror.counter, recovering)
+        return bool(self._ledger.scripts.run("set_identity", *ids) == "OK")
 
     def _run_id(self) -> str:
         """The run of the server, and the database. A replica is no server to pay with."""

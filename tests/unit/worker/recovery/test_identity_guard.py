@@ -1,10 +1,14 @@
 """The comparison of ledger and journal in one process, and the recoveries that follow from it."""
 
+import itertools
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.support.valkey import Valkey
 from tests.unit.worker.recovery.conftest import Scene
 from worker.journal.identity import IdentityVerdict
 from worker.journal.mirror import Mirror, MirrorObject
@@ -17,6 +21,12 @@ def mirror_of(scene: Scene) -> Mirror:
     found = MirrorObject(scene.journal).read()
     assert found is not None
     return found.mirror
+
+
+def mirror_version(scene: Scene) -> str:
+    found = MirrorObject(scene.journal).read()
+    assert found is not None
+    return found.version
 
 
 def change_mirror(scene: Scene, **fields: object) -> None:
@@ -114,6 +124,78 @@ def test_an_interrupted_recovery_goes_on_and_one_after_another_loss_begins_again
     counts = run(scene, guard)
     assert counts is not None
     assert counts.resumed == len(jobs)
+
+
+def run_through(scene: Scene, lose: Callable[[], object], *, page: int) -> Counts | None:
+    """Recover, while Redis loses something before this page."""
+    pages = itertools.count()
+
+    def may_continue() -> bool:
+        if next(pages) == page:
+            lose()
+        return True
+
+    return recover_ledger(
+        scene.guard(),
+        scene.journal,
+        scene.restorer(),
+        may_continue=may_continue,
+    )
+
+
+@pytest.mark.parametrize("page", [1, 3, 11])
+def test_a_recovery_does_not_go_on_after_another_loss(scene: Scene, page: int) -> None:
+    """What it had restored before the loss would be missing when it ends."""
+    guard = scene.guard()
+    guard.check()
+    jobs = pay_many(scene)
+    scene.redis.flushdb()
+    assert run_through(scene, scene.redis.flushdb, page=page) is None
+    assert guard.check() is IdentityVerdict.RECOVER
+    assert run(scene, guard) is not None
+    assert guard.check() is IdentityVerdict.PAY
+    assert scene.redis.zcard("jobs:{rq}") == len(jobs)
+
+
+def test_a_loss_before_the_last_write_of_a_recovery_begins_another_one(scene: Scene) -> None:
+    guard = scene.guard()
+    guard.check()
+    pay_many(scene)
+    scene.redis.flushdb()
+    begun = guard.begin(guard.compare())
+    mirror = replace(begun.mirror, recovering=False)
+    assert guard.ids.end_recovery(mirror)
+    assert guard.ids.end_recovery(mirror), "its reply may be lost"
+    scene.redis.flushdb()
+    assert not guard.ids.end_recovery(mirror)
+    assert guard.check() is IdentityVerdict.RECOVER
+
+
+def test_a_recovery_does_not_go_on_after_a_restart_of_redis(tmp_path: Path) -> None:
+    """The others would take its renewals of the mirror for those of workers on another Redis."""
+    valkey = Valkey(tmp_path / "valkey").start()
+    try:
+        with valkey.client() as redis:
+            scene = Scene(redis, tmp_path)
+            scene.guard().check()
+            jobs = pay_many(scene)
+            redis.flushdb()
+            versions: list[str] = []
+
+            def restart() -> None:
+                valkey.stop()
+                valkey.start()
+                versions.append(mirror_version(scene))
+
+            assert run_through(scene, restart, page=2) is None
+            assert mirror_version(scene) == versions[0], "it renews the mirror no more"
+            guard = scene.guard()
+            assert guard.check() is IdentityVerdict.RECOVER
+            assert run(scene, guard) is not None
+            assert guard.check() is IdentityVerdict.PAY
+            assert redis.zcard("jobs:{rq}") == len(jobs)
+    finally:
+        valkey.stop()
 
 
 def test_after_a_restart_of_redis_only_what_is_newer_than_the_mirror_is_read(
