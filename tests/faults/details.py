@@ -78,7 +78,7 @@ def describe_unended(ledger: Ledger, workers: Sequence[Process]) -> Iterator[str
         slots = redis.zcard(ledger.key("slots", name))
         reserved = redis.hlen(ledger.key("reserved", name))
         account = _fields(redis.hgetall(ledger.key("account", name)))
-        yield f"account {name[:8]}: {slots} slots, {reserved} reserved: {account}"
+        yield f"{name}: {slots} slots, {reserved} reserved: {account}"
     due = redis.zrange(ledger.key("agenda"), 0, 4, withscores=True)
     seconds = ", ".join(f"{job_id} {(score - now) / 1000:+.1f} s" for job_id, score in due)
     yield f"agenda: {redis.zcard(ledger.key('agenda'))} jobs: {seconds}"

@@ -99,7 +99,7 @@ def test_jobs_that_do_not_end_are_described_with_what_may_keep_them(
     assert "workers alive: 0" in text
     assert "state=queued" in text
     assert "state=preparing" in text
-    assert "account account-: 2 slots, 0 reserved: cooling_until=5" in text
+    assert "account-1: 2 slots, 0 reserved: cooling_until=5" in text
     assert "agenda: 1 jobs: " in text
     assert "flows: single:normal " in text
     assert "meta: " in text
