@@ -49,7 +49,7 @@ def s3_server() -> Iterator[S3]:
     port = free_port()
     with tempfile.NamedTemporaryFile(prefix="s3-", suffix=".log") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-m", "tests.support.s3_process", str(port)],
             stdout=subprocess.DEVNULL,
             stderr=log,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
