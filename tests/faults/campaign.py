@@ -239,12 +239,12 @@ class Campaign:
             proxy.set_condition(Condition.NORMAL)
             proxy.cut()
         most, since = -1, time.monotonic()
-        while not self._all_ended():
+        while pending := self._pending():
             ended = self._ended_jobs()
             if ended > most:
                 most, since = ended, time.monotonic()
             elif time.monotonic() - since > SETTLING_SECONDS:
-                self.violations.append(f"settling: jobs do not end: {self.ledger.counts()[0]}")
+                self.violations.append(f"settling: {pending}")
                 self.unended += describe_unended(self.ledger, self._workers.ready())
                 break
             self._pause.wait(LOOP_SECONDS)
@@ -256,8 +256,8 @@ class Campaign:
         counts = self.ledger.counts()[0]
         return sum(n for state, n in counts.items() if state.is_end or state is State.HELD)
 
-    def _all_ended(self) -> bool:
-        """Submit what is missing, release poison jobs, and return whether all jobs have ended."""
+    def _pending(self) -> str:
+        """Submit what is missing, release poison jobs, and return what has not ended yet, or ""."""
         self._workers.replace()
         try:
             self._load.submit(1.0)
@@ -266,12 +266,18 @@ class Campaign:
                 verdict = self.ledger.release(job_id, who="the campaign")
                 self.released += verdict is ReleaseVerdict.OK
             self._samples.append(sample(self.ledger))
-            ended = all(state.is_end or state is State.HELD for state in self.ledger.counts()[0])
-            is_told = ended and not self.ledger.redis.zcard(self.ledger.key("outbox"))
-            is_over = is_told and self._load.is_taken
-        except (RedisError, OperationalError):
-            return False
-        return is_over
+            pending = self._unended_jobs() or self._load.untaken
+        except (RedisError, OperationalError) as error:
+            return f"Redis does not answer: {error!r}"
+        return pending
+
+    def _unended_jobs(self) -> str:
+        counts = self.ledger.counts()[0]
+        left = {s.value: n for s, n in counts.items() if not (s.is_end or s is State.HELD)}
+        if left:
+            return f"jobs do not end: {left}"
+        untold = self.ledger.redis.zcard(self.ledger.key("outbox"))
+        return f"notifications are not sent: {untold}" if untold else ""
 
 
 def main() -> None:

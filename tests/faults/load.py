@@ -114,12 +114,12 @@ class Load:
         return {each.task_id: each.job_id for each in self.inputs if each.task_id}
 
     @property
-    def is_taken(self) -> bool:
-        """Whether all is sent, and no submission by message waits or is being worked on."""
+    def untaken(self) -> str:
+        """Where submissions by message wait or are being worked on; "" where nowhere."""
         redis = self._ledger.redis
         lists = [QUEUE, *redis.scan_iter("intake.taken:*", count=1000)]
-        is_sent = not self._records and not self._messages
-        return is_sent and not any(redis.llen(name) for name in lists)
+        waiting = {name: number for name in lists if (number := redis.llen(name))}
+        return f"submissions are not taken: {waiting}" if waiting else ""
 
     def send_all_again(self) -> None:
         """Note that Redis has lost data: the producers send every input again."""
