@@ -23,12 +23,10 @@ from tasks.step.runner import MAX_STEP_SECONDS, JobFailedError, Stage, run_claim
 from worker.accounts.credentials import AccountCoolingDownError, Credential
 from worker.ledger.model.states import State
 from worker.ledger.polls import DuePoll, PollEnd, Polls
-from worker.nemo.http.leased_clients import LeasedClients
-from worker.nemo.http.transport import open_http
 from worker.nemo.responses import RenderStatus
 from worker.resources.daemon_threads import DaemonThreads
 from worker.runtime.leases import Lease
-from worker.runtime.runtime import Runtime, client_factory_over
+from worker.runtime.runtime import Runtime
 from worker.telemetry.metrics import LOST, STEPS
 
 log = structlog.get_logger(__name__)
@@ -57,11 +55,9 @@ class Poller:
     """Makes the polls of a worker process."""
 
     def __init__(self, runtime: Runtime) -> None:
-        timing, url = runtime.settings.timing, runtime.settings.api.url
+        timing = runtime.settings.timing
         self._runtime = runtime
         self._polls = Polls(runtime.ledger)
-        self._clients = LeasedClients(partial(open_http, url))
-        self._open_client = client_factory_over(runtime.settings, self._clients.lease)
         self._interval = timing.render_poll_seconds
         self._max_polls = timing.render_max_polls
         self._cool_down = timing.rate_limit_seconds
@@ -85,7 +81,7 @@ class Poller:
         is_wanted = status.has_polls or bool(self._nonce)
         if status.takes_jobs and is_wanted and time.monotonic() >= self._next_claim:
             self._claim()
-        self._clients.close_idle()
+        self._runtime.http_clients.close_idle()
 
     def commit(self) -> None:
         """Commit the polls that were made and whose renders go on."""
@@ -111,9 +107,8 @@ class Poller:
         return not (self._running or self._made or self._committing)
 
     def close(self) -> None:
-        """End the threads, and close the kept clients."""
+        """End the threads."""
         self._threads.close()
-        self._clients.close()
 
     def _claim(self) -> None:
         free = min(MAX_POLLS - len(self._running), GROUP_SIZE)
@@ -165,7 +160,7 @@ class Poller:
         """Make a poll, and leave its end to the next commit if the render goes on."""
         found: RenderStatus | Exception
         try:
-            with self._open_client(credential.token) as client:
+            with self._runtime.open_client(credential.token) as client:
                 found = client.render_status(poll.render_id)
         except Exception as error:  # noqa: BLE001 - the step decides what follows
             found = error

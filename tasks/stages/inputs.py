@@ -93,12 +93,12 @@ def prepare_within_memory(memory: MemoryBudget, needed: int, prepare: Callable[[
 
 
 def _image(step: StepContext, folder: Path) -> PreparedFile:
-    payload, subfolder = step.job.payload, _subfolder(folder, 0)
+    payload = step.job.payload
     given = str(payload["image"])
-    source = _fetch(step, str(payload.get("media") or given), subfolder)
+    source = _fetch(step, str(payload.get("media") or given), folder)
     name = _file_name(given, "image")
     needed = offload(_measure_image, source, name)
-    prepare = partial(prepare_image, source, name, subfolder)
+    prepare = partial(prepare_image, source, name, folder)
     return prepare_within_memory(step.runtime.image_memory, needed, prepare)
 
 

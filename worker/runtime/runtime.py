@@ -22,6 +22,7 @@ from worker.ledger.payments import Payments
 from worker.media.image_headers import MAX_IMAGE_MEMORY
 from worker.nemo.client import NemoClient
 from worker.nemo.http.headers import Identity, detect_platform
+from worker.nemo.http.leased_clients import LeasedClients
 from worker.nemo.http.transport import open_http
 from worker.resources.memory_budget import MemoryBudget
 from worker.runtime.checks.durability import CheckResult, describe
@@ -90,7 +91,10 @@ class Runtime:
     leases: Leases
     media: Store
     output: Store
+    http_clients: LeasedClients
+    """The connections of all calls of the video API but those of the paid messages."""
     open_client: ClientFactory
+    """Lends one of them to a client of the API with a token, which is used by one caller."""
     owner: str
     status: WorkerStatus = field(default_factory=WorkerStatus)
     image_memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(MAX_IMAGE_MEMORY))
@@ -106,7 +110,8 @@ class Runtime:
             replicas=Replicas.from_settings(settings),
         )
         payments = Payments(ledger)
-        open_client = client_factory(settings)
+        http_clients = LeasedClients(partial(open_http, settings.api.url))
+        open_client = client_factory_over(settings, http_clients.lease)
         accounts = Accounts(settings, ledger, open_client)
         return cls(
             settings=settings,
@@ -118,6 +123,7 @@ class Runtime:
             leases=Leases(ledger),
             media=Store(settings.storage.media_url),
             output=Store(settings.storage.output_url),
+            http_clients=http_clients,
             open_client=open_client,
             owner=uuid4().hex,
         )

@@ -1,10 +1,12 @@
-"""HTTP clients that are kept open and leased for one call at a time.
+"""HTTP clients that are kept open and leased to one caller at a time.
 
-A new client for each call costs twice as much as a kept one, and one client that many calls share
-searches all of its connections at every request.
+A new client for each caller costs twice as much as a kept one: it connects, and looks up the host
+in another thread. One client that many callers share searches all of its connections at every
+request.
 """
 
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +19,9 @@ IDLE_SECONDS: Final = 10.0
 
 
 class LeasedClients:
-    """The kept clients of one host. There are as many as calls were made at the same time.
+    """The kept clients of one host. There are as many as callers at the same time.
+
+    They are closed by `close_idle`, and when this object is no longer used.
 
     Args:
         open_http: Opens a client that keeps no cookies: calls of several accounts use it in turn.
@@ -26,6 +30,7 @@ class LeasedClients:
     def __init__(self, open_http: Callable[[], httpx.Client]) -> None:
         self._open_http = open_http
         self._idle: deque[tuple[httpx.Client, float]] = deque()
+        weakref.finalize(self, _close_older_than, self._idle, float("inf"))
 
     @contextmanager
     def lease(self) -> Iterator[httpx.Client]:
@@ -41,17 +46,14 @@ class LeasedClients:
 
     def close_idle(self) -> None:
         """Close the clients that nobody has leased for some time."""
-        self._close_older_than(time.monotonic() - IDLE_SECONDS)
+        _close_older_than(self._idle, time.monotonic() - IDLE_SECONDS)
 
-    def close(self) -> None:
-        """Close all clients that are not leased."""
-        self._close_older_than(float("inf"))
 
-    def _close_older_than(self, limit: float) -> None:
-        # The clients at the left end were returned first. Others may lease the last one meanwhile.
-        while self._idle and self._idle[0][1] < limit:
-            try:
-                client, _ = self._idle.popleft()
-            except IndexError:
-                return
-            client.close()
+def _close_older_than(idle: deque[tuple[httpx.Client, float]], limit: float) -> None:
+    # The clients at the left end were returned first. Others may lease the last one meanwhile.
+    while idle and idle[0][1] < limit:
+        try:
+            client, _ = idle.popleft()
+        except IndexError:
+            return
+        client.close()

@@ -1,5 +1,6 @@
 """HTTP clients that are kept open, one call at a time each."""
 
+import gc
 from collections.abc import Iterator
 from functools import partial
 
@@ -20,10 +21,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def clients(server: Server) -> Iterator[LeasedClients]:
-    found = LeasedClients(partial(open_http, server.url))
-    yield found
-    found.close()
+def clients(server: Server) -> LeasedClients:
+    return LeasedClients(partial(open_http, server.url))
 
 
 def test_each_call_has_a_client_to_itself_and_the_last_one_is_leased_again(
@@ -62,3 +61,12 @@ def test_clients_that_nobody_leases_are_closed(
     monkeypatch.setattr(leased_clients, "IDLE_SECONDS", 0.0)
     clients.close_idle()
     assert first.is_closed
+
+
+def test_kept_clients_are_closed_with_the_last_reference(server: Server) -> None:
+    clients = LeasedClients(partial(open_http, server.url))
+    with clients.lease() as client:
+        pass
+    del clients
+    gc.collect()
+    assert client.is_closed

@@ -32,6 +32,21 @@ def test_the_folder_of_a_killed_process_is_deleted_after_a_day(temp: Path) -> No
     assert foreign.is_dir()
 
 
+def test_a_folder_is_deleted_with_what_is_in_it_and_no_link_is_followed(temp: Path) -> None:
+    elsewhere = temp / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    with scratch_folder() as used:
+        deep = Path(used) / "a" / "b"
+        deep.mkdir(parents=True)
+        (deep / "clip.mp4").touch()
+        (Path(used) / "link").symlink_to(elsewhere)
+    assert list(temp.iterdir()) == [elsewhere]
+    assert (elsewhere / "kept").exists()
+    with scratch_folder() as swept:
+        Path(swept).rmdir()
+
+
 def test_a_symbolic_link_is_not_followed(temp: Path) -> None:
     target = temp / "reelqueue-target"
     target.mkdir()
