@@ -5,13 +5,14 @@ All of them raise ``RedisUnavailable`` if Redis does not answer.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from config.settings import Settings
 from tasks.producer.producer import Producer
 from tasks.schema.batch import Batch, batch_of
 from tasks.schema.errors import UnknownId
-from tasks.schema.result import Result, result_of
+from tasks.schema.result import SHOWN_FACTS, Result, result_of
 from worker.accounts.credit_shortfall import CreditShortfall, credit_shortfall
 from worker.ledger.model.batches import Pace, placeholder_batch
 from worker.ledger.model.jobs import Job, UnreadableRecordError
@@ -117,20 +118,23 @@ def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
     Rows of equal content share a job. Each has a record of its own, with its own columns.
     """
     rows = producer.ledger.key("rows", batch_id)
-    for page in pages(_members(producer, rows, newest_first=False)):
+    members = _members(producer, rows, newest_first=False)
+    read = producer.ledger.row_jobs(pages(members), SHOWN_FACTS)
+    while True:
         with producer.redis_errors():
-            jobs = list(producer.ledger.row_jobs(page))
+            jobs = next(read, None)
+        if jobs is None:
+            return
         yield from _results(producer, jobs)
 
 
 def list_batch_columns(producer: Producer, batch_id: str) -> list[str]:
     """Return the names of the columns that the rows of a batch have of their own, each once."""
     rows = producer.ledger.key("rows", batch_id)
-    columns: dict[str, None] = {}
-    for page in pages(_members(producer, rows, newest_first=False)):
-        with producer.redis_errors():
-            columns |= dict.fromkeys(producer.ledger.row_columns(page))
-    return [*columns]
+    members = _members(producer, rows, newest_first=False)
+    with producer.redis_errors():
+        found = producer.ledger.row_columns(pages(members))
+        return [*dict.fromkeys(chain.from_iterable(found))]
 
 
 def list_batches(producer: Producer) -> Iterator[Batch]:

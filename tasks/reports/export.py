@@ -16,10 +16,12 @@ COLUMNS: Final = (
 )
 """Columns of each table. The caller's own columns follow."""
 
+_OWN_COLUMNS: Final[set[str]] = {*COLUMNS} & {*Result.model_fields} - {"reason"}
 _VIDEO_COLUMNS: Final = {
     *("url", "path", "bytes", "sha256", "width", "height", "seconds", "codec"),
     *("link", "poster_link", "link_expires_at"),
 }
+_NO_CELLS: Final = dict.fromkeys(COLUMNS)
 _BOM: Final = "\ufeff"
 """Tells Excel that a file is UTF-8."""
 
@@ -43,16 +45,15 @@ def write_csv(own_columns: Iterable[str], results: Iterable[Result], sink: TextI
     writer.write_row(columns)
     for result in results:
         fields = table_row(result)
-        writer.write_row(fields.get(name) for name in columns)
+        writer.write_row(map(fields.get, columns))
 
 
 def table_row(result: Result) -> dict[str, object]:
     """Return the cells of a job by their columns."""
     fields: dict[str, object] = {
         **result.data,
-        **dict.fromkeys(COLUMNS),
-        **result.model_dump(mode="json", include=set(COLUMNS)),
-        "reason": None,
+        **_NO_CELLS,
+        **result.model_dump(mode="json", include=_OWN_COLUMNS),
         "changes": "; ".join(result.changes),
     }
     if result.reason is not None:

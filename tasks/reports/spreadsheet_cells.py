@@ -13,8 +13,7 @@ def disarm(value: object) -> object:
 
     Spreadsheets skip spaces, line breaks and invisible signs before a formula.
     """
-    # Most texts begin with a letter or a digit.
-    if not isinstance(value, str) or value[:1].isalnum():
+    if not isinstance(value, str):
         return value
     visible = next((sign for sign in value if sign.isprintable() and not sign.isspace()), "")
     if visible in _FORMULA_SIGNS or value.startswith(_CELL_STARTS):
@@ -30,4 +29,10 @@ class SpreadsheetWriter:
 
     def write_row(self, cells: Iterable[object]) -> None:
         """Write one row."""
-        self._writer.writerow([disarm(cell) for cell in cells])
+        self._writer.writerow(
+            [
+                # Most cells are no texts, or begin with a letter or a digit, as no formula does.
+                cell if not isinstance(cell, str) or cell[:1].isalnum() else disarm(cell)
+                for cell in cells
+            ]
+        )

@@ -27,6 +27,14 @@ STATE_MESSAGES: Final = {
 }
 
 
+SHOWN_FACTS: Final = (
+    *("row", "replaced_by", "clip", "source_url", "reply", "timeline", "session_id", "task_id"),
+    *("claim_url", "render_id", "tries", "trouble", "progress", "progress_at", "decisions"),
+    *("changes", "webhook_error"),
+)
+"""The facts of a job that its result record is made from."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,6 +59,9 @@ class Quality(_Record):
 
     ok: bool
     findings: tuple[QualityFinding, ...]
+
+
+_GOOD: Final = Quality(ok=True, findings=())
 
 
 class Video(_Record):
@@ -223,11 +234,10 @@ def _video(job: Job, output: Store) -> Video | None:
     if text is None:
         return None
     clip: dict[str, Any] = json.loads(text)
-    path = output.local_path(clip["key"])
     return Video(
         url=output.url(clip["key"]),
         source_url=job.fact("source_url"),
-        path=str(path) if path else None,
+        path=output.local_path(clip["key"]),
         bytes=clip["bytes"],
         sha256=clip["sha256"],
         width=clip["width"],
@@ -243,7 +253,9 @@ def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
     """Return the findings of the quality check. None for a clip from before that existed."""
     if findings is None:
         return None
-    return Quality(ok=not findings, findings=tuple(QualityFinding(**found) for found in findings))
+    if not findings:
+        return _GOOD
+    return Quality(ok=False, findings=tuple(QualityFinding(**found) for found in findings))
 
 
 def _list(job: Job, fact: str) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
@@ -12,6 +13,7 @@ from worker.ledger.model.accounts import Account, read_account
 from worker.ledger.model.batches import Batch, Pace, read_batch, read_counts, read_pace
 from worker.ledger.model.fields import int_or_zero
 from worker.ledger.model.jobs import (
+    ONE_TURN_FIELDS,
     Job,
     UnreadableRecordError,
     placeholder_job,
@@ -24,6 +26,9 @@ from worker.ledger.pages import PAGE_SIZE
 from worker.ledger.scripts import Scripts
 
 _STATES: Final = frozenset(State)
+
+Row = tuple[str, float]
+"""A member of a batch's set of rows, `<job>` or `<job>#<line>`, with the number of its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,31 +122,54 @@ class Reader:
             elif fields:
                 yield read_job_or_placeholder(job_id, fields)
 
-    def row_jobs(self, rows: Iterable[tuple[str, float]]) -> Iterator[Job]:
-        """Read the jobs of rows, given by their members of a batch's set with their scores.
+    def row_jobs(self, rows: Iterable[Sequence[Row]], facts: Iterable[str]) -> Iterator[list[Job]]:
+        """Read the jobs of pages of rows, each page while the server reads the next.
 
-        Each job has the image and the columns of its row.
+        Each job has the image and the columns of its row, and at least the facts of these names.
+        Jobs that are gone are left out. A placeholder takes the place of a record that cannot be
+        read.
         """
-        asked = [(member.partition("#"), int(row)) for member, row in rows]
-        found = {job.id: job for job in self.jobs(dict.fromkeys(id_ for (id_, _, _), _ in asked))}
-        for (job_id, _, line), row in asked:
-            if job_id in found:
-                yield with_line(found[job_id], line, row)
+        names = (*ONE_TURN_FIELDS, *facts)
+        for page, records in self._row_records(rows, names):
+            yield list(self._row_jobs(page, ("line:", *names), records))
 
-    def row_columns(self, rows: Iterable[tuple[str, float]]) -> Iterator[str]:
-        """Read the names of the columns that rows have of their own, without their records.
+    def _row_jobs(
+        self, page: Sequence[Row], names: Sequence[str], records: Iterable[Sequence[str | None]]
+    ) -> Iterator[Job]:
+        rows = [(*member.partition("#")[::2], int(row)) for member, row in page]
+        read = [_present(names, values) for values in records]
+        # These have several turns, or no record that could be read.
+        others = {
+            job_id
+            for (job_id, _, _), fields in zip(rows, read, strict=True)
+            if fields.get("turn") != "1"
+        }
+        whole = {job.id: job for job in self.jobs(others)}
+        for (job_id, line, row), fields in zip(rows, read, strict=True):
+            if line:
+                fields[f"line:{line}"] = fields.pop("line:", "")
+            is_whole = job_id in others
+            job = whole.get(job_id) if is_whole else read_job_or_placeholder(job_id, fields)
+            if job is not None:
+                yield with_line(job, line, row)
+
+    def row_columns(self, rows: Iterable[Sequence[Row]]) -> Iterator[tuple[str, ...]]:
+        """Read the names of the columns that pages of rows have of their own, row by row.
 
         A row whose record is gone or cannot be read has none.
         """
-        with self.redis.pipeline(transaction=False) as pipe:
-            for member, _ in rows:
-                job_id, _, line = member.partition("#")
-                name = f"line:{line}" if line else "line"
-                pipe.hmget(self.key("job", job_id), name, "payload")
-            found = replies(pipe)
-        for texts in found:
-            if not isinstance(texts, ResponseError):
-                yield from data_columns(*texts)
+        for page, records in self._row_records(rows, ("line", "payload")):
+            for (member, _), values in zip(page, records, strict=True):
+                own, first, payload = values or (None, None, None)
+                yield data_columns(own if "#" in member else first, payload)
+
+    def _row_records(
+        self, rows: Iterable[Sequence[Row]], names: Sequence[str]
+    ) -> Iterator[tuple[Sequence[Row], list[Sequence[str | None]]]]:
+        """Yield pages of rows with the values that the script ``row_records`` returns for each."""
+        asked, sent = tee(rows)
+        calls = ((len(names), *names, *(member for member, _ in page)) for page in sent)
+        return zip(asked, self.scripts.run_pipelined("row_records", calls), strict=True)
 
     def batch_ids(self) -> list[str]:
         """Return the ids of all batches, newest first."""
@@ -263,3 +291,8 @@ class Reader:
         """Return all accounts whose balance was ever read."""
         names = sorted(self.redis.smembers(self.key("accounts")))
         return [self.account(name) for name in names]
+
+
+def _present(names: Iterable[str], values: Iterable[str | None]) -> dict[str, str]:
+    """Return the fields that a record has, of those with these names; none for no values."""
+    return {name: value for name, value in zip(names, values, strict=False) if value is not None}

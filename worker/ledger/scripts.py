@@ -20,7 +20,7 @@ _LIBRARIES: Final = (
     *("keys", "prelude", "flows", "payments", "webhooks", "sessions", "transitions", "submissions"),
 )
 """Libraries that precede every script, each after those that it uses."""
-_TIMELESS: Final = frozenset({"update_facts", "events_sent", "outbox_ack"})
+_TIMELESS: Final = frozenset({"update_facts", "events_sent", "outbox_ack", "row_records"})
 """Scripts that need no more than the names of keys, and so do not read the time."""
 _FREEING: Final = frozenset(
     {

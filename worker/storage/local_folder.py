@@ -25,11 +25,13 @@ class LocalFolder:
 
     Attributes:
         uri: Its ``file://`` address.
+        prefix: What precedes a key in the path of its file.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.uri = root.as_uri()
+        self.prefix = f"{str(root).rstrip('/')}/"
         self._partial = root / PARTIAL_FOLDER
         self._named: set[Path] = set()
         """Folders whose own entries are on the disk."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from worker.ledger.model.fields import float_or_none, int_of, int_or_zero, timestamp_of
@@ -288,21 +289,39 @@ def _turn(fields: Fields) -> int:
     return turn
 
 
-def _turns(fields: Mapping[str, str]) -> tuple[Turn, ...]:
-    return tuple(
-        Turn(
-            number=number,
-            call=fields[f"call:{number}"],
-            outcome=fields.get(f"outcome:{number}", "sent"),
-            cost=float_or_none(fields.get(f"cost:{number}")) or 0.0,
-            charged=fields.get(f"charged:{number}") == "1",
-            balance_before=float_or_none(fields.get(f"before:{number}")),
-            nth=int_of(fields, f"nth:{number}"),
-            unsettled=int_of(fields, f"unsettled:{number}"),
-            attempt=int_of(fields, f"attempt:{number}"),
-            session_id=fields.get(f"session:{number}", ""),
-            previous=fields.get(f"previous:{number}", ""),
-        )
-        for number in range(1, _turn(fields) + 1)
-        if fields.get(f"call:{number}")
+def _turns(fields: Fields) -> tuple[Turn, ...]:
+    numbers = range(1, _turn(fields) + 1)
+    return tuple([_read_turn(fields, number) for number in numbers if fields.get(f"call:{number}")])
+
+
+def _read_turn(fields: Fields, number: int) -> Turn:
+    call, outcome, cost, charged, before, nth, unsettled, attempt, session, previous = map(
+        fields.get, turn_fields(number)
     )
+    return Turn(
+        number=number,
+        call=call or "",
+        outcome="sent" if outcome is None else outcome,
+        cost=float_or_none(cost) or 0.0,
+        charged=charged == "1",
+        balance_before=float_or_none(before),
+        nth=int(nth or 0),
+        unsettled=int(unsettled or 0),
+        attempt=int(attempt or 0),
+        session_id=session or "",
+        previous=previous or "",
+    )
+
+
+@cache
+def turn_fields(number: int) -> tuple[str, ...]:
+    """Return the names of the fields of a turn."""
+    names = (
+        *("call", "outcome", "cost", "charged", "before", "nth", "unsettled", "attempt"),
+        *("session", "previous"),
+    )
+    return tuple(f"{name}:{number}" for name in names)
+
+
+ONE_TURN_FIELDS: Final = (*sorted(_OWN), *_SPENT, "line", *turn_fields(1))
+"""All fields of a record with one turn, besides what the stages found out."""

@@ -64,14 +64,44 @@ def test_lists_longer_than_a_page_have_each_job_once_and_in_order(
     job = ImageJob(image="https://example.org/a.jpg")
     rows = range(1, 1251)
     submit_many(ledger, (with_key(new_job(job, batch_id="b", row=row), f"k-{row}") for row in rows))
-    listed = queries.list_batch_jobs(harness.producer, "b")
-    assert [result.row for result in listed] == list(rows)
+    listed: list[int | None] = []
+    for result in queries.list_batch_jobs(harness.producer, "b"):
+        if not listed:
+            # The next page was requested on one of these connections.
+            ledger.redis.client_kill_filter(_type="normal", skipme=True)
+        listed.append(result.row)
+    assert listed == list(rows)
     found = []
     for number, result in enumerate(queries.list_jobs(harness.producer)):
         found.append(result.job_id)
         if number % 400 == 0:
             harness.submit(key=f"late-{number}")
     assert len(found) == len(set(found)) == 1250
+
+
+def test_the_results_of_a_batch_are_those_of_its_jobs(harness: ProducerHarness) -> None:
+    batch_id = harness.submit_batch(6)
+    jobs = list(queries.list_batch_jobs(harness.producer, batch_id))
+    waits, is_held, retries, asks, is_gone, is_no_hash = (job.job_id for job in jobs)
+    remedy = {"message": "No exports.", "remedy": "Upgrade."}
+    harness.finish_step(is_held, State.HELD, reason=Reason.PLAN, **remedy)
+    failure = {"tries": "1", "trouble": "no connection"}
+    harness.finish_step(retries, State.PREPARING, delay=60, facts=failure)
+    turns = {"turn": 2, "call:1": "c", "cost:1": 70, "charged:1": 1, "call:2": "d", "cost:2": 80}
+    redis, key = harness.producer.ledger.redis, harness.producer.ledger.key
+    redis.hset(key("job", asks), mapping=turns)
+    redis.delete(key("job", is_gone), key("job", is_no_hash))
+    redis.set(key("job", is_no_hash), "text")
+    listed = list(queries.list_batch_jobs(harness.producer, batch_id))
+    assert [job.job_id for job in listed] == [waits, is_held, retries, asks, is_no_hash]
+    for job in listed[:4]:
+        alone = queries.get(harness.producer, job.job_id)
+        # The time in the present state grows until it is read again.
+        assert job == alone.model_copy(update={"seconds_in": job.seconds_in})
+        assert job.seconds_in.keys() == alone.seconds_in.keys()
+    assert (listed[3].credits_spent, listed[3].paid_messages) == (150, 2)
+    assert listed[4].reason is not None
+    assert listed[4].reason.code is Reason.POISON
 
 
 def test_the_columns_of_a_batch_are_those_of_its_rows(harness: ProducerHarness) -> None:

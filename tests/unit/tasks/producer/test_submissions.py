@@ -1,5 +1,7 @@
 """Submission of single jobs, with a real ledger."""
 
+from pathlib import Path
+
 import pytest
 
 from tasks.producer.submissions import check_webhook, enqueue, submit
@@ -42,7 +44,7 @@ def test_local_files_are_copied_into_the_media_store(harness: ProducerHarness) -
     assert job.payload["image"] == str(path)
     stored = harness.producer.media.local_path(key)
     assert stored is not None
-    assert stored.read_bytes() == path.read_bytes()
+    assert Path(stored).read_bytes() == path.read_bytes()
 
 
 def test_enqueue_reads_no_file(harness: ProducerHarness) -> None:

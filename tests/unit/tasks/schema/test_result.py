@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.producer import queries
 from tasks.schema.batch import batch_of
-from tasks.schema.result import Result, result_of
+from tasks.schema.result import SHOWN_FACTS, Result, result_of
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.model.batches import Batch, Pace
 from worker.ledger.model.jobs import Job
@@ -113,6 +113,36 @@ def test_an_unsettled_message_costs_the_estimate(harness: ProducerHarness) -> No
 def test_a_record_can_be_read_back_from_json(harness: ProducerHarness) -> None:
     result = queries.get(harness.producer, harness.submit())
     assert Result.model_validate_json(result.model_dump_json()) == result
+
+
+class ReadFacts(dict[str, str]):
+    """Facts that remember which of them were read."""
+
+    def __init__(self, facts: dict[str, str]) -> None:
+        super().__init__(facts)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def test_a_result_is_made_from_the_facts_that_are_read_for_it(harness: ProducerHarness) -> None:
+    """The results of a batch are made from records of which no other facts were read."""
+    decision = {"choice": "as_done", "by": "me", "at": 1}
+    texts = {"clip": CLIP, "decisions": [decision], "changes": ["Turned upright."]}
+    facts = ReadFacts(
+        {
+            **dict.fromkeys(SHOWN_FACTS, "9"),
+            **{name: json.dumps(value) for name, value in texts.items()},
+        }
+    )
+    job = replace(job_of(harness, harness.submit()), facts=facts)
+    for state in State:
+        for tries in ("", "1"):
+            facts["tries"] = tries
+            result_of(replace(job, state=state, entered_at=1), harness.producer.output)
+    assert facts.names == set(SHOWN_FACTS)
 
 
 IDLE: dict[str, Any] = {
