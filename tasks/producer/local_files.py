@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -225,6 +226,8 @@ class LocalFiles:
     def _with_keys(self, job: ImageJob, files: list[_File]) -> ImageJob:
         if not files:
             return job
+        if len(files) == 1 and files[0].field == "image":
+            return job.model_copy(update={"media": self._checked[files[0]].key})
         keys = {file: self._checked[file].key for file in files}
         attached = {file.name: key for file, key in keys.items() if file.field == "attach"}
         update: dict[str, object] = {}
@@ -268,5 +271,6 @@ def _local_files(job: ImageJob, *, image: bool) -> list[_File]:
     return files
 
 
+@lru_cache(maxsize=CACHE_SIZE)
 def _is_path(name: str) -> bool:
     return not is_url(name) and not is_media_key(name)

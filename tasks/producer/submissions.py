@@ -102,7 +102,7 @@ def new_job(job: ImageJob, *, batch_id: str = "", row: int = 0) -> NewJob:
     """Return the ledger's record for a new job."""
     return NewJob(
         id=job.job_id,
-        payload=job.model_dump(mode="json", exclude_none=True),
+        payload=job.as_payload(),
         fingerprint=job.fingerprint,
         priority=job.priority,
         key=job.key or "",
@@ -121,7 +121,7 @@ def new_row(job: ImageJob, *, batch_id: str, row: int, number: int, plain_key: s
         number: Its number in the manifest that is submitted.
         plain_key: Its key as written, if the job's key names an aspect of the batch too.
     """
-    payload = job.model_dump(mode="json", exclude_none=True)
+    payload = job.as_payload()
     content = row_content(payload)
     return NewJob(
         id=job_id_for(job.key or content_key(batch_id, content)),

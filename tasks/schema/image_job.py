@@ -6,7 +6,7 @@ Source: docs/usage.md, "Submit a batch". It is public: `reelqueue schema` prints
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import NAMESPACE_URL, uuid4
 
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic_core import to_json
 
 from config.store_address import is_store_address
 from tasks.schema.addresses import check_file_address, check_url, check_webhook_url, is_url
@@ -30,7 +31,7 @@ DEFAULT_PROMPT: Final = "extend this image into a 10-second video with smooth mo
 DEFAULT_PROMPT_WITHOUT_LENGTH: Final = "extend this image into a video with smooth motion"
 
 _KEYS: Final = NAMESPACE_URL.bytes
-_canonical_json: Final = json.JSONEncoder(
+_any_canonical_json: Final = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":")
 ).encode
 
@@ -61,6 +62,8 @@ def _not_blank(text: str) -> str:
 
 def _scalar(value: object, read: ValidatorFunctionWrapHandler) -> object:
     """Read a value of a column. What is none has one error, not one for each type of the union."""
+    if type(value) is str and value.isascii():
+        return value
     try:
         read_value = read(value)
     except ValidationError:
@@ -153,7 +156,13 @@ class ImageJob(BaseModel):
         are the same jobs. Defaults are left out, so that a field which a later version adds does
         not change the fingerprint.
         """
-        return fingerprint_of(self.model_dump(mode="json", exclude_none=True))
+        return fingerprint_of(self.as_payload())
+
+    def as_payload(self) -> dict[str, Any]:
+        """Return the job as JSON without what is null, as ``model_dump`` does in more time."""
+        payload = {name: value for name, value in vars(self).items() if value is not None}
+        payload["attach"] = list(self.attach)
+        return payload
 
     @property
     def job_id(self) -> str:
@@ -174,7 +183,22 @@ def fingerprint_of(payload: Mapping[str, object]) -> str:
         for name, value in payload.items()
         if name not in _NO_CONTENT and (name not in _DEFAULTS or value != _DEFAULTS[name])
     }
-    return hashlib.sha256(_canonical_json(content).encode()).hexdigest()
+    return hashlib.sha256(_canonical_json(content)).hexdigest()
+
+
+def _canonical_json(content: Mapping[str, object]) -> bytes:
+    """Return content as JSON, with all names in order."""
+    data = content.get("data")
+    if isinstance(data, dict) and float in map(type, data.values()):
+        # `to_json`, which takes a third of the time, writes 1e-07 as 1e-7.
+        return _any_canonical_json(content).encode()
+    return to_json({name: _in_order(content[name]) for name in sorted(content)})
+
+
+def _in_order(value: object) -> object:
+    if isinstance(value, dict) and len(value) > 1:
+        return {name: value[name] for name in sorted(value)}
+    return value
 
 
 def job_id_for(key: str | None) -> str:

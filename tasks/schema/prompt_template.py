@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from tasks.schema.errors import InvalidPayloadError
@@ -16,9 +17,20 @@ def fill_prompt(prompt: str, values: Mapping[str, object]) -> str:
     Raises:
         InvalidPayloadError: A value is missing or empty.
     """
-    missing = [name for name in PLACEHOLDER.findall(prompt) if values.get(name) in (None, "")]
+    texts, names = _split(prompt)
+    found = [values.get(name) for name in names]
+    missing = [name for name, value in zip(names, found, strict=True) if value in (None, "")]
     if missing:
         raise InvalidPayloadError(
             [f"prompt: the row has no {', '.join('{' + name + '}' for name in missing)}"]
         )
-    return PLACEHOLDER.sub(lambda match: str(values[match[1]]), prompt)
+    return texts[0] + "".join(
+        f"{value}{text}" for value, text in zip(found, texts[1:], strict=True)
+    )
+
+
+@lru_cache(maxsize=8)
+def _split(prompt: str) -> tuple[list[str], list[str]]:
+    """Return the texts around the placeholders, and their names. All rows have one prompt."""
+    parts = PLACEHOLDER.split(prompt)
+    return parts[::2], parts[1::2]

@@ -129,7 +129,7 @@ def read_csv(source: TextFile, header: Header) -> Iterator[ManifestLine]:
                 continue
             if cells is None:
                 return
-            if any(cell.strip() for cell in cells):
+            if any(map(str.strip, cells)):
                 yield _line(number, cells, header, text, source)
 
 

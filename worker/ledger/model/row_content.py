@@ -17,7 +17,7 @@ _SIGNATURE_PREFIXES: Final = ("x-amz-", "x-goog-")
 _SIGNATURE: Final = frozenset(
     {"sig", "se", "sp", "sv", "Expires", "Signature", "Policy", "Key-Pair-Id"}
 )
-_DEFAULTS: Final[Mapping[str, object]] = {"language": "en", "attach": [], "pass_url": False}
+_DEFAULTS: Final = (("language", "en"), ("pass_url", False))
 _canonical_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -26,19 +26,20 @@ def row_content(payload: Mapping[str, Any]) -> str:
 
     Defaults are left out, so that an option which a later version adds does not change it.
     """
-    content: dict[str, object] = {
-        "picture": _file(payload.get("media") or str(payload.get("image", ""))),
-        "prompt": payload.get("prompt", ""),
-    }
-    for name in ("aspect", "language", "pass_url"):
-        value = payload.get(name)
-        if value is not None and value != _DEFAULTS.get(name):
-            content[name] = value
-    if payload.get("seconds") is not None:
-        content["seconds"] = float(payload["seconds"])
+    content: dict[str, object] = {}
+    # The names are in order.
+    if (aspect := payload.get("aspect")) is not None:
+        content["aspect"] = aspect
     if attached := payload.get("attach"):
         content["attach"] = [_file(name) for name in attached]
-    return hashlib.sha256(_canonical_bytes(dict(sorted(content.items())))).hexdigest()
+    for name, default in _DEFAULTS:
+        if (value := payload.get(name)) is not None and value != default:
+            content[name] = value
+    content["picture"] = _file(payload.get("media") or str(payload.get("image", "")))
+    content["prompt"] = payload.get("prompt", "")
+    if payload.get("seconds") is not None:
+        content["seconds"] = float(payload["seconds"])
+    return hashlib.sha256(_canonical_bytes(content)).hexdigest()
 
 
 def _canonical_bytes(content: Mapping[str, object]) -> bytes:

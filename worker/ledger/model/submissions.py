@@ -60,6 +60,9 @@ SINGLE: Final = "single"
 """The name of the flow of the jobs without a batch."""
 
 
+_VERDICTS: Final[Mapping[str, SubmitVerdict]] = {str(verdict): verdict for verdict in SubmitVerdict}
+
+
 @dataclass(frozen=True, slots=True)
 class SubmitResult:
     """The answer to a submission, with the id of the new or the known job."""
@@ -79,7 +82,7 @@ def _json(value: object) -> str:
 def as_results(flat: Sequence[str]) -> list[SubmitResult]:
     """Read the reply of the script: a verdict and an id for each job."""
     return [
-        SubmitResult(SubmitVerdict(verdict), job_id)
+        SubmitResult(_VERDICTS[verdict], job_id)
         for verdict, job_id in zip(flat[::2], flat[1::2], strict=True)
     ]
 

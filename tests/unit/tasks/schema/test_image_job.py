@@ -1,10 +1,14 @@
 """Validation of payloads, and the errors of invalid ones."""
 
+import hashlib
+import json
 import re
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks.schema.addresses import check_webhook_url
 from tasks.schema.errors import InvalidPayloadError
@@ -119,6 +123,32 @@ def test_fingerprints_stay_what_they_were() -> None:
     jobs = map(ImageJob.read, ({"image": "ü.png"}, payload, attached))
     expected = ["22aa8bb436e295e0", "429b89f1e6e7cf37", "101ea9be8da85639"]
     assert [job.fingerprint[:16] for job in jobs] == expected
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+COLUMNS = st.dictionaries(
+    TEXTS,
+    TEXTS | st.integers() | st.booleans() | st.none() | st.floats(allow_nan=False, width=32)
+    .filter(lambda number: abs(number) != float("inf")),
+    max_size=4,
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=COLUMNS, seconds=st.none() | st.floats(1, 60), key=st.none() | st.just("k"))
+def test_the_fingerprint_is_that_of_the_json_with_its_names_in_order(
+    data: dict[str, Any], seconds: float | None, key: str | None
+) -> None:
+    job = ImageJob.read(
+        {"image": "a.png", "data": data, "seconds": seconds, "key": key, "attach": [URL]}
+    )
+    payload = job.model_dump(mode="json", exclude_none=True)
+    assert list(job.as_payload().items()) == list(payload.items())
+    asked = {name: payload[name] for name in {"image", "attach", "data", "seconds"} & set(payload)}
+    if not data:
+        del asked["data"]
+    text = json.dumps(asked, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    assert job.fingerprint == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_media_keys_have_the_same_form_for_any_file_name() -> None:
