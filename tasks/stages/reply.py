@@ -5,6 +5,8 @@ the reply adds the timeline and the credits where the agent refers to them. An e
 message, so the reply only names the command for it.
 """
 
+from collections.abc import Callable
+
 from tasks.step.context import StepContext
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
@@ -12,14 +14,16 @@ from worker.nemo.agent_text import ImpliedAction, translate
 from worker.nemo.draft import Draft
 
 
-def reply_of(job: Job, agent_text: str, timeline: str, account: Account | None) -> str:
+def reply_of(
+    job: Job, agent_text: str, timeline: str, read_account: Callable[[], Account | None]
+) -> str:
     """Return the agent's text without its screen instructions, and with what they refer to.
 
     Args:
         job: The job.
         agent_text: All texts of the message's stream.
         timeline: The draft in one line.
-        account: The job's account; None if it has none.
+        read_account: Reads the job's account; None if it has none. Few texts need it.
     """
     if not agent_text:
         return f"Done; the agent sent no text. {timeline}"
@@ -27,8 +31,11 @@ def reply_of(job: Job, agent_text: str, timeline: str, account: Account | None) 
     parts = [translation.text or "Done."]
     if ImpliedAction.TIMELINE in translation.actions or not translation.text:
         parts.append(timeline)
-    if ImpliedAction.CREDITS in translation.actions and account is not None and account.is_read:
-        parts.append(f"Credits: {account.available:g} available, {account.reserved:g} reserved.")
+    if ImpliedAction.CREDITS in translation.actions:
+        account = read_account()
+        if account is not None and account.is_read:
+            left = f"{account.available:g} available, {account.reserved:g} reserved"
+            parts.append(f"Credits: {left}.")
     if ImpliedAction.EDIT in translation.actions:
         parts.append(f'To change the clip, describe the change: `reelqueue say {job.id} "…"`.')
     return "\n\n".join(parts)
@@ -42,9 +49,13 @@ def question_of(agent_text: str) -> str:
 def draft_facts(step: StepContext, draft: Draft, agent_text: str) -> dict[str, str]:
     """Return the facts of a finished draft, which every export of the job uses from now on."""
     job, timeline = step.job, draft.timeline()
-    account = step.runtime.ledger.account(job.facts["account"]) if job.fact("account") else None
+
+    def read_account() -> Account | None:
+        name = job.fact("account")
+        return step.runtime.ledger.account(name) if name else None
+
     return {
         "draft": draft.pack(),
         "timeline": timeline,
-        "reply": reply_of(job, agent_text, timeline, account),
+        "reply": reply_of(job, agent_text, timeline, read_account),
     }

@@ -40,12 +40,12 @@ CREDITS = "Credits: 900 available, 100 reserved."
     ],
 )
 def test_reply(agent_text: str, reply: str) -> None:
-    assert reply_of(JOB, agent_text, TIMELINE, RICH) == reply
+    assert reply_of(JOB, agent_text, TIMELINE, lambda: RICH) == reply
 
 
 @pytest.mark.parametrize("account", [POOR, None])
 def test_credits_are_omitted_if_the_balance_was_not_read(account: None) -> None:
-    assert reply_of(JOB, "Ready. Check your billing page.", TIMELINE, account) == "Ready."
+    assert reply_of(JOB, "Ready. Check your billing page.", TIMELINE, lambda: account) == "Ready."
 
 
 def test_a_question_keeps_its_text_without_screen_instructions() -> None:

@@ -6,6 +6,7 @@ import pytest
 from celery import Celery, states
 from celery.result import AsyncResult
 
+from tests.support.costs import commands_by_name
 from tests.support.valkey import Valkey
 from worker.broker.result_backend import MAX_CONNECTIONS, RESULT_BACKENDS
 
@@ -33,3 +34,36 @@ def test_results_are_stored_over_few_connections(app: Celery, valkey: Valkey) ->
     other = Celery(set_as_current=False, backend=valkey.url)
     for name in names:
         assert AsyncResult(name, app=other).get(timeout=60) == {"name": name}
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's own
+def test_only_a_success_replaces_a_success(app: Celery) -> None:
+    backend = app.backend
+
+    def stored() -> tuple[str, object]:
+        found: AsyncResult[object] = AsyncResult("job", app=app)
+        return found.state, found.result
+
+    for state, value in (
+        ("PROGRESS", {"stage": "generating"}),
+        ("HELD", {"reason": "credits"}),
+        (states.SUCCESS, {"clip": 1}),
+        (states.SUCCESS, {"clip": 2}),
+    ):
+        backend.store_result("job", value, state)
+        assert stored() == (state, value)
+    backend.store_result("job", {"stage": "generating"}, "PROGRESS")
+    assert stored() == (states.SUCCESS, {"clip": 2})
+
+
+def test_the_first_result_of_a_job_and_its_success_are_stored_without_a_look(
+    app: Celery, valkey: Valkey
+) -> None:
+    backend = app.backend
+    with valkey.client() as owner:
+        before = commands_by_name(owner)
+        backend.store_result("job", {}, "PROGRESS")
+        backend.store_result("job", {}, states.SUCCESS)
+        after = commands_by_name(owner)
+    added = {name: after[name] - before.get(name, 0) for name in after}
+    assert (added["set"], added["publish"], added.get("get", 0)) == (2, 2, 0)
