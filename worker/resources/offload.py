@@ -57,6 +57,19 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return _result(outcome)
 
 
+def offload_later(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a function as `offload` does, but do not wait for it under gevent.
+
+    If the process ends first, it may not be called.
+    """
+    if not _is_under_gevent():
+        function(*args, **kwargs)
+        return
+    import gevent
+
+    gevent.get_hub().threadpool.spawn(function, *args, **kwargs)
+
+
 def offload_journal(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function of the payment journal as `offload` does, in threads of its own.
 

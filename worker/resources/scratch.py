@@ -10,18 +10,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from worker.resources.offload import offload_later
+
 _PREFIX: Final = "reelqueue-"
 
 
 @contextmanager
 def scratch_folder() -> Iterator[str]:
-    """Create a folder that is deleted at the end of its block, unless the process is killed."""
+    """Create a folder that is deleted after its block, unless the process is killed.
+
+    Under gevent a thread deletes it: on some file systems that takes as long as a call of the
+    network, and waits for the disk.
+    """
     folder = tempfile.mkdtemp(prefix=_PREFIX)
     try:
         yield folder
     finally:
-        with suppress(FileNotFoundError):
-            _delete(folder)
+        offload_later(_delete_now, folder)
+
+
+def _delete_now(folder: str) -> None:
+    with suppress(OSError):  # the sweep deletes it after a day
+        _delete(folder)
 
 
 def _delete(folder: str) -> None:

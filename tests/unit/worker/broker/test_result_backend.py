@@ -62,8 +62,8 @@ def test_the_first_result_of_a_job_and_its_success_are_stored_without_a_look(
     backend = app.backend
     with valkey.client() as owner:
         before = commands_by_name(owner)
-        backend.store_result("job", {}, "PROGRESS")
-        backend.store_result("job", {}, states.SUCCESS)
+        backend.store_result("new", {}, "PROGRESS")
+        backend.store_result("new", {}, states.SUCCESS)
         after = commands_by_name(owner)
     added = {name: after[name] - before.get(name, 0) for name in after}
     assert (added["set"], added["publish"], added.get("get", 0)) == (2, 2, 0)

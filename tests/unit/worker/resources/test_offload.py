@@ -54,6 +54,26 @@ def test_other_greenlets_run_while_native_work_blocks() -> None:
     assert printed == "b'x'"
 
 
+def test_nobody_waits_for_later_work() -> None:
+    """The work waits, in a real thread, for a byte that its caller writes after the call."""
+    printed = run_patched(
+        """
+        import gevent, os
+        from gevent.monkey import get_original
+        from worker.resources.offload import offload_later
+
+        reader, writer = os.pipe()
+        blocking_read, found = get_original("os", "read"), []
+        with gevent.Timeout(30):
+            offload_later(lambda: found.append(blocking_read(reader, 1)))
+            os.write(writer, b"x")
+            gevent.get_hub().threadpool.join()
+            print(found)
+        """
+    )
+    assert printed == "[b'x']"
+
+
 def test_clips_that_are_decoded_keep_no_other_work_waiting() -> None:
     """All threads for clips wait, in real threads, for bytes that later work writes."""
     printed = run_patched(
