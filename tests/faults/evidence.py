@@ -24,6 +24,7 @@ class Evidence:
         counts: The counters by state, and those of held jobs by reason.
         flows: The jobs in each flow.
         agenda: The jobs on the agenda.
+        preparing: The jobs that count against the limits on preparing and on fetching.
         held: The jobs in each held set.
         outbox: The pending notifications.
         slots: The calls that occupy a slot.
@@ -48,6 +49,7 @@ class Evidence:
     counts: Mapping[str, int]
     flows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     agenda: Sequence[str] = ()
+    preparing: Sequence[str] = ()
     held: Mapping[str, Sequence[str]] = field(default_factory=dict)
     outbox: Sequence[str] = ()
     slots: Sequence[str] = ()
@@ -156,6 +158,10 @@ def gather(
         counts={name: int(n) for name, n in redis.hgetall(ledger.key("counts")).items()},
         flows={key: redis.lrange(key, 0, -1) for key in redis.scan_iter(ledger.key("flow", "*"))},
         agenda=redis.zrange(ledger.key("agenda"), 0, -1),
+        preparing=[
+            *redis.zrange(ledger.key("preparing"), 0, -1),
+            *sorted(redis.smembers(ledger.key("fetching"))),
+        ],
         held={key: sorted(redis.smembers(key)) for key in redis.smembers(ledger.key("holds"))},
         outbox=redis.zrange(ledger.key("outbox"), 0, -1),
         slots=[

@@ -134,6 +134,12 @@ def every_job_is_in_one_place(evidence: Evidence) -> Iterator[str]:
         yield f"{job_id}: queued, but it has no record"
 
 
+def limits_count_running_jobs_alone(evidence: Evidence) -> Iterator[str]:
+    """No job counts against the limits on preparing when no job is running any more."""
+    for job_id in evidence.preparing:
+        yield f"{job_id}: still counted as preparing"
+
+
 def no_job_is_left_running(evidence: Evidence) -> Iterator[str]:
     """Each job has ended or is held with reason, message and remedy; no job has an owner."""
     for job_id, job in evidence.in_state(State.QUEUED, *RUNNING).items():
@@ -241,6 +247,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     no_job_is_lost,
     every_submission_is_a_job,
     every_job_is_in_one_place,
+    limits_count_running_jobs_alone,
     no_job_is_left_running,
     counters_add_up,
     reservations_are_released,

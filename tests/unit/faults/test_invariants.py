@@ -130,6 +130,7 @@ VIOLATIONS: list[tuple[Callable[..., object], Mapping[str, Any]]] = [
     (invariants.counters_add_up, {"counts": {"n:succeeded": 1, "h:credits": 1}}),
     (invariants.counters_add_up, {"samples": [Sample(2, {"n:queued": 1}, {})]}),
     (invariants.counters_add_up, {"samples": [Sample(0, {"n:queued": -1, "n:held": 1}, {})]}),
+    (invariants.limits_count_running_jobs_alone, {"preparing": ["a"]}),
     (invariants.reservations_are_released, {"slots": [CALL]}),
     (invariants.reservations_are_released, {"reserved": {"account-1": (200.0, {"b": 100.0})}}),
     (invariants.reservations_are_released, {"samples": [Sample(0, {}, {"account-1": -1.0})]}),
