@@ -11,12 +11,7 @@ from shlex import quote
 from typing import Any
 from uuid import uuid4
 
-from tasks.manifests.checked_rows import (
-    CheckedRow,
-    RejectedRow,
-    accepted,
-    check_rows,
-)
+from tasks.manifests.checked_rows import CheckedRow, RejectedRow, accepted, check_rows
 from tasks.manifests.deferred_rows import (
     CHANGED,
     WRITTEN,
@@ -29,7 +24,7 @@ from tasks.manifests.lines import ManifestError
 from tasks.manifests.manifest import Manifest
 from tasks.manifests.rows import Row, rows_of_jobs
 from tasks.producer.budget import release_affordable
-from tasks.producer.local_files import LocalFiles
+from tasks.producer.local_files import RECHECK_SECONDS, LocalFiles
 from tasks.producer.media_store import copy_to_media_store
 from tasks.producer.producer import Producer
 from tasks.producer.submissions import check_webhook, raise_for_conflict
@@ -174,7 +169,10 @@ def submit_manifest(
     # An unreadable manifest raises here, before there is a batch.
     other_pages = manifest.pages()
     first_page = next(other_pages, [])
-    files = LocalFiles(copy_to_media_store(producer), manifest.folder, manifest.archive)
+    files = LocalFiles(
+        *(copy_to_media_store(producer), manifest.folder, manifest.archive),
+        recheck_after=RECHECK_SECONDS,
+    )
     if name is None:
         _check_source(producer, manifest, first_page, files)
     checked = (

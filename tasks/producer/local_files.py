@@ -3,6 +3,7 @@
 There, every worker can read them. They are read with the rights of the caller.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -40,6 +41,8 @@ def hash_only(path: Path, name: str) -> str:
 
 CACHE_SIZE: Final = 20_000
 """Files whose keys are remembered. They take about 10 MB, and one page of rows names fewer."""
+RECHECK_SECONDS: Final = 1.0
+"""How long a file of a manifest is taken to be unchanged. Many rows may name one file."""
 COPIES_AT_ONCE: Final = 16
 """Files that are stored concurrently, because each waits for the disk several times."""
 
@@ -80,6 +83,7 @@ class LocalFiles:
             directory.
         archive: The archive that all images are in, by their names there.
         cache_size: How many files are remembered.
+        recheck_after: The seconds after which it is looked again whether files have changed.
     """
 
     def __init__(
@@ -88,11 +92,15 @@ class LocalFiles:
         folder: Path | None = None,
         archive: Archive | None = None,
         cache_size: int = CACHE_SIZE,
+        recheck_after: float = 0,
     ) -> None:
         self._store_file = store_file
         self._archive = archive
         self._folder = folder
         self._cache_size = cache_size
+        self._recheck_after = recheck_after
+        self._unchanged: set[_File] = set()
+        self._unchanged_since = 0.0
         self._checked: dict[_File, _CheckedFile] = {}
         self._refused: dict[_File, str] = {}
         self._stores = SourceStores()
@@ -116,9 +124,7 @@ class LocalFiles:
 
         An error stands in the place of a job whose files cannot be used. None of them is stored.
         """
-        if len(self._checked) > self._cache_size:
-            self._checked.clear()
-            self._refused.clear()
+        self._forget()
         files = [_local_files(job, image=image) for job in jobs]
         self._copy_from_elsewhere(file for named in files for file in named)
         problems = [list(self._problems(named)) for named in files]
@@ -132,6 +138,17 @@ class LocalFiles:
             InvalidPayloadError(found) if found else self._with_keys(job, named)
             for job, named, found in zip(jobs, files, problems, strict=True)
         ]
+
+    def _forget(self) -> None:
+        """Forget that files are unchanged if it was long ago, and what is known of too many."""
+        now = time.monotonic()
+        if now - self._unchanged_since >= self._recheck_after:
+            self._unchanged.clear()
+            self._unchanged_since = now
+        if len(self._checked) > self._cache_size:
+            self._unchanged.clear()
+            self._checked.clear()
+            self._refused.clear()
 
     def problems_of(self, job: ImageJob) -> Iterator[str]:
         """Return what a first check finds wrong with a job's files. Workers check them fully."""
@@ -174,14 +191,15 @@ class LocalFiles:
 
     def _check(self, file: _File) -> None:
         checked = self._checked.get(file)
-        if checked is not None and (
-            checked.signature == ELSEWHERE or checked.signature == _signature(checked.path)
-        ):
+        # One that is not stored must still exist.
+        if checked is not None and checked.key and file in self._unchanged:
             return
-        path = self.path_of(file.name)
-        signature = _signature(path)
-        _check_content(path, file)
-        self._checked[file] = _CheckedFile(path, signature)
+        if checked is None or not _is_unchanged(checked):
+            path = self.path_of(file.name)
+            signature = _signature(path)
+            _check_content(path, file)
+            self._checked[file] = _CheckedFile(path, signature)
+        self._unchanged.add(file)
 
     def _is_elsewhere(self, file: _File) -> bool:
         return is_store_address(file.name) or (self._archive is not None and file.field == "image")
@@ -238,6 +256,10 @@ class LocalFiles:
             update["attach"] = tuple(attached.get(name, name) for name in job.attach)
             update["attach_names"] = {**job.attach_names, **names}
         return job.model_copy(update=update)
+
+
+def _is_unchanged(checked: _CheckedFile) -> bool:
+    return checked.signature == ELSEWHERE or checked.signature == _signature(checked.path)
 
 
 def _check_content(path: Path, file: _File) -> None:

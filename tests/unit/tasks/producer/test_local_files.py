@@ -64,6 +64,34 @@ def test_a_full_cache_is_cleared(harness: ProducerHarness, stored: Recorder) -> 
     assert stored.names.count("0.png") == 2
 
 
+@pytest.mark.parametrize(("recheck_after", "is_noticed"), [(0, True), (1e9, False)])
+def test_it_is_looked_again_whether_a_file_has_changed_after_some_seconds(
+    harness: ProducerHarness, stored: Recorder, recheck_after: float, is_noticed: bool
+) -> None:
+    """A job gets the content that was stored, whether the file has changed since or not."""
+    path = harness.picture("a.png", 1)
+    job = ImageJob.read({"image": path.name})
+    files = LocalFiles(stored, harness.folder, recheck_after=recheck_after)
+    first = files.replace_in(job)
+    harness.picture("a.png", 2)
+    assert (files.replace_in(job) != first) is is_noticed
+    path.unlink()
+    assert isinstance(files.replace_in_all([job])[0], InvalidPayloadError) is is_noticed
+
+
+def test_a_file_that_is_not_stored_yet_is_looked_at_again(
+    harness: ProducerHarness, stored: Recorder
+) -> None:
+    path = harness.picture("a.png")
+    files = LocalFiles(stored, harness.folder, recheck_after=1e9)
+    job = ImageJob.read({"image": path.name})
+    refused = ImageJob.read({"image": path.name, "attach": ["missing.png"]})
+    assert isinstance(files.replace_in_all([refused])[0], InvalidPayloadError)
+    path.unlink()
+    assert isinstance(files.replace_in_all([job])[0], InvalidPayloadError)
+    assert stored.names == []
+
+
 @pytest.mark.parametrize("size", [(63, 63), (800, 90)])
 def test_an_image_that_no_model_can_use_is_not_stored(
     harness: ProducerHarness, stored: Recorder, size: tuple[int, int]
