@@ -117,7 +117,8 @@ class Load:
     def untaken(self) -> str:
         """Where submissions by message wait or are being worked on; "" where nowhere."""
         redis = self._ledger.redis
-        lists = [QUEUE, *redis.scan_iter("intake.taken:*", count=1000)]
+        arrived = self._ledger.key("intake.arrived")
+        lists = [QUEUE, arrived, *redis.scan_iter("intake.taken:*", count=1000)]
         waiting = {name: number for name in lists if (number := redis.llen(name))}
         return f"submissions are not taken: {waiting}" if waiting else ""
 

@@ -1,8 +1,11 @@
 """The queue of `tasks.submit` on the broker, from which no message is lost by a crash.
 
 A worker moves a message into a list of its own before it works on it, and deletes it there when
-the job's record is written. A list whose worker has died is put back into the queue by another
-worker. The queue has the form in which Celery's senders write it, one list for each priority.
+the job's record is written. In the same transaction it registers itself: a list whose worker has
+died is put back into the queue by another worker. A message that comes while workers wait arrives
+in a list that all share, because a command that waits cannot be part of a transaction.
+
+The queue has the form in which Celery's senders write it, one list for each priority.
 """
 
 import hashlib
@@ -43,8 +46,8 @@ class SubmissionQueue:
         self._namespace = namespace
         self._worker = worker
         self._taken = self._key("taken", worker)
-        self._said_alive = float("-inf")
-        self._lists = [name + suffix for suffix in PRIORITY_LISTS]
+        self._arrived = self._key("arrived")
+        self._lists = [self._arrived, *(name + suffix for suffix in PRIORITY_LISTS)]
         self._was_empty = False
 
     def claim_name(self) -> None:
@@ -69,18 +72,30 @@ class SubmissionQueue:
         Returns:
             The message as it was sent, or None if there is none.
         """
-        # A list that is not registered would never be restored.
-        if time.monotonic() - self._said_alive > ALIVE_SECONDS / 2:
-            self.say_alive()
         if not self._was_empty or self._broker.exists(*self._lists):
-            for name in self._lists:
-                raw = self._broker.lmove(name, self._taken, "RIGHT", "LEFT")
-                if raw is not None:
-                    self._was_empty = False
-                    return bytes(raw)
-        raw = self._broker.blmove(self._name, self._taken, BLOCK_SECONDS, "RIGHT", "LEFT")
-        self._was_empty = raw is None
-        return None if raw is None else bytes(raw)
+            raw = self._take_first()
+            if raw is not None:
+                self._was_empty = False
+                return raw
+        found = self._broker.blmove(self._name, self._arrived, BLOCK_SECONDS, "RIGHT", "LEFT")
+        self._was_empty = found is None
+        return None if found is None else self._take_first()
+
+    def _take_first(self) -> bytes | None:
+        """Take the first message of the first list that has one, and register this worker.
+
+        The list of a worker that is not registered is not restored: a flush may have deleted its
+        registration a moment ago.
+        """
+        now = self._now()
+        for name in self._lists:
+            with self._broker.pipeline() as pipe:
+                pipe.zadd(self._key("workers"), {self._worker: now})
+                pipe.lmove(name, self._taken, "RIGHT", "LEFT")
+                raw = pipe.execute()[1]
+            if raw is not None:
+                return bytes(raw)
+        return None
 
     def left_over(self) -> bytes | None:
         """Return a message that this worker has taken and that is not settled, or None.
@@ -119,20 +134,12 @@ class SubmissionQueue:
         self._broker.lpush(self._name, raw)
 
     def count_try(self, raw: bytes) -> int:
-        """Count a try of a message. A worker that dies over it leaves its try counted.
-
-        It also registers this worker again: a flush may have deleted that since, and the list of a
-        worker that is not registered is not restored.
-        """
-        with self._broker.pipeline() as pipe:
-            pipe.hincrby(self._key("tries"), _digest(raw), 1)
-            pipe.zadd(self._key("workers"), {self._worker: self._now()})
-            return int(pipe.execute()[0])
+        """Count a try of a message. A worker that dies over it leaves its try counted."""
+        return int(self._broker.hincrby(self._key("tries"), _digest(raw), 1))
 
     def say_alive(self) -> None:
         """Say that this worker is alive, so that nobody takes its messages."""
         self._broker.zadd(self._key("workers"), {self._worker: self._now()})
-        self._said_alive = time.monotonic()
 
     def restore(self) -> int:
         """Put back the messages of dead workers.
@@ -167,7 +174,7 @@ class SubmissionQueue:
 
     def length(self) -> int:
         """How many messages wait."""
-        return sum(self._broker.llen(self._name + suffix) for suffix in PRIORITY_LISTS)
+        return sum(self._broker.llen(name) for name in self._lists)
 
     def return_taken(self) -> int:
         """Put back what this worker took and did not settle. It takes nothing meanwhile."""

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from celery import Celery
 from redis import Redis
 
 from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
 from worker.intake.submission_queue import (
     ALIVE_SECONDS,
     QueueOwnedError,
@@ -110,9 +112,32 @@ def test_a_message_that_is_taken_after_a_flush_is_restored(
     queue.say_alive()
     broker.flushall()
     queue.put(b"m")
-    raw = queue.take()
-    assert raw == b"m"
-    queue.count_try(raw)
+    assert queue.take() == b"m"
+    broker.zincrby("intake.workers:{rq}", -2 * ALIVE_SECONDS, "w1")
+    assert SubmissionQueue(broker, "reelqueue", "rq", "w2").restore() == 1
+
+
+def test_a_message_whose_worker_dies_as_it_arrives_is_taken_by_another(
+    broker: Redis, queue: SubmissionQueue
+) -> None:
+    """It died after the reply to the command that waits, and before it took the message."""
+    broker.lpush("intake.arrived:{rq}", b"m")
+    assert queue.length() == 1
+    assert queue.take() == b"m"
+    assert queue.length() == 0
+
+
+def test_a_worker_that_waits_through_a_flush_takes_what_comes_then(
+    broker: Redis, queue: SubmissionQueue
+) -> None:
+    queue.say_alive()
+    assert queue.take() is None
+    with ThreadPoolExecutor() as threads:
+        taken = threads.submit(queue.take)
+        wait_until(lambda: "blmove" in str(broker.client_list()), "it to wait")
+        broker.flushall()
+        broker.lpush("reelqueue", b"m")
+        assert taken.result(30) == b"m"
     broker.zincrby("intake.workers:{rq}", -2 * ALIVE_SECONDS, "w1")
     assert SubmissionQueue(broker, "reelqueue", "rq", "w2").restore() == 1
 
