@@ -35,7 +35,7 @@ OPTIONS = {
 }
 MAX_SECONDS = 5.0
 BATCH, FIRST = "b", "job-0"
-SAMPLE, ROUNDS = 1000, 10
+SAMPLE, ROUNDS = 1000, 5
 """The rows whose parts are measured, and how often."""
 
 
