@@ -35,10 +35,10 @@ _NOTHING_SENT = (
 
 
 def open_http(url: str) -> httpx.Client:
-    """Open an HTTP client for one job and the host of one address; the caller closes it.
+    """Open an HTTP client for one caller and the host of one address; the caller closes it.
 
-    Each job has its own client, because a client with thousands of connections searches all of
-    them at every request. Connections are not limited: the worker's slots are the limit.
+    Callers at the same time have their own clients, because a client with thousands of connections
+    searches all of them at every request. Connections are not limited: the worker's slots are.
 
     Proxies and certificate bundles of the environment are used, because many machines reach the
     API in no other way; loopback never goes through a proxy. Redirects are not followed, so that
