@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from config import redaction
+from config import observability, redaction
 from config.observability import configure_logging, init_sentry
 from config.redaction import redact
 from config.settings import Settings
@@ -42,9 +42,13 @@ def settings(redis_url: str = REDIS, **operations: str) -> Settings:
 def _restore_logging() -> Iterator[None]:
     """Restore the loggers of the process."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers = root.handlers[:]
+    loggers = [root, *(logging.getLogger(name) for name in observability._QUIET)]
+    levels = [logger.level for logger in loggers]
     yield
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

@@ -117,7 +117,7 @@ def test_other_arguments_than_one_job_are_a_mistake_of_the_sender(
     args: tuple[object, ...],
     kwargs: dict[str, object],
 ) -> None:
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "celery.app.trace"):
         refused = intake.submit.apply(args=args, kwargs=kwargs, task_id="t")
     assert type(refused.result) is ValueError
     assert "send one argument" in str(refused.result)
