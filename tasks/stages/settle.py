@@ -1,8 +1,9 @@
 """The settling stage: read the session's state until it shows what the message did."""
 
 import json
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -26,6 +27,10 @@ from worker.outcome import Evidence, MessageOutcome, StateReading, message_outco
 from worker.reconciliation import PaidByOther, Withdrawn, review
 
 log = structlog.get_logger(__name__)
+
+BALANCE_TRIES: Final = 10
+BALANCE_RETRY_SECONDS: Final = 0.3
+"""How often, and after which pause, a balance is read again that another worker is reading."""
 
 Stream = dict[str, Any]
 """What the message's stream contained, as the sender recorded it; empty if it recorded nothing."""
@@ -249,7 +254,7 @@ def _balances(step: StepContext) -> str:
     name, turn = account_name(step), step.job.message_turn
     is_read = False
     try:
-        is_read = step.runtime.balance_monitor.read_balance(job_credential(step))
+        is_read = _read_balance(step)
     except NemoError as error:
         log.info("balance not read", error=str(error))
     account = step.runtime.ledger.account(name)
@@ -264,3 +269,20 @@ def _balances(step: StepContext) -> str:
         f"{name} held {turn.balance_before:g} credits before it and {account.total:g} after it, "
         f"and no other message of this service was paid from it meanwhile"
     )
+
+
+def _read_balance(step: StepContext) -> bool:
+    """Read the balance of the job's account. Another reading that began earlier may lack a charge.
+
+    Returns:
+        False if others are reading it all the time.
+
+    Raises:
+        NemoError: The API did not answer.
+    """
+    monitor, credential = step.runtime.balance_monitor, job_credential(step)
+    for _ in range(BALANCE_TRIES):
+        if monitor.read_balance(credential):
+            return True
+        time.sleep(BALANCE_RETRY_SECONDS)
+    return False

@@ -31,6 +31,12 @@ def test_an_unknown_outcome_names_the_balances_if_only_its_message_can_have_chan
     ) in end.message
 
 
+def test_the_balance_is_read_after_another_worker_has_read_it(worker: Worker) -> None:
+    ledger = worker.runtime.ledger
+    ledger.redis.set(ledger.key("balance_lock", worker.account), "another worker", px=500)
+    assert "held 1000 credits before it and 900 after it" in unknown(worker).message
+
+
 def test_an_unknown_outcome_names_no_difference_that_other_messages_made(worker: Worker) -> None:
     ledger = worker.runtime.ledger
     ledger.submit(NewJob(id="other", payload={}, fingerprint="f"))
