@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import close_and_clear_caches, run_reelqueue
+from tests.support.commands import close_and_clear_caches, run_reelqueue, wait_for_doctor
 from tests.support.stack import Stack
 from worker.ledger.model.states import State
 
@@ -32,6 +32,7 @@ def test_every_marked_block_runs(
     monkeypatch.chdir(folder)
     for name, value in stack.env.items():
         monkeypatch.setenv(name, value)
+    wait_for_doctor()
     for page in PAGES:
         blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
         assert blocks, page

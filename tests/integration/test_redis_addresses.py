@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 
-from tests.support.commands import run_reelqueue
+from tests.support.commands import run_reelqueue, wait_for_doctor
 from tests.support.processes import Worker
 from tests.support.stack import Stack
 from tests.support.valkey import Valkey, guarded_valkey
@@ -86,13 +86,7 @@ def succeeds(stack: Stack, url: str, client: Redis, tmp_path: Path) -> None:
             lambda: client.exists("workers:{rq}") or not worker.alive, "it", explain=worker.text
         )
         assert worker.alive, worker.text()
-
-        def failing() -> list[str]:
-            checks = run_reelqueue("doctor", "--json", env=env).records
-            return [check["check"] for check in checks if not check["ok"]]
-
-        # The first worker makes the identity of the ledger after it has registered.
-        wait_until(lambda: not failing(), "all checks to succeed", explain=failing)
+        wait_for_doctor(env)
         image = str(stack.image())
         (submitted,) = run_reelqueue("submit", image, "--prompt", "x", "--json", env=env).records
         ledger = Ledger(client, "rq", lease_seconds=3)

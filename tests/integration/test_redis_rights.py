@@ -11,7 +11,7 @@ from celery import Celery
 from redis import Redis
 
 from tests.integration.test_intake_faults import submit
-from tests.support.commands import run_reelqueue
+from tests.support.commands import run_reelqueue, wait_for_doctor
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 from tests.unit.docs.documents import read
@@ -59,13 +59,7 @@ def test_everything_works_with_the_documented_rights(stack: Stack) -> None:
     redis: Any = stack.redis
     redis.acl_log_reset()
     worker = stack.start_worker()
-    # A worker pays nothing before its first look at the journal, which doctor reports.
-    wait_until(
-        lambda: run_reelqueue("doctor", "--json", env=stack.env).code == 0,
-        "doctor to find no fault",
-        PATIENCE,
-        lambda: run_reelqueue("doctor", env=stack.env).out,
-    )
+    wait_for_doctor(stack.env, PATIENCE)
     with Celery("sender", broker=url, backend=url) as sender:
         by_message = submit(sender, stack.image())
         answer = by_message.get(timeout=PATIENCE)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from config.settings import get_settings
 from tasks.cli import app
 from tasks.producer.producer import default_producer
+from tests.support.waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,17 @@ def close_and_clear_caches() -> None:
         default_producer().ledger.redis.close()
     default_producer.cache_clear()
     get_settings.cache_clear()
+
+
+def wait_for_doctor(env: Mapping[str, str] | None = None, limit: float = 120) -> None:
+    """Wait until `reelqueue doctor` finds no fault.
+
+    A worker compares the ledger with the journal after it has registered, and the first one makes
+    the identity of both then. Until that doctor reports that nothing is paid.
+    """
+
+    def failing() -> list[object]:
+        checks = run_reelqueue("doctor", "--json", env=env).records
+        return [check for check in checks if not check["ok"]]
+
+    wait_until(lambda: not failing(), "all checks of doctor to succeed", limit, failing)
