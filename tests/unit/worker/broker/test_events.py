@@ -13,8 +13,11 @@ from worker.broker.events import EVENTS, SingleAttemptDispatcher
 
 @contextmanager
 def dispatcher_without_broker(folder: Path) -> Iterator[SingleAttemptDispatcher]:
-    with valkey_in_memory(folder) as valkey, Celery(broker=valkey.url, events=EVENTS) as app:
-        connection = app.connection_for_write()
+    with (
+        valkey_in_memory(folder) as valkey,
+        Celery(broker=valkey.url, events=EVENTS) as app,
+        app.connection_for_write() as connection,
+    ):
         # As with a connect timeout of a worker, but at once.
         connection.transport_options = {"max_retries": 0}
         dispatcher = app.events.Dispatcher(connection, hostname="w@test", enabled=True)

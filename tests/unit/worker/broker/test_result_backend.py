@@ -1,6 +1,8 @@
 """Storing Celery results from many threads at the same time."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from celery import Celery, states
@@ -12,12 +14,14 @@ from worker.broker.result_backend import MAX_CONNECTIONS, RESULT_BACKENDS
 
 
 @pytest.fixture
-def app(valkey: Valkey) -> Celery:
-    """An app with the backend of a worker."""
+def app(valkey: Valkey) -> Iterator[Celery]:
+    """An app with the backend of a worker, whose connections are closed at the end."""
     app = Celery(set_as_current=False)
     app.loader.override_backends = RESULT_BACKENDS
     app.conf.update(result_backend=valkey.url, result_backend_thread_safe=True)
-    return app
+    yield app
+    backend: Any = app.backend
+    backend.client.connection_pool.disconnect()
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's own
