@@ -168,6 +168,14 @@ def world(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     return world
 
 
+def asked(world: World) -> Actor:
+    """An actor whose message was paid, and answered by a question."""
+    first = Actor(world)
+    first.pay()
+    first.commit(Commit(State.GENERATING, outcome="question"))
+    return first
+
+
 def make_late(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the limit of a sender pass, as a frozen process does."""
     monkeypatch.setattr(actor.right, "_since", actor.right._since - 60)
@@ -342,9 +350,7 @@ def test_a_decision_about_an_attempt_that_is_not_the_last_is_refused(world: Worl
 
 
 def test_an_answer_to_a_question_is_the_next_attempt(world: World) -> None:
-    first = Actor(world)
-    first.pay()
-    first.commit(Commit(State.GENERATING, outcome="question"))
+    first = asked(world)
     second = Actor(world)
     assert second.prepare() == 2
     assert second.begin() == "OK"
@@ -362,9 +368,7 @@ def test_an_answer_to_a_question_is_the_next_attempt(world: World) -> None:
 
 def test_a_refused_answer_does_not_hide_that_the_question_was_paid(world: World) -> None:
     """Without the look past its mark, the first turn would be paid again after a loss of Redis."""
-    first = Actor(world)
-    first.pay()
-    first.commit(Commit(State.GENERATING, outcome="question"))
+    first = asked(world)
     second = Actor(world)
     assert second.prepare() == 2
     assert second.begin() == "OK"
@@ -387,9 +391,7 @@ def test_a_refused_answer_does_not_hide_that_the_question_was_paid(world: World)
 def test_a_late_mark_does_not_undo_the_decision_about_an_earlier_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Actor(world)
-    first.pay()
-    first.commit(Commit(State.GENERATING, outcome="question"))
+    asked(world)
     late = Actor(world)
     assert late.prepare() == 2
     late.begin()
