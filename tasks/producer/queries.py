@@ -109,7 +109,8 @@ def slowest_pace(settings: Settings) -> Pace:
 
 def list_jobs(producer: Producer) -> Iterator[Result]:
     """Return the records of all jobs, newest first, reading a page at a time."""
-    return get_many(producer, _ids(producer, producer.ledger.key("jobs"), newest_first=True))
+    members = _members(producer, producer.ledger.key("jobs"), newest_first=True)
+    return get_many(producer, (job_id for job_id, _ in members))
 
 
 def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
@@ -117,9 +118,7 @@ def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
 
     Rows of equal content share a job. Each has a record of its own, with its own columns.
     """
-    rows = producer.ledger.key("rows", batch_id)
-    members = _members(producer, rows, newest_first=False)
-    read = producer.ledger.row_jobs(pages(members), SHOWN_FACTS)
+    read = producer.ledger.row_jobs(_row_pages(producer, batch_id), SHOWN_FACTS)
     while True:
         with producer.redis_errors():
             jobs = next(read, None)
@@ -130,10 +129,8 @@ def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
 
 def list_batch_columns(producer: Producer, batch_id: str) -> list[str]:
     """Return the names of the columns that the rows of a batch have of their own, each once."""
-    rows = producer.ledger.key("rows", batch_id)
-    members = _members(producer, rows, newest_first=False)
     with producer.redis_errors():
-        found = producer.ledger.row_columns(pages(members))
+        found = producer.ledger.row_columns(_row_pages(producer, batch_id))
         return [*dict.fromkeys(chain.from_iterable(found))]
 
 
@@ -146,11 +143,12 @@ def list_batches(producer: Producer) -> Iterator[Batch]:
             yield get_batch(producer, batch_id)
         except UnreadableRecordError as error:
             placeholder = placeholder_batch(batch_id, str(error))
-            yield batch_of(placeholder, clip_cost=0, pace=producer.ledger.pace(), flows={})
+            yield batch_of(placeholder, clip_cost=0, pace=Pace(0, 0, 0, 0), flows={})
 
 
-def _ids(producer: Producer, index: str, *, newest_first: bool) -> Iterator[str]:
-    return (member for member, _ in _members(producer, index, newest_first=newest_first))
+def _row_pages(producer: Producer, batch_id: str) -> Iterator[list[tuple[str, float]]]:
+    """Return the jobs of a batch's rows with the numbers of the rows, in pages."""
+    return pages(_members(producer, producer.ledger.key("rows", batch_id), newest_first=False))
 
 
 def _members(producer: Producer, index: str, *, newest_first: bool) -> Iterator[tuple[str, float]]:

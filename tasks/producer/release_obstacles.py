@@ -1,6 +1,7 @@
-"""What would hold a job again as soon as it is released: the caller is told instead."""
+"""Reasons why a release would not help a job, because it would be held again immediately."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from tasks.producer.producer import Producer
 from worker.ledger.model.jobs import Job
@@ -11,49 +12,48 @@ from worker.ledger.pages import pages
 def release_obstacles(producer: Producer, job_ids: Iterable[str]) -> Mapping[str, str]:
     """Return the held jobs that a release does not help, with the reason for each.
 
-    The reasons are ``budget``, ``plan`` and ``blocked``: what a release alone cannot change, and
-    the ledger knows.
+    The reasons are ``budget``, ``plan`` and ``blocked``, which a release does not change, and which
+    the ledger shows.
     """
-    obstacles = _Obstacles(producer)
-    held = (
-        job
-        for page in pages(job_ids)
-        for job in producer.ledger.jobs(page)
-        if job.state is State.HELD
-    )
-    return {job.id: job.reason.value for job in held if job.reason and obstacles.keep_held(job)}
+    price = producer.clip_price()
+
+    @cache
+    def lasts(reason: Reason, name: str) -> bool:
+        return _lasts(producer, price, reason, name)
+
+    obstacles = {}
+    for page in pages(job_ids):
+        for job in producer.ledger.jobs(page):
+            cause = _cause(job)
+            if cause is not None and lasts(*cause):
+                obstacles[job.id] = cause[0].value
+    return obstacles
 
 
-class _Obstacles:
-    """Reads each batch and each account once."""
+def _cause(job: Job) -> tuple[Reason, str] | None:
+    """Return why a job is held, with the batch, account or job that is the cause.
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-        self._price = producer.clip_price()
-        self._known: dict[tuple[Reason, str], bool] = {}
+    Returns:
+        None if the job is not held, or if the ledger does not show whether the cause lasts.
+    """
+    if job.state is not State.HELD:
+        return None
+    match job.reason:
+        case Reason.BUDGET if job.batch_id:
+            return Reason.BUDGET, job.batch_id
+        case Reason.PLAN if job.call is None:
+            return Reason.PLAN, job.fact("account") or ""
+        case Reason.BLOCKED:
+            return Reason.BLOCKED, job.fact("blocked_by") or ""
+    return None
 
-    def keep_held(self, job: Job) -> bool:
-        match job.reason:
-            case Reason.BUDGET if job.batch_id:
-                return self._once(Reason.BUDGET, job.batch_id)
-            case Reason.PLAN if job.call is None:
-                return self._once(Reason.PLAN, job.fact("account") or "")
-            case Reason.BLOCKED:
-                return self._once(Reason.BLOCKED, job.fact("blocked_by") or "")
-        return False
 
-    def _once(self, reason: Reason, name: str) -> bool:
-        if (reason, name) not in self._known:
-            self._known[reason, name] = self._lasts(reason, name)
-        return self._known[reason, name]
-
-    def _lasts(self, reason: Reason, name: str) -> bool:
-        """Return whether a batch's budget, an account's plan or another job still holds jobs."""
-        ledger = self._producer.ledger
-        if reason is Reason.BUDGET:
-            batch = ledger.batch(name)
-            return batch is not None and not batch.may_spend(self._price)
-        if reason is Reason.PLAN:
-            return ledger.account(name).plan_refused
-        blocker = ledger.job(name)
-        return blocker is not None and blocker.state in (State.HELD, State.QUEUED)
+def _lasts(producer: Producer, price: float, reason: Reason, name: str) -> bool:
+    """Return whether the budget of a batch, the plan of an account or a job still holds jobs."""
+    if reason is Reason.BUDGET:
+        batch = producer.ledger.batch(name)
+        return batch is not None and not batch.may_spend(price)
+    if reason is Reason.PLAN:
+        return producer.ledger.account(name).plan_refused
+    blocker = producer.ledger.job(name)
+    return blocker is not None and blocker.state in (State.HELD, State.QUEUED)

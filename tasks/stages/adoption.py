@@ -1,7 +1,6 @@
 """Ask the payment journal before paying, and adopt a payment that the ledger does not know."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import structlog
 
@@ -14,13 +13,9 @@ from worker.journal.journal import Attempt
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import AdoptVerdict
-from worker.media.prepared_file import sha256_of
 from worker.nemo.draft import Draft
 from worker.reconciliation import adopt, choose_attempt
 from worker.recovery.unreadable_entries import UnreadableEntries
-from worker.resources.offload import offload
-from worker.resources.scratch import scratch_folder
-from worker.storage.errors import NotStoredError
 
 log = structlog.get_logger(__name__)
 
@@ -151,13 +146,7 @@ def _repeat_end(step: StepContext, ended: End) -> Commit | None:
     clip_name, _, sha256 = ended.facts.get("stored", "").rpartition(" ")
     if ended.state != State.SUCCEEDED or not clip_name:
         return None
-    with scratch_folder() as folder:
-        clip_file = Path(folder) / "clip.mp4"
-        try:
-            step.runtime.output.fetch(f"{clip_name}.mp4", clip_file)
-        except NotStoredError:
-            return None
-        if offload(sha256_of, clip_file) != sha256:
-            return None
+    if not step.runtime.output.has_content(f"{clip_name}.mp4", sha256):
+        return None
     facts = {name: value for name, value in ended.facts.items() if name != "stored"}
     return advance(State.SUCCEEDED, facts, outcome="done")

@@ -15,13 +15,11 @@ from tasks.step.commits import (
     failure_facts,
     failures,
     hold,
+    retry_for,
     retry_later,
-    trouble_since,
-    with_jitter,
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
-from tasks.step.problems import MAX_PROBLEM_WAIT_SECONDS
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.media.clip_frames import BadClip, IncompleteClip
@@ -41,7 +39,6 @@ from worker.policy import backoff_seconds
 from worker.resources.offload import offload, offload_decoding
 from worker.resources.scratch import scratch_folder
 from worker.storage.errors import NotStoredError
-from worker.storage.store import Store
 
 MAX_CLIP_BYTES: Final = 2 * 10**9
 MAX_DOWNLOADS: Final = 5
@@ -65,13 +62,16 @@ def deliver(step: StepContext) -> Commit:
                 _download(step, clip_file)
             inspection = offload_decoding(inspect_clip, clip_file, poster_file)
         except IncompleteClip as error:
-            return _retry_or_hold(step, Reason.CLIP_INCOMPLETE, str(error))
+            return _retry_or_hold(step, str(error))
         except BadClip as error:
-            return _retry_or_fail(step, Reason.BAD_CLIP, str(error))
+            bad_clip = Reason.BAD_CLIP
+            return _download_again(step, bad_clip, str(error)) or fail(step, bad_clip, str(error))
         except POLICY_ERRORS:
             raise
         except NemoError as error:
-            return _retry_for_a_while(step, error.message)
+            failed = Reason.DELIVERY_FAILED
+            retry = retry_for(step, failed, error.message, DOWNLOAD_PATIENCE_SECONDS)
+            return retry or fail(step, failed, error.message)
         name = (
             step.job.facts["clip_name"]
             if is_stored
@@ -117,30 +117,14 @@ def _download(step: StepContext, clip_file: Path) -> None:
         client.download(job.fact("source_url"), job.facts["render_id"], sink, MAX_CLIP_BYTES)
 
 
-def _retry_or_fail(step: StepContext, reason: Reason, message: str) -> Commit:
-    """Download again, which is free; fail after some downloads."""
-    return _download_again(step, reason, message) or fail(step, reason, message)
+def _retry_or_hold(step: StepContext, message: str) -> Commit:
+    """Download an incomplete clip again; hold the job after `MAX_DOWNLOADS` downloads.
 
-
-def _retry_for_a_while(step: StepContext, message: str) -> Commit:
-    """Download again, which is free; fail after some time, however many downloads that are."""
-    reason = Reason.DELIVERY_FAILED
-    since = trouble_since(step, reason)
-    if step.clock.now_ms() - since >= DOWNLOAD_PATIENCE_SECONDS * 1000:
-        return fail(step, reason, message)
-    wait = with_jitter(min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, reason))))
-    facts = failure_facts(step, reason, message)
-    return retry_later(step, wait, trouble_since=str(since), **facts)
-
-
-def _retry_or_hold(step: StepContext, reason: Reason, message: str) -> Commit:
-    """Download again, which is free; hold after some downloads.
-
-    Once released, the job renders again: the file behind the link may be cut itself.
+    Once released, the job renders again, because the rendered file itself may be incomplete.
     """
-    return _download_again(step, reason, message) or hold(
+    return _download_again(step, Reason.CLIP_INCOMPLETE, message) or hold(
         step,
-        reason,
+        Reason.CLIP_INCOMPLETE,
         f"Each of {MAX_DOWNLOADS} downloads was incomplete: {message}.",
         resume=State.RENDERING,
         facts=NO_RENDER,
@@ -148,6 +132,7 @@ def _retry_or_hold(step: StepContext, reason: Reason, message: str) -> Commit:
 
 
 def _download_again(step: StepContext, reason: Reason, message: str) -> Commit | None:
+    """Repeat the download, which is free; None after `MAX_DOWNLOADS` downloads."""
     earlier = failures(step, reason)
     if earlier + 1 >= MAX_DOWNLOADS:
         return None
@@ -174,7 +159,9 @@ def _store_clip(step: StepContext, clip: Clip, clip_file: Path) -> str:
     output = step.runtime.output
     for name in _names(step):
         step.update_facts(clip_name=name, stored=_stored_clip(step, clip.sha256))
-        if output.create_file(clip_file, f"{name}.mp4") or _holds(output, name, clip):
+        key = f"{name}.mp4"
+        # A failed creation may have stored the clip, if only its answer was lost.
+        if output.create_file(clip_file, key) or output.has_content(key, clip.sha256):
             return name
     raise AssertionError("the last names hold the job's own id")
 
@@ -190,17 +177,6 @@ def _names(step: StepContext) -> Iterator[str]:
         ledger=runtime.ledger,
         output=runtime.output,
     )
-
-
-def _holds(output: Store, name: str, clip: Clip) -> bool:
-    """Return whether the file of a name is this clip: its creation may have lost its answer."""
-    with scratch_folder() as folder:
-        copy = Path(folder) / "clip.mp4"
-        try:
-            output.fetch(f"{name}.mp4", copy)
-        except NotStoredError:
-            return False
-        return offload(sha256_of, copy) == clip.sha256
 
 
 def _stored_clip(step: StepContext, sha256: str) -> str:

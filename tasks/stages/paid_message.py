@@ -127,20 +127,16 @@ def _transcript_facts(call: str, transcript: Transcript, *, is_clean: bool) -> d
 
 
 def _message_refused(step: StepContext, error: NemoError, right: SendingRight) -> Commit:
-    """End the step after the message failed without a stream."""
-    decision = decide_error(step, error)
-    uncharged = uncharged_reason(error)
-    if uncharged is not None:
-        step = _withdraw(step, right, uncharged)
-    return apply_decision(step, decision, error)
+    """End the step after the message failed without a stream.
 
-
-def _withdraw(step: StepContext, right: SendingRight, why: str) -> StepContext:
-    """Withdraw the intent of a message that was not charged, and read the job again.
+    If the message was certainly not charged, its intent is withdrawn first.
 
     Raises:
         LeaseLostError: The step no longer owns the job.
     """
-    right.withdraw(Mark.NOT_SENT if why == "not_sent" else Mark.NOT_CHARGED, why)
-    step.use_record(step.runtime.ledger.job(step.job.id) or step.job)
-    return step
+    decision = decide_error(step, error)
+    uncharged = uncharged_reason(error)
+    if uncharged is not None:
+        right.withdraw(Mark.NOT_SENT if uncharged == "not_sent" else Mark.NOT_CHARGED, uncharged)
+        step.use_record(step.runtime.ledger.job(step.job.id) or step.job)
+    return apply_decision(step, decision, error)

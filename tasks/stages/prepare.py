@@ -153,13 +153,7 @@ def _note_upload(step: StepContext, *, is_new: bool) -> None:
         step.note_facts(uploading="1")
         return
     step.update_facts(uploading="1")
-    if is_new:
-        _share_session(step)
-
-
-def _share_session(step: StepContext) -> None:
-    """Make the session that the job has opened its batch's."""
-    if not step.runtime.ledger.share_session(step.job.id, step.lease.fence):
+    if is_new and not step.runtime.ledger.share_session(step.job.id, step.lease.fence):
         raise LeaseLostError
 
 

@@ -11,9 +11,15 @@ from worker.accounts.credentials import ANONYMOUS
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
+from worker.policy import backoff_seconds
 
 MAX_RENDERS: Final = 2
 """Source: docs/video-api.md, "Codes": a failed render is repeated once with a new id."""
+MAX_RETRY_WAIT_SECONDS: Final = 60.0
+"""The longest wait before a stage is repeated.
+
+`worker.ledger.problems` forgets a problem that is not reported again for three times as long.
+"""
 NO_SESSION: Final = dict.fromkeys(
     ("session_id", "task_id", "bind_id", "claim_url", "uploading", "uploaded"), ""
 )
@@ -84,6 +90,24 @@ def fail(step: StepContext, reason: Reason, message: str, remedy: str = "") -> C
 def retry_later(step: StepContext, delay: float, **facts: str) -> Commit:
     """Repeat the current stage after a delay in seconds."""
     return Commit(step.job.state, delay=delay, facts=facts)
+
+
+def retry_with_backoff(step: StepContext, kind: str, message: str, **facts: str) -> Commit:
+    """Repeat the current stage after a wait that grows with each failure of this kind in a row."""
+    wait = min(MAX_RETRY_WAIT_SECONDS, backoff_seconds(failures(step, kind)))
+    return retry_later(step, with_jitter(wait), **facts, **failure_facts(step, kind, message))
+
+
+def retry_for(step: StepContext, kind: str, message: str, seconds: float) -> Commit | None:
+    """Repeat the current stage later; None once it has failed in this way for some seconds.
+
+    The limit is a time and not a number of tries, because the failure determines how long a try
+    takes.
+    """
+    since = trouble_since(step, kind)
+    if step.clock.now_ms() - since >= seconds * 1000:
+        return None
+    return retry_with_backoff(step, kind, message, trouble_since=str(since))
 
 
 def advance(

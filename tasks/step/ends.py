@@ -6,21 +6,19 @@ from worker.ledger.model.steps import Commit
 from worker.reconciliation import end_facts
 
 
-def record_end(step: StepContext, commit: Commit) -> Commit:
-    """Write the job's end to the journal, if the commit ends a job that has paid. The same commit.
+def record_end(step: StepContext, commit: Commit) -> None:
+    """Write the job's end to the journal, if the commit ends a job that has paid.
 
-    It is written after the clip has its name in the output store, so that a ledger that loses the
-    commit can be told which clip is the job's own.
+    The clip already has its name in the output store. So if Redis loses the commit, the journal
+    still shows which clip belongs to the job.
 
     Raises:
         JournalFailed: The journal does not answer. The step is repeated.
     """
     job = step.job
     if not commit.state.is_end or not any(turn.attempt for turn in job.turns):
-        return commit
-    known = {**job.facts, **(commit.facts or {})}
-    facts = end_facts(known)
+        return
+    facts = end_facts({**job.facts, **(commit.facts or {})})
     if commit.reason is not None:
         facts |= {"reason": commit.reason, "message": commit.message, "remedy": commit.remedy}
     step.runtime.journal.end(End(job.id, commit.state, facts))
-    return commit

@@ -9,10 +9,10 @@ from redis.exceptions import RedisError
 
 from tasks.step.commits import (
     fail,
-    failure_facts,
     failures,
     hold,
     retry_later,
+    retry_with_backoff,
     with_jitter,
 )
 from tasks.step.context import StepContext
@@ -26,7 +26,6 @@ from worker.ledger.connections.outages import is_outage
 from worker.ledger.model.states import Reason
 from worker.ledger.model.steps import Commit
 from worker.nemo.errors import NemoError
-from worker.policy import backoff_seconds
 from worker.resources.memory_budget import MemoryUnavailableError
 from worker.resources.shortages import Shortage, shortage_of
 from worker.runtime.checks.store_ids import other_stores
@@ -85,7 +84,7 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             log.error("unexpected exception in step", exc_info=error)
             sentry_sdk.capture_exception(error)
             if failures(step, "fault") < MAX_RETRIES:
-                return _retry(step, name)
+                return retry_with_backoff(step, "fault", name)
             return hold(step, Reason.POISON, f"An unexpected error occurred: {name}.")
 
 
@@ -105,8 +104,3 @@ def _may_be_short(step: StepContext, error: FileRefusedError) -> bool:
     if isinstance(error.__cause__, MemoryError):
         return failures(step, Shortage.MEMORY) < MAX_RETRIES
     return True
-
-
-def _retry(step: StepContext, fault: str) -> Commit:
-    wait = with_jitter(backoff_seconds(failures(step, "fault")))
-    return retry_later(step, wait, **failure_facts(step, "fault", fault))

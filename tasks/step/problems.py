@@ -9,13 +9,15 @@ from typing import Final
 import structlog
 
 from tasks.step.commits import (
+    MAX_RETRY_WAIT_SECONDS,
     fail,
     failure_facts,
     failures,
     hold,
+    retry_for,
     retry_later,
+    retry_with_backoff,
     trouble_since,
-    with_jitter,
 )
 from tasks.step.context import StepContext
 from worker.file_refusal import FileRefusedError
@@ -27,9 +29,6 @@ from worker.resources.shortages import MESSAGES, REMEDIES, Shortage
 from worker.storage.errors import StoreError
 
 log = structlog.get_logger(__name__)
-
-MAX_PROBLEM_WAIT_SECONDS: Final = 60.0
-"""Longest wait before the stage is repeated. A problem counts as over after three of them."""
 
 MAX_SOURCE_SECONDS: Final = 3600.0
 """How long a job waits for a picture's server that asks it to come again later."""
@@ -43,7 +42,7 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
     """Repeat the stage when the server wants to be asked again; fail if that takes too long."""
     # A server that asks for no pause, and refuses again, gets a longer one each time.
     since = trouble_since(step, SOURCE)
-    wait = max(wait, min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
+    wait = max(wait, min(MAX_RETRY_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
     waited = step.clock.now_ms() - since
     if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
         message = f"{error.message} It asks to wait for {_duration(wait)}."
@@ -56,14 +55,9 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
 
 
 def retry_source(step: StepContext, error: FileRefusedError) -> Commit:
-    """Fetch again from a server that does not answer, or fails; fail if that takes too long.
-
-    The limit is a time and not a number of tries: how long a try takes depends on the failure.
-    """
-    since = trouble_since(step, SOURCE)
-    if step.clock.now_ms() - since >= SOURCE_PATIENCE_SECONDS * 1000:
-        return fail(step, Reason(error.code), error.message, error.remedy)
-    return _wait(step, SOURCE, error.message, trouble_since=str(since))
+    """Fetch again from a server that does not answer, or fails; fail if that takes too long."""
+    retry = retry_for(step, SOURCE, error.message, SOURCE_PATIENCE_SECONDS)
+    return retry or fail(step, Reason(error.code), error.message, error.remedy)
 
 
 def _duration(seconds: float) -> str:
@@ -75,25 +69,18 @@ def wait_for_store(step: StepContext, error: StoreError) -> Commit:
     is_media = error.store == step.runtime.media.address
     part = Part.MEDIA_STORE if is_media else Part.OUTPUT_STORE
     _report(step, part, error.message, error.remedy)
-    since = trouble_since(step, part)
-    waited = step.clock.now_ms() - since
-    if waited >= step.runtime.settings.timing.store_patience_seconds * 1000:
-        return hold(step, Reason.STORE, error.message)
-    return _wait(step, part, error.message, trouble_since=str(since))
+    patience = step.runtime.settings.timing.store_patience_seconds
+    retry = retry_for(step, part, error.message, patience)
+    return retry or hold(step, Reason.STORE, error.message)
 
 
 def wait_for_shortage(step: StepContext, shortage: Shortage) -> Commit:
     """Repeat the stage until the machine has what was short. The job is never held for it."""
     message = MESSAGES[shortage]
     _report(step, Part(shortage), message, REMEDIES[shortage])
-    return _wait(step, shortage, message)
+    return retry_with_backoff(step, shortage, message)
 
 
 def _report(step: StepContext, part: Part, message: str, remedy: str) -> None:
     if report_problem(step.runtime.ledger, part, message, remedy):
         log.warning("jobs wait for a problem to end", part=part.value, error=message, remedy=remedy)
-
-
-def _wait(step: StepContext, kind: str, message: str, **facts: str) -> Commit:
-    wait = min(MAX_PROBLEM_WAIT_SECONDS, backoff_seconds(failures(step, kind)))
-    return retry_later(step, with_jitter(wait), **facts, **failure_facts(step, kind, message))

@@ -174,7 +174,8 @@ def _run_stage(
     except UnreadableRecordError as error:
         return _hold_unreadable(lease.job_id, claim.record, error)
     try:
-        commit = record_end(step, stages[step.job.state](step))
+        commit = stages[step.job.state](step)
+        record_end(step, commit)
     except LeaseLostError:
         return None
     except Exception as error:  # noqa: BLE001 - it is logged, or has a meaning of its own

@@ -174,6 +174,20 @@ class Store:
         with self._store_errors("read"):
             return self._files.exists(key)
 
+    def has_content(self, key: str, sha256: str) -> bool:
+        """Return whether the file under this key has a digest.
+
+        Raises:
+            StoreError: It could not be read.
+        """
+        with scratch_folder() as folder:
+            copy = Path(folder) / "copy"
+            try:
+                self.fetch(key, copy)
+            except NotStoredError:
+                return False
+            return offload(sha256_of, copy) == sha256
+
     def delete(self, key: str) -> None:
         """Delete a file; deleting it again has no effect.
 

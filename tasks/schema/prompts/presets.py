@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import DEFAULT_PROMPT, Aspect, Prompt
 
-SUFFIX: Final = ".toml"
 MAX_BYTES: Final = 100_000
 """The largest file that is read. A preset takes a few lines."""
 

@@ -85,6 +85,14 @@ def test_storing_again_replaces_the_file(store: Store, local: Path, tmp_path: Pa
     assert stored(store, "a/b.mp4", tmp_path) == b"better"
 
 
+def test_a_file_is_compared_with_a_digest(store: Store, local: Path) -> None:
+    digest = hashlib.sha256(b"content of a picture").hexdigest()
+    assert not store.has_content("clip.mp4", digest)
+    store.put_file(local, "clip.mp4")
+    assert store.has_content("clip.mp4", digest)
+    assert not store.has_content("clip.mp4", hashlib.sha256(b"another").hexdigest())
+
+
 def test_content_is_stored_once_under_its_digest(
     url: str, store: Store, local: Path, tmp_path: Path
 ) -> None:
