@@ -5,12 +5,12 @@ the command line before a person's decision, and by a recovery.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from worker.journal.attempts import AdoptAttempt, OpenAttempt, next_attempt
+from worker.journal.attempts import AdoptAttempt, next_attempt
 from worker.journal.entries import Entry, Mark
 from worker.journal.journal import Attempt, Creation, Journal
 from worker.ledger.model.jobs import Job
@@ -25,30 +25,15 @@ class Withdrawn:
     """The present turn's message was not charged, and its intent was withdrawn."""
 
 
-@dataclass(frozen=True, slots=True)
-class PaidByOther:
-    """Another message than the one in the record has taken the attempt, or a later one.
-
-    Attributes:
-        attempts: All attempts of the job, of which one at least may be charged.
-    """
-
-    attempts: Sequence[Attempt]
-
-
-def choose_attempt(job: Job, attempts: Sequence[Attempt]) -> OpenAttempt | AdoptAttempt:
-    """Choose the attempt that the job makes for its present turn, or the one that it adopts."""
-    return next_attempt(attempts, job.decided_attempts)
-
-
-def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | PaidByOther | None:
-    """Ask the journal about the present turn's message, and act on what it says.
+def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | AdoptAttempt | None:
+    """Look up the current turn's message in the journal, and withdraw its intent if it is not paid.
 
     An attempt without an entry is closed: its message can no longer be sent.
 
     Returns:
-        None if the message was, or may have been, sent and charged, also where its entry cannot be
-        read, and for a message of a version without a journal.
+        `AdoptAttempt` if another message has the message's attempt, and the job is to adopt a
+        payment instead. None if the message was, or may have been, sent and charged; also if its
+        entry cannot be read, and for a message of a version without a journal.
 
     Raises:
         JournalFailed: The journal does not answer. No intent was withdrawn.
@@ -56,7 +41,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | PaidBy
     turn = job.message_turn
     if turn is None or not turn.attempt:
         return None
-    # Another journal than the one that the message was paid under knows nothing of it.
+    # The message was paid under another journal: this one says nothing about it.
     if payments.journal_id() not in ("", journal.id()):
         return None
     found = journal.attempt(job.id, turn.attempt)
@@ -69,48 +54,41 @@ def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | PaidBy
     if found is None or found.entry is None:
         return None
     if found.entry.call != turn.call:
-        return _review_other(journal, payments, job, turn.call)
+        # Another message has the attempt: that of the record can never be sent.
+        decision = next_attempt(journal.attempts(job.id), job.decided_attempts)
+        if isinstance(decision, AdoptAttempt):
+            return decision
+        payments.withdraw(job.id, turn.call, Mark.NEVER_SENT.value)
+        return Withdrawn()
     if found.mark is not None:
         payments.withdraw(job.id, turn.call, found.mark.value)
         return Withdrawn()
     return None
 
 
-def _review_other(
-    journal: Journal, payments: Payments, job: Job, call: str
-) -> Withdrawn | PaidByOther:
-    """Act on an attempt that another message has taken: the record's own can never be sent."""
-    attempts = journal.attempts(job.id)
-    if isinstance(choose_attempt(job, attempts), AdoptAttempt):
-        return PaidByOther(attempts)
-    payments.withdraw(job.id, call, Mark.NEVER_SENT.value)
-    return Withdrawn()
-
-
 def adopt(
     payments: Payments,
     job: Job,
-    attempts: Sequence[Attempt],
+    payment: AdoptAttempt,
     *,
     fence: str = "",
     replaces: str = "",
 ) -> AdoptVerdict:
-    """Adopt payments: write them from the journal into the job's record.
-
-    They are the last attempt that may be charged, and those of earlier turns.
+    """Write a payment from the journal, and those of earlier turns, into the job's record.
 
     Args:
         payments: The ledger's payments.
-        job: The job. Without a fence nobody may be working on it.
-        attempts: All its attempts, of which one at least may be charged.
+        job: The job. Without a fence, no worker may own it.
+        payment: The payment.
         fence: The owner's fence; "" for a recovery.
-        replaces: The call of the present turn that can never be sent, or "".
+        replaces: The call of the current turn that can never be sent, or "".
     """
-    *before, last = (each for each in attempts if each.may_be_charged)
-    earlier = {each.entry.turn: _paid(each, job) for each in before if each.entry is not None}
+    earlier = {
+        each.entry.turn: _paid(each, job) for each in payment.earlier if each.entry is not None
+    }
     return payments.adopt(
         job.id,
-        _paid(last, job),
+        _paid(payment.attempt, job),
         fence=fence,
         earlier=list(earlier.values()),
         replaces=replaces,

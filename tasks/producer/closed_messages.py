@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from tasks.producer.producer import Producer
-from worker.journal.attempts import AdoptAttempt
+from worker.journal.attempts import AdoptAttempt, next_attempt
 from worker.journal.entries import End
+from worker.journal.journal import Journal
 from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.payments import Payments
-from worker.reconciliation import PaidByOther, adopt, choose_attempt, review
+from worker.reconciliation import adopt, review
 
 
 def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
@@ -60,21 +61,20 @@ def _check_journal(producer: Producer) -> None:
 
 
 def _continues(producer: Producer, job: Job) -> bool:
-    """Close the present turn's message. Whether the job continues without a decision."""
+    """Close the current turn's message. Whether the job continues without a decision."""
     turn = job.message_turn
     if turn is None or not turn.attempt:
         return False
     payments, journal = Payments(producer.ledger), producer.journal
-    match review(journal, payments, job):
-        case None:
-            attempts = journal.attempts(job.id)
-            match choose_attempt(job, attempts):
-                case AdoptAttempt(attempt=later) if later.number > turn.attempt:
-                    adopt(payments, job, attempts, replaces=turn.call)
-                case _:
-                    return False
-        case PaidByOther(attempts=attempts):
-            adopt(payments, job, attempts, replaces=turn.call)
-        case _:
-            pass
-    return True
+    found = review(journal, payments, job) or _later_payment(journal, job, turn.attempt)
+    if isinstance(found, AdoptAttempt):
+        adopt(payments, job, found, replaces=turn.call)
+    return found is not None
+
+
+def _later_payment(journal: Journal, job: Job, attempt: int) -> AdoptAttempt | None:
+    """Return the payment after this attempt that the job has to adopt; None if there is none."""
+    found = next_attempt(journal.attempts(job.id), job.decided_attempts)
+    if isinstance(found, AdoptAttempt) and found.attempt.number > attempt:
+        return found
+    return None

@@ -1,27 +1,24 @@
 """Ask the payment journal before paying, and adopt a payment that the ledger does not know."""
 
-from collections.abc import Sequence
-
 import structlog
 
 from tasks.stages.reply import draft_facts
 from tasks.step.commits import advance, fail, hold
 from tasks.step.context import LeaseLostError, StepContext
-from worker.journal.attempts import OpenAttempt
+from worker.journal.attempts import AdoptAttempt, next_attempt
 from worker.journal.entries import End, split_name
-from worker.journal.journal import Attempt
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.nemo.draft import Draft
-from worker.reconciliation import adopt, choose_attempt
+from worker.reconciliation import adopt
 from worker.recovery.unreadable_entries import UnreadableEntries
 
 log = structlog.get_logger(__name__)
 
 
 def attempt_number(step: StepContext) -> int | Commit:
-    """Return the number of the attempt that the job may make for its present turn.
+    """Return the number of the attempt that the job may make for its current turn.
 
     The journal is asked once for each turn. A later step creates the attempt that was found then,
     and the creation fails if somebody has made it meanwhile.
@@ -37,26 +34,25 @@ def attempt_number(step: StepContext) -> int | Commit:
     if turn == str(step.job.turn):
         return int(number)
     attempts = step.runtime.journal.attempts(step.job.id)
-    decision = choose_attempt(step.job, attempts)
-    if not isinstance(decision, OpenAttempt):
-        return adopt_payment(step, attempts)
+    decision = next_attempt(attempts, step.job.decided_attempts)
+    if isinstance(decision, AdoptAttempt):
+        return adopt_payment(step, decision)
     step.note_facts(next_attempt=f"{step.job.turn}:{decision.number}")
     return decision.number
 
 
-def adopt_payment(step: StepContext, attempts: Sequence[Attempt], *, replaces: str = "") -> Commit:
-    """Adopt the last attempt that may be charged, so that the job continues at settle.
+def adopt_payment(step: StepContext, payment: AdoptAttempt, *, replaces: str = "") -> Commit:
+    """Adopt a payment, so that the job continues at settle.
 
     Args:
         step: The step.
-        attempts: All attempts of the job, of which one at least may be charged.
-        replaces: The call of the present turn that can never be sent, or "".
+        payment: The payment.
+        replaces: The call of the current turn that can never be sent, or "".
 
     Raises:
         LeaseLostError: The step no longer owns the job.
     """
-    runtime, job = step.runtime, step.job
-    *_, last = (each for each in attempts if each.may_be_charged)
+    runtime, job, last = step.runtime, step.job, payment.attempt
     if last.entry is not None and last.entry.fingerprint != job.facts.get("fingerprint"):
         return fail(
             step,
@@ -64,7 +60,7 @@ def adopt_payment(step: StepContext, attempts: Sequence[Attempt], *, replaces: s
             f"Its key has paid for a job with another payload, on attempt {last.number}.",
             "Submit this job under a new key, or the other payload under this one.",
         )
-    verdict = adopt(runtime.payments, job, attempts, fence=step.lease.fence, replaces=replaces)
+    verdict = adopt(runtime.payments, job, payment, fence=step.lease.fence, replaces=replaces)
     if verdict is not AdoptVerdict.OK:
         raise LeaseLostError
     step.use_record(runtime.ledger.job(job.id) or job)

@@ -22,7 +22,7 @@ from tasks.step.commits import (
 from tasks.step.context import LeaseLostError, StepContext
 from tasks.step.credentials import account_name, job_credential
 from tasks.step.progress import report_progress
-from worker.journal.attempts import AdoptAttempt
+from worker.journal.attempts import AdoptAttempt, next_attempt
 from worker.journal.entries import Entry, entry_name
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
@@ -31,7 +31,7 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import BeginVerdict
 from worker.ledger.payments import PaymentIntent
 from worker.nemo.responses import SessionState
-from worker.reconciliation import choose_attempt, new_entry
+from worker.reconciliation import new_entry
 
 log = structlog.get_logger(__name__)
 
@@ -124,9 +124,9 @@ def _entry(step: StepContext, call: str, attempt: int, previous: str, state: Ses
 def _attempt_of_others(step: StepContext, call: str) -> Commit:
     """End the step after somebody else had created the entry of the attempt."""
     runtime, job = step.runtime, step.job
-    attempts = runtime.journal.attempts(job.id)
-    if isinstance(choose_attempt(job, attempts), AdoptAttempt):
-        return adopt_payment(step, attempts, replaces=call)
+    decision = next_attempt(runtime.journal.attempts(job.id), job.decided_attempts)
+    if isinstance(decision, AdoptAttempt):
+        return adopt_payment(step, decision, replaces=call)
     runtime.payments.withdraw(job.id, call, "never_sent")
     return retry_later(step, 0.0)
 

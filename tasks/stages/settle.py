@@ -18,13 +18,14 @@ from tasks.step.commits import advance, hold
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, job_credential, open_client
 from tasks.step.remedy_messages import remedy_without_draft
+from worker.journal.attempts import AdoptAttempt
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
-from worker.reconciliation import PaidByOther, Withdrawn, review
+from worker.reconciliation import Withdrawn, review
 
 log = structlog.get_logger(__name__)
 
@@ -142,8 +143,8 @@ def _review(step: StepContext) -> Commit | None:
     match review(runtime.journal, runtime.payments, job):
         case Withdrawn():
             return Commit(State.PREPARING)
-        case PaidByOther(attempts=attempts):
-            return adopt_payment(step, attempts, replaces=job.call or "")
+        case AdoptAttempt() as payment:
+            return adopt_payment(step, payment, replaces=job.call or "")
         case None:
             return None
 

@@ -15,9 +15,15 @@ class OpenAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AdoptAttempt:
-    """The job was, or may have been, paid by this attempt: it continues at settle, for free."""
+    """The job was, or may have been, paid by an attempt: it continues at settle, for free.
+
+    Attributes:
+        attempt: The last attempt that was, or may have been, charged.
+        earlier: The attempts before it that were, or may have been, charged.
+    """
 
     attempt: Attempt
+    earlier: Sequence[Attempt]
 
 
 def next_attempt(
@@ -33,12 +39,13 @@ def next_attempt(
         attempts: All attempts of the job in the journal, the last one at the end.
         decided: The numbers of the attempts after which the ledger has opened a further turn.
     """
-    charged = last_charged(attempts)
-    if charged is None or charged.number in decided:
+    payment = last_payment(attempts)
+    if payment is None or payment.attempt.number in decided:
         return OpenAttempt(len(attempts) + 1)
-    return AdoptAttempt(charged)
+    return payment
 
 
-def last_charged(attempts: Sequence[Attempt]) -> Attempt | None:
-    """Return the last attempt that was, or may have been, charged."""
-    return next((each for each in reversed(attempts) if each.may_be_charged), None)
+def last_payment(attempts: Sequence[Attempt]) -> AdoptAttempt | None:
+    """Return the last attempt that was, or may have been, charged; None if there is none."""
+    charged = tuple(each for each in attempts if each.may_be_charged)
+    return AdoptAttempt(charged[-1], charged[:-1]) if charged else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from worker.journal.attempts import last_charged
+from worker.journal.attempts import last_payment
 from worker.journal.entries import Entry
 from worker.journal.journal import Attempt
 from worker.ledger.model.jobs import Job
@@ -51,7 +51,8 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
         attempts: All attempts of the job.
         has_end: Whether the journal has its end.
     """
-    last = last_charged(attempts)
+    payment = last_payment(attempts)
+    last = payment.attempt if payment else None
     if last is None:
         return RecoveryAction.KNOWN if job and job.state.is_end else RecoveryAction.NOT_CHARGED
     if last.entry is None:

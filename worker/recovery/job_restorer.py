@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.journal.attempts import last_charged
+from worker.journal.attempts import AdoptAttempt, last_payment
 from worker.journal.entries import End, Entry
 from worker.journal.journal import Attempt, Journal, Page
 from worker.ledger.ledger import Ledger
@@ -108,7 +108,9 @@ class JobRestorer:
             self._unreadable.add(job_id)
         else:
             self._unreadable.discard(job_id)
-        if action in (RecoveryAction.UNREADABLE, RecoveryAction.NOT_CHARGED, RecoveryAction.KNOWN):
+        payment = last_payment(attempts)
+        nothing = (RecoveryAction.UNREADABLE, RecoveryAction.NOT_CHARGED, RecoveryAction.KNOWN)
+        if payment is None or action in nothing:
             return action
         if job is None:
             job = self._submit(attempts)
@@ -116,8 +118,8 @@ class JobRestorer:
         if job is None or action is RecoveryAction.HOLD:
             return RecoveryAction.KNOWN if job is None else action
         if action is RecoveryAction.RESTORE_END:
-            return self._end(job, attempts)
-        return self._resume(job, attempts)
+            return self._end(job, payment)
+        return self._resume(job, payment)
 
     def _submit(self, attempts: Sequence[Attempt], depth: int = 0) -> Job | None:
         """Submit a job that the ledger does not know. None if its key says that it was pruned."""
@@ -141,21 +143,21 @@ class JobRestorer:
         except UnreadableRecordError:
             return None
 
-    def _resume(self, job: Job, attempts: Sequence[Attempt]) -> RecoveryAction:
-        verdict = adopt(self._payments, job, attempts)
-        # The step of a job that a worker works on asks the journal, and adopts the payment itself.
+    def _resume(self, job: Job, payment: AdoptAttempt) -> RecoveryAction:
+        verdict = adopt(self._payments, job, payment)
+        # If a worker owns the job, its step reads the journal and adopts the payment.
         is_resumed = verdict in (AdoptVerdict.OK, AdoptVerdict.BUSY)
         return RecoveryAction.RESUME if is_resumed else RecoveryAction.KNOWN
 
-    def _end(self, job: Job, attempts: Sequence[Attempt]) -> RecoveryAction:
-        """End the job as it had ended; without its clip it continues from its paid session."""
-        ended, paid = self._journal.ended(job.id), last_charged(attempts)
-        resumed = self._resume(job, attempts)
-        if ended is None or paid is None or paid.entry is None or not self._has_clip(ended):
+    def _end(self, job: Job, payment: AdoptAttempt) -> RecoveryAction:
+        """Restore the job's end; if its clip is gone, resume it in its paid session."""
+        ended, paid = self._journal.ended(job.id), payment.attempt.entry
+        resumed = self._resume(job, payment)
+        if ended is None or paid is None or not self._has_clip(ended):
             return resumed
         facts = {name: value for name, value in ended.facts.items() if name != "stored"}
         reason = facts.pop("reason", "")
-        verdict = self._payments.restore_end(job.id, paid.entry.call, ended.state, reason, facts)
+        verdict = self._payments.restore_end(job.id, paid.call, ended.state, reason, facts)
         return RecoveryAction.RESTORE_END if verdict is AdoptVerdict.OK else resumed
 
     def _has_clip(self, ended: End) -> bool:

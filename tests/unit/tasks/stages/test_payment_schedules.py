@@ -20,13 +20,14 @@ from tasks.stages.adoption import adopt_payment, attempt_number
 from tasks.stages.sending_right import SendingRight
 from tasks.step.context import LeaseLostError, StepClock, StepContext
 from tests.support.waiting import wait_until
+from worker.journal.attempts import AdoptAttempt, last_payment
 from worker.journal.entries import Mark
 from worker.journal.journal import Attempt
 from worker.ledger.model.jobs import Job, read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
-from worker.reconciliation import PaidByOther, Withdrawn, new_entry, review
+from worker.reconciliation import Withdrawn, new_entry, review
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime
 
@@ -81,6 +82,12 @@ class World:
 
     def attempts(self) -> list[Attempt]:
         return self.runtime().journal.attempts("j")
+
+    def payment(self) -> AdoptAttempt:
+        """The last attempt that may be charged."""
+        found = last_payment(self.attempts())
+        assert found is not None
+        return found
 
 
 class Actor:
@@ -147,7 +154,7 @@ class Actor:
         assert self.create()
         assert self.send()
 
-    def review(self) -> Withdrawn | PaidByOther | None:
+    def review(self) -> Withdrawn | AdoptAttempt | None:
         """What a settling step asks the journal."""
         return review(self.runtime.journal, self.runtime.payments, self.step.job)
 
@@ -195,7 +202,7 @@ def test_a_restored_ledger_does_not_send_on_its_own_old_entry(world: World) -> N
     assert second.prepare() == 1, "the record says that attempt 1 is free"
     assert second.begin() == "OK"
     assert not second.create()
-    commit = adopt_payment(second.step, world.attempts(), replaces=second.call)
+    commit = adopt_payment(second.step, world.payment(), replaces=second.call)
     assert commit.state is State.SETTLING
     assert (world.job().call, len(world.sent)) == (first.call, 1)
     assert world.job().message_session == first.step.job.facts["session_id"]
@@ -214,7 +221,7 @@ def test_a_flush_between_intent_and_entry_lets_one_of_two_send(world: World) -> 
     assert first.send()
     assert second.begin() == "OK"
     assert not second.create()
-    commit = adopt_payment(second.step, world.attempts(), replaces=second.call)
+    commit = adopt_payment(second.step, world.payment(), replaces=second.call)
     assert (commit.state, world.job().call) == (State.SETTLING, first.call)
     assert len(world.sent) == 1
 
