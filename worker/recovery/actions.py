@@ -43,8 +43,8 @@ def newest_attempt(names: Sequence[str]) -> int:
 def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool) -> RecoveryAction:
     """Decide what a recovery does with a job.
 
-    A record that has a message for its present turn goes on by its own steps, which ask the
-    journal. It is only ended, where the journal has its end.
+    A job whose record has a message for the current turn continues by its own steps, which read the
+    journal. A recovery only ends such a job, if the journal has its end.
 
     Args:
         job: The record, or None.
@@ -52,22 +52,23 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
         has_end: Whether the journal has its end.
     """
     payment = last_payment(attempts)
-    last = payment.attempt if payment else None
-    if last is None:
-        return RecoveryAction.KNOWN if job and job.state.is_end else RecoveryAction.NOT_CHARGED
-    if last.entry is None:
-        can_submit = job is None and any(each.entry is not None for each in attempts)
+    entry = payment.attempt.entry if payment else None
+    if payment is not None and entry is None:
+        can_submit = job is None and readable_entry(attempts) is not None
         return RecoveryAction.HOLD if can_submit else RecoveryAction.UNREADABLE
     if job is not None and job.state.is_end:
         return RecoveryAction.KNOWN
-    has_message = job is not None and job.message_turn is not None
-    is_own = job is not None and job.call == last.entry.call
-    if job is not None and not is_own and job.facts.get("fingerprint") != last.entry.fingerprint:
-        # Its key has paid for another payload. Its own step asks the journal, and fails it.
+    if payment is None or entry is None:
+        return RecoveryAction.NOT_CHARGED
+    if job is None:
+        return RecoveryAction.RESTORE_END if has_end else RecoveryAction.RESUME
+    is_own, has_message = job.call == entry.call, job.message_turn is not None
+    if not is_own and job.facts.get("fingerprint") != entry.fingerprint:
+        # Its key has paid for another payload: its next step reads the journal, and fails it.
         return RecoveryAction.KNOWN
     if has_end and (is_own or not has_message):
         return RecoveryAction.RESTORE_END
-    is_decided = job is not None and last.number in job.decided_attempts
+    is_decided = payment.attempt.number in job.decided_attempts
     return RecoveryAction.KNOWN if has_message or is_decided else RecoveryAction.RESUME
 
 

@@ -63,6 +63,8 @@ ASKED = replace(
         (job(fingerprint="of another payload"), [PAID], True, RecoveryAction.KNOWN),
         (job(State.SUCCEEDED), [PAID], True, RecoveryAction.KNOWN),
         (job(State.FAILED), [NOT_CHARGED], False, RecoveryAction.KNOWN),
+        (job(State.FAILED), [], False, RecoveryAction.KNOWN),
+        (job(State.SUCCEEDED), [PAID, DAMAGED], True, RecoveryAction.UNREADABLE),
     ],
 )
 def test_each_case(
