@@ -1,7 +1,6 @@
 """Types of the settings: each refuses a wrong value with a sentence that does not show it."""
 
 import base64
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Final
@@ -141,16 +140,10 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("must be a number")
-    return value
-
-
 CommaSeparated = BeforeValidator(_split_at_commas)
 NoneIfEmpty = BeforeValidator(_empty_to_none)
-Seconds = Annotated[float, AfterValidator(_finite), Field(gt=0, le=MAX_SECONDS)]
-Days = Annotated[float, AfterValidator(_finite), Field(gt=0, le=MAX_DAYS)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
+Days = Annotated[float, Field(gt=0, le=MAX_DAYS, allow_inf_nan=False)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 Token = Annotated[SecretStr, AfterValidator(_token)]

@@ -119,10 +119,10 @@ class CallContext:
     """
 
     call: Call
-    session: str | None = None
-    picture: str | None = None
-    spoken: bool = False
-    via: str | None = None
+    session: str | None
+    picture: str | None
+    spoken: bool
+    via: str | None
 
 
 FAULTS = TypeAdapter(list[Fault])

@@ -36,23 +36,23 @@ class MessageEntry:
         account: Name of its account.
         text: The prompt.
         at: When it arrived, in Unix seconds.
+        overlapping: Whether it arrived while another one ran in its session.
+        image_sha256: SHA-256 of the picture that it works on.
         ended_at: When its work ended.
         charged: Credits charged for it.
         outcome: `running`, then `clean`, `silent`, `question`, `error`, `quota`, `broken`,
             `cancelled` or `refused`.
-        overlapping: Whether it arrived while another one ran in its session.
-        image_sha256: SHA-256 of the picture that it works on.
     """
 
     session_id: str
     account: str
     text: str
     at: float
+    overlapping: bool
+    image_sha256: str | None
     ended_at: float | None = None
     charged: int = 0
     outcome: str = "running"
-    overlapping: bool = False
-    image_sha256: str | None = None
 
     def end(self, at: float, outcome: str, charged: int = 0) -> None:
         """Record the end of its work, the outcome, and the credits charged."""

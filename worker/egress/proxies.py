@@ -49,10 +49,9 @@ def environment_problems(api_url: str) -> Iterator[EnvironmentProblem]:
     Args:
         api_url: The address of the video API.
     """
-    found = _certificate_problem()
-    if found is not None:
-        variable, message = found
-        yield EnvironmentProblem(variable, message, is_fatal=True)
+    certificate_problem = _certificate_problem()
+    if certificate_problem is not None:
+        yield certificate_problem
     used, proxies = _scheme_used(httpx.URL(api_url)), getproxies()
     for scheme in _SCHEMES:
         problem = _proxy_problem(proxies.get(scheme) or "")
@@ -84,9 +83,9 @@ def tls_context() -> ssl.SSLContext:
     Raises:
         WrongEnvironmentError: The certificates that the environment names cannot be used.
     """
-    found = _certificate_problem()
-    if found is not None:
-        raise WrongEnvironmentError(": ".join(found))
+    problem = _certificate_problem()
+    if problem is not None:
+        raise WrongEnvironmentError(str(problem))
     return shared_ssl_context()
 
 
@@ -177,17 +176,21 @@ def _variable(scheme: str) -> str:
     return name if os.environ.get(name) else name.upper()
 
 
-def _certificate_problem() -> tuple[str, str] | None:
-    """Return the variable of certificates that cannot be used, and what is wrong with it."""
+def _certificate_problem() -> EnvironmentProblem | None:
+    """Return what is wrong with the certificates that the environment names, if anything is."""
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file:
-        remedy = "Name a file of certificates in PEM, or unset it."
         try:
             shared_ssl_context()
         except ssl.SSLError:
-            return "SSL_CERT_FILE", f"{file} holds no certificate. {remedy}"
+            problem = "holds no certificate"
         except OSError as error:
-            return "SSL_CERT_FILE", f"{file} cannot be read ({error.strerror}). {remedy}"
-    elif folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
-        return "SSL_CERT_DIR", f"{folder} is not a folder. Name one with certificates, or unset it."
+            problem = f"cannot be read ({error.strerror})"
+        else:
+            return None
+        message = f"{file} {problem}. Name a file of certificates in PEM, or unset it."
+        return EnvironmentProblem("SSL_CERT_FILE", message, is_fatal=True)
+    if folder and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
+        message = f"{folder} is not a folder. Name one with certificates, or unset it."
+        return EnvironmentProblem("SSL_CERT_DIR", message, is_fatal=True)
     return None

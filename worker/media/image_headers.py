@@ -223,7 +223,11 @@ def open_image(source: Path, name: str, kind: FileType) -> Iterator[Image.Image]
             if kind is not JPEG or not decodes_row_by_row(source):
                 raise _too_many_pixels(name, image, kind)
             if pixels > source.stat().st_size * MAX_PIXELS_PER_BYTE:
-                raise _too_few_bytes(name, image)
+                raise bad_image_file(
+                    name,
+                    f"declares {image.width} by {image.height} pixels, for which the file is too "
+                    "short",
+                )
             reduction = next(by for by in _REDUCTIONS if pixels <= MAX_PIXELS * by * by)
             image.draft(None, (image.width // reduction, image.height // reduction))
         yield image
@@ -285,11 +289,4 @@ def _too_many_pixels(name: str, image: Image.Image, kind: FileType) -> FileRefus
         f"so it may have at most {MAX_PIXELS // 10**6} million.",
         "Save it as a plain JPEG (not progressive), which may have any size, or scale it down to "
         f"at most {MAX_SIDE} pixels on the longer side.",
-    )
-
-
-def _too_few_bytes(name: str, image: Image.Image) -> FileRefusedError:
-    return bad_image_file(
-        name,
-        f"declares {image.width} by {image.height} pixels, for which the file is too short",
     )

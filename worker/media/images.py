@@ -256,13 +256,8 @@ def _write(
     # Encoders write comments and other metadata from here.
     image.info = {}
     while True:
-        match target_type.name:
-            case "PNG":
-                image.save(to, "PNG", icc_profile=profile)
-            case "WEBP":
-                image.save(to, "WEBP", quality=_QUALITY, icc_profile=profile or b"")
-            case _:
-                image.save(to, "JPEG", quality=_QUALITY, icc_profile=profile)
+        # PNG ignores the quality.
+        image.save(to, target_type.name, quality=_QUALITY, icc_profile=profile)
         size = to.stat().st_size
         if size <= max_bytes or image.size == (1, 1):
             return image.size

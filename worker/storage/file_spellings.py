@@ -25,12 +25,12 @@ class FileSpellings:
         Returns:
             The path as it is if it exists, or if no other path or several fit.
         """
-        if _exists(path):
+        if os.path.exists(path):  # noqa: PTH110 -- False for a name that is too long, no error
             return path
         found = Path(path.anchor)
         for part in path.parts[1 if path.anchor else 0 :]:
             exact = found / part
-            if _exists(exact):
+            if os.path.exists(exact):  # noqa: PTH110 -- as above
                 found = exact
                 continue
             names = self._names(found).get(_spelling(part), [])
@@ -61,11 +61,3 @@ def _spelling(name: str) -> str:
     signs = ((sign, unicodedata.category(sign)) for sign in unicodedata.normalize("NFC", name))
     common = ("" if kind == "Cf" else " " if kind == "Zs" else sign for sign, kind in signs)
     return unicodedata.normalize("NFC", "".join(common))
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        # A name that is too long or holds a NUL.
-        return False

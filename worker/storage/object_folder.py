@@ -1,5 +1,6 @@
 """The files of a store in a bucket (S3, GCS, Azure)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -74,7 +75,7 @@ class ObjectFolder:
     def read(self, key: str, to: Path) -> bool:
         """Copy the object of a key to a local file; False if there is no such object."""
         try:
-            _call(self._read, key, to)
+            _call(self._copy, key, to, math.inf)
         except FileNotFoundError:
             return False
         return True
@@ -129,7 +130,7 @@ class ObjectFolder:
             self._obstore.delete(self._store, path)
         return len(old)
 
-    def _copy(self, key: str, to: Path, max_bytes: int) -> bool:
+    def _copy(self, key: str, to: Path, max_bytes: float) -> bool:
         found, left = self._obstore.get(self._store, key), max_bytes
         if found.meta["size"] > max_bytes:
             return False
@@ -140,12 +141,6 @@ class ObjectFolder:
                     return False
                 file.write(chunk)
         return True
-
-    def _read(self, key: str, to: Path) -> None:
-        found = self._obstore.get(self._store, key)
-        with to.open("wb") as file:
-            for chunk in found.stream():
-                file.write(chunk)
 
 
 def _call(function: Callable[..., T], *args: object, **kwargs: object) -> T:

@@ -67,9 +67,8 @@ def _range(image: Image.Image) -> tuple[float, float]:
     values = sorted(_usable(memoryview(sample.tobytes()).cast("f"), _no_data(image)))
     if not values:
         return 0.0, 1.0
-    return -_without_no_data([-value for value in reversed(values)])[-1], _without_no_data(values)[
-        -1
-    ]
+    darkest = -_highest_with_data([-value for value in reversed(values)])
+    return darkest, _highest_with_data(values)
 
 
 def _no_data(image: Image.Image) -> float:
@@ -87,10 +86,11 @@ def _usable(values: Iterable[float], no_data: float) -> Iterable[float]:
     )
 
 
-def _without_no_data(values: list[float]) -> list[float]:
-    """Remove the highest of sorted values if it is far away from all others: -9999, 65535."""
-    others = [value for value in values if value < values[-1]]
-    if not others:
-        return values
-    is_far = values[-1] - others[-1] > _GAP * (others[-1] - others[0])
-    return others if is_far and others[-1] > others[0] else values
+def _highest_with_data(values: list[float]) -> float:
+    """Return the highest of sorted values, or the next if it is far from all others (65535)."""
+    highest = values[-1]
+    others = [value for value in values if value < highest]
+    if not others or others[0] == others[-1]:
+        return highest
+    is_far = highest - others[-1] > _GAP * (others[-1] - others[0])
+    return others[-1] if is_far else highest

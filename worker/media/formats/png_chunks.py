@@ -104,12 +104,12 @@ def _problem(name: bytes, data: mmap.mmap, start: int, end: int) -> str:
     """Return why an optional chunk is left out; empty if it is not."""
     if not name[0] & _OPTIONAL or end - start > _MAX_CHECKED:
         return ""
-    if zlib.crc32(data[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+    if not _checksum_is_right(data, start, end):
         what = "animation" if name in _ANIMATION else f"{name.decode('ascii')} chunk"
         return f"damaged {what} removed"
     if name == b"iCCP":
         profile = data[start + 8 : end - 4].partition(b"\0")[2][1:]
-        unpacked = _unpacked_size(profile, MAX_PROFILE)
+        unpacked = _unpacked_size(profile)
         if unpacked is None:
             return "damaged color profile removed"
         if unpacked > MAX_PROFILE:
@@ -119,11 +119,9 @@ def _problem(name: bytes, data: mmap.mmap, start: int, end: int) -> str:
 
 def _may_hold_orientation(name: bytes, data: mmap.mmap, start: int, end: int) -> bool:
     """Return whether a chunk holds whole EXIF data: of its own kind, or in a text."""
-    body = data[start + 8 : min(end, start + 8 + MAX_PROFILE)]
-    if end - start > MAX_PROFILE:
+    if end - start > MAX_PROFILE or not _checksum_is_right(data, start, end):
         return False
-    if zlib.crc32(data[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-        return False
+    body = data[start + 8 : end]
     match name:
         case b"eXIf":
             return True
@@ -133,15 +131,19 @@ def _may_hold_orientation(name: bytes, data: mmap.mmap, start: int, end: int) ->
             return body.startswith(_RAW_PROFILE)
         case b"zTXt":
             packed = body[len(_RAW_PROFILE) + 1 :]
-            size = _unpacked_size(packed, MAX_PROFILE)
+            size = _unpacked_size(packed)
             return body.startswith(_RAW_PROFILE) and size is not None and size <= MAX_PROFILE
         case _:
             return False
 
 
-def _unpacked_size(packed: bytes, limit: int) -> int | None:
-    """Return the size of compressed bytes, or one more than the limit; None if they are damaged."""
+def _checksum_is_right(data: mmap.mmap, start: int, end: int) -> bool:
+    return zlib.crc32(data[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
+
+
+def _unpacked_size(packed: bytes) -> int | None:
+    """Return the size of decompressed bytes, at most one over the limit; None if damaged."""
     try:
-        return len(zlib.decompressobj().decompress(packed, limit + 1))
+        return len(zlib.decompressobj().decompress(packed, MAX_PROFILE + 1))
     except zlib.error:
         return None
