@@ -5,7 +5,7 @@ A value may come from anybody: the id of a task, the prompt of a job, the answer
 
 from structlog.typing import EventDict, WrappedLogger
 
-_SEVERAL_LINES = ("exception", "stack")
+_MULTILINE = ("exception", "stack")
 _PLAIN = ("event", "level", "logger", "timestamp")
 _INDENT = "    "
 
@@ -33,15 +33,15 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
     )
 
 
 def _shown(name: str, value: object) -> object:
     if not isinstance(value, str):
         return value
-    if name in _SEVERAL_LINES:
+    if name in _MULTILINE:
         # Not splitlines(), which takes more than terminals do for the end of a line.
         return "\n".join(_INDENT + escaped(line) for line in value.split("\n"))
     if value.isprintable():

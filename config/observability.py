@@ -15,7 +15,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from config.log_lines import escaped, keep_on_one_line
 from config.redaction import redact, redact_value, register_secrets
-from config.sentry_events import name_breadcrumb, name_event
+from config.sentry_events import enrich_breadcrumb, enrich_event
 from config.settings import Settings
 
 _QUIET: Final = (
@@ -136,7 +136,7 @@ def _renderers(log_format: str) -> list[Processor]:
 
 
 def _before_send(event: Event, hint: Hint) -> Event | None:
-    name_event(cast("dict[str, Any]", event), hint)
+    enrich_event(cast("dict[str, Any]", event), hint)
     return cast("Event", redact_value(event, omit=_CALL_ARGUMENTS))
 
 
@@ -145,5 +145,5 @@ def _before_send_transaction(event: Event, _hint: Hint) -> Event | None:
 
 
 def _before_breadcrumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb | None:
-    name_breadcrumb(crumb, hint)
+    enrich_breadcrumb(crumb, hint)
     return cast("Breadcrumb", redact_value(crumb, omit=_CALL_ARGUMENTS))

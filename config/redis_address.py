@@ -246,15 +246,15 @@ def _seconds(name: str, text: str) -> float:
 
 
 def _tls(options: Mapping[str, str]) -> dict[str, Any]:
-    wanted = options.get("ssl_cert_reqs", "required").lower()
-    if wanted not in _VERIFICATION:
+    verification = options.get("ssl_cert_reqs", "required").lower()
+    if verification not in _VERIFICATION:
         raise RedisAddressError("has an ssl_cert_reqs other than required, optional and none")
     checks = options.get("ssl_check_hostname", "").lower()
     if checks not in ("", "true", "false", "1", "0"):
         raise RedisAddressError("has an ssl_check_hostname other than true and false")
-    verifies = _VERIFICATION[wanted] is not ssl.CERT_NONE
+    verifies = _VERIFICATION[verification] is not ssl.CERT_NONE
     tls: dict[str, Any] = {
-        "ssl_cert_reqs": _VERIFICATION[wanted],
+        "ssl_cert_reqs": _VERIFICATION[verification],
         "ssl_check_hostname": verifies and checks not in ("false", "0"),
     }
     for name in sorted(_FILES & options.keys()):

@@ -21,7 +21,7 @@ _OWN: Final = frozenset({"event", "level", "logger", "timestamp", "exc_info", "s
 _LAST_LINE: Final = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)")
 
 
-def name_event(event: dict[str, Any], hint: Mapping[str, Any]) -> None:
+def enrich_event(event: dict[str, Any], hint: Mapping[str, Any]) -> None:
     """Give an event of a log line the line's name as its message, and its fields."""
     found = _fields(hint)
     if found is None:
@@ -42,7 +42,7 @@ def name_event(event: dict[str, Any], hint: Mapping[str, Any]) -> None:
         event["contexts"] = (event.get("contexts") or {}) | {"log": rest}
 
 
-def name_breadcrumb(crumb: dict[str, Any], hint: Mapping[str, Any]) -> None:
+def enrich_breadcrumb(crumb: dict[str, Any], hint: Mapping[str, Any]) -> None:
     """Give a breadcrumb of a log line the line's name as its message, and its fields as data."""
     found = _fields(hint)
     if found is not None:

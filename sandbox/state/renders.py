@@ -178,5 +178,5 @@ class Renders:
         if fault is not None and fault.action in {"fail", "stuck"}:
             return fault.action
         number = len(self._log.renders)
-        unlucky = draw(self._options.seed, "render", number) < self._options.fail_render_ratio
-        return "fail" if unlucky else None
+        fails = draw(self._options.seed, "render", number) < self._options.fail_render_ratio
+        return "fail" if fails else None

@@ -10,7 +10,7 @@ from typing import Final
 
 PIECE_BYTES: Final = 2**18
 _GZIP_MARK: Final = b"\x1f\x8b"
-_AS_IT_IS: Final = frozenset({"", "identity", "none"})
+_NO_CODING: Final = frozenset({"", "identity", "none"})
 
 
 class EncodingError(Exception):
@@ -32,7 +32,7 @@ def unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
         EncodingError: The coding is unknown, or the body is damaged or cut off.
     """
     codings = [word.strip().lower() for word in coding.split(",")]
-    codings = [word for word in codings if word not in _AS_IT_IS]
+    codings = [word for word in codings if word not in _NO_CODING]
     if not codings:
         yield from chunks
     elif codings in (["gzip"], ["x-gzip"], ["deflate"]):
@@ -43,14 +43,14 @@ def unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Undo gzip and both forms of deflate. A body that is none of them is given as it is."""
-    decoder, first = None, b""
+    decoder, pending = None, b""
     for chunk in chunks:
-        data = first + chunk
+        data = pending + chunk
         if decoder is None:
             if len(data) < len(_GZIP_MARK):
-                first = data
+                pending = data
                 continue
-            decoder, first = _decoder(data), b""
+            decoder, pending = _decoder(data), b""
             if decoder is None:
                 # Some servers name a coding that they do not apply.
                 yield data
@@ -58,7 +58,7 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 return
         yield from _pieces(decoder, data)
     if decoder is None:
-        yield first
+        yield pending
     elif not decoder.eof:
         raise EncodingError("and was cut off", known=True)
 

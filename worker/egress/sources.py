@@ -78,7 +78,7 @@ def download_source(
     for _ in range(MAX_REDIRECTS + 1):
         redirect = _download_or_redirect(url, to, max_bytes, backend, cookies)
         if redirect is None:
-            _check_no_web_page(url, to, expected)
+            _refuse_web_page(url, to, expected)
             return
         url = redirect
     raise FileRefusedError(
@@ -217,7 +217,7 @@ def _location(response: httpx.Response) -> str:
         return "".join(chr(byte) if byte < 128 else f"%{byte:02X}" for byte in raw)  # noqa: PLR2004
 
 
-def _check_no_web_page(url: str, path: Path, expected: str) -> None:
+def _refuse_web_page(url: str, path: Path, expected: str) -> None:
     title = web_page_title(path)
     if title is None:
         return

@@ -22,5 +22,5 @@ def web_page_title(path: Path) -> str | None:
         return None
     found = _TITLE.search(head)
     text = html.unescape(found[1].decode("utf-8", "replace")) if found else ""
-    words = "".join(letter if letter.isprintable() else " " for letter in text).split()
+    words = "".join(character if character.isprintable() else " " for character in text).split()
     return " ".join(words)[:_MAX_TITLE].rstrip()

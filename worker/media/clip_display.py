@@ -23,7 +23,7 @@ _TRANSPOSITIONS: Final = {
     (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
 }
 """What the signs of a, b, c and d do to a frame."""
-_ON_THE_SIDE: Final = frozenset(
+_SWAPS_SIDES: Final = frozenset(
     {
         Image.Transpose.ROTATE_90,
         Image.Transpose.ROTATE_270,
@@ -46,13 +46,13 @@ def display_size(frame: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int,
         width = round(width * pixel)
     elif Fraction(1, _MAX_PIXEL_ASPECT) <= pixel < 1:
         height = round(height / pixel)
-    return (height, width) if _transposition(frame) in _ON_THE_SIDE else (width, height)
+    return (height, width) if _transposition(frame) in _SWAPS_SIDES else (width, height)
 
 
 def to_image(frame: VideoFrame, size: tuple[int, int]) -> Image.Image:
     """Return a frame as an image of a size, turned and mirrored as a player shows it."""
     turn = _transposition(frame)
-    width, height = reversed(size) if turn in _ON_THE_SIDE else size
+    width, height = reversed(size) if turn in _SWAPS_SIDES else size
     # Starting more threads costs more than they save. "AREA" costs less than the usual filter,
     # and a smaller copy shows no difference.
     scaled = frame.reformat(width, height, "rgb24", interpolation="AREA", threads=1)

@@ -119,7 +119,7 @@ class ClipReader:
             last = max(last, pts + (packet.duration or 0))
             packets.append(ShownPacket(pts, packet.size, packet.is_keyframe))
         # The index of a clip in fragments is known only after its packets were read.
-        promised = max(
+        indexed_end = max(
             (
                 entry.pos + entry.size
                 for stream in self._container.streams
@@ -127,9 +127,9 @@ class ClipReader:
             ),
             default=0,
         )
-        if promised > size:
+        if indexed_end > size:
             raise IncompleteClip(
-                f"the clip ends after {size} bytes, but its index lists {promised} bytes"
+                f"the clip ends after {size} bytes, but its index lists {indexed_end} bytes"
             )
         if first is None:
             raise BadClip("the clip has no frames")

@@ -44,8 +44,9 @@ _FIRST_FRAMES: Final = frozenset({1, 2, 4, 6, 8})
 """Frames that are sampled besides: most clips move clearly within them."""
 _MAX_FRAMES: Final = 3600
 """The most frames that are decoded of a clip without motion: a minute at 60 frames a second."""
-_LIGHT_PACKETS, _LIGHT_FRAMES = 6, 4
-"""Frames behind the first key frame that are tried before a heavier key frame is decoded."""
+_CHEAP_PACKETS, _CHEAP_FRAMES = 6, 4
+"""If 6 packets after the first key frame have fewer bytes together than another key frame, 4 frames
+are decoded from the first key frame on before another key frame is."""
 _MAX_DIM_FRAMES: Final = 90
 """The most frames that are decoded to find one for the poster that is not dim."""
 _MAX_GROUP_FRAMES: Final = 300
@@ -168,18 +169,19 @@ class _Evidence:
         """Go from the cheapest evidence to the most expensive, until one is clear."""
         if len(self._keys) > 1:
             early, last, different = self._keys_to_compare()
-            begun = self._first_samples() if self._starts_light(early, last) else []
-            if self._moves(begun) and self._brightest >= DIM:
+            first = self._first_samples() if self._first_frames_are_cheap(early, last) else []
+            if self._moves(first) and self._brightest >= DIM:
                 self._judge(True, [])
                 return
             times = dict.fromkeys((early.pts, last.pts, different.pts))
-            moves, samples = self._key_samples(times, begun[:1])
+            moves, samples = self._key_samples(times, first[:1])
             if moves or (self._is_idle and are_alike(samples)):
                 self._judge(moves, samples)
                 return
         if len(self._keys) < _MANY_KEY_FRAMES:
-            enough = SETTLING_FRAMES if self._is_idle and len(self._keys) == 1 else _MAX_FRAMES
-            self._judge(*self._even_samples(enough))
+            # After these frames, nothing changes in an idle clip with one key frame.
+            settles = self._is_idle and len(self._keys) == 1
+            self._judge(*self._even_samples(SETTLING_FRAMES if settles else _MAX_FRAMES))
             return
         step = (len(self._keys) - 1) / (_SAMPLES - 1)
         even = {self._keys[round(number * step)].pts for number in range(_SAMPLES)}
@@ -201,31 +203,35 @@ class _Evidence:
         different = max(self._keys, key=lambda key: abs(key.size - early.size))
         return early, self._keys[-1], different
 
-    def _starts_light(self, early: ShownPacket, last: ShownPacket) -> bool:
-        """Return whether the early key frame is the first, and those behind it are light."""
-        behind = self._reader.packets[1 : _LIGHT_PACKETS + 1]
+    def _first_frames_are_cheap(self, early: ShownPacket, last: ShownPacket) -> bool:
+        """Return whether decoding the first frames costs less than decoding the last key frame.
+
+        It does not if the early key frame, which is decoded anyway, is not the first packet. In an
+        idle clip, the first frames would show nothing.
+        """
+        following = self._reader.packets[1 : _CHEAP_PACKETS + 1]
         is_first = early is self._reader.packets[0] and not self._is_idle
-        return is_first and sum(packet.size for packet in behind) < last.size
+        return is_first and sum(packet.size for packet in following) < last.size
 
     def _first_samples(self) -> list[Image.Image]:
         """Decode the first frames, until they clearly differ; return their thumbnails."""
         samples: list[Image.Image] = []
-        for frame in self._reader.frames_from(self._start, _LIGHT_FRAMES):
+        for frame in self._reader.frames_from(self._start, _CHEAP_FRAMES):
             samples.append(self._sample(frame))
             if self._moves(samples):
                 break
         return samples
 
     def _key_samples(
-        self, times: Iterable[int], begun: Sequence[Image.Image] = ()
+        self, times: Iterable[int], decoded: Sequence[Image.Image] = ()
     ) -> tuple[bool, list[Image.Image]]:
         """Decode these key frames; return whether they differ clearly, else their thumbnails.
 
         Args:
             times: Of the key frames.
-            begun: The thumbnails of those that are decoded already.
+            decoded: The thumbnails of the first of them, which are decoded already.
         """
-        taken = dict(zip(times, begun, strict=False))
+        taken = dict(zip(times, decoded, strict=False))
         for pts in times:
             frame = None if pts in taken else self._reader.key_frame(pts)
             if frame is not None:
@@ -234,13 +240,12 @@ class _Evidence:
                     return True, []
         return False, [taken[pts] for pts in sorted(taken)]
 
-    def _even_samples(self, enough: int) -> tuple[bool, list[Image.Image]]:
+    def _even_samples(self, max_frames: int) -> tuple[bool, list[Image.Image]]:
         """Decode from the start; return whether frames differ clearly, else even thumbnails.
 
-        There are no thumbnails if the end is beyond the limit on decoding.
-
         Args:
-            enough: So many frames decide: nothing changes behind them.
+            max_frames: The most frames to decode. If these are `_MAX_FRAMES` and do not reach the
+                end, there are no thumbnails, because they would not show the whole clip.
         """
         step = self._reader.seconds / _SAMPLES
         samples: list[Image.Image] = []
@@ -255,7 +260,7 @@ class _Evidence:
                     samples.append(sample)
             if moves and (self._brightest >= DIM or number >= _MAX_DIM_FRAMES):
                 return True, []
-            if number >= enough:
+            if number >= max_frames:
                 break
         return moves, samples if number < _MAX_FRAMES else []
 

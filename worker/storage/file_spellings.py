@@ -58,6 +58,16 @@ def _spelling(name: str) -> str:
     """Return what all spellings of a name have in common."""
     if name.isascii():
         return name
-    signs = ((sign, unicodedata.category(sign)) for sign in unicodedata.normalize("NFC", name))
-    common = ("" if kind == "Cf" else " " if kind == "Zs" else sign for sign, kind in signs)
-    return unicodedata.normalize("NFC", "".join(common))
+    composed = unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", "".join(map(_common_form, composed)))
+
+
+def _common_form(character: str) -> str:
+    match unicodedata.category(character):
+        case "Cf":
+            # Invisible, such as a zero-width space.
+            return ""
+        case "Zs":
+            return " "
+        case _:
+            return character

@@ -33,7 +33,7 @@ class LocalFolder:
         self.uri = root.as_uri()
         self.prefix = f"{str(root).rstrip('/')}/"
         self._partial = root / PARTIAL_FOLDER
-        self._named: set[Path] = set()
+        self._synced: set[Path] = set()
         """Folders whose own entries are on the disk."""
 
     @classmethod
@@ -96,7 +96,7 @@ class LocalFolder:
         if os.path.lexists(target):
             return False
         with self._partial_copy(source, target) as partial, faultpoint("store.rename"):
-            if not give_name(partial, target):
+            if not rename_if_free(partial, target):
                 return False
         self._sync_folders(target)
         return True
@@ -108,7 +108,7 @@ class LocalFolder:
         for folder in partial.parent, target.parent:
             if not folder.exists():
                 # It may have been there before, and have been deleted with those above it.
-                self._named.difference_update([folder, *folder.parents])
+                self._synced.difference_update([folder, *folder.parents])
                 folder.mkdir(parents=True, exist_ok=True)
         try:
             with faultpoint("store.write"):
@@ -122,12 +122,12 @@ class LocalFolder:
         """Write the directory entries to the disk: the file's, and those of new folders."""
         for parent in target.parents:
             _sync(parent)
-            if parent == self._root or parent in self._named:
+            if parent == self._root or parent in self._synced:
                 break
-        self._named.add(target.parent)
+        self._synced.add(target.parent)
 
 
-def give_name(partial: Path, target: Path) -> bool:
+def rename_if_free(partial: Path, target: Path) -> bool:
     """Give a complete file its name, unless the name is taken; return whether it was given."""
     try:
         os.link(partial, target)

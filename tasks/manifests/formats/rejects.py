@@ -23,7 +23,7 @@ from tasks.manifests.lines import (
     ManifestLine,
     is_text,
 )
-from worker.storage.local_folder import give_name
+from worker.storage.local_folder import rename_if_free
 
 _SUFFIXES: Final = {".json": ".jsonl", ".xlsx": ".csv", ".xlsm": ".csv", ".ods": ".csv"}
 """Rejected rows of other files than texts of lines are written as such."""
@@ -86,7 +86,7 @@ class Rejects(ABC):
         written = self._part.read_bytes()
         for path in _numbered(self._path):
             # Exclusively: another submission may be writing its rejected rows at the same time.
-            if not path.exists() and give_name(self._part, path):
+            if not path.exists() and rename_if_free(self._part, path):
                 return path
             if path.is_file() and path.read_bytes() == written:
                 return path

@@ -19,7 +19,7 @@ MAX_MISSING: Final = 0.01
 _SOS: Final = 0xDA
 _SOF_PROGRESSIVE: Final = 0xC2
 _LAST_COEFFICIENT: Final = 63
-_MORE: Final = bytes((0x55, 0xAA, 0x33, 0x6C)) * 1024
+_MORE_DATA: Final = bytes((0x55, 0xAA, 0x33, 0x6C)) * 1024
 """What could be the data of some blocks, without a marker."""
 
 
@@ -62,12 +62,12 @@ def missing_part(source: Path) -> float:
         end = _end_of_scans(data)
         if end is None:
             return 0.0
-        as_it_is = _decode(FileParts(file, [(0, end), END]))
-        with_more = _decode(FileParts(file, [(0, end), _MORE, END]))
-    if as_it_is == with_more:
+        picture = _decode(FileParts(file, [(0, end), END]))
+        extended = _decode(FileParts(file, [(0, end), _MORE_DATA, END]))
+    if picture == extended:
         return 0.0
-    different: int = sum(map(operator.ne, as_it_is, with_more))
-    return different / len(as_it_is)
+    different: int = sum(map(operator.ne, picture, extended))
+    return different / len(picture)
 
 
 def _end_of_scans(data: mmap.mmap) -> int | None:
