@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tasks.step.context import StepContext
 from worker.ledger.model.accounts import Account
 from worker.ledger.model.jobs import Job
-from worker.nemo.agent_text import ImpliedAction, translate
+from worker.nemo.agent_text import ImpliedAction, remove_instructions
 from worker.nemo.draft import Draft
 
 
@@ -27,23 +27,23 @@ def reply_of(
     """
     if not agent_text:
         return f"Done; the agent sent no text. {timeline}"
-    translation = translate(agent_text)
-    parts = [translation.text or "Done."]
-    if ImpliedAction.TIMELINE in translation.actions or not translation.text:
+    cleaned = remove_instructions(agent_text)
+    parts = [cleaned.text or "Done."]
+    if ImpliedAction.TIMELINE in cleaned.actions or not cleaned.text:
         parts.append(timeline)
-    if ImpliedAction.CREDITS in translation.actions:
+    if ImpliedAction.CREDITS in cleaned.actions:
         account = read_account()
         if account is not None and account.is_read:
             left = f"{account.available:g} available, {account.reserved:g} reserved"
             parts.append(f"Credits: {left}.")
-    if ImpliedAction.EDIT in translation.actions:
+    if ImpliedAction.EDIT in cleaned.actions:
         parts.append(f'To change the clip, describe the change: `reelqueue say {job.id} "…"`.')
     return "\n\n".join(parts)
 
 
 def question_of(agent_text: str) -> str:
     """Return the agent's question without screen instructions, unless that leaves nothing."""
-    return translate(agent_text).text or agent_text
+    return remove_instructions(agent_text).text or agent_text
 
 
 def draft_facts(step: StepContext, draft: Draft, agent_text: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from tests.support.processes import Process, Worker
 from tests.support.stack import Stack
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
-from worker.intake.set_aside import MOST_KEPT_BYTES
+from worker.intake.set_aside import MAX_KEPT_BYTES
 from worker.intake.submission_queue import ALIVE_SECONDS
 
 pytestmark = pytest.mark.integration
@@ -234,7 +234,7 @@ def test_malformed_messages_are_set_aside_and_the_worker_continues(
 ) -> None:
     worker = fresh.start_worker()
     foreign = sender.send_task("other.task", queue="reelqueue", args=["SECRET"])
-    large = b"x" * (MOST_KEPT_BYTES + 1)
+    large = b"x" * (MAX_KEPT_BYTES + 1)
     for message in [*MALFORMED.values(), large]:
         fresh.redis.lpush("reelqueue", message)
     assert submit(sender, fresh.image()).get(timeout=PATIENCE)["state"] == "queued"

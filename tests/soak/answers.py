@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tests.support.options import parse_count_and_seed
-from worker.nemo.agent_text import translate
+from worker.nemo.agent_text import remove_instructions
 from worker.nemo.client import NemoClient
 from worker.nemo.draft import Draft
 from worker.nemo.envelope import MAX_DEPTH, RawResponse, read_envelope
@@ -285,7 +285,11 @@ def _check_stream(body: bytes) -> str:
         transcript.add(event)
     reply = transcript.reply
     asks_question(reply)
-    for text in (reply, translate(reply).text, transcript.error and transcript.error.message):
+    for text in (
+        reply,
+        remove_instructions(reply).text,
+        transcript.error and transcript.error.message,
+    ):
         _check_text(text or "")
     return "error" if transcript.error else "text" if reply else "nothing"
 

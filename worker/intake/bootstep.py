@@ -65,12 +65,12 @@ class IntakeStep(bootsteps.StartStopStep):
                 consumer.run_once(may_continue)
 
         def restore() -> None:
-            queue.say_alive()
+            queue.register()
             queue.restore()
 
         # A broker that does not answer yet is asked again by the threads.
         with suppress(RedisError):
-            _refuse_another_queue(queue)
+            _require_own_queue(queue)
         self._threads = [
             PeriodicThread("intake-restore", ALIVE_SECONDS / 2, restore),
             PeriodicThread("intake-postponed", POSTPONED_SECONDS, queue.put_back_postponed),
@@ -87,7 +87,7 @@ class IntakeStep(bootsteps.StartStopStep):
             thread.join(STOP_SECONDS)
 
 
-def _refuse_another_queue(queue: SubmissionQueue) -> None:
+def _require_own_queue(queue: SubmissionQueue) -> None:
     """End the worker if its queue belongs to another namespace.
 
     Raises:

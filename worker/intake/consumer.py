@@ -19,7 +19,7 @@ from worker.ledger.ledger import Ledger
 log = structlog.get_logger(__name__)
 
 SUBMIT_TASK: Final = "tasks.submit"
-MOST_TRIES: Final = 5
+MAX_TRIES: Final = 5
 """A message that was being worked on when this many workers died is set aside."""
 OUTAGES: Final = (RedisError, OperationalError, OSError)
 """Errors that say nothing about the message: it is handled again when they have passed."""
@@ -34,7 +34,7 @@ class SubmissionConsumer:
         self._ledger = ledger
         self._aside = SetAsideMessages(ledger)
         self._tracer: Any = None
-        self._is_unsettled = True
+        self._may_have_unfinished = True
         self._internal_error: Exception | None = None
         signals.task_internal_error.connect(self._note_internal_error)
 
@@ -49,11 +49,11 @@ class SubmissionConsumer:
         """
         # While the records cannot be written, nothing is taken.
         self._ledger.redis.ping()
-        if self._is_unsettled:
+        if self._may_have_unfinished:
             self._queue.return_taken()
-        self._is_unsettled = True
+        self._may_have_unfinished = True
         while may_continue():
-            raw = self._queue.left_over()
+            raw = self._queue.unfinished()
             if raw is None:
                 raw = self._queue.take()
             if raw is None:
@@ -66,7 +66,7 @@ class SubmissionConsumer:
                 raise
             if not handled:
                 break
-        self._is_unsettled = False
+        self._may_have_unfinished = False
 
     def _handle(self, raw: bytes) -> bool:
         """Handle one message. False if it must be handled again later."""
@@ -75,8 +75,8 @@ class SubmissionConsumer:
             return self._handle_counted(raw, tries)
 
     def _handle_counted(self, raw: bytes, tries: int) -> bool:
-        if tries > MOST_TRIES:
-            self._set_aside(raw, f"{MOST_TRIES} workers died or failed while they worked on it")
+        if tries > MAX_TRIES:
+            self._set_aside(raw, f"{MAX_TRIES} workers died or failed while they worked on it")
             return True
         try:
             message = read_message(raw)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-MOST_ID_CHARACTERS: Final = 255
-MOST_BODY_BYTES: Final = 16 * 2**20
+MAX_ID_CHARACTERS: Final = 255
+MAX_BODY_BYTES: Final = 16 * 2**20
 """The largest body that is unpacked. A payload takes a few kilobytes."""
 
 _COMPRESSIONS: Final[Mapping[str, Callable[[], Any]]] = {
@@ -92,8 +92,8 @@ def _message(
     # The id becomes a key, and is written to logs: one line of printable text.
     if not isinstance(task_id, str) or not task_id.isprintable():
         raise MalformedMessageError("it has no task id")
-    if not 0 < len(task_id) <= MOST_ID_CHARACTERS:
-        raise MalformedMessageError(f"its task id has not 1 to {MOST_ID_CHARACTERS} characters")
+    if not 0 < len(task_id) <= MAX_ID_CHARACTERS:
+        raise MalformedMessageError(f"its task id has not 1 to {MAX_ID_CHARACTERS} characters")
     if not isinstance(args, list):
         raise MalformedMessageError("its arguments are not a list")
     return TaskMessage(
@@ -180,10 +180,10 @@ def _unpacked(data: bytes, compression: object) -> bytes:
     if make is None:
         raise MalformedMessageError("its compression is not known")
     try:
-        unpacked: bytes = make().decompress(data, MOST_BODY_BYTES + 1)
+        unpacked: bytes = make().decompress(data, MAX_BODY_BYTES + 1)
     except (zlib.error, OSError, EOFError, ValueError):
         raise MalformedMessageError("its body cannot be unpacked") from None
-    if len(unpacked) > MOST_BODY_BYTES:
+    if len(unpacked) > MAX_BODY_BYTES:
         raise MalformedMessageError("its body is too large when unpacked")
     return unpacked
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from worker.ledger.ledger import Ledger
 
-MOST_KEPT_BYTES: Final = 2**20
+MAX_KEPT_BYTES: Final = 2**20
 """A longer message is not kept; its length and its hash are."""
 
 
@@ -43,7 +43,7 @@ class SetAsideMessages:
     def add(self, raw: bytes, reason: str) -> SetAsideMessage:
         """Keep a message. Adding it again changes nothing but the reason and the time."""
         digest = hashlib.sha256(raw).hexdigest()
-        kept = len(raw) <= MOST_KEPT_BYTES
+        kept = len(raw) <= MAX_KEPT_BYTES
         value = {
             "length": len(raw),
             "reason": reason,
@@ -57,11 +57,11 @@ class SetAsideMessages:
         """How many there are."""
         return int(self._redis.hlen(self._key))
 
-    def digests(self) -> "list[str]":
+    def digests(self) -> list[str]:
         """The hashes of all of them."""
         return list(self._redis.hkeys(self._key))
 
-    def list(self, most: int) -> "list[SetAsideMessage]":
+    def some(self, most: int) -> list[SetAsideMessage]:
         """Some of them."""
         found: list[SetAsideMessage] = []
         for digest, text in self._redis.hscan_iter(self._key, count=100):

@@ -97,7 +97,7 @@ class SubmissionQueue:
                 return bytes(raw)
         return None
 
-    def left_over(self) -> bytes | None:
+    def unfinished(self) -> bytes | None:
         """Return a message that this worker has taken and that is not settled, or None.
 
         It takes one message at a time. One is left where the reply to taking it was lost, or where
@@ -137,7 +137,7 @@ class SubmissionQueue:
         """Count a try of a message. A worker that dies over it leaves its try counted."""
         return int(self._broker.hincrby(self._key("tries"), _digest(raw), 1))
 
-    def say_alive(self) -> None:
+    def register(self) -> None:
         """Say that this worker is alive, so that nobody takes its messages."""
         self._broker.zadd(self._key("workers"), {self._worker: self._now()})
 

@@ -21,7 +21,7 @@ class ImpliedAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
+class CleanedText:
     """A text without instructions for a screen, and the actions that they implied."""
 
     text: str
@@ -145,7 +145,7 @@ _LEFTOVER: Final = re.compile(
 )
 
 
-def translate(text: str) -> Translation:
+def remove_instructions(text: str) -> CleanedText:
     """Remove the instructions for a screen from a text of the agent.
 
     Args:
@@ -155,12 +155,12 @@ def translate(text: str) -> Translation:
     kept: list[str | None] = []
     for line in text.splitlines():
         prefix, body = _split_prefix(line)
-        rest = "".join(_translate_sentence(each, actions) for each in _SENTENCE.findall(body))
+        rest = "".join(_clean_sentence(each, actions) for each in _SENTENCE.findall(body))
         if rest.strip():
             kept.append((prefix + rest).rstrip())
         else:
             kept.append(None if body.strip() else line.rstrip())
-    return Translation(_join_lines(kept), frozenset(actions))
+    return CleanedText(_join_lines(kept), frozenset(actions))
 
 
 def _split_prefix(line: str) -> tuple[str, str]:
@@ -168,7 +168,7 @@ def _split_prefix(line: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", line)
 
 
-def _translate_sentence(sentence: str, actions: set[ImpliedAction]) -> str:
+def _clean_sentence(sentence: str, actions: set[ImpliedAction]) -> str:
     """Return a sentence without its instructions, and add the actions that they imply."""
     kept: list[str] = []
     removed = False

@@ -238,7 +238,7 @@ def _entries(producer: Producer) -> CheckResult:
 def _messages(producer: Producer, *, with_broker: bool) -> CheckResult:
     """Report messages without their text, which may hold prompts and signed addresses."""
     aside = SetAsideMessages(producer.ledger)
-    messages = aside.list(MAX_LISTED)
+    messages = aside.some(MAX_LISTED)
     misplaced = misplaced_submissions(producer) if with_broker else 0
     found = [
         f"{message.length} bytes, SHA-256 {message.sha256[:12]}…: {message.reason}"

@@ -74,7 +74,7 @@ def test_messages_of_a_dead_worker_come_again_in_their_order(
     dead = SubmissionQueue(broker, "reelqueue", "rq", "dead")
     for name in (b"1", b"2", b"3"):
         queue.put(name)
-    dead.say_alive()
+    dead.register()
     assert (dead.take(), dead.take()) == (b"1", b"2")
     assert queue.restore() == 0
     broker.zincrby("intake.workers:{rq}", -6, "dead")
@@ -94,22 +94,22 @@ def test_what_a_live_worker_has_in_its_list_is_left_over(
     broker: Redis, queue: SubmissionQueue
 ) -> None:
     """As after a lost reply, or when an older copy of the data is restored."""
-    assert queue.left_over() is None
+    assert queue.unfinished() is None
     queue.put(b"m")
     queue.take()
     copy = broker.dump("intake.taken:{rq}:w1") or b""
     queue.acknowledge(b"m")
-    assert queue.left_over() is None
+    assert queue.unfinished() is None
     broker.restore("intake.taken:{rq}:w1", 0, copy)
-    assert queue.left_over() == b"m"
+    assert queue.unfinished() == b"m"
     queue.acknowledge(b"m")
-    assert queue.left_over() is None
+    assert queue.unfinished() is None
 
 
 def test_a_message_that_is_taken_after_a_flush_is_restored(
     broker: Redis, queue: SubmissionQueue
 ) -> None:
-    queue.say_alive()
+    queue.register()
     broker.flushall()
     queue.put(b"m")
     assert queue.take() == b"m"
@@ -130,7 +130,7 @@ def test_a_message_whose_worker_dies_as_it_arrives_is_taken_by_another(
 def test_a_worker_that_waits_through_a_flush_takes_what_comes_then(
     broker: Redis, queue: SubmissionQueue
 ) -> None:
-    queue.say_alive()
+    queue.register()
     assert queue.take() is None
     with ThreadPoolExecutor() as threads:
         taken = threads.submit(queue.take)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.worker.nemo.stream_samples import RECORDED
-from worker.nemo.agent_text import ImpliedAction, translate
+from worker.nemo.agent_text import ImpliedAction, remove_instructions
 from worker.nemo.streaming.events import End
 from worker.nemo.streaming.transcript import Transcript
 
@@ -85,35 +85,35 @@ REMOVED: tuple[tuple[str, str, set[ImpliedAction]], ...] = (
 
 @pytest.mark.parametrize("text", KEPT)
 def test_descriptions_are_kept(text: str) -> None:
-    translation = translate(text)
-    assert (translation.text, translation.actions) == (text, frozenset())
+    cleaned = remove_instructions(text)
+    assert (cleaned.text, cleaned.actions) == (text, frozenset())
 
 
 @pytest.mark.parametrize(("text", "left", "actions"), REMOVED)
 def test_instructions_for_a_screen_are_removed(
     text: str, left: str, actions: set[ImpliedAction]
 ) -> None:
-    translation = translate(text)
-    assert (translation.text, set(translation.actions)) == (left, actions)
+    cleaned = remove_instructions(text)
+    assert (cleaned.text, set(cleaned.actions)) == (left, actions)
 
 
 @pytest.mark.parametrize("text", [text for text, _, _ in REMOVED])
 def test_a_second_translation_changes_nothing(text: str) -> None:
-    once = translate(text).text
-    assert translate(once).text == once
+    once = remove_instructions(text).text
+    assert remove_instructions(once).text == once
 
 
 def test_recorded_reply_is_translated() -> None:
     transcript = Transcript()
     for event in [*RECORDED["gui"], End(clean=True)]:
         transcript.add(event)
-    translation = translate(transcript.reply)
-    assert translation.text.split("\n\n")[-1] == (
+    cleaned = remove_instructions(transcript.reply)
+    assert cleaned.text.split("\n\n")[-1] == (
         "Your clip is ready: a 10 second push-in with Lo-fi music."
     )
-    assert translation.actions == {EXPORT, TIMELINE}
+    assert cleaned.actions == {EXPORT, TIMELINE}
 
 
 @given(st.text(alphabet='click Export.drag,the \n-1*“”"点击打开导出，。', max_size=80))
 def test_any_text_can_be_translated(text: str) -> None:
-    assert len(translate(text).text) <= len(text) + 1
+    assert len(remove_instructions(text).text) <= len(text) + 1
