@@ -54,7 +54,7 @@ class _Reading:
     @property
     def facts(self) -> dict[str, str]:
         """The facts by which the next step knows this reading."""
-        last = [self.state.fingerprint, self.state.ready]
+        last = [self.state.fingerprint, self.state.draft.is_ready]
         return {"readings": str(self.number), "last_reading": json.dumps(last)}
 
 
@@ -178,7 +178,7 @@ def _finish_after_later_message(step: StepContext) -> Commit:
 
 def _accept_draft(step: StepContext, state: SessionState) -> Commit:
     """Use the current draft as the job's result, as a person decided."""
-    if state.ready and state.fingerprint != step.job.fact("baseline"):
+    if state.draft.is_ready and state.fingerprint != step.job.fact("baseline"):
         return _done(step, state, "", {"as_done": ""})
     return hold(
         step,
@@ -198,7 +198,7 @@ def _evidence(step: StepContext, reading: _Reading) -> Evidence:
         has_tool_activity=bool(stream.get("tools") or stream.get("skipped")),
         baseline=job.facts.get("baseline", ""),
         previous=StateReading(*json.loads(previous)) if previous else None,
-        current=StateReading(reading.state.fingerprint, reading.state.ready),
+        current=StateReading(reading.state.fingerprint, reading.state.draft.is_ready),
         readings=reading.number,
         seconds_since_sent=(step.clock.now_ms() - job.sent_at) / 1000,
     )

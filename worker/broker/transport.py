@@ -216,20 +216,19 @@ class _ReadsTogether:
                 channel.connection._deliver(json.loads(raw), queue)  # noqa: SLF001
 
 
-class _Changes(_SendsTogether, _ReadsTogether, _ChecksBroadcasts):
-    """All that is changed of kombu's channel."""
+class _ChannelChanges(_SendsTogether, _ReadsTogether, _ChecksBroadcasts):
+    """Everything that differs from kombu's channels."""
 
-
-class _CheckingChannel(_Changes, kombu_redis.Channel):
     def _get_client(self) -> type[Redis]:
         return CheckingClient
 
 
-class _CheckingSentinelChannel(
-    _SendsTogether, _ReadsTogether, _ChecksBroadcasts, kombu_redis.SentinelChannel
-):
-    def _get_client(self) -> type[Redis]:
-        return CheckingClient
+class _CheckingChannel(_ChannelChanges, kombu_redis.Channel):
+    pass
+
+
+class _CheckingSentinelChannel(_ChannelChanges, kombu_redis.SentinelChannel):
+    pass
 
 
 class Transport(kombu_redis.Transport):

@@ -149,9 +149,7 @@ def read_state(found: Mapping[str, Any]) -> SessionState:
     data = _parse(Call.STATE, _StateData, found)
     project = data.state or _Project()
     draft = Draft.read(project.draft)
-    return SessionState(
-        draft, _fingerprint(project), draft.is_ready, data.bind_id or project.bind_id
-    )
+    return SessionState(draft, _fingerprint(project), data.bind_id or project.bind_id)
 
 
 def read_balance(found: Mapping[str, Any]) -> Balance:

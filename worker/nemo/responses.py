@@ -43,13 +43,11 @@ class SessionState:
     Attributes:
         draft: The draft.
         fingerprint: A hash of everything that an edit can change.
-        ready: Whether the draft can be exported.
         bind_id: As in ``Session``.
     """
 
     draft: Draft
     fingerprint: str
-    ready: bool
     bind_id: str | None
 
 

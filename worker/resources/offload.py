@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Outcome = tuple[T | None, BaseException | None]
 
 _WAITING_THREADS: Final = 50
 """Threads for each kind of calls that wait for other servers. They need little memory, no CPU."""
@@ -53,8 +52,7 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
     context = copy_context()
     work = partial(context.run, function, *args, **kwargs)
-    outcome: Outcome[T] = gevent.get_hub().threadpool.apply(_outcome, (work,))
-    return _result(outcome)
+    return _apply(gevent.get_hub().threadpool, work)
 
 
 def offload_later(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -78,8 +76,7 @@ def offload_journal(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     if not _is_under_gevent():
         return function(*args, **kwargs)
     work = partial(copy_context().run, function, *args, **kwargs)
-    outcome: Outcome[T] = _journal_pool().apply(_outcome, (work,))
-    return _result(outcome)
+    return _apply(_journal_pool(), work)
 
 
 def offload_decoding(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -91,8 +88,7 @@ def offload_decoding(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     if not _is_under_gevent():
         return function(*args, **kwargs)
     work = partial(copy_context().run, function, *args, **kwargs)
-    outcome: Outcome[T] = _decoding_pool().apply(_outcome, (work,))
-    return _result(outcome)
+    return _apply(_decoding_pool(), work)
 
 
 def offload_with_timeout(
@@ -120,9 +116,7 @@ def offload_with_timeout(
     import gevent
 
     with gevent.Timeout(seconds, TimeoutError("it took too long")):
-        work = partial(function, *args, **kwargs)
-        outcome: Outcome[T] = _waiting_pool(waiting).apply(_outcome, (work,))
-    return _result(outcome)
+        return _apply(_waiting_pool(waiting), partial(function, *args, **kwargs))
 
 
 def _is_under_gevent() -> bool:
@@ -130,19 +124,20 @@ def _is_under_gevent() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def _outcome(work: Callable[[], T]) -> Outcome[T]:
+def _apply(pool: "ThreadPool", work: Callable[[], T]) -> T:
+    """Run a function in a pool, and return its result or raise its exception here."""
+    value, error = pool.apply(_outcome, (work,))
+    if error is not None:
+        raise error
+    return cast("T", value)
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
     """Return the result or the exception: gevent prints exceptions that are raised in a pool."""
     try:
         return work(), None
     except BaseException as error:  # noqa: BLE001 - raised again in the caller
         return None, error
-
-
-def _result(outcome: Outcome[T]) -> T:
-    value, error = outcome
-    if error is not None:
-        raise error
-    return cast("T", value)
 
 
 @lru_cache(maxsize=1)

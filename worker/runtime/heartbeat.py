@@ -46,7 +46,11 @@ class Heartbeat:
             else:
                 accounts = self._runtime.accounts.names()
                 register_worker(
-                    *(ledger, self._worker, self._slots, self._lease_seconds, accounts),
+                    ledger,
+                    self._worker,
+                    self._slots,
+                    self._lease_seconds,
+                    accounts,
                     why_not_pay=self._runtime.status.why_not_pay,
                 )
         except RedisError as error:

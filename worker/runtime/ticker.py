@@ -62,7 +62,8 @@ class Ticker:
         """
         self._read_fleet()
         places = self._places
-        admit = min(places, self._account_capacity())
+        cap = self._runtime.settings.limits.account_in_flight
+        admit = min(places, account_capacity(self._ledger, self._accounts, cap))
         with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
             room = self._room(producer)
             due = self._ledger.due(
@@ -97,10 +98,6 @@ class Ticker:
         lease = self._runtime.settings.timing.lease_seconds
         queued = min(1.0, (self._cap - room) / self._cap)
         return lease / WAKEUPS_PER_LEASE * (1 - queued) + lease * queued
-
-    def _account_capacity(self) -> int:
-        cap = self._runtime.settings.limits.account_in_flight
-        return account_capacity(self._ledger, self._accounts, cap)
 
     def _read_fleet(self) -> None:
         """Read which workers live, and their accounts, unless that was a moment ago."""

@@ -40,7 +40,7 @@ def test_a_job_runs_against_the_backend(backend: Backend) -> None:
         client.claim_link(session.task_id, session.session_id)
         client.upload_file(session.session_id, "a.png", "image/png", io.BytesIO(b"0" * 300_000))
         before = client.credits().available
-        assert not client.state(session.session_id).ready
+        assert not client.state(session.session_id).draft.is_ready
         with client.message(session.session_id, "a slow push-in", read_timeout=30) as stream:
             events = list(stream)
         assert events[-1] == End(clean=True)

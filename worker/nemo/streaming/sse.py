@@ -21,13 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A line that begins with a colon.
-
-    Attributes:
-        text: The text after the colon.
-    """
-
-    text: str
+    """A line that begins with a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +110,7 @@ class SseDecoder:
         elif not line:
             self._end_event(frames)
         elif line.startswith(b":"):
-            frames.append(Comment(_text(line[1:])))
+            frames.append(Comment())
         else:
             self._take_field(line)
 

@@ -119,7 +119,7 @@ def test_responses_of_the_short_calls(client: NemoClient, server: Server) -> Non
     assert client.anonymous_token("c-1").token.get_secret_value() == "nmv_usr_example"
     assert client.create_session("de").session_id == SID
     assert client.claim_link("tsk", SID) == "https://web.example/workspace/claim?ct=clm_51be"
-    assert client.state(SID).ready
+    assert client.state(SID).draft.is_ready
     assert client.credits().available == 400
     assert client.render_status(RID) == RenderStatus(
         RenderState.COMPLETED, f"https://cdn.example/{RID}.mp4", None

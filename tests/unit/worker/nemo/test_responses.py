@@ -47,7 +47,7 @@ def test_claim() -> None:
 def test_state() -> None:
     before = read_state(recorded("state_before.json"))
     after = read_state(recorded("state_after.json"))
-    assert (before.ready, after.ready) == (False, True)
+    assert (before.draft.is_ready, after.draft.is_ready) == (False, True)
     assert before.fingerprint != after.fingerprint
     assert after.draft.raw == recorded("state_after.json")["data"]["state"]["draft"]
 
