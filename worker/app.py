@@ -39,9 +39,9 @@ BAD_SETTINGS: Final = 2
 """The exit status for settings with which no worker can run."""
 
 
-def _end(sentence: str) -> NoReturn:
-    """End the process for a mistake that its user can mend, without a traceback."""
-    sys.stderr.write(f"{sentence}\n")
+def _exit_with(message: str) -> NoReturn:
+    """End the process without a traceback, for a mistake that its user can correct."""
+    sys.stderr.write(f"{message}\n")
     sys.exit(BAD_SETTINGS)
 
 
@@ -49,13 +49,13 @@ def _settings() -> Settings:
     try:
         return get_settings()
     except ValidationError as error:
-        _end(describe_problems(error))
+        _exit_with(describe_problems(error))
 
 
 app = Celery("reelqueue", events=EVENTS)
 app.loader.override_backends = RESULT_BACKENDS
 app.config_from_object(celery_config(_settings()))
-# In the worker alone: other users of the configuration need no consumer.
+# Set here and not in the configuration, because only a worker has a consumer.
 app.conf.worker_consumer = CONSUMER
 app.conf.broker_transport = (
     SENTINEL_TRANSPORT if get_settings().redis.broker_address.master else TRANSPORT
@@ -78,15 +78,15 @@ def _set_up_logging(loglevel: int | None = None, **_: Any) -> None:  # noqa: ANN
 
 @signals.worker_init.connect
 def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
-    """Do what must be done once, before any pool has started."""
+    """Prepare what must be ready before the pool starts."""
     settings = get_settings()
     for wrong in environment_problems(settings.api.url):
         if wrong.is_fatal:
-            _end(str(wrong))
+            _exit_with(str(wrong))
         log.warning("environment variable not usable", variable=wrong.variable, why=wrong.message)
     for problem in connection_problems(settings):
         if problem.is_fatal:
-            _end(problem.message)
+            _exit_with(problem.message)
         log.warning("Redis server not usable", why=problem.message)
     init_sentry(settings)
     preload_modules()
@@ -96,7 +96,7 @@ def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
 
 @signals.worker_process_init.connect
 def _start_prefork_child(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
-    """Give a prefork child its own connections, owner ID and heartbeat."""
+    """Give a prefork child its own connections, owner id and heartbeat."""
     get_runtime.cache_clear()
     runtime = get_runtime()
     interval = runtime.settings.timing.lease_seconds / 3
@@ -119,6 +119,7 @@ def _start_draining(sig: str, **_: Any) -> None:  # noqa: ANN401 - Celery's sign
 
 @signals.worker_shutdown.connect
 def _unregister(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signature
+    """Remove the worker from the registry."""
     runtime = get_runtime()
     name = registered_name(sender.hostname, runtime.owner)
     try:

@@ -21,7 +21,7 @@ class FileRefusedError(Exception):
         message: What is wrong, for people.
         remedy: What to do about it.
         repeatable: Whether the same file may be usable later.
-        wait: The seconds after which its server wants to be asked again, if it said so.
+        wait: How many seconds its server asks clients to wait before the next request, if it does.
     """
 
     def __init__(
@@ -46,7 +46,12 @@ class FileRefusedError(Exception):
 
 
 def too_large(source: str, max_bytes: int) -> FileRefusedError:
-    """Build the refusal of a file, named by its URL or path, that is over the size limit."""
+    """Return the error for a file over the size limit.
+
+    Args:
+        source: The URL or the path of the file.
+        max_bytes: The limit.
+    """
     return FileRefusedError(
         "file_too_large",
         f"{without_secrets(source)} is larger than {max_bytes / 10**6:g} MB.",
@@ -55,7 +60,7 @@ def too_large(source: str, max_bytes: int) -> FileRefusedError:
 
 
 def without_secrets(url: str) -> str:
-    """Shorten a URL for messages: without its query, user name and password."""
+    """Return a URL for messages: cut, and without its query, user name and password."""
     bare = url.split("?", 1)[0].split("#", 1)[0]
     scheme, mark, rest = bare.partition("://")
     return f"{scheme}{mark}{rest.rsplit('@', 1)[-1]}"[:200]

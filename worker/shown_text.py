@@ -1,7 +1,7 @@
-"""Characters that no name may hold, because of what they do to a text where it is shown.
+"""Characters that no shown text may contain, because they change how a text is displayed.
 
 Control characters forge lines and operate terminals; some format characters reorder the letters
-after them, or hide letters. Spaces and joiners of every script are none of them: macOS writes a
+after them, or hide letters. The spaces and joiners of all scripts are allowed: macOS writes a
 narrow space into the names of screenshots, and Persian words and emoji need joiners.
 """
 
@@ -14,7 +14,7 @@ _HARMFUL: Final = re.compile(
     "\u202a-\u202e\u2066-\u2069"  # embeddings, overrides and isolates of a direction
     "\u206a-\u206f\ufff9-\ufffb"  # deprecated controls, and annotations
     "\U000e0000-\U000e007f"  # invisible letters
-    "\ud800-\udfff]"  # halves of surrogate pairs, which stand for bytes that are not UTF-8
+    "\ud800-\udfff]"  # unpaired surrogates, which stand for bytes that are not UTF-8
 )
 _FLAG: Final = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,8}\U000e007f")
 """The flag of a part of a country, such as Scotland: a black flag and invisible letters."""

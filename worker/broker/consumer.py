@@ -17,17 +17,17 @@ log = structlog.get_logger(__name__)
 
 CONSUMER: Final = "worker.broker.consumer:ReconnectingConsumer"
 PAUSE_SECONDS: Final = 1.0
-"""The wait between two connections."""
+"""The wait after a connection was lost, and the first wait between two attempts to connect."""
 MAX_RETRY_SECONDS: Final = 3.0
-"""The longest wait between two attempts to connect. By itself, kombu waits up to half a minute."""
+"""The longest wait between two attempts to connect. By default, kombu waits up to half a minute."""
 REPEAT_SECONDS: Final = 600.0
-"""How long the same line about the broker is not logged again."""
+"""The interval in which the same line about the broker is logged only once."""
 
 
 class ReconnectingConsumer(Consumer):
     """Connects again after any error of Redis: out of memory, read-only, a changed password.
 
-    Celery itself does so only after errors of the connection.
+    By default, Celery does so only after errors of the connection.
     """
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
@@ -43,8 +43,8 @@ class ReconnectingConsumer(Consumer):
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's
         """Extend the errors after which Celery connects again, and start without "mingle".
 
-        With it, each new connection waits a second for the other workers' revoked tasks and clocks.
-        The jobs need neither: the ledger alone says which are canceled.
+        With "mingle", each new connection waits a second for the other workers' clocks and lists of
+        revoked tasks. Jobs need neither: the ledger says which ones are canceled.
         """
         super().__init__(*arguments, **options, without_mingle=True)
         self.channel_errors = (*self.channel_errors, RedisError, OperationalError)
@@ -64,14 +64,14 @@ class ReconnectingConsumer(Consumer):
         return super().ensure_connected(conn)
 
     def create_task_handler(self, *arguments: Any) -> Callable[[Any], None]:  # noqa: ANN401 - Celery's
-        """Wrap Celery's handler of messages."""
+        """Return Celery's handler of messages, which here drops a message that causes an error."""
         handle = super().create_task_handler(*arguments)
-        passed_on = (*self.connection_errors, *self.channel_errors)
+        outages = (*self.connection_errors, *self.channel_errors)
 
         def handle_or_drop(message: Any) -> None:  # noqa: ANN401 - kombu's
             try:
                 handle(message)
-            except passed_on:
+            except outages:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a message can cause
                 # A lost wake-up message delays a job at most until the next one.

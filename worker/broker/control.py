@@ -1,4 +1,4 @@
-"""Celery's remote control in a worker under gevent, which ends without a traceback."""
+"""Celery's remote control under gevent, without a traceback when its connection breaks."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ STEP: Final = "worker.broker.control:QuietControl"
 
 
 class QuietPidbox(gPidbox):
-    """Waits for commands until the broker goes away. The consumer starts it again with itself."""
+    """Handles commands until its connection breaks. The consumer restarts it when it reconnects."""
 
     def loop(self, c: Any) -> None:  # noqa: ANN401 - Celery's consumer
         """Handle commands until the worker stops, or the connection breaks."""

@@ -1,4 +1,4 @@
-"""Celery's events, which are published once and never hold a worker up."""
+"""Celery's events, each published in one attempt, so that none delays a worker."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ EVENTS: Final = "worker.broker.events:SingleAttemptEvents"
 
 
 class SingleAttemptDispatcher(EventDispatcher):
-    """Publishes each event once, and keeps what fails for the next connection.
+    """Tries once to publish an event, and keeps it for the next connection if that fails.
 
-    By itself, Celery repeats a worker's heartbeat until the broker answers, and holds the lock of
-    the dispatcher meanwhile. A worker that is told to stop while Redis is away would wait for that
-    lock, and never exit.
+    By default, Celery retries a worker's heartbeat until the broker answers, and holds the lock of
+    the dispatcher meanwhile. A worker that is stopped while Redis is away would wait for that lock,
+    and never exit.
     """
 
     _outbound_buffer: deque[tuple[Mapping[str, Any], str]]

@@ -1,7 +1,7 @@
 """What is wrong with the addresses of Redis, and what to do about it.
 
-What no waiting will change ends a worker at its start. A server that is away, starts, or has no
-memory is not wrong: it is waited for.
+A problem that does not pass by itself ends a worker at its start. A server that does not answer,
+is loading, or has no memory is not reported, because the worker waits for it.
 """
 
 import re
@@ -28,7 +28,7 @@ _NO_HELLO: Final = re.compile("unknown command.{0,3}HELLO", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ConnectionProblem:
-    """What is wrong with a server, and whether it stays so."""
+    """What is wrong with a server, and whether a worker cannot start because of it."""
 
     message: str
     is_fatal: bool = True
@@ -47,7 +47,7 @@ def connection_problems(settings: Settings) -> Iterator[ConnectionProblem]:
 
 
 def connection_problem(address: RedisAddress) -> ConnectionProblem | None:
-    """Check one server. The message is what follows its name in a sentence."""
+    """Check one server. The message continues a sentence that begins with its name."""
     try:
         with connect_without_retries(address, SECONDS) as client:
             client.ping()

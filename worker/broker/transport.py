@@ -1,9 +1,8 @@
 """Kombu's Redis transport, which checks each message before Celery reads it.
 
-It also sends and reads many messages in one command.
-
 Only the workers write wake-up messages, but anybody who reaches the broker can write into their
-queue and publish on Celery's channels, and a message that is not one would end Celery's consumer.
+queue and publish on Celery's channels, and a malformed message would end Celery's consumer. The
+transport also sends and reads many messages in one command.
 """
 
 import base64
@@ -29,10 +28,10 @@ log = structlog.get_logger(__name__)
 TRANSPORT: Final = "worker.broker.transport:Transport"
 SENTINEL_TRANSPORT: Final = "worker.broker.transport:SentinelTransport"
 SOCKET_SCHEME: Final = "reelqueue"
-"""What stands for `TRANSPORT` in the address of a Unix socket."""
+"""The scheme of the address of a Unix socket whose transport is `TRANSPORT`."""
 MAX_TOGETHER: Final = 50
-"""Messages that are read in one command behind one that was waited for. Those of a worker that dies
-then are sent again."""
+"""The most messages that are read in one command after the first one. If the worker dies before it
+has handled them, they are sent again."""
 
 
 def check_message(raw: bytes, *, is_task: bool) -> None:
@@ -91,7 +90,7 @@ def check_broadcast(raw: bytes, *, is_event: bool) -> None:
             and (reply_to is None or isinstance(reply_to, dict))
         )
     if not is_valid:
-        raise MalformedMessageError("it is no event and no command of Celery")
+        raise MalformedMessageError("it is neither an event nor a command of Celery")
 
 
 def _is_event(found: object) -> bool:
@@ -131,7 +130,7 @@ def _set_aside(raw: bytes, reason: str) -> None:
 
 
 class _ChecksBroadcasts:
-    """Empties a broadcast that Celery cannot read. Kombu skips what is empty."""
+    """Empties each broadcast that Celery cannot read, because kombu skips empty ones."""
 
     def _handle_message(self, client: Any, received: Any) -> Any:  # noqa: ANN401 - kombu's
         payload: Any = super()._handle_message(client, received)  # type: ignore[misc]
@@ -147,7 +146,7 @@ class _ChecksBroadcasts:
 class _SendsTogether:
     """Sends many messages in one command, instead of two for each.
 
-    Where thousands of greenlets are busy, each round trip waits for all of them.
+    With thousands of busy greenlets, each round trip waits until all of them have run.
     """
 
     _collected: dict[str, list[str]] | None = None
@@ -156,7 +155,7 @@ class _SendsTogether:
     def sending_together(self) -> Iterator[None]:
         """Collect the messages that are published in the block, and send them at its end.
 
-        They must go to queues that are named as their routing keys. After an error none is sent.
+        Their routing keys must be the names of their queues. After an error, none is sent.
 
         Raises:
             RedisError: The broker cannot be reached.
@@ -191,7 +190,7 @@ class _SendsTogether:
 
 
 class _ReadsTogether:
-    """Reads the messages that wait behind the first one in one command."""
+    """Reads the messages that follow the first one in one command."""
 
     def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401 - kombu's
         found: Any = super()._brpop_read(**options)  # type: ignore[misc]

@@ -1,5 +1,5 @@
 """Submissions by message: a reliable queue of `tasks.submit`, apart from Celery's own consumer.
 
-The message is all that there is of such a job until its record is written, so it is acknowledged
-only after that, and taken again within seconds when its worker dies.
+Until the record of such a job is written, only its message exists. So the message is acknowledged
+after that, and delivered again within seconds if its worker dies before.
 """

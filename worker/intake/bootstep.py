@@ -1,4 +1,4 @@
-"""The boot step that takes submissions in every worker, whatever its pool."""
+"""The boot step that consumes submissions in every worker, whatever its pool."""
 
 import sys
 from contextlib import suppress
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 POSTPONED_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 10.0
-"""How long the end of the process waits for the message that is being worked on."""
+"""How long a worker that stops waits for the message that it is handling."""
 BAD_USAGE: Final = 2
 
 
@@ -30,7 +30,7 @@ class IntakeStep(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401 - celery's
-        """Open nothing yet: a prefork pool has not forked."""
+        """Open no connections: a prefork pool has not forked yet."""
         super().__init__(parent, **options)
         self._threads: list[PeriodicThread] = []
 
@@ -68,7 +68,7 @@ class IntakeStep(bootsteps.StartStopStep):
             queue.register()
             queue.restore()
 
-        # A broker that does not answer yet is asked again by the threads.
+        # If the broker does not answer yet, the threads try again.
         with suppress(RedisError):
             _require_own_queue(queue)
         self._threads = [
@@ -80,7 +80,7 @@ class IntakeStep(bootsteps.StartStopStep):
             thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - celery's signature
-        """Take no more messages. One that is being worked on is finished, or restored later."""
+        """Take no more messages. The one in progress is finished, or restored later."""
         for thread in self._threads:
             thread.stop()
         for thread in self._threads:
@@ -88,10 +88,10 @@ class IntakeStep(bootsteps.StartStopStep):
 
 
 def _require_own_queue(queue: SubmissionQueue) -> None:
-    """End the worker if its queue belongs to another namespace.
+    """Claim the queue for the worker's namespace.
 
     Raises:
-        SystemExit: It does.
+        SystemExit: The queue belongs to another namespace.
     """
     try:
         queue.claim_name()

@@ -20,13 +20,13 @@ log = structlog.get_logger(__name__)
 
 SUBMIT_TASK: Final = "tasks.submit"
 MAX_TRIES: Final = 5
-"""A message that was being worked on when this many workers died is set aside."""
+"""A message is set aside after this many workers have died or failed while they handled it."""
 OUTAGES: Final = (RedisError, OperationalError, OSError)
-"""Errors that say nothing about the message: it is handled again when they have passed."""
+"""Errors that do not depend on the message: it is handled again after the outage."""
 
 
 class SubmissionConsumer:
-    """Handles messages one after another; whoever drives it decides when."""
+    """Handles the messages of the queue, one after another."""
 
     def __init__(self, app: Celery, queue: SubmissionQueue, ledger: Ledger) -> None:
         self._app: Any = app
@@ -39,15 +39,15 @@ class SubmissionConsumer:
         signals.task_internal_error.connect(self._note_internal_error)
 
     def run_once(self, may_continue: Callable[[], bool]) -> None:
-        """Handle messages until none comes for a second.
+        """Handle messages until none arrives for a second.
 
         Args:
-            may_continue: Asked before each message is taken.
+            may_continue: Called before each message is taken; False ends the call.
 
         Raises:
-            RedisError: The records' server or the broker cannot be reached. No message is lost.
+            RedisError: The ledger or the broker cannot be reached. No message is lost.
         """
-        # While the records cannot be written, nothing is taken.
+        # No message is taken while its record could not be written.
         self._ledger.redis.ping()
         if self._may_have_unfinished:
             self._queue.return_taken()
@@ -69,7 +69,7 @@ class SubmissionConsumer:
         self._may_have_unfinished = False
 
     def _handle(self, raw: bytes) -> bool:
-        """Handle one message. False if it must be handled again later."""
+        """Handle one message, and return False if it must be handled again later."""
         tries = self._queue.count_try(raw)
         with faultpoint("intake"):
             return self._handle_counted(raw, tries)
@@ -99,7 +99,7 @@ class SubmissionConsumer:
         return True
 
     def _submit(self, message: TaskMessage) -> bool:
-        """Run the task as a Celery worker would: results, callbacks and all.
+        """Run the task as a Celery worker would, with its result and its callbacks.
 
         Returns:
             False if the record could not be written.
@@ -117,7 +117,7 @@ class SubmissionConsumer:
         return traced.info is None or traced.info.state != states.REJECTED
 
     def _note_internal_error(self, sender: Any, exception: Exception, **_: Any) -> None:  # noqa: ANN401 - celery's
-        """Remember an error that is not the task's own: its result could not be stored, say."""
+        """Remember an error outside the task, for example while its result was stored."""
         if sender.name == SUBMIT_TASK:
             self._internal_error = exception
 

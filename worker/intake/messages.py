@@ -1,4 +1,4 @@
-"""Celery messages as they lie in a Redis list. Pure: bytes in, a message or its fault out.
+"""Parses Celery messages from a Redis list. Pure: bytes in, a message or an error out.
 
 Source: the Celery documentation, "Message Protocol", versions 1 and 2, and kombu's envelope.
 """
@@ -24,8 +24,7 @@ _COMPRESSIONS: Final[Mapping[str, Callable[[], Any]]] = {
     "application/x-bz2": bz2.BZ2Decompressor,
     "bzip2": bz2.BZ2Decompressor,
 }
-"""By the names under which kombu's senders announce them. "gzip" is zlib there, too."""
-
+"""The decompressors by the names that kombu's senders give; its "gzip" has the format of zlib."""
 
 _TASK_NAME: Final = re.compile(r"[\w.:-]{1,200}", re.ASCII)
 
@@ -43,9 +42,9 @@ class TaskMessage:
         id: The id of the task.
         args: Its arguments.
         kwargs: Its keyword arguments.
-        request: What Celery's tracer needs besides: callbacks, the group, and the like.
+        request: What else Celery's tracer needs, such as callbacks and the group.
         eta: When it should run; None for immediately.
-        expires: After when it must not run any more; None for never.
+        expires: The time after which it must not run; None if it does not expire.
     """
 
     task: str
@@ -93,7 +92,9 @@ def _message(
     if not isinstance(task_id, str) or not task_id.isprintable():
         raise MalformedMessageError("it has no task id")
     if not 0 < len(task_id) <= MAX_ID_CHARACTERS:
-        raise MalformedMessageError(f"its task id has not 1 to {MAX_ID_CHARACTERS} characters")
+        raise MalformedMessageError(
+            f"its task id does not have 1 to {MAX_ID_CHARACTERS} characters"
+        )
     if not isinstance(args, list):
         raise MalformedMessageError("its arguments are not a list")
     return TaskMessage(
@@ -108,7 +109,7 @@ def _message(
 
 
 def _request(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What Celery's tracer is told. It trusts these values, so each has its type."""
+    """Return the options for Celery's tracer, which does not check their types itself."""
     request: dict[str, Any] = {}
     for name, is_valid in _REQUEST_OPTIONS.items():
         value = options.get(name)

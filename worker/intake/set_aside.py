@@ -1,4 +1,4 @@
-"""Messages that were set aside: kept whole, with the reason, until a person returns them."""
+"""Messages that were set aside: stored unchanged, with the reason, until a person returns them."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any, Final
 from worker.ledger.ledger import Ledger
 
 MAX_KEPT_BYTES: Final = 2**20
-"""A longer message is not kept; its length and its hash are."""
+"""Of a longer message, only the length and the hash are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ class SetAsideMessages:
         return _message(digest, value)
 
     def count(self) -> int:
-        """How many there are."""
+        """Return the number of messages."""
         return int(self._redis.hlen(self._key))
 
     def digests(self) -> list[str]:
-        """The hashes of all of them."""
+        """Return the hashes of all messages."""
         return list(self._redis.hkeys(self._key))
 
     def some(self, most: int) -> list[SetAsideMessage]:
-        """Some of them."""
+        """Return some of the messages, in the order in which they were set aside."""
         found: list[SetAsideMessage] = []
         for digest, text in self._redis.hscan_iter(self._key, count=100):
             if len(found) == most:
@@ -71,12 +71,12 @@ class SetAsideMessages:
         return sorted(found, key=lambda message: message.at)
 
     def give_back(self, digest: str, put: Callable[[bytes], None]) -> bool:
-        """Pass a message as it was sent to a function, and then forget it.
+        """Pass a message, as it was sent, to a function, and then delete it here.
 
         A message that was set aside again in the meantime stays.
 
         Returns:
-            False where its text was not kept.
+            False if its text was not kept.
         """
         text = self._redis.hget(self._key, digest)
         raw = json.loads(text)["raw"] if text else None
@@ -84,13 +84,13 @@ class SetAsideMessages:
             return False
         put(base64.b64decode(raw))
 
-        def forget(pipe: Any) -> None:  # noqa: ANN401 - see the constructor
+        def delete(pipe: Any) -> None:  # noqa: ANN401 - see the constructor
             unchanged = pipe.hget(self._key, digest) == text
             pipe.multi()
             if unchanged:
                 pipe.hdel(self._key, digest)
 
-        self._redis.transaction(forget, self._key)
+        self._redis.transaction(delete, self._key)
         return True
 
 

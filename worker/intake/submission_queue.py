@@ -1,9 +1,9 @@
 """The queue of `tasks.submit` on the broker, from which no message is lost by a crash.
 
-A worker moves a message into a list of its own before it works on it, and deletes it there when
-the job's record is written. In the same transaction it registers itself: a list whose worker has
-died is put back into the queue by another worker. A message that comes while workers wait arrives
-in a list that all share, because a command that waits cannot be part of a transaction.
+A worker moves a message into a list of its own before it handles it, and deletes it there when the
+job's record is written. In the transaction of the move it registers itself, so that another worker
+puts the messages in the list back into the queue if it dies. A message that arrives while workers
+wait is moved into a list that all share, because a blocking command cannot be in a transaction.
 
 The queue has the form in which Celery's senders write it, one list for each priority.
 """
@@ -18,9 +18,9 @@ from redis import Redis
 PRIORITY_LISTS: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 """What kombu appends to the queue's name for each of its priority steps; the first is highest."""
 ALIVE_SECONDS: Final = 5.0
-"""How long a worker counts as alive after it said so."""
+"""How long a worker counts as alive after it has registered."""
 FORGET_SECONDS: Final = 86400.0
-"""How long the list of a dead worker is looked at: it may have been frozen, and go on."""
+"""How long the list of a dead worker is checked: the worker may have been frozen, and continue."""
 BLOCK_SECONDS: Final = 1.0
 """How long one request waits for a message."""
 
@@ -33,14 +33,14 @@ class SubmissionQueue:
     """The submissions of one namespace.
 
     Args:
-        broker: A client of the broker that does not decode.
+        broker: A client of the broker that does not decode replies.
         name: The name of the queue.
         namespace: The namespace whose jobs these become.
         worker: The id of this process.
     """
 
     def __init__(self, broker: Redis, name: str, namespace: str, worker: str) -> None:
-        # The types of the client do not tell a client of bytes from one of text.
+        # redis-py's types do not say whether a client decodes replies.
         self._broker: Any = broker
         self._name = name
         self._namespace = namespace
@@ -51,10 +51,10 @@ class SubmissionQueue:
         self._was_empty = False
 
     def claim_name(self) -> None:
-        """See that the queue is this namespace's.
+        """Claim the queue for this namespace, unless that was done before.
 
         Raises:
-            QueueOwnedError: Another namespace reads it.
+            QueueOwnedError: Another namespace has claimed it.
         """
         key = f"reelqueue.owner:{self._name}"
         found = self._broker.set(key, self._namespace, nx=True, get=True)
@@ -84,8 +84,8 @@ class SubmissionQueue:
     def _take_first(self) -> bytes | None:
         """Take the first message of the first list that has one, and register this worker.
 
-        The list of a worker that is not registered is not restored: a flush may have deleted its
-        registration a moment ago.
+        Only the lists of registered workers are restored, and a flush may just have deleted the
+        registration.
         """
         now = self._now()
         for name in self._lists:
@@ -98,23 +98,23 @@ class SubmissionQueue:
         return None
 
     def unfinished(self) -> bytes | None:
-        """Return a message that this worker has taken and that is not settled, or None.
+        """Return a message that this worker has taken and not finished, or None.
 
-        It takes one message at a time. One is left where the reply to taking it was lost, or where
-        an older copy of the broker's data has brought back one that was settled.
+        A worker takes one message at a time. One is unfinished if the reply to taking it was lost,
+        or if an older copy of the broker's data has brought back a finished one.
         """
         raw = self._broker.lindex(self._taken, -1)
         return None if raw is None else bytes(raw)
 
     def acknowledge(self, raw: bytes) -> None:
-        """Delete a message that is done with."""
+        """Delete a message that was handled."""
         with self._broker.pipeline() as pipe:
             pipe.lrem(self._taken, 1, raw)
             pipe.hdel(self._key("tries"), _digest(raw))
             pipe.execute()
 
     def give_back(self, raw: bytes) -> None:
-        """Return a message to the head of the queue. It does not count as a try."""
+        """Return a message to the head of the queue. Its last try does not count."""
         with self._broker.pipeline() as pipe:
             pipe.rpush(self._name, raw)
             pipe.lrem(self._taken, 1, raw)
@@ -134,11 +134,11 @@ class SubmissionQueue:
         self._broker.lpush(self._name, raw)
 
     def count_try(self, raw: bytes) -> int:
-        """Count a try of a message. A worker that dies over it leaves its try counted."""
+        """Count a try of a message before it is handled, and return the number of its tries."""
         return int(self._broker.hincrby(self._key("tries"), _digest(raw), 1))
 
     def register(self) -> None:
-        """Say that this worker is alive, so that nobody takes its messages."""
+        """Register this worker as alive, so that no other worker puts its messages back."""
         self._broker.zadd(self._key("workers"), {self._worker: self._now()})
 
     def restore(self) -> int:
@@ -153,7 +153,7 @@ class SubmissionQueue:
         for name, seen in self._broker.zrange(workers, 0, -1, withscores=True):
             silent = now - seen
             if silent < 0:
-                # The broker's clock was set back. A worker that is alive says so again.
+                # The broker's clock was set back. A worker that is alive registers again.
                 self._broker.zadd(workers, {name: now}, xx=True)
             elif silent > ALIVE_SECONDS:
                 restored += self._put_back(name.decode("utf-8", "replace"))
@@ -162,7 +162,7 @@ class SubmissionQueue:
         return restored
 
     def put_back_postponed(self) -> int:
-        """Put back the messages whose time has come, and return how many, as `restore`."""
+        """Put back the postponed messages that are due, and return how many."""
         restored = 0
         for raw in self._broker.zrangebyscore(self._key("later"), "-inf", time.time()):
             with self._broker.pipeline() as pipe:
@@ -173,15 +173,15 @@ class SubmissionQueue:
         return restored
 
     def length(self) -> int:
-        """How many messages wait."""
+        """Return the number of waiting messages."""
         return sum(self._broker.llen(name) for name in self._lists)
 
     def return_taken(self) -> int:
-        """Put back what this worker took and did not settle. It takes nothing meanwhile."""
+        """Put back what this worker took and did not finish. It must take nothing meanwhile."""
         return self._put_back(self._worker)
 
     def _now(self) -> float:
-        """The broker's clock, in seconds."""
+        """Return the time of the broker's clock, in seconds."""
         seconds, microseconds = self._broker.time()
         return float(seconds + microseconds / 1e6)
 
@@ -198,7 +198,7 @@ class SubmissionQueue:
 
 
 def messages_in(broker: Redis, queue: str, most: int) -> Iterator[bytes]:
-    """The messages that wait in any queue, the oldest first, without taking them."""
+    """Yield the waiting messages of any queue, the oldest first, without taking them."""
     client: Any = broker
     for suffix in PRIORITY_LISTS:
         yield from reversed(client.lrange(queue + suffix, -most, -1))

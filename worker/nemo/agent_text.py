@@ -1,4 +1,4 @@
-"""Removes instructions for the agent's editor from its texts, for users who do not see it.
+"""Removes instructions for the editor's screen from the agent's texts: users do not see the editor.
 
 Descriptions of the clip are kept, and the actions that the instructions imply are returned.
 Source: docs/video-api.md, "What the backend says and what we do".
@@ -22,7 +22,7 @@ class ImpliedAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CleanedText:
-    """A text without instructions for a screen, and the actions that they implied."""
+    """A text without instructions for a screen, and the actions that these implied."""
 
     text: str
     actions: frozenset[ImpliedAction]

@@ -41,7 +41,7 @@ class NemoClient:
         web_url: Base URL of the links for people.
         identity: The values of the attribution headers.
         token: The access token; needed by every call but ``anonymous_token``.
-        private_hosts: Hosts beside the API's own that may be private and hold clips.
+        private_hosts: Hosts of clips that may be private, besides the API's own.
         clock: Returns seconds since the epoch.
     """
 
@@ -112,7 +112,7 @@ class NemoClient:
         require_done(Call.UPLOAD, self._api.send(Call.UPLOAD, request))
 
     def upload_urls(self, session_id: str, urls: Sequence[str]) -> None:
-        """Let the API download files itself."""
+        """Let the API download files into a session by their URLs."""
         body = {"urls": list(urls), "source_type": "url"}
         require_done(Call.UPLOAD, self._api.post(Call.UPLOAD, _upload_path(session_id), body))
 
@@ -143,7 +143,7 @@ class NemoClient:
             session_id: The session.
             text: The text of the message.
             read_timeout: The longest silence on the connection, in seconds.
-            may_send: Asked directly before the first byte. If it returns False, nothing is sent.
+            may_send: Called directly before the first byte. If it returns False, nothing is sent.
 
         Raises:
             TokenRefused: There is no valid token.
@@ -168,7 +168,7 @@ class NemoClient:
         )
 
     def submit_render(self, render_id: str, session_id: str, draft: Draft) -> None:
-        """Export a draft; free of credits.
+        """Submit a draft for rendering, which costs no credits.
 
         Args:
             render_id: A unique id made by the caller.
@@ -181,7 +181,7 @@ class NemoClient:
         body = {"id": render_id, "sessionId": session_id, "draft": draft.raw, "output": _OUTPUT}
         found = self._api.post(Call.EXPORT, "api/render/proxy/lambda", body)
         if envelope_code(found) != DONE:
-            # Without a code, a readable render status counts as success too.
+            # A response without a code is a success if it has a readable render status.
             read_render(Call.EXPORT, found)
 
     def render_status(self, render_id: str) -> RenderStatus:
@@ -199,7 +199,7 @@ class NemoClient:
             max_bytes: The largest clip that is accepted.
 
         Raises:
-            NemoError: Both ways failed; of the two errors, the one to act on.
+            NemoError: Both downloads failed. It is the error of the two that is to be acted on.
         """
         ClipDownload(self._api, self._private_hosts, sink, max_bytes).run(url, render_id)
 

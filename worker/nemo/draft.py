@@ -45,7 +45,7 @@ class Draft:
 
     def pack(self) -> str:
         """Compress the draft to a short text, for records that are kept for long."""
-        # Plain ASCII, because names may contain half surrogate pairs.
+        # Plain ASCII, because names may contain unpaired surrogates.
         text = json.dumps(self.raw, separators=(",", ":"))
         return _PACKED + base64.b85encode(zlib.compress(text.encode("ascii"), 9)).decode()
 

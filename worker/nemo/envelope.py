@@ -30,8 +30,8 @@ from worker.nemo.errors import (
 MAX_DEPTH: Final = 256
 """The most levels of nested JSON that are read.
 
-What the parser accepts at the limit of the interpreter's stack could not be written again, by a
-caller that has a little more on the stack.
+Without a limit, JSON nested as deeply as the interpreter's stack allows could be parsed, but not
+serialized later by a caller that is deeper in the stack.
 """
 
 DONE = 0
@@ -111,7 +111,7 @@ def parse_object(body: bytes | str) -> dict[str, Any] | None:
 
 
 def _is_deeper(found: dict[str, Any], levels: int) -> bool:
-    """Return whether a JSON object has objects or arrays at more levels than these."""
+    """Return whether a JSON object has nested objects or arrays on more than so many levels."""
     containers: list[Any] = [found]
     for _ in range(levels):
         if not containers:
@@ -137,11 +137,12 @@ def read_envelope(
 
     Raises:
         Refusal: The API refused: a non-zero code, or a status of 400 or more.
-        BadAnswer: The body is not a JSON object, its code is not a number, or it is a redirect.
+        BadAnswer: The response is a redirect, its body is not a JSON object, or its code is not a
+            number.
     """
     found = parse_object(response.body)
     code = None if found is None else envelope_code(found)
-    if response.status >= 300 or code not in (None, DONE):  # noqa: PLR2004 -- past HTTP's successes
+    if response.status >= 300 or code not in (None, DONE):  # noqa: PLR2004 -- above HTTP's success statuses
         error = _classify(call, response.status, code)(
             call, message_of(found or {}), status=response.status, code=code
         )

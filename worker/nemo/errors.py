@@ -1,6 +1,6 @@
 """Errors of calls to the video API, one class for each documented code.
 
-Each error tells what happened (its class, ``status``, ``code``), whether the same call may be sent
+Each error says what happened (its class, ``status``, ``code``), whether the same call may be sent
 again (``repeatable``), and whether it may have cost credits (``maybe_charged``). The first line of
 a class's docstring is its message for people when the API sent none.
 
@@ -39,7 +39,7 @@ class Call(StrEnum):
 
 
 def redact(text: str) -> str:
-    """Make a text of the API fit to be shown and stored, without access and claim tokens.
+    """Return a text of the API without access and claim tokens, as valid Unicode.
 
     Source: docs/video-api.md, "Every call".
     """
@@ -47,7 +47,7 @@ def redact(text: str) -> str:
 
 
 def sanitize(text: str) -> str:
-    """Make a text of the API fit for an error: no tokens, one line, at most ``MAX_MESSAGE``."""
+    """Return a text of the API for an error: one line without tokens, cut to ``MAX_MESSAGE``."""
     # Redacted before it is cut: half a token would not be recognized.
     line = " ".join(redact(text).split())
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 _LAST_SENTENCES: Final = 3
-"""A question may be followed by its options, or by a closing word."""
+"""How many sentences are examined: options or a closing phrase may follow a question."""
 
 _OPTION: Final = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)、:]|[A-Da-d][.)、])\s*\S.*$", re.MULTILINE)
 """A line of a list, such as "- 5 seconds" or "2) 10 seconds"."""
@@ -20,9 +20,9 @@ _REQUEST: Final = re.compile(
 
 
 def asks_question(text: str) -> bool:
-    """Return whether one of the last sentences of a text is a question, or asks for an answer.
+    """Return whether one of the last sentences of a text is a question, or requests an answer.
 
-    A text that announces work, such as "I will animate the picture.", is none.
+    It is False for a text that announces work, such as "I will animate the picture."
     """
     without_options = _OPTION.sub("", text)
     sentences = [found.group().strip() for found in _SENTENCE.finditer(without_options)]

@@ -44,14 +44,14 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _path_segment(value: str) -> str:
-    """Refuse an identifier that would lead out of a path."""
+    """Refuse an identifier that is a relative path."""
     if value in (".", ".."):
         raise ValueError("not an identifier")
     return value
 
 
 def _whole_secret(value: SecretStr) -> SecretStr:
-    """Refuse a token with half a surrogate pair, which no header and no link can hold."""
+    """Refuse a token with an unpaired surrogate, which no header or link can contain."""
     secret = value.get_secret_value()
     if whole_characters(secret) != secret:
         raise ValueError("not valid text")
@@ -123,7 +123,7 @@ def _parse(call: Call, model: type[_D], found: Mapping[str, Any]) -> _D:
             f"data.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
             for problem in exc.errors(include_input=False, include_url=False)
         )
-    # Raised outside of the block, so that the input is not in its context.
+    # Raised outside the block, so that its context does not hold pydantic's error with the input.
     raise BadAnswer(call, problems)
 
 
@@ -145,7 +145,7 @@ def read_claim(found: Mapping[str, Any]) -> SecretStr:
 
 
 def read_state(found: Mapping[str, Any]) -> SessionState:
-    """Read a session's state. A null state is that of a session without work."""
+    """Read a session's state. It is null until something was done in the session."""
     data = _parse(Call.STATE, _StateData, found)
     project = data.state or _Project()
     draft = Draft.read(project.draft)
@@ -164,7 +164,7 @@ def read_render(call: Call, found: Mapping[str, Any]) -> RenderStatus:
     """Read a render's status, at top level or in ``data`` (docs/video-api.md, "Every call").
 
     Raises:
-        BadAnswer: Neither place has a status that is documented.
+        BadAnswer: Neither place has a documented status.
     """
     data = found.get("data")
     places = [found, data] if isinstance(data, dict) else [found]
@@ -184,7 +184,7 @@ def _output_url(place: Mapping[str, Any]) -> str | None:
 
 
 def _fingerprint(project: _Project) -> str:
-    """Hash what an edit can change. A missing field, null and an empty one are the same."""
+    """Hash what an edit can change. A missing field, null and an empty value hash the same."""
     parts = (project.draft, project.generated_media, project.video_infos)
     canonical = json.dumps([part or None for part in parts], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Threads for many short calls, which the end of the process does not wait for.
+"""Threads for many short calls, which do not delay the end of the process.
 
-Those of ``concurrent.futures`` keep a process that is told to end immediately until each call has
-ended. Under gevent, the threads are greenlets.
+The threads of ``concurrent.futures`` delay even an immediate end until each call has returned.
+Under gevent, the threads are greenlets.
 """
 
 import threading

@@ -12,8 +12,8 @@ LARGE_BLOCK: Final = 2**20
 def return_freed_memory() -> None:
     """Return large blocks to the system when they are freed. Call it once a process.
 
-    By itself, glibc keeps such blocks for each thread, up to twice the largest of them, so that a
-    process takes the memory of one image for each thread that has ever decoded one.
+    By default, glibc keeps freed blocks for each thread, up to twice the largest one, so that a
+    process holds the memory of one image for each thread that has ever decoded one.
     """
     if sys.platform == "linux":
         # Other C libraries have no such function, or ignore the call.

@@ -1,7 +1,7 @@
-"""A memory budget for decoding images: memory is reserved before and released after.
+"""A memory budget for decoding images: memory is reserved before, and released afterwards.
 
-Decoding takes a hundred times the memory of an image's file, so the jobs of a process must not all
-decode at the same time.
+Decoding an image takes a hundred times the memory of its file, so the jobs of a process must not
+all decode at the same time.
 """
 
 import threading
@@ -22,7 +22,7 @@ class _Reservation:
 
 
 class MemoryBudget:
-    """A number of bytes, reserved first come, first served, so that nobody waits forever.
+    """A number of bytes, reserved first come, first served, so that no caller waits forever.
 
     Under gevent, reserve in a greenlet, not in `worker.resources.offload`: waiting there blocks a
     thread.

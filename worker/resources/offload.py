@@ -1,7 +1,7 @@
-"""Offloads blocking native work: to a thread under gevent, else it runs in the caller.
+"""Offloads blocking native work to a thread under gevent. Without gevent, the caller runs it.
 
-Decoding, hashing and disk writes never yield to gevent's hub. In a greenlet they would stop every
-open stream of the process, and with it heartbeats and leases.
+Decoding, hashing and disk writes never yield to gevent's hub. In a greenlet they would stop all
+other greenlets of the process, with the open streams and the heartbeats.
 """
 
 # ruff: noqa: PLC0415 - a process without gevent starts faster when it does not import it
@@ -27,7 +27,7 @@ _JOURNAL_THREADS: Final = 10
 
 
 class Waiting(StrEnum):
-    """What waits for other servers. The lookup of a host must not wait behind slow transfers."""
+    """Kinds of calls that wait for other servers: a lookup must not queue behind slow transfers."""
 
     NAMES = "names"
     STORES = "stores"
@@ -71,7 +71,8 @@ def offload_later(function: Callable[P, object], *args: P.args, **kwargs: P.kwar
 def offload_journal(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function of the payment journal as `offload` does, in threads of its own.
 
-    A message is sent soon after its intent: its entry does not wait for images and clips.
+    An entry must not wait for images and clips, because its message is to be sent soon after the
+    intent.
     """
     if not _is_under_gevent():
         return function(*args, **kwargs)
@@ -82,8 +83,8 @@ def offload_journal(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 def offload_decoding(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function that decodes a clip as `offload` does, in as many threads as processors.
 
-    A clip keeps a processor busy for a while. Jobs that start do not wait behind the clips of those
-    that end, and more threads would decode none sooner, but take more memory.
+    A clip keeps a processor busy for a while. In threads of their own, clips do not delay the jobs
+    that start. More threads would take more memory, and decode no clip sooner.
     """
     if not _is_under_gevent():
         return function(*args, **kwargs)
@@ -96,8 +97,8 @@ def offload_with_timeout(
 ) -> T:
     """Call a function that waits for another server, such as a name server.
 
-    Under gevent each kind has a thread pool of its own: however many of these calls wait, `offload`
-    has its threads. Without gevent it is a plain call without a timeout.
+    Under gevent, each kind has a thread pool of its own, so that these calls take no thread of
+    `offload`. Without gevent it is a plain call without a timeout.
 
     Args:
         waiting: The kind.

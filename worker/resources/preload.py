@@ -1,4 +1,4 @@
-"""Imports modules early that threads of `worker.resources.offload` would import at first use."""
+"""Imports early what the threads of `worker.resources.offload` would import at first use."""
 
 import importlib
 from typing import Final
@@ -16,7 +16,7 @@ def preload_modules() -> None:
 
     Call it once a process, before the first call of `worker.resources.offload`. Under gevent,
     Python's import locks are gevent's, which do not work between threads: two threads that import
-    the same module at the same time can wait forever, and the jobs that they work for with them.
+    the same module at the same time can wait forever, and their jobs with them.
     """
     # All of Pillow's plugins: Pillow tries each of them on a damaged image.
     Image.init()

@@ -19,8 +19,8 @@ _PREFIX: Final = "reelqueue-"
 def scratch_folder() -> Iterator[str]:
     """Create a folder that is deleted after its block, unless the process is killed.
 
-    Under gevent a thread deletes it: on some file systems that takes as long as a call of the
-    network, and waits for the disk.
+    Under gevent a thread deletes it, because that waits for the disk, on some file systems as long
+    as for a network request.
     """
     folder = tempfile.mkdtemp(prefix=_PREFIX)
     try:
@@ -51,7 +51,7 @@ def _delete(folder: str) -> None:
 
 
 def sweep_scratch_folders(seconds: float) -> int:
-    """Delete this user's scratch folders without changes for this long; return how many."""
+    """Delete this user's scratch folders that were not changed for so long; return how many."""
     before, swept = time.time() - seconds, 0
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:

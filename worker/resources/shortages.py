@@ -1,4 +1,4 @@
-"""Shortages of this machine: disk space, open files, memory, threads. They pass: no faults."""
+"""Shortages of disk space, open files, memory or threads on this machine, which are temporary."""
 
 import errno
 from enum import StrEnum
@@ -38,7 +38,7 @@ REMEDIES: Final = {
 
 
 def shortage_of(error: BaseException) -> Shortage | None:
-    """Return the shortage that an exception, or one that it was raised from, is due to."""
+    """Return the shortage that caused an exception, or one of the exceptions that led to it."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

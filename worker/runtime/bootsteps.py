@@ -1,4 +1,4 @@
-"""The Celery boot step that runs what a worker process does besides its tasks."""
+"""The Celery boot step of the periodic work that a worker process does besides its tasks."""
 
 import time
 from contextlib import suppress
@@ -33,10 +33,10 @@ log = structlog.get_logger(__name__)
 MAX_PRUNE_INTERVAL: Final = 600.0
 MAX_BALANCE_INTERVAL: Final = 1.0
 IDLE_BALANCE_SHARE: Final = 1 / 12
-"""From one look at the accounts to the next while nothing waits for their balances, as a share of
-the interval in which these are read."""
+"""While no balance is needed, the interval of the checks whether one is, as a share of the interval
+at which balances are read."""
 MAX_IDLE_BALANCE_INTERVAL: Final = 5.0
-"""The most seconds until then: jobs that are held for their account wait as long to be resumed."""
+"""The longest of these intervals, in seconds, as jobs held for an account wait for these checks."""
 MAX_RECOVERY_INTERVAL: Final = 1.0
 
 
@@ -101,7 +101,7 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
             thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - Celery's signature
-        """Stop all threads but those that the running steps need until they end."""
+        """Stop all threads except those that the running steps need until they end."""
         for thread in self._leader_threads:
             thread.stop()
         with suppress(RedisError):

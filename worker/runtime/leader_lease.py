@@ -12,15 +12,15 @@ MAX_LEASE_SECONDS: Final = 5.0
 JOB_LEASE_SHARE: Final = 1 / 6
 """Maximum share of a job's lease, so that a dead leader's own jobs are dispatched again soon."""
 MAX_LEASES: Final = 10
-"""A leader lease that ends later than after this many lease times is cut to one: the clock of the
-server was set back after it was taken."""
+"""A leader lease that has more than this many lease times left is shortened to one: the clock of
+the server was set back after the lease was taken."""
 MIN_LEASE_TICKS: Final = 3
 """Minimum number of ticks that the lease outlasts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a process found when it looked at what there is to do.
+    """What a process found when it looked for work.
 
     Attributes:
         time: The server's time, in ms.
@@ -44,7 +44,7 @@ class Look:
 
 
 class LeaderLease:
-    """The leader lease as one worker sees it."""
+    """The leader lease, as used by one worker."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._redis = runtime.ledger.redis
@@ -63,13 +63,11 @@ class LeaderLease:
         self._extended_at = float("-inf")
 
     def look(self, ticked: int = 0) -> Look:
-        """Take or extend the lease, and look at what there is to do.
-
-        A worker that drains does not lead.
+        """Take or extend the lease, and look for work. A worker that drains does not lead.
 
         Args:
-            ticked: When this worker led and the clock was steady, in ms of the clock of the
-                records, to be stored as the last tick; 0 for none.
+            ticked: The time to store as the last tick, at which this worker led and the clock was
+                steady, in ms of the clock of the records; 0 to store none.
         """
         start = time.monotonic()
         owner = "" if self._status.draining else self._owner
@@ -91,7 +89,7 @@ class LeaderLease:
         return not self._status.draining and self.look().leads
 
     def leads(self) -> bool:
-        """Whether this worker leads, as a look within half a lease has shown, or shows now."""
+        """Return whether this worker leads, as found within the last half of a lease, or now."""
         if self._status.draining:
             return False
         return self._leads if time.monotonic() < self._known_until else self.acquire()

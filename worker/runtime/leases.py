@@ -1,8 +1,8 @@
 """The leases that this process holds on jobs.
 
-A step owns its job while its lease lasts, and heartbeats extend all leases in one round trip. A
-heartbeat is not progress: each step has a deadline, after which its lease is no longer extended, so
-that a step that hangs loses its job to another worker.
+A step owns its job while its lease lasts, and heartbeats extend all leases in one round trip. Each
+step has a deadline, after which its lease is no longer extended, so that another worker gets the
+job of a step that hangs.
 """
 
 import threading
@@ -29,7 +29,7 @@ class Lease:
     hard_deadline: float
     lost: bool = False
     is_ending: bool = False
-    """Whether the step commits. A commit gives the lease up, so that this is not a loss."""
+    """Whether the step is committing. A commit gives up the lease, which is then not lost."""
     abort: Callable[[], None] | None = field(default=None, repr=False)
     """Called once when the deadline has passed, to end a call that blocks."""
 
@@ -64,7 +64,7 @@ class Leases:
         return lease
 
     def drop(self, lease: Lease) -> None:
-        """Hold a lease no longer. The job stays claimed until its step is committed."""
+        """Stop holding a lease. The job stays claimed until its step is committed."""
         with self._lock:
             self._held.discard(lease)
 
@@ -89,7 +89,7 @@ class Leases:
                 log.warning("lease lost", job_id=lease.job_id, fence=lease.fence)
 
     def max_remaining_seconds(self) -> float:
-        """Return the seconds until the last running step is given up: the maximum of a drain."""
+        """Return the seconds until the last running step is given up: a drain takes no longer."""
         deadlines = [lease.hard_deadline for lease in self._active()]
         return max(0.0, max(deadlines, default=0.0) - time.monotonic())
 

@@ -43,8 +43,8 @@ class PeriodicThread(threading.Thread):
                 if self._failures.is_new(OUTAGE):
                     log.warning("Redis does not answer", thread=self.name, error=str(error))
             except RedisError as error:
-                # Redis answers with an error: out of memory, a full disk, or a faulty script. It
-                # may not end by itself, so it is logged as an error, once for each text.
+                # Redis answers with an error, such as out of memory or a full disk. That may not
+                # end by itself, so it is logged as an error, once for each text.
                 if self._failures.is_new(str(error)):
                     log.exception("Redis returned an error", thread=self.name)
             except Exception as error:  # noqa: BLE001 - no failure ends the thread
@@ -56,7 +56,7 @@ class PeriodicThread(threading.Thread):
             self._stopped.wait(self._interval)
 
     def _log_failure(self, error: Exception) -> None:
-        """Log a failure that Redis is not the cause of, once as long as it lasts."""
+        """Log a failure whose cause is not Redis, once while it lasts."""
         shortage = shortage_of(error)
         if not self._other_failures.is_new(shortage or repr(error)):
             return

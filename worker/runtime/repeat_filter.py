@@ -1,4 +1,4 @@
-"""Keeps a failure that lasts from being logged at each try."""
+"""Prevents a lasting failure from being logged at each try."""
 
 
 class RepeatFilter:

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 DAY_SECONDS: Final = 86_400
 FORGET_MARGIN_MS: Final = 60_000
-"""From the end of a tombstone to the end of the journal's entries."""
+"""How much longer the journal's entries of a job are kept than its tombstone."""
 
 _FIELDS: Final = ("state", "finished_at", "batch", "clip_name", "clip")
 
@@ -50,7 +50,7 @@ class _ExpiredJob:
 
 
 def cutoff_ms(ledger: Ledger, days: float) -> int:
-    """Return the time that was some days ago, in ms of the Redis server's clock."""
+    """Return the time so many days ago, in ms of the Redis server's clock."""
     return ledger.now_ms() - int(days * DAY_SECONDS * 1000)
 
 
@@ -108,16 +108,19 @@ def prune(
 
 
 def forget_payments(ledger: Ledger, journal: Journal, now_ms: int) -> int:
-    """Delete the journal's entries of pruned jobs whose tombstones are gone; return how many.
+    """Delete the journal's entries of pruned jobs whose tombstones have expired.
 
-    A key must not be able to pay as long as it is remembered, so the entries go last.
+    The entries are deleted last, so that a late duplicate pays nothing until both are gone.
+
+    Returns:
+        The number of these jobs.
 
     Raises:
-        JournalFailed: The journal does not answer. The rest is left for the next time.
+        JournalFailed: The journal does not answer. The rest is deleted by the next call.
     """
     due, forgotten = ledger.key("journal_forget"), 0
     unreadable = UnreadableEntries(ledger)
-    # One margin more than the tombstones, which expire by a clock of their own.
+    # The margin is needed because tombstones expire by another clock.
     until = now_ms - FORGET_MARGIN_MS
     for job_id in ledger.redis.zrangebyscore(due, "-inf", until, start=0, num=PAGE_SIZE):
         if not ledger.redis.exists(ledger.key("job", job_id)):
@@ -131,7 +134,8 @@ def forget_payments(ledger: Ledger, journal: Journal, now_ms: int) -> int:
 def sweep_partial_files(*stores: Store) -> None:
     """Delete the half-written files that killed processes left in stores a day ago or earlier.
 
-    No step writes for a day, so they are not in use. A store that fails is left for the next time.
+    No step writes for a day, so they are not in use. A store that fails is skipped until the next
+    call.
     """
     for store in stores:
         try:
@@ -206,7 +210,7 @@ def _delete_jobs(ledger: Ledger, jobs: list[_ExpiredJob], before: int, keep_ms: 
 
 
 def _count_batches(ledger: Ledger, before: int, rows: Mapping[str, int]) -> int:
-    """Count the batches that have no rows left once so many rows of each are deleted."""
+    """Count the batches that have no rows left after the given numbers of rows are deleted."""
     batch_ids = ledger.redis.zrangebyscore(ledger.key("batches"), "-inf", f"({before}")
     with ledger.redis.pipeline(transaction=False) as pipe:
         for batch_id in batch_ids:

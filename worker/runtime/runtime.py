@@ -65,10 +65,10 @@ class WorkerStatus:
         return not self.reasons_not_to_pay
 
     def may_lack_later_messages(self, sent_at: int) -> bool:
-        """Whether the ledger may have lost messages that followed one in the same session.
+        """Return whether the ledger may have lost later messages of the same session as a message.
 
         Args:
-            sent_at: When that one was sent, in ms of the ledger's clock.
+            sent_at: When the message was sent, in ms of the ledger's clock.
         """
         return bool(self.journal_failures) or sent_at <= self.recovered_at
 
@@ -94,7 +94,7 @@ class Runtime:
     http_clients: LeasedClients
     """The connections of all calls of the video API but those of the paid messages."""
     open_client: ClientFactory
-    """Lends one of them to a client of the API with a token, which is used by one caller."""
+    """Opens a client of the API with a token for one caller, on one of these connections."""
     owner: str
     status: WorkerStatus = field(default_factory=WorkerStatus)
     image_memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(MAX_IMAGE_MEMORY))

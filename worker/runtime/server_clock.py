@@ -1,9 +1,9 @@
-"""Keep the clock of the records steady when the clock of the Redis server is set.
+"""Keeps the clock of the records steady when the clock of the Redis server is set.
 
-All times in the records, leases and due times among them, are of one clock: the server's time plus
-an offset that the ledger holds. When the server's time jumps, as measured by a clock of this
-process that nobody sets, the offset takes the jump back. Otherwise a jump of an hour would end all
-leases at once, or make the jobs of a dead worker wait for an hour.
+All times in the records, such as the ends of leases, are of one clock: the server's time plus an
+offset that the ledger holds. When the server's time jumps, as measured by a monotonic clock of this
+process, the offset is changed to compensate. Otherwise a jump of an hour would end all leases
+immediately, or make the jobs of a dead worker wait for an hour.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from worker.journal.boot_clock import boot_seconds
 from worker.ledger.reader import Reader
 
 STEP_MS: Final = 2000
-"""A smaller jump is left as it is: leases bear it."""
+"""A smaller jump is not corrected, as leases tolerate it."""
 MAX_READING_SECONDS: Final = 0.5
-"""A reading that takes longer says too little about when it was made."""
+"""A slower reading is ignored, because the time at which the server made it is too uncertain."""
 SLEW: Final = 0.05
-"""How fast the offset shrinks again: the clock of the records runs this much faster or slower
-until it is the server's."""
+"""How fast the offset shrinks again: the clock of the records runs faster or slower by this share
+until it agrees with the server's."""
 SLEW_SECONDS: Final = 10.0
 
 
@@ -41,7 +41,7 @@ class ClockReading:
 
 
 def corrected_offset(before: ClockReading | None, now: ClockReading) -> int | None:
-    """Return the offset that keeps the records' clock steady; None if the present one does.
+    """Return the offset that keeps the records' clock steady; None to keep the present one.
 
     Args:
         before: The reading before, or None.
@@ -69,7 +69,7 @@ class ServerClock:
 
     Args:
         ledger: The ledger.
-        own_clock: Returns seconds of a clock that is never set.
+        own_clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(self, ledger: Reader, own_clock: Callable[[], float] = boot_seconds) -> None:
@@ -77,8 +77,8 @@ class ServerClock:
         self._own_clock = own_clock
         self._last: ClockReading | None = None
         self.steady_at = 0
-        """The last reading that was fast enough and needed no correction, in ms of the clock of the
-        records; 0 if the last one was not such."""
+        """The time of the last reading, in ms of the clock of the records; 0 if it was too slow, or
+        needed a correction."""
         self._shrunk_at = own_clock()
 
     def check(self, read: Callable[[], tuple[int, int, int]]) -> int:
@@ -88,7 +88,7 @@ class ServerClock:
             read: Reads the server's time, the offset, and the last tick, in ms.
 
         Returns:
-            By how many ms the records' clock was corrected; 0 if it was not.
+            The correction of the records' clock in ms; 0 for none.
 
         Raises:
             RedisError: The server does not answer.

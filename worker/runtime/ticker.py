@@ -29,11 +29,10 @@ WEBHOOK_TASK: Final = "tasks.hooks"
 MAX_NOTIFICATIONS_PER_TICK: Final = 200
 NOTIFICATION_RETRY_SECONDS: Final = 30.0
 FLEET_SECONDS: Final = 2.0
-"""How long a reading of the registry of workers lasts: they register every few seconds."""
+"""How long a reading of the worker registry is used. Workers register every few seconds."""
 NOTIFICATIONS_PER_TASK: Final = 20
 PREPARING_FACTOR: Final = 1.25
 """Jobs admitted for each message that the accounts may send, as some jobs are still preparing."""
-
 PREPARING_PER_ADMITTED: Final = 4
 """Jobs that may prepare for each one that may generate: some wait long for a slow image server."""
 
@@ -100,7 +99,7 @@ class Ticker:
         return lease / WAKEUPS_PER_LEASE * (1 - queued) + lease * queued
 
     def _read_fleet(self) -> None:
-        """Read which workers live, and their accounts, unless that was a moment ago."""
+        """Read the slots and the accounts of the live workers, at most every `FLEET_SECONDS`."""
         now = time.monotonic()
         if self._places and now - self._fleet_read_at < FLEET_SECONDS:
             return
@@ -130,9 +129,9 @@ class Ticker:
 
 
 def notification_groups(entries: Iterable[str]) -> Iterator[list[str]]:
-    """Group due entries of the outbox into those that one task delivers, one after another.
+    """Group due entries of the outbox into the entries that one Celery task delivers.
 
-    An entry that is not a job's takes longer, and is alone.
+    An entry that is not a job's takes longer, and has a task of its own.
     """
     jobs = []
     for entry in entries:
@@ -145,12 +144,11 @@ def notification_groups(entries: Iterable[str]) -> Iterator[list[str]]:
 
 
 def account_capacity(ledger: Ledger, names: Iterable[str], cap: int) -> int:
-    """Return how many jobs may be about to pay or generating for the windows of all accounts.
+    """Return how many jobs may be about to pay or generating, by the windows of all accounts.
 
     Args:
         ledger: The ledger.
-        names: The accounts of this worker and of the others, which may have further ones, as while
-            a token is added.
+        names: The accounts of all workers. They differ between workers while a token is added.
         cap: The most messages in flight of one account.
     """
     accounts = map(ledger.account, names)

@@ -1,4 +1,4 @@
-"""The tick of a worker process: one look at what there is to do, and the work of the leader."""
+"""The tick of a worker process: one look for work, and the dispatching of the leader."""
 
 import time
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from worker.runtime.server_clock import ServerClock
 log = structlog.get_logger(__name__)
 
 MAX_TICK_GAP_MS: Final = 1000
-"""How old the time of the last tick becomes in the ledger while a leader has nothing to do."""
+"""The most that the last tick in the ledger is behind while a leader has nothing to do."""
 GAP_SHARE: Final = 0.25
-"""After a pause of more than this share of a job's lease, the ticker runs whatever the look finds,
-because it notices that Redis, or a leader, was away."""
+"""After a pause of more than this share of a job's lease, the ticker runs even if the look finds no
+work, because the ticker notices that Redis, or a leader, was away."""
 
 
 class Watch:
-    """Looks at what there is to do, and tells the parts of this process.
+    """Looks for work, updates the status of this process, and runs the ticker on the leader.
 
     Args:
         runtime: The process.

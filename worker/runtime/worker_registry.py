@@ -1,4 +1,4 @@
-"""The registry of live workers, and how many slots each has."""
+"""The registry of live workers: their slots and accounts, and why they do not pay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def register_worker(
     *,
     why_not_pay: str = "",
 ) -> None:
-    """Record that a worker is alive for the next seconds.
+    """Record that a worker is alive, and takes work, for the next seconds.
 
     Args:
         ledger: The ledger.
@@ -73,7 +73,7 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
 
 
 def record_node(ledger: Ledger, worker: str, seconds: float) -> None:
-    """Record for the next seconds that a process is alive, also one that takes no more work.
+    """Record that a process is alive for the next seconds, even if it takes no more work.
 
     Args:
         ledger: The ledger.
@@ -91,7 +91,7 @@ def forget_node(ledger: Ledger, worker: str) -> None:
 
 
 def node_names(ledger: Ledger) -> dict[str, str]:
-    """Return the node name of each live process by its owner ID; forget those long dead."""
+    """Return the node name of each live process by its owner id; forget those long dead."""
     now, found, dead = ledger.now_ms(), {}, []
     for owner, entry in ledger.redis.hgetall(ledger.key("nodes")).items():
         until, _, hostname = entry.partition(" ")

@@ -1,1 +1,1 @@
-"""Prometheus metrics and the HTTP server that exposes them."""
+"""Metrics for Prometheus, with their HTTP server, and the events by which Flower shows jobs."""

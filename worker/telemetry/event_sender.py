@@ -1,8 +1,8 @@
 """Sends the events by which Flower shows each job as one task.
 
-The leading worker sends the present state of each job that has changed, read right before. So the
-events are in one order and right after a crash, whoever made the change. A Flower that connects
-asks all workers for a heartbeat; then the present states are sent again, slowly.
+The leading worker reads the present state of each job that has changed, and sends it. So the events
+have one order, and are correct even if the worker that made a change has crashed. When Flower
+connects, it requests a heartbeat from all workers; then the present states are sent again, slowly.
 """
 
 import os
@@ -34,7 +34,7 @@ REPLAYED_PER_INTERVAL: Final = 100
 
 _celery_heartbeat: Final[Callable[[Any], object]] = control.Panel.data["heartbeat"]
 _asked_for_replay: Final = threading.Event()
-"""Set when somebody has begun to read the events."""
+"""Set when a reader of the events, such as Flower, has connected."""
 
 
 def request_replay(state: Any) -> None:  # noqa: ANN401 - Celery's state of the worker
@@ -102,7 +102,7 @@ class EventSender:
 
     def _clip_address(self, record: dict[str, str]) -> str:
         key = clip_key(record)
-        # A name that is made from the prompt would show it.
+        # A clip name that is made from the prompt would reveal the prompt.
         if not key or "{prompt" in self._runtime.settings.storage.clip_name:
             return ""
         try:
@@ -114,7 +114,7 @@ class EventSender:
         nodes = node_names(self._runtime.ledger)
         clock: Any = getattr(self._app, "clock")  # noqa: B009 - the types of Celery lack it
         for task in tasks:
-            # An event shows its worker as online, so a dead one is not named.
+            # Flower shows the worker of an event as online, so a dead worker is not named.
             hostname = nodes.get(task.record["worker"], self._hostname)
             for kind, fields in task.events():
                 yield Event(
@@ -152,5 +152,5 @@ class EventsStep(bootsteps.StartStopStep):
         self._thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - Celery's signature
-        """Stop the thread. Another worker, or the next one, sends what is left."""
+        """Stop the thread. The next leader sends what is left."""
         self._thread.stop()

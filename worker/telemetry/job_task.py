@@ -1,8 +1,8 @@
 """A job as Flower shows it: the events of a Celery task ``reelqueue.job`` with the job's id.
 
 Celery 5.7 and Flower 2.2 keep each field of a task until an event replaces it. So every event has
-all fields, with None for what does not hold. ``runtime`` is only in events that end a job, because
-Flower counts each one in its histogram.
+all fields, with None for those that do not apply. Only the event that ends a job has ``runtime``,
+because Flower counts each one in its histogram.
 """
 
 import json
@@ -46,10 +46,10 @@ class JobTask:
 
     Attributes:
         job_id: The job.
-        record: ``RECORD_FIELDS`` of its record, "" for those that it does not have.
+        record: ``RECORD_FIELDS`` of its record; "" for a field that it does not have.
         batch: The name of its batch; empty for a single job.
         clip: The address of its clip; empty if it has none.
-        is_old: Whether Flower may show an old state, which the events must leave first.
+        is_old: Whether Flower may show an end of the job that is no longer its state.
     """
 
     job_id: str
@@ -65,11 +65,11 @@ class JobTask:
 
     @property
     def reopened(self) -> bool:
-        """Whether the job has left an end, and Flower was not told yet."""
+        """Whether the job was reopened after its end, and no event has said so yet."""
         return self.record.get("reopened") == "1"
 
     def events(self) -> Iterator[Event]:
-        """Return what brings Flower from any state of the job to the present one, in order."""
+        """Yield the events after which Flower shows the job's present state, whatever it showed."""
         kind = self.record.get("state", "")
         state = State(kind) if kind in set(State) else State.HELD
         retried = state in (State.HELD, State.QUEUED)
@@ -155,7 +155,7 @@ def _payload(text: str) -> Mapping[str, Any]:
 
 
 def _image_name(image: str) -> str:
-    """Return the file name in a path or an address, without what an address is signed with."""
+    """Return the file name in a path or a URL, without the URL's query and signature."""
     is_url = image.lower().startswith(("https://", "http://"))
     try:
         path = unquote(urlsplit(image).path) if is_url else image.replace("\\", "/")

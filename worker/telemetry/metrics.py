@@ -1,7 +1,7 @@
 """The Prometheus metrics of a worker, read at each scrape; docs/metrics.md lists them.
 
-Metrics of the service come from Redis and are the same on every worker; those of the process are
-its own. No label takes a value that a job, a batch or a caller can choose.
+The metrics of the service are read from Redis, and are the same on every worker. The others are of
+this process. No label has values that a job, a batch or a caller can choose.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class Metrics(Collector):
         self._broker_failures = RepeatFilter()
 
     def collect(self) -> Iterator[Metric]:
-        """Read all metrics; those of a server that does not answer are left out."""
+        """Read all metrics, without those of a server that does not answer."""
         yield from self._service()
         yield from self._queues()
         yield from self._process()
@@ -68,7 +68,7 @@ class Metrics(Collector):
     def _service(self) -> Iterator[Metric]:
         about = "Whether Redis answered this scrape."
         try:
-            # Those of other workers too, so that each worker shows the same.
+            # The accounts of other workers too, so that all workers show the same metrics.
             own, announced = self._runtime.accounts.names(), announced_accounts(self._records)
             snapshot = take_snapshot(self._records, sorted({*own, *announced}))
             problems = current_problems(self._records)
@@ -80,7 +80,7 @@ class Metrics(Collector):
         yield _gauge("up", about, 1)
         lasting = {problem.part.value: problem.seconds for problem in problems}
         waits = {part.value: lasting.get(part.value, 0) for part in Part}
-        about = "How long jobs have waited for a part."
+        about = "Seconds for which jobs have been waiting for a part of the service."
         yield _gauges("problem_seconds", about, "part", waits)
         yield from _jobs_and_workers(snapshot)
         yield from _accounts(snapshot.accounts, self._runtime.settings.limits.account_in_flight)
@@ -127,7 +127,7 @@ class Metrics(Collector):
         about = "1 while this process stops and claims no jobs."
         yield _gauge("worker_draining", about, status.draining)
         for family in STEPS.collect():
-            # The time at which each series began would double the number of series.
+            # Without the samples "_created", which would double the number of series.
             family.samples = [each for each in family.samples if each.name.endswith("_total")]
             yield family
 
@@ -135,8 +135,8 @@ class Metrics(Collector):
 def _jobs_and_workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     states = {state.value: snapshot.states.get(state, 0) for state in State}
     held = {reason.value: snapshot.held.get(reason, 0) for reason in sorted(HOLD_REASONS)}
-    yield _gauges("jobs", "Jobs in a state; queued is the backlog.", "state", states)
-    yield _gauges("held_jobs", "Jobs held for a reason.", "reason", held)
+    yield _gauges("jobs", "Jobs by state; queued is the backlog.", "state", states)
+    yield _gauges("held_jobs", "Held jobs by reason.", "reason", held)
     clips = CounterMetricFamily("reelqueue_clips", "Clips delivered so far.")
     clips.add_metric((), snapshot.clips)
     yield clips
@@ -144,16 +144,19 @@ def _jobs_and_workers(snapshot: ServiceSnapshot) -> Iterator[Metric]:
     yield from _backlog("polls", "Renders to poll", snapshot.polls)
     yield from _backlog("outbox", "Pending notifications", snapshot.outbox)
     yield _gauge("webhooks_pending", "Pending webhook messages.", snapshot.pending_webhooks)
-    yield _gauge("set_aside_records", "Records that cannot be read.", snapshot.set_aside)
-    yield _gauge("set_aside_messages", "Messages that were set aside.", snapshot.messages_aside)
-    about = "Jobs whose state is not sent to Flower yet."
+    yield _gauge(
+        "set_aside_records", "Records set aside because they cannot be read.", snapshot.set_aside
+    )
+    about = "Messages set aside because they cannot be handled."
+    yield _gauge("set_aside_messages", about, snapshot.messages_aside)
+    about = "Jobs whose present state has not been sent to Flower yet."
     yield _gauge("flower_events_waiting", about, snapshot.task_events)
     if snapshot.ticker_silence is not None:
         silence = snapshot.ticker_silence
         yield _gauge("ticker_silence_seconds", "Seconds since the last tick.", silence)
     by, seconds = snapshot.starts_blocked or ("", 0.0)
     blocked = {why: seconds if why == by else 0.0 for why in BLOCKAGES}
-    about = "Seconds since a job started although jobs wait."
+    about = "Seconds since a job last started, while jobs are queued."
     yield _gauges("starts_blocked_seconds", about, "why", blocked)
     yield _gauge("workers", "Live workers that take jobs.", snapshot.workers.count)
     yield _gauge("slots", "Slots of all live workers.", snapshot.workers.slots)
@@ -163,7 +166,7 @@ def _backlog(name: str, about: str, backlog: Backlog) -> Iterator[Metric]:
     oldest = backlog.oldest_due_seconds
     yield _gauge(f"{name}_waiting", f"{about}.", backlog.waiting)
     yield _gauge(f"{name}_due", f"{about} that are due.", backlog.due)
-    yield _gauge(f"{name}_oldest_due_seconds", "How long the first one has been due.", oldest)
+    yield _gauge(f"{name}_oldest_due_seconds", "Seconds since the first was due.", oldest)
 
 
 def _accounts(balances: Sequence[AccountBalance], cap: int) -> Iterator[Metric]:
@@ -184,10 +187,15 @@ def _accounts(balances: Sequence[AccountBalance], cap: int) -> Iterator[Metric]:
         (
             balances,
             "messages_window",
-            "Maximum of messages in flight.",
+            "Maximum number of paid messages in flight.",
             lambda each: min(cap, int(each.account.window)),
         ),
-        (balances, "cooling_seconds", "Cool-down left.", lambda each: each.cooling_seconds),
+        (
+            balances,
+            "cooling_seconds",
+            "Seconds until the account is used again after a 429 response.",
+            lambda each: each.cooling_seconds,
+        ),
     )
     for which, name, about, figure in rows:
         values = {each.account.name: figure(each) for each in which}

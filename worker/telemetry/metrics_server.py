@@ -26,9 +26,9 @@ from worker.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 PORT_RETRY_SECONDS: Final = 5.0
-"""Interval of the tries to listen on a port that another worker uses, which may be draining."""
+"""Interval of the tries to listen on a port in use, for example by a worker that drains."""
 REDIS_TIMEOUT: Final = 2.0
-"""Time limit for Redis and for the broker, which together must fit into the 10 s of a scrape."""
+"""Time limit for each of Redis and the broker, as a scrape has 10 s for both."""
 REQUEST_TIMEOUT: Final = 10.0
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

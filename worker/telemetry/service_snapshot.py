@@ -45,7 +45,7 @@ class ServiceSnapshot:
     """The jobs, backlogs, workers and accounts of the service at one time.
 
     ``ticker_silence`` is the number of seconds since the last tick; None before the first one.
-    ``starts_blocked`` names the limit because of which no job starts, and since how many seconds.
+    ``starts_blocked`` is the limit because of which no job starts, and for how many seconds.
     """
 
     states: Mapping[State, int]

@@ -1,4 +1,4 @@
-"""Why no queued job has started for over a minute, for people."""
+"""Why no queued job has started for over a minute, in words for operators."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,9 +8,9 @@ from worker.ledger.model.states import State
 from worker.ledger.reader import Reader
 
 MIN_SECONDS: Final = 60.0
-"""A shorter wait is normal, as messages take minutes."""
+"""Shorter waits are normal, because paid messages take minutes."""
 BLOCKAGES: Final = ("queue", "places", "streams", "preparing")
-"""What `due.lua` names as the limit that was reached."""
+"""The limits on starts, as `due.lua` names the one that was reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def _explain(reader: Reader, by: str, source: str) -> str:
     preparing, generating = states.get(State.PREPARING, 0), states.get(State.GENERATING, 0)
     match by:
         case "preparing":
-            slow = f", the most of them waiting for {source}" if source else ""
+            slow = f", most of them waiting for {source}" if source else ""
             return f"{preparing} jobs are preparing{slow}."
         case "places":
             return (
@@ -75,7 +75,7 @@ def payment_obstacles(reader: Reader) -> list[str]:
 
 
 def payments_stopped(why: str) -> str:
-    """Say that workers do not pay, and why."""
+    """Return the sentence that workers do not pay, and why."""
     return f"Payments are stopped: {why}"
 
 

@@ -16,9 +16,9 @@ from worker.nemo.http.transport import http_errors, read_response
 
 MAX_REDIRECTS = 3
 DOWNLOAD_SECONDS = 540.0
-"""How long both ways together may take: a step's limit is 600 s."""
+"""Time limit for both downloads together, below a step's limit of 600 s."""
 OWN_ADDRESS_SECONDS = 360.0
-"""How long the clip's own address may take, so that there is time for the way through the API."""
+"""Time limit for a download from the clip's own address, so that one through the API has time."""
 
 _MAX_LABEL, _MAX_PORT = 64, 65_536
 _BOM = b"\xef\xbb\xbf"
@@ -30,7 +30,7 @@ class ClipDownload:
 
     Args:
         api: The requests of the client.
-        private_hosts: Hosts beside the API's own that may be private.
+        private_hosts: Hosts of clips that may be private, besides the API's own.
         sink: A seekable file; emptied before each attempt.
         max_bytes: The largest clip that is accepted.
     """
@@ -47,7 +47,7 @@ class ClipDownload:
         """Download the clip of a render, from its own address if it has one.
 
         Raises:
-            NemoError: Both ways failed; of the two errors, the one to act on.
+            NemoError: Both downloads failed. It is the error of the two that is to be acted on.
         """
         first: NemoError | None = None
         now = self._api.clock()
@@ -70,13 +70,13 @@ class ClipDownload:
             raise (first if first.repeatable else exc) from None
 
     def _fetch(self, url: httpx.URL, headers: Mapping[str, str], deadline: float) -> None:
-        """Write what an address holds to the sink, before the deadline on the API's clock.
+        """Download a URL into the sink, before a deadline by the clock of the API's requests.
 
         Raises:
             Unreachable: No connection was made.
             NoAnswer: The body is incomplete, takes too long, or the connection broke.
-            BadAnswer: It is not a clip: empty, HTML, JSON, too large, redirected too often, or at
-                an address that is not public.
+            BadAnswer: The response is not a clip: it is empty, HTML or JSON, too large, or
+                redirected too often. Or the URL is at an address that is not public.
             Refusal: The server refused the request.
         """
         clients = DownloadClients(
@@ -99,7 +99,7 @@ class ClipDownload:
                         self._save(response, deadline)
                         return
                     url = _clip_url(response.headers["location"], str(url))
-                    # Wherever a redirect leads, the token stays behind.
+                    # The token is never sent to the target of a redirect.
                     headers = self._api.attribution
                 finally:
                     response.close()
@@ -121,7 +121,7 @@ class ClipDownload:
             )
 
     def _save(self, response: httpx.Response, deadline: float) -> None:
-        """Copy the body. The HTTP library checks it against the announced length."""
+        """Write the body to the sink. The HTTP library checks it against the announced length."""
         self._sink.seek(0)
         self._sink.truncate()
         size = 0
@@ -164,11 +164,14 @@ def _forbidden_host_errors() -> Iterator[None]:
 
 
 def _connectable(url: httpx.URL) -> bool:
-    """Return whether the resolver accepts the host; others raise errors outside the network's."""
+    """Return whether a host can be resolved at all: others raise errors that are not httpx's."""
     labels = url.raw_host.rstrip(b".").split(b".")
     return all(0 < len(label) < _MAX_LABEL for label in labels) and (url.port or 0) < _MAX_PORT
 
 
 def _looks_like_text(chunk: bytes) -> bool:
-    """A clip starts with the length of its first box, whose first byte is never a bracket."""
+    """Return whether a file begins like HTML or JSON.
+
+    An MP4 file begins with the length of its first box, whose first byte is never a bracket.
+    """
     return chunk.removeprefix(_BOM).lstrip()[:1] in (b"<", b"{", b"[")

@@ -1,8 +1,8 @@
-"""HTTP clients for downloading a clip from where the API says it is, which may be any host.
+"""HTTP clients for downloading a clip from the URL that the API names, on whatever host.
 
-The API's own host is called as usual. Any other host is connected to by an address that was
-checked to be public, unless the settings name the host (`worker.egress.pinned_transport`). Where
-the environment requires a proxy, the proxy resolves names and connects, so only hosts given as IP
+The API's own host is called as usual. Every other host is connected to by an IP address that was
+checked to be public, unless the settings name the host (`worker.egress.pinned_transport`). If the
+environment requires a proxy, the proxy resolves names and connects, so that only hosts given as IP
 addresses can be checked.
 """
 
@@ -39,7 +39,7 @@ class DownloadClients:
         self._backend = PinnedBackend(self._allowed, seconds)
 
     def client_for(self, url: httpx.URL) -> AbstractContextManager[httpx.Client]:
-        """Return the client for an address; all but the API's own close with their block.
+        """Return the client for a URL as a context manager, which closes all but the API's own.
 
         Raises:
             ForbiddenHostError: A proxy would connect to an address that is not public.

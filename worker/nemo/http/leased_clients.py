@@ -1,8 +1,8 @@
 """HTTP clients that are kept open and leased to one caller at a time.
 
-A new client for each caller costs twice as much as a kept one: it connects, and looks up the host
-in another thread. One client that many callers share searches all of its connections at every
-request.
+A new client for each caller takes twice the processor time of a kept one, because it connects, and
+looks up the host in another thread. One client that many callers share searches all of its
+connections at every request.
 """
 
 import time
@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 IDLE_SECONDS: Final = 10.0
-"""After which a client that nobody leased is closed."""
+"""A client that was not leased for this long is closed."""
 
 
 class LeasedClients:
@@ -45,7 +45,7 @@ class LeasedClients:
             self._idle.append((client, time.monotonic()))
 
     def close_idle(self) -> None:
-        """Close the clients that nobody has leased for some time."""
+        """Close the clients that were not leased for `IDLE_SECONDS`."""
         _close_older_than(self._idle, time.monotonic() - IDLE_SECONDS)
 
 

@@ -84,7 +84,7 @@ class ApiRequests:
 
 
 def require_done(call: Call, envelope: Mapping[str, Any]) -> None:
-    """Require an explicit success code: without its upload, a photo would be paid for in vain.
+    """Check that an envelope has the code of success: a message without its image is paid in vain.
 
     Raises:
         BadAnswer: The envelope has no code.

@@ -35,14 +35,14 @@ _NOTHING_SENT = (
 
 
 def open_http(url: str) -> httpx.Client:
-    """Open an HTTP client for one caller and the host of one address; the caller closes it.
+    """Open an HTTP client for one caller and the host of one URL; the caller closes it.
 
-    Callers at the same time have their own clients, because a client with thousands of connections
-    searches all of them at every request. Connections are not limited: the worker's slots are.
+    Concurrent callers use separate clients, because a client with thousands of connections
+    searches all of them at every request. Only the worker's slots limit how many there are.
 
     Proxies and certificate bundles of the environment are used, because many machines reach the
     API in no other way; loopback never goes through a proxy. Redirects are not followed, so that
-    the token stays with the host it is meant for.
+    the token is sent to no other host.
 
     Raises:
         WrongEnvironmentError: The environment names a proxy or certificates that cannot be used.
@@ -55,19 +55,19 @@ def open_http(url: str) -> httpx.Client:
 
 @functools.cache
 def environment_proxy(url: str) -> httpx.Proxy | None:
-    """Return the proxy for an address, which a process reads from its environment once.
+    """Return the proxy for a URL. The environment is read once a process and URL.
 
     Raises:
-        WrongEnvironmentError: It is not one that can be used.
+        WrongEnvironmentError: The environment names a proxy that cannot be used.
     """
     return proxy_for(httpx.URL(url))
 
 
 @contextmanager
 def http_errors(call: Call) -> Iterator[None]:
-    """Raise this package's errors for those of the HTTP library.
+    """Translate the errors of the HTTP library into those of this package.
 
-    The original is left out of the traceback on purpose: it may quote what the server sent.
+    The original is left out of the traceback, because it may quote what the server sent.
 
     Raises:
         Unreachable: No connection was made.

@@ -1,1 +1,1 @@
-"""The message stream: server-sent events, decoded and folded into one transcript."""
+"""The message stream: server-sent events, decoded and collected into one transcript."""

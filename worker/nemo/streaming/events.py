@@ -1,4 +1,4 @@
-"""Turns the frames of a message's stream into a closed set of events.
+"""Decodes the frames of a message's stream into events of a few kinds.
 
 The stream carries events of an agent server, one JSON object a frame, in camelCase or, from older
 servers, in snake_case (docs/video-api.md, "The message stream"). Decoding never raises: a frame
@@ -133,11 +133,11 @@ class EventDecoder:
             self._held_characters += len(piece)
 
     def _release_held(self, whole: str) -> Iterator[Text]:
-        """Empty the held pieces, and return what the whole text does not repeat."""
+        """Drop the held pieces, and yield the part of them that the whole text does not repeat."""
         held = "".join(self._held)
         self._held.clear()
         self._held_characters = 0
-        # Pieces that end with the whole text and hold more began with a text of their own.
+        # If they are longer than the whole text, and end with it, another text came before it.
         rest = held.removesuffix(whole) if held.endswith(whole) else ""
         if rest.strip():
             yield Text(redact(rest))
@@ -186,7 +186,7 @@ def _error(found: Mapping[str, Any]) -> StreamError | None:
         if code is None and isinstance(details, dict):
             code = _first_of(details, "errorType", "error_type")
         return _stream_error(message_of({"error": crash}) or crash, code)
-    # An agent server sends a model's ordinary stop as the code of an event without content.
+    # When a model stops normally, an agent server sends "STOP" as the error code of an event.
     if (code or message) and not (code == "STOP" and not message):
         return _stream_error(message or code, code)
     refusal = envelope_code(found)

@@ -31,21 +31,21 @@ _NOT_A_STREAM = ("text/html", "application/json")
 
 
 class MessageStream:
-    """Sends a message when it is entered, and gives its events, the last of which is an ``End``.
+    """Sends a message when it is entered, and yields its events, the last of which is an ``End``.
 
     Use it once, as a context manager, and read it to its ``End``: leaving the block earlier
     closes the connection, and the server cancels work that may be charged.
 
-    The message has a connection of its own. A kept-alive connection might just be closing at the
-    server, so that nobody knows whether the message was received. The socket of a new connection
-    is also known from the start, so that ``abort`` works while the response is awaited.
+    The message has a connection of its own. The server might be closing a kept-alive connection
+    at that moment, so that it would be unknown whether it received the message. The socket of a new
+    connection is also known from the start, so that ``abort`` works while the response is awaited.
 
     Args:
         url: Where the message is sent.
         headers: Its headers, with the token.
         body: The encoded request.
         read_timeout: The longest silence on the connection, in seconds.
-        may_send: Asked directly before the first byte. If it returns False, nothing is sent.
+        may_send: Called directly before the first byte. If it returns False, nothing is sent.
         clock: Returns seconds since the epoch.
     """
 
@@ -101,7 +101,7 @@ class MessageStream:
             self._http.close()
 
     def __iter__(self) -> Iterator[Event]:
-        """Give the events as they arrive. A broken connection is an ``End``, not an exception."""
+        """Return the events as they arrive. A broken connection is an ``End``, not an exception."""
         return self._events
 
     def abort(self) -> None:
@@ -112,8 +112,8 @@ class MessageStream:
         with self._lock:
             self._aborted = True
             if self._socket is not None:
-                # An OSError means that it is closed already. The shutdown of a TLS socket would
-                # remove its TLS while the reader uses it, so that of the plain socket is called.
+                # An OSError means that it is closed already. An SSLSocket's own shutdown would
+                # remove its TLS layer while the reader uses it, so the plain socket's is called.
                 with suppress(OSError):
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
@@ -136,7 +136,7 @@ class MessageStream:
             Unreachable: The message may not be sent any more, and no byte of it was.
         """
         if name.endswith("send_request_headers.started") and not self._may_send():
-            raise Unreachable(Call.MESSAGE, "the worker was held up for too long before sending")
+            raise Unreachable(Call.MESSAGE, "the worker was delayed for too long before sending")
         if not name.endswith(("connect_tcp.complete", "start_tls.complete")):
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""Folds the events of one message into what a job needs from them."""
+"""Collects from the events of one message what its job needs."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from worker.nemo.streaming.events import End, Event, Heartbeat, StreamError, Text, ToolActivity
 
 MAX_CHARACTERS = 65_536
-"""The most text that is kept; the latest is kept."""
+"""The most characters of text that are kept. The oldest texts are dropped first."""
 
 _TEMPORARY_ISSUE = "i encountered a temporary issue"
 
@@ -52,8 +52,8 @@ class Transcript:
     def reply(self) -> str:
         """The texts for the user, one paragraph each.
 
-        "I encountered a temporary issue" at the end, after normal texts, is left out. Source:
-        docs/video-api.md, "The message stream".
+        Texts at the end that begin with "I encountered a temporary issue" are left out if a normal
+        one precedes them. Source: docs/video-api.md, "The message stream".
         """
         texts = list(self._texts)
         normal = [text for text in texts if not text.lower().startswith(_TEMPORARY_ISSUE)]

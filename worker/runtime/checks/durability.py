@@ -1,7 +1,6 @@
-"""Whether the Redis server keeps what it confirms: the condition for paying.
+"""Whether the Redis server keeps the writes that it confirms, without which nothing is paid.
 
-Source: docs/operations.md, "Redis" and "Replicas". A setting that cannot be read counts as
-not proven, and prevents payments.
+Source: docs/operations.md, "Redis" and "Replicas". A setting that cannot be read counts as wrong.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +29,7 @@ UNREADABLE: Final = "cannot be read"
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check, and what to do if it failed; else ``suggestion`` is shown."""
+    """The result of one check: what to do if it failed, else a suggestion if there is one."""
 
     check: str
     ok: bool
@@ -42,7 +41,7 @@ class CheckResult:
 NOT_COMPARED: Final = CheckResult(
     IDENTITY, ok=False, found="not compared yet", remedy="Wait for the first comparison."
 )
-"""What a worker says until its first check of the journal, seconds after its start."""
+"""The result of a worker until its first check of the journal, seconds after its start."""
 
 
 def check_durability(ledger: Ledger, durability: Durability) -> list[CheckResult]:
@@ -84,7 +83,7 @@ def check_journal(journal: Journal) -> CheckResult:
 
 
 def online_replicas(info: Mapping[str, Any]) -> int:
-    """Count the replicas that have the data and follow the primary."""
+    """Count the replicas that have loaded the data and follow the primary."""
     count = int(info.get("connected_slaves", 0))
     replicas = (info.get(f"slave{number}") for number in range(count))
     return sum(isinstance(each, dict) and each.get("state") == "online" for each in replicas)
@@ -145,7 +144,7 @@ def _fsync(redis: Any) -> Iterable[CheckResult]:  # noqa: ANN401 - see Ledger
         "fsync during rewrites" if rewrite == "no" else f"no-appendfsync-on-rewrite {rewrite}",
         denied
         if rewrite == UNREADABLE
-        else "set no-appendfsync-on-rewrite no: a rewrite skips fsyncs otherwise",
+        else "set no-appendfsync-on-rewrite no: otherwise no write is fsynced during a rewrite",
     )
 
 
@@ -170,7 +169,7 @@ def _memory(info: Mapping[str, Any]) -> CheckResult:
 
 
 def _writes(ledger: Ledger) -> CheckResult:
-    """Write a key that expires at once: the server may answer, and refuse every change."""
+    """Write a key that expires immediately: a server that answers may still refuse every write."""
     redis: Any = ledger.redis
     try:
         redis.set(ledger.key("write_check"), 1, px=1)

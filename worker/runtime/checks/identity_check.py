@@ -1,4 +1,4 @@
-"""What the comparison of ledger and journal means, in words for operators."""
+"""The result of the comparison of ledger and journal, in words for operators."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,18 +8,18 @@ from worker.runtime.checks.durability import IDENTITY, CheckResult
 
 _WAIT: Final = "Wait: the workers recover it by themselves, or run `reelqueue recover` now."
 _STEPS: Final = (
-    'See "When payments stop until you decide" in docs/operations.md: stop the other, then run '
-    "`reelqueue recover` here, or give this one a journal of its own by REELQUEUE_JOURNAL_URL and "
-    "`reelqueue recover --new-journal`."
+    'See "When payments stop until you decide" in docs/operations.md: stop the workers on the '
+    "other Redis, then run `reelqueue recover` here, or give this Redis a journal of its own by "
+    "REELQUEUE_JOURNAL_URL and `reelqueue recover --new-journal`."
 )
 _OWN_JOURNAL: Final = (
     "Set REELQUEUE_JOURNAL_URL to the store that all workers share, or run "
-    "`reelqueue recover --new-journal` to go on with this one."
+    "`reelqueue recover --new-journal` to continue with this one."
 )
 _MEANING: Final[Mapping[IdentityVerdict, tuple[str, str]]] = {
     IdentityVerdict.FIRST_START: ("not used yet", "Start a worker with `reelqueue worker`."),
     IdentityVerdict.WAIT: (
-        "Redis was restarted or restored; whether other workers use the journal is being watched",
+        "Redis was restarted or restored; the workers watch whether others use the journal",
         _WAIT,
     ),
     IdentityVerdict.RECOVER: ("Redis has lost records; they are recovered from the journal", _WAIT),
@@ -42,7 +42,7 @@ _MEANING: Final[Mapping[IdentityVerdict, tuple[str, str]]] = {
 def identity_result(verdict: IdentityVerdict) -> CheckResult:
     """Return the result of the comparison as a check."""
     if verdict is IdentityVerdict.PAY:
-        return CheckResult(IDENTITY, ok=True, found="the journal is that of these records")
+        return CheckResult(IDENTITY, ok=True, found="the journal belongs to these records")
     found, remedy = _MEANING[verdict]
     is_new = verdict is IdentityVerdict.FIRST_START
     suggestion = remedy if is_new else ""

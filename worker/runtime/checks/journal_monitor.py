@@ -32,10 +32,10 @@ Redis, before this ledger takes the journal over."""
 class JournalMonitor:
     """Checks the payment journal and updates this worker's status.
 
-    It is no part of the heartbeat: a store that does not answer must not cost the leases.
+    It is not part of the heartbeat, because a slow store must not delay the extension of leases.
 
     Args:
-        runtime: The process, which does not pay before the first check.
+        runtime: The process. It does not pay before the first check.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -67,10 +67,13 @@ class JournalMonitor:
         status.journal_failures = failures
 
     def recover(self, lease: LeaderLease) -> None:
-        """Recover what the ledger has lost, on the leading worker. Its lease is not held meanwhile.
+        """Recover what the ledger has lost, while this worker leads.
+
+        A recovery that is interrupted, because another worker leads or a server does not answer,
+        continues with the next call on the worker that leads then.
 
         Raises:
-            RedisError: Redis does not answer. The next call goes on.
+            RedisError: Redis does not answer.
         """
         runtime, verdict = self._runtime, self._runtime.status.identity
         if verdict is None or not verdict.needs_recovery or not lease.acquire():

@@ -19,8 +19,8 @@ def check_failover(ledger: Ledger, *, has_sentinel: bool) -> CheckResult:
         return CheckResult(
             name,
             ok=False,
-            found=f"at risk: {connected - online} of {connected} replicas are not in step",
-            remedy="wait until they have loaded the data, or look into their logs",
+            found=f"at risk: {connected - online} of {connected} replicas are not in sync",
+            remedy="wait until they have loaded the data, or read their logs",
         )
     if not online and (has_sentinel or needed):
         return CheckResult(
@@ -47,6 +47,6 @@ def _write_guard(redis: Any, online: int, needed: int) -> CheckResult:  # noqa: 
         "failover",
         found.isdecimal() and int(found) >= needed,
         f"{online} replicas, {needed} must confirm; min-replicas-to-write {found}",
-        f"set min-replicas-to-write {needed}: a primary that has lost its replicas goes on "
-        "accepting writes otherwise, and they are lost when it comes back as a replica",
+        f"set min-replicas-to-write {needed}: otherwise a primary that has lost its replicas "
+        "accepts writes that are lost when it comes back as a replica",
     )

@@ -1,7 +1,7 @@
-"""The ids of the stores that the live workers use, by which a caller finds that it uses another.
+"""The ids of the stores that the live workers use, to find out whether a caller uses the same.
 
-The addresses cannot be compared: the same store has several, as in containers, and the same
-address means another folder on another machine.
+The addresses cannot be compared: one store can have several, as in containers, and one address can
+mean a different folder on each machine.
 """
 
 import json
@@ -17,7 +17,7 @@ from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
 if TYPE_CHECKING:
-    # A caller of `check_same_store` needs none of what a worker process is made of.
+    # Callers of `check_same_store` do not load the parts of a worker process.
     from worker.runtime.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -29,8 +29,8 @@ KEY: Final = "worker_stores"
 def announce_stores(runtime: "Runtime", worker: str) -> None:
     """Record the ids and the addresses of a worker's stores. Blocks while a store is slow.
 
-    A store whose id has changed since is not announced again: its folder is there, but what was
-    mounted in it is not.
+    A store whose id has changed keeps the old one here, and is reported: its folder exists, but the
+    file system that was mounted there does not.
 
     Args:
         runtime: The process.
@@ -54,7 +54,7 @@ def announce_stores(runtime: "Runtime", worker: str) -> None:
 
 def _report_change(runtime: "Runtime", name: str, store: Store) -> None:
     part = Part.MEDIA_STORE if name == "media" else Part.OUTPUT_STORE
-    message = f"The {name} store {store.address} is not the one that it was."
+    message = f"The {name} store {store.address} is no longer the same store."
     remedy = "Mount it again; if it was replaced on purpose, restart the workers."
     if report_problem(runtime.ledger, part, message, remedy):
         log.warning("store has changed", store=store.address, remedy=remedy)
@@ -96,7 +96,7 @@ def check_same_store(ledger: Ledger, name: str, store: Store) -> None:
 
 
 def other_stores(ledger: Ledger, name: str, store: Store) -> StoreError | None:
-    """Return why a worker may lack a file that is stored; None if it has the store of all workers.
+    """Return why a file in this store may be missing for a worker; None if all use this store.
 
     Raises:
         StoreError: The store does not answer.

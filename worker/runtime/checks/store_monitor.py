@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 CHECK_SECONDS: Final = 60.0
 FIRST_RELEASE: Final = 20
-"""Jobs that are resumed at first; each time twice as many, so that a weak store is not overrun."""
+"""Jobs that are resumed first. The number doubles each time, so that a store is not flooded."""
 RELEASED_BY: Final = "the store works again"
 
 

@@ -192,7 +192,7 @@ def test_a_slow_image_server_that_stops_starts_is_named(
     keep_running(harness, 25)
     start(harness)
     keep_running(harness, 25)
-    assert "8 jobs are preparing, the most of them waiting for slow.example" in blockage(harness)
+    assert "8 jobs are preparing, most of them waiting for slow.example" in blockage(harness)
 
 
 def test_the_window_grows_back_in_idle_time(harness: LedgerHarness) -> None:
