@@ -21,7 +21,6 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folders in it have names of
 MEMORY_NEEDED: Final = 2**30
 PREFIX: Final = "reelqueue-test-"
 DAY_SECONDS: Final = 86_400
-PORTS_TRIED: Final = 3
 
 
 class Valkey:
@@ -33,18 +32,30 @@ class Valkey:
         self._extra = extra
         self._program = program or str(get_binary_path())
         self.process: subprocess.Popen[bytes] | None = None
-        self._choose_port()
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> "Valkey":
         """Start the server and wait until it answers; a restarted server keeps its port."""
-        is_new = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
-        for _ in range(PORTS_TRIED if is_new else 1):
-            if self._runs():
-                return self
-            # Another process took the port after it was chosen.
-            self._choose_port()
-        raise AssertionError(f"Valkey does not start in {self.folder}")
+        process = self.process = subprocess.Popen(
+            [
+                self._program,
+                *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
+                *("--appendonly", "yes", "--appendfsync", "always"),
+                *("--save", "", "--maxmemory-policy", "noeviction"),
+                *self._extra,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with self.client() as client:
+            wait_until(
+                lambda: process.poll() is not None or _serves(client, process.pid),
+                f"Valkey on port {self.port}",
+            )
+        assert process.poll() is None, f"Valkey does not start in {self.folder}"
+        return self
 
     def client(self) -> Redis:
         """A client that decodes to text."""
@@ -66,30 +77,6 @@ class Valkey:
             self.process.kill()
             self.process.wait()
             self.process = None
-
-    def _choose_port(self) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    def _runs(self) -> bool:
-        """Start the process, and return whether it serves the port in the end."""
-        process = self.process = subprocess.Popen(
-            [
-                self._program,
-                *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
-                *("--appendonly", "yes", "--appendfsync", "always"),
-                *("--save", "", "--maxmemory-policy", "noeviction"),
-                *self._extra,
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        with self.client() as client:
-            wait_until(
-                lambda: process.poll() is not None or _serves(client, process.pid),
-                f"Valkey on port {self.port}",
-            )
-        return process.poll() is None
 
 
 @contextmanager

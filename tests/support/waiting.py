@@ -1,13 +1,18 @@
 """Waits for conditions, and free ports."""
 
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+UNASSIGNED_PORTS: Final = range(15_000, 32_768)
+"""Below the ports that Linux and macOS assign by themselves."""
 
 
 def wait_until(
@@ -47,10 +52,16 @@ def listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free loopback port, of those that no process is given unless it asks for that very port.
+
+    A server may take seconds to listen on it, or listen on it again after a restart. A port that
+    the kernel assigns could belong to another process by then.
+    """
+    while True:
+        port = random.SystemRandom().choice(UNASSIGNED_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @cache

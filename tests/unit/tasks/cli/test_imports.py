@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.support.processes import ROOT
-from tests.support.waiting import free_port
+from tests.support.waiting import refusing_port
 
 HEAVY = frozenset(
     ("PIL", "av", "celery", "fsspec", "gevent", "httpx", "kombu", "obstore", "sandbox")
@@ -35,7 +35,7 @@ def test_a_command_imports_only_what_it_needs(words: str, not_needed: frozenset[
     answer = subprocess.run(
         [sys.executable, "-c", program, *words.split()],
         cwd=ROOT,
-        env={"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"},
+        env={"REDIS_URL": f"redis://127.0.0.1:{refusing_port()}/0"},
         capture_output=True,
         text=True,
         check=False,
