@@ -5,8 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from celery import Celery
 
+from tests.support.celery_apps import third_party
 from tests.support.stack import TOKEN, Stack
 from worker.ledger.model.states import State
 
@@ -58,7 +58,7 @@ def test_async_result_returns_the_record(stack: Stack) -> None:
     stack.start_sandbox()
     stack.start_worker()
     job_id = stack.submit(stack.image())
-    app = Celery("third_party", broker=stack.valkey.url, backend=stack.valkey.url)
-    record = app.AsyncResult(job_id).get(timeout=60)
+    with third_party(stack.valkey.url) as app:
+        record = app.AsyncResult(job_id).get(timeout=120)
     assert record["state"] == "succeeded"
     assert record["paid_messages"] == 1

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from celery import Celery
 from redis import Redis
 
 from tests.integration.test_intake_faults import submit
+from tests.support.celery_apps import third_party
 from tests.support.commands import run_reelqueue, wait_for_doctor
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
@@ -20,7 +20,7 @@ from worker.ledger.model.states import State
 pytestmark = pytest.mark.integration
 
 PASSWORD = "of-the-tests"
-PATIENCE = 90
+PATIENCE = 150
 
 
 def documented_user() -> list[str]:
@@ -60,7 +60,7 @@ def test_everything_works_with_the_documented_rights(stack: Stack) -> None:
     redis.acl_log_reset()
     worker = stack.start_worker()
     wait_for_doctor(stack.env, PATIENCE)
-    with Celery("sender", broker=url, backend=url) as sender:
+    with third_party(url) as sender:
         by_message = submit(sender, stack.image())
         answer = by_message.get(timeout=PATIENCE)
         assert sender.AsyncResult(answer["job_id"]).get(timeout=PATIENCE)["state"] == "succeeded"

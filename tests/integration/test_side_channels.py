@@ -16,6 +16,7 @@ from celery import Celery
 
 from config.celery import celery_config
 from config.settings import RedisSettings, Settings
+from tests.support.celery_apps import closing_results
 from tests.support.event_log import event_log
 from tests.support.stack import TOKEN, Stack
 from tests.support.waiting import free_port, listens, wait_until
@@ -84,14 +85,14 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
     )
     wait_until(lambda: listens(port), "the metrics to be served")
     # The app of the service, as Flower uses it when its HTTP API submits.
-    app = Celery("side-channels")
+    app = Celery("side-channels", set_as_current=False)
     app.config_from_object(celery_config(Settings(redis=RedisSettings(url=url))))
-    with event_log(app) as log:
+    with closing_results(app), event_log(app) as log:
         done = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "a"}])
-        job_id = done.get(timeout=30)["job_id"]
+        job_id = done.get(timeout=120)["job_id"]
         refused = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "b", "seconds": PROMPT}])
         with pytest.raises(ValueError, match="seconds"):
-            refused.get(timeout=30)
+            refused.get(timeout=120)
         # A key of another type, so that an error occurs that nobody expected.
         stack.redis.set("job:{rq}:broken", "text")
         app.send_task("tasks.prepare", args=["broken"], queue="rq.wakeups")
@@ -116,7 +117,7 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=100,
+                timeout=200,
             )
             return found.stdout + found.stderr
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from celery import Celery
 
+from tests.support.celery_apps import third_party
 from tests.support.celery_messages import mutated_submission
 from tests.support.options import parse_count_and_seed
 from tests.support.stack import Stack, temporary_stack
@@ -52,8 +53,7 @@ def main() -> None:
     chosen = parse_count_and_seed("tests.soak.messages", __doc__, count=100_000)
     with temporary_stack() as stack:
         stack.start_sandbox()
-        url = stack.valkey.url
-        with Celery("sender", broker=url, backend=url) as sender:
+        with third_party(stack.valkey.url) as sender:
             jobs = send_all(stack, sender, chosen.count, chosen.seed)
         reasons: Counter[str] = Counter()
         for _, value in stack.redis.hscan_iter("messages_aside:{rq}", count=1000):

@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from celery import Celery
 from redis import Redis
 
 from config.redis_address import RedisAddress, RedisAddressError, parse_redis_address
+from tests.support.celery_apps import third_party
 from tests.support.valkey import Valkey, guarded_valkey
 
 SECRET = "s3cr3t"
@@ -143,11 +143,10 @@ def test_every_client_reaches_a_real_server(guarded: Valkey, form: str) -> None:
     )
     address = parse_redis_address(text)
     url = address.celery_url()
-    app = Celery(broker=url, backend=url)
-    app.conf.broker_transport_options = address.celery_transport_options()
-    app.backend.store_result("t", 5, "SUCCESS")
-    app.send_task("t", queue="a-queue")
-    app.close()
+    with third_party(url) as app:
+        app.conf.broker_transport_options = address.celery_transport_options()
+        app.backend.store_result("t", 5, "SUCCESS")
+        app.send_task("t", queue="a-queue")
     arguments = address.client_arguments()
     server: dict[str, Any] = (
         {"unix_socket_path": address.path}

@@ -1,11 +1,14 @@
 """The Celery result of a job that stopped and continues."""
 
+from collections.abc import Iterator
+
 import pytest
 from celery import Celery
 from celery.result import AsyncResult
 
 from config.celery import celery_config
 from tasks.outbox.notifications import notify
+from tests.support.celery_apps import closing_results
 from tests.support.ledger_access import due_notifications
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
@@ -16,12 +19,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:Depreca
 
 
 @pytest.fixture
-def app(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Celery:
+def app(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     """The app of the worker."""
     app = Celery("results", set_as_current=False)
     app.config_from_object(celery_config(runtime.settings))
     monkeypatch.setattr("tasks.outbox.notifications.current_app", app)
-    return app
+    with closing_results(app):
+        yield app
 
 
 def stop_job(runtime: Runtime, end: Commit) -> None:

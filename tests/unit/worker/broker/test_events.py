@@ -15,7 +15,7 @@ from worker.broker.events import EVENTS, SingleAttemptDispatcher
 def dispatcher_without_broker(folder: Path) -> Iterator[SingleAttemptDispatcher]:
     with (
         valkey_in_memory(folder) as valkey,
-        Celery(broker=valkey.url, events=EVENTS) as app,
+        Celery(broker=valkey.url, events=EVENTS, set_as_current=False) as app,
         app.connection_for_write() as connection,
     ):
         # As with a connect timeout of a worker, but at once.

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from celery import Celery, states
 from celery.result import AsyncResult
 
+from tests.support.celery_apps import closing_results, third_party
 from tests.support.costs import commands_by_name
 from tests.support.valkey import Valkey
 from worker.broker.result_backend import MAX_CONNECTIONS, RESULT_BACKENDS
@@ -19,9 +19,8 @@ def app(valkey: Valkey) -> Iterator[Celery]:
     app = Celery(set_as_current=False)
     app.loader.override_backends = RESULT_BACKENDS
     app.conf.update(result_backend=valkey.url, result_backend_thread_safe=True)
-    yield app
-    backend: Any = app.backend
-    backend.client.connection_pool.disconnect()
+    with closing_results(app):
+        yield app
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's own
@@ -35,9 +34,9 @@ def test_results_are_stored_over_few_connections(app: Celery, valkey: Valkey) ->
             pass
         opened = owner.info("stats")["total_connections_received"] - before
     assert 1 <= opened <= MAX_CONNECTIONS
-    other = Celery(set_as_current=False, backend=valkey.url)
-    for name in names:
-        assert AsyncResult(name, app=other).get(timeout=60) == {"name": name}
+    with third_party(valkey.url) as other:
+        for name in names:
+            assert other.AsyncResult(name).get(timeout=60) == {"name": name}
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # Celery's own

@@ -38,7 +38,7 @@ def raw(**changes: Any) -> bytes:
 @pytest.mark.parametrize("protocol", [1, 2])
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
 def test_what_celery_sends_is_read(valkey: Valkey, protocol: int, compression: str | None) -> None:
-    app = Celery("other", broker=valkey.url)
+    app = Celery("other", broker=valkey.url, set_as_current=False)
     app.conf.task_protocol = protocol
     app.send_task(
         "tasks.submit", [{"image": "größe.jpg"}], queue="q", task_id="t", compression=compression
