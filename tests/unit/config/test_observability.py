@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from config import observability, redaction
 from config.observability import configure_logging, init_sentry
 from config.redaction import redact
 from config.settings import Settings
+from tests.support.logs import restored_logging
 
 ACCESS = "nmv_usr_0123456789abcdef"
 CLAIM = "clm_zyx987"
@@ -40,19 +40,9 @@ def settings(redis_url: str = REDIS, **operations: str) -> Settings:
 
 @pytest.fixture(autouse=True)
 def _restore_logging() -> Iterator[None]:
-    """Restore the loggers of the process."""
-    root = logging.getLogger()
-    handlers = root.handlers[:]
-    loggers = [root, *(logging.getLogger(name) for name in observability._QUIET)]
-    levels = [logger.level for logger in loggers]
-    yield
-    root.handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    redaction._configured["pattern"] = None
+    """Restore the logs of the process."""
+    with restored_logging():
+        yield
 
 
 class Lines:

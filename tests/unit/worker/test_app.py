@@ -8,18 +8,15 @@ from celery import signals
 from celery.bin.base import CLIContext
 from celery.bin.worker import worker
 
+from tests.support.logs import restored_logging
 from worker.app import app
 
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, which is as before after the test."""
-    logger = logging.getLogger()
-    level, handlers = logger.level, logger.handlers[:]
-    yield logger
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
-    logging.captureWarnings(capture=False)
+    """The root logger. It and all others are as before after the test."""
+    with restored_logging():
+        yield logging.getLogger()
 
 
 @pytest.mark.parametrize(
