@@ -33,7 +33,7 @@ class S3:
     def bucket(self) -> str:
         """Make a bucket of a new name, and return the name."""
         name = f"bucket-{uuid4().hex}"
-        httpx.put(f"{self.url}/{name}").raise_for_status()
+        httpx.put(f"{self.url}/{name}", timeout=60).raise_for_status()
         return name
 
     def requests(self, part: str) -> list[tuple[str, str]]:

@@ -32,6 +32,8 @@ def echo() -> Iterator[int]:
 
     threading.Thread(target=serve, daemon=True).start()
     yield int(listener.getsockname()[1])
+    # Ends the thread, which `close` alone leaves waiting.
+    listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
 
@@ -43,7 +45,7 @@ def proxy(echo: int) -> Iterator[Proxy]:
 
 def connected(proxy: Proxy) -> socket.socket:
     """Open a connection and use it once."""
-    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    client = socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
     assert echoed(client, b"first") == b"first"
     return client
 
@@ -91,7 +93,7 @@ def test_the_connection_is_closed_if_the_server_is_down() -> None:
         port = int(closed.getsockname()[1])
     with (
         Proxy(port) as proxy,
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client,
     ):
         assert client.recv(1) == b""
 
@@ -103,7 +105,7 @@ def test_a_muted_server_gets_requests_and_its_replies_are_dropped(proxy: Proxy) 
         client.settimeout(0.1)
         with pytest.raises(TimeoutError):
             client.recv(1)
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as second:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as second:
             second.sendall(b"hello?")
             second.settimeout(0.1)
             with pytest.raises(TimeoutError):
@@ -116,7 +118,7 @@ def test_a_muted_server_gets_requests_and_its_replies_are_dropped(proxy: Proxy) 
 def test_new_connections_go_to_the_new_server(proxy: Proxy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, connected(proxy) as first:
         proxy.forward_to(other.getsockname()[1])
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as second:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as second:
             accepted, _ = other.accept()
             with accepted:
                 accepted.sendall(b"new")

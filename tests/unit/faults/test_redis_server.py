@@ -77,7 +77,7 @@ def test_a_power_cut_loses_writes_that_were_not_confirmed(server: RedisServer) -
         return server.lost[DROPPED]
 
     try:
-        wait_until(lost, "a loss", 30)
+        wait_until(lost, "a loss")
     finally:
         stop.set()
         for thread in threads:

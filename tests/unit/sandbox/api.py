@@ -128,6 +128,11 @@ class Api:
         raise AssertionError(f"not accepted in time: {found}")
 
 
+def fetch(url: str, **headers: str) -> httpx.Response:
+    """Get a URL without a token."""
+    return httpx.get(url, headers=headers, timeout=TIMEOUT_SECONDS)
+
+
 def events(stream: str) -> list[dict[str, Any]]:
     """Return the events of a stream, without heartbeats."""
     lines = [line.removeprefix("data:").strip() for line in stream.split("\n")]

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from sandbox.option_types import ErrorStyle
-from tests.unit.sandbox.api import Api
+from tests.unit.sandbox.api import Api, fetch
 from tests.unit.sandbox.conftest import QUICK, Start
 
 
@@ -132,7 +131,7 @@ def test_anonymous_token_may_export_when_allowed(start: Start) -> None:
 def test_export_is_refused_after_one_call_without_attribution(api: Api, missing: str) -> None:
     session = api.session_with_picture()
     kept = {name: value for name, value in api.http.headers.items() if name != missing.lower()}
-    bare = httpx.get(f"{api.url}/api/credits/balance/simple", headers=kept)
+    bare = fetch(f"{api.url}/api/credits/balance/simple", **kept)
     assert bare.json()["code"] == 0, "the call itself succeeds"
     api.message(session)
     assert api.export(session, "render_1").json()["code"] == 402

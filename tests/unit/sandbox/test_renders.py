@@ -7,7 +7,7 @@ import av
 import httpx
 import pytest
 
-from tests.unit.sandbox.api import Api, picture
+from tests.unit.sandbox.api import Api, fetch, picture
 from tests.unit.sandbox.conftest import QUICK, Start
 
 
@@ -25,7 +25,7 @@ def exported(api: Api) -> str:
 
 
 def test_export_makes_a_clip_that_is_downloaded_without_a_token(api: Api) -> None:
-    content = httpx.get(exported(api)).content
+    content = fetch(exported(api)).content
     with av.open(io.BytesIO(content)) as clip:
         stream = clip.streams.video[0]
         assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 192, 108)
@@ -41,10 +41,10 @@ def test_export_is_free(api: Api) -> None:
 
 
 def test_proxy_needs_the_token(api: Api) -> None:
-    content = httpx.get(exported(api)).content
+    content = fetch(exported(api)).content
     path = "/api/render/proxy/render_1/download"
     assert api.http.get(path).content == content
-    assert httpx.get(f"{api.url}{path}").json()["code"] == 1001
+    assert fetch(f"{api.url}{path}").json()["code"] == 1001
     assert api.ledger()["renders"][0]["downloads"] == 2
 
 
@@ -56,7 +56,7 @@ def test_token_on_a_link_is_refused_and_counted(api: Api) -> None:
 def test_expired_link(start: Start) -> None:
     api = start(replace(QUICK, link_seconds=0.05))
     link = exported(api)
-    api.wait_until(lambda: httpx.get(link).status_code, lambda status: status == 403)
+    api.wait_until(lambda: fetch(link).status_code, lambda status: status == 403)
     fresh = api.poll("render_1").json()["output"]["url"]
     assert fresh != link
 
@@ -94,7 +94,7 @@ def test_last_picture_is_used(api: Api) -> None:
     api.message(session, "1 second")
     api.export(session, "render_1")
     with av.open(
-        io.BytesIO(httpx.get(api.wait_for_render("render_1")["output"]["url"]).content)
+        io.BytesIO(fetch(api.wait_for_render("render_1")["output"]["url"]).content)
     ) as clip:
         assert (clip.streams.video[0].width, clip.streams.video[0].height) == (108, 192)
 
@@ -141,24 +141,24 @@ def test_unknown_render(api: Api) -> None:
 def test_download_of_a_page_instead_of_a_clip(api: Api) -> None:
     link = exported(api)
     api.faults({"call": "download", "action": "html"})
-    reply = httpx.get(link)
+    reply = fetch(link)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert httpx.get(link).headers["content-type"] == "video/mp4"
+    assert fetch(link).headers["content-type"] == "video/mp4"
 
 
 def test_download_of_half_a_file(api: Api) -> None:
     link = exported(api)
-    whole = httpx.get(link).content
+    whole = fetch(link).content
     api.faults({"call": "download", "action": "cut"})
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(link)
+        fetch(link)
     api.faults({"call": "download", "action": "cut", "clean": True})
-    assert httpx.get(link).content == whole[: len(whole) // 2]
+    assert fetch(link).content == whole[: len(whole) // 2]
     assert api.ledger()["renders"][0]["downloads"] == 1
 
 
 def test_missing_file_at_the_link_only(api: Api) -> None:
     link = exported(api)
     api.faults({"call": "download", "action": "gone", "via": "link", "times": 2})
-    assert [httpx.get(link).status_code for _ in range(3)] == [404, 404, 200]
+    assert [fetch(link).status_code for _ in range(3)] == [404, 404, 200]
     assert api.http.get("/api/render/proxy/render_1/download").status_code == 200

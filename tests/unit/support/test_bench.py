@@ -33,7 +33,7 @@ def test_every_option_is_explained_with_its_default(
 def test_an_unknown_name_is_answered_with_the_list() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench", "nope"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=150,
     )  # fmt: skip
     assert done.returncode == 1
     assert "WHAT=catalog" in done.stdout

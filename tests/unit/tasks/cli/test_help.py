@@ -82,7 +82,7 @@ def run_in_bash(script: str, home: Path, **env: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=150,
     )
 
 

@@ -280,6 +280,7 @@ def test_a_call_without_a_reply_is_repeated_by_the_next_sweep(
 def test_a_worker_that_looks_again_later_asks_nothing_meanwhile(
     polled: Polled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    polled.poller._idle = 3600
     polled.poller.sweep()
     monkeypatch.setattr(Scripts, "run", None)
     polled.poller.sweep()

@@ -56,8 +56,8 @@ def test_results_have_links_that_open_and_records_have_none(
 ) -> None:
     first, second = run_command("results", batch).records
     video = first["video"]
-    assert httpx.get(video["link"]).content == b"clip"
-    assert httpx.get(video["poster_link"]).content == b"clip"
+    assert httpx.get(video["link"], timeout=60).content == b"clip"
+    assert httpx.get(video["poster_link"], timeout=60).content == b"clip"
     assert video["url"].startswith("s3://")
     left = datetime.fromisoformat(video["link_expires_at"]) - datetime.now(UTC)
     assert timedelta(hours=23) < left <= timedelta(hours=24)
@@ -72,7 +72,7 @@ def test_tables_and_the_gallery_have_the_links(
 ) -> None:
     table = run_command("results", batch, "--format", "csv").out
     (row, _) = csv.DictReader(io.StringIO(table.removeprefix("\ufeff")))
-    assert httpx.get(row["link"]).content == b"clip"
+    assert httpx.get(row["link"], timeout=60).content == b"clip"
     assert row["link_expires_at"]
     run_command("results", batch, "--format", "html", "-o", "page.html")
     page = (harness.folder / "page.html").read_text()

@@ -96,7 +96,7 @@ def test_the_addresses_that_do_not_answer_are_named(site: Site) -> None:
         silent_addresses(site.port, 2) as addresses,
         pytest.raises(TimeoutError, match=r"no answer from 127\.0\.0\.2, 127\.0\.0\.3"),
     ):
-        connect_first(addresses, site.port, 0.6)
+        connect_first(addresses, site.port, 3)
 
 
 def test_the_last_refusal_is_raised_when_all_refuse(site: Site) -> None:

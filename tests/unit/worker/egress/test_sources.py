@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import refusing_port
 from tests.unit.worker.egress.loopback_site import IMAGE, LOOPBACK, Site, listener, running_site
 from tests.unit.worker.loopback_server import Reply
 from worker.egress.sources import download_source
@@ -251,9 +252,7 @@ def test_a_response_that_is_not_http_is_refused(to: Path) -> None:
 
 
 def test_a_closed_port_and_an_unknown_name_are_unreachable(to: Path) -> None:
-    with socket.create_server((LOOPBACK, 0)) as server:
-        port = server.getsockname()[1]
-    error = refused(f"http://{LOOPBACK}:{port}/", to, private_hosts=(LOOPBACK,))
+    error = refused(f"http://{LOOPBACK}:{refusing_port()}/", to, private_hosts=(LOOPBACK,))
     assert (error.code, error.repeatable) == ("source_unreachable", True)
 
     def unknown(host: str, _port: int) -> Sequence[str]:

@@ -95,7 +95,7 @@ except IncompleteClip as error:
     print("incomplete")
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=150, check=False
     )
     assert (done.returncode, done.stdout) == (0, "incomplete\n"), done.stderr[-2000:]
 

@@ -83,7 +83,7 @@ def test_read_timeout_does_not_end_cleanly(client: NemoClient, server: Server) -
         handler.wait_for_disconnect()
 
     server.on(ROUTE, stall)
-    *events, end = read_stream(client, read_timeout=1)
+    *events, end = read_stream(client, read_timeout=3)
     assert events == [Text("hello")]
     assert isinstance(end, End)
     assert not end.clean

@@ -24,7 +24,7 @@ def run(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=150,
     )
 
 

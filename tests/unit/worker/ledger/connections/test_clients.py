@@ -9,6 +9,7 @@ from redis.exceptions import AuthenticationError
 
 from config.settings import RedisSettings, Settings
 from tests.support.valkey import Valkey, valkey_in_memory
+from tests.support.waiting import wait_until
 from worker.ledger.connections.clients import MAX_CONNECTIONS, RetryOutages, connect
 
 
@@ -31,9 +32,13 @@ def test_callers_wait_for_one_of_the_few_connections(valkey: Valkey) -> None:
         ThreadPoolExecutor(callers) as threads,
     ):
         before = owner.info("stats")["total_connections_received"]
-        for found in threads.map(
-            lambda n: client.blpop([f"nothing:{n}"], timeout=0.2), range(callers)
-        ):
-            assert found is None
+        calls = [threads.submit(client.blpop, [f"list:{n}"], 120) for n in range(callers)]
+        wait_until(
+            lambda: owner.info("clients")["blocked_clients"] >= MAX_CONNECTIONS,
+            "all connections to be in use",
+        )
+        for n in range(callers):
+            owner.rpush(f"list:{n}", "x")
+        assert all(call.result(120) for call in calls)
         opened = owner.info("stats")["total_connections_received"] - before
         assert opened == MAX_CONNECTIONS

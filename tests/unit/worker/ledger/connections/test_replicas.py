@@ -34,8 +34,8 @@ class Pair:
         return Ledger(self.client, "t", lease_seconds=30, replicas=replicas)
 
 
-FSYNC = Replicas(count=1, fsync=True, timeout_ms=2000)
-MEMORY = Replicas(count=1, fsync=False, timeout_ms=2000)
+FSYNC = Replicas(count=1, fsync=True, timeout_ms=60_000)
+MEMORY = Replicas(count=1, fsync=False, timeout_ms=60_000)
 BRIEF = [Replicas(count=1, fsync=fsync, timeout_ms=100) for fsync in (True, False)]
 
 
