@@ -1,6 +1,7 @@
 """A row is corrected, and its manifest submitted again, from the command line to the gallery."""
 
 import csv
+import io
 import json
 import re
 
@@ -69,8 +70,8 @@ def test_a_corrected_row_takes_the_place_of_the_failed_one(stack: Stack) -> None
     assert old["job_id"] not in page.read_text()
 
     def table() -> list[str]:
-        (found,) = (stack.folder / "output").glob("pictures-*/manifest.csv")
-        with found.open(encoding="utf-8-sig", newline="") as file:
-            return [row["job_id"] for row in csv.DictReader(file)]
+        found = (stack.folder / "output").glob("pictures-*/manifest.csv")
+        texts = [path.read_text(encoding="utf-8-sig") for path in found]
+        return [row["job_id"] for text in texts for row in csv.DictReader(io.StringIO(text))]
 
     wait_until(lambda: table() == [record["job_id"] for record in records], "the table")

@@ -148,7 +148,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
     with ExitStack() as resources:
         stack = Stack(tmp_path_factory.mktemp("codes"), resources)
         stack.start_sandbox()
-        stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
+        # Many streams at the same time take seconds on a busy machine.
+        stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="6", REELQUEUE_BALANCE_SECONDS="100000")
         stack.sandbox.inject_faults(*(row.fault for row in TABLE))
         jobs = {
             row.name: stack.submit(stack.image(f"{row.name}.png", n), key=row.name)

@@ -55,6 +55,8 @@ def test_a_second_worker_shares_the_work(stack: Stack) -> None:
     stack.allow_in_flight(20)
     for _ in range(2):
         stack.start_worker("-c", "10")
+    for worker in stack.workers:
+        wait_until(lambda worker=worker: " ready." in worker.text(), "it to take jobs")  # type: ignore[misc]
     for n in range(40):
         stack.submit(stack.image(f"p{n}.png", n))
     assert stack.wait_until_idle() == {State.SUCCEEDED: 40}
@@ -120,11 +122,13 @@ def times(found: object) -> list[float]:
 def test_a_rolling_restart_of_all_workers_loses_no_lease(stack: Stack) -> None:
     """Each worker is terminated under load after its successor started, and logs its deadline."""
     stack.start_sandbox("--stream-seconds", "1-2")
-    old = [stack.start_worker("-c", "12") for _ in range(2)]
+    # Longer than a busy machine may hold up a heartbeat.
+    lease = {"REELQUEUE_LEASE_SECONDS": "30"}
+    old = [stack.start_worker("-c", "12", **lease) for _ in range(2)]
     job_ids = [stack.submit(stack.image(f"p{n}.png", n)) for n in range(30)]
     wait_until(lambda: stack.redis.zcard(slots(stack)) >= 3, "some streams to run")
     for worker in old:
-        stack.start_worker("-c", "12")
+        stack.start_worker("-c", "12", **lease)
         worker.terminate()
         assert worker.wait(60) == 0
         assert re.search(r"draining.*max_seconds=\d", worker.text())

@@ -18,7 +18,7 @@ REFUSED = "metrics are not served"
 
 
 def scrape(port: int) -> Scrape:
-    reply = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=10)
+    reply = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=60)
     assert reply.status_code == 200
     assert reply.headers["content-type"].startswith("text/plain; version=")
     assert TOKEN not in reply.text
@@ -57,6 +57,8 @@ def test_metrics_show_running_work_and_an_outage_of_redis(stack: Stack) -> None:
     assert found['reelqueue_steps_total{outcome="generating",stage="preparing"}'] == 1
     assert [value for series, value in found.items() if "in_flight" in series] == [1]
     stack.wait_for(job_id, State.SUCCEEDED)
+    # It counts after the commit that the test has seen.
+    wait_until(lambda: scrape(port)["reelqueue_clips_total"], "the clip to be counted")
     found = scrape(port)
     assert (found["reelqueue_clips_total"], found["reelqueue_workers"]) == (1, 1)
     assert found['reelqueue_steps_total{outcome="succeeded",stage="delivering"}'] == 1

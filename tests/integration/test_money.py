@@ -79,9 +79,15 @@ def test_jobs_reserve_the_observed_price_when_it_is_higher_than_expected(stack: 
     wait_until(lambda: stack.job(job_id).turns[0].charged, "its charge to be known")
     assert stack.job(job_id).turns[0].cost == 150
     batch(stack, "spring", 10)
-    assert stack.wait_until_idle() == {State.SUCCEEDED: 6, State.HELD: 5}
-    (account,) = stack.ledger.accounts()
-    assert (account.estimate, account.available) == (150, 100)
+    # What a late reading of the balance frees is used, too.
+    spent = {State.SUCCEEDED: 6, State.HELD: 5}
+    stack.wait_for_counts(lambda counts: counts == spent, "the credits to be used up")
+
+    def account() -> tuple[float, float | None]:
+        (found,) = stack.ledger.accounts()
+        return found.estimate, found.available
+
+    wait_until(lambda: account() == (150, 100), "the last balance", explain=account)
     refused = [m for m in stack.sandbox.ledger()["messages"] if m["outcome"] == "refused"]
     assert refused == [], "no message was refused for lack of credits"
 
@@ -169,7 +175,7 @@ def test_held_jobs_continue_when_their_token_works_again(stack: Stack) -> None:
 
 
 def test_rate_limits_pause_all_messages_and_fail_no_job(stack: Stack) -> None:
-    pause = 3
+    pause = 6
     stack.start_sandbox("--seed", "5")
     stack.sandbox.inject_faults(
         {"call": "message", "action": "refuse", "code": 429, "retry_after": pause, "ratio": 0.2},
@@ -185,7 +191,7 @@ def test_rate_limits_pause_all_messages_and_fail_no_job(stack: Stack) -> None:
     for moment in refused:
         # Messages whose intent was written before may still arrive, the later the busier the
         # machine is; then there are none during the pause.
-        early = [c for c in calls if 1.2 < float(str(c["at"])) - moment < pause * 0.9]
+        early = [c for c in calls if pause / 2 < float(str(c["at"])) - moment < pause * 0.9]
         assert early == []
 
 

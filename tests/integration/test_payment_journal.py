@@ -29,7 +29,7 @@ from worker.ledger.model.submissions import NewJob
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
-SHORT = {"REELQUEUE_STREAM_TIMEOUT_SECONDS": "2", "REELQUEUE_SETTLE_CHECKS": "2"}
+SHORT = {"REELQUEUE_STREAM_TIMEOUT_SECONDS": "4", "REELQUEUE_SETTLE_CHECKS": "2"}
 """A short wait after an unknown outcome. Streams of the stand-in take half a second."""
 
 
@@ -91,7 +91,7 @@ class JournalHarness:
 
     def wait_for_death(self, victim: Process) -> None:
         """Wait until a worker has died at its fault point, and end its leases."""
-        wait_until(lambda: not victim.alive, "the worker to die at its fault point", 60)
+        wait_until(lambda: not victim.alive, "the worker to die at its fault point")
         self.stack.age_by_a_lease()
 
 
@@ -122,7 +122,7 @@ def wait_until_frozen(worker: Process) -> None:
         stat = Path(f"/proc/{worker.pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "T"
 
-    wait_until(is_stopped, "the worker to freeze at its fault point", 60)
+    wait_until(is_stopped, "the worker to freeze at its fault point")
 
 
 def test_a_job_without_errors_takes_two_writes_and_one_read(harness: JournalHarness) -> None:

@@ -62,7 +62,7 @@ def test_two_processes_share_the_jobs_and_outlive_each_other(stack: Stack) -> No
             wait_until(lambda url=url: answers(url), "the metrics")  # type: ignore[misc]
 
         jobs = [stack.submit(stack.image()) for _ in range(12)]
-        stack.wait_for(jobs[0], State.GENERATING)
+        wait_until(lambda: stack.ledger.counts()[0].get(State.GENERATING), "a message")
         killed, other = children(process.pid)
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: len(set(children(process.pid)) - {killed}) == 2, "a new process")
@@ -74,8 +74,7 @@ def test_two_processes_share_the_jobs_and_outlive_each_other(stack: Stack) -> No
 
         # It reads the streams of paid messages to their end.
         paid = stack.submit(stack.image())
-        stack.wait_for(paid, State.GENERATING)
-        wait_until(lambda: stack.job(paid).call, "the message")
+        wait_until(lambda: stack.job(paid).paid_messages, "the message")
         process.terminate()
         assert process.wait(60) == 0, process.text()
         assert stack.job(paid).state is not State.GENERATING

@@ -82,7 +82,7 @@ class Fleet:
             job = self.job(job_id)
             return job is not None and job.state in states
 
-        wait_until(arrived, f"{job_id} to be {states}", 90, self.diagnosis)
+        wait_until(arrived, f"{job_id} to be {states}", explain=self.diagnosis)
         job = self.job(job_id)
         assert job is not None
         return job
@@ -113,13 +113,12 @@ class Fleet:
         wait_until(
             lambda: any(text in (why or "") for why in self.why_not_pay()),
             f"a worker not to pay: {text}",
-            60,
-            self.diagnosis,
+            explain=self.diagnosis,
         )
 
     def pays(self) -> None:
         """Wait until all workers pay."""
-        wait_until(lambda: self.why_not_pay() == {""}, "workers to pay", 60, self.diagnosis)
+        wait_until(lambda: self.why_not_pay() == {""}, "workers to pay", explain=self.diagnosis)
 
     def run(self, *words: str, **env: str) -> CommandResult:
         """Run a command with the fleet's settings."""
@@ -189,7 +188,7 @@ def test_after_a_flush_all_jobs_end_without_a_person_and_without_their_submissio
     fleet.wait(waiting, State.RENDERING)
     fleet.redis.flushdb()
     stack.sandbox.clear_faults()
-    wait_until(lambda: not victim.alive, "the worker to be killed", 60, fleet.diagnosis)
+    wait_until(lambda: not victim.alive, "the worker to be killed", explain=fleet.diagnosis)
     assert fleet.wait(ended, State.SUCCEEDED).paid_messages == 1
     fleet.start_worker()
     fleet.delivered(waiting)

@@ -49,10 +49,10 @@ def test_a_failover_stops_neither_workers_nor_jobs(
         )
 
     submit_and_wait("before")
-    stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 500})
+    stack.sandbox.inject_faults({"call": "export", "action": "refuse", "code": 500, "ratio": 1.0})
     under_way = stack.submit(stack.image())
     stack.wait_for(under_way, State.RENDERING)
-    assert stack.redis.wait(1, 5000) == 1
+    assert stack.redis.wait(1, 60_000) == 1
 
     setup.fail_over()
     stack.sandbox.clear_faults()

@@ -17,7 +17,7 @@ from tests.support.waiting import free_port, wait_until
 from worker.ledger.connections.clients import connect
 
 MASTER: Final = "mymaster"
-DOWN_AFTER_MS: Final = 500
+DOWN_AFTER_MS: Final = 2000
 QUICK_REPLICATION: Final = (
     *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"),
     *("--repl-timeout", "10"),
@@ -74,7 +74,7 @@ class SentinelSetup:
                 is_named = state["port"] == self.replica.port and not is_down
                 return is_named and _info(replica)["role"] == "master"
 
-            wait_until(is_promoted, "the Sentinel to promote the replica", 30)
+            wait_until(is_promoted, "the Sentinel to promote the replica")
 
     def _sentinel(self) -> Redis:
         return Redis(host="127.0.0.1", port=self.port, decode_responses=True)

@@ -156,7 +156,7 @@ class Stack:
         assert job is not None
         return job
 
-    def wait_for(self, job_id: str, *states: State, limit: float = 60) -> Job:
+    def wait_for(self, job_id: str, *states: State, limit: float = 120) -> Job:
         """Wait until a job is in one of these states, and return its record.
 
         Raises:
