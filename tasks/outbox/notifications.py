@@ -22,17 +22,17 @@ def notify(*entries: str) -> str:
         The jobs' states, or why there was nothing to notify of, for Flower.
     """
     runtime = get_runtime()
-    words: list[str] = []
+    results: list[str] = []
     delivered: list[tuple[str, int]] = []
     try:
         for entry in entries:
-            word, revision = _deliver(runtime, entry)
-            words.append(word)
+            result, revision = _deliver(runtime, entry)
+            results.append(result)
             if revision is not None:
                 delivered.append((entry, revision))
     finally:
         runtime.ledger.acknowledge_notifications(delivered)
-    return " ".join(words)
+    return " ".join(results)
 
 
 def _deliver(runtime: Runtime, entry: str) -> tuple[str, int | None]:

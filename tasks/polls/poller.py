@@ -18,7 +18,7 @@ import sentry_sdk
 import structlog
 from redis.exceptions import RedisError
 
-from tasks.stages.render import PollAnswer, goes_on, render, render_after_poll
+from tasks.stages.render import PollAnswer, is_polled_again, render, render_after_poll
 from tasks.step.runner import MAX_STEP_SECONDS, JobFailedError, Stage, run_claimed_step
 from worker.accounts.credentials import AccountCoolingDownError, Credential
 from worker.ledger.model.states import State
@@ -165,7 +165,7 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - the step decides what follows
             found = error
         polls = poll.polls + 1
-        if isinstance(found, RenderStatus) and goes_on(found, polls, self._max_polls):
+        if isinstance(found, RenderStatus) and is_polled_again(found, polls, self._max_polls):
             end = PollEnd(poll.job_id, poll.fence, self._interval, polls)
             self._made.append(MadePoll(end, lease))
             self._running.discard(lease)

@@ -59,9 +59,9 @@ def cancel(producer: Producer, any_id: str, *, confirmed: bool = False) -> Chang
             return _change(any_id, _cancel_jobs(producer, [any_id], confirmed=confirmed))
         # Jobs that wait are cancelled first, so that none of them starts meanwhile.
         verdicts = list(ledger.cancel_waiting(any_id))
-        # The others have started meanwhile. They are asked again below, and counted there.
-        asked_again = (CancelVerdict.REQUESTED, CancelVerdict.CONTINUES)
-        verdicts = [verdict for verdict in verdicts if verdict not in asked_again]
+        # Jobs that have started meanwhile are cancelled below again, and counted only there.
+        started = (CancelVerdict.REQUESTED, CancelVerdict.CONTINUES)
+        verdicts = [verdict for verdict in verdicts if verdict not in started]
         for page in ledger.row_states(any_id):
             open_jobs = (row.job_id for row in page if not row.state.is_end)
             verdicts += _cancel_jobs(producer, open_jobs, confirmed=confirmed)
@@ -119,7 +119,7 @@ def release_reason(producer: Producer, reason: Reason, *, mode: str = "", who: s
                 Payments(producer.ledger).clear_plan_refused(account)
         if reason in (Reason.BUDGET, Reason.BLOCKED):
             return _change(reason.value, _release_jobs(producer, mode, who, held))
-        return _change(reason.value, _release_without_obstacles(producer, mode, who, held))
+        return _change(reason.value, _release_unchecked(producer, mode, who, held))
 
 
 def release_set_aside(producer: Producer) -> Change:
@@ -136,7 +136,7 @@ def pause(producer: Producer, batch_id: str) -> None:
     Raises:
         UnknownId: There is no such batch.
     """
-    _require_batch(producer, batch_id, producer.ledger.pause)
+    _switch_batch(producer, batch_id, producer.ledger.pause)
 
 
 def resume(producer: Producer, batch_id: str) -> None:
@@ -145,17 +145,17 @@ def resume(producer: Producer, batch_id: str) -> None:
     Raises:
         UnknownId: There is no such batch.
     """
-    _require_batch(producer, batch_id, producer.ledger.resume)
+    _switch_batch(producer, batch_id, producer.ledger.resume)
 
 
 def _release_jobs(producer: Producer, mode: str, who: str, job_ids: Sequence[str]) -> list[str]:
     """Release jobs, but for those that would be held again immediately."""
     obstacles = {} if mode else release_obstacles(producer, job_ids)
     free = [job_id for job_id in job_ids if job_id not in obstacles]
-    return [*_release_without_obstacles(producer, mode, who, free), *obstacles.values()]
+    return [*_release_unchecked(producer, mode, who, free), *obstacles.values()]
 
 
-def _release_without_obstacles(
+def _release_unchecked(
     producer: Producer, mode: str, who: str, job_ids: Sequence[str]
 ) -> list[str]:
     """Release jobs. Those that continue by what the payment journal says need no decision."""
@@ -169,16 +169,16 @@ def _cancel_jobs(
     producer: Producer, job_ids: Iterable[str], *, confirmed: bool
 ) -> list[CancelVerdict]:
     """Cancel jobs. A confirmed cancellation also closes what was paid, in the payment journal."""
-    asked = list(job_ids)
+    ids = list(job_ids)
     if confirmed:
-        close_messages(producer, asked)
-    verdicts = producer.ledger.cancel_many(asked, spare_paid=not confirmed)
+        close_messages(producer, ids)
+    verdicts = producer.ledger.cancel_many(ids, spare_paid=not confirmed)
     if confirmed:
-        record_cancelled(producer, asked)
+        record_cancelled(producer, ids)
     return verdicts
 
 
-def _require_batch(producer: Producer, batch_id: str, switch: Callable[[str], bool]) -> None:
+def _switch_batch(producer: Producer, batch_id: str, switch: Callable[[str], bool]) -> None:
     with producer.redis_errors():
         if not switch(batch_id):
             raise UnknownId(f"There is no batch {batch_id}.")
@@ -188,14 +188,14 @@ def _apply(
     producer: Producer,
     any_id: str,
     action: Callable[[list[str]], Sequence[str]],
-    is_meant: Callable[[RowState], bool],
+    selects: Callable[[RowState], bool],
 ) -> Change:
     """Apply an action to one job, or to the jobs of a batch that are meant."""
     with producer.redis_errors():
         if not is_batch(producer, any_id):
             return _change(any_id, action([any_id]))
         jobs = (
-            [row.job_id for row in page if is_meant(row)]
+            [row.job_id for row in page if selects(row)]
             for page in producer.ledger.row_states(any_id)
         )
         return _change(any_id, chain.from_iterable(map(action, jobs)))

@@ -43,11 +43,11 @@ CACHE_SIZE: Final = 20_000
 """Files whose keys are remembered. They take about 10 MB, and one page of rows names fewer."""
 RECHECK_SECONDS: Final = 1.0
 """How long a file of a manifest is taken to be unchanged. Many rows may name one file."""
-COPIES_AT_ONCE: Final = 16
+CONCURRENT_COPIES: Final = 16
 """Files that are stored concurrently, because each waits for the disk several times."""
 
 
-ELSEWHERE: Final = ()
+NO_SIGNATURE: Final = ()
 """The signature of a file of a store or an archive, which is copied once."""
 
 
@@ -126,7 +126,7 @@ class LocalFiles:
         """
         self._forget()
         files = [_local_files(job, image=image) for job in jobs]
-        self._copy_from_elsewhere(file for named in files for file in named)
+        self._fetch_and_store(file for named in files for file in named)
         problems = [list(self._problems(named)) for named in files]
         self._store_all(
             file
@@ -153,7 +153,7 @@ class LocalFiles:
     def problems_of(self, job: ImageJob) -> Iterator[str]:
         """Return what a first check finds wrong with a job's files. Workers check them fully."""
         files = _local_files(job, image=True)
-        self._copy_from_elsewhere(files)
+        self._fetch_and_store(files)
         return self._problems(files)
 
     def path_of(self, name: str) -> Path:
@@ -201,26 +201,28 @@ class LocalFiles:
             self._checked[file] = _CheckedFile(path, signature)
         self._unchanged.add(file)
 
-    def _is_elsewhere(self, file: _File) -> bool:
+    def _must_be_fetched(self, file: _File) -> bool:
         return is_store_address(file.name) or (self._archive is not None and file.field == "image")
 
-    def _copy_from_elsewhere(self, files: Iterable[_File]) -> None:
+    def _fetch_and_store(self, files: Iterable[_File]) -> None:
         """Check and store files of stores and archives, and note those that cannot be used."""
         new = [
             file
             for file in dict.fromkeys(files)
-            if file not in self._checked and file not in self._refused and self._is_elsewhere(file)
+            if file not in self._checked
+            and file not in self._refused
+            and self._must_be_fetched(file)
         ]
         if not new:
             return
-        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            for file, copied in zip(new, pool.map(self._copy, new), strict=True):
-                if isinstance(copied, FileRefusedError):
-                    self._refused[file] = _refusal(file, copied)
+        with ThreadPoolExecutor(CONCURRENT_COPIES) as pool:
+            for file, fetched in zip(new, pool.map(self._fetch_one, new), strict=True):
+                if isinstance(fetched, FileRefusedError):
+                    self._refused[file] = _refusal(file, fetched)
                 else:
-                    self._checked[file] = copied
+                    self._checked[file] = fetched
 
-    def _copy(self, file: _File) -> "_CheckedFile | FileRefusedError":
+    def _fetch_one(self, file: _File) -> "_CheckedFile | FileRefusedError":
         fetch = self._stores.fetch if self._archive is None else self._archive.fetch
         with scratch_folder() as folder:
             path = Path(folder) / "copy"
@@ -229,13 +231,13 @@ class LocalFiles:
                 _check_content(path, file)
             except FileRefusedError as error:
                 return error
-            return _CheckedFile(path, ELSEWHERE, self._store_file(path, file.name))
+            return _CheckedFile(path, NO_SIGNATURE, self._store_file(path, file.name))
 
     def _store_all(self, files: Iterable[_File]) -> None:
         missing = list(dict.fromkeys(file for file in files if not self._checked[file].key))
         if not missing:
             return
-        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+        with ThreadPoolExecutor(CONCURRENT_COPIES) as pool:
             paths = [self._checked[file].path for file in missing]
             keys = pool.map(self._store_file, paths, [file.name for file in missing])
             for file, key in zip(missing, keys, strict=True):
@@ -259,7 +261,7 @@ class LocalFiles:
 
 
 def _is_unchanged(checked: _CheckedFile) -> bool:
-    return checked.signature == ELSEWHERE or checked.signature == _signature(checked.path)
+    return checked.signature == NO_SIGNATURE or checked.signature == _signature(checked.path)
 
 
 def _check_content(path: Path, file: _File) -> None:

@@ -13,12 +13,12 @@ from tasks.schema.errors import AmbiguousId, UnknownId
 from worker.ledger.connections.connection import replies
 from worker.shown_text import is_showable, on_one_line
 
-SHORTEST: Final = 8
+MIN_ID_LENGTH: Final = 8
 """The fewest characters of an id that name a job or a batch."""
-_BEGINNING: Final = re.compile(rf"[0-9a-f-]{{{SHORTEST},35}}")
-_SCANNED: Final = 5000
+_ID_PREFIX: Final = re.compile(rf"[0-9a-f-]{{{MIN_ID_LENGTH},35}}")
+_SCAN_SIZE: Final = 5000
 """Ids that one call looks through."""
-_MOST_LISTED: Final = 4
+_MAX_LISTED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ def find_job(producer: Producer, text: str) -> str:
 
 def _only(text: str, found: list[Named], nothing: str) -> Named:
     if not found:
-        is_short = re.fullmatch(rf"[0-9a-f-]{{4,{SHORTEST - 1}}}", text.lower())
-        advice = f" Give at least {SHORTEST} characters of an id." if is_short else ""
+        is_short = re.fullmatch(rf"[0-9a-f-]{{4,{MIN_ID_LENGTH - 1}}}", text.lower())
+        advice = f" Give at least {MIN_ID_LENGTH} characters of an id." if is_short else ""
         shown = on_one_line(text) or '"" (an empty name)'
         raise UnknownId(f"There is {nothing} {shown}.{advice}")
     if len(found) > 1:
-        more = ", …" if len(found) > _MOST_LISTED else ""
-        listed = ", ".join(map(str, found[:_MOST_LISTED]))
+        more = ", …" if len(found) > _MAX_LISTED else ""
+        listed = ", ".join(map(str, found[:_MAX_LISTED]))
         raise AmbiguousId(f"{text} can be each of these: {listed}{more}. Give the whole id.")
     return found[0]
 
@@ -90,7 +90,7 @@ def _found(producer: Producer, text: str) -> list[Named]:
             return [Named(text, is_batch=False)]
         named = [Named(id_, is_batch=True) for id_ in _batches_named(producer, text)]
         # One more than is listed says that there are more.
-        other = islice(_beginning_with(producer, text.lower()), _MOST_LISTED + 1)
+        other = islice(_with_prefix(producer, text.lower()), _MAX_LISTED + 1)
         return list(dict.fromkeys([*named, *other]))
 
 
@@ -113,13 +113,13 @@ def _batches_named(producer: Producer, name: str) -> list[str]:
     ]
 
 
-def _beginning_with(producer: Producer, text: str) -> Iterator[Named]:
+def _with_prefix(producer: Producer, text: str) -> Iterator[Named]:
     """Yield the batches and jobs whose id begins with a text."""
-    if not _BEGINNING.fullmatch(text):
+    if not _ID_PREFIX.fullmatch(text):
         return
     ledger = producer.ledger
     for kind in ("batches", "jobs"):
-        found = ledger.redis.zscan_iter(ledger.key(kind), match=f"{text}*", count=_SCANNED)
+        found = ledger.redis.zscan_iter(ledger.key(kind), match=f"{text}*", count=_SCAN_SIZE)
         yield from (Named(any_id, kind == "batches") for any_id, _ in found)
 
 

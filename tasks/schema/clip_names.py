@@ -50,7 +50,7 @@ def clip_names(job: Job, *, template: str, ledger: Ledger, output: Store) -> Ite
             yield f"{folder}/{name}"
 
 
-def wanted_name(job: Job, *, template: str, ledger: Ledger) -> str:
+def preferred_name(job: Job, *, template: str, ledger: Ledger) -> str:
     """Return the name that a job's clip has if no other file has it, as ``clip_names`` does."""
     batch = ledger.batch(job.batch_id) if job.batch_id else None
     return f"{batch_folder(batch)}/{fill_template(template, template_fields(job, batch))}"
@@ -111,8 +111,10 @@ def candidate_names(name: str, job_id: str) -> Iterator[str]:
 def _clean(text: str, max_bytes: int) -> str:
     """Replace what is not safe in every file system, and cut the text to a length."""
     safe = (
-        sign if sign in _PUNCTUATION or unicodedata.category(sign)[0] in "LMN" else "-"
-        for sign in unicodedata.normalize("NFC", text)
+        character
+        if character in _PUNCTUATION or unicodedata.category(character)[0] in "LMN"
+        else "-"
+        for character in unicodedata.normalize("NFC", text)
     )
     name = re.sub(r"-{2,}", "-", "".join(safe)).strip("-._")
     return name.encode()[:max_bytes].decode(errors="ignore").strip("-._")

@@ -30,7 +30,7 @@ from worker.shown_text import is_showable
 DEFAULT_PROMPT: Final = "extend this image into a 10-second video with smooth motion"
 DEFAULT_PROMPT_WITHOUT_LENGTH: Final = "extend this image into a video with smooth motion"
 
-_KEYS: Final = NAMESPACE_URL.bytes
+_NAMESPACE: Final = NAMESPACE_URL.bytes
 _any_canonical_json: Final = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":")
 ).encode
@@ -170,7 +170,7 @@ class ImageJob(BaseModel):
         return job_id_for(self.key)
 
 
-_NO_CONTENT: Final = frozenset({"key", "webhook"})
+_NOT_IN_FINGERPRINT: Final = frozenset({"key", "webhook"})
 _DEFAULTS: Final[Mapping[str, object]] = ImageJob.model_construct(image="").model_dump(
     mode="json", exclude={"image"}
 )
@@ -181,7 +181,7 @@ def fingerprint_of(payload: Mapping[str, object]) -> str:
     content = {
         name: value
         for name, value in payload.items()
-        if name not in _NO_CONTENT and (name not in _DEFAULTS or value != _DEFAULTS[name])
+        if name not in _NOT_IN_FINGERPRINT and (name not in _DEFAULTS or value != _DEFAULTS[name])
     }
     return hashlib.sha256(_canonical_json(content)).hexdigest()
 
@@ -206,7 +206,7 @@ def job_id_for(key: str | None) -> str:
     if not key:
         return str(uuid4())
     # `uuid5` takes three times as long, and each row of a manifest has a key.
-    name = _KEYS + f"reelqueue:job:{key}".encode()
+    name = _NAMESPACE + f"reelqueue:job:{key}".encode()
     digest = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80

@@ -36,13 +36,13 @@ _STOPS: Final = frozenset({State.SUCCEEDED, State.HELD, State.CANCELLED})
 def run_job_step(job_id: str) -> str:
     """Run a step. If the job stops by it, others are notified without another task."""
     try:
-        word = run_step(job_id, STAGES)
+        result = run_step(job_id, STAGES)
     except JobFailedError:
         notify_soon(job_id)
         raise
-    if word in _STOPS:
+    if result in _STOPS:
         notify_soon(job_id)
-    return word
+    return result
 
 
 for _name in ("tasks.prepare", "tasks.generate", "tasks.settle", "tasks.render", "tasks.deliver"):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from tasks.schema.clip_names import clip_names, wanted_name
+from tasks.schema.clip_names import clip_names, preferred_name
 from tasks.stages.adoption import finish_delivered
 from tasks.step.commits import (
     NO_RENDER,
@@ -92,7 +92,7 @@ def _may_be_delivered(step: StepContext) -> bool:
     if job.fact("clip_name"):
         return False
     template = runtime.settings.storage.clip_name
-    name = wanted_name(job, template=template, ledger=runtime.ledger)
+    name = preferred_name(job, template=template, ledger=runtime.ledger)
     return runtime.output.exists(f"{name}.mp4")
 
 

@@ -78,7 +78,7 @@ def generate(step: StepContext) -> Commit:
             return refused
         right = SendingRight(step, _entry(step, call, attempt, intent.previous, state))
         if not right.create():
-            return _attempt_of_others(step, call)
+            return _attempt_taken(step, call)
         stream = message_stream(step, client, right)
     # Outside of the block: no second connection is held open as long as the stream lasts.
     return send_message(step, stream, right)
@@ -121,7 +121,7 @@ def _entry(step: StepContext, call: str, attempt: int, previous: str, state: Ses
     )
 
 
-def _attempt_of_others(step: StepContext, call: str) -> Commit:
+def _attempt_taken(step: StepContext, call: str) -> Commit:
     """End the step after somebody else had created the entry of the attempt."""
     runtime, job = step.runtime, step.job
     decision = next_attempt(runtime.journal.attempts(job.id), job.decided_attempts)

@@ -68,7 +68,7 @@ def render_after_poll(step: StepContext, answer: PollAnswer) -> Commit:
     return _evaluate(step, answer.found)
 
 
-def goes_on(status: RenderStatus, polls: int, max_polls: int) -> bool:
+def is_polled_again(status: RenderStatus, polls: int, max_polls: int) -> bool:
     """Return whether a render is polled again after this many polls."""
     is_unfinished = status.status in {RenderState.PENDING, RenderState.PROCESSING}
     return is_unfinished and polls < max_polls
@@ -98,7 +98,7 @@ def _find_or_submit(step: StepContext, client: NemoClient, render_id: str) -> Co
 def _evaluate(step: StepContext, status: RenderStatus) -> Commit:
     """Decide what follows from the status of the render."""
     polls = step.job.number("polls") + 1
-    if goes_on(status, polls, step.runtime.settings.timing.render_max_polls):
+    if is_polled_again(status, polls, step.runtime.settings.timing.render_max_polls):
         return _poll_later(step, polls=str(polls))
     match status.status:
         case RenderState.COMPLETED:

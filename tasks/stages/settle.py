@@ -75,7 +75,7 @@ def settle(step: StepContext) -> Commit:
         return _finish_after_later_message(step)
     if step.job.fact("as_done"):
         return _accept_draft(step, state)
-    return _judge(step, state)
+    return _decide(step, state)
 
 
 def _finish_without_reading(step: StepContext) -> Commit | None:
@@ -98,7 +98,7 @@ def _finish_without_reading(step: StepContext) -> Commit | None:
     return None
 
 
-def _judge(step: StepContext, state: SessionState) -> Commit:
+def _decide(step: StepContext, state: SessionState) -> Commit:
     """Decide what the message did by this reading of the state, and end the step."""
     job, timing = step.job, step.runtime.settings.timing
     stream: Stream = json.loads(job.call_fact("stream") or "{}")
@@ -235,7 +235,7 @@ def _hold_late_answer(step: StepContext, reading: _Reading) -> Commit:
 def _hold_unknown(step: StepContext, reading: _Reading) -> Commit:
     message = (
         f"The message was sent, {_stream_end(reading.stream)}, and {reading.number} readings of "
-        f"the project show no finished clip. It may have been charged: {_balances(step)}."
+        f"the project show no finished clip. It may have been charged: {_describe_charge(step)}."
     )
     if step.uses_shared_session:
         message += " Its batch is paused until you decide."
@@ -250,7 +250,7 @@ def _stream_end(stream: Stream) -> str:
     return "its stream broke" if stream else "the worker died while it read the stream"
 
 
-def _balances(step: StepContext) -> str:
+def _describe_charge(step: StepContext) -> str:
     """Say what the balance shows about the charge of the message, if it shows anything."""
     name, turn = account_name(step), step.job.message_turn
     is_read = False

@@ -43,14 +43,14 @@ class JobFailedError(RuntimeError):
 
 
 def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
-    """Run the next step of a job as `claim_and_run` does, unless Redis is away or refuses writes.
+    """Run the next step of a job as `_claim_and_run` does, unless Redis is away or refuses writes.
 
     The job is then dispatched again later. An outage is logged in one line, not in each step.
 
     Raises:
         JobFailedError: The job ended as failed.
     """
-    return _unless_redis_is_away(lambda: claim_and_run(job_id, stages))
+    return _unless_redis_is_down(lambda: _claim_and_run(job_id, stages))
 
 
 def run_claimed_step(
@@ -63,12 +63,12 @@ def run_claimed_step(
     Raises:
         JobFailedError: The job ended as failed.
     """
-    return _unless_redis_is_away(lambda: _read_and_run(runtime, job_id, fence, stages))
+    return _unless_redis_is_down(lambda: _read_and_run(runtime, job_id, fence, stages))
 
 
-def _unless_redis_is_away(run: Callable[[], str]) -> str:
+def _unless_redis_is_down(run: Callable[[], str]) -> str:
     try:
-        word = run()
+        result = run()
     except RedisError as error:
         if not is_outage(error):
             raise
@@ -77,14 +77,14 @@ def _unless_redis_is_away(run: Callable[[], str]) -> str:
         return "redis_unavailable"
     if _outages.clear():
         log.info("Redis answers the steps again")
-    return word
+    return result
 
 
-def claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
+def _claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
     """Run the next step of a job, if it can be claimed, and those that follow immediately.
 
     Returns:
-        What happened, in a word: the last state, or why there was no step. Flower shows it.
+        The last state, or why no step was run, for Flower.
 
     Raises:
         JobFailedError: The job ended as failed.
@@ -111,12 +111,12 @@ def _read_and_run(runtime: Runtime, job_id: str, fence: str, stages: Mapping[Sta
 
 def _run_stages(runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[State, Stage]) -> str:
     """Run the next step of a claimed job, and those that follow immediately."""
-    word = ""
+    result = ""
     following: Claim | None = claim
     with structlog.contextvars.bound_contextvars(job_id=job_id):
         while following is not None:
-            word, following = _run_and_commit(runtime, job_id, following, stages)
-    return word
+            result, following = _run_and_commit(runtime, job_id, following, stages)
+    return result
 
 
 def _run_and_commit(
@@ -139,7 +139,9 @@ def _run_and_commit(
         if commit is None:
             is_committed = False
         elif (
-            runtime.status.takes_jobs and commit.state in stages and leads_on(State(state), commit)
+            runtime.status.takes_jobs
+            and commit.state in stages
+            and continues_immediately(State(state), commit)
         ):
             reply = ledger.commit_and_claim(job_id, fence, commit)
             is_committed, following = reply.is_committed, reply.claim
@@ -155,7 +157,7 @@ def _run_and_commit(
     return commit.state.value, following
 
 
-def leads_on(state: State, commit: Commit) -> bool:
+def continues_immediately(state: State, commit: Commit) -> bool:
     """Return whether the next stage follows immediately after a commit, in the same claim.
 
     A job that goes back to an earlier stage, or repeats one, waits for its turn with the others: so

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 BAD_USAGE: Final = 2
 """The exit status of a worker whose options or settings are wrong. A new one would end alike."""
-PASSED_ON: Final = {
+FORWARDED: Final = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGINT: signal.SIGINT,
     signal.SIGQUIT: signal.SIGQUIT,
@@ -42,8 +42,8 @@ class Supervisor:
             while not self._stops or any(process.runs for process in self._processes):
                 self._start_due()
                 for number in _wait(wakeups, self._seconds_to_next_start()):
-                    if number in PASSED_ON:
-                        self._stop(PASSED_ON[signal.Signals(number)])
+                    if number in FORWARDED:
+                        self._stop(FORWARDED[signal.Signals(number)])
                 self._note_ends()
         return self._status
 
@@ -95,7 +95,7 @@ class Supervisor:
 def _signals() -> Iterator[socket.socket]:
     """Yield a socket from which the numbers of received signals are read."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # under nohup
-    numbers = [*PASSED_ON, signal.SIGCHLD]
+    numbers = [*FORWARDED, signal.SIGCHLD]
     before = {}
     reader, writer = socket.socketpair()
     with reader, writer:

@@ -75,8 +75,8 @@ def _action(job: Job, text: str, attach: Sequence[str]) -> TextAction:
     if not text.strip():
         return TextAction.UPLOAD
     action = action_of(text)
-    means_something = job.reason is Reason.QUESTION or bool(attach)
-    return TextAction.EDIT if means_something and action in MAY_BE_AN_ANSWER else action
+    has_context = job.reason is Reason.QUESTION or bool(attach)
+    return TextAction.EDIT if has_context and action in MAY_BE_AN_ANSWER else action
 
 
 def _job(producer: Producer, job_id: str) -> Job:
