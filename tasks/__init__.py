@@ -2,13 +2,14 @@
 
 The functions use the settings of this process: environment variables, or a file ``.env``.
 
-Its parts are imported when a name is first used: most programs of this package need few of them.
+The modules of the API are imported when one of its names is first used, because most programs need
+few of them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import worker  # noqa: F401 - says so where another package hides `config`
+import worker  # noqa: F401 - raises an error if another package hides `config`
 
 if TYPE_CHECKING:
     from tasks.python_api import (
@@ -60,7 +61,7 @@ def __getattr__(name: str) -> object:
     """Return a public function or class (PEP 562).
 
     Raises:
-        AttributeError: There is none of this name.
+        AttributeError: The API has no such name.
     """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

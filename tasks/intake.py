@@ -1,4 +1,4 @@
-"""The Celery task by which other services submit jobs. They need Celery only, not this package."""
+"""The Celery task by which other services submit jobs. They do not need this package for it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,28 +21,28 @@ from worker.storage.allowed_paths import check_allowed
 from worker.storage.source_store import check_allowed_address
 
 
-# Callers read the answer or the error, so it is stored, unlike those of the stages.
+# Callers read the result or the error, so it is stored, unlike those of the stages.
 @shared_task(name="tasks.submit", bind=True, ignore_result=False, throws=(ValueError,))
 def submit(task: Task[..., dict[str, Any]], /, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - celery's
     """Enqueue one job.
 
-    A path or a store address in the payload is not read here, but it is refused where other
-    services may not use it. The worker that prepares the job checks it again, and reads the file.
+    Paths and store addresses that other services may not use are refused. No file is read here: the
+    worker that prepares the job checks the paths again, and reads the files.
 
     Args:
         task: The task itself.
-        args: One argument, ``payload``: an image job, as `reelqueue schema` prints it.
-        kwargs: The same by its name. Other arguments are the sender's mistake.
+        args: The payload as the only positional argument: an image job (`reelqueue schema`).
+        kwargs: Instead of it, the payload as the keyword argument ``payload``.
 
     Returns:
         ``job_id``, ``state`` and ``duplicate``.
 
     Raises:
-        ValueError: The payload is invalid, and the text names each wrong field; or a path may not
-            be used; or the key was used with another payload.
+        ValueError: The arguments or the payload are invalid (the text names each wrong field), a
+            path may not be used, or the key was used with another payload.
         Reject: The record could not be written. The message is handled again later.
     """
-    # The error is a built-in type, because a caller's process cannot load those of this package.
+    # The error is of a built-in type, because callers may not have the classes of this package.
     try:
         job = _read_job(_payload(args, kwargs), task.request.id)
         producer = Producer.from_runtime(get_runtime())
@@ -53,7 +53,7 @@ def submit(task: Task[..., dict[str, Any]], /, *args: Any, **kwargs: Any) -> dic
     except RedisUnavailable as error:
         raise Reject(str(error), requeue=True) from None
     except Exception as error:
-        # A shortage of this machine passes, and says nothing about the job.
+        # A shortage of this machine is temporary, and is not caused by the job.
         if shortage_of(error) is None:
             raise
         raise Reject(str(error), requeue=True) from None
@@ -64,14 +64,14 @@ def _payload(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         return args[0]
     if not args and kwargs.keys() == {"payload"}:
         return kwargs["payload"]
-    raise ValueError("send one argument, the image job")
+    raise ValueError("the arguments are wrong: send one argument, the image job")
 
 
 def _check_paths(job: ImageJob, roots: Iterable[Path | StoreAddress]) -> None:
     """Refuse paths and store addresses that this worker may not read.
 
     Raises:
-        ValueError: There are some. The text names their fields.
+        ValueError: The job names such files. The text names their fields, and says what to do.
     """
     named = [("image", job.image), *(("attach", name) for name in job.attach)]
     problems = []
@@ -88,11 +88,11 @@ def _check_paths(job: ImageJob, roots: Iterable[Path | StoreAddress]) -> None:
 
 
 def _read_job(payload: object, task_id: str | None) -> ImageJob:
-    """Read a payload. Without a key, the task's id is the key: a message may come twice."""
+    """Read a payload. Without a key, the task id is its key: a message may be delivered twice."""
     job = ImageJob.read(payload)
     if job.key is None:
         job = job.model_copy(update={"key": task_id})
     if job.job_id == task_id:
-        # Celery stores the result of this task and of the job under their ids.
-        raise ValueError("send this task under another id than the job's")
+        # Celery stores results by id: those of this task and of the job would replace each other.
+        raise ValueError("the task has the id of its job: send it under another id")
     return job

@@ -1,1 +1,1 @@
-"""What a caller does with jobs: submit, follow, edit, redo, cancel, retry, release."""
+"""The operations of callers on jobs: submit, follow, edit, redo, cancel, retry, release."""

@@ -1,7 +1,7 @@
 """Actions on jobs and batches: cancel, retry, release, pause and resume.
 
-All of them raise ``RedisUnavailable`` if Redis does not answer. Decisions about paid messages raise
-``JournalFailed`` if the payment journal does not answer.
+All functions raise ``RedisUnavailable`` if Redis does not answer. Decisions about paid messages
+raise ``JournalFailed`` if the payment journal does not answer.
 """
 
 from collections import Counter
@@ -45,9 +45,9 @@ class Change:
 def cancel(producer: Producer, any_id: str, *, confirmed: bool = False) -> Change:
     """Cancel a job, or all jobs of a batch that have not ended.
 
-    A running job that has paid still delivers its clip, and is counted as skipped: it continues. A
-    held job that has paid would lose it: it is cancelled only if that is ``confirmed``, and is
-    counted as skipped otherwise.
+    A running job that has paid continues to its clip, and is counted as skipped. A held job that
+    has paid would lose its clip: it is cancelled if ``confirmed`` is true, and else is counted as
+    skipped.
 
     Raises:
         UnknownId: There is no job and no batch with this id.
@@ -57,7 +57,7 @@ def cancel(producer: Producer, any_id: str, *, confirmed: bool = False) -> Chang
     with producer.redis_errors():
         if not is_batch(producer, any_id):
             return _change(any_id, _cancel_jobs(producer, [any_id], confirmed=confirmed))
-        # Jobs that wait are cancelled first, so that none of them starts meanwhile.
+        # Queued jobs are cancelled first, so that none of them starts meanwhile.
         verdicts = list(ledger.cancel_waiting(any_id))
         # Jobs that have started meanwhile are cancelled below again, and counted only there.
         started = (CancelVerdict.REQUESTED, CancelVerdict.CONTINUES)
@@ -90,9 +90,9 @@ def release(
 ) -> Change:
     """Resume a held job, or the held jobs of a batch, at their first unfinished step.
 
-    A job whose payment has an unknown outcome needs a decision: ``mode`` is then ``pay_again`` or
-    ``as_done``. ``who`` made the decision, for the record. With a ``reason``, only jobs that are
-    held for it are resumed.
+    A job whose payment has an unknown outcome needs a decision, the ``mode`` ``pay_again`` or
+    ``as_done``. ``who`` is recorded as the person who made it. With a ``reason``, only jobs that
+    are held for it are resumed.
 
     Raises:
         UnknownId: There is no job and no batch with this id.
@@ -149,7 +149,11 @@ def resume(producer: Producer, batch_id: str) -> None:
 
 
 def _release_jobs(producer: Producer, mode: str, who: str, job_ids: Sequence[str]) -> list[str]:
-    """Release jobs, but for those that would be held again immediately."""
+    """Release jobs, except those that would be held again immediately.
+
+    Returns:
+        The verdict on each job, or the reason that would hold it again.
+    """
     obstacles = {} if mode else release_obstacles(producer, job_ids)
     free = [job_id for job_id in job_ids if job_id not in obstacles]
     return [*_release_unchecked(producer, mode, who, free), *obstacles.values()]
@@ -158,7 +162,11 @@ def _release_jobs(producer: Producer, mode: str, who: str, job_ids: Sequence[str
 def _release_unchecked(
     producer: Producer, mode: str, who: str, job_ids: Sequence[str]
 ) -> list[str]:
-    """Release jobs. Those that continue by what the payment journal says need no decision."""
+    """Release jobs, even if they will be held again.
+
+    To pay again, their messages are closed first. A job that the payment journal then lets continue
+    needs no decision any more.
+    """
     resumed = set(close_messages(producer, job_ids)) if mode == "pay_again" else set()
     held = [job_id for job_id in job_ids if job_id not in resumed]
     verdicts = producer.ledger.release_many(held, mode=mode, who=who)
@@ -168,7 +176,7 @@ def _release_unchecked(
 def _cancel_jobs(
     producer: Producer, job_ids: Iterable[str], *, confirmed: bool
 ) -> list[CancelVerdict]:
-    """Cancel jobs. A confirmed cancellation also closes what was paid, in the payment journal."""
+    """Cancel jobs. If it is confirmed, their messages are also closed in the payment journal."""
     ids = list(job_ids)
     if confirmed:
         close_messages(producer, ids)
@@ -190,7 +198,7 @@ def _apply(
     action: Callable[[list[str]], Sequence[str]],
     selects: Callable[[RowState], bool],
 ) -> Change:
-    """Apply an action to one job, or to the jobs of a batch that are meant."""
+    """Apply an action to one job, or to the jobs of a batch that are selected."""
     with producer.redis_errors():
         if not is_batch(producer, any_id):
             return _change(any_id, action([any_id]))

@@ -4,7 +4,7 @@ from tasks.producer.producer import Producer
 
 
 def refresh_balances(producer: Producer) -> list[str]:
-    """Read the balances from the video API into the ledger, and return what went wrong, as text.
+    """Read the balances from the video API into the ledger, and return the problems, as sentences.
 
     No anonymous token is requested for this.
     """

@@ -11,7 +11,7 @@ from worker.ledger.model.verdicts import ReleaseVerdict
 
 
 def set_budget(producer: Producer, batch_id: str, max_credits: float) -> Change:
-    """Set what a batch may spend in total, and resume the jobs held for it that it pays for.
+    """Set the budget of a batch, and release as many jobs that it holds as it now covers.
 
     Raises:
         UnknownId: There is no such batch.
@@ -30,10 +30,10 @@ def set_budget(producer: Producer, batch_id: str, max_credits: float) -> Change:
 
 
 def release_affordable(producer: Producer, batch_id: str) -> tuple[int, int]:
-    """Release as many jobs held for the budget as the budget pays for.
+    """Release as many jobs that the budget of a batch holds as the budget covers.
 
     Returns:
-        How many were released, and how many were held for it before.
+        How many jobs were released, and how many the budget held before.
     """
     ledger = producer.ledger
     batch = ledger.batch(batch_id)

@@ -1,6 +1,6 @@
-"""Files of jobs, local ones and ones in stores, which are copied into the media store.
+"""Copies the files of jobs into the media store, where every worker can read them.
 
-There, every worker can read them. They are read with the rights of the caller.
+The files are local, in an archive or in another store, and are read with the rights of the caller.
 """
 
 import time
@@ -40,15 +40,15 @@ def hash_only(path: Path, name: str) -> str:
 
 
 CACHE_SIZE: Final = 20_000
-"""Files whose keys are remembered. They take about 10 MB, and one page of rows names fewer."""
+"""How many files are remembered: more than one page of rows names. They take about 10 MB."""
 RECHECK_SECONDS: Final = 1.0
-"""How long a file of a manifest is taken to be unchanged. Many rows may name one file."""
+"""How long a file of a manifest is assumed to be unchanged, because many rows may name it."""
 CONCURRENT_COPIES: Final = 16
 """Files that are stored concurrently, because each waits for the disk several times."""
 
 
 NO_SIGNATURE: Final = ()
-"""The signature of a file of a store or an archive, which is copied once."""
+"""The signature of a file in a store or an archive: it is copied once, and never checked again."""
 
 
 class _File(NamedTuple):
@@ -78,12 +78,12 @@ class LocalFiles:
     """Replaces the files of jobs by media keys. An unchanged file is read only once.
 
     Args:
-        store_file: What is done with each file: ``copy_to_media_store(producer)`` or ``hash_only``.
+        store_file: Stores a file: ``copy_to_media_store(producer)``; ``hash_only`` for a dry run.
         folder: Base of relative paths. Paths that do not exist in it start at the working
             directory.
-        archive: The archive that all images are in, by their names there.
+        archive: The archive that contains all images, under the names that the jobs have for them.
         cache_size: How many files are remembered.
-        recheck_after: The seconds after which it is looked again whether files have changed.
+        recheck_after: The seconds after which a file is checked again for changes.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class LocalFiles:
     def replace_in_all(
         self, jobs: Sequence[ImageJob], *, image: bool = True
     ) -> list[ImageJob | InvalidPayloadError]:
-        """Return many jobs with media keys for their files, which are stored concurrently.
+        """Store the files of many jobs concurrently, and return the jobs with media keys for them.
 
-        An error stands in the place of a job whose files cannot be used. None of them is stored.
+        A job whose files cannot be used is replaced by the error, and none of its files is stored.
         """
         self._forget()
         files = [_local_files(job, image=image) for job in jobs]
@@ -140,7 +140,7 @@ class LocalFiles:
         ]
 
     def _forget(self) -> None:
-        """Forget that files are unchanged if it was long ago, and what is known of too many."""
+        """Forget checks that are too old, and all files if they are too many."""
         now = time.monotonic()
         if now - self._unchanged_since >= self._recheck_after:
             self._unchanged.clear()
@@ -151,13 +151,13 @@ class LocalFiles:
             self._refused.clear()
 
     def problems_of(self, job: ImageJob) -> Iterator[str]:
-        """Return what a first check finds wrong with a job's files. Workers check them fully."""
+        """Return the problems that a quick check finds in a job's files. Workers check all."""
         files = _local_files(job, image=True)
         self._fetch_and_store(files)
         return self._problems(files)
 
     def path_of(self, name: str) -> Path:
-        """Return the path of a file that a job names, also in another spelling of the name."""
+        """Return the path of a file that a job names, even if the name is spelled differently."""
         paths = list(self._paths(name))
         for path in (*paths, *map(self._spellings.find, paths)):
             if path.exists():
@@ -165,7 +165,11 @@ class LocalFiles:
         return Path(name)
 
     def _paths(self, name: str) -> Iterator[Path]:
-        """Yield what a name can mean: in the folder, here, at home, or with Windows' separators."""
+        """Yield the paths that a name may mean.
+
+        It may be relative to the folder, the working directory or the home directory, and may have
+        the separators of Windows.
+        """
         for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
             if self._folder is not None:
                 yield self._folder / spelled
@@ -191,7 +195,7 @@ class LocalFiles:
 
     def _check(self, file: _File) -> None:
         checked = self._checked.get(file)
-        # One that is not stored must still exist.
+        # A file that is not stored yet must still exist.
         if checked is not None and checked.key and file in self._unchanged:
             return
         if checked is None or not _is_unchanged(checked):
@@ -205,7 +209,7 @@ class LocalFiles:
         return is_store_address(file.name) or (self._archive is not None and file.field == "image")
 
     def _fetch_and_store(self, files: Iterable[_File]) -> None:
-        """Check and store files of stores and archives, and note those that cannot be used."""
+        """Fetch, check and store the files that are in stores or in the archive."""
         new = [
             file
             for file in dict.fromkeys(files)

@@ -14,7 +14,7 @@ from worker.ledger.connections.clients import connect_to_broker
 DEFAULT_QUEUE = "celery"
 """The queue to which Celery sends a task when its caller names none."""
 MAX_SCANNED = 1000
-"""Messages of the default queue that are read, of each priority."""
+"""The most messages of each priority that are read from the default queue."""
 
 
 def misplaced_submissions(producer: Producer) -> int:
@@ -53,7 +53,7 @@ def _misplaced(broker: Redis) -> Iterator[bytes]:
     try:
         found = list(messages_in(broker, DEFAULT_QUEUE, MAX_SCANNED))
     except NoPermissionError:
-        return  # The queue of other services is not this user's, as the documentation says.
+        return  # The user of the service may have no right to read the queue of other services.
     for raw in found:
         try:
             message = read_message(raw)

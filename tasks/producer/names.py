@@ -14,10 +14,10 @@ from worker.ledger.connections.connection import replies
 from worker.shown_text import is_showable, on_one_line
 
 MIN_ID_LENGTH: Final = 8
-"""The fewest characters of an id that name a job or a batch."""
+"""The fewest characters by which the beginning of an id names a job or a batch."""
 _ID_PREFIX: Final = re.compile(rf"[0-9a-f-]{{{MIN_ID_LENGTH},35}}")
 _SCAN_SIZE: Final = 5000
-"""Ids that one call looks through."""
+"""How many ids one call of Redis scans."""
 _MAX_LISTED: Final = 4
 
 
@@ -74,12 +74,12 @@ def _only(text: str, found: list[Named], nothing: str) -> Named:
     if len(found) > 1:
         more = ", …" if len(found) > _MAX_LISTED else ""
         listed = ", ".join(map(str, found[:_MAX_LISTED]))
-        raise AmbiguousId(f"{text} can be each of these: {listed}{more}. Give the whole id.")
+        raise AmbiguousId(f"{text} may be any of these: {listed}{more}. Give the whole id.")
     return found[0]
 
 
 def _found(producer: Producer, text: str) -> list[Named]:
-    """Return what a text names. An id names only its own job or batch."""
+    """Return all that a text may name. A whole id names only its own job or batch."""
     if not is_showable(text):
         return []
     with producer.redis_errors():
@@ -89,13 +89,13 @@ def _found(producer: Producer, text: str) -> list[Named]:
         if next(ledger.jobs([text]), None) is not None:
             return [Named(text, is_batch=False)]
         named = [Named(id_, is_batch=True) for id_ in _batches_named(producer, text)]
-        # One more than is listed says that there are more.
+        # One more than is listed shows that there are more.
         other = islice(_with_prefix(producer, text.lower()), _MAX_LISTED + 1)
         return list(dict.fromkeys([*named, *other]))
 
 
 def _batches_named(producer: Producer, name: str) -> list[str]:
-    """Return the batches of a name, also where its accents are composed otherwise."""
+    """Return the batches with a name, whatever Unicode form its accents have."""
     ledger = producer.ledger
     own_id = batch_id_for(name)
     if ledger.batch(own_id) is not None:
@@ -114,7 +114,7 @@ def _batches_named(producer: Producer, name: str) -> list[str]:
 
 
 def _with_prefix(producer: Producer, text: str) -> Iterator[Named]:
-    """Yield the batches and jobs whose id begins with a text."""
+    """Yield the batches and jobs whose ids begin with a text."""
     if not _ID_PREFIX.fullmatch(text):
         return
     ledger = producer.ledger

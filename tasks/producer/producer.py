@@ -61,7 +61,7 @@ class Producer:
 
     @contextmanager
     def redis_errors(self) -> Iterator[None]:
-        """Turn errors of Redis into one that tells people what to do.
+        """Turn errors of Redis into ``RedisUnavailable``, whose text says what to do.
 
         Raises:
             RedisUnavailable: Redis is unreachable, or returned an error such as a full disk.
@@ -104,7 +104,7 @@ class Producer:
         return max((account.price(at_least) for account in accounts), default=at_least)
 
     def configured_concurrency(self) -> int:
-        """Return how many jobs the settings allow at once, for use while no worker reports it."""
+        """Return how many jobs the settings allow at a time, for use while no worker reports it."""
         return self.settings.limits.account_in_flight * max(1, len(self.settings.api.tokens))
 
 

@@ -1,6 +1,6 @@
 """Queries: the records of jobs and batches, and waiting for a job.
 
-All of them raise ``RedisUnavailable`` if Redis does not answer.
+All functions raise ``RedisUnavailable`` if Redis does not answer.
 """
 
 import time
@@ -46,7 +46,10 @@ def get_many(producer: Producer, job_ids: Iterable[str]) -> Iterator[Result]:
 
 
 def _results(producer: Producer, jobs: Sequence[Job]) -> Iterator[Result]:
-    """Return the records of jobs. Where no job can start, those that wait say why."""
+    """Return the records of jobs, with what only the present state of the service shows.
+
+    Queued jobs say why no job can start; jobs that are held for credits say how many are missing.
+    """
     with producer.redis_errors():
         is_waiting = any(job.state is State.QUEUED for job in jobs)
         blockage = start_blockage(producer.ledger) if is_waiting else None
@@ -68,7 +71,7 @@ def _waits_for_credits(job: Job) -> bool:
 
 
 def _shortfall(producer: Producer) -> CreditShortfall:
-    """Return the present figures, which a held job's record does not have."""
+    """Return how many credits are missing now; the record of a held job has an older balance."""
     ledger = producer.ledger
     names = announced_accounts(ledger) or [account.name for account in ledger.accounts()]
     return credit_shortfall(ledger, names, producer.settings.api.clip_cost)
@@ -97,8 +100,8 @@ def get_batch(producer: Producer, batch_id: str) -> Batch:
 def slowest_pace(settings: Settings) -> Pace:
     """Return the longest times that the settings allow a clip, without waits for others.
 
-    A message is read to the end of its time, then settles by all checks; the render is polled to
-    the end, twice.
+    The stream lasts until its timeout, settling takes all checks, and both renders are polled as
+    often as the settings allow.
     """
     timing = settings.timing
     settling = timing.settle_first_seconds + timing.settle_seconds * timing.settle_checks
@@ -128,7 +131,7 @@ def list_batch_jobs(producer: Producer, batch_id: str) -> Iterator[Result]:
 
 
 def list_batch_columns(producer: Producer, batch_id: str) -> list[str]:
-    """Return the names of the columns that the rows of a batch have of their own, each once."""
+    """Return the names of the data columns of a batch's rows, without duplicates."""
     with producer.redis_errors():
         found = producer.ledger.row_columns(_row_pages(producer, batch_id))
         return [*dict.fromkeys(chain.from_iterable(found))]
@@ -154,7 +157,7 @@ def _row_pages(producer: Producer, batch_id: str) -> Iterator[list[tuple[str, fl
 def _members(producer: Producer, index: str, *, newest_first: bool) -> Iterator[tuple[str, float]]:
     """Return all members of an index with their scores.
 
-    Members that are added meanwhile do not make others come twice.
+    No member is returned twice, even if others are added meanwhile.
     """
     last: set[str] = set()
     start = 0
@@ -186,7 +189,7 @@ def is_batch(producer: Producer, any_id: str) -> bool:
 def wait(producer: Producer, job_id: str, timeout: float | None = None) -> Result:
     """Wait until a job has ended or is held, and return its record.
 
-    ``timeout`` is in seconds; without one it waits as long as it takes.
+    ``timeout`` is in seconds; None waits without a limit.
 
     Raises:
         TimeoutError: The timeout has passed. The job continues.

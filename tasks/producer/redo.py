@@ -1,7 +1,7 @@
 """Redo: the same image as a new, newly paid job, optionally with another prompt.
 
 Repeating a redo before it has ended returns the job that it made, so that a second click, or a
-call whose answer was lost, pays nothing. Different keys make several clips at once.
+call whose answer was lost, pays nothing. Several clips at a time need different keys.
 """
 
 import hashlib
@@ -72,10 +72,10 @@ def redo_batch(
     *,
     states: Collection[State] = (State.FAILED,),
 ) -> Iterator[tuple[str, Submission | InvalidPayloadError]]:
-    """Make the clips of a batch's jobs again that ended in one of these states, as in ``redo``.
+    """Redo the jobs of a batch that are in one of these states, as ``redo`` does.
 
     Yields:
-        The id of each such job, and the job in its place or why there is none.
+        The id of each of these jobs, with the submission of the new job, or why there is none.
 
     Raises:
         UnknownId: There is no such batch.
@@ -84,7 +84,7 @@ def redo_batch(
     with producer.redis_errors():
         if producer.ledger.batch(batch_id) is None:
             raise UnknownId(f"There is no batch {batch_id}.")
-        # All of them are read before the first is replaced, which changes the rows of the batch.
+        # All rows are read before the first redo, because each redo changes the rows of the batch.
         job_ids = [
             row.job_id
             for page in producer.ledger.row_states(batch_id)

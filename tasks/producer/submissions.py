@@ -36,7 +36,7 @@ def submit(producer: Producer, job: ImageJob | Mapping[str, Any]) -> Submission:
 
 
 def enqueue(producer: Producer, job: ImageJob) -> Submission:
-    """Enqueue a job as it is, without reading its files.
+    """Enqueue a job without reading its files, which the workers can read.
 
     Raises:
         InvalidPayloadError: It has a webhook, and no secret to sign messages with is set.
@@ -68,7 +68,7 @@ def enqueue_record(producer: Producer, new: NewJob) -> Submission:
 
 
 def check_webhook(producer: Producer, webhook: str | None) -> None:
-    """Refuse a webhook that nothing can be sent to, or whose messages cannot be signed.
+    """Refuse a webhook with an invalid address, or one whose messages cannot be signed.
 
     Raises:
         InvalidPayloadError: The address is invalid, or no secret is set.
@@ -89,7 +89,7 @@ def raise_for_conflict(key: str, answer: SubmitResult) -> None:
     """Refuse a key that was used with another payload.
 
     Raises:
-        KeyConflict: The ledger answered so.
+        KeyConflict: The ledger has another payload under the key.
     """
     if answer.verdict is SubmitVerdict.CONFLICT:
         raise KeyConflict(
@@ -117,9 +117,9 @@ def new_row(job: ImageJob, *, batch_id: str, row: int, number: int, plain_key: s
     Args:
         job: What the row asks for.
         batch_id: The batch.
-        row: The number that orders the row in the results.
+        row: The number by which the results are ordered.
         number: Its number in the manifest that is submitted.
-        plain_key: Its key as written, if the job's key names an aspect of the batch too.
+        plain_key: Its key in the manifest, if an aspect ratio was appended to the job's key.
     """
     payload = job.as_payload()
     content = row_content(payload)

@@ -16,10 +16,10 @@ def is_url(name: str) -> bool:
 
 
 def check_url(text: str) -> str:
-    """Return a web address as it is.
+    """Check a web address, and return it unchanged.
 
     Raises:
-        ValueError: It has another scheme, or no host.
+        ValueError: Its scheme is not http or https, or it has no host.
     """
     if not is_url(text) or not urlsplit(text).hostname:
         raise ValueError(_MALFORMED)
@@ -27,10 +27,10 @@ def check_url(text: str) -> str:
 
 
 def check_file_address(text: str) -> str:
-    """Return the address of a file in a store, as it is.
+    """Check the address of a file in a store, and return it unchanged.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It names no file.
     """
     if not StoreAddress.parse(text).path or text.endswith("/"):
         raise ValueError("must name a file in the store, as in s3://bucket/folder/mug.jpg")
@@ -38,10 +38,10 @@ def check_file_address(text: str) -> str:
 
 
 def check_webhook_url(text: str) -> str:
-    """Return an address that webhooks can be sent to, as it is.
+    """Check that webhooks can be sent to an address, and return it unchanged.
 
     Raises:
-        ValueError: The HTTP client cannot send to it, or it holds a password.
+        ValueError: The HTTP client cannot send to it, or it contains a password.
     """
     import httpx  # noqa: PLC0415 - most programs check no webhook, and it is slow to import
 
@@ -53,5 +53,5 @@ def check_webhook_url(text: str) -> str:
     if not valid or not is_showable(text) or " " in text:
         raise ValueError(_MALFORMED)
     if url.userinfo:
-        raise ValueError("must not hold a name or a password: messages are signed instead")
+        raise ValueError("must not contain a user name or a password: messages are signed instead")
     return text

@@ -24,7 +24,7 @@ class Batch(BaseModel):
     ``failed`` + ``cancelled``. ``credits_spent`` + ``credits_reserved`` is the estimated price of
     all messages that the batch has sent; messages without an outcome count as reserved.
     ``pilot`` is how many more jobs start before the batch is paused, ``max_credits`` its budget;
-    None without one.
+    each is None if it was not set.
     ``not_before`` is the time before which none of its jobs starts.
     ``blocked_by`` is the job whose unknown payment outcome blocks the batch's shared session.
     ``eta_seconds`` is how long the open jobs usually take, ``latest_seconds`` how long they take if
@@ -68,8 +68,8 @@ def batch_of(
 ) -> Batch:
     """Return the record of a batch.
 
-    The ledger keeps one sum for the messages of a batch. The reserved part of it is estimated: one
-    clip for each job that generates or settles.
+    The ledger has one sum for all messages of a batch. The part of it that is reserved is
+    estimated as the price of one clip for each job that generates or settles.
 
     Args:
         batch: The batch in the ledger.
@@ -116,9 +116,9 @@ def _seconds_left(
     flows: Mapping[str, int],
     slowest: batches.Pace | None,
 ) -> tuple[float | None, float | None]:
-    """Estimate when no job is open: usually, and at the latest.
+    """Estimate the seconds until no job is open: the usual and the longest time.
 
-    None if the batch is paused, or there is no worker.
+    Both are None if the batch is paused, or if no worker is running.
     """
     if not batch.open:
         return 0.0, 0.0
@@ -139,10 +139,10 @@ def _seconds_left(
 
 
 def batch_id_for(name: str) -> str:
-    """Return the id of the batch of a name.
+    """Return the id of the batch with a name.
 
-    A corrected manifest that is submitted again is the same batch, in which the rows that were
-    good before are duplicates and are not paid for again.
+    A corrected manifest that is submitted again under its name is the same batch. The rows that
+    were accepted before are duplicates, and are not paid for again.
     """
     return str(uuid5(NAMESPACE_URL, f"reelqueue:batch:{name}"))
 

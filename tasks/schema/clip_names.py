@@ -1,7 +1,7 @@
 """Names of clip files. They are readable, valid in every store, and unique to a job.
 
-A name comes from the template ``REELQUEUE_CLIP_NAME``. It holds only letters, digits and marks of
-any script, and ``._-``. If two jobs have the same name, the later one gets a number appended.
+A name is made from the template ``REELQUEUE_CLIP_NAME``. It consists of letters, digits and marks
+of any script, and ``._-``. If another clip already has the name, a number is appended.
 """
 
 import re
@@ -23,7 +23,7 @@ SINGLE: Final = "single"
 """The folder of clips that belong to no batch."""
 
 _MAX_BYTES: Final = 120
-"""Longest name. Some stores allow 143 bytes, which leaves room for a number and a suffix."""
+"""The longest name. Some stores allow 143 bytes; the rest is for a number and a suffix."""
 _MAX_FIELD_BYTES: Final = 60
 _PUNCTUATION: Final = frozenset("._-")
 _NUMBERS: Final = range(2, 10)
@@ -51,7 +51,7 @@ def clip_names(job: Job, *, template: str, ledger: Ledger, output: Store) -> Ite
 
 
 def preferred_name(job: Job, *, template: str, ledger: Ledger) -> str:
-    """Return the name that a job's clip has if no other file has it, as ``clip_names`` does."""
+    """Return the first of the job's ``clip_names``: its clip gets it if no other file has it."""
     batch = ledger.batch(job.batch_id) if job.batch_id else None
     return f"{batch_folder(batch)}/{fill_template(template, template_fields(job, batch))}"
 
@@ -104,17 +104,15 @@ def candidate_names(name: str, job_id: str) -> Iterator[str]:
     yield from (f"{name}-{number}" for number in _NUMBERS)
     yield f"{name}-{job_id[:_SHORT_ID]}"
     yield f"{name}-{job_id}"
-    # For the case that somebody else stored a file under that name.
+    # Another program may have stored files under all of these names.
     yield from (f"{name}-{job_id}-{number}" for number in _NUMBERS)
 
 
 def _clean(text: str, max_bytes: int) -> str:
-    """Replace what is not safe in every file system, and cut the text to a length."""
+    """Replace characters that are not safe in every file system, and cut the text to a length."""
     safe = (
-        character
-        if character in _PUNCTUATION or unicodedata.category(character)[0] in "LMN"
-        else "-"
-        for character in unicodedata.normalize("NFC", text)
+        char if char in _PUNCTUATION or unicodedata.category(char)[0] in "LMN" else "-"
+        for char in unicodedata.normalize("NFC", text)
     )
     name = re.sub(r"-{2,}", "-", "".join(safe)).strip("-._")
     return name.encode()[:max_bytes].decode(errors="ignore").strip("-._")

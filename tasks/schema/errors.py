@@ -13,7 +13,7 @@ class InvalidPayloadError(ValueError):
 
     @classmethod
     def from_validation(cls, error: ValidationError) -> "InvalidPayloadError":
-        """Convert an error of pydantic. What was sent is not repeated: it may hold a secret."""
+        """Convert an error of pydantic. The rejected values are left out: they may be secret."""
         details = error.errors(include_url=False, include_context=False, include_input=False)
         return cls(
             [
@@ -44,7 +44,7 @@ class UnknownId(LookupError):  # noqa: N818 - as above
 
 
 class AmbiguousId(UnknownId):
-    """Several jobs or batches can be meant. The text names them."""
+    """An abbreviated id or a name fits several jobs or batches. The text lists them."""
 
 
 class RedisUnavailable(ConnectionError):  # noqa: N818 - as above

@@ -8,9 +8,9 @@ from worker.ledger.model.batches import Pace
 from worker.ledger.model.states import PRIORITY_WEIGHTS
 
 TYPICAL_ADMITTED_SECONDS: Final = 180.0
-"""From admission to a settled draft, before the first clip: generations take 30 to 300 s."""
+"""From admission to a settled draft: generations take 30 to 300 s. Used before the first clip."""
 TYPICAL_CLIP_SECONDS: Final = 240.0
-"""From the start of a job to its clip, by the times in docs/video-api.md, "Calls"."""
+"""From admission to the clip, by the times in docs/video-api.md, "Calls". Used as above."""
 
 
 def estimate_seconds(
@@ -22,13 +22,13 @@ def estimate_seconds(
         queued: Jobs that have not been admitted.
         running: Jobs that have been admitted.
         pace: How long recent clips took.
-        concurrency: How many jobs run at once.
-        ahead: Jobs of others that are admitted before the last of these.
+        concurrency: How many jobs run at a time.
+        ahead: Other jobs that are admitted before the last of these.
     """
     admitted = pace.admitted_seconds if pace.clips else TYPICAL_ADMITTED_SECONDS
     clip = pace.clip_seconds if pace.clips else TYPICAL_CLIP_SECONDS
     if queued:
-        # A job is admitted as soon as another has settled. The last one has all steps before it.
+        # A job is admitted as soon as another has settled. The last one then takes all its steps.
         waves = ceil((queued + ahead + running) / max(1, concurrency))
         return (waves - 1) * admitted + clip
     # Of n jobs that were admitted at random times, the last has n / (n + 1) of its time left.
@@ -49,7 +49,7 @@ def latest_seconds(
 def waiting_by_priority(queued: int, flows: Mapping[str, int], batch_id: str) -> dict[str, int]:
     """Return how many queued jobs of a batch have each priority.
 
-    Jobs that are in no flow of the batch count as normal ones.
+    Jobs that are in no flow of the batch count as jobs of normal priority.
     """
     waiting = {
         priority: flows[f"{batch_id}:{priority}"]
@@ -61,7 +61,7 @@ def waiting_by_priority(queued: int, flows: Mapping[str, int], batch_id: str) ->
 
 
 def jobs_ahead(waiting: Mapping[str, int], flows: Mapping[str, int], batch_id: str) -> int:
-    """Return how many jobs of others are admitted before the last one of a batch.
+    """Return how many other jobs are admitted before the last one of a batch.
 
     Args:
         waiting: How many jobs of the batch wait, by priority.

@@ -1,4 +1,4 @@
-"""Keys of the media store: each content is stored once, under its SHA-256."""
+"""Keys of the media store. Files of equal content are stored once, under their SHA-256."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ def is_media_key(name: str) -> bool:
 
 
 def media_key(sha256: str, name: str) -> str:
-    """Return the key of a content from its digest and the name of its file."""
+    """Return the key of a file, from the digest of its content and from its name."""
     return f"{sha256[:2]}/{sha256}{content_suffix(name)}"
 
 
 def content_suffix(name: str) -> str:
-    """Return the suffix of a file name in the form that keys have, with its dot."""
+    """Return the suffix for the key of a file, with its dot; ``.bin`` if its own cannot be used."""
     suffix = Path(name).suffix.lower()
     return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ".bin"

@@ -81,7 +81,7 @@ class Video(_Record):
 
 
 class LinkedVideo(Video):
-    """A clip in an object store, with links that open until a time. They are never stored."""
+    """A clip in an object store, with links that expire. The links are never stored."""
 
     link: str
     poster_link: str | None
@@ -116,8 +116,8 @@ class Result(_Record):
     """The record of one job. Times are UTC, durations are seconds.
 
     ``row`` is the job's row in the manifest of its batch; ``replaced_by`` is the job that the row
-    has now, if it is another one. ``credits_spent`` is the price of its
-    messages; if ``credits_estimated``, the charge of one of them was not read, and the expected
+    has now, if it is another one. ``credits_spent`` is the price of the job's messages. If
+    ``credits_estimated`` is true, the charge of at least one message is not known, and the expected
     price of a clip is counted for it. ``webhook_error`` says why a webhook was not delivered.
     """
 
@@ -154,17 +154,17 @@ class Result(_Record):
 
     @property
     def ended_or_held(self) -> bool:
-        """Whether the job makes no progress by itself."""
+        """Whether the job has ended, or waits for a person or an event."""
         return self.state.is_end or self.state is State.HELD
 
 
 def result_of(job: Job, output: Store, *, now: float | None = None) -> Result:
-    """Return the record of a job; if its facts are damaged, without them.
+    """Return the record of a job. If its facts are damaged, the record says so instead.
 
     Args:
         job: The job in the ledger.
-        output: The store of the finished clips, which knows their addresses.
-        now: Seconds since the epoch; the present if None.
+        output: The store of the finished clips.
+        now: Seconds since the epoch; the current time if None.
     """
     try:
         return _result(job, output, now)
@@ -250,7 +250,7 @@ def _video(job: Job, output: Store) -> Video | None:
 
 
 def _quality(findings: list[dict[str, str]] | None) -> Quality | None:
-    """Return the findings of the quality check. None for a clip from before that existed."""
+    """Return the findings of the quality check; None for a clip that was never checked."""
     if findings is None:
         return None
     if not findings:
@@ -272,7 +272,7 @@ def _decisions(job: Job) -> Iterator[Decision]:
 
 
 def _progress_message(job: Job) -> str:
-    """Return what the running stage has reported, else a sentence about the state."""
+    """Return the last progress message of the running stage, else a sentence about the state."""
     if job.state.is_running:
         if job.number("tries") and job.fact("trouble"):
             return f"Retrying: {job.fact('trouble')}"

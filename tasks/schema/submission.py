@@ -12,8 +12,8 @@ class Submission:
 
     Attributes:
         job_id: The job's id.
-        state: The job's present state, or the one that it ended in if it was pruned.
-        duplicate: Whether the key named this job before; nothing was enqueued then.
+        state: The job's current state, or its last one if it was pruned.
+        duplicate: Whether the job existed already. If so, nothing was enqueued.
         pruned: Whether the job's record was deleted. Its key still prevents a second payment.
     """
 

@@ -1,1 +1,1 @@
-"""What people say about a job: answers, uploads, and edits that become jobs of their own."""
+"""Texts of people about a job: answers to them, uploads, and edits, which are new jobs."""

@@ -15,7 +15,7 @@ from worker.ledger.model.verdicts import ReleaseVerdict, RetryVerdict
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a text that makes no job: what it was understood as, and a text for people."""
+    """The answer to a text that makes no job: the action that was recognized, and a text."""
 
     action: TextAction
     text: str
@@ -32,7 +32,7 @@ HELP: Final = (
 
 
 def answer_small_talk(action: TextAction, job: Job) -> Answer:
-    """Answer a text that asks for nothing that could be done here. Nothing changes."""
+    """Answer a text on which nothing is done here, such as thanks or a cancellation."""
     texts = {
         TextAction.THANKS: f"You are welcome. {HELP}",
         TextAction.HELP: HELP,
@@ -44,7 +44,7 @@ def answer_small_talk(action: TextAction, job: Job) -> Answer:
 
 
 def answer_export(producer: Producer, job: Job) -> Answer:
-    """Say where the clip is. If only its export is missing, resume that; it costs no credits."""
+    """Answer where the clip is. If only the export is missing, resume it, which costs nothing."""
     result = get(producer, job.id)
     if result.video is not None:
         text = f"The clip is ready: {result.video.path or result.video.url}"
@@ -76,7 +76,7 @@ def _why_no_clip(result: Result) -> str:
 
 
 def answer_state(producer: Producer, job: Job) -> Answer:
-    """Say what state a job is in, and what is on its timeline."""
+    """Answer what state a job is in, and what is on its timeline."""
     result = get(producer, job.id)
     if result.reason is not None:
         message = f"{result.reason.message} {result.reason.remedy}"

@@ -71,7 +71,10 @@ def say(
 
 
 def _action(job: Job, text: str, attach: Sequence[str]) -> TextAction:
-    """What a text asks for. The shortest text may answer the agent's question, or name files."""
+    """Return what a text asks for.
+
+    A very short text is an edit if it may answer a question of the agent, or if files are attached.
+    """
     if not text.strip():
         return TextAction.UPLOAD
     action = action_of(text)
@@ -84,7 +87,9 @@ def _job(producer: Producer, job_id: str) -> Job:
         job = producer.ledger.job(job_id)
         batch = producer.ledger.batch(job_id) if job is None else None
     if batch is not None:
-        raise UnknownId(f"{job_id} is a batch: name one of its jobs (`reelqueue list`).")
+        raise UnknownId(
+            f"{job_id} is a batch: name one of its jobs (`reelqueue list --batch {job_id}`)."
+        )
     if job is None:
         raise UnknownId(f"There is no job {job_id}.")
     return job
@@ -107,7 +112,7 @@ def _edit(
     )
     with producer.redis_errors():
         known = producer.ledger.job(edit.job_id) if key else None
-    # A repeated request gets its job back even if the first job could take no edit any more.
+    # A repeated request returns its job even if the edited job takes no more edits.
     if known is None:
         _check_editable(job)
     new = new_job(
@@ -116,7 +121,7 @@ def _edit(
         row=job.number("row"),
     )
     fingerprint = hashlib.sha256(f"{job.id}:{new.fingerprint}".encode()).hexdigest()
-    # As a redo, it starts also if the batch is paused.
+    # It starts even if the batch is paused, like a redo.
     return enqueue_record(
         producer,
         replace(new, fingerprint=fingerprint, parent_id=job.id, follows=job.id, flow_name=SINGLE),
@@ -140,4 +145,6 @@ def _check_editable(job: Job) -> None:
             "everything in one prompt."
         )
     if job.state is State.FAILED and not job.paid_messages:
-        raise NotSayable(f"Job {job.id} failed before a clip was made: {job.message}")
+        raise NotSayable(
+            f"Job {job.id} failed before a clip was made: {job.message} {job.remedy}".rstrip()
+        )

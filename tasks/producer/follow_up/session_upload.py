@@ -20,7 +20,7 @@ from worker.media.prepared_file import PreparedFile
 from worker.resources.scratch import scratch_folder
 
 UPLOAD_SECONDS: Final = 600
-"""How long a command that died keeps others from uploading the same file."""
+"""The life of the lock on a file that is uploaded, if the command that has the lock dies."""
 
 
 def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
@@ -30,7 +30,7 @@ def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
         NotSayable: There are no files, a file cannot be used, or the session cannot take any now.
     """
     if not files:
-        raise NotSayable("Name the file to upload: --attach FILE.")
+        raise NotSayable("There is no file to upload. Name one: --attach FILE.")
     session_id = _idle_session(producer, job)
     for name in files:
         _upload_once(producer, job, session_id, Path(name))
@@ -44,7 +44,10 @@ def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
 def _idle_session(producer: Producer, job: Job) -> str:
     session_id = job.fact("session_id")
     if session_id is None:
-        raise NotSayable(f"Job {job.id} has no project to upload to.")
+        raise NotSayable(
+            f"Job {job.id} has no project to upload to. Attach the file when you submit the image: "
+            "`reelqueue submit IMAGE --attach FILE`."
+        )
     user = job if job.state is State.QUEUED else _user_of(producer, job, session_id)
     if user is not None:
         raise NotSayable(
@@ -77,7 +80,7 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
     from worker.runtime.runtime import Runtime  # noqa: PLC0415
 
     if "://" in str(path) or not path.is_file():
-        raise NotSayable(f"{path} is not a file on this machine.")
+        raise NotSayable(f"{path} is not a file on this machine. Name a local file.")
     runtime = Runtime.open(producer.settings)
     with scratch_folder() as folder:
         try:
@@ -106,9 +109,9 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
 def _claim_upload(
     producer: Producer, job: Job, session_id: str, file: PreparedFile
 ) -> Iterator[bool]:
-    """Give whether the session lacks a file, which the block then uploads, as nobody else does.
+    """Lock a file for an upload, and yield whether the session lacks it: then the block uploads it.
 
-    Only what has arrived is recorded: an upload that is interrupted is repeated.
+    The upload is recorded after the block, so that an interrupted one is repeated.
 
     Raises:
         NotSayable: Another command is uploading the file.
@@ -118,7 +121,7 @@ def _claim_upload(
     lock = ledger.key("uploading", f"{session_id}:{file.sha256}")
     with producer.redis_errors():
         if not ledger.redis.set(lock, nonce, nx=True, ex=UPLOAD_SECONDS):
-            raise _not_uploaded(file.name, job, "another command is uploading it.")
+            raise _not_uploaded(file.name, job, "another command is uploading it. Wait for it.")
     try:
         with producer.redis_errors():
             is_new = not ledger.redis.sismember(uploaded, file.sha256)

@@ -1,9 +1,9 @@
 """Routing of texts: a free request, small talk, or an edit by the agent.
 
 Source: docs/video-api.md, "What a message is". A text is a free request only if all of its words
-are known for that request: "please export the video" is one, but "a ship for exporting nations" and
-"balance the colors" are edits. A free request that is taken for an edit would be paid, while an
-edit that is taken for a free request can be repeated; so many words are known for each request.
+are in the lists of that request: "please export the video" is one, but "a ship for exporting
+nations" and "balance the colors" are edits. A free request that is mistaken for an edit is paid,
+while an edit that is mistaken for a free request can be repeated: so the lists are long.
 """
 
 import re
@@ -27,7 +27,7 @@ class TextAction(StrEnum):
 
 
 MAY_BE_AN_ANSWER: Final = frozenset({TextAction.CLARIFY, TextAction.THANKS})
-"""What a short answer to a question of the agent may be taken for."""
+"""The actions for which a short answer to a question of the agent may be mistaken."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -132,7 +132,7 @@ _MAX_WORDS: Final = 24
 _MAX_UNCLEAR_LENGTH: Final = 60
 _MAX_UNCLEAR_WORDS: Final = 2
 _MAX_UNCLEAR_CHARACTERS: Final = 2
-"""Longest text without an instruction that is asked back, in words and in Chinese characters."""
+"""The longest text without an instruction that is unclear, in words and in Chinese characters."""
 
 
 def action_of(text: str) -> TextAction:
@@ -142,7 +142,7 @@ def action_of(text: str) -> TextAction:
     for action, pattern in _PATTERNS:
         if re.fullmatch(pattern, request):
             return action
-    # "the status of the export" has two keywords, but only the words for the state allow both.
+    # "the status of the export" has keywords of two actions, but only STATE allows both words.
     otherwise = TextAction.CLARIFY if _is_unclear(plain) else TextAction.EDIT
     return next((action for action in _KEYWORDS if _is_request(plain, action)), otherwise)
 
@@ -181,7 +181,7 @@ def _split(text: str, known: frozenset[str]) -> Iterator[str]:
 
 def _segments(run: str, known: frozenset[str]) -> list[str]:
     """Split a run of Chinese into known words. A run that has other parts stays whole."""
-    # For each length, the words that make up the beginning of the run, if it can be split there.
+    # splits[n] has the known words that the first n characters consist of, or None.
     splits: list[list[str] | None] = [[], *[None] * len(run)]
     for end in range(1, len(run) + 1):
         for start in range(max(0, end - _MAX_WORD_LENGTH), end):

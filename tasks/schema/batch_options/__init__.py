@@ -1,1 +1,1 @@
-"""What the options of a batch say: aspect ratios and the time of its start."""
+"""Options of a batch: its aspect ratios and its start time."""

@@ -1,4 +1,4 @@
-"""Aspect ratios that a batch asks for, each as a clip of its own for every row."""
+"""The aspect ratios of a batch. Each row becomes one job for each of them."""
 
 from collections.abc import Iterable
 from typing import Final, cast, get_args
@@ -10,28 +10,27 @@ _NAMES: Final[tuple[Aspect, ...]] = get_args(Aspect)
 
 
 def read_aspects(names: Iterable[str]) -> tuple[Aspect, ...]:
-    """Return aspect ratios by their names, each once, in the order given.
+    """Check the names of aspect ratios, and return them in the same order without duplicates.
 
     Raises:
-        InvalidPayloadError: A name is not one of them, or there is none.
+        InvalidPayloadError: A name is unknown, or there is none.
     """
     given = [name.strip() for name in names]
     wrong = [name for name in given if name not in _NAMES]
     if wrong or not given:
         found = f", not {', '.join(map(repr, wrong))}" if wrong else ""
-        raise InvalidPayloadError([f"aspect: must be {', '.join(_NAMES)}, or some of them{found}"])
+        raise InvalidPayloadError([f"aspect: must be one or more of {', '.join(_NAMES)}{found}"])
     return tuple(dict.fromkeys(cast("list[Aspect]", given)))
 
 
 def variants(job: ImageJob, aspects: Iterable[Aspect]) -> list[ImageJob]:
-    """Return a row's job in each aspect that its batch asks for.
+    """Return one job for each aspect ratio of a batch, made from a row's job.
 
-    If the job has a key, the aspect is appended to it.
-
-    A job with an aspect of its own, and one of a batch that asks for none, is returned as it is.
+    If the row has a key, the aspect ratio is appended to it. A job that has an aspect ratio of its
+    own, or is in a batch without aspect ratios, is returned unchanged.
 
     Raises:
-        InvalidPayloadError: The key is too long to name an aspect too.
+        InvalidPayloadError: The key is too long to append an aspect ratio.
     """
     made = [_variant(job, aspect) for aspect in aspects] if job.aspect is None else []
     if any(len(variant.key or "") > MAX_KEY for variant in made):

@@ -14,9 +14,9 @@ def read_start_time(text: str, now: datetime) -> datetime:
     """Return the time that a text names, in UTC.
 
     Args:
-        text: ``HH:MM``, which is the next such time of the local clock, an ISO 8601 date or time,
-            local unless it names an offset, or ``now``.
-        now: The present time.
+        text: ``HH:MM``, which is the next time when the local clock shows this; an ISO 8601 date or
+            time, local unless it has an offset; or ``now``.
+        now: The current time.
 
     Raises:
         InvalidPayloadError: The text is none of these.
@@ -33,10 +33,10 @@ def read_start_time(text: str, now: datetime) -> datetime:
 
 
 def _next(clock: time, now: datetime) -> datetime:
-    """Return when the local clock shows a time next; the day may have 23 or 25 hours."""
+    """Return when the local clock shows a time next. A day may have 23 or 25 hours."""
     today = now.astimezone().date()
     for days in range(3):
         at = datetime.combine(today + timedelta(days=days), clock).astimezone(UTC)
         if at > now:
             return at
-    raise AssertionError("each time comes once a day")
+    raise AssertionError("the local clock shows each time within three days")

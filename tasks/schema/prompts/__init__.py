@@ -1,1 +1,1 @@
-"""The texts that are sent to the agent."""
+"""The texts that are sent to the agent, and presets for them."""

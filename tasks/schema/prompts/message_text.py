@@ -8,7 +8,7 @@ from tasks.schema.image_job import DEFAULT_PROMPT, DEFAULT_PROMPT_WITHOUT_LENGTH
 
 
 def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
-    """Build the job's instructions: the prompt as it was written, then length, aspect and files.
+    """Build the job's instructions: the prompt, then the length, aspect ratio and files.
 
     Args:
         payload: The job's payload.
@@ -20,7 +20,7 @@ def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = 
     if picture:
         parts.append(f"Work with {picture} only; the timeline holds no clip of another picture.")
     if seconds is not None:
-        # The default prompt is not the caller's own words, and names a length.
+        # The default prompt states a length, which the caller has not chosen.
         prompt = DEFAULT_PROMPT_WITHOUT_LENGTH if prompt == DEFAULT_PROMPT else prompt
         if stated_lengths(prompt) != {float(seconds)}:
             parts.append(f"Make it a {seconds:g}-second video.")
@@ -34,7 +34,7 @@ def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = 
 
 
 def answer(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
-    """Build the answer to the agent's question: the instructions again, and leave to decide."""
+    """Build the answer to a question of the agent: the instructions, and a request to decide."""
     return (
         f"{instructions(payload, attached, picture)} Please decide everything that is not said "
         f"here yourself, and make the video now without asking again."

@@ -18,7 +18,7 @@ MAX_BYTES: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What rows without their own values are made with; None leaves the value open."""
+    """Values for rows that have none of their own; None if the preset does not set a value."""
 
     name: str
     prompt: str | None = None
@@ -27,7 +27,7 @@ class Preset:
 
     @property
     def row_defaults(self) -> dict[str, object]:
-        """The values of fields, the prompt apart, for rows without them."""
+        """The preset's values, except the prompt, by the names of the fields of a row."""
         values = {"aspect": self.aspect, "seconds": self.seconds}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -35,7 +35,7 @@ class Preset:
 PRESETS: Final[Mapping[str, Preset]] = {
     preset.name: preset
     for preset in (
-        # The prompt of jobs that have none.
+        # The default prompt.
         Preset("extend", DEFAULT_PROMPT),
         Preset(
             "product",
@@ -71,7 +71,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
 
 
 class _File(BaseModel):
-    """The content of a preset's file. Its fields mean what those of a row mean."""
+    """The content of a preset file. Its fields have the same meaning as those of a row."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -81,10 +81,10 @@ class _File(BaseModel):
 
 
 def find_preset(text: str) -> Preset:
-    """Return the preset of a name, or the one in a file.
+    """Return the preset with a name, or the one in a file.
 
     Raises:
-        InvalidPayloadError: There is none, or the file is no preset. The text says what to do.
+        InvalidPayloadError: There is none, or the file is not a preset. The text says what to do.
     """
     known = PRESETS.get(text.strip().casefold())
     if known is not None:

@@ -148,7 +148,7 @@ def test_the_aspects_are_an_option_of_the_command_and_of_python(
     done = submit_batch(harness.producer, rows, name="spring", aspects=["1:1", "9:16"])
     assert counts(done) == (1, 1, 0)
     wrong = run_command("batch", "submit", "in", "--aspect", "16:9,4:3")
-    assert (wrong.code, "must be 16:9, 9:16, 1:1" in wrong.err, "'4:3'" in wrong.err) == (
+    assert (wrong.code, "one or more of 16:9, 9:16, 1:1" in wrong.err, "'4:3'" in wrong.err) == (
         2,
         True,
         True,
