@@ -18,6 +18,7 @@ from tasks.stages.render import render
 from tasks.stages.settle import settle
 from tasks.step.runner import JobFailedError, run_step
 from worker.ledger.model.states import State
+from worker.runtime.ticker import NOTIFY_TASK, TASKS, WEBHOOK_TASK
 
 STAGES: Final = MappingProxyType(
     {
@@ -45,7 +46,7 @@ def run_job_step(job_id: str) -> str:
     return result
 
 
-for _name in ("tasks.prepare", "tasks.generate", "tasks.settle", "tasks.render", "tasks.deliver"):
+for _name in TASKS.values():
     shared_task(name=_name, throws=(JobFailedError,))(run_job_step)
-shared_task(name="tasks.notify")(notify)
-shared_task(name="tasks.hooks")(deliver_webhooks)
+shared_task(name=NOTIFY_TASK)(notify)
+shared_task(name=WEBHOOK_TASK)(deliver_webhooks)
