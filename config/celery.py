@@ -19,7 +19,7 @@ INTERNAL_TASKS: Final = (
 
 
 def wakeup_queue(namespace: str) -> str:
-    """Return the name of the queue of wake-up messages, which do not wait behind submissions."""
+    """Return the queue of wake-up messages: not that of submissions, which would delay them."""
     return f"{namespace}.wakeups"
 
 
@@ -27,7 +27,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     """Return the whole configuration of the Celery app."""
     wakeups = wakeup_queue(settings.redis.namespace)
     # Without timeouts and health checks, a half-open connection would stop a worker forever. Kombu
-    # checks a connection once an interval, and gives it up after a second one.
+    # checks a connection once per interval, and closes it after a second one without a reply.
     timeout = settings.redis_timeout
     connect_timeout = settings.redis_connect_timeout
     records, broker = settings.redis.address, settings.redis.broker_address
@@ -56,7 +56,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": 20,
         "redis_socket_timeout": timeout,
         "redis_socket_connect_timeout": connect_timeout,
-        # A Unix socket refuses the option.
+        # Connections over a Unix socket do not accept this option.
         "redis_socket_keepalive": not records.path,
         "redis_backend_health_check_interval": timeout,
         "result_expires": timedelta(days=settings.retention.result_days),
@@ -67,7 +67,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_acks_late": False,
         "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
-        # An event of a submission that is sent, by Flower's HTTP API say, would show its prompt.
+        # A `task-sent` event, for example of a submission through Flower, would show the prompt.
         "task_send_sent_event": False,
         # Flower shows one row a job, whose events worker/telemetry/event_sender.py sends.
         "task_annotations": {
@@ -79,7 +79,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Submissions have a consumer of their own; Celery's reads wake-up messages alone.
+        # Submissions have a separate consumer; that of Celery reads wake-up messages only.
         "task_default_queue": wakeups,
         "task_queues": [Queue(wakeups)],
         "task_routes": {"tasks.submit": {"queue": settings.redis.submit_queue}},

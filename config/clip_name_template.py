@@ -6,7 +6,7 @@ from typing import Final
 PLACEHOLDER: Final = re.compile(r"\{(?P<field>[a-z_]+|data\.[^{}:]+)(?::0(?P<width>[1-9]))?\}")
 """A placeholder: ``{row}``, ``{row:04}`` with leading zeros, ``{data.COLUMN}``."""
 FIELDS: Final = ("row", "image", "key", "job_id", "batch", "prompt", "aspect")
-"""The fields that a placeholder may name, besides the columns of the caller."""
+"""The fields that a placeholder may name, in addition to the caller's own columns."""
 
 
 def check_template(template: str) -> None:

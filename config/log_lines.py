@@ -1,6 +1,6 @@
-"""Console lines that no value can break or forge: one event is one line.
+"""Escapes the values of console log lines, so that one event is one line and cannot be forged.
 
-A value may come from anybody: the id of a task, the prompt of a job, the answer of a server.
+Values such as task ids, prompts and the replies of servers come from outside.
 """
 
 from structlog.typing import EventDict, WrappedLogger
@@ -11,7 +11,7 @@ _INDENT = "    "
 
 
 class _Quoted:
-    """A value with characters that must not be written as they are."""
+    """A text that the console renderer writes as its ``repr``, with special characters escaped."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -23,13 +23,13 @@ class _Quoted:
 def keep_on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Escape line breaks and control characters. A structlog processor for the console.
 
-    Tracebacks keep their lines, each with spaces in front, so that none looks like an event.
+    The lines of a traceback are kept and indented, so that none looks like an event.
     """
     return {escaped(name): _shown(name, value) for name, value in event.items()}
 
 
 def escaped(text: str) -> str:
-    """Return a text with every character escaped that is not printable."""
+    """Return a text with all non-printable characters escaped."""
     if text.isprintable():
         return text
     return "".join(
@@ -42,7 +42,7 @@ def _shown(name: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     if name in _MULTILINE:
-        # Not splitlines(), which takes more than terminals do for the end of a line.
+        # Not splitlines(), which also splits at characters that are no line ends in a terminal.
         return "\n".join(_INDENT + escaped(line) for line in value.split("\n"))
     if value.isprintable():
         return value

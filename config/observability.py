@@ -22,8 +22,8 @@ _QUIET: Final = (
     *("httpx", "httpcore", "PIL", "fsspec", "kombu", "amqp", "asyncio"),
     *("celery.worker.strategy", "celery.app.trace"),
 )
-"""What is logged from warnings on. httpx logs every request; Celery logs two lines for each of its
-tasks, of which a job needs several, without the job's id."""
+"""Loggers of which only warnings and errors are logged. httpx logs every request. Celery logs two
+lines, without the job's id, for each of the several tasks of a job."""
 
 _CALL_ARGUMENTS: Final = frozenset({"args", "kwargs", "vars"})
 """The keys of call arguments in Sentry's reports of tasks and of stack frames."""
@@ -36,7 +36,7 @@ def configure_logging(settings: Settings, *, level: int | None = None) -> None:
 
     Args:
         settings: The format, the level and the secrets to redact.
-        level: The lowest level that is logged, instead of the settings'.
+        level: The lowest level that is logged; None: the one in the settings.
     """
     register_secrets(settings)
     shared: list[Processor] = [
@@ -117,7 +117,7 @@ def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Reports a line that cannot be formatted without its arguments, which may be secrets."""
+    """Reports a log call that cannot be formatted, but not its arguments, which may be secrets."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         reason = redact("".join(traceback.format_exception_only(sys.exception())).strip())

@@ -1,7 +1,7 @@
-"""Replaces secrets in texts, wherever they occur.
+"""Replaces secrets in texts.
 
-Two kinds are found: secrets of a known form (access and claim tokens, bearer headers, passwords and
-signatures in URLs), and the configured ones, which may have any form.
+Secrets of a known form are found by their form: access and claim tokens, bearer headers, passwords
+and signatures in URLs. Configured tokens and passwords are found whatever their form.
 """
 
 import re
@@ -32,9 +32,9 @@ _configured: dict[str, re.Pattern[str] | None] = {"pattern": None}
 
 
 def redact(text: str) -> str:
-    """Return the text without access tokens, claim tokens, bearer headers and passwords in URLs.
+    """Return the text with its secrets replaced.
 
-    Tokens and passwords of the settings given to `register_secrets` are replaced in any form.
+    Configured secrets are replaced once `register_secrets` has been called.
     """
     pattern = _configured["pattern"]
     if pattern is not None:
@@ -67,8 +67,9 @@ def redact_value(value: object, omit: frozenset[str] = frozenset()) -> object:
 
 
 def register_secrets(settings: Settings) -> None:
-    """Remember the configured secrets, longest first, as one may contain another."""
+    """Have `redact` replace the secrets in these settings too."""
     spellings = sorted(_spellings(_secrets(settings)), key=len, reverse=True)
+    # The longest first, because one may contain another.
     pattern = "|".join(map(re.escape, spellings))
     _configured["pattern"] = re.compile(pattern) if spellings else None
 
@@ -78,13 +79,13 @@ def _secrets(settings: Settings) -> Iterable[str]:
         yield token.get_secret_value()
     for address in (settings.redis.address, settings.redis.broker_address):
         password = address.password.get_secret_value() if address.password else ""
-        # A shorter password could be part of ordinary words; in its URL, it is found by its form.
+        # A shorter one could be part of ordinary words. In a URL, it is found by its form.
         if len(password) >= _MIN_PASSWORD_LENGTH:
             yield password
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:
-    """Return each secret as it is, encoded for a URL, and decoded from one."""
+    """Return each secret unchanged, URL-encoded and URL-decoded."""
     spellings = {
         spelling
         for secret in secrets

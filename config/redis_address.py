@@ -1,8 +1,8 @@
-"""Addresses of Redis and Valkey servers: one parser, so that every client understands the same.
+"""One parser of the addresses of Redis and Valkey servers for all clients.
 
-The client of the records, Celery's broker and Celery's result backend each read addresses in
-their own way, and differ in what they accept. A spelling either works for all of them, or is
-refused here with a sentence that names the variable's mend and never shows the password.
+The client of the records, Celery's broker and Celery's result backend differ in the addresses that
+they accept and in how they read them. This parser accepts what it can translate for all of them.
+For any other address, its error says what to write instead and never shows the password.
 """
 
 import re
@@ -20,7 +20,7 @@ SENTINEL_PORT: Final = 26379
 HIGHEST_PORT: Final = 65535
 
 SENTINEL_FORM: Final = "redis+sentinel://host:26379,host2:26379/mymaster/0"
-_NO_CLUSTER: Final = "names a cluster, which cannot be used: name a single server"
+_NO_CLUSTER: Final = "names a cluster, which is not supported: name a single server"
 _SCHEMES: Final = {
     "redis": "tcp",
     "valkey": "tcp",
@@ -60,13 +60,13 @@ class RedisAddress:
         hosts: Host and port of the server, or of each Sentinel; empty for a socket.
         db: The number of the database.
         path: The path of the Unix socket, or "".
-        master: The name under which the Sentinels know the server, or "".
+        master: The name of the server in the configuration of the Sentinels, or "".
         username: The user, or None.
         password: The password, or None.
         tls: TLS settings by redis-py's names, or None without TLS.
         timeouts: `socket_timeout` and `socket_connect_timeout` in seconds, where given.
-        client_name: The name that connections give themselves, or None.
-        sentinel_auth: User and password of the Sentinels themselves.
+        client_name: The name that connections set with ``CLIENT SETNAME``, or None.
+        sentinel_auth: User and password for the Sentinels themselves.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -102,7 +102,7 @@ class RedisAddress:
         )
 
     def celery_transport_options(self) -> dict[str, Any]:
-        """What Celery's transport must be told besides the address."""
+        """The options of Celery's transport for what its form of the address cannot hold."""
         options: dict[str, Any] = dict(self.timeouts)
         if self.client_name is not None:
             options["client_name"] = self.client_name
@@ -112,7 +112,7 @@ class RedisAddress:
         return options
 
     def client_arguments(self) -> dict[str, Any]:
-        """Arguments of redis-py's client, besides host, port and path."""
+        """Arguments of redis-py's client, without host, port and path."""
         arguments: dict[str, Any] = {"db": self.db, **self.timeouts}
         if self.username is not None:
             arguments["username"] = self.username
@@ -125,7 +125,7 @@ class RedisAddress:
         return arguments
 
     def sentinel_arguments(self) -> dict[str, Any]:
-        """Arguments of redis-py's connections to the Sentinels themselves."""
+        """Arguments of redis-py's connections to the Sentinels."""
         login = {name: value.get_secret_value() for name, value in self.sentinel_auth.items()}
         return login | ({"ssl": True, **self.tls} if self.tls is not None else {})
 
@@ -134,7 +134,7 @@ def parse_redis_address(text: str) -> RedisAddress:
     """Parse an address.
 
     Raises:
-        RedisAddressError: It is of an unknown form, or has an option that not every client knows.
+        RedisAddressError: It has an unknown form, or an option that is not supported.
     """
     scheme, separator, rest = text.strip().partition("://")
     scheme = scheme.lower()
@@ -173,7 +173,9 @@ def parse_redis_address(text: str) -> RedisAddress:
         return RedisAddress(hosts=(host,), db=_db(options, path), **common)
     master, _, number = path.partition("/")
     if not master:
-        raise RedisAddressError(f"must name the Sentinels' server: write {SENTINEL_FORM}")
+        raise RedisAddressError(
+            f"must name the server that the Sentinels monitor: write {SENTINEL_FORM}"
+        )
     return RedisAddress(
         hosts=tuple(_host(host, SENTINEL_PORT) for host in hosts.split(",")),
         master=unquote(master),
@@ -183,7 +185,7 @@ def parse_redis_address(text: str) -> RedisAddress:
 
 
 def _split(rest: str) -> tuple[str, str, str]:
-    """Login, server and options. A raw "@", "/", "#" or "?" may stand in a password."""
+    """Split into login, server and options. A password may contain "@", "/", "#" and "?"."""
     found = _KNOWN_OPTION.search(rest)
     if found is not None:
         head, query = rest[: found.start()], rest[found.end() :]
@@ -202,12 +204,12 @@ def _login(text: str) -> tuple[str | None, SecretStr | None]:
 def _host(text: str, port: int) -> tuple[str, int]:
     found = _HOST.fullmatch(text)
     if found is None:
-        raise RedisAddressError("has a host that is none: write host:port, or [address]:port")
+        raise RedisAddressError("has an invalid host: write host:port, or [address]:port")
     number = found["port"]
     if number is not None:
         if not number.isdecimal() or not 0 < int(number) <= HIGHEST_PORT:
             raise RedisAddressError(
-                f"has a port that is no number from 1 to {HIGHEST_PORT}; "
+                f"has a port that is not a number from 1 to {HIGHEST_PORT}; "
                 "in a password, write @ as %40, / as %2F and # as %23"
             )
         port = int(number)
@@ -220,8 +222,8 @@ def _options(query: str, kind: str) -> dict[str, str]:
     unknown = sorted(options.keys() - known)
     if unknown:
         raise RedisAddressError(
-            f"has an option that not every client knows: {unknown[0]}. "
-            f"Known are: {', '.join(sorted(known))}"
+            f"has the option {unknown[0]}, which is not supported. "
+            f"Supported are: {', '.join(sorted(known))}"
         )
     if kind not in ("tls", "sentinel-tls") and _TLS_OPTIONS & options.keys():
         raise RedisAddressError("has TLS options without TLS: write rediss://")
@@ -231,7 +233,7 @@ def _options(query: str, kind: str) -> dict[str, str]:
 def _db(options: Mapping[str, str], path: str = "") -> int:
     text = options.get("db", options.get("virtual_host", unquote(path).strip("/"))) or "0"
     if not text.isdecimal():
-        raise RedisAddressError("has a database that is no number: write /0, /1, …")
+        raise RedisAddressError("has a database that is not a number: write /0, for example")
     return int(text)
 
 
@@ -241,7 +243,7 @@ def _seconds(name: str, text: str) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds < float("inf"):
-        raise RedisAddressError(f"has a {name} that is no number of seconds above 0")
+        raise RedisAddressError(f"has a {name} that is not a number of seconds above 0")
     return seconds
 
 
@@ -259,6 +261,6 @@ def _tls(options: Mapping[str, str]) -> dict[str, Any]:
     }
     for name in sorted(_FILES & options.keys()):
         if not Path(options[name]).is_file():
-            raise RedisAddressError(f"has an {name} that is no file: {options[name]}")
+            raise RedisAddressError(f"has an {name} that is not a file: {options[name]}")
         tls[name] = options[name]
     return tls

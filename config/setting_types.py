@@ -1,4 +1,4 @@
-"""Types of the settings: each refuses a wrong value with a sentence that does not show it."""
+"""Types of the settings. The error for an invalid value says what is expected, not the value."""
 
 import base64
 import re
@@ -75,7 +75,7 @@ def _queue(value: str) -> str:
 
 
 def _store_url(value: str) -> str:
-    """Accept a path, or a URL of a kind that fsspec knows."""
+    """Accept a path, or a URL with a scheme that fsspec supports."""
     if not value.strip() or _CONTROL.search(value):
         raise ValueError("must be a folder, or a URL such as s3://bucket/folder")
     if "://" not in value:
@@ -83,7 +83,7 @@ def _store_url(value: str) -> str:
     if value.startswith("file:///"):
         return value
     found = _SCHEME.fullmatch(value.rpartition("::")[2])
-    # A heavy import, which only other stores than a folder need.
+    # Slow to import, and not needed for a folder.
     from fsspec import available_protocols  # noqa: PLC0415
 
     if found is None or found["scheme"].lower() not in available_protocols():

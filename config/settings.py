@@ -1,7 +1,8 @@
 """All settings of the service: typed, bounded, described, and read from the environment.
 
-Settings are grouped by topic; a group changes no variable's name. Durations are in seconds and
-accept fractions. The working directory's ``.env`` file is read too; the environment has precedence.
+Settings are grouped by topic; the groups are not part of the names of the variables. Durations are
+in seconds and accept fractions. Variables that the environment does not set are read from ``.env``
+in the working directory.
 """
 
 from functools import lru_cache
@@ -44,7 +45,6 @@ from config.settings_source import GroupedVariables
 MIN_REDIS_TIMEOUT: Final = 3.0
 MAX_REDIS_TIMEOUT: Final = 10.0
 MAX_REDIS_CONNECT_TIMEOUT: Final = 5.0
-
 
 Durability = Literal["fsync", "journal"]
 
@@ -153,7 +153,7 @@ class StorageSettings(_Group):
 
     @property
     def journal_address(self) -> str:
-        """Where the payment journal is kept."""
+        """The address of the payment journal."""
         return self.journal_url or f"{self.media_url.rstrip('/')}/.journal"
 
 
@@ -223,7 +223,7 @@ class TimingSettings(_Group):
 
     @model_validator(mode="after")
     def _check_tick_against_lease(self) -> Self:
-        # The ticker takes a pause of half a lease for an outage, and extends all leases after it.
+        # After half a lease without a tick, the ticker assumes an outage and extends all leases.
         if self.tick_seconds * 4 > self.lease_seconds:
             raise ValueError(
                 "REELQUEUE_TICK_SECONDS must be at most a quarter of REELQUEUE_LEASE_SECONDS"
@@ -241,8 +241,8 @@ class OperationsSettings(_Group):
     log_format: Literal["console", "json"] = "console"
     """Format of the log lines: console or json."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level that is logged: debug, info, warning or error. A worker that is started
-    with --loglevel logs from that level on."""
+    """Lowest level that is logged: debug, info, warning or error. The option --loglevel of a worker
+    has precedence."""
     metrics_port: Annotated[int | None, NoneIfEmpty] = Field(None, ge=1, le=65535)
     """Port on which a worker serves its metrics for Prometheus. If unset, metrics are not
     served."""
@@ -250,7 +250,7 @@ class OperationsSettings(_Group):
     """Address on which metrics are served, without a login. Set 0.0.0.0 for a Prometheus on
     another host."""
     stage_events: bool = False
-    """Whether Flower shows the tasks of the stages besides one row a job: 0 or 1."""
+    """Whether Flower shows the tasks of the stages in addition to one row per job: 0 or 1."""
 
 
 class Settings(BaseSettings):
@@ -276,14 +276,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments first, then the environment, then the ``.env`` file."""
+        """Return the sources, first precedence first: arguments, environment, ``.env`` file."""
         return init_settings, GroupedVariables(settings_cls, dotenv_settings, env_settings)
 
     @property
     def redis_timeout(self) -> float:
-        """Seconds without an answer after which a connection to Redis is given up.
+        """Seconds that Redis may take to reply before its connection is closed.
 
-        A third of a lease, within bounds, so that a heartbeat can be repeated on a new connection
+        A third of a lease, within bounds: a heartbeat can then be repeated on a new connection
         before the lease ends.
         """
         return min(MAX_REDIS_TIMEOUT, max(MIN_REDIS_TIMEOUT, self.timing.lease_seconds / 3))
@@ -295,7 +295,7 @@ class Settings(BaseSettings):
 
 
 def describe_problems(error: ValidationError) -> str:
-    """Describe wrong settings: each by its variable, and never by its value."""
+    """Describe invalid settings: the variable of each and what is wrong, never the value."""
     problems = []
     for problem in error.errors(include_input=False, include_url=False):
         variables = [part for part in problem["loc"] if str(part).isupper()]
@@ -310,6 +310,6 @@ def get_settings() -> Settings:
     """Return the settings of this process, read at the first call.
 
     Raises:
-        pydantic.ValidationError: A value is out of its bounds; the message names the variable.
+        pydantic.ValidationError: A value is invalid. `describe_problems` describes the error.
     """
     return Settings()

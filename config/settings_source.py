@@ -1,4 +1,4 @@
-"""Where the groups of settings are read from: the environment and the ``.env`` file."""
+"""Reads the groups of settings from the environment and the ``.env`` file."""
 
 from typing import Any
 
@@ -7,7 +7,12 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 
 class GroupedVariables(PydanticBaseSettingsSource):
-    """Passes the variables of the environment and of the ``.env`` file to each group."""
+    """Passes all variables to each group, which reads its own.
+
+    Args:
+        settings: The class of the settings.
+        sources: Where variables are read from; a later source has precedence.
+    """
 
     def __init__(self, settings: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
         super().__init__(settings)
@@ -26,5 +31,5 @@ class GroupedVariables(PydanticBaseSettingsSource):
         return self._variables, field_name, True
 
     def __call__(self) -> dict[str, Any]:
-        """Return the variables for all groups; each group reads its own."""
+        """Return the variables for all groups."""
         return dict.fromkeys(self.settings_cls.model_fields, self._variables)

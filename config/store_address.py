@@ -1,6 +1,6 @@
-"""Addresses of files and folders in stores: ``s3://bucket/folder/file``, as people write them.
+"""Addresses of files and folders in stores, such as ``s3://bucket/folder/file``.
 
-The path is taken as it is written: stores allow ``?``, ``#`` and ``%`` in names.
+The path is not parsed as that of a URL: stores allow ``?``, ``#`` and ``%`` in names.
 """
 
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 SCHEMES: Final = ("s3", "gs", "az", "sftp")
-"""Schemes of the stores that source files may come from. No other one is read."""
+"""Schemes of the stores that source files may be read from."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
@@ -28,7 +28,7 @@ class StoreAddress:
     Attributes:
         scheme: One of `SCHEMES`.
         place: The bucket or container, or the server with the user and the port.
-        path: The folders, and the file.
+        path: The names of the folders, and of the file.
     """
 
     scheme: str
@@ -40,7 +40,7 @@ class StoreAddress:
         """Read an address.
 
         Raises:
-            ValueError: It is none. The text says what it must be.
+            ValueError: It is not an address in such a store. The text says what is expected.
         """
         found = _SCHEME.match(text)
         scheme = found[1].lower() if found else ""
@@ -51,7 +51,10 @@ class StoreAddress:
             raise ValueError(_EXPECTED[scheme == "sftp"])
         path = tuple(rest.rstrip("/").split("/")) if rest.strip("/") else ()
         if any(part in ("", ".", "..") or _CONTROL.search(part) for part in path):
-            raise ValueError("must not hold an empty folder name, . or .. as one, \\ or controls")
+            raise ValueError(
+                "must not contain an empty name, the name . or .., a backslash or a control "
+                "character"
+            )
         return cls(scheme, place.lower() if scheme == "sftp" else place, path)
 
     def __str__(self) -> str:
@@ -65,7 +68,7 @@ class StoreAddress:
 
     @property
     def key(self) -> str:
-        """The path in the bucket or on the server, without a slash before it."""
+        """The path in the bucket or on the server, without a leading slash."""
         return "/".join(self.path)
 
     def is_under(self, folder: Self) -> bool:
@@ -79,6 +82,6 @@ class StoreAddress:
 
 
 def is_store_address(text: str) -> bool:
-    """Return whether a text starts as the address of a store that source files may come from."""
+    """Return whether a text starts with one of the `SCHEMES`."""
     found = _SCHEME.match(text)
     return found is not None and found[1].lower() in SCHEMES

@@ -1,4 +1,4 @@
-"""Addresses of Redis as people write them: the same for every client, or refused by a sentence."""
+"""Addresses of Redis as people write them: they work for all clients, or are refused."""
 
 import ssl
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_tls_verifies_unless_told_otherwise(tmp_path: Path) -> None:
         (f"redis://:{SECRET}@host?socket_timeout=never", "socket_timeout"),
         (f"redis://:{SECRET}@host?ssl_cert_reqs=none", "rediss://"),
         (f"rediss://:{SECRET}@host?ssl_cert_reqs=maybe", "ssl_cert_reqs"),
-        (f"rediss://:{SECRET}@host?ssl_ca_certs=/no/such/file", "no file"),
+        (f"rediss://:{SECRET}@host?ssl_ca_certs=/no/such/file", "not a file"),
         ("unix://", "socket"),
         (f"redis+cluster://:{SECRET}@host", "cluster"),
         (f"rediss-cluster://:{SECRET}@host:6379,host2:6379", "cluster"),
