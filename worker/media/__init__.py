@@ -1,4 +1,5 @@
-"""The files that jobs bring, and finished clips: detected by content, checked, made fit for upload.
+"""Checks and preparation of the files of a job for upload, and inspection of finished clips.
 
-All of it blocks: call it through `worker.resources.offload`.
+File types are detected by content. All functions block: call them through
+`worker.resources.offload`.
 """

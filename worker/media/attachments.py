@@ -1,4 +1,4 @@
-"""Checks of files attached to a job: music, videos, logos, further images."""
+"""Checks of files attached to a job: music, videos, logos and other images."""
 
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from worker.media.refusals import (
     unsupported_attachment,
 )
 
-# The demuxer is named, so that a file cannot be read as a list of other files.
+# The demuxer is not left to FFmpeg, which could read a file as a list of other files.
 _DEMUXERS: Final = {
     MP4: "mp4",
     MOV: "mov",
@@ -72,7 +72,7 @@ def check_attachment(source: Path, name: str, workdir: Path) -> PreparedFile:
 
 
 def _stream_types(source: Path, demuxer: str) -> set[str]:
-    """Return the types of the streams; none if the start of the file has no packet with data."""
+    """Return the types of the streams; an empty set if the file has no packet with data."""
     options = {"protocol_whitelist": "file"}
     with av.open(str(source.absolute()), format=demuxer, options=options) as container:
         first = next((packet for packet in container.demux() if packet.size), None)

@@ -1,4 +1,4 @@
-"""How a player shows a clip: turned upright, with square pixels."""
+"""The size and orientation in which a player shows the frames of a clip."""
 
 import struct
 from fractions import Fraction
@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 _MAX_PIXEL_ASPECT: Final = 8
-"""Pixels more oblong than this are taken as square: no camera makes them."""
+"""A pixel aspect ratio beyond this, which no camera produces, is ignored."""
 _MATRIX: Final = struct.Struct("=9i")
 """A display matrix, in the order of ISO/IEC 14496-12 section 6.2.2: a, b, u, c, d, v, x, y, w."""
 _TRANSPOSITIONS: Final = {
@@ -22,7 +22,7 @@ _TRANSPOSITIONS: Final = {
     (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
     (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
 }
-"""What the signs of a, b, c and d do to a frame."""
+"""How a player turns or mirrors a frame, by the signs of a, b, c and d."""
 _SWAPS_SIDES: Final = frozenset(
     {
         Image.Transpose.ROTATE_90,
@@ -64,8 +64,8 @@ def to_image(frame: VideoFrame, size: tuple[int, int]) -> Image.Image:
 
 def _transposition(frame: VideoFrame) -> Image.Transpose | None:
     """Return how a player turns or mirrors a frame before it shows it; None: not at all."""
-    # `frame.side_data` would stay with the frame and refer to it. The garbage collector counts
-    # objects and not their bytes: it would keep the frames of thousands of clips.
+    # `frame.side_data` would make a reference cycle with the frame. The garbage collector counts
+    # objects and not their bytes, so it would leave the frames of thousands of clips in memory.
     found = SideDataContainer(frame)  # type: ignore[call-arg]  # which PyAV's stubs lack
     if SideDataType.DISPLAYMATRIX not in found:
         return None

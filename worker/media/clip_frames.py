@@ -1,7 +1,7 @@
 """Bounded reading of clips: one demuxer, no other files, limited packets, frames and pixels.
 
-A clip comes from another service, so nothing in it may make reading it endless. All of it blocks:
-call it through `worker.resources.offload`.
+A clip comes from another service, so its content is not trusted. All functions block: call them
+through `worker.resources.offload`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ from worker.resources.shortages import Shortage, shortage_of
 _MAX_PACKETS: Final = 200_000
 """An hour at 50 frames a second; later packets are not read."""
 _MAX_PIXELS: Final = 36 * 10**6
+"""The most pixels of a frame that is decoded: a little more than 8K."""
 
 
 class BadClip(Exception):  # noqa: N818 - named for what was found
@@ -28,7 +29,7 @@ class BadClip(Exception):  # noqa: N818 - named for what was found
 
 
 class IncompleteClip(BadClip):
-    """The file ends before samples that its own index lists, as after a cut download."""
+    """The file ends before samples that its own index lists, as after a truncated download."""
 
 
 class ShownPacket(NamedTuple):
@@ -43,9 +44,9 @@ class ClipReader:
     """Reads the packets and frames of an open clip.
 
     Attributes:
-        packets: The packets whose frames are shown, in the order of the file. What an edit list
-            leaves out is not shown.
-        seconds: From the first frame to the end of the last.
+        packets: The packets whose frames are shown, in the order of the file. Frames that an edit
+            list leaves out are not shown.
+        seconds: The time from the start of the first frame to the end of the last.
         time_base: The seconds of one unit of a packet's ``pts``.
         decoded: How many frames were decoded.
     """
@@ -79,7 +80,7 @@ class ClipReader:
         return self._stream.sample_aspect_ratio
 
     def key_frame(self, pts: int) -> VideoFrame | None:
-        """Decode the key frame of this time, and nothing else; None if that fails.
+        """Decode only the key frame at this time; None if that fails.
 
         Raises:
             BadClip: The size of the frames changes.
@@ -90,12 +91,12 @@ class ClipReader:
                 frames = [*self.codec.decode(packet), *self.codec.decode(None)]
                 self.codec.flush_buffers()
                 frame = self._checked(frames[0]) if frames else None
-                # Some muxers list every sample as decodable alone, or list none, which means all.
+                # Some muxers mark all samples as key frames, or none, which means the same.
                 return frame if frame is not None and frame.key_frame else None
         return None
 
     def frames_from(self, pts: int, count: int) -> Iterator[VideoFrame]:
-        """Decode at most n frames that other frames are decoded from, beginning at a key frame.
+        """Decode at most n reference frames, beginning at the key frame at this time.
 
         Raises:
             BadClip: The size of the frames changes.
@@ -118,7 +119,7 @@ class ClipReader:
             first = pts if first is None or pts < first else first
             last = max(last, pts + (packet.duration or 0))
             packets.append(ShownPacket(pts, packet.size, packet.is_keyframe))
-        # The index of a clip in fragments is known only after its packets were read.
+        # The index of a fragmented MP4 is complete only after its packets were read.
         indexed_end = max(
             (
                 entry.pos + entry.size
@@ -145,25 +146,26 @@ class ClipReader:
 
 @contextmanager
 def open_clip(path: Path) -> Iterator[ClipReader]:
-    """Open a clip and read its packets. Any error of its content is raised as `BadClip`.
+    """Open a clip and read its packets. Errors in its content are raised as `BadClip`.
 
     Raises:
         IncompleteClip: Its own index lists samples beyond its end.
         BadClip: The clip cannot be read.
-        OSError: The file does not exist or may not be read, or files or space are short.
+        OSError: The file does not exist or may not be read, or the machine has too many open files
+            or too little space.
     """
     with path.open("rb"):
         pass
-    # Opening would decode a frame to guess what the first frame that is decoded here tells.
+    # Without "skip_frame", opening decodes a frame to find properties that are not used here.
     options = {"protocol_whitelist": "file", "skip_frame": "all"}
     try:
-        # The demuxer is named, so that a clip cannot be a list of other files.
+        # The demuxer is not left to FFmpeg, which could read a clip as a list of other files.
         with av.open(str(path.absolute()), format="mp4", options=options) as container:
             yield ClipReader(container, path.stat().st_size)
     except BadClip:
         raise
     except Exception as error:
-        # FFmpeg reports damaged content as missing memory too, which is a bad clip.
+        # A shortage of memory is not raised: FFmpeg also reports it for damaged content.
         if shortage_of(error) in {Shortage.OPEN_FILES, Shortage.SCRATCH_DISK}:
             raise
         # FFmpeg raises many kinds of errors, some of them OSErrors of a misleading type.

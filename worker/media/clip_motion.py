@@ -1,4 +1,4 @@
-"""Whether a clip moves, by small gray copies of its frames and by the sizes of its packets."""
+"""Detects motion in a clip, by gray thumbnails of its frames and by the sizes of its packets."""
 
 from collections.abc import Sequence
 from itertools import pairwise, product
@@ -14,21 +14,21 @@ _BLOCK: Final = 6
 """The side of the blocks that thumbnails are compared by, in pixels."""
 _BLACK_MEAN, _BLACK_PEAK = 10, 40
 DIM: Final = 100
-"""The brightest gray level of a frame from which a brighter one is sought for the poster."""
+"""A frame without a brighter pixel than this gray level is dim: the poster is made of another."""
 _CLEAR_MOTION: Final = 3.0
-"""A difference in gray levels that compression alone never causes in a still image."""
+"""A difference in gray levels that compression alone does not cause in a still image."""
 _GROWTH: Final = 1.2
 """How much more the ends of a moving clip differ than neighboring samples do. The differences of
 compression do not add up (1.0 to 1.1). Those of the slowest zoom, by 1 % in ten seconds on a flat
 image, do (1.3 to 4). `python -m tests.bench.quality` prints them."""
 _NO_MOTION: Final = 0.3
 _END_SHARE: Final = 6
-"""One in this many samples counts as the start of the clip, and as many as its end."""
+"""One in this many samples counts as the start of the clip, and the same number as its end."""
 _EMPTY_PACKET: Final = 128
 _EMPTY_SHARE: Final = 0.02
 """A packet of at most this many bytes, or this share of its key frame's, may hold no change."""
 SETTLING_FRAMES: Final = 24
-"""So long an encoder refines a still image after a key frame."""
+"""The number of frames after a key frame in which an encoder refines a still image."""
 _MAX_PERIOD: Final = 16
 
 
@@ -48,7 +48,8 @@ def is_black(samples: Sequence[Image.Image]) -> bool:
 def is_frozen(samples: Sequence[Image.Image]) -> bool:
     """Return whether these gray thumbnails, in order, show no motion; False if there are none.
 
-    The differences of a slow camera move add up from start to end, those of compression do not.
+    The differences that a slow camera move makes add up from start to end; those of compression do
+    not.
     """
     near = max((motion(before, after) for before, after in pairwise(samples)), default=0.0)
     ends = max(1, len(samples) // _END_SHARE)
@@ -61,7 +62,7 @@ def is_frozen(samples: Sequence[Image.Image]) -> bool:
 def has_clear_motion(samples: Sequence[Image.Image]) -> bool:
     """Return whether the last of these thumbnails clearly differs from the first or the one before.
 
-    Call it after each sample: a clip that passes once has motion, and no more need be decoded.
+    Call it after each sample: once it returns True, the clip has motion, and decoding can stop.
     """
     return len(samples) > 1 and any(
         motion(samples[index], samples[-1]) >= _CLEAR_MOTION for index in {0, len(samples) - 2}
@@ -71,7 +72,8 @@ def has_clear_motion(samples: Sequence[Image.Image]) -> bool:
 def are_alike(samples: Sequence[Image.Image]) -> bool:
     """Return whether the last two of these thumbnails show no difference.
 
-    The first key frame of a clip is often encoded at another quality than all others.
+    The first one is not compared, because the first key frame of a clip is often encoded at another
+    quality than the others.
     """
     return len(samples) > 1 and motion(samples[-2], samples[-1]) < _NO_MOTION
 
@@ -79,8 +81,8 @@ def are_alike(samples: Sequence[Image.Image]) -> bool:
 def is_idle(packets: Sequence[ShownPacket]) -> bool:
     """Return whether the packets between key frames are nearly empty and only repeat their sizes.
 
-    So an encoder writes a still image, after some frames that refine it. The sizes of a slow
-    camera move are as small at a low quality, but vary.
+    An encoder writes a still image in this way, after some frames that refine it. In a slow camera
+    move of low quality, the packets are as small, but their sizes vary.
     """
     keys = [index for index, packet in enumerate(packets) if packet.is_key]
     if not keys or keys[0]:
@@ -105,7 +107,7 @@ def _repeats(sizes: Sequence[int]) -> bool:
 def motion(before: Image.Image, after: Image.Image) -> float:
     """Return how much two gray thumbnails differ, in gray levels of the most different block.
 
-    By blocks, because a slow camera move changes only the edges of a small object.
+    Blocks are compared because a slow camera move changes only the edges of a small object.
     """
     return brightest(ImageChops.difference(before, after).convert("F").reduce(_BLOCK))
 

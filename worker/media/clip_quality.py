@@ -1,4 +1,4 @@
-"""The quality of a finished clip: whether its properties and its frames are as requested."""
+"""Findings about a finished clip: properties or frames that are not as requested."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from worker.media.clips import Clip, ClipInspection
 
 LENGTH_TOLERANCE: Final = 0.5
-"""How far a clip's length may be from the requested one, in seconds."""
+"""The largest difference between a clip's length and the requested one, in seconds."""
 ASPECT_TOLERANCE: Final = 0.02
 
 _COMMON_PIXEL_FORMATS: Final = frozenset({"yuv420p", "yuvj420p"})

@@ -1,10 +1,11 @@
 """The inspection of a finished clip: its properties, whether it is black or frozen, and its poster.
 
-Decoding is what an inspection costs. A clip is opened once, its packets are read once, and as few
-frames are decoded as the answer needs: two key frames that clearly differ show motion, packets that
-hold no change show that there is none, and only what is unclear is decoded further.
+Most of the cost of an inspection is decoding. So a clip is opened once, its packets are read once,
+and as few frames as possible are decoded: two key frames that clearly differ show motion, and
+packets that hold no change show that there is none. More frames are decoded only if neither is
+clear.
 
-All of it blocks: call it through `worker.resources.offload`.
+All functions block: call them through `worker.resources.offload`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,15 +34,15 @@ from worker.media.prepared_file import sha256_of
 
 _POSTER_WIDTH: Final = 640
 _POSTER_AT: Final = 10
-"""The poster is the key frame nearest to this part of the clip: a tenth."""
+"""The poster is the key frame nearest to the end of the first tenth of the clip."""
 _FEW_KEY_FRAMES: Final = 3
-"""With more key frames than these, the first of an idle clip is not compared."""
+"""If an idle clip has more key frames than this, the first is not compared with the others."""
 _MANY_KEY_FRAMES: Final = 24
-"""So many compared key frames show motion without the frames between them."""
+"""From this many key frames on, key frames are compared instead of all frames."""
 _SAMPLES: Final = 24
-"""Thumbnails that are taken of a clip without clear motion."""
+"""The number of thumbnails that are made of a clip without clear motion."""
 _FIRST_FRAMES: Final = frozenset({1, 2, 4, 6, 8})
-"""Frames that are sampled besides: most clips move clearly within them."""
+"""Numbers of frames that are sampled in addition: most clips move clearly within them."""
 _MAX_FRAMES: Final = 3600
 """The most frames that are decoded of a clip without motion: a minute at 60 frames a second."""
 _CHEAP_PACKETS, _CHEAP_FRAMES = 6, 4
@@ -50,7 +51,7 @@ are decoded from the first key frame on before another key frame is."""
 _MAX_DIM_FRAMES: Final = 90
 """The most frames that are decoded to find one for the poster that is not dim."""
 _MAX_GROUP_FRAMES: Final = 300
-"""The most frames that are decoded behind one of many key frames."""
+"""The most frames that are decoded after one of many key frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class Clip:
 
     Attributes:
         width: In square pixels, after the clip was turned upright.
-        height: As ``width``.
-        seconds: The length of what is shown.
+        height: In the same pixels.
+        seconds: The length of the part that is shown.
         codec: The codec's name, such as ``h264``.
         codec_tag: How the file names the codec, such as ``avc1`` or ``hev1``.
         pixel_format: FFmpeg's name of the pixel format, such as ``yuv420p``.
@@ -133,11 +134,11 @@ def inspect_clip(path: Path, poster: Path) -> ClipInspection:
 
 
 class _Evidence:
-    """What is decoded of a clip, until it is clear whether it moves.
+    """Decodes frames of a clip until it is clear whether it moves.
 
     Attributes:
         poster: The frame for the poster; None: none was decoded.
-        is_black: Whether all that was sampled is black.
+        is_black: Whether all samples are black.
         is_frozen: Whether nothing in the samples moves.
     """
 
@@ -149,8 +150,8 @@ class _Evidence:
         self._start = min(packet.pts for packet in reader.packets)
         self._is_idle = is_idle(reader.packets)
         keys = [packet for packet in reader.packets if packet.is_key]
-        # Encoders give the first key frame a quality of its own. In a still image at a low quality
-        # that alone would look like motion.
+        # Encoders give the first key frame another quality than the others. In a still image of
+        # low quality, this difference would look like motion.
         self._keys = keys[1:] if self._is_idle and len(keys) > _FEW_KEY_FRAMES else keys
 
     def collect(self) -> str:
@@ -166,7 +167,7 @@ class _Evidence:
         return ""
 
     def _collect(self) -> None:
-        """Go from the cheapest evidence to the most expensive, until one is clear."""
+        """Look at the cheapest evidence first and the most expensive last, until one is clear."""
         if len(self._keys) > 1:
             early, last, different = self._keys_to_compare()
             first = self._first_samples() if self._first_frames_are_cheap(early, last) else []
@@ -187,7 +188,7 @@ class _Evidence:
         even = {self._keys[round(number * step)].pts for number in range(_SAMPLES)}
         moves, samples = self._key_samples(sorted(even))
         if not samples and not moves:
-            # The packets that the file calls key frames are none.
+            # The packets that the file marks as key frames cannot be decoded alone.
             self._judge(*self._even_samples(_MAX_FRAMES))
             return
         self._judge(moves or self._busiest_group_moves(), samples)
@@ -228,8 +229,8 @@ class _Evidence:
         """Decode these key frames; return whether they differ clearly, else their thumbnails.
 
         Args:
-            times: Of the key frames.
-            decoded: The thumbnails of the first of them, which are decoded already.
+            times: The times of the key frames.
+            decoded: The thumbnails of the first of them that are already decoded.
         """
         taken = dict(zip(times, decoded, strict=False))
         for pts in times:
@@ -265,7 +266,7 @@ class _Evidence:
         return moves, samples if number < _MAX_FRAMES else []
 
     def _busiest_group_moves(self) -> bool:
-        """Decode the frames behind the key frame that the most bytes follow."""
+        """Return whether the frames move after the key frame that is followed by the most bytes."""
         starts = [index for index, packet in enumerate(self._reader.packets) if packet.is_key]
         ends = [*starts[1:], len(self._reader.packets)]
         groups = [self._reader.packets[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -280,7 +281,7 @@ class _Evidence:
         return False
 
     def _sample(self, frame: VideoFrame) -> Image.Image:
-        """Make a thumbnail; keep the frame for the poster if the one before is dim."""
+        """Make a thumbnail; keep a brighter frame for the poster while the kept one is dim."""
         sample = thumbnail(frame)
         level = brightest(sample)
         if self.poster is None or (self._brightest < DIM and level > self._brightest):

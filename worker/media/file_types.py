@@ -75,7 +75,7 @@ def detect_file_type(source: Path) -> FileType | None:
 
 
 def leading_bytes(head: bytes) -> int:
-    """Return how many bytes stand before an image, given the first bytes of a file.
+    """Return how many bytes precede an image, given the first bytes of a file.
 
     Web servers that send images by a script often send a line break or a byte order mark first.
     """
@@ -115,7 +115,7 @@ def _from_brands(head: bytes) -> FileType | None:
 
 
 def _from_frame_header(head: bytes) -> FileType | None:
-    """Detect MPEG audio without a tag: it starts with a frame, eleven set bits and the layer."""
+    """Detect AAC and MP3 files without a tag, which start with the header of a frame."""
     match head[:2]:
         case b"\xff\xf1" | b"\xff\xf9" | b"\xff\xf0" | b"\xff\xf8":
             return AAC

@@ -1,4 +1,4 @@
-"""The headers of images: their facts, and the memory that their pixels will take.
+"""Reads the headers of images: their properties, and the memory that their pixels will need.
 
 Headers are checked before any pixel is decoded: a file of a few bytes may declare an image that
 fills all memory.
@@ -52,7 +52,7 @@ MAX_SIDE: Final = 8192
 MAX_IMAGE_MEMORY: Final = 12 * MAX_PIXELS
 """The memory for preparing one image, in bytes; a WEBP near the limit takes two thirds more."""
 
-# Only the decoder of the detected type is used.
+# Pillow tries only the decoder of the detected type.
 _DECODERS: Final = {
     JPEG: ("JPEG", "MPO"),
     PNG: ("PNG",),
@@ -63,23 +63,27 @@ _DECODERS: Final = {
     TIFF: ("TIFF",),
     BMP: ("BMP", "DIB"),
 }
-# The others are read into memory whole, or may be animated, and animations are not scaled.
+# Types that are accepted over the upload limit, to be scaled down. The other types are read into
+# memory as a whole, or may be animated, and animations are not scaled.
 _SCALED_AT_ANY_LENGTH: Final = frozenset({JPEG, PNG, TIFF, BMP})
 _REDUCTIONS: Final = (1, 2, 4, 8)
-# Measured: the pixels, a copy while they are rotated, scaled or converted, and the buffers of the
-# decoder.
+# Measured. They include a copy of the pixels while they are rotated, scaled or converted, and the
+# buffers of the decoder.
 _BYTES_PER_PIXEL: Final = {JPEG: 8, WEBP: 20}
 _BYTES_PER_PIXEL_OTHERWISE: Final = 12
 _BYTES_PER_COEFFICIENT: Final = 2
 
 register_heif_opener()
-# Our own limit is checked right after opening; Pillow's error would not tell the size.
+# `open_image` checks a limit instead, with an error that states the size.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """Facts about an image before its pixels are decoded; width and height are as stored."""
+    """Properties of an image, known before its pixels are decoded.
+
+    Width and height are those of the stored pixels, before any rotation.
+    """
 
     path: Path
     name: str
@@ -90,14 +94,14 @@ class ImageFacts:
     frames: int
     rotated: bool
     is_cut_off: bool
-    """A JPEG whose last bytes are missing, and with them perhaps a part of the picture."""
+    """Whether it is a JPEG whose last bytes, and perhaps a part of the picture, are missing."""
     dropped: tuple[str, ...]
-    """What is left out although it belongs to the image, for people."""
+    """Descriptions, for people, of parts of the image that are left out."""
     has_alpha: bool
     deep: bool
-    """Gray with more than eight bits a pixel, which many programs show as white."""
+    """Whether it is gray with more than eight bits a pixel, which many programs show as white."""
     cmyk: bool
-    """Colors for print, which many programs show wrongly or not at all."""
+    """Whether it has colors for print, which many programs show wrongly or not at all."""
     has_metadata: bool
 
     @property
@@ -134,7 +138,7 @@ def checked_image(source: Path, name: str) -> Iterator[FileType]:
 
 
 def check_image_shape(source: Path, name: str) -> None:
-    """Refuse an image that no video model can use, by its size alone; blocks while it reads that.
+    """Refuse an image whose width and height no video model can use; blocks while it reads them.
 
     A damaged file passes: it is refused when it is decoded.
 
@@ -165,7 +169,7 @@ def memory_needed(source: Path, name: str) -> int:
         return 0
     with checked_image(source, name) as kind, open_image(source, name, kind) as image:
         if kind is AVIF:
-            # Its decoder ignores the size in the header, so it gets the whole budget.
+            # Its decoder ignores the size in the header, so it may need the whole budget.
             return MAX_IMAGE_MEMORY
         decoded = _pixels_of(image) * _BYTES_PER_PIXEL.get(kind, _BYTES_PER_PIXEL_OTHERWISE)
         if kind is JPEG and not decodes_row_by_row(source):
@@ -174,7 +178,7 @@ def memory_needed(source: Path, name: str) -> int:
 
 
 def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
-    """Read the facts of an image, decoding no more than they need.
+    """Read the properties of an image. Decodes it only if reading its EXIF data requires that.
 
     Raises:
         FileRefusedError: It has too many pixels.
@@ -214,7 +218,7 @@ def open_image(source: Path, name: str, kind: FileType) -> Iterator[Image.Image]
     """
     with _open(source, kind) as image:
         pixels = _pixels_of(image)
-        # Checked first, because reading the orientation of a PNG decodes all of it.
+        # The limit is checked before the orientation is read, which decodes all of a PNG.
         if pixels > MAX_PIXELS:
             if image.width * image.height <= MAX_PIXELS:
                 raise bad_image_file(
@@ -234,15 +238,15 @@ def open_image(source: Path, name: str, kind: FileType) -> Iterator[Image.Image]
 
 
 def image_size(source: Path, kind: FileType) -> tuple[int, int]:
-    """Return width and height from the header, without a limit."""
+    """Return width and height from the header, whatever they are."""
     with _open(source, kind) as image:
         return image.size
 
 
 @contextmanager
 def _open(source: Path, kind: FileType) -> Iterator[Image.Image]:
-    # Opened as a file, not by its name: Pillow maps a named file into memory, and scrambles a TIFF
-    # that is stored rotated.
+    # Pillow gets an open file, not a name: it maps a named file into memory, and then scrambles a
+    # TIFF that is stored rotated.
     parts = _parts_of(source, kind)
     with (
         source.open("rb") as file,
@@ -262,7 +266,7 @@ def _exif_of(image: Image.Image) -> Image.Exif | None:
     """Return the EXIF data of an image; None if it cannot be read.
 
     Raises:
-        Exception: The pixels cannot be decoded, which a PNG does first.
+        Exception: It is a PNG, whose pixels are decoded first, and they cannot be decoded.
     """
     if isinstance(image, PngImageFile):
         image.load()

@@ -1,4 +1,4 @@
-"""Prepares images for upload: checked, upright, without metadata, converted where needed."""
+"""Prepares images for upload: checks, rotates, scales and converts them, and removes metadata."""
 
 import io
 import math
@@ -40,8 +40,8 @@ def prepare_image(
 ) -> PreparedImage:
     """Prepare an image for upload. Its type is detected from its content, not from its name.
 
-    JPEG, PNG, WEBP and GIF keep their pixels unless they must be rotated or scaled, or have the
-    colors of print (CMYK). HEIC, AVIF, TIFF and BMP become JPEG, or PNG if they have transparency.
+    JPEG, PNG, WEBP and GIF keep their pixels unless they must be rotated or scaled, or have CMYK
+    colors. HEIC, AVIF, TIFF and BMP become JPEG, or PNG if they have transparency.
     Metadata is always removed, color profiles are kept. An image that is too large for an upload
     is scaled down until it is not. Blocks while it decodes: call it through
     `worker.resources.offload`, with the memory that `image_headers.memory_needed` returns.
@@ -83,16 +83,17 @@ def _without_leading_bytes(source: Path, workdir: Path) -> Path | None:
 
 
 class ImageLook(NamedTuple):
-    """What an image looks like: its contrast, from 0 to 255, and its shorter side in pixels."""
+    """The contrast of an image, from 0 to 255, and its shorter side in pixels."""
 
     contrast: float
     short_side: int
 
 
 def measure_look(source: Path, name: str) -> ImageLook:
-    """Return the contrast and the size of an image.
+    """Return the contrast and the shorter side of an image. Blocks.
 
-    The contrast is measured on a thumbnail, between the darkest and the lightest twentieth. Blocks.
+    The contrast is the difference between the 5th and the 95th percentile of gray levels in a
+    thumbnail.
 
     Raises:
         FileRefusedError: It is not an image, or damaged.
@@ -120,7 +121,7 @@ def _target_type(facts: ImageFacts) -> FileType | None:
 
 
 def _encoded_type(kind: FileType) -> FileType:
-    """Return the type that an uploadable type is encoded as, where it must be encoded again."""
+    """Return the type as which an image of an uploadable type is encoded again."""
     return PNG if kind is GIF else kind
 
 
@@ -135,7 +136,7 @@ def _prepare(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
         except MalformedError:
             if facts.frames > 1:
                 raise
-            # The pixels are intact, only the container is not: they get a new one.
+            # Only the container is damaged: the pixels are encoded again, into a new one.
         else:
             if stripped.bytes <= max_bytes:
                 return stripped
@@ -147,14 +148,14 @@ def _prepare(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
 
 
 def _check_complete(facts: ImageFacts) -> None:
-    """Check that a JPEG holds nearly all of its picture: decoders fill what is missing with gray.
+    """Check that a JPEG holds nearly all of its picture. Decoders fill a missing part with gray.
 
     Raises:
-        FileRefusedError: It does not.
+        FileRefusedError: More than `MAX_MISSING` of it is missing.
     """
     missing = missing_part(facts.path)
     if missing > MAX_MISSING:
-        problem = f"is not complete: {missing:.0%} of the picture are missing"
+        problem = f"is not complete: {missing:.0%} of the picture is missing"
         raise bad_image_file(facts.name, problem)
 
 
@@ -171,7 +172,7 @@ def _strip(facts: ImageFacts, workdir: Path) -> PreparedImage:
 
 
 def _damage(facts: ImageFacts) -> tuple[str, ...]:
-    """Return what of the image is dropped or missing, for people."""
+    """Describe, for people, the parts of the image that are dropped or missing."""
     return facts.dropped + ((_CUT_OFF,) if facts.is_cut_off else ())
 
 
@@ -194,7 +195,7 @@ def _prepared_image(
 
 
 def _decode(facts: ImageFacts) -> None:
-    """Decode the (first) image once, to find damage."""
+    """Decode the first frame once, to find damage."""
     with open_image(facts.path, facts.name, facts.kind) as image:
         # A JPEG that is decoded at an eighth of its size is still read to its end.
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
@@ -207,7 +208,7 @@ def _encode(facts: ImageFacts, target_type: FileType, to: Path, max_bytes: int) 
     if target_type is not facts.kind:
         changes.append(f"converted from {facts.kind.name} to {target_type.name}")
     with open_image(facts.path, facts.name, facts.kind) as image:
-        # Rotating takes as much memory again, so it is scaled first. Pillow cannot scale deep gray.
+        # Scaled first, because rotating doubles the memory. Pillow cannot scale deep gray.
         if not facts.deep:
             image.thumbnail(_MAX_SIZE, Image.Resampling.LANCZOS)
         image.load()
@@ -245,7 +246,7 @@ def _rotate_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001, S110 -- the EXIF data, which it writes after rotating
+    except Exception:  # noqa: BLE001, S110 -- the image is rotated, only writing EXIF failed
         pass
 
 
@@ -253,7 +254,7 @@ def _write(
     image: Image.Image, profile: bytes | None, target_type: FileType, to: Path, max_bytes: int
 ) -> tuple[int, int]:
     """Encode an image under the size limit, scaled down if needed; return its size in pixels."""
-    # Encoders write comments and other metadata from here.
+    # Encoders would write comments and other metadata from `info`.
     image.info = {}
     while True:
         # PNG ignores the quality.
@@ -280,7 +281,7 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, bytes | None]:
 
 
 def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert CMYK by its own profile, or by the standard formula without a usable one."""
+    """Convert CMYK to RGB with its color profile, or with Pillow's formula if that fails."""
     if profile is not None:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -1,4 +1,4 @@
-"""The layout of a JPEG: decoded row by row, or in scans that are held until the last one."""
+"""Whether a JPEG can be decoded row by row, or only as a whole."""
 
 import mmap
 from pathlib import Path
@@ -10,15 +10,16 @@ _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
 _MARKERS_WITHOUT_LENGTH: Final = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 
 MAX_PIXELS_PER_BYTE: Final = 256
-"""A block of 64 pixels takes at least two bits: a code for its mean and one for its end."""
+"""The most pixels that a byte of JPEG data can hold: a block of 64 pixels takes at least two bits,
+a code for its mean and one for its end."""
 
 
 def decodes_row_by_row(source: Path) -> bool:
     """Return whether a JPEG is decoded row by row, and so in little memory at any size.
 
-    The decoder holds the whole image of a progressive JPEG, and of one that stores its color
-    components one after another (libjpeg, ``has_multiple_scans``). A file that cannot be parsed
-    up to its first scan counts as one of those.
+    The decoder keeps the whole image in memory if a JPEG is progressive, or stores its color
+    components one after another (libjpeg, ``has_multiple_scans``). The same is assumed of a file
+    that cannot be parsed up to its first scan.
     """
     with (
         source.open("rb") as file,
@@ -37,7 +38,8 @@ def _first_scan_holds_all(data: mmap.mmap) -> bool:
             at += 1
         marker = data[at + 1]
         if marker in _MARKERS_WITHOUT_LENGTH:
-            # Not valid here. A parser that expects a length after it would skip the real frame.
+            # Not valid before a scan. A parser that reads a length after it would skip the real
+            # frame header.
             return False
         if marker == _SOS:
             return 0 < components == data[at + 4]

@@ -1,8 +1,8 @@
 """Removes metadata from images without changing a pixel, by copying parts of the container.
 
-Only known parts are kept, because any other part may tell where a photograph was taken. Color
-profiles and animations are kept. Data after the end of the image is dropped too: phones append a
-second image or a video there, with metadata of its own.
+Only parts on a list are copied, because any other part may reveal where a photograph was taken.
+Color profiles and animations are kept. Data after the end of the image is dropped too: phones
+append a second image or a video there, which has metadata as well.
 """
 
 import mmap
@@ -35,7 +35,7 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stripped:
-    """What stripping changed: how many bytes the copy is shorter, and damage that was removed."""
+    """By how many bytes the copy is shorter, and descriptions of removed damage."""
 
     bytes: int
     damage: tuple[str, ...]
@@ -75,7 +75,7 @@ def _jpeg(data: mmap.mmap, _: list[str]) -> Iterator[bytes]:
 
 
 def jpeg_segments(data: mmap.mmap) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of the segments of a JPEG; scans with their data.
+    """Yield marker, start and end of each segment of a JPEG. A scan includes its data.
 
     Raises:
         MalformedError: A segment cannot be parsed.
@@ -166,7 +166,7 @@ def _gif_block(data: mmap.mmap, at: int) -> tuple[bool, int]:
     """Return whether a block is kept, and where it ends.
 
     Raises:
-        IndexError: The file ends before.
+        IndexError: The file ends inside the block.
     """
     if data[at] == _GIF_IMAGE:
         return True, _after_blocks(data, at + 10 + _color_table_size(data[at + 9]) + 1)

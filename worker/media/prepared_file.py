@@ -48,7 +48,7 @@ def sha256_of(path: Path) -> str:
 
 
 def upload_name(given: str, kind: FileType) -> str:
-    """Make a plain file name: no folders, no control characters, a suffix of the file's type."""
+    """Make a file name without folders and control characters, with a suffix of the file's type."""
     base = PurePosixPath(given.replace("\\", "/")).name
     clean = without_harmful(base).replace('"', "").strip(" .")
     path = PurePosixPath(clean or "file")
@@ -59,7 +59,7 @@ def upload_name(given: str, kind: FileType) -> str:
 
 
 def name_change(given: str, kind: FileType) -> tuple[str, ...]:
-    """Describe that the upload's name has another suffix than the given name, if it has."""
+    """Describe the upload's name if its suffix differs from that of the given name."""
     name = upload_name(given, kind)
     if Path(name).suffix == Path(given).suffix:
         return ()

@@ -117,7 +117,7 @@ def check_size(source: Path, name: str) -> int:
 
 @contextmanager
 def refuse_on_error(refusal: FileRefusedError) -> Iterator[None]:
-    """Raise a refusal for any error of a decoder. Errors of the disk are raised as they are.
+    """Raise a refusal for any error of a decoder. Errors of the disk are raised unchanged.
 
     On hostile input, decoders raise OSError, ValueError, SyntaxError, struct.error, OverflowError,
     MemoryError, EOFError and more, and each of them means that the content cannot be read.

@@ -1,1 +1,1 @@
-"""What single image formats need before and after they are decoded."""
+"""Special cases of single image formats, before and after decoding."""

@@ -1,4 +1,4 @@
-"""Gray images with more than eight bits a pixel, as an eye expects to see them."""
+"""Converts gray images with more than eight bits a pixel to eight bits."""
 
 import math
 from collections.abc import Iterable
@@ -9,14 +9,15 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 
 _MAX_SAMPLE_VALUE: Final = 281
 _NO_DATA: Final = 42113
-"""The tag of GDAL for the value that stands for no data, as a text."""
+"""GDAL's tag for the value that stands for "no data", as a text."""
 _SIXTEEN_BITS: Final = 2**16 - 1
 _NARROW: Final = (2**10 - 1, 2**12 - 1)
 _SAMPLE: Final = (512, 512)
 _USABLE: Final = 1e30
-"""Larger numbers stand for no data."""
+"""Numbers from this one on stand for "no data"."""
 _GAP: Final = 3
-"""No data is at least this many times as far away as the other values are from each other."""
+"""A value stands for "no data" if it is farther away from all others than this many times their
+range."""
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -25,7 +26,10 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Map a deep gray image to 0 to 255: sixteen bits by their range, other numbers by theirs."""
+    """Map the range of a deep gray image to 0 to 255.
+
+    The range of sixteen-bit integers begins at 0. That of other numbers is the range of the values.
+    """
     if image.mode.startswith("I;16"):
         low, high = 0.0, _highest(image)
         wide = image.convert("I")
@@ -33,7 +37,7 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
         low, high = _range(image)
         wide = image.convert("F")
     scale = 255 / ((high - low) or 1)
-    # Converting cuts off what lies outside.
+    # Converting clips values outside of 0 to 255.
     narrow = wide.point(lambda value: value * scale - low * scale).convert("L")
     return ImageOps.invert(narrow) if _tag(image, PHOTOMETRIC_INTERPRETATION) == 0 else narrow
 
@@ -48,7 +52,8 @@ def _highest(image: Image.Image) -> float:
     for found in (_tag(image, _MAX_SAMPLE_VALUE), _bits(image)):
         if isinstance(found, int) and 0 < found < _SIXTEEN_BITS:
             return float(found)
-    # A picture of these would be nearly black: they come from cameras that do not say their range.
+    # Some cameras use 10 or 12 bits without stating it. In a range of sixteen bits, their pictures
+    # would be nearly black.
     brightest = int(str(image.convert("I").getextrema()[1]))
     return float(next((white for white in _NARROW if brightest <= white), _SIXTEEN_BITS))
 
@@ -59,7 +64,7 @@ def _bits(image: Image.Image) -> int:
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
-    """Return the darkest and the lightest value, without those that stand for no data."""
+    """Return the darkest and the lightest value, without those that stand for "no data"."""
     sample = image.convert("F")
     sample = sample.resize(
         (min(sample.width, _SAMPLE[0]), min(sample.height, _SAMPLE[1])), Image.Resampling.NEAREST

@@ -1,4 +1,4 @@
-"""Parts of a file, and bytes beside it, as one file to decode."""
+"""A file object that joins parts of a file and additional bytes, for a decoder."""
 
 import io
 import os
@@ -12,7 +12,7 @@ Part = tuple[int, int] | bytes
 
 
 class FileParts(io.RawIOBase):
-    """A seekable file that consists of parts of another one, in order. Nothing is copied."""
+    """A seekable file object of the given parts, in order. The file is not copied."""
 
     def __init__(self, file: BinaryIO, parts: Sequence[Part]) -> None:
         super().__init__()

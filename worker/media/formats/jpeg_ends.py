@@ -1,4 +1,4 @@
-"""JPEG files whose last bytes are missing, and how much of the picture is missing with them."""
+"""Detects JPEG files whose last bytes are missing, and the part of the picture that is missing."""
 
 import io
 import mmap
@@ -14,19 +14,19 @@ from worker.media.metadata import MalformedError, jpeg_segments
 
 END: Final = b"\xff\xd9"
 MAX_MISSING: Final = 0.01
-"""The part of a picture that may be missing, at its lower right."""
+"""The part of a picture, at its lower right, that may be missing."""
 
 _SOS: Final = 0xDA
 _SOF_PROGRESSIVE: Final = 0xC2
 _LAST_COEFFICIENT: Final = 63
 _MORE_DATA: Final = bytes((0x55, 0xAA, 0x33, 0x6C)) * 1024
-"""What could be the data of some blocks, without a marker."""
+"""Bytes that are decoded as further blocks, because they hold no marker."""
 
 
 def ends_early(data: mmap.mmap) -> bool:
-    """Return whether a JPEG ends in the data of its last scan, without the marker of its end.
+    """Return whether a JPEG ends in the data of its last scan, without an end marker.
 
-    A progressive JPEG counts only if that scan brings the last bits of its details.
+    Of a progressive JPEG, this must be the scan with the last bits of the details.
     """
     if data[-len(END) :] == END:
         return False
@@ -52,8 +52,8 @@ def _refines(data: mmap.mmap, scan: int) -> bool:
 def missing_part(source: Path) -> float:
     """Return the part of a JPEG's picture that its file does not hold, from 0 to 1; blocks.
 
-    A decoder makes up what it has no data for, and does not say so. More data at the end therefore
-    changes the picture only where data is missing, which is at its end.
+    A decoder fills in blocks that it has no data for, without an error. So the JPEG is decoded a
+    second time with more data at its end: only those blocks differ.
     """
     with (
         source.open("rb") as file,

@@ -1,7 +1,7 @@
-"""The chunks of a PNG that its pixels need, and what must be left out of them.
+"""Finds the chunks of a PNG that are needed to decode it.
 
-Decoders refuse a whole image for an optional chunk with a wrong check sum, or for a text or a color
-profile that is larger than they expect. None of these changes where a pixel is.
+Decoders refuse a whole image for an optional chunk with a wrong checksum, or for a text or a color
+profile that is larger than they expect. Such chunks are left out: they hold no pixels.
 """
 
 import mmap
@@ -15,7 +15,7 @@ from worker.media.refusals import megabytes
 
 SIGNATURE: Final = 8
 MAX_PROFILE: Final = 2**20
-"""The largest color profile that Pillow, and what is built on it, reads."""
+"""The largest color profile that Pillow reads, in bytes."""
 
 KEPT: Final = frozenset(
     b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT "
@@ -24,10 +24,11 @@ KEPT: Final = frozenset(
 _ANIMATION: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _RAW_PROFILE: Final = b"Raw profile type exif\0"
 _XMP: Final = b"XML:com.adobe.xmp\0\0"
-"""A text that is not compressed, as it must be."""
+"""The start of an XMP text, which must be uncompressed."""
 _MAX_CHECKED: Final = 16 * 2**20
+"""The largest chunk whose checksum is checked, in bytes."""
 _OPTIONAL: Final = 0x20
-"""The bit of the first letter of a chunk that a decoder may ignore."""
+"""The bit that is set in the first letter of the names of chunks that a decoder may ignore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,10 @@ class PngChunks:
     """The chunks of a PNG.
 
     Attributes:
-        kept: Start and end of what the pixels need, with their color space and animation.
+        kept: Start and end of the chunks of the pixels, the color space and the animation.
         orientation: Start and end of the chunks that may hold the orientation.
-        end: Where the last chunk ends; None if the file ends before.
-        dropped: What of the former had to be dropped, for people.
+        end: Where the last chunk ends; None if the file ends inside a chunk.
+        dropped: Descriptions, for people, of damaged chunks that would have been kept.
         has_other: Whether there are other chunks, such as texts.
     """
 
@@ -50,23 +51,23 @@ class PngChunks:
 
 
 def refuse_app_png(source: Path, name: str) -> None:
-    """Refuse a PNG out of an iOS app: Xcode stores its pixels in a form of Apple's own.
+    """Refuse a PNG from an iOS app, whose pixels Xcode has stored in a format of Apple's.
 
     Raises:
-        FileRefusedError: It is one.
+        FileRefusedError: It is such a PNG.
     """
     with source.open("rb") as file:
         head = file.read(SIGNATURE + 8)
     if head.endswith(b"CgBI"):
         raise FileRefusedError(
             "unsupported_file",
-            f"{name} is a PNG out of an iOS app, in a form that only Apple's programs read.",
-            "Take the original image, or open it in Preview and export it as PNG.",
+            f"{name} is a PNG from an iOS app, in a format that only Apple's programs can read.",
+            "Submit the original image, or open this one in Preview and export it as PNG.",
         )
 
 
 def read_chunks(data: mmap.mmap) -> PngChunks:
-    """Find the chunks. Of a file that ends early, the rest is kept: a decoder decides about it."""
+    """Find the chunks. An incomplete last chunk is kept: the decoder uses or refuses it."""
     kept: list[tuple[bytes, int, int]] = []
     orientation: list[tuple[int, int]] = []
     damaged: dict[bytes, str] = {}
@@ -89,7 +90,7 @@ def read_chunks(data: mmap.mmap) -> PngChunks:
         else:
             has_other = True
         at = end
-    # An animation is only usable with all of its parts.
+    # An animation can be used only with all of its parts.
     left_out = _ANIMATION if _ANIMATION & damaged.keys() else frozenset()
     return PngChunks(
         kept=tuple((start, end) for name, start, end in kept if name not in left_out),
@@ -118,7 +119,7 @@ def _problem(name: bytes, data: mmap.mmap, start: int, end: int) -> str:
 
 
 def _may_hold_orientation(name: bytes, data: mmap.mmap, start: int, end: int) -> bool:
-    """Return whether a chunk holds whole EXIF data: of its own kind, or in a text."""
+    """Return whether an undamaged chunk may hold the orientation: in EXIF data, or in a text."""
     if end - start > MAX_PROFILE or not _checksum_is_right(data, start, end):
         return False
     body = data[start + 8 : end]

@@ -1,4 +1,4 @@
-"""The parts of an image file that are given to its decoder, and what is left out or added."""
+"""Selects the parts of an image file that its decoder can read."""
 
 import io
 import mmap
@@ -13,12 +13,12 @@ from worker.media.formats.png_chunks import SIGNATURE, read_chunks
 
 @dataclass(frozen=True, slots=True)
 class ReadableParts:
-    """What a decoder reads of a file.
+    """The parts of a file that a decoder reads.
 
     Attributes:
-        parts: The parts; empty if they are the whole file.
-        dropped: What was left out although it belongs to the image, for people.
-        has_text: Whether texts and other metadata were left out.
+        parts: The parts; empty for the whole file.
+        dropped: Descriptions, for people, of parts of the image that were left out.
+        has_text: Whether the file has texts or other metadata.
         is_cut_off: Whether it is a JPEG whose last bytes are missing.
     """
 
@@ -37,7 +37,7 @@ def readable_parts(file: BinaryIO, kind: FileType) -> ReadableParts:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = leading_bytes(data[:64])
         if start:
-            # The other checks need a file without them: `prepare_image` makes one.
+            # The checks below need a file without these bytes, as `prepare_image` makes it.
             return ReadableParts(parts=((start, len(data)),))
         if kind is JPEG and ends_early(data):
             return ReadableParts(parts=((0, len(data)), END), is_cut_off=True)
@@ -58,5 +58,5 @@ def _of_png(data: mmap.mmap) -> ReadableParts:
     return ReadableParts(
         parts=() if is_whole else tuple(parts),
         dropped=found.dropped,
-        has_text=bool(found.orientation) or (not is_whole and found.has_other),
+        has_text=bool(found.orientation) or found.has_other,
     )

@@ -1,4 +1,4 @@
-"""TIFF files with several pages: camera raw files, and the page that is the picture."""
+"""Refuses camera raw files, and selects the page of a TIFF file that is the picture."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +22,9 @@ _NEW_SUBFILE_TYPE: Final = 254
 _REDUCED, _MASK = 1, 4
 _DNG_VERSION: Final = 50706
 _SENSOR_DATA: Final = frozenset({32803, 34892})
-"""Photometric interpretations: the colors of single sensor cells, and linear raw."""
+"""Photometric interpretations of raw data: color filter array, and linear raw."""
 _RAW_COMPRESSIONS: Final = frozenset({32767, 32769, 34713, 65000, 65535})
-"""Of Sony, Epson, Nikon, Kodak and Pentax."""
+"""Compressions of the raw data of Sony, Epson, Nikon, Kodak and Pentax."""
 _THUMBNAIL: Final = 4
 """A page with this many times fewer pixels than the largest one is its thumbnail."""
 
@@ -40,8 +40,8 @@ def refuse_camera_raw(source: Path, name: str) -> None:
     if is_raw:
         raise FileRefusedError(
             "unsupported_file",
-            f"{name} is a camera raw file: it holds the data of a sensor, and as an image only "
-            "a small preview.",
+            f"{name} is a camera raw file: it holds the raw data of a sensor, and only a small "
+            "preview image.",
             "Develop it in a photo program, export it as JPEG, and submit that file.",
         )
 
@@ -81,7 +81,7 @@ def _directories(file: BinaryIO, head: bytes) -> Iterator[ImageFileDirectory_v2]
 
 
 def seek_picture(image: TiffImageFile) -> None:
-    """Go to the page that is the picture: the largest one, if the first is its thumbnail."""
+    """Go to the page that is the picture: the first, or the largest if that is a thumbnail."""
     count = min(image.n_frames, _MAX_PAGES)
     if count == 1:
         return
