@@ -1,1 +1,1 @@
-"""Requests to addresses that other people name: source files, webhooks, and their guard."""
+"""Requests to hosts that users name, for source files and webhooks, except in private networks."""

@@ -1,4 +1,4 @@
-"""Which addresses are public, and which hosts may be private because the settings name them."""
+"""Rules of which IP addresses are public, and which hosts the settings allow to be private."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-# Not in Python's list: an old relay's address, and services inside a cloud or a network.
+# Addresses that `ipaddress` takes for public: of an old relay, and of services in a cloud.
 _NOT_PUBLIC: Final = tuple(
     ipaddress.ip_network(network)
     for network in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20")
@@ -22,8 +22,8 @@ _TUNNELS: Final = tuple(
 def is_public(address: str) -> bool:
     """Return whether an IP address belongs to the public internet.
 
-    An address that embeds another one (IPv4-mapped, NAT64) counts as the embedded one. Tunnel
-    addresses (6to4, Teredo) do not tell where they lead, so they are not public.
+    If an address embeds an IPv4 address (IPv4-mapped, NAT64), that one decides. Tunnel addresses
+    (6to4, Teredo) are not public, because they do not show where a connection ends.
     """
     ip = ipaddress.ip_address(address)
     if isinstance(ip, IPv6Address):
@@ -53,7 +53,7 @@ def allowed_hosts(entries: Iterable[str]) -> frozenset[str]:
 
 
 def is_allowed(host: str, port: int | None, allowed: frozenset[str]) -> bool:
-    """Return whether the settings name a host, with this port or with any."""
+    """Return whether the allowed hosts include this one, with this port or any port."""
     return bool({host.lower(), f"{host.lower()}:{port}"} & allowed)
 
 

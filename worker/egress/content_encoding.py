@@ -1,7 +1,7 @@
-"""Unpacks the body of a response that its server compressed, although nobody asked for it.
+"""Decompresses the body of a response that its server compressed without a request to do so.
 
-A few kilobytes can expand to gigabytes, so the body is unpacked in pieces of a fixed size, and
-only one coding is undone.
+A few kilobytes can expand to gigabytes, so the body is decompressed in pieces of a fixed size, and
+a body with several codings is refused.
 """
 
 import zlib
@@ -14,7 +14,10 @@ _NO_CODING: Final = frozenset({"", "identity", "none"})
 
 
 class EncodingError(Exception):
-    """A body that cannot be unpacked; ``known`` if its coding is one that can be undone."""
+    """A body that cannot be decompressed; ``known`` if its coding is one that can be undone.
+
+    The text continues a sentence that begins with the response.
+    """
 
     def __init__(self, message: str, *, known: bool) -> None:
         super().__init__(message)
@@ -38,11 +41,11 @@ def unpacked(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
     elif codings in (["gzip"], ["x-gzip"], ["deflate"]):
         yield from _inflated(chunks)
     else:
-        raise EncodingError(f"with the content encoding {coding[:40]!r}", known=False)
+        raise EncodingError(f"is compressed with {coding[:40]!r}", known=False)
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Undo gzip and both forms of deflate. A body that is none of them is given as it is."""
+    """Undo gzip and both forms of deflate. A body in another form is returned unchanged."""
     decoder, pending = None, b""
     for chunk in chunks:
         data = pending + chunk
@@ -52,7 +55,7 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 continue
             decoder, pending = _decoder(data), b""
             if decoder is None:
-                # Some servers name a coding that they do not apply.
+                # Some servers name a coding that they have not applied.
                 yield data
                 yield from chunks
                 return
@@ -60,7 +63,7 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     if decoder is None:
         yield pending
     elif not decoder.eof:
-        raise EncodingError("and was cut off", known=True)
+        raise EncodingError("is compressed and cut off", known=True)
 
 
 def _decoder(data: bytes) -> "zlib._Decompress | None":
@@ -83,4 +86,4 @@ def _pieces(decoder: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
             if piece:
                 yield piece
     except zlib.error as error:
-        raise EncodingError("and is damaged", known=True) from error
+        raise EncodingError("is compressed and damaged", known=True) from error

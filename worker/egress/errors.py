@@ -1,5 +1,5 @@
-"""Errors of requests that callers handle without a client of HTTP, which is slow to import."""
+"""Errors of requests, for callers that do not import httpx, which is slow."""
 
 
 class WrongEnvironmentError(Exception):
-    """A variable of the environment holds what cannot be used. The text says what to do."""
+    """A variable of the environment has a value that cannot be used. The text says what to do."""

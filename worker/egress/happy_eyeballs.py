@@ -1,8 +1,8 @@
-"""Connections to a host that has several addresses, some of which may not answer.
+"""Connects to a host that has several addresses, some of which may not answer.
 
-Source: RFC 8305, "Happy Eyeballs Version 2": the families take turns, each next address is tried a
-moment after the one before, and the first that accepts is used. Without this, a broken IPv6 route
-uses up the time of the whole request.
+Source: RFC 8305, "Happy Eyeballs Version 2". IPv6 and IPv4 addresses are tried alternately, each at
+most 0.25 s after the previous one, and the first connection is used. Without this, a broken IPv6
+route would use up the time of the whole request.
 """
 
 import ipaddress
@@ -18,13 +18,13 @@ from typing import Final
 
 MAX_ADDRESSES: Final = 6
 STAGGER_SECONDS: Final = 0.25
-"""How long an address is given before the next one is tried beside it."""
+"""The time after which the next address is tried as well."""
 
 SocketOption = tuple[int, int, int | bytes | bytearray] | tuple[int, int, None, int]
 
 
 def alternate_families(addresses: Iterable[str]) -> list[str]:
-    """Sort addresses so that IPv6 and IPv4 take turns, the family of the first one first."""
+    """Sort addresses so that IPv6 and IPv4 alternate, beginning with the first one's family."""
     families: dict[int, list[str]] = {}
     for address in addresses:
         families.setdefault(ipaddress.ip_address(address).version, []).append(address)
@@ -66,11 +66,11 @@ class _Race:
         self._options = options
         self._open: dict[socket.socket, str] = {}
         self._error = OSError("the host has no address")
-        # As it is: gevent replaces this class by one that lets other greenlets run meanwhile.
+        # Gevent replaces this class by one that lets other greenlets run during a wait.
         self._selector = selectors.DefaultSelector()
 
     def run(self, end: float) -> socket.socket:
-        """Start one connection after another until one is made."""
+        """Start one connection after another until one is established."""
         while self._waiting or self._open:
             if self._waiting:
                 self._start(self._waiting.popleft())
@@ -87,7 +87,7 @@ class _Race:
         raise self._error
 
     def close(self) -> None:
-        """Give up all connections that are not made yet."""
+        """Close all connections that are not established yet."""
         for loser in self._open:
             loser.close()
         self._selector.close()
@@ -114,7 +114,7 @@ class _Race:
             self._open[opened] = address
 
     def _wait(self, until: float) -> socket.socket | None:
-        """Return the first connection that is made; None if the next address should be tried."""
+        """Return the first established connection; None if the next address should be tried."""
         while self._open:
             left = until - time.monotonic()
             if left <= 0:

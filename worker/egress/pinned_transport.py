@@ -1,7 +1,8 @@
-"""HTTP over checked addresses, for hosts that other people name.
+"""HTTP over checked addresses, for hosts that users name.
 
-A connection goes to the IP address that was checked, not to the name. A name that resolves to a
-public address first and to a private one a moment later (DNS rebinding) gains nothing.
+A connection is made to the IP address that was checked, and the name is not resolved again. So a
+name that resolves to a public address for the check and to a private one after it (DNS rebinding)
+has no effect.
 """
 
 import socket
@@ -23,7 +24,7 @@ from worker.resources.offload import Waiting, offload_with_timeout
 Resolver = Callable[[str, int], Sequence[str]]
 
 _RESOLVE_SECONDS: Final = 5.0
-# Gevent's own resolver would occupy the threads that decode images, and name servers can be slow.
+# Name servers can be slow, and gevent's resolver would occupy the threads that decode images.
 _getaddrinfo = get_original("socket", "getaddrinfo")
 
 
@@ -159,7 +160,7 @@ def open_response(
     content: bytes | None = None,
     timeout: httpx.Timeout,
 ) -> Iterator[httpx.Response]:
-    """Send one request on a connection of its own and give its response, with the body unread.
+    """Send one request on a new connection and yield its response, with the body unread.
 
     Raises:
         ForbiddenHostError: The host must not be reached.

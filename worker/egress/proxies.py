@@ -1,7 +1,7 @@
-"""The proxies and certificates that the environment names, read by rules of our own.
+"""Reads and checks the variables of the environment for proxies and certificates.
 
-The HTTP library understands fewer forms than other programs do, and fails at the first request. A
-value is understood here, or named with what to do before any job runs.
+httpx accepts fewer forms of them than other programs do, and fails only at the first request. This
+module accepts the usual forms, and reports any other value, with what to do, before a job runs.
 """
 
 import ipaddress
@@ -44,7 +44,7 @@ class EnvironmentProblem:
 
 
 def environment_problems(api_url: str) -> Iterator[EnvironmentProblem]:
-    """Check what the environment says about proxies and certificates.
+    """Check the proxies and certificates that the environment names.
 
     Args:
         api_url: The address of the video API.
@@ -90,7 +90,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def _scheme_used(url: httpx.URL) -> str | None:
-    """Return whose proxy is used for an address: that of its scheme, of "all", or none."""
+    """Return the scheme whose proxy is used for an address: its own or "all"; None: no proxy."""
     proxies = getproxies()
     if _is_loopback(url.host) or _is_exempt(url, proxies.get("no")):
         return None
@@ -107,7 +107,7 @@ def _is_loopback(host: str) -> bool:
 
 def _is_exempt(url: httpx.URL, exemptions: str | None) -> bool:
     if exemptions is None:
-        return bool(proxy_bypass(url.host))  # what the system is set to, without a variable
+        return bool(proxy_bypass(url.host))  # the settings of the operating system
     port = url.port or (443 if url.scheme == "https" else 80)
     return any(_matches(entry, url.host, port) for entry in re.split(r"[\s,;]+", exemptions))
 
@@ -164,14 +164,14 @@ def _proxy_problem(text: str) -> str | None:
             if find_spec("socksio") is None:
                 return "names a SOCKS proxy, which needs the extra reelqueue[socks]. Install it."
         case "socks":
-            return "does not say which version of SOCKS the proxy speaks. Write socks5://host:port."
+            return "does not name the version of SOCKS. Write socks5://host:port."
         case _:
             return "is not a proxy that can be used. Write http://, https:// or socks5://host:port."
     return None if url.host else "names no host. Write http://host:port, or unset it."
 
 
 def _variable(scheme: str) -> str:
-    """Return the name of the variable as it is set. That in lower case is the one that counts."""
+    """Return the name of the variable that is set. The one in lower case has precedence."""
     name = f"{scheme}_proxy"
     return name if os.environ.get(name) else name.upper()
 

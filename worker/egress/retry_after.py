@@ -1,4 +1,4 @@
-"""The ``Retry-After`` header: the pause for which a server asks."""
+"""The ``Retry-After`` header: how long a client should wait before its next request."""
 
 import math
 from datetime import UTC
@@ -6,19 +6,19 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 MAX_RETRY_AFTER: Final = 7 * 86_400
-"""The longest ``Retry-After`` that is believed, in seconds: the video API's longest limit."""
+"""The longest ``Retry-After`` that is accepted, in seconds: the longest limit of the video API."""
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
-    """Read ``Retry-After``, in seconds or as an HTTP date, as seconds from now.
+    """Return the seconds from now that a ``Retry-After`` header names, as a number or a date.
 
     Args:
         value: The header's value, if it was sent.
         now: Seconds since the epoch.
 
     Returns:
-        None if it is missing, unreadable or over ``MAX_RETRY_AFTER``, which would stop an account
-        for good.
+        None if the header is missing, cannot be read, or names more than ``MAX_RETRY_AFTER``, which
+        would stop an account for good.
     """
     if value is None:
         return None

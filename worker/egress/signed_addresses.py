@@ -1,4 +1,4 @@
-"""When a signed address of an object store or a content network expires.
+"""When a signed address of an object store or a content delivery network expires.
 
 Sources: the documentation of signed addresses of Amazon S3 (versions 4 and 2), Google Cloud
 Storage, Azure ("Create a service SAS"), Amazon CloudFront and Alibaba Cloud OSS.
@@ -13,7 +13,7 @@ _SIGNATURES: Final = ("signature", "x-amz-signature", "x-goog-signature", "sig")
 
 
 def expiry(url: str) -> datetime | None:
-    """Return when a signed address expires; None if it does not say so."""
+    """Return when a signed address expires; None if its query does not contain that."""
     try:
         query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
         if not any(name in query for name in _SIGNATURES):

@@ -1,4 +1,4 @@
-"""Downloads of source files from URLs that other people name, which may point anywhere."""
+"""Downloads source files from URLs that users name, which may lead to any host."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,17 +28,18 @@ DOWNLOAD_SECONDS: Final = 120.0
 _TIMEOUT: Final = httpx.Timeout(20.0, connect=10.0)
 _HEADERS: Final = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
 _MAX_PORT: Final = 2**16 - 1
-# 509 and 529 are an overload, 520 to 524, 527 and 530 Cloudflare's, 598 and 599 those of proxies.
+# Statuses after which the same request may succeed. 509 and 529 mean an overload; 520 to 524, 527
+# and 530 come from Cloudflare; 598 and 599 come from proxies.
 _TRANSIENT: Final = frozenset(
     (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 527, 529, 530, 598, 599)
 )
 _WHOLE: Final = frozenset({200, 203})
-"""The statuses of a whole file; a proxy that changed it on the way answers 203."""
+"""The statuses of a complete file; 203 comes from a proxy that has changed it."""
 _REFUSED: Final = frozenset({400, 401, 403, 410})
-"""The statuses with which stores answer an address that has expired."""
+"""The statuses with which stores respond to an address that has expired."""
 _RATE_LIMITED: Final = 429
 _RATE_LIMIT_SECONDS: Final = 30.0
-"""The wait after a 429 that names none."""
+"""The wait after a 429 response without ``Retry-After``."""
 
 
 def download_source(
@@ -54,8 +55,8 @@ def download_source(
 ) -> None:
     """Download the file at a URL, if its host is allowed.
 
-    Every address of the host must be public, unless the settings name the host. The same holds
-    for the hosts that it redirects to. Proxies of the environment are not used.
+    All addresses of the host must be public, unless the settings allow the host to be private. The
+    same holds for the hosts of redirects. Proxies of the environment are not used.
 
     Args:
         url: An http or https URL.
@@ -93,7 +94,7 @@ def _download_or_redirect(
 ) -> str | None:
     """Download a file; return the address of a redirect instead, if there is one."""
     target = _parse(url)
-    # Some servers redirect to the same address until they get the cookie that they have set.
+    # Some servers redirect to the same address until they receive the cookie that they have set.
     request = httpx.Request("GET", target)
     cookies.set_cookie_header(request)
     headers = {**_HEADERS, **request.headers}
@@ -134,7 +135,7 @@ def _limited(chunks: Iterable[bytes], url: str, max_bytes: int) -> Iterator[byte
 
 
 def _parse(url: str) -> httpx.URL:
-    """Parse a URL with the library that sends the request, so that both read it the same way."""
+    """Parse a URL with httpx, which sends the request, so that the checked host is the one used."""
     try:
         target = httpx.URL(url.strip())
     except (httpx.InvalidURL, TypeError, ValueError) as error:
@@ -173,8 +174,8 @@ def _connection_errors(url: str) -> Iterator[None]:
     except EncodingError as error:
         raise FileRefusedError(
             "source_unreachable",
-            f"{without_secrets(url)} came compressed {error}.",
-            "Give an address that sends the file as it is.",
+            f"The response of {without_secrets(url)} {error}.",
+            "Give an address that sends the file uncompressed.",
             repeatable=error.known,
         ) from error
     except (httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError) as error:
@@ -193,7 +194,7 @@ def _unexpected_status(url: str, response: httpx.Response) -> FileRefusedError:
             "source_unreachable",
             f"{without_secrets(url)} expired at {expired:%Y-%m-%d %H:%M} UTC (HTTP status "
             f"{status}).",
-            "Submit the image again with a new address, which lasts longer.",
+            "Submit the image again with a new address that is valid for longer.",
         )
     wait = retry_after(response.headers.get("retry-after"), now=time.time())
     if status == _RATE_LIMITED and wait is None:
@@ -208,12 +209,12 @@ def _unexpected_status(url: str, response: httpx.Response) -> FileRefusedError:
 
 
 def _location(response: httpx.Response) -> str:
-    """Return the target of a redirect, whose letters may be in UTF-8 or in any other encoding."""
+    """Return the target of a redirect, which may be in UTF-8 or in any other encoding."""
     raw = next(value for name, value in response.headers.raw if name.lower() == b"location")
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        # As browsers do it: the server gets its own bytes back.
+        # As in browsers: the next request contains the bytes that the server sent.
         return "".join(chr(byte) if byte < 128 else f"%{byte:02X}" for byte in raw)  # noqa: PLR2004
 
 

@@ -1,4 +1,4 @@
-"""Tells a web page from the file that was expected at its address."""
+"""Detects web pages that a server sends in place of a file."""
 
 import html
 import re
@@ -15,7 +15,7 @@ _TITLE: Final = re.compile(rb"<title\b[^>]*>(.*?)</title", re.IGNORECASE | re.DO
 
 
 def web_page_title(path: Path) -> str | None:
-    """Return the title of a web page, shortened; "" if it has none, None if it is another file."""
+    """Return the shortened title of a web page; "" if it has none; None if it is another file."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not _START.match(head):

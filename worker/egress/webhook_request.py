@@ -1,4 +1,4 @@
-"""Requests that deliver webhooks, signed by the Standard Webhooks scheme.
+"""Requests that deliver webhooks, with the signature of Standard Webhooks.
 
 Source: the Standard Webhooks specification, "Signature scheme" and "Deliverability".
 """
@@ -30,7 +30,7 @@ CONNECT_SECONDS: Final = 5.0
 
 
 class WebhookDeliveryError(Exception):
-    """A webhook was not delivered; ``final`` if the receiver wants no further attempts."""
+    """A webhook was not delivered; ``final`` if it must not be sent to this receiver again."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
@@ -43,11 +43,11 @@ def retry_delay(attempts: int) -> float | None:
 
 
 def signature_headers(secret: SecretStr, name: str, sent_at: int, body: bytes) -> dict[str, str]:
-    """Build the headers that prove who sent a webhook, and when.
+    """Build the headers with which a receiver can verify the sender and the time of a webhook.
 
     Args:
         secret: ``whsec_`` and a key in base64.
-        name: The message's id, the same at each attempt.
+        name: The id of the message, which is the same for all attempts.
         sent_at: When this attempt is made, in seconds since the epoch.
         body: The body to send.
     """

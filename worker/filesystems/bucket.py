@@ -6,10 +6,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
-"""The schemes of URLs whose stores have a conditional put."""
+"""The URL schemes of buckets. All of these stores have a conditional put."""
 _S3: Final = frozenset({"s3", "s3a"})
 _PROVIDERS: Final = {"s3": "AWS", "s3a": "AWS", "gs": "GOOGLE"}
-"""The prefix of each provider's variables in the environment; that of the others is AZURE."""
+"""The prefix of a provider's variables in the environment, by scheme. Any other scheme: AZURE."""
 _FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url")
 """Options that the library ignores in the environment once any option is given."""
 _CONNECT_SECONDS: Final = 5
@@ -20,12 +20,12 @@ class Bucket:
     """A bucket and a prefix in it.
 
     Calls of the library wait in native code, so they must be offloaded under gevent. Credentials
-    come from the environment, in the variables of the provider (``AWS_ACCESS_KEY_ID`` and so on).
+    are read from the environment variables of the provider, such as ``AWS_ACCESS_KEY_ID``.
 
     Args:
         url: The bucket and the prefix.
         request_seconds: How long one request may take, with its response.
-        retry_seconds: How long after the first request of a call its last retry may start.
+        retry_seconds: How long after the first request of a call a retry may still start.
 
     Attributes:
         library: The module ``obstore``, whose functions are called with the store.
@@ -49,7 +49,8 @@ class Bucket:
             "retry_config": retries,
         }
         if urlsplit(url).scheme in _S3:
-            # Amazon has no conditional copy of a whole object, but one that completes an upload.
+            # Amazon S3 cannot copy an object on a condition, but can complete a multipart upload
+            # on one.
             options["copy_if_not_exists"] = os.environ.get("AWS_COPY_IF_NOT_EXISTS", "multipart")
         self.store: Any = from_url(url, **options)
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 
 class RemoteConnection:
-    """A file system that is opened at its first use, and again after an error.
+    """A connection to a file system, which is opened at its first use, and again after an error.
 
-    Transfers block on sockets, which yield under gevent, so they are not offloaded to threads.
+    Transfers wait for sockets, which lets other greenlets run, so they need no native thread.
 
     Args:
         url: A URL that fsspec supports.
@@ -23,26 +23,27 @@ class RemoteConnection:
         self._root = ""
 
     def open(self) -> None:
-        """Open it, unless it is open.
+        """Open the connection, unless it is open.
 
         Raises:
-            ValueError: fsspec does not know this kind of URL.
+            ValueError: fsspec does not support this kind of URL.
             ImportError: The package that it needs is not installed.
-            Exception: The server cannot be reached; each file system raises errors of its own.
+            Exception: The server cannot be reached. The type depends on the file system.
         """
         with self._lock:
             self._open()
 
     def path(self, key: str) -> str:
-        """Return the path of a key below the URL. The file system must have been opened before."""
+        """Return the path of a key below the URL. The connection must have been opened before."""
         return f"{self._root.rstrip('/')}/{key}"
 
     @contextmanager
     def use(self) -> Iterator[Any]:
-        """Give the file system; one that is a single connection, to one caller at a time.
+        """Yield the file system.
 
-        Those are the ones that fsspec does not cache, such as FTP. The server closes a connection
-        that is idle for long, so after an error the next caller connects again.
+        File systems that fsspec does not cache, such as FTP, are a single connection, which one
+        caller uses at a time. After an error the next caller connects again, because a server
+        closes a connection that is idle for long.
         """
         self.open()
         if self._fs.cachable:

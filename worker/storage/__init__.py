@@ -1,1 +1,1 @@
-"""Stores of files, and the local paths that other services may name."""
+"""Stores of files, and the paths and store addresses that other services may name."""

@@ -1,8 +1,8 @@
-"""Copies of local files that another service names by path, only from allowed folders.
+"""Copies local files that another service names by path, if they are in an allowed folder.
 
-The path is walked from the allowed folder down, each folder opened inside the one before and never
-through a link, so that a change of the path after the check has no effect. The copy is made from
-the file that was opened and checked.
+From the allowed folder down, each folder is opened relative to its parent and never through a link.
+So a change of the path after the check has no effect. The copy is made from the file that was
+opened and checked.
 """
 
 import os
@@ -29,14 +29,14 @@ def copy_allowed_file(text: str, roots: Iterable[object], to: Path, *, max_bytes
 
     Args:
         text: An absolute path.
-        roots: The allowed folders, among the allowed addresses of stores. A symbolic link that
-            leads out of a folder is not allowed.
+        roots: The allowed folders. Addresses of stores among them are ignored. A symbolic link
+            that leads out of a folder is not allowed.
         to: Where the copy goes; it is incomplete after an error.
         max_bytes: The largest file that is accepted.
 
     Raises:
         FileRefusedError: It is outside of the allowed folders (``forbidden_source``), is missing
-            or not a file (``bad_request``), or is too large (``file_too_large``).
+            or not a file (``bad_request``), or too large (``file_too_large``).
         OSError: The disk failed.
     """
     root, parts = check_allowed(text, roots)
@@ -50,13 +50,13 @@ def copy_allowed_file(text: str, roots: Iterable[object], to: Path, *, max_bytes
 
 
 def check_allowed(text: str, roots: Iterable[object]) -> tuple[Path, tuple[str, ...]]:
-    """Refuse a path that is in no allowed folder, or is no path, without reading the file. Blocks.
+    """Check that a path is valid and in an allowed folder, without reading the file. Blocks.
 
     Returns:
         The allowed folder that holds the path, and the path inside it, both without links.
 
     Raises:
-        FileRefusedError: It is refused.
+        FileRefusedError: It is not in one (``forbidden_source``), or is invalid (``bad_request``).
     """
     try:
         path = Path(text)
@@ -68,7 +68,7 @@ def check_allowed(text: str, roots: Iterable[object]) -> tuple[Path, tuple[str, 
         raise _bad_request(f"{text!r} is not a valid path.") from error
     for folder in folders:
         if real.is_relative_to(folder):
-            # Only inside of the folder: the walk that follows leads nowhere else.
+            # Another spelling may name a link out of the folder, but `_open` follows no links.
             return folder, FileSpellings().find(real).relative_to(folder).parts
     raise FileRefusedError("forbidden_source", f"{text} is not in an allowed folder.", _REMEDY)
 
@@ -84,7 +84,7 @@ def _open(text: str, root: Path, parts: tuple[str, ...]) -> Iterator[BinaryIO]:
                 inner = os.open(name, _FOLDER, dir_fd=folder)
                 os.close(folder)
                 folder = inner
-            # Checked before it is opened too: opening a device may have an effect.
+            # Also checked before it is opened, because opening a device may have an effect.
             _require_file(text, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False))
             descriptor = os.open(parts[-1], _FILE, dir_fd=folder)
         finally:

@@ -1,4 +1,4 @@
-"""Errors of file stores, with what to do about each."""
+"""Errors of file stores, and the remedy for each."""
 
 import errno
 from typing import Final
@@ -43,7 +43,7 @@ def describe(error: Exception) -> str:
     """Say what went wrong, without secrets and without a final period."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # The errors of object stores have many lines, of which the first says what happened.
+    # Error texts of object stores have many lines. The first one says what happened.
     return redact(str(error)).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
@@ -65,9 +65,9 @@ def remedy_for(error: Exception) -> str:
 
 
 def wrong_content(url: str) -> StoreError:
-    """Build the error of a store that returns other bytes than were written to it."""
+    """Build the error of a store that does not return the bytes that were written to it."""
     return StoreError(
-        f"The store {url} returned other bytes than were written to it.",
+        f"The store {url} returned other bytes than those that were written to it.",
         f"Check the store, or point {_SETTING} elsewhere.",
         url,
     )

@@ -1,7 +1,7 @@
-"""Files whose names are spelled in another way than the path that names them.
+"""Finds files whose names have another Unicode spelling than the path that names them.
 
-The same name can be written with composed or decomposed accents (macOS writes the latter), with
-other spaces, and with invisible characters that came along from a web page or a spreadsheet.
+The same name can be spelled with composed or decomposed accents (macOS writes the latter), with
+different space characters, or with invisible characters copied from a web page or a spreadsheet.
 """
 
 import os
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Final
 
 _MAX_FOLDERS: Final = 64
-"""Folders whose names are remembered."""
+"""The most folders whose listings are kept in memory."""
 
 
 class FileSpellings:
-    """Finds the files that paths name in another spelling. Folders are listed only once."""
+    """Finds files by paths in another spelling. Each folder is listed only once."""
 
     def __init__(self) -> None:
         self._listings: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, path: Path) -> Path:
-        """Return the only existing path that differs in nothing but the spelling.
+        """Return the existing path that differs from this one in nothing but the spelling.
 
         Returns:
-            The path as it is if it exists, or if no other path or several fit.
+            The given path if it exists, or if no path or several paths match.
         """
         if os.path.exists(path):  # noqa: PTH110 -- False for a name that is too long, no error
             return path
@@ -40,7 +40,7 @@ class FileSpellings:
         return found
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
-        """Return the names in a folder by their common spelling."""
+        """Return the names in a folder, grouped by their common spelling."""
         if folder not in self._listings:
             if len(self._listings) >= _MAX_FOLDERS:
                 self._listings.clear()
@@ -55,7 +55,7 @@ class FileSpellings:
 
 
 def _spelling(name: str) -> str:
-    """Return what all spellings of a name have in common."""
+    """Return the same text for all spellings of a name."""
     if name.isascii():
         return name
     composed = unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""How long signed links to the objects of a bucket can open: no longer than their credentials."""
+"""How long signed links to the objects of a bucket can be valid: as long as the credentials are."""
 
 import os
 import time
@@ -7,16 +7,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 UNKNOWN_LIFETIME: Final = 3600.0
-"""Seconds for which links are made whose credentials may end at any time: temporary ones of AWS
-live an hour or longer."""
+"""The lifetime of links in seconds if it is unknown when the credentials expire. Temporary
+credentials of AWS are valid for an hour or longer."""
 _S3: Final = frozenset({"s3", "s3a"})
 
 
 def link_lifetime(url: str) -> float | None:
-    """Return for how many seconds links can open at most; None if that is as long as asked.
+    """Return the longest time in seconds for which links can be valid; None if it is not limited.
 
-    Only the access key of a user has no end. The end of temporary credentials is known where
-    ``AWS_CREDENTIAL_EXPIRATION`` names it.
+    The access key of a user does not expire. Other credentials are temporary, and expire at the
+    time in ``AWS_CREDENTIAL_EXPIRATION``, if it is set.
 
     Args:
         url: The bucket.

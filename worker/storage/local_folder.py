@@ -19,13 +19,13 @@ _NO_HARD_LINKS: Final = frozenset(
 
 
 class LocalFolder:
-    """A folder in which each file is on the disk before it appears under its key.
+    """A folder in which each file is synced to disk before it appears under its key.
 
-    A power failure leaves the old state or the new one.
+    A power failure leaves the old file or the new one.
 
     Attributes:
-        uri: Its ``file://`` address.
-        prefix: What precedes a key in the path of its file.
+        uri: The ``file://`` address of the folder.
+        prefix: The path of the folder with a slash, which precedes a key in the path of its file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -34,7 +34,7 @@ class LocalFolder:
         self.prefix = f"{str(root).rstrip('/')}/"
         self._partial = root / PARTIAL_FOLDER
         self._synced: set[Path] = set()
-        """Folders whose own entries are on the disk."""
+        """Folders whose own directory entries are synced to disk."""
 
     @classmethod
     def from_url(cls, url: str) -> Self | None:
@@ -57,7 +57,7 @@ class LocalFolder:
         offload(self._write, source, key)
 
     def create(self, source: Path, key: str) -> bool:
-        """Copy a local file to a key, unless there is a file under it; return whether it was."""
+        """Copy a local file to a key that no file has; return False if the key is taken."""
         return offload(self._create, source, key)
 
     def read(self, key: str, to: Path) -> bool:
@@ -103,11 +103,11 @@ class LocalFolder:
 
     @contextmanager
     def _partial_copy(self, source: Path, target: Path) -> Iterator[Path]:
-        """Give a complete copy of a file that is on the disk; it is deleted after the block."""
+        """Yield a complete copy of a file, synced to disk. It is deleted after the block."""
         partial = self._partial / partial_file_name()
         for folder in partial.parent, target.parent:
             if not folder.exists():
-                # It may have been there before, and have been deleted with those above it.
+                # It, and folders above it, may have been synced, and deleted since.
                 self._synced.difference_update([folder, *folder.parents])
                 folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -119,7 +119,7 @@ class LocalFolder:
             partial.unlink(missing_ok=True)
 
     def _sync_folders(self, target: Path) -> None:
-        """Write the directory entries to the disk: the file's, and those of new folders."""
+        """Sync the directory entries of the file, and of new folders, to disk."""
         for parent in target.parents:
             _sync(parent)
             if parent == self._root or parent in self._synced:
@@ -128,7 +128,10 @@ class LocalFolder:
 
 
 def rename_if_free(partial: Path, target: Path) -> bool:
-    """Give a complete file its name, unless the name is taken; return whether it was given."""
+    """Rename a complete file, unless the new name is taken; return whether it was renamed.
+
+    The old name may still exist afterwards.
+    """
     try:
         os.link(partial, target)
     except FileExistsError:
@@ -136,7 +139,8 @@ def rename_if_free(partial: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # FAT and some network shares. A process that is killed here leaves an empty file.
+        # FAT and some network shares have no hard links. If the process is killed here, an empty
+        # file keeps the name.
         try:
             target.open("xb").close()
         except FileExistsError:

@@ -20,13 +20,13 @@ LARGE_BYTES: Final = 32 * 2**20
 _REQUEST_SECONDS: Final = 540
 _RETRY_SECONDS: Final = 30
 _MAX_SECONDS: Final = 560.0
-"""The longest that a transfer may take: a step's limit is 600 s."""
+"""The longest time for a transfer. A step may take 600 s."""
 
 
 class ObjectFolder:
-    """Objects of a bucket, under a prefix. An object appears only once it is whole.
+    """Objects of a bucket, under a prefix. An object appears only when it is complete.
 
-    Each call waits in a native thread, so that it blocks no greenlet.
+    Each call waits in a native thread, so that it blocks no other greenlet.
 
     Args:
         url: The bucket and the prefix.
@@ -59,10 +59,11 @@ class ObjectFolder:
             _call(self._obstore.put, self._store, key, source)
 
     def create(self, source: Path, key: str) -> bool:
-        """Copy a local file to a key, unless there is an object under it; return whether it was.
+        """Copy a local file to a key that no object has; return False if the key is taken.
 
-        A conditional put is one request, so the whole file is in memory while it is sent. A large
-        file is sent in parts under another key, and copied in the bucket on the same condition.
+        A conditional put is one request, for which the whole file is read into memory. A large file
+        is instead uploaded in parts under another key, and then copied to its key on the same
+        condition.
         """
         put = self._create_large if source.stat().st_size >= LARGE_BYTES else self._create
         try:
@@ -98,7 +99,7 @@ class ObjectFolder:
         return _call(self._copy, key, to, max_bytes)
 
     def sign(self, keys: Sequence[str], seconds: float) -> list[str]:
-        """Return links by which anybody can read objects for some seconds."""
+        """Return links with which anybody can read these objects for some seconds."""
         life = timedelta(seconds=seconds)
         return list(_call(self._obstore.sign, self._store, "GET", list(keys), life))
 
@@ -115,7 +116,7 @@ class ObjectFolder:
             self._obstore.put(self._store, partial, source, use_multipart=True, max_concurrency=2)
             self._obstore.copy(self._store, partial, key, overwrite=False)
         finally:
-            # A copy that stays is swept later; the first error is the one to report.
+            # A copy that cannot be deleted is swept later. An earlier error is the one to report.
             with suppress(Exception):
                 self._obstore.delete(self._store, partial)
 

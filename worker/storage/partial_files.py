@@ -9,7 +9,7 @@ PARTIAL_FOLDER: Final = ".parts"
 
 
 def partial_file_name() -> str:
-    """Make a unique name that holds the current time: not every store keeps file times."""
+    """Make a unique name that contains the current time, because some stores keep no file times."""
     return f"{int(time.time())}-{uuid4().hex}"
 
 

@@ -14,13 +14,13 @@ _LOCK_TRIES: Final = 3
 
 
 class RemoteFolder:
-    """A folder in which each file is written whole before it is moved to its key.
+    """A folder in which each file is written completely before it is moved to its key.
 
     Args:
         url: A URL that fsspec supports.
 
     Raises:
-        ValueError: fsspec does not know this kind of URL.
+        ValueError: fsspec does not support this kind of URL.
         ImportError: The package that it needs is not installed.
     """
 
@@ -39,10 +39,11 @@ class RemoteFolder:
             fs.mv(partial, self._connection.path(key))
 
     def create(self, source: Path, key: str) -> bool:
-        """Copy a local file to a key, unless there is a file under it; return whether it was.
+        """Copy a local file to a key that no file has; return False if the key is taken.
 
-        Most of these file systems can create only a folder exclusively. So the name is locked by
-        such a folder, checked, and given; the lock of a killed process keeps its name taken.
+        Most of these file systems can create folders exclusively, but not files. So a folder is
+        created as a lock on the key. While it exists, the key counts as taken, also if the process
+        that created it was killed.
         """
         path = self._connection.path(key)
         lock = f"{self._partial}/name-{hashlib.sha256(key.encode()).hexdigest()}"
@@ -66,7 +67,7 @@ class RemoteFolder:
 
     @contextmanager
     def _partial_copy(self, fs: Any, source: Path, key: str) -> Iterator[str]:  # noqa: ANN401
-        """Give the path of a complete copy, which the block moves to its key or deletes."""
+        """Yield the path of a complete copy, which the block moves to its key or deletes."""
         partial = f"{self._partial}/{partial_file_name()}"
         try:
             with faultpoint("store.write"):
@@ -76,7 +77,7 @@ class RemoteFolder:
             with faultpoint("store.rename"):
                 yield partial
         except BaseException:
-            # A partial file that stays is swept later; the first error is the one to report.
+            # A copy that cannot be deleted is swept later. The first error is the one to report.
             with suppress(Exception):
                 fs.rm_file(partial)
             raise
@@ -122,7 +123,7 @@ class RemoteFolder:
 
 
 def _make_folder(fs: Any, path: str) -> None:  # noqa: ANN401 - fsspec has no types
-    """Make a folder, which another process may make at the same time."""
+    """Make a folder, unless another process makes it at the same time."""
     try:
         fs.makedirs(path, exist_ok=True)
     except Exception:
@@ -131,13 +132,13 @@ def _make_folder(fs: Any, path: str) -> None:  # noqa: ANN401 - fsspec has no ty
 
 
 def _make_lock(fs: Any, lock: str, path: str) -> bool:  # noqa: ANN401 - as above
-    """Make the folder that locks a path; False if another writer holds it or wrote the file."""
+    """Make the folder that locks a path; False if another writer has it or has written the file."""
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:
             fs.mkdir(lock, create_parents=False)
         except Exception:
-            # Each file system raises another error for a folder that exists. If neither exists,
-            # the other writer has failed and released the lock.
+            # The error for a folder that exists differs between file systems. If neither the file
+            # nor the folder exists, another writer has failed and released the lock.
             if _exists(fs, path) or _exists(fs, lock):
                 return False
             if not tries_left:
@@ -148,7 +149,7 @@ def _make_lock(fs: Any, lock: str, path: str) -> bool:  # noqa: ANN401 - as abov
 
 
 def _exists(fs: Any, path: str) -> bool:  # noqa: ANN401 - fsspec has no types
-    """Return whether there is a file or a folder; fsspec's own answer hides errors."""
+    """Return whether there is a file or a folder. fsspec's own `exists` hides errors."""
     try:
         fs.info(path)
     except (FileNotFoundError, NotADirectoryError):

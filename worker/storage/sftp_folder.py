@@ -1,7 +1,7 @@
 """The files of an SFTP server, for reading.
 
-The host must be in the caller's known hosts; the login uses the SSH agent and the keys of the user.
-fsspec's own file system for SFTP accepts any server that answers.
+The host must be in the user's known hosts. The login uses the user's SSH agent and keys. fsspec's
+file system for SFTP is not used, because it accepts any host key.
 """
 
 import stat

@@ -1,7 +1,7 @@
-"""Files of stores that other people name: in buckets, and on SFTP servers. They are only read.
+"""Reads source files from buckets and SFTP servers.
 
-Whose rights read them is decided by the caller: the command line uses those of the person who runs
-it; a worker reads only what lies under the addresses that its settings allow.
+The command line reads all files that the person who runs it may read. For other services, a worker
+reads only files under the addresses in its settings.
 """
 
 import re
@@ -23,7 +23,8 @@ _NO_BUCKET: Final = "NoSuchBucket"
 _NO_CREDENTIALS: Final = (
     *("169.254.169.254", "metadata.google", "No credentials", "Account must be specified"),
 )
-"""Parts of errors of the library, which asks the machine's own cloud if nothing else is set."""
+"""Parts of the errors of `obstore` if no credentials are set. It then requests some from the
+metadata service of a cloud, which most machines do not have."""
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _ERROR_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _REFUSED: Final = frozenset({"401", "403"})
@@ -73,7 +74,7 @@ class SourceStore:
             file: The file.
             to: Where the copy goes; it does not exist after a failure.
             max_bytes: The largest file that is accepted.
-            under: The folder which a link may not lead out of.
+            under: The folder that a link must not lead out of.
 
         Raises:
             FileRefusedError: It is missing or cannot be read (``source_unreachable``), is too
@@ -113,7 +114,7 @@ class SourceStore:
         if isinstance(error, ImportError):
             return _refused(
                 f"{address} cannot be read: {describe(error)}.",
-                f"Install what such a store needs: pip install 'reelqueue[{_EXTRAS[scheme]}]'.",
+                f"Install the package for such stores: pip install 'reelqueue[{_EXTRAS[scheme]}]'.",
             )
         if isinstance(error, PermissionError):
             return _refused(f"{address} may not be read: {describe(error)}.", _rights(scheme))
@@ -138,7 +139,7 @@ class SourceStore:
 
 
 class SourceStores:
-    """Reads files of any stores, each of which is opened once."""
+    """Reads files of any stores. Each store is opened once."""
 
     def __init__(self) -> None:
         self._stores: dict[str, SourceStore] = {}
@@ -148,7 +149,8 @@ class SourceStores:
         """Copy a file to a local file, as ``SourceStore.fetch``.
 
         Raises:
-            FileRefusedError: Its address is invalid (``bad_request``), or as there.
+            FileRefusedError: Its address is invalid (``bad_request``), or as
+                ``SourceStore.fetch`` says.
         """
         address = _parsed(file)
         with self._lock:
@@ -171,16 +173,17 @@ def fetch_allowed(
     """Copy a file that another service names, if it lies under an address that the settings allow.
 
     Raises:
-        FileRefusedError: It does not (``forbidden_source``), or as ``SourceStore.fetch``.
+        FileRefusedError: It is not allowed (``forbidden_source``), or as ``SourceStore.fetch``
+            says.
     """
     SourceStore(file).fetch(file, to, max_bytes=max_bytes, under=_allowing_root(file, roots))
 
 
 def check_allowed_address(text: str, roots: Iterable[StoreAddress | Path]) -> None:
-    """Refuse the address of a file that lies under no allowed address, without reading the file.
+    """Check that the address of a file is valid and under an allowed one, without reading the file.
 
     Raises:
-        FileRefusedError: It does not (``forbidden_source``), or is no address (``bad_request``).
+        FileRefusedError: It is not allowed (``forbidden_source``) or invalid (``bad_request``).
     """
     _allowing_root(_parsed(text), roots)
 
@@ -202,7 +205,7 @@ def _rights(scheme: str) -> str:
 
 
 def _brief(text: str) -> str:
-    """Return the first line of an error without what only developers need."""
+    """Return the first line of an error, without details of the library before " - "."""
     line = text.strip().partition("\n")[0].rstrip(".")
     return line.rpartition(" - ")[2] if " - " in line else line
 

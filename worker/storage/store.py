@@ -1,4 +1,4 @@
-"""Stores of files, local or remote. A key always holds a whole file, even if the writer dies."""
+"""Stores of files, local or remote. A key always holds a complete file, even if its writer dies."""
 
 import os
 import re
@@ -72,7 +72,7 @@ class Store:
             return copy.read_text().strip()
 
     def ensure_id(self) -> str:
-        """Return the id of the store, which is made at its first use.
+        """Return the id of the store; create one if it has none.
 
         Raises:
             StoreError: It could not be read or written.
@@ -86,16 +86,17 @@ class Store:
             self.create_file(new, _ID_KEY)
         found = self.read_id()
         if found is None:
-            # On some stores, a writer that was killed leaves its lock behind.
+            # A writer of a `RemoteFolder` that was killed leaves its lock, and the key is taken.
             raise StoreError(
-                f"The store {self._url} takes no file {_ID_KEY}, and has none.",
-                f"Delete the folders in its folder {PARTIAL_FOLDER}, if nobody writes to it now.",
+                f"The store {self._url} has no file {_ID_KEY}, and it cannot be created.",
+                f"While no worker runs, delete the folders in the folder {PARTIAL_FOLDER} of the "
+                "store.",
                 self._url,
             )
         return found
 
     def put_file(self, local: Path, key: str) -> None:
-        """Store a file; a file under the same key is replaced in one step.
+        """Store a file, replacing any file under the same key in one step.
 
         Raises:
             StoreError: It could not be stored. A file that was there before is still there.
@@ -107,7 +108,7 @@ class Store:
             self._files.write(local, key)
 
     def create_file(self, local: Path, key: str) -> bool:
-        """Store a file under a key that no file has, whoever else writes at the same time.
+        """Store a file under a key that no file has, also if several writers try at the same time.
 
         Returns:
             False if there is a file under this key; that file is unchanged.
@@ -144,11 +145,11 @@ class Store:
         return key
 
     def fetch(self, key: str, to: Path) -> None:
-        """Copy a stored file to a local file, which appears only once it is whole.
+        """Copy a stored file to a local file, which appears only when it is complete.
 
         Raises:
             NotStoredError: There is no file under this key.
-            StoreError: It could not be read, or not be written locally.
+            StoreError: It could not be read, or could not be written locally.
         """
         _check_key(key)
         partial = to.with_name(f".{uuid4().hex}.part")
@@ -168,7 +169,7 @@ class Store:
         """Return whether a file is stored under this key.
 
         Raises:
-            StoreError: The store cannot be asked, so the answer is unknown.
+            StoreError: The store could not be read, so this is unknown.
         """
         _check_key(key)
         with self._store_errors("read"):
@@ -205,7 +206,7 @@ class Store:
             The number of deleted files.
 
         Raises:
-            StoreError: The store cannot be asked, or a file could not be deleted.
+            StoreError: The files could not be listed, or one could not be deleted.
         """
         with self._store_errors("swept"):
             return self._files.sweep_partial_files(time.time() - seconds)
@@ -214,21 +215,25 @@ class Store:
         """Return the address of a file, without credentials."""
         _check_key(key)
         if isinstance(self._files, LocalFolder):
-            # As `Path.as_uri`, which takes several times as long.
+            # The same as `Path.as_uri`, but several times faster.
             return f"{self._files.uri}/{quote(os.fsencode(key))}"
         return f"{self._url}/{quote(key)}"
 
     @property
     def has_links(self) -> bool:
-        """Whether links can be made by which anybody can read a file."""
+        """Whether `sign` can make links with which anybody can read a file."""
         return isinstance(self._files, ObjectFolder)
 
     def link_lifetime(self) -> float | None:
-        """Return for how many seconds links can open at most; None if that is as long as asked."""
+        """Return the longest time in seconds for which links are valid; None if not limited."""
         return link_lifetime(self._url)
 
     def sign(self, addresses: Iterable[str], seconds: float) -> dict[str, str]:
-        """Return links, by the addresses of files that ``url`` has returned.
+        """Return links with which anybody can read files for some seconds, by their addresses.
+
+        Args:
+            addresses: Values that ``url`` has returned. Other addresses are left out.
+            seconds: How long the links are valid.
 
         Raises:
             StoreError: The credentials cannot sign.
@@ -237,7 +242,7 @@ class Store:
             return {}
         base = f"{self._url}/"
         keys = {text: unquote(text[len(base) :]) for text in addresses if text.startswith(base)}
-        with self._store_errors("signed for"):
+        with self._store_errors("used for signed links"):
             links = self._files.sign(list(keys.values()), seconds) if keys else []
         return dict(zip(keys, links, strict=True))
 
@@ -248,7 +253,7 @@ class Store:
             None if the store is not a local folder.
         """
         _check_key(key)
-        # As `Path.joinpath`, which takes several times as long.
+        # The same as `Path.joinpath`, but several times faster.
         return f"{self._files.prefix}{key}" if isinstance(self._files, LocalFolder) else None
 
     def check(self) -> None:
@@ -271,7 +276,7 @@ class Store:
 
     @contextmanager
     def _store_errors(self, operation: str) -> Iterator[None]:
-        """Raise a `StoreError` for any exception of a file system: they have no common class."""
+        """Raise a `StoreError` for any exception: those of file systems have no common class."""
         try:
             yield
         except StoreError:
@@ -279,7 +284,7 @@ class Store:
         except Exception as error:
             shortage = shortage_of(error)
             if shortage is Shortage.SCRATCH_DISK and operation != "read":
-                # It is the disk of the store that is full.
+                # The disk of the store is full, not that of the worker.
                 shortage = None
             raise StoreError(
                 f"The store {self._url} cannot be {operation}: {describe(error)}.",
@@ -290,7 +295,7 @@ class Store:
 
 
 def _check_key(key: str) -> None:
-    """Refuse a key that is empty, leads out of the store or into its partial files."""
+    """Refuse a key that is empty, or leads out of the store or into its partial files."""
     if not _KEY.fullmatch(key) or (
         # A character has at most four bytes.
         len(key) * 4 > _LONGEST_SEGMENT

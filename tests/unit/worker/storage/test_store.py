@@ -334,7 +334,9 @@ def test_a_lock_that_a_killed_writer_has_left_does_not_stop_a_worker() -> None:
     key = hashlib.sha256(b"reelqueue-store-id").hexdigest()
     fs, path = fsspec.core.url_to_fs(root)
     fs.makedirs(f"{path}/.parts/name-{key}")
-    with pytest.raises(StoreError, match="takes no file reelqueue-store-id") as caught:
+    with pytest.raises(
+        StoreError, match="has no file reelqueue-store-id, and it cannot be created"
+    ) as caught:
         Store(root).ensure_id()
     assert ".parts" in caught.value.remedy
     fs.rmdir(f"{path}/.parts/name-{key}")
