@@ -1,4 +1,4 @@
-# One image for all parts: it starts a worker by default, and has every `reelqueue` command.
+# One image for all parts. It runs a worker by default, and contains all `reelqueue` commands.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -17,5 +17,5 @@ ENV PATH=/opt/reelqueue/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /app
 USER reelqueue
 VOLUME ["/app/var/media", "/app/var/output"]
-# The worker is process 1, so that it gets the signal to stop, not a shell.
+# Without a shell, so that the worker is process 1 and receives the signal to stop.
 CMD ["celery", "-A", "worker.app", "worker", "-P", "gevent"]

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 COMPOSE ?= docker compose
 
-# Through the environment, because names of files may hold spaces and signs of the shell.
+# Passed through the environment, because file names may contain spaces and shell metacharacters.
 export BACKEND IMAGES
 
 .DEFAULT_GOAL := help
@@ -21,24 +21,24 @@ help: ## Show this list
 
 install: $(READY) ## Create .venv from requirements.lock
 
-run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.jpg" uses the real API
+run: $(READY) ## Make clips of the sample photos; BACKEND=cloud IMAGES="a.jpg b.jpg" uses the real API and your photos
 	@exec $(BIN)/python -m tasks.demo --backend "$$BACKEND" --images "$$IMAGES"
 
-# More processes than processors of a small machine, because most tests wait most of the time. They
-# compile the test files once, also where PYTHONDONTWRITEBYTECODE is set.
+# More processes than a small machine has CPUs, because tests mostly wait. PYTHONDONTWRITEBYTECODE is
+# unset, so that the test files are not compiled again by each process.
 test: $(READY) ## Run all tests; ARGS="-k NAME" selects some
 	@exec env PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 5 $(ARGS)
 
-bench: $(READY) ## Measure the cost of a job beside the alternatives; WHAT=list lists all measurements
+bench: $(READY) ## Measure the cost of a job compared with alternatives; WHAT=list lists all measurements
 	@exec $(BIN)/python -m tests.bench $(WHAT) $(ARGS)
 
 bench-quick: $(READY) ## Run some measurements for a few seconds each, to see that they work
 	@exec $(BIN)/python -m tests.bench quick
 
-streams: $(READY) ## Read hostile event streams; ARGS="--count 1000000 --seed 7"
+streams: $(READY) ## Read random malformed event streams; ARGS="--count 1000000 --seed 7"
 	@exec $(BIN)/python -m tests.soak.streams $(ARGS)
 
-answers: $(READY) ## Read any JSON as responses of the video API; ARGS="--count 1000000 --seed 7"
+answers: $(READY) ## Read random JSON as responses of the video API; ARGS="--count 1000000 --seed 7"
 	@exec $(BIN)/python -m tests.soak.answers $(ARGS)
 
 faults: $(READY) ## Inject faults while 500 jobs run, then check the records; ARGS="--seed 1"
@@ -47,7 +47,7 @@ faults: $(READY) ## Inject faults while 500 jobs run, then check the records; AR
 points: $(READY) ## Kill a worker at every fault point, twice each; ARGS="begin_paid" selects some
 	@exec $(BIN)/python -m tests.faults.points $(ARGS)
 
-soak: $(READY) ## As faults, with 5,000 jobs in half an hour, after 200,000 odd responses and messages; ARGS="--seconds 7200"
+soak: $(READY) ## Read 200,000 random responses and messages, then inject faults while 5,000 jobs run for half an hour; ARGS="--seconds 7200"
 	@$(BIN)/python -m tests.soak.answers --count 100000
 	@$(BIN)/python -m tests.soak.messages --count 100000
 	@exec $(BIN)/python -m tests.faults.campaign --seconds 1800 --jobs 5000 --kills 500 \
@@ -75,10 +75,10 @@ lock: $(READY) ## Lock the newest versions that pyproject.toml allows, by hash
 up: .env ## Start Valkey, a worker and Flower in containers
 	$(COMPOSE) up --build --detach
 
-down: ## Stop the containers; workers first read the streams of paid messages to their end
+down: ## Stop the containers, after the workers have read the streams of paid messages to their end
 	$(COMPOSE) down
 
-clean: ## Remove caches and the results of `make run`; keeps .venv and clips that were paid for
+clean: ## Delete caches and the results of `make run`; keeps .venv and clips that were paid for
 	rm -rf build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
 		.ruff_cache var/demo
 	find config worker tasks sandbox tests -type d -name __pycache__ -prune -exec rm -rf {} +

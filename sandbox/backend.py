@@ -15,7 +15,7 @@ from sandbox.state.uploads import UploadStore
 
 
 class Backend:
-    """Everything behind the routes. It is made inside a running event loop."""
+    """The state of the stand-in and its running work. Create it inside a running event loop."""
 
     def __init__(self, options: Options, folder: Path) -> None:
         """Create an empty backend that keeps uploads and clips in a folder."""
@@ -36,7 +36,7 @@ class Backend:
         """Return the accounts and the call log as JSON-ready values.
 
         Args:
-            requests: How many of the latest requests to list; None lists all that are kept.
+            requests: The number of latest requests to list; None lists all that are kept.
         """
         columns = ("name", "available", "frozen", "total", "spent", "unattributed")
         accounts = [

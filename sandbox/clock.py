@@ -1,4 +1,4 @@
-"""The time of day, advanced by the event loop's clock so that it never jumps."""
+"""Unix time that follows the event loop's clock, so that it never jumps."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Faults on request: which call goes wrong, how, and how often."""
+"""Faults that testers inject: which call fails, how, and how often."""
 
 import itertools
 from dataclasses import dataclass
@@ -41,16 +41,16 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 class Fault(BaseModel):
     """A fault to inject.
 
-    For every call, `refuse` answers with an error code, `slow` answers late, and `reset` resets
+    For every call, `refuse` replies with an error code, `slow` replies late, and `reset` resets
     the connection. For a message, `silent`, `question`, `gui` and `trailing` choose the agent's
     text; `break` cuts the stream; `error` and `quota` end it with a failure; `hang` sends only
-    heartbeats for a while, `mute` nothing at all. For an export and a poll, `fail` and `stuck`
-    decide the outcome of the render. For a download, `html` sends a page, `cut` half of the file,
-    and `gone` answers 404.
+    heartbeats for a while, and `mute` nothing at all. For an export and a poll, `fail` and `stuck`
+    decide the outcome of the render. For a download, `html` sends a web page, `cut` sends half of
+    the file, and `gone` replies with 404.
 
     Attributes:
-        call: The call that goes wrong.
-        action: How it goes wrong; each call has its own actions.
+        call: The call that fails.
+        action: How it fails; each call has its own actions.
         times: For how many calls; None means one, or all if there is a ratio.
         ratio: The share (0-1) of the calls; None means each.
         session: Only calls of this session.
@@ -58,14 +58,14 @@ class Fault(BaseModel):
         spoken: Only calls of a session in which a message was, or was not, accepted.
         code: The error code of `refuse`.
         retry_after: Seconds in the `Retry-After` header of `refuse`.
-        style: How the error of `refuse` is sent; None: as its code usually is.
-        then: Whether the work goes on behind a broken stream or stops there.
-        seconds: Duration of `slow`, `hang` and `mute`; for `break`, how long the work goes on.
+        style: How the error of `refuse` is sent; None means as usual for its code.
+        then: Whether the work continues after a `break` (`finish`) or stops there (`stay`).
+        seconds: Duration of `slow`, `hang` and `mute`; for `break`, of the rest of the work.
         done: Whether a `reset` comes after the call's work instead of before it.
         at: The moment of `break`, `error` and `quota`, as a share (0-1) of the stream's duration.
         raw: Whether an `error` is sent in the form of older servers, which is not JSON.
         clean: Whether a `break` or `cut` looks like a regular end to the client's transport.
-        via: Which way of download; None is both.
+        via: The way of download, `link` or `proxy`; None means both.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -96,7 +96,7 @@ class Fault(BaseModel):
         return self
 
     def fits(self, context: "CallContext") -> bool:
-        """Return whether this fault is meant for a call."""
+        """Return whether this fault applies to a call."""
         return (
             self.call is context.call
             and self.session in (None, context.session)
@@ -108,7 +108,7 @@ class Fault(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What decides which fault a call gets.
+    """The properties of a call that decide which fault applies to it.
 
     Attributes:
         call: The call.
@@ -129,7 +129,7 @@ FAULTS = TypeAdapter(list[Fault])
 
 
 class _ActiveFault:
-    """A fault with the number of calls that it is still for; None: without end."""
+    """A fault, and the number of further calls to which it applies; None means all."""
 
     def __init__(self, fault: Fault, number: int) -> None:
         self.fault = fault
@@ -147,7 +147,7 @@ class Faults:
         self._numbers = itertools.count(1)
 
     def add(self, faults: list[Fault]) -> None:
-        """Activate further faults."""
+        """Activate faults, in addition to those that are active."""
         self._active += [_ActiveFault(fault, next(self._numbers)) for fault in faults]
 
     def clear(self) -> None:
@@ -155,7 +155,7 @@ class Faults:
         self._active.clear()
 
     def take(self, context: CallContext) -> Fault | None:
-        """Return the fault of a call, if there is one, and count the call for it."""
+        """Return the fault that applies to a call, if there is one, and count the call."""
         for active in self._active:
             if active.left == 0 or not active.fault.fits(context):
                 continue
@@ -169,7 +169,7 @@ class Faults:
         return None
 
     def as_json(self) -> list[dict[str, object]]:
-        """Return the active faults, each with the number of calls that it is still for."""
+        """Return the active faults, each with the number of further calls to which it applies."""
         return [
             {**active.fault.model_dump(exclude_none=True), "left": active.left}
             for active in self._active

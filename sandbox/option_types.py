@@ -47,7 +47,7 @@ class DurationRange:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredAccount:
-    """A registered account that exists from the start."""
+    """A registered account that exists when the stand-in starts."""
 
     token: SecretStr
     credits: int
@@ -62,7 +62,7 @@ class RegisteredAccount:
 
 
 def parse_loopback_address(text: str) -> str:
-    """Read an IP address or `localhost`; only loopback addresses are accepted."""
+    """Read a loopback address or `localhost`."""
     address = "127.0.0.1" if text == "localhost" else text
     try:
         local = ipaddress.ip_address(address).is_loopback

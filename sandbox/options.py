@@ -1,4 +1,4 @@
-"""The stand-in's options, set from code or from the command line."""
+"""The stand-in's options, and the command line that sets them."""
 
 import argparse
 from dataclasses import dataclass, fields
@@ -58,13 +58,13 @@ def parse(argv: list[str] | None) -> Options:
         argv: The arguments after the program's name; None reads those of the process.
 
     Raises:
-        SystemExit: An argument is wrong (status 2), or help was asked for (status 0).
+        SystemExit: An argument is invalid (status 2), or is ``--help`` (status 0).
     """
     parser = argparse.ArgumentParser(
         prog="sandbox",
-        description="Run a local stand-in of the video API. It answers the API's calls, charges "
-        "pretend credits and renders real MP4 files. Nothing leaves this machine; sessions and "
-        "balances are gone when it stops. All durations are seconds and may have fractions.",
+        description="Run a local stand-in of the video API. It replies to the API's calls, charges "
+        "pretend credits and renders real MP4 files. No data leaves this machine. Sessions and "
+        "balances are lost when it stops. All durations are in seconds and may have fractions.",
     )
     defaults = {option.name: option.default for option in fields(Options)}
 
@@ -86,21 +86,27 @@ def parse(argv: list[str] | None) -> Options:
         )
 
     add("host", "loopback address to listen on", type=parse_loopback_address)
-    add("port", "port to listen on; 0 takes a free one", type=int)
-    add("port_file", "file to write the port to once the stand-in listens", "none", type=Path)
-    add("state_dir", "folder of uploads and clips", "temporary, removed at the end", type=Path)
+    add("port", "port to listen on; 0 chooses a free one", type=int)
+    add("port_file", "file to write the port to when the stand-in listens", "none", type=Path)
+    add(
+        "state_dir",
+        "folder of uploads and clips",
+        "a temporary folder, which is deleted at the end",
+        type=Path,
+    )
     add("stream_seconds", "duration of a stream: MIN or MIN-MAX", type=DurationRange.parse)
     add("heartbeat_seconds", "longest silence in a stream", type=_POSITIVE_DURATION)
     add("render_seconds", "shortest time from an export to its completion", type=_DURATION)
     add("silent_ratio", "share (0-1) of messages whose stream ends without a text", type=_RATIO)
     add("break_ratio", "share (0-1) of messages whose stream is cut during the work", type=_RATIO)
     add("fail_render_ratio", "share (0-1) of renders that fail", type=_RATIO)
-    add("seed", "seed of the random decisions: equal seeds decide alike", type=int)
+    add("seed", "seed of the random decisions; the same seed repeats them", type=int)
     add("price", "credits for the first clip of a session", type=_AMOUNT)
     add("edit_price", "credits for a message in a session that has a clip", type=_AMOUNT)
     add(
         "accounts",
-        "token and balance of a registered account; may be repeated for account-1, account-2, ...",
+        "token and balance of a registered account; repeat the option for several accounts, which "
+        "are named account-1, account-2, ...",
         "none",
         flag="--account",
         action="append",
@@ -110,26 +116,26 @@ def parse(argv: list[str] | None) -> Options:
     add("anonymous_credits", "balance of a new anonymous account", type=_AMOUNT)
     add(
         "anonymous_may_render",
-        "let anonymous tokens export, too",
+        "allow export to anonymous tokens",
         "export is refused with 402, as by the real API",
         action="store_true",
     )
     add(
         "token_seconds",
-        "life of an anonymous token, and window of the limits on tokens per client and address",
+        "how long an anonymous token is valid; a client can have one valid token at a time",
         "604800, which is 7 days",
         type=_POSITIVE_DURATION,
     )
-    add("tokens_per_address", "valid anonymous tokens that an address may have", type=_AMOUNT)
+    add("tokens_per_address", "most valid anonymous tokens of one IP address", type=_AMOUNT)
     add(
         "keep_account",
-        "open a new account with each token of a client, so that its sessions are out of reach",
-        "a client's next token opens the account of its last one",
+        "create a new account for each token of a client, which then loses its earlier sessions",
+        "all tokens of a client belong to the same account",
         flag="--forget-account",
         action="store_false",
     )
     add("clip_height", "short side of a clip in pixels, 32-2160", type=whole_number(32, 2160))
-    add("link_seconds", "life of a download link", "unlimited", type=_POSITIVE_DURATION)
+    add("link_seconds", "how long a download link is valid", "unlimited", type=_POSITIVE_DURATION)
     add("upload_limit", "largest upload in bytes", "209715200, which is 200 MiB", type=_AMOUNT)
     add(
         "error_style",
@@ -137,7 +143,7 @@ def parse(argv: list[str] | None) -> Options:
         type=ErrorStyle,
         choices=list(ErrorStyle),
     )
-    add("requests_kept", "latest requests that /sandbox/ledger lists", type=_AMOUNT)
+    add("requests_kept", "number of latest requests that /sandbox/ledger lists", type=_AMOUNT)
     parser.set_defaults(accounts=[])  # argparse appends to a list
     found = vars(parser.parse_args(argv))
     return Options(**{**found, "accounts": tuple(found["accounts"])})

@@ -28,12 +28,12 @@ _MESSAGES = {
 
 @dataclass(slots=True)
 class RefusalError(Exception):
-    """A call that is answered with an error.
+    """A call to which the stand-in replies with an error.
 
     Attributes:
         code: The vendor's code (1001-4002) or an HTTP status.
-        message: What is wrong; None takes the code's usual message.
-        style: How it is sent; None: as its code usually is.
+        message: What is wrong; None means the usual message of the code.
+        style: How it is sent; None means as usual for the code.
         headers: Further headers of the reply.
     """
 
@@ -67,7 +67,7 @@ def enveloped(data: dict[str, Any]) -> web.Response:
 
 
 def bare(data: dict[str, Any]) -> web.Response:
-    """Build a reply without an envelope, as the render calls send it."""
+    """Build a reply without an envelope, as in the calls for renders."""
     return web.json_response(data, dumps=_compact)
 
 

@@ -1,4 +1,4 @@
-"""The server: it listens, announces its address, and stops at a signal."""
+"""The server: it listens, prints its address, and stops at a signal."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
 
 @asynccontextmanager
 async def serving(options: Options) -> AsyncIterator[str]:
-    """Run the stand-in in the current event loop; yields its base URL once it listens."""
+    """Run the stand-in in the current event loop, and yield its base URL when it listens."""
     async with AsyncExitStack() as stack:
         folder = options.state_dir
         if folder is None:

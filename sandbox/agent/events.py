@@ -1,4 +1,4 @@
-"""The events of a message's stream: ADK events in the shapes that a real server was recorded with.
+"""The events of a message's stream: ADK events in the forms that were recorded of a real server.
 
 Source: docs/video-api.md, "The message stream".
 """
@@ -20,8 +20,8 @@ _AUTHOR = "nemo_agent"
 class ReplyStyle(StrEnum):
     """What the agent writes at the end of a message's stream.
 
-    PLAIN: that the clip is ready. GUI: also to click buttons. TRAILING: also a false report of an
-    error. SILENT: no text at all. QUESTION: a question, without having made anything.
+    PLAIN: that the clip is ready. GUI: also instructions to click buttons. TRAILING: also a false
+    report of an error. SILENT: no text at all. QUESTION: only a question, and there is no clip.
     """
 
     PLAIN = "plain"
@@ -40,12 +40,12 @@ class DraftStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimedEvent:
-    """An event with its moment.
+    """An event with the time at which it is sent.
 
     Attributes:
-        share: The moment as a share (0-1) of the stream's duration.
+        share: The time as a share (0-1) of the stream's duration.
         data: The bytes to send.
-        stage: The stage that the draft reaches right before.
+        stage: The stage that the draft reaches right before the event.
     """
 
     share: float
@@ -77,7 +77,7 @@ class EventWriter:
         return [*opening, *work, *self._closing(style, clip)]
 
     def error(self, *, raw: bool) -> bytes:
-        """Return the event of a crash; raw is the form of older servers, which is not JSON."""
+        """Return the event of a crash; if raw, in the form of older servers, which is not JSON."""
         message = "render backend unavailable"
         if raw:
             return b'data: {"error": "RuntimeError: the "render" backend\nis unavailable"}\n\n'

@@ -1,4 +1,4 @@
-"""The run of one paid message: its pace, its charge, and what its client sees."""
+"""The run of one paid message: when its events are sent, and how it is charged."""
 
 import asyncio
 import itertools
@@ -18,7 +18,11 @@ class EventSink(Protocol):
     """Where a stream is written to."""
 
     async def write(self, data: bytes) -> None:
-        """Send bytes; raises ConnectionError if the client has disconnected."""
+        """Send bytes.
+
+        Raises:
+            ConnectionError: The client has disconnected.
+        """
 
 
 @dataclass(kw_only=True)
@@ -54,7 +58,7 @@ class MessageRun:
     clock: Clock
 
     def __post_init__(self) -> None:
-        """Set up what changes during the run."""
+        """Set the attributes that change during the run."""
         self.stream_end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
         self._action = self.fault.action if self.fault is not None else None
@@ -69,7 +73,7 @@ class MessageRun:
         return self._task
 
     def cancel(self) -> None:
-        """Cancel the work if the client has left before its end. The message is charged."""
+        """Cancel the work if the client has disconnected before its end. The message is charged."""
         if self._task is not None and not self.stream_end.done():
             self._task.cancel()
 
@@ -89,7 +93,7 @@ class MessageRun:
                 if await self._apply(fault):
                     return
                 if fault.seconds is not None:
-                    # What is left of the work takes as long as the fault says.
+                    # The rest of the work takes as long as the fault says.
                     fault_moment = start + seconds * fault.at
                     seconds = fault.seconds / max(1e-9, 1.0 - fault.at)
                     start = fault_moment - seconds * fault.at
@@ -101,7 +105,7 @@ class MessageRun:
         self._end(self.outcome)
 
     def _close(self, task: asyncio.Task[None]) -> None:
-        # Also runs for a task that was cancelled before its first step.
+        # Also called for a task that was cancelled before its first step.
         error = None if task.cancelled() else task.exception()
         self._end("cancelled")
         if not self.stream_end.done():
@@ -133,7 +137,7 @@ class MessageRun:
         await self._wait_until(moment)
 
     async def _wait_until(self, moment: float) -> None:
-        """Wait until a moment of the loop's clock; send heartbeats meanwhile."""
+        """Wait until a time of the loop's clock, and send heartbeats until then."""
         loop = asyncio.get_running_loop()
         heartbeat = self.heartbeat_seconds
         while (left := moment - loop.time()) > 0:

@@ -1,4 +1,4 @@
-"""The messages that run: each is accepted with a plan, started, and stopped at the end."""
+"""Accepts messages, decides how each of them ends, and starts and cancels their runs."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ _GUI_SHARE, _TRAILING_SHARE = 0.25, 0.1
 
 
 class Streams:
-    """Accepts messages and keeps those that run."""
+    """All messages that run."""
 
     def __init__(self, options: Options, clock: Clock, log: CallLog) -> None:
         self._options = options
@@ -26,7 +26,7 @@ class Streams:
 
     @property
     def running(self) -> int:
-        """How many messages run."""
+        """The number of messages that run."""
         return len(self._tasks)
 
     def accept(self, project: Project, text: str, fault: Fault | None) -> MessageRun:

@@ -38,7 +38,7 @@ DELETE removes all.</p>
 
 
 async def get_health(_request: web.Request) -> web.Response:
-    """Answer that the process is up."""
+    """Reply that the process is up."""
     return bare({"status": "ok"})
 
 

@@ -1,4 +1,4 @@
-"""What all calls share: the call log, tokens, request bodies and injected faults."""
+"""The parts that all calls share: the call log, tokens, request bodies and injected faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ _UNATTRIBUTED = "link"
 
 
 def api_call(call: Call, handler: Handler, *, via: str | None = None) -> Handler:
-    """Wrap the handler of an API call: log the call, apply its fault, and answer refusals.
+    """Wrap the handler of an API call: log the call, apply its fault, and send refusals.
 
     Args:
         call: The call.
@@ -64,7 +64,7 @@ def api_call(call: Call, handler: Handler, *, via: str | None = None) -> Handler
 
 @web.middleware
 async def refusal_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a refusal of a control; those of API calls are answered by `api_call`."""
+    """Send the refusal of a control. Those of API calls are sent by `api_call`."""
     try:
         return await handler(request)
     except RefusalError as refusal:
@@ -129,7 +129,7 @@ async def body_of(request: web.Request) -> dict[str, Any]:
 
 
 def reset_connection(request: web.Request) -> None:
-    """Reset the connection without an answer."""
+    """Reset the connection without a reply."""
     if request.transport is not None:
         request.transport.abort()
 

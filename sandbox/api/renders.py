@@ -49,7 +49,7 @@ async def poll(request: web.Request) -> web.StreamResponse:
 
 
 async def download_by_link(request: web.Request) -> web.StreamResponse:
-    """Send the file behind a link. A token sent along is recorded and refused."""
+    """Send the file of a download link. A request with a token is recorded and refused."""
     backend = request.app[BACKEND]
     if hdrs.AUTHORIZATION in request.headers:
         backend.log.tokens_on_links += 1

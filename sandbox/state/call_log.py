@@ -1,4 +1,4 @@
-"""The log of what was asked of the stand-in. It holds no token."""
+"""The log of all calls to the stand-in. It contains no token."""
 
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
@@ -84,7 +84,7 @@ class RequestEntry:
 
 
 class CallLog:
-    """All that happened, in order."""
+    """All calls and their results, in order."""
 
     def __init__(self, requests_kept: int) -> None:
         self.sessions: list[SessionEntry] = []

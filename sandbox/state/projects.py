@@ -82,7 +82,7 @@ class Project:
         return next(reversed(self.clips.values()), None)
 
     def plan_clip(self, text: str) -> Clip:
-        """Return the clip that a message asks for; what it leaves open is as in the last one."""
+        """Return the clip that a message requests. Missing values are those of the last clip."""
         request = parse_prompt(text)
         if self.clip is not None:
             request = request.with_defaults(self.clip.request)
@@ -112,7 +112,7 @@ class Project:
         self.draft = {"t": tracks}
 
     def clip_of(self, draft: Json) -> Clip | None:
-        """Return the clip that a draft shows, even if the session has made another one since."""
+        """Return the clip that a draft shows, which is not always the last one."""
         for track in draft.get("t", []):
             for segment in track.get("sg", []):
                 clip = self.clips.get(segment.get("m", {}).get("id", ""))
@@ -173,7 +173,7 @@ def _track(kind: int, seconds: float, **metadata: object) -> Json:
 def _subject(file_name: str) -> str | None:
     words = re.findall(r"[^\W\d_]+", Path(file_name).stem)
     descriptive = [word for word in words if word.lower() not in _GENERIC_NAMES and len(word) > 1]
-    # A name with digits is a number or a hash, not a subject.
+    # A name with digits is usually a number or a hash, which does not describe the picture.
     if not descriptive or re.search(r"\d", Path(file_name).stem):
         return None
     return " ".join(word.lower() for word in descriptive)

@@ -1,4 +1,4 @@
-"""Exports: each makes an MP4 file from a draft; links give access to the file."""
+"""Exports, which render MP4 files of drafts, and the download links of the files."""
 
 import asyncio
 import json
@@ -112,7 +112,7 @@ class Renders:
         return name
 
     def find_by_link(self, name: str) -> Render | None:
-        """Return the export behind a link; None if the link is unknown or has expired."""
+        """Return the export of a link; None if the link is unknown or has expired."""
         render, expires_at = self._links.get(name, (None, 0.0))
         return render if expires_at > self._clock.now() else None
 
@@ -140,7 +140,7 @@ class Renders:
         try:
             _, file = await asyncio.gather(rest, asyncio.shield(self._file(render.clip)))
         except (OSError, ValueError, RenderStoppedError):
-            # A picture with the right first bytes may still be impossible to decode.
+            # The type of a picture is detected by its first bytes. The rest may be damaged.
             render.entry.status = "failed"
             return
         render.file = file

@@ -1,4 +1,4 @@
-"""Uploaded files: their kind, judged by their first bytes, and the folder that they are kept in."""
+"""Uploaded files: detection of their kind by their first bytes, and the folder that keeps them."""
 
 import hashlib
 import tempfile

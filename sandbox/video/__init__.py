@@ -1,1 +1,1 @@
-"""The clips: H.264 files, each made from one picture."""
+"""Rendering of clips: H.264 files, each of one picture."""

@@ -1,4 +1,4 @@
-"""The request that is read from a prompt, and the path of the camera."""
+"""Reads the requested clip from a prompt, and computes the path of the camera."""
 
 import re
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Aspect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRequest:
-    """What a prompt asks for; None for what it leaves open."""
+    """The properties of a clip that a prompt requests; None if it does not mention one."""
 
     seconds: float | None = None
     aspect: Aspect | None = None
@@ -41,7 +41,7 @@ class ClipRequest:
     title: str | None = None
 
     def with_defaults(self, earlier: "ClipRequest") -> "ClipRequest":
-        """Return this request, with the values of an earlier one for what it leaves open."""
+        """Return this request, with the values of an earlier one where it has none."""
         return replace(
             self,
             seconds=self.seconds or earlier.seconds,
@@ -102,7 +102,7 @@ def parse_prompt(text: str) -> ClipRequest:
 
     English and Chinese prompts are understood.
     """
-    # A length that is stated last corrects an earlier one.
+    # If several lengths are stated, the last one counts.
     seconds = _SECONDS.findall(text)[-1:]
     title = _TITLE.search(text)
     return ClipRequest(

@@ -1,4 +1,4 @@
-"""The picture of a clip: it is read, turned upright, and fitted to the frame."""
+"""Reads the picture of a clip, turns it upright, and fits it to the frame."""
 
 from pathlib import Path
 
