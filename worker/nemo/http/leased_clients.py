@@ -50,10 +50,13 @@ class LeasedClients:
 
 
 def _close_older_than(idle: deque[tuple[httpx.Client, float]], limit: float) -> None:
-    # The clients at the left end were returned first. Others may lease the last one meanwhile.
-    while idle and idle[0][1] < limit:
-        try:
-            client, _ = idle.popleft()
-        except IndexError:
-            return
+    while (client := _pop_older_than(idle, limit)) is not None:
         client.close()
+
+
+def _pop_older_than(idle: deque[tuple[httpx.Client, float]], limit: float) -> httpx.Client | None:
+    """Take out the client that was returned first, if that was before a time; None otherwise."""
+    try:
+        return idle.popleft()[0] if idle[0][1] < limit else None
+    except IndexError:  # none is left, or another thread has just leased the last one
+        return None

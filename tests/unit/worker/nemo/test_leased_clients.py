@@ -1,8 +1,10 @@
 """HTTP clients that are kept open, one call at a time each."""
 
 import gc
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -61,6 +63,23 @@ def test_clients_that_nobody_leases_are_closed(
     monkeypatch.setattr(leased_clients, "IDLE_SECONDS", 0.0)
     clients.close_idle()
     assert first.is_closed
+
+
+class LeasedAtTheLook(deque[tuple[httpx.Client, float]]):
+    """Idle clients, of which another thread leases one whenever this one looks at the oldest."""
+
+    def __getitem__(self, index: Any) -> Any:
+        self.pop()
+        return super().__getitem__(index)
+
+
+def test_the_last_client_may_be_leased_while_idle_ones_are_closed(clients: LeasedClients) -> None:
+    with clients.lease() as client:
+        pass
+    clients._idle = LeasedAtTheLook(clients._idle)
+    clients.close_idle()
+    assert not client.is_closed
+    client.close()
 
 
 def test_kept_clients_are_closed_with_the_last_reference(server: Server) -> None:
