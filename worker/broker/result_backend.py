@@ -1,7 +1,7 @@
-"""Celery's result backends, whose callers wait for one of a few connections.
+"""Celery's result backends, with fewer commands, and a few connections that callers wait for.
 
-One backend serves all greenlets of a worker. By itself, it refuses a caller while a hundred others
-store a result.
+One backend serves all greenlets of a worker. By default, it raises an error for a caller while a
+hundred others store a result.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,12 @@ from worker.ledger.connections.clients import BlockingSentinelPool
 from worker.ledger.connections.readiness import BlockingPool
 
 MAX_CONNECTIONS: Final = 8
+_SET_FIRST: Final = """
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', unpack(ARGV, 2)) then return 0 end
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+return 1
+"""
+"""Stores and publishes a result if none is stored. Returns whether it was stored."""
 
 
 class FewerCommands(BaseKeyValueStoreBackend):
@@ -36,10 +42,10 @@ class FewerCommands(BaseKeyValueStoreBackend):
         request: Any = None,  # noqa: ANN401 - Celery's
         **details: Any,  # noqa: ANN401 - Celery's
     ) -> Any:  # noqa: ANN401 - Celery's
-        """Store a result, but let nothing replace a success.
+        """Store a result, but let nothing except a success replace a success.
 
-        Celery reads the result that is stored before each write. Here, a success is written without
-        a look, and any other state where there is no result yet.
+        Celery reads the stored result before each write. Here, that is done only for a state other
+        than success, and only if there is a stored result.
         """
         key = self.get_key_for_task(task_id)
         meta = self._get_result_meta(result, state, traceback, request)
@@ -53,9 +59,10 @@ class FewerCommands(BaseKeyValueStoreBackend):
         return result
 
     def _set(self, key: str, value: str | bytes, expires: float | None = None) -> None:
-        """Store a result, then tell who waits for it, as Celery does, but not as a transaction.
+        """Store a result, and publish it to the callers that wait for it, as Celery does.
 
-        A transaction is two commands more, and whoever is told reads what was stored before.
+        Celery uses a transaction, which takes two more commands. It is not needed, because the
+        result is stored before it is published.
         """
         with self.client.pipeline(transaction=False) as pipe:
             pipe.set(key, value, ex=(self.expires if expires is None else expires) or None)
@@ -63,11 +70,9 @@ class FewerCommands(BaseKeyValueStoreBackend):
             pipe.execute()
 
     def _set_first(self, key: str, value: str | bytes) -> bool:
-        """As `_set`, if no result is stored; return whether it was."""
-        with self.client.pipeline(transaction=False) as pipe:
-            pipe.set(key, value, ex=self.expires or None, nx=True)
-            pipe.publish(key, value)
-            return bool(pipe.execute()[0])
+        """Store and publish a result as `_set` does, if none is stored; return whether it was."""
+        expiry = ("EX", int(self.expires)) if self.expires else ()
+        return bool(self.client.eval(_SET_FIRST, 1, key, value, *expiry))
 
 
 class ResultBackend(FewerCommands, RedisBackend):

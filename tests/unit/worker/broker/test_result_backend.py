@@ -1,16 +1,22 @@
-"""Storing Celery results from many threads at the same time."""
+"""Storing Celery results from many threads at the same time, and publishing them to clients."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from celery import Celery, states
-from celery.result import AsyncResult
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult, GroupResult
 
 from tests.support.celery_apps import closing_results, third_party
 from tests.support.costs import commands_by_name
 from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
 from worker.broker.result_backend import MAX_CONNECTIONS, RESULT_BACKENDS
+
+PREFIX = "celery-task-meta-"
 
 
 @pytest.fixture
@@ -70,3 +76,71 @@ def test_the_first_result_of_a_job_and_its_success_are_stored_without_a_look(
         after = commands_by_name(owner)
     added = {name: after[name] - before.get(name, 0) for name in after}
     assert (added["set"], added["publish"], added.get("get", 0)) == (2, 2, 0)
+
+
+def test_a_result_is_published_once_if_it_is_stored_and_never_otherwise(
+    app: Celery, valkey: Valkey
+) -> None:
+    with valkey.client() as owner, owner.pubsub(ignore_subscribe_messages=True) as channels:
+        channels.psubscribe(f"{PREFIX}*")
+        for state in ("PROGRESS", "HELD", "HELD", states.SUCCESS, "PROGRESS", states.REVOKED):
+            result: object = TaskRevokedError("late") if state == states.REVOKED else {}
+            app.backend.store_result("published", result, state)
+        owner.publish(f"{PREFIX}end", '{"status": "END"}')
+        published: list[str] = []
+        while published[-1:] != ["END"]:
+            message = channels.get_message(timeout=60)
+            published += [json.loads(message["data"])["status"]] if message else []
+    assert published == ["PROGRESS", "HELD", "HELD", states.SUCCESS, "END"]
+
+
+def single(app: Celery, ids: list[str]) -> AsyncResult[object]:
+    return AsyncResult(ids[0], app=app)
+
+
+def chain(app: Celery, ids: list[str]) -> AsyncResult[object]:
+    return AsyncResult(ids[1], app=app, parent=AsyncResult(ids[0], app=app))
+
+
+def group(app: Celery, ids: list[str]) -> GroupResult:
+    return GroupResult("group", [AsyncResult(each, app=app) for each in ids], app=app)
+
+
+@pytest.mark.parametrize("progress", [[], ["PROGRESS", "HELD"]])
+@pytest.mark.parametrize("end", [states.SUCCESS, states.FAILURE])
+@pytest.mark.parametrize("waiting", [single, chain, group])
+def test_waiting_clients_receive_the_end(
+    app: Celery,
+    valkey: Valkey,
+    progress: list[str],
+    end: str,
+    waiting: Callable[[Celery, list[str]], Any],
+) -> None:
+    ids = [f"{waiting.__name__}-{end}-{len(progress)}-{name}" for name in "ab"]
+
+    def wait() -> object:
+        with third_party(valkey.url) as client:
+            backend: Any = client.backend
+            try:
+                return waiting(client, ids).get(timeout=60)
+            except ValueError as error:
+                return str(error)
+            finally:
+                # Results unsubscribe when they are collected, perhaps after the server's end.
+                for each in ids:
+                    backend.result_consumer.cancel_for(each)
+                backend.result_consumer.stop()
+
+    with valkey.client() as owner, ThreadPoolExecutor(1) as threads:
+        waited = threads.submit(wait)
+        channel = PREFIX + (ids[0] if waiting is single else ids[1])
+        wait_until(lambda: owner.pubsub_numsub(channel)[0][1], "the client to subscribe")
+        for each in ids:
+            for state in progress:
+                app.backend.store_result(each, {}, state)
+            value = {"job_id": each} if end == states.SUCCESS else ValueError("failed")
+            app.backend.store_result(each, value, end)
+        found = waited.result(timeout=60)
+    values = [{"job_id": each} for each in ids]
+    successes = {"single": values[0], "chain": values[1], "group": values}
+    assert found == ("failed" if end == states.FAILURE else successes[waiting.__name__])
