@@ -6,6 +6,7 @@ Every change of the mirror names the version that it replaces: of two processes 
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isinf
 from typing import Final
@@ -22,6 +23,10 @@ NEWER_MARGIN_SECONDS: Final = 60.0
 mirror. The mirror is written some time after its counter was read, so entries that are a little
 older than the mirror may be lost as well."""
 TRIES: Final = 3
+PLACES_PER_LEASE: Final = 6
+"""How often in a lease a recovery writes its place into the mirror, at most: twice for each
+heartbeat. Workers on another Redis take over a journal whose mirror nobody renews for three
+heartbeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,17 @@ class IdentityGuard:
         journal: This process's journal.
         writer: The name of this process in the mirror.
         watch_seconds: How long nobody else may renew the mirror before it is taken for ours.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
-        self, ledger: Ledger, journal: Journal, *, writer: str, watch_seconds: float
+        self,
+        ledger: Ledger,
+        journal: Journal,
+        *,
+        writer: str,
+        watch_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ids = LedgerIds(ledger)
         self._journal = journal
@@ -58,6 +70,9 @@ class IdentityGuard:
         self._writer = writer
         self._watch_seconds = watch_seconds
         self._watch = RenewalWatch(watch_seconds)
+        self._clock = clock
+        self._place_seconds = ledger.lease_ms / 1000 / PLACES_PER_LEASE
+        self._place_written_at = float("-inf")
         self._last_version = ""
         self._lock = threading.Lock()
 
@@ -69,7 +84,7 @@ class IdentityGuard:
             ledger = self.ids.read()
             others: bool | None = False
             if found is not None:
-                others = self._watch.observe(found, ledger.run_id, time.monotonic())
+                others = self._watch.observe(found, ledger.run_id, self._clock())
         if found is not None and others is None and self._is_stale(found):
             others = False
         mirror = found.mirror if found else None
@@ -124,17 +139,29 @@ class IdentityGuard:
         return self._read_own(begun.epoch)
 
     def advance(self, read: ReadMirror, place: str) -> ReadMirror:
-        """Note in the mirror how far a recovery has come.
+        """Check that a recovery may go on after a page, and now and then write its place.
+
+        The write also shows workers on another Redis that this ledger is in use. A recovery that
+        dies restores the pages since the last write once more, which changes nothing.
 
         Raises:
             ReplacedByOtherError: Another process has gone on with it, or begun another one; or the
                 ledger was lost again or restarted since it began.
         """
         self._check_begun(read.mirror)
-        if place <= read.mirror.place:
+        if self._clock() - self._place_written_at < self._place_seconds:
             return read
-        self._replace(replace(read.mirror, place=place), read.version)
-        return self._read_own(read.mirror.epoch)
+        return self._write_place(read, place)
+
+    def interrupt(self, read: ReadMirror, place: str) -> None:
+        """Write the place of a recovery that stops here, so that the next one goes on from there.
+
+        Raises:
+            ReplacedByOtherError: As for `advance`.
+        """
+        self._check_begun(read.mirror)
+        if place != read.mirror.place:
+            self._write_place(read, place)
 
     def finish(self, read: ReadMirror) -> None:
         """End a recovery: the ledger gets its epoch last, and is paid from again.
@@ -148,6 +175,11 @@ class IdentityGuard:
         self._replace(ended, read.version)
         if not self.ids.end_recovery(ended):
             raise ReplacedByOtherError
+
+    def _write_place(self, read: ReadMirror, place: str) -> ReadMirror:
+        self._replace(replace(read.mirror, place=place), read.version)
+        self._place_written_at = self._clock()
+        return self._read_own(read.mirror.epoch)
 
     def _check_begun(self, mirror: Mirror) -> None:
         """Check that the ledger is the one in which a recovery has begun.

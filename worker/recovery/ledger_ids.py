@@ -1,6 +1,7 @@
 """The ids by which a ledger is told from its clones and its older copies."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from worker.journal.identity import LedgerIdentity
 from worker.journal.mirror import Mirror
@@ -27,19 +28,19 @@ class LedgerIds:
 
     def read(self) -> LedgerIdentity:
         """Read what the ledger says of itself."""
-        redis = self._ledger.redis
-        # The run is read on both sides of the ids: they are of the same server then.
-        run_id = self._run_id()
-        journal, own, epoch, counter, recovering, stopped, recovered = redis.hmget(
-            self._meta, *_FIELDS
-        )
+        # One transaction, so that the run and the ids are of the same server.
+        with self._ledger.redis.pipeline() as pipe:
+            pipe.info()
+            pipe.hmget(self._meta, *_FIELDS)
+            info, fields = pipe.execute()
+        journal, own, epoch, counter, recovering, stopped, recovered = fields
         self.recovered_at = int_or_zero(recovered)
         return LedgerIdentity(
             journal_id=journal or "",
             ledger_id=own or "",
             epoch=int_or_zero(epoch),
             counter=int_or_zero(counter),
-            run_id=run_id if self._run_id() == run_id else "",
+            run_id=self._run_id(info),
             recovering=int_or_zero(recovering),
             stopped=bool(stopped),
         )
@@ -84,9 +85,7 @@ class LedgerIds:
         ids = (mirror.journal_id, mirror.ledger_id, mirror.epoch, mirror.counter, recovering)
         return bool(self._ledger.scripts.run("set_identity", *ids) == "OK")
 
-    def _run_id(self) -> str:
-        """The run of the server, and the database. A replica is no server to pay with."""
-        redis = self._ledger.redis
-        info = redis.info()
-        database = redis.connection_pool.connection_kwargs.get("db", 0)
+    def _run_id(self, info: Mapping[str, Any]) -> str:
+        """Return the run of the server with the database; "replica" if nobody may pay with it."""
+        database = self._ledger.redis.connection_pool.connection_kwargs.get("db", 0)
         return f"{info['run_id']}/{database}" if info.get("role") != "slave" else "replica"

@@ -42,11 +42,14 @@ def recover_ledger(
         return None
     try:
         read = guard.begin(found)
-        for page in journal.pages(read.mirror.place, read.mirror.since):
+        place = read.mirror.place
+        for page in journal.pages(place, read.mirror.since):
             if not may_continue():
+                guard.interrupt(read, place)
                 return None
             restorer.restore_page(page)
-            read = guard.advance(read, page.place)
+            place = page.place
+            read = guard.advance(read, place)
         guard.finish(read)
     except ReplacedByOtherError:
         return None

@@ -1,5 +1,7 @@
 """A ledger and a journal with the jobs that a test writes into them."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,16 @@ class Scene:
     def journal(self) -> Journal:
         return Journal.open((self.folder / "journal").as_uri(), "rq")
 
-    def guard(self, writer: str = "w", watch_seconds: float = 0.0) -> IdentityGuard:
+    def guard(
+        self,
+        writer: str = "w",
+        watch_seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> IdentityGuard:
         """What compares ledger and journal in one process."""
-        return IdentityGuard(self.ledger, self.journal, writer=writer, watch_seconds=watch_seconds)
+        return IdentityGuard(
+            self.ledger, self.journal, writer=writer, watch_seconds=watch_seconds, clock=clock
+        )
 
     def restorer(self, *, dry_run: bool = False) -> JobRestorer:
         output = Store((self.folder / "output").as_uri())
