@@ -19,6 +19,7 @@ _DURATION = number(0.0, _INFINITE)
 _POSITIVE_DURATION = number(0.001, _INFINITE)
 _RATIO = number(0.0, 1.0)
 _AMOUNT = whole_number(0, 2**62)
+_PORT = whole_number(0, 2**16 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +52,18 @@ class Options:
     requests_kept: int = 200_000
 
 
-def parse(argv: list[str] | None) -> Options:
+def parse(argv: list[str] | None, program: str = "sandbox") -> Options:
     """Read the options from a command line.
 
     Args:
         argv: The arguments after the program's name; None reads those of the process.
+        program: The name in the help and in error messages.
 
     Raises:
         SystemExit: An argument is invalid (status 2), or is ``--help`` (status 0).
     """
     parser = argparse.ArgumentParser(
-        prog="sandbox",
+        prog=program,
         description="Run a local stand-in of the video API. It replies to the API's calls, charges "
         "pretend credits and renders real MP4 files. No data leaves this machine. Sessions and "
         "balances are lost when it stops. All durations are in seconds and may have fractions.",
@@ -86,7 +88,7 @@ def parse(argv: list[str] | None) -> Options:
         )
 
     add("host", "loopback address to listen on", type=parse_loopback_address)
-    add("port", "port to listen on; 0 chooses a free one", type=int)
+    add("port", "port to listen on; 0 chooses a free one", type=_PORT)
     add("port_file", "file to write the port to when the stand-in listens", "none", type=Path)
     add(
         "state_dir",

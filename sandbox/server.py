@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,13 +19,39 @@ from sandbox.options import Options, parse
 _BACKLOG = 4096
 _SHUTDOWN_SECONDS = 0.5
 _FILES_WANTED = 16_384
+_CANNOT_SERVE = 3
+"""The exit status if the port or a folder cannot be used."""
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the stand-in until SIGTERM or SIGINT, with the options of a command line."""
-    options = parse(argv)
+def main(argv: list[str] | None = None, *, program: str = "sandbox") -> None:
+    """Run the stand-in until SIGTERM or SIGINT, with the options of a command line.
+
+    Args:
+        argv: The arguments after the program's name; None reads those of the process.
+        program: The name in its help and its messages.
+
+    Raises:
+        SystemExit: An argument is wrong (status 2), help was asked for (status 0), or the port or
+            a folder cannot be used (status 3).
+    """
+    options = parse(argv, program)
     _raise_file_limit()
-    asyncio.run(_serve(options))
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        sys.stderr.write(f"{program}: {_explain(error, options)}\n")
+        sys.exit(_CANNOT_SERVE)
+
+
+def _explain(error: OSError, options: Options) -> str:
+    """Return why the stand-in cannot start, and what to do."""
+    why = error.strerror if error.errno is None else os.strerror(error.errno)
+    if error.filename is not None:
+        return f"{error.filename} cannot be written: {why}. Choose another place for it."
+    return (
+        f"cannot listen on port {options.port} of {options.host}: {why}. Choose another port with "
+        "--port PORT; 0 chooses a free one."
+    )
 
 
 @asynccontextmanager

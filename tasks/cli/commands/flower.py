@@ -133,8 +133,9 @@ def _check_address(options: Any) -> None:  # noqa: ANN401 - Flower has no types
         for probe in bind_sockets(options.port, address=options.address):
             probe.close()
     except (OSError, UnicodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
         raise CommandError(
-            f"Flower cannot listen on port {options.port} of {options.address}: {error}. Choose "
+            f"Flower cannot listen on port {options.port} of {options.address}: {why}. Choose "
             "another port with --port=PORT, or another address with --address=HOST.",
             ExitCode.UNAVAILABLE,
         ) from None

@@ -15,6 +15,9 @@ from typer.core import TyperCommand
 from tasks.cli.error_handling import CommandError, ExitCode
 
 CELERY: Final = ("-m", "worker")
+_RUN_SANDBOX: Final = "from sandbox.server import main; main(program='reelqueue sandbox')"
+"""What `python -m sandbox` does, under the name of the command in its help and its messages."""
+VALKEY_HOST: Final = "127.0.0.1"
 
 FORWARD_UNKNOWN: Final[dict[Any, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
 FORWARD_ALL: Final[dict[Any, Any]] = {**FORWARD_UNKNOWN, "help_option_names": []}
@@ -42,7 +45,7 @@ def sandbox(context: typer.Context) -> None:
     """
     if find_spec("sandbox") is None or find_spec("aiohttp") is None:
         raise _not_installed("The stand-in")
-    exec_python("-m", "sandbox", *context.args)
+    exec_python("-c", _RUN_SANDBOX, *context.args)
 
 
 def valkey(
@@ -65,12 +68,35 @@ def valkey(
     except ImportError:
         raise _not_installed("The embedded Valkey") from None
     folder.mkdir(parents=True, exist_ok=True)
+    if "--bind" not in context.args:
+        _check_port(port)
     _exec(
         str(get_binary_path()),
-        *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
+        *("--bind", VALKEY_HOST, "--port", str(port), "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
         *("--maxmemory-policy", "noeviction", *context.args),
     )
+
+
+def _check_port(port: int) -> None:
+    """Refuse a port that Valkey could not listen on.
+
+    Raises:
+        CommandError: Another process listens there, for example another Valkey.
+    """
+    # It is slow to import, and every command imports this module.
+    import socket  # noqa: PLC0415
+
+    try:
+        socket.create_server((VALKEY_HOST, port)).close()
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise CommandError(
+            f"Valkey cannot listen on port {port} of {VALKEY_HOST}: {why}. "
+            "If a Redis server is running there, use that one; else choose another port with "
+            "--port PORT.",
+            ExitCode.UNAVAILABLE,
+        ) from None
 
 
 def exec_python(*arguments: str) -> NoReturn:

@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.option_types import DurationRange
 from sandbox.options import Options, parse
+from sandbox.server import main
 from tests.unit.sandbox.api import TOKEN, Api, picture
 
 
@@ -70,6 +71,21 @@ def test_invalid_arguments_are_rejected(
     with pytest.raises(SystemExit, match="2"):
         parse(argv)
     assert argv[0] in capsys.readouterr().err
+
+
+def test_its_name_is_that_of_the_module(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    assert capsys.readouterr().out.startswith("usage: sandbox [-h]")
+
+
+def test_a_folder_that_cannot_be_used_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="3"):
+        main(["--state-dir", str(tmp_path / "file" / "state")])
+    assert f"{tmp_path}/file/state/uploads cannot be written: Not a" in capsys.readouterr().err
 
 
 def test_help_explains_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,23 @@ def test_the_stand_in_prints_the_help_and_the_default_of_each_option(tmp_path: P
     assert [entry for entry in entries if "(default: " not in " ".join(entry.split())] == []
 
 
+@pytest.mark.parametrize("command", ["sandbox --port {}", "valkey --port {}", "flower --port={}"])
+def test_a_port_in_use_is_named_without_a_traceback(command: str, tmp_path: Path) -> None:
+    port = refusing_port()
+    answer = run(*command.format(port).split(), folder=tmp_path)
+    assert answer.returncode == 3, answer.stderr
+    assert f"cannot listen on port {port} of 127.0.0.1: Address already in use. " in answer.stderr
+    assert "--port" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_the_stand_in_has_the_name_of_the_command_that_starts_it(tmp_path: Path) -> None:
+    answer = run("sandbox", "--port", "65536", folder=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("usage: reelqueue sandbox [-h]")
+    assert "is not a number from 0 to 65535" in answer.stderr
+
+
 def test_arguments_are_forwarded_without_parsing(tmp_path: Path) -> None:
     """Celery takes `-Qcln` as the name of a queue, and rejects the unknown option."""
     answer = run("worker", "--processes=1", "-Qcln", "--no-such-option", folder=tmp_path)
