@@ -41,6 +41,7 @@ from config.setting_types import (
     WebhookSecret,
 )
 from config.settings_source import GroupedVariables
+from config.validation_messages import validation_message
 
 MIN_REDIS_TIMEOUT: Final = 3.0
 MAX_REDIS_TIMEOUT: Final = 10.0
@@ -300,7 +301,7 @@ def describe_problems(error: ValidationError) -> str:
     for problem in error.errors(include_input=False, include_url=False):
         variables = [part for part in problem["loc"] if str(part).isupper()]
         name = str(variables[-1] if variables else problem["loc"][0])
-        text = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        text = validation_message(problem)
         problems.append(text if text.startswith("REELQUEUE_") else f"{name}: {text}")
     return f"The settings are invalid. {'. '.join(problems)}."
 

@@ -1,9 +1,11 @@
 """What a command prints for an expected error, and its exit code."""
 
+import typer
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from config.settings import describe_problems
+from config.validation_messages import validation_message
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.output import note
 from tasks.manifests.lines import ManifestError
@@ -18,11 +20,19 @@ from tasks.schema.errors import (
 from worker.egress.errors import WrongEnvironmentError
 from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import UnreadableRecordError
+from worker.shown_text import on_one_line
 from worker.storage.errors import StoreError
 
 
 def report(error: BaseException) -> ExitCode | None:
-    """Print what an expected error means, and return the exit code; none for any other error."""
+    """Print what an expected error means, and return the exit code; none for any other error.
+
+    Wrong options are left to Typer, with a message in the words of this project.
+    """
+    if isinstance(error, typer.BadParameter) and isinstance(error.__cause__, ValidationError):
+        # Typer prints it, with the option, in the words of pydantic.
+        problem = error.__cause__.errors(include_url=False, include_input=False)[0]
+        error.message = on_one_line(validation_message(problem))
     explained = explain(error)
     if explained is None:
         return None

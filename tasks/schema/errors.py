@@ -1,7 +1,8 @@
 """Errors of the Python API. Their texts are for people, and say what to do."""
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+
+from config.validation_messages import validation_message
 
 
 class InvalidPayloadError(ValueError):
@@ -14,21 +15,15 @@ class InvalidPayloadError(ValueError):
     @classmethod
     def from_validation(cls, error: ValidationError) -> "InvalidPayloadError":
         """Convert an error of pydantic. The rejected values are left out: they may be secret."""
-        details = error.errors(include_url=False, include_context=False, include_input=False)
+        details = error.errors(include_url=False, include_input=False)
         return cls(
             [
-                ": ".join(filter(None, [".".join(map(str, detail["loc"])), _message(detail)]))
+                ": ".join(
+                    filter(None, [".".join(map(str, detail["loc"])), validation_message(detail)])
+                )
                 for detail in details
             ]
         )
-
-
-def _message(detail: ErrorDetails) -> str:
-    if detail["type"] == "model_type":
-        return "must be an object"
-    if detail["type"] == "string_unicode":
-        return "is not UTF-8 text"
-    return detail["msg"].removeprefix("Value error, ")
 
 
 class KeyConflict(ValueError):  # noqa: N818 - named for what happened

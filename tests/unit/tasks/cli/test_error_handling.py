@@ -33,6 +33,24 @@ def test_an_invalid_setting_is_named(
     assert "concurrency" in answer.err.lower()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("batch submit x.csv --pilot 0", "'--pilot': must be at least 1"),
+        ("batch submit x.csv --max-credits x", "'--max-credits': must be a number"),
+        ("list --limit x", "'--limit': must be a whole number"),
+        ("redo x --state done", "'--state': 'done' is not one of"),
+        ("results x --format pdf", "'--format': 'pdf' is not one of 'jsonl'"),
+    ],
+)
+def test_a_wrong_option_is_explained_in_the_words_of_the_project(
+    arguments: str, message: str, run_command: RunCommand
+) -> None:
+    answer = run_command(*arguments.split())
+    assert answer.code == 2
+    assert f"Invalid value for {message}" in " ".join(answer.err.replace("│", " ").split())
+
+
 def test_a_file_system_error_exits_with_3(
     run_command: RunCommand, harness: ProducerHarness
 ) -> None:
