@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from tasks.manifests.columns import ColumnChoices, Columns
 from tasks.manifests.formats.archive_lines import ImageArchive
 from tasks.manifests.formats.csv_lines import Header, read_csv, read_header
 from tasks.manifests.formats.encodings import Encoding
-from tasks.manifests.formats.folder_lines import LeftOut, left_out_of, read_folder
+from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LeftOut, left_out_of, read_folder
 from tasks.manifests.formats.json_lines import read_json
 from tasks.manifests.formats.jsonl_lines import read_jsonl
 from tasks.manifests.formats.rejects import CsvRejects, JsonlRejects, Rejects
@@ -29,6 +30,8 @@ _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
 _TEXTS: Final = _TABLES | _JSON_LINES | {".json"}
 _SPREADSHEETS: Final = frozenset({".xlsx", ".xlsm", ".ods"})
 _OTHER_SPREADSHEETS: Final = frozenset({".xls", ".xlsb", ".numbers", ".gsheet"})
+SUFFIXES: Final = _TEXTS | _SPREADSHEETS | {".zip"}
+"""The suffixes of files that are manifests."""
 KINDS: Final = "a folder, or a .csv, .tsv, .txt, .jsonl, .json, .xlsx, .ods or .zip file"
 """What a manifest can be, for people."""
 
@@ -154,6 +157,8 @@ def _open(source: Path, columns: Columns, options: ManifestOptions) -> _Content:
         return _Content(lines, header, mark=BYTE_ORDER_MARK)
     if kind not in _TEXTS:
         other = " Save it as .xlsx or .csv." if kind in _OTHER_SPREADSHEETS else ""
+        if kind in IMAGE_SUFFIXES:
+            other = f" It is one image: `reelqueue submit {quote(str(source))}` submits it."
         raise ManifestError(f"{source} is not {KINDS}.{other}")
     text = text_file(source, options.encoding)
     if kind in _TABLES:

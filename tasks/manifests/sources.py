@@ -16,7 +16,7 @@ from tasks.manifests.formats.csv_lines import Header
 from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LeftOut
 from tasks.manifests.formats.rejects import CsvRejects, default_rejects_path
 from tasks.manifests.lines import ManifestError, ManifestLine
-from tasks.manifests.manifest import Manifest, ManifestOptions, open_manifest
+from tasks.manifests.manifest import SUFFIXES, Manifest, ManifestOptions, open_manifest
 from tasks.manifests.rows import Row, check_prompt, rows_of_lines
 from tasks.schema.addresses import is_url
 from worker.egress.sources import download_source
@@ -30,12 +30,6 @@ MAX_BYTES: Final = 100 * 10**6
 SECONDS: Final = 300.0
 """How long its download may take."""
 
-_SUFFIXES: Final = frozenset(
-    {
-        *(".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json"),
-        *(".xlsx", ".xlsm", ".ods", ".zip"),
-    }
-)
 _FORMAT_PARAMETERS: Final = ("output", "format")
 """Parameters by which published spreadsheets name their format."""
 _MAX_LEFT_OUT: Final = 1000
@@ -179,7 +173,7 @@ def _names_replaced(path: Path, url: str) -> Iterator[None]:
 def _of_the_web(manifest: Manifest, url: str) -> Manifest:
     """Return a downloaded manifest under the name of its address."""
     shown, name = shown_source(url), PurePosixPath(unquote(urlsplit(url).path)).name
-    has_name = PurePosixPath(name).suffix.lower() in _SUFFIXES
+    has_name = PurePosixPath(name).suffix.lower() in SUFFIXES
     return replace(
         manifest,
         name=name if has_name else shown.partition("://")[2],
@@ -201,7 +195,7 @@ def _suffix(url: str, path: Path) -> str:
     named = PurePosixPath(unquote(parts.path)).suffix.lower()
     query = parse_qs(parts.query)
     asked = [f".{value.lower()}" for name in _FORMAT_PARAMETERS for value in query.get(name, ())]
-    known = [suffix for suffix in (named, *asked) if suffix in _SUFFIXES]
+    known = [suffix for suffix in (named, *asked) if suffix in SUFFIXES]
     return known[0] if known else _sniffed(path)
 
 

@@ -1,6 +1,8 @@
 """The command ``submit``: images, one job each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -95,7 +97,7 @@ def submit(
         note(f"Follow with `reelqueue watch {' '.join(job_ids[:3])}`.")
 
 
-def checked_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[ImageJob]:
+def checked_jobs(images: Collection[str], options: Mapping[str, Any]) -> list[ImageJob]:
     """Return the payload of each image. All files are checked before the first job is submitted.
 
     Raises:
@@ -105,5 +107,18 @@ def checked_jobs(images: Iterable[str], options: Mapping[str, Any]) -> list[Imag
     files = LocalFiles(hash_only)
     problems = dict.fromkeys(problem for job in jobs for problem in files.problems_of(job))
     if problems:
-        raise InvalidPayloadError(list(problems))
+        raise InvalidPayloadError([*problems, *_advice(map(files.path_of, images))])
     return jobs
+
+
+def _advice(paths: Iterable[Path]) -> Iterator[str]:
+    """Name the command for each of the paths that is a manifest, and not an image."""
+    # Submissions without an error need no manifests.
+    from tasks.manifests.manifest import SUFFIXES  # noqa: PLC0415
+
+    for path in paths:
+        command = f"`reelqueue batch submit {quote(str(path))}`"
+        if path.is_dir():
+            yield f"{path} is a folder: {command} submits the images in it."
+        elif path.is_file() and path.suffix.lower() in SUFFIXES:
+            yield f"{path} can be a manifest: {command} submits the images that it lists."

@@ -40,6 +40,21 @@ def test_all_bad_files_are_named_and_nothing_is_submitted(
     assert recent_ids(harness.producer.ledger, 1) == []
 
 
+def test_the_command_for_folders_and_tables_is_named(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    harness.picture("my photos/a.png")
+    (harness.folder / "rows.csv").write_text("image\na.png\n")
+    answer = run_command("submit", "my photos", "rows.csv")
+    assert answer.code == 2
+    assert "my photos is a folder: `reelqueue batch submit 'my photos'`" in answer.err
+    assert "rows.csv can be a manifest: `reelqueue batch submit rows.csv`" in answer.err
+    harness.picture("a.png")
+    answer = run_command("batch", "submit", "a.png")
+    assert answer.code == 2
+    assert "`reelqueue submit a.png`" in answer.err
+
+
 @pytest.mark.parametrize(
     "options",
     [
