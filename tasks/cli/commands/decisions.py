@@ -49,6 +49,23 @@ SKIP_REASONS: Final = {
 }
 
 
+def _hold_reason(text: str) -> Reason:
+    """Read a reason for which jobs can be held.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if text in _HOLD_REASONS:
+        return Reason(text)
+    listed = ", ".join(_HOLD_REASONS)
+    if text in set(Reason):
+        raise ValueError(
+            f"jobs fail as {text}, and are not held for it: `reelqueue retry` continues failed "
+            f"jobs. The reasons for holds are {listed}"
+        )
+    raise ValueError(f"must be one of {listed}")
+
+
 def release(
     ids: Annotated[
         list[str] | None,
@@ -59,6 +76,8 @@ def release(
         Reason | None,
         typer.Option(
             metavar="REASON",
+            parser=_hold_reason,
+            autocompletion=lambda: [reason.value for reason in _HOLD_REASONS],
             help=f"Only jobs held for this reason; without ids, all of them: "
             f"{', '.join(_HOLD_REASONS)}.",
             show_default="all reasons",
@@ -100,7 +119,9 @@ def release(
     mode = "pay_again" if pay_again else "as_done" if as_done else ""
     who = os.environ.get("USER", "the command line")
     producer = default_producer()
+    nothing = "no job of it is held for this reason" if reason else "no job of it is held"
     if max_credits is not None:
+        nothing = "it covers no job that is held for the budget"
         if len(ids or []) != 1 or mode or reason not in (None, Reason.BUDGET):
             raise CommandError("--max-credits is for one batch: give its id or name with it.")
         changes = [set_budget(producer, find_batch(producer, (ids or [])[0]), max_credits)]
@@ -110,11 +131,13 @@ def release(
             actions.release(producer, any_id, mode=mode, who=who, reason=reason) for any_id in named
         ]
     elif reason is not None:
+        nothing = "no job is held for this reason"
         changes = [actions.release_reason(producer, reason, mode=mode, who=who)]
     else:
+        nothing = "nothing is set aside"
         changes = [actions.release_set_aside(producer)]
     for change in changes:
-        _print_change(change, as_json=as_json)
+        _print_change(change, as_json=as_json, nothing=nothing)
     undecided = any(change.skipped.get("needs_choice") for change in changes)
     if undecided:
         note(CHOICE_NEEDED)
@@ -131,7 +154,7 @@ def retry(any_id: AnyId, as_json: JsonOption = False) -> None:
     producer = default_producer()
     any_id = find(producer, any_id).id
     change = actions.retry(producer, any_id)
-    _print_change(change, as_json=as_json)
+    _print_change(change, as_json=as_json, nothing="no job of it has failed")
     if change.skipped.get("not_failed") and not change.changed:
         job = queries.get(producer, any_id)
         if job.state is State.HELD and job.reason is not None:
@@ -236,9 +259,20 @@ def cancel(
         raise CommandError(f"{any_id}: held after it was paid for. Add --yes to give up its clip.")
 
 
-def _print_change(change: Change, *, as_json: bool, done: str = "changed") -> None:
+def _print_change(
+    change: Change, *, as_json: bool, done: str = "changed", nothing: str = ""
+) -> None:
+    """Print what an action changed.
+
+    Args:
+        change: The result of the action.
+        as_json: Whether it is printed as JSON.
+        done: What was done to the changed jobs.
+        nothing: Why no job was changed, if none was skipped.
+    """
     if as_json:
         emit(change.as_dict())
         return
     skipped = "".join(f", {n} {SKIP_REASONS.get(why, why)}" for why, n in change.skipped.items())
-    console().print(f"{change.id}  {change.changed} {done}{skipped}")
+    why = f": {nothing}" if nothing and not change.changed and not skipped else ""
+    console().print(f"{change.id}  {change.changed} {done}{skipped}{why}")

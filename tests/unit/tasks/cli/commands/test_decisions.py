@@ -1,11 +1,14 @@
 """``reelqueue release``, ``retry``, ``redo`` and ``cancel``."""
 
+import re
 from collections.abc import Iterator
+
+import pytest
 
 from tasks.producer import queries
 from tests.unit.tasks.cli.job_ends import fail_job, finish_jobs, hold_job
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
-from worker.ledger.model.states import Reason, State
+from worker.ledger.model.states import HOLD_REASONS, Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.reader import RowState
 
@@ -61,7 +64,31 @@ def test_release_of_an_unknown_outcome_needs_a_choice(
 def test_release_takes_either_ids_or_a_reason(run_command: RunCommand) -> None:
     assert run_command("release").code == 2
     assert run_command("release", "x", "--reason", "credits").code == 2
-    assert run_command("release", "--reason", "boredom").code == 2
+
+
+@pytest.mark.parametrize("reason", ["boredom", "bad_image"])
+def test_release_offers_and_takes_only_reasons_for_which_jobs_are_held(
+    run_command: RunCommand, reason: str
+) -> None:
+    answer = run_command("release", "--reason", reason)
+    assert (answer.code, answer.out) == (2, "")
+    named = set(re.findall(r"\b[a-z_]+\b", answer.err)) & set(Reason)
+    assert named - {reason} == HOLD_REASONS
+    assert ("`reelqueue retry`" in " ".join(answer.err.split())) == (reason == "bad_image")
+
+
+def test_a_change_of_nothing_says_why(run_command: RunCommand, harness: ProducerHarness) -> None:
+    harness.submit_batch(2)
+    for arguments, why in (
+        (("release", "spring"), "no job of it is held"),
+        (("release", "spring", "--reason", "credits"), "no job of it is held for this reason"),
+        (("release", "--reason", "credits"), "no job is held for this reason"),
+        (("release", "--set-aside"), "nothing is set aside"),
+        (("retry", "spring"), "no job of it has failed"),
+    ):
+        answer = run_command(*arguments)
+        assert answer.code == 0
+        assert answer.out.endswith(f"  0 changed: {why}\n")
 
 
 def test_redo_is_a_new_job_of_the_same_batch(
