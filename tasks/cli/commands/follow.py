@@ -1,8 +1,8 @@
 """The commands that show jobs and batches: ``status``, ``watch`` and ``list``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -18,8 +18,15 @@ from tasks.producer.producer import Producer, default_producer
 from tasks.schema.batch import Batch
 from tasks.schema.errors import UnknownId
 from tasks.schema.result import Result
-from worker.ledger.model.states import Reason, State
+from worker.ledger.model.states import RUNNING, Reason, State
 from worker.telemetry.start_blockage import start_blockage
+
+_STATES: Final[Mapping[str, Collection[State]]] = {
+    **{state.value: (state,) for state in State},
+    "running": RUNNING,
+    "open": {State.QUEUED, *RUNNING},
+}
+"""The states by the names that ``list --state`` takes: their own, and those of a batch's counts."""
 
 
 def status(ids: AnyIds, as_json: JsonOption = False) -> None:
@@ -64,6 +71,17 @@ def watch(ids: AnyIds, as_json: JsonOption = False) -> None:
     raise typer.Exit(ExitCode.JOB_HELD if paused else ExitCode.DONE)
 
 
+def _state_name(text: str) -> str:
+    """Read the name of a state, or of the states that are counted under one name.
+
+    Raises:
+        ValueError: There is no such name.
+    """
+    if text not in _STATES:
+        raise ValueError(f"must be one of {', '.join(_STATES)}")
+    return text
+
+
 def list_(
     *,
     batches: Annotated[
@@ -78,10 +96,14 @@ def list_(
         ),
     ] = None,
     state: Annotated[
-        list[State] | None,
+        list[str] | None,
         typer.Option(
             metavar="STATE",
-            help=f"Only jobs in this state: {', '.join(State)}. Repeatable.",
+            parser=_state_name,
+            autocompletion=lambda: list(_STATES),
+            help=f"Only jobs in this state: {', '.join(State)}; or in one of several, as batches "
+            "count them: running (from preparing to delivering) or open (queued or running). "
+            "Repeatable.",
             show_default="all states",
         ),
     ] = None,
@@ -110,7 +132,8 @@ def list_(
     batch_id = None if batch is None else find_batch(producer, batch)
     all_jobs = queries.list_jobs(producer)
     jobs = all_jobs if batch_id is None else queries.list_batch_jobs(producer, batch_id)
-    found = _matching(jobs, state or [], reason)
+    states = {found for name in state or [] for found in _STATES[name]}
+    found = _matching(jobs, states, reason)
     if as_json:
         for result in islice(found, limit):
             emit(result)
@@ -139,7 +162,7 @@ def _note_rest(more: Iterator[object], limit: int, what: str) -> None:
 
 
 def _matching(
-    results: Iterable[Result], states: list[State], reason: Reason | None
+    results: Iterable[Result], states: Collection[State], reason: Reason | None
 ) -> Iterator[Result]:
     for result in results:
         if states and result.state not in states:

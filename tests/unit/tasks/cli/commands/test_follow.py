@@ -86,6 +86,26 @@ def lines_of(answer: CommandResult) -> list[str]:
     return answer.out.splitlines()
 
 
+def test_list_takes_the_names_under_which_batches_count_their_jobs(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    held, running = harness.submit(), harness.submit()
+    hold_job(harness, held)
+    harness.claim(running)
+    queued = harness.submit()
+
+    def listed(state: str) -> set[str]:
+        found = run_command("list", "--state", state, "--json").records
+        return {record["job_id"] for record in found}
+
+    assert listed("running") == {running}
+    assert listed("open") == {queued, running}
+    assert listed("held") == {held}
+    answer = run_command("list", "--state", "done")
+    assert answer.code == 2
+    assert "running" in answer.err
+
+
 @pytest.mark.parametrize("columns", [200, 80, 60, 40])
 def test_the_list_keeps_id_state_and_reason_at_every_width(
     run_command: RunCommand, harness: ProducerHarness, columns: int
