@@ -1,1 +1,1 @@
-"""What the worker sends out of the outbox: Celery results, batch indexes, webhooks."""
+"""Delivers what the outbox contains: Celery results, batch indexes, webhooks."""

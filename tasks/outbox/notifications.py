@@ -1,4 +1,4 @@
-"""Notify others of a job's state: an end, a hold, or that it continues."""
+"""Notifies others that a job has ended, is held, or continues."""
 
 from contextlib import suppress
 
@@ -19,7 +19,7 @@ def notify(*entries: str) -> str:
     """Store the Celery result of each job, or write the index of a batch, then remove the entries.
 
     Returns:
-        The jobs' states, or why there was nothing to notify of, for Flower.
+        The states of the jobs, or why a job has no result, for Flower.
     """
     runtime = get_runtime()
     results: list[str] = []
@@ -59,9 +59,9 @@ def _deliver(runtime: Runtime, entry: str) -> tuple[str, int | None]:
 
 
 def notify_soon(job_id: str) -> None:
-    """Notify others of a job that has just stopped, before the ticker finds its entry.
+    """Notify others immediately that a job has ended or is held.
 
-    If Redis does not answer, the entry remains in the outbox, and the ticker dispatches it.
+    If Redis does not answer, the entry remains in the outbox, and the ticker dispatches it later.
     """
     with suppress(RedisError):
         notify(f"job:{job_id}")
@@ -78,8 +78,8 @@ def _write_index(runtime: Runtime, entry: str) -> str:
 def _store_celery_result(runtime: Runtime, job: Job) -> None:
     """Store the job's result for ``AsyncResult(job_id)``.
 
-    A stored FAILURE or REVOKED holds an exception of Python or Celery: one of this project would
-    raise in processes that do not have its code.
+    A stored FAILURE or REVOKED has an exception of Python or Celery, because processes without the
+    code of this project could not load one of its exceptions.
     """
     store = current_app.backend.store_result
     record = result_of(job, runtime.output).model_dump(mode="json")

@@ -1,7 +1,7 @@
 """Deliver webhooks: send a receiver its due messages, one after another.
 
-At most one worker sends to a receiver, and a receiver pauses after each failure. So a receiver
-that is slow or down occupies one slot now and then, and delays no job and no other receiver.
+At most one worker sends to a receiver, and after each failure there is a pause. So a receiver that
+is slow or down occupies one slot from time to time, and delays no job and no other receiver.
 """
 
 import json
@@ -23,13 +23,13 @@ from worker.runtime.runtime import Runtime, get_runtime
 log = structlog.get_logger(__name__)
 
 NEWER_SECONDS: Final = 5.0
-"""How long a receiver waits for a worker of the version that wrote the record of its message."""
+"""The pause of a receiver whose message is about a record that only a newer worker can read."""
 MAX_DELIVERY_SECONDS: Final = 10.0
-"""How long messages are sent to a receiver before its next messages wait for another task."""
+"""How long a task sends messages to a receiver. Another task sends the messages after that."""
 
 
 def deliver_webhooks(receiver: str) -> str:
-    """Send messages until none is due or the time is over. After a failure, its path pauses.
+    """Send messages until none is due or the time is over. A failure pauses the URL's path.
 
     Returns:
         How many messages were sent, for Flower.
@@ -45,7 +45,7 @@ def deliver_webhooks(receiver: str) -> str:
         try:
             sent += _deliver(runtime, webhooks, message)
         except NewerRecordError:
-            # Another worker can read the record. Its message is still the oldest of its receiver.
+            # A newer worker can read the record. The message stays the oldest of its receiver.
             webhooks.release_receiver(receiver, NEWER_SECONDS)
             return f"{sent} sent"
     webhooks.release_receiver(receiver)
@@ -71,7 +71,7 @@ def _deliver(runtime: Runtime, webhooks: Webhooks, message: WebhookMessage) -> b
         _retry_or_give_up(webhooks, message, error)
         return False
     except Exception as error:
-        # An unexpected error must not stop the receiver's other messages, nor repeat for ever.
+        # An unexpected error must not stop the other messages of the receiver, or repeat forever.
         log.exception("unexpected exception in webhook delivery", webhook_id=message.name)
         sentry_sdk.capture_exception(error)
         failure = WebhookDeliveryError(f"an unexpected error occurred: {type(error).__name__}")
@@ -102,10 +102,10 @@ def _body(runtime: Runtime, message: WebhookMessage) -> str | None:
 
 
 def _check_version(runtime: Runtime, job_id: str) -> None:
-    """Check that no newer version wrote a job's record, which would be sent as one that is damaged.
+    """Check that no newer version wrote a job's record, which would be sent as a damaged one.
 
     Raises:
-        NewerRecordError: One did.
+        NewerRecordError: A newer version wrote it.
     """
     try:
         runtime.ledger.job(job_id)

@@ -16,7 +16,7 @@ from worker.runtime.runtime import get_runtime
 log = structlog.get_logger(__name__)
 
 STOP_SECONDS: Final = CONNECT_SECONDS + READ_SECONDS
-"""How long the end of the process waits for the polls that are running."""
+"""How long a process that stops waits for the polls that are running."""
 
 
 class PollStep(bootsteps.StartStopStep):

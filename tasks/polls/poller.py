@@ -1,7 +1,7 @@
 """The poller of a worker process: claims, makes and commits the polls of renders in groups.
 
-A poll whose render goes on is read and committed without its job's record. Whatever else a poll
-finds, its step runs on the record as any other step, in the same claim.
+If the render is not finished, the poll is committed without a reading of the job's record. After
+any other answer, a step runs on the record, as all other steps do, in the same claim.
 """
 
 import random
@@ -34,9 +34,9 @@ log = structlog.get_logger(__name__)
 SWEEP_SECONDS: Final = 0.1
 """Interval at which polls are committed and claimed while some are due."""
 MAX_IDLE_SECONDS: Final = 1.0
-"""The longest time without a look at what is due."""
+"""The longest interval between claims while no poll is due."""
 IDLE_SHARE: Final = 0.1
-"""That time as a share of the interval of the polls: a new one is not due before that interval."""
+"""The same as a share of the interval of the polls, before which no new poll is due."""
 MAX_POLLS: Final = 512
 """The most polls that a process makes at the same time. The API may take long to answer."""
 GROUP_SIZE: Final = 256
@@ -77,16 +77,16 @@ class Poller:
         """
         self.commit()
         status = self._runtime.status
-        # A call that was not answered may have claimed polls.
-        is_wanted = status.has_polls or bool(self._nonce)
-        if status.takes_jobs and is_wanted and time.monotonic() >= self._next_claim:
+        # A call without a reply may have claimed polls.
+        may_claim = status.has_polls or bool(self._nonce)
+        if status.takes_jobs and may_claim and time.monotonic() >= self._next_claim:
             self._claim()
         self._runtime.http_clients.close_idle()
 
     def commit(self) -> None:
-        """Commit the polls that were made and whose renders go on."""
+        """Commit the polls that were made and whose renders are not finished."""
         while self._made or self._committing:
-            # Kept until the call has succeeded: it may be repeated.
+            # Kept until the call has succeeded, so that it can be repeated.
             while self._made and len(self._committing) < GROUP_SIZE:
                 self._committing.append(self._made.popleft())
             for made in self._committing:
@@ -114,7 +114,7 @@ class Poller:
         free = min(MAX_POLLS - len(self._running), GROUP_SIZE)
         if free <= 0:
             return
-        # Kept until the call has succeeded, which then returns the polls of an earlier one.
+        # Kept until a call has succeeded, which also returns the polls of a call without a reply.
         self._nonce = self._nonce or uuid4().hex
         group = self._polls.claim(self._runtime.owner, self._nonce, free)
         self._nonce = ""
@@ -126,9 +126,11 @@ class Poller:
             self._start(poll, credentials)
 
     def _credential(self, name: str) -> Credential | AccountCoolingDownError | None:
-        """Return the credential of an account, or that it cools down; None if a step must find it.
+        """Return the credential of an account, or the error that the account is cooling down.
 
-        An account may have been given up, or have another name since its token changed.
+        Returns:
+            None if a step must find the credential: Redis did not answer, the account was removed,
+            or it has another name because its token was replaced.
         """
         try:
             return self._runtime.accounts.known_credential(name)
@@ -145,7 +147,7 @@ class Poller:
         lease = self._runtime.leases.take(poll.job_id, poll.fence, MAX_STEP_SECONDS)
         found = credentials[poll.account]
         if isinstance(found, AccountCoolingDownError):
-            # Spread over one more pause, so that the polls do not all return together.
+            # Spread over one more pause, so that the polls are not all due at the same time.
             stagger = random.uniform(0, self._cool_down)  # noqa: S311 - not used for security
             end = PollEnd(poll.job_id, poll.fence, found.wait + stagger, None)
             self._made.append(MadePoll(end, lease))
@@ -157,7 +159,7 @@ class Poller:
             self._threads.run(partial(self._make, poll, lease, found))
 
     def _make(self, poll: DuePoll, lease: Lease, credential: Credential) -> None:
-        """Make a poll, and leave its end to the next commit if the render goes on."""
+        """Make a poll. If the render is not finished, the next commit includes the poll."""
         found: RenderStatus | Exception
         try:
             with self._runtime.open_client(credential.token) as client:
@@ -174,7 +176,7 @@ class Poller:
             self._run_step(lease, lambda step: render_after_poll(step, answer))
 
     def _run_step(self, lease: Lease, stage: Stage) -> None:
-        """Run the step of a claimed poll on its record. A next stage waits for its wake-up."""
+        """Run the step of a claimed poll on its record. The next stage needs a wake-up message."""
         self._runtime.leases.drop(lease)
         try:
             with suppress(JobFailedError):

@@ -46,7 +46,7 @@ def get_many(producer: Producer, job_ids: Iterable[str]) -> Iterator[Result]:
 
 
 def _results(producer: Producer, jobs: Sequence[Job]) -> Iterator[Result]:
-    """Return the records of jobs, with what only the present state of the service shows.
+    """Return the records of jobs, with what only the current state of the service shows.
 
     Queued jobs say why no job can start; jobs that are held for credits say how many are missing.
     """

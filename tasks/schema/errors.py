@@ -47,4 +47,4 @@ class RedisUnavailable(ConnectionError):  # noqa: N818 - as above
 
 
 class NotSayable(ValueError):  # noqa: N818 - as above
-    """The job cannot take this request in its present state."""
+    """The job cannot take this request in its current state."""

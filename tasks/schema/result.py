@@ -286,8 +286,8 @@ def _progress_message(job: Job) -> str:
 def _seconds_in(job: Job, now: float) -> dict[State, float]:
     spent = job.milliseconds_in
     if not job.state.is_end:
-        present = max(0, int(now * 1000) - job.entered_at)
-        spent[job.state] = spent.get(job.state, 0) + present
+        current = max(0, int(now * 1000) - job.entered_at)
+        spent[job.state] = spent.get(job.state, 0) + current
     return {state: milliseconds / 1000 for state, milliseconds in spent.items()}
 
 

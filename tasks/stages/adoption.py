@@ -1,4 +1,4 @@
-"""Ask the payment journal before paying, and adopt a payment that the ledger does not know."""
+"""Reads the payment journal before a payment, and adopts one that the ledger does not have."""
 
 import structlog
 
@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 def attempt_number(step: StepContext) -> int | Commit:
     """Return the number of the attempt that the job may make for its current turn.
 
-    The journal is asked once for each turn. A later step creates the attempt that was found then,
-    and the creation fails if somebody has made it meanwhile.
+    The journal is read once for each turn, and the job's record keeps the number. If another worker
+    creates the entry of this attempt before a later step does, that step's creation fails.
 
     Returns:
         The number; or the commit that ends the step, if the journal has a payment for the turn.
@@ -47,7 +47,7 @@ def adopt_payment(step: StepContext, payment: AdoptAttempt, *, replaces: str = "
     Args:
         step: The step.
         payment: The payment.
-        replaces: The call of the current turn that can never be sent, or "".
+        replaces: The call of the current turn, if its message can never be sent; else "".
 
     Raises:
         LeaseLostError: The step no longer owns the job.
@@ -57,7 +57,8 @@ def adopt_payment(step: StepContext, payment: AdoptAttempt, *, replaces: str = "
         return fail(
             step,
             Reason.KEY_CONFLICT,
-            f"Its key has paid for a job with another payload, on attempt {last.number}.",
+            f"The key of this job has paid for another payload, as attempt {last.number} in the "
+            "payment journal.",
             "Submit this job under a new key, or the other payload under this one.",
         )
     verdict = adopt(runtime.payments, job, payment, fence=step.lease.fence, replaces=replaces)
@@ -78,10 +79,10 @@ def adopt_payment(step: StepContext, payment: AdoptAttempt, *, replaces: str = "
 
 
 def finish_adopted(step: StepContext) -> Commit | None:
-    """Finish a job from what the journal has of its end, or of the next message in its session.
+    """Finish an adopted job by its end in the journal, or by the next message in its session.
 
     Returns:
-        None if the journal has neither: the session's state shows what the message did.
+        None if the journal has neither. The session's state then shows what the message did.
 
     Raises:
         JournalFailed: The journal does not answer.
@@ -93,10 +94,10 @@ def finish_adopted(step: StepContext) -> Commit | None:
 
 
 def finish_delivered(step: StepContext) -> Commit | None:
-    """End a job whose clip was delivered before Redis lost that, if its clip is still there.
+    """End a job whose delivery Redis has lost, if its clip is still in the output store.
 
     Returns:
-        None if the journal has no such end.
+        None if the journal has no end of the job as succeeded, or if the clip is gone.
 
     Raises:
         JournalFailed: The journal does not answer.
@@ -108,10 +109,12 @@ def finish_delivered(step: StepContext) -> Commit | None:
 
 
 def finish_from_next_message(step: StepContext) -> Commit | None:
-    """Finish a job from the draft that was read before the next message in its session.
+    """Finish a job by the draft that was read before the next message in its session.
+
+    The journal's entry of that message has the draft.
 
     Returns:
-        None if the journal has no next message, or no draft with it.
+        None if the journal has no entry of a next message, or no finished draft in it.
 
     Raises:
         JournalFailed: The journal does not answer.
@@ -133,7 +136,7 @@ def finish_from_next_message(step: StepContext) -> Commit | None:
 
 
 def _repeat_end(step: StepContext, ended: End) -> Commit | None:
-    """End a job as it ended before, a succeeded one if its clip is there and is its own."""
+    """End a job as it ended before; as succeeded only if its clip is in the output store."""
     if ended.state == State.CANCELLED:
         return Commit(State.CANCELLED)
     if ended.state == State.FAILED and (reason := ended.facts.get("reason")):

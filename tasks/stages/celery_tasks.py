@@ -1,7 +1,7 @@
 """The Celery tasks of the worker: one name for each stage and for each kind of notification.
 
-A stage's task takes the job id alone, and its name is only for people: the job's record decides
-which stage runs.
+The only argument of a stage's task is the job id. Its name is for people: the record of the job
+decides which stage runs.
 """
 
 from types import MappingProxyType
@@ -35,7 +35,7 @@ _STOPS: Final = frozenset({State.SUCCEEDED, State.HELD, State.CANCELLED})
 
 
 def run_job_step(job_id: str) -> str:
-    """Run a step. If the job stops by it, others are notified without another task."""
+    """Run the next steps of a job. If it ends or is held, others are notified in the same task."""
     try:
         result = run_step(job_id, STAGES)
     except JobFailedError:

@@ -42,15 +42,15 @@ from worker.storage.errors import NotStoredError
 
 MAX_CLIP_BYTES: Final = 2 * 10**9
 MAX_DOWNLOADS: Final = 5
-"""Downloads of a file that is damaged itself."""
+"""How often a file is downloaded that is damaged or incomplete each time."""
 DOWNLOAD_PATIENCE_SECONDS: Final = 900.0
-"""How long a download that a server or the network breaks is repeated."""
+"""How long a download is repeated that fails because of a server or the network."""
 POLICY_ERRORS: Final = (TokenRefused, RateLimited, PlanRefused, Unreachable, ServerFailed)
-"""Errors of a download that the policy decides about; any other fails the job after some tries."""
+"""Errors of a download that the policy decides about. After others, the download is repeated."""
 
 
 def deliver(step: StepContext) -> Commit:
-    """Deliver the clip; its final name appears only after the clip is complete and was opened."""
+    """Deliver the clip. It gets its final name only after it was downloaded and checked."""
     output = step.runtime.output
     if _may_be_delivered(step) and (delivered := finish_delivered(step)) is not None:
         return delivered
@@ -84,9 +84,9 @@ def deliver(step: StepContext) -> Commit:
 
 
 def _may_be_delivered(step: StepContext) -> bool:
-    """Return whether a file has the clip's name although the record names none.
+    """Return whether the output store has a file of the clip's name, of which the record has none.
 
-    It may be another job's, or this job's own, of which Redis has lost the record.
+    It may be the clip of another job, or of this one if Redis has lost the fact.
     """
     runtime, job = step.runtime, step.job
     if job.fact("clip_name"):
@@ -97,9 +97,10 @@ def _may_be_delivered(step: StepContext) -> bool:
 
 
 def _fetch_stored(step: StepContext, clip_file: Path) -> bool:
-    """Fetch the clip from the output store, if an earlier step has put it there.
+    """Fetch the clip from the output store, if an earlier step has stored it.
 
-    That step may have died before its commit, and the download link may have expired since.
+    The worker may have died before the commit of that step, and the download link may have expired
+    since. Returns whether the clip was fetched.
     """
     stored = step.job.fact("stored")
     if stored is None:
@@ -140,7 +141,7 @@ def _download_again(step: StepContext, reason: Reason, message: str) -> Commit |
 
 
 def _findings(step: StepContext, inspection: ClipInspection) -> tuple[ClipFinding, ...]:
-    """Check the clip's quality. It was paid for, so it is delivered whatever is found."""
+    """Return the flaws of the clip. It was paid for, so it is delivered with any flaws."""
     payload = step.job.payload
     seconds = payload.get("seconds") or Draft.unpack(step.job.facts.get("draft", "")).seconds
     differences = property_findings(
@@ -152,8 +153,8 @@ def _findings(step: StepContext, inspection: ClipInspection) -> tuple[ClipFindin
 def _store_clip(step: StepContext, clip: Clip, clip_file: Path) -> str:
     """Store the clip under a name that no other clip has; return the name without its suffix.
 
-    The name is recorded with the clip's digest before the file is created, so that a later step
-    can tell whether the file of that name is this clip. A file with other content belongs to
+    The name is recorded with the clip's digest before the file is created, so that a later step can
+    find out whether the file of that name is this clip. A file with other content belongs to
     another ledger or to an earlier render, and is never replaced.
     """
     output = step.runtime.output
@@ -163,7 +164,7 @@ def _store_clip(step: StepContext, clip: Clip, clip_file: Path) -> str:
         # A failed creation may have stored the clip, if only its answer was lost.
         if output.create_file(clip_file, key) or output.has_content(key, clip.sha256):
             return name
-    raise AssertionError("the last names hold the job's own id")
+    raise AssertionError("the last names contain the id of the job")
 
 
 def _names(step: StepContext) -> Iterator[str]:

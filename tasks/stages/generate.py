@@ -1,4 +1,4 @@
-"""The generating stage: pay for the turn's message, but never twice."""
+"""The generating stage: sends the turn's paid message, and never sends it twice."""
 
 from typing import Final, assert_never
 from uuid import uuid4
@@ -59,7 +59,7 @@ def generate(step: StepContext) -> Commit:
     credential = job_credential(step)
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)
-    # The intent would be refused: do not call the API for nothing.
+    # Without a free slot, the intent would be refused after a useless call of the API.
     if not _has_free_slot(step):
         return retry_later(step, with_jitter(SLOT_SECONDS))
     attempt = attempt_number(step)
@@ -70,7 +70,8 @@ def generate(step: StepContext) -> Commit:
         if _has_changed_since_question(job, state):
             return advance(State.SETTLING, {"readings": "0", "last_reading": ""})
         _note_baseline(step, state)
-        # The random part tells this call from one of the same turn before a restore of Redis.
+        # After a restore of Redis, the random part distinguishes this call from a lost one of the
+        # same turn.
         call = f"{job.id}:{job.turn}:{job.fence}:{uuid4().hex[:12]}"
         intent = _record_intent(step, call, attempt)
         refused = _intent_refused(step, intent, call)
@@ -80,19 +81,19 @@ def generate(step: StepContext) -> Commit:
         if not right.create():
             return _attempt_taken(step, call)
         stream = message_stream(step, client, right)
-    # Outside of the block: no second connection is held open as long as the stream lasts.
+    # After the block, so that the connection of the client is not held while the stream lasts.
     return send_message(step, stream, right)
 
 
 def _has_free_slot(step: StepContext) -> bool:
-    """Whether the account seems to have room for one more message; the intent decides."""
+    """Return whether the account seems to have a free slot. The intent checks it reliably."""
     payments, account = step.runtime.payments, _account(step)
     cap = min(step.runtime.settings.limits.account_in_flight, int(account.window))
     return payments.slots_taken(account.name, step.clock.now_ms()) < cap
 
 
 def _account(step: StepContext) -> Account:
-    """Return the account as it was read when the step began."""
+    """Return the account as the step has read it with its credential."""
     return step.account or step.runtime.ledger.account(account_name(step))
 
 
@@ -105,8 +106,8 @@ def _wait_to_pay(step: StepContext, why: str) -> Commit:
 def _entry(step: StepContext, call: str, attempt: int, previous: str, state: SessionState) -> Entry:
     """Return the journal entry of the attempt.
 
-    Another message may have been sent in the session before. The state that was read shows its
-    finished draft, which this entry keeps for it.
+    If another message was sent in the session before, the state that was read has the draft which
+    that message made. The entry keeps this draft for the other message's job.
     """
     account = _account(step)
     job_id, _, number = previous.rpartition(" ")
@@ -122,7 +123,7 @@ def _entry(step: StepContext, call: str, attempt: int, previous: str, state: Ses
 
 
 def _attempt_taken(step: StepContext, call: str) -> Commit:
-    """End the step after somebody else had created the entry of the attempt."""
+    """End the step because the entry of the attempt exists already."""
     runtime, job = step.runtime, step.job
     decision = next_attempt(runtime.journal.attempts(job.id), job.decided_attempts)
     if isinstance(decision, AdoptAttempt):
@@ -132,7 +133,7 @@ def _attempt_taken(step: StepContext, call: str) -> Commit:
 
 
 def _settle_sent_message(step: StepContext) -> Commit:
-    """Read the state to see what a message did that an earlier step sent."""
+    """Continue at settle, because an earlier step has sent, or may have sent, the message."""
     if step.job.call_fact("stream"):
         return advance(State.SETTLING)
     waited = (step.clock.now_ms() - step.job.sent_at) / 1000
@@ -141,15 +142,15 @@ def _settle_sent_message(step: StepContext) -> Commit:
 
 
 def _has_changed_since_question(job: Job, state: SessionState) -> bool:
-    """Whether the message before, taken for a question, has changed the state after all."""
+    """Return whether the state has changed although the agent asked a question."""
     is_answer = bool(job.turns) and job.turns[-1].outcome == "question"
     return is_answer and state.fingerprint != job.fact("baseline")
 
 
 def _note_baseline(step: StepContext, state: SessionState) -> None:
-    """Note the state before the message, to compare later readings with.
+    """Note the state before the message, with which later readings are compared.
 
-    It is written with the intent to pay.
+    The intent to pay writes it.
     """
     step.note_facts(
         baseline=state.fingerprint,
@@ -160,7 +161,7 @@ def _note_baseline(step: StepContext, state: SessionState) -> None:
 
 
 def _record_intent(step: StepContext, call: str, attempt: int) -> PaymentIntent:
-    """Record the intent to pay; if Redis does not answer, the intent is not durable."""
+    """Record the intent to pay. If Redis does not answer, the intent counts as not durable."""
     runtime, job = step.runtime, step.job
     settings = runtime.settings
     try:
@@ -220,7 +221,7 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
         case BeginVerdict.NO_SLOT:
             return retry_later(step, with_jitter(SLOT_SECONDS))
         case BeginVerdict.SESSION_BUSY | BeginVerdict.SESSION_BLOCKED:
-            # The preparing stage acquires the session again, and waits or holds the job.
+            # The preparing stage acquires the session again; it waits for it, or holds the job.
             return Commit(State.PREPARING, delay=with_jitter(SLOT_SECONDS))
         case BeginVerdict.CLOSED:
             message = (

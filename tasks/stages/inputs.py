@@ -26,7 +26,7 @@ from worker.storage.source_store import fetch_allowed
 F = TypeVar("F", bound=PreparedFile)
 
 _MEMORY_SECONDS: Final = 300.0
-"""How long a file waits for memory: half of a step, because the next step fetches it again."""
+"""How long a step waits for memory: half of what it may take, so that the rest can follow."""
 _PURPOSES: Final = {"audio": "as the music", "video": "as a further clip", "image": "as a picture"}
 _LOGO: Final = re.compile(r"(?<![a-z])logo(?![a-z])|标志|徽标", re.IGNORECASE)
 
@@ -36,7 +36,7 @@ class JobInputs:
     """What is uploaded for a job.
 
     Attributes:
-        image: The image; None if the API fetches it by its address, or if the session has it.
+        image: The image; None if the API fetches it from its address, or if the session has it.
         attached: Music, logo, further images and clips.
     """
 
@@ -50,7 +50,7 @@ class JobInputs:
 
     @property
     def purposes(self) -> str:
-        """What each attached file is for, in the words of the message."""
+        """What each attached file is for, as a part of the message."""
         return ", ".join(f"{file.name} {_purpose(file)}" for file in self.attached)
 
 
@@ -82,7 +82,7 @@ def prepare_within_memory(memory: MemoryBudget, needed: int, prepare: Callable[[
 
     Args:
         memory: The memory that all files share.
-        needed: The bytes that it will take.
+        needed: The bytes of memory that the preparation takes.
         prepare: Prepares the file.
 
     Raises:
@@ -103,7 +103,7 @@ def _image(step: StepContext, folder: Path) -> PreparedFile:
 
 
 def _measure_image(source: Path, name: str) -> int:
-    """Return the memory for an image whose shape can be used: both in one call of a thread."""
+    """Check the shape of an image and return the memory that it needs, in one call of a thread."""
     check_image_shape(source, name)
     return memory_needed(source, name)
 
@@ -155,7 +155,7 @@ def _file_name(given: str, default: str) -> str:
 
 
 def _unique_name(name: Path, tag: str, taken: set[str]) -> str:
-    """Return a name with the tag that is not taken yet, and take it. Case does not distinguish."""
+    """Return a name with the tag that is not taken yet, in upper or lower case, and take it."""
     unique, number = f"{name.stem}{tag}{name.suffix}", 1
     while unique.lower() in taken:
         number += 1

@@ -1,4 +1,4 @@
-"""Send a paid message, read its stream to the end, and record what it contained.
+"""Sends a paid message, reads its stream to the end, and records what it contained.
 
 The caller has recorded the intent to pay. Whatever happens here, the message is not sent again.
 """
@@ -34,7 +34,7 @@ AT_WORK: Final = "The agent is working."
 
 
 def message_stream(step: StepContext, client: NemoClient, right: SendingRight) -> MessageStream:
-    """Return the turn's message, which is not sent yet; it has a connection of its own.
+    """Return the stream of the turn's message, which is not sent yet, on a connection of its own.
 
     Args:
         step: The step, whose intent to pay is recorded.
@@ -50,11 +50,11 @@ def message_stream(step: StepContext, client: NemoClient, right: SendingRight) -
 
 
 def send_message(step: StepContext, stream: MessageStream, right: SendingRight) -> Commit:
-    """Send the turn's message and read its stream; the settling stage decides whether it worked.
+    """Send the turn's message and read its stream. The settling stage decides whether it worked.
 
     Args:
         step: The step, whose intent to pay is recorded.
-        stream: The message.
+        stream: The stream of the message, which is not sent yet.
         right: The right to send it.
     """
     settings, lease, call = step.runtime.settings, step.lease, right.entry.call
@@ -92,7 +92,7 @@ def _read_stream(step: StepContext, stream: MessageStream, call: str) -> Transcr
         _record_accepted(step, call)
         for event in stream:
             transcript.add(event)
-            # A stream of heartbeats alone reaches the idle limit.
+            # Heartbeats do not count: a stream of nothing else reaches the idle limit.
             if not isinstance(event, Heartbeat):
                 step.lease.progress(settings.timing.stream_idle_seconds)
             if time.monotonic() >= still_working_at:
@@ -111,7 +111,7 @@ def _record_accepted(step: StepContext, call: str) -> None:
 
 
 def _transcript_facts(call: str, transcript: Transcript, *, is_clean: bool) -> dict[str, str]:
-    """Return what the stream contained. It was paid for, so no lease is needed to store it."""
+    """Return the facts of the stream. They were paid for, and are stored even without a lease."""
     contents: dict[str, Any] = {
         "clean": is_clean,
         "reply": transcript.reply,

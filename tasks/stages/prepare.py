@@ -1,4 +1,4 @@
-"""The preparing stage: files, account, check of the credits, session, upload."""
+"""The preparing stage: chooses an account, checks the credits, and uploads files to a session."""
 
 import json
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ MAX_BALANCE_AGE_MS: Final = 5_000
 
 
 def prepare(step: StepContext) -> Commit:
-    """Do all that must precede the paid message; what an earlier step completed is not repeated."""
+    """Do all that precedes the paid message, except what an earlier step has completed."""
     attempt = attempt_number(step)
     if isinstance(attempt, Commit):
         return attempt
@@ -46,7 +46,7 @@ def prepare(step: StepContext) -> Commit:
         return blocked
     runtime, known_account = step.runtime, step.job.fact("account")
     credential = job_credential(step)
-    # A session belongs to the account that opened it: on another account the job needs a new one.
+    # A session belongs to the account that opened it. With another account, a new one is needed.
     keeps_session = known_account in (None, credential.name)
     if step.is_follow_up_edit and not keeps_session:
         # A follow-up edit stays in its session and is paid by the account that owns it now.
@@ -71,11 +71,11 @@ def prepare(step: StepContext) -> Commit:
 def _check_credits(
     step: StepContext, client: NemoClient, credential: Credential, *, keeps_session: bool
 ) -> Commit | None:
-    """Hold a job that cannot be paid before it uploads; the message makes the reservation."""
+    """Hold a job that cannot be paid, before it uploads. The intent to pay reserves the price."""
     runtime, clip_cost = step.runtime, step.runtime.settings.api.clip_cost
     account = step.account or runtime.ledger.account(credential.name)
     age = step.clock.now_ms() - account.read_at
-    # Whoever releases the job may have topped up the account since the last reading.
+    # The account may have been topped up since the last reading, and the job then released.
     is_old = not account.affordable_clips(clip_cost) and age > MAX_BALANCE_AGE_MS
     if not account.is_read or is_old:
         if not runtime.balance_monitor.read_balance(credential):
@@ -83,7 +83,7 @@ def _check_credits(
         account = runtime.ledger.account(credential.name)
     if not account.affordable_clips(clip_cost):
         if credential.anonymous and not account.bind_id:
-            # The link by which the account's owner registers needs the id of a session.
+            # The link for the registration of the account contains the id of a session.
             _open_session(step, client, credential, keeps_session=keeps_session)
         return hold_for_credits(step, account)
     if account.plan_refused:
@@ -95,7 +95,7 @@ def _check_credits(
 
 
 def _record_inputs(step: StepContext, inputs: JobInputs) -> None:
-    """Record how the image was changed, and what the message says about the files."""
+    """Note how the image was changed, and what the message says about the files."""
     image, picture = inputs.image, ""
     if step.uses_shared_session:
         picture = image.name if image else str(step.job.payload["image"])
@@ -113,8 +113,8 @@ def _open_session(
 ) -> str:
     """Return the id of the job's session; open a new one if there is none that can be used.
 
-    A session in which an upload may have arrived cannot be used: a second copy of the image would
-    change the clip.
+    A session in which an upload may have arrived cannot be used, because a second copy of the image
+    would change the clip.
     """
     session_id = step.job.fact("session_id")
     is_clean = step.is_follow_up_edit or not step.job.fact("uploading")
@@ -135,15 +135,16 @@ def _open_session(
     except RateLimited:
         raise
     except NemoError as error:
-        # The link is a convenience: the job goes on without it.
+        # The job does not need the link.
         log.info("claim link not available", error=str(error))
     return session.session_id
 
 
 def _note_upload(step: StepContext, *, is_new: bool) -> None:
-    """Note that an upload may arrive in the session, which is then not used again.
+    """Note that an upload may arrive in the session, which is not used again if the step fails.
 
-    If nobody else knows the session, a step that dies forgets it with the upload.
+    The note of a new session of the job alone needs no write of its own: if the worker dies, the
+    record has neither the session nor the note.
 
     Args:
         step: The step.

@@ -1,4 +1,4 @@
-"""The rendering stage: submit an export and poll it; render once more if it fails."""
+"""The rendering stage: submits an export and polls it, and renders once more if it fails."""
 
 from dataclasses import dataclass
 from uuid import uuid4
@@ -32,7 +32,7 @@ def render(step: StepContext) -> Commit:
     with open_client(step) as client:
         render_id = step.job.fact("render_id")
         if render_id is None:
-            # Recorded before the request, so that a later step knows which render to look for.
+            # Recorded before the request, so that a later step can look for the render.
             step.update_facts(**_new_render(step))
             return _submit(step, client, step.job.facts["render_id"])
         if not step.job.fact("render_submitted"):
@@ -45,8 +45,8 @@ def render(step: StepContext) -> Commit:
 def first_render(step: StepContext) -> dict[str, str]:
     """Return the facts of a render that the next step submits.
 
-    Each step has a fence of its own, one more than that of the step before. So the step whose fence
-    is ``render_step`` is the first one after this, and nobody has submitted the render before it.
+    The fence of each step is one more than that of the step before. So the step whose fence is
+    ``render_step`` is the first one after this, and no step has submitted the render before it.
     """
     return {**_new_render(step), "render_step": str(step.job.fence + 1)}
 
@@ -77,7 +77,7 @@ def is_polled_again(status: RenderStatus, polls: int, max_polls: int) -> bool:
 def _submit(step: StepContext, client: NemoClient, render_id: str) -> Commit:
     draft = Draft.unpack(step.job.facts["draft"])
     client.submit_render(render_id, step.job.facts["session_id"], draft)
-    # The account has another name once its token changed.
+    # The account has another name if its token was replaced.
     for name in {account_name(step), step.job.facts["account"]}:
         step.runtime.payments.clear_plan_refused(name)
     return _poll_later(step, render_submitted="1")

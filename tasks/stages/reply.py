@@ -17,7 +17,7 @@ from worker.nemo.draft import Draft
 def reply_of(
     job: Job, agent_text: str, timeline: str, read_account: Callable[[], Account | None]
 ) -> str:
-    """Return the agent's text without its screen instructions, and with what they refer to.
+    """Return the agent's text without instructions for a screen, and with what they refer to.
 
     Args:
         job: The job.
@@ -42,12 +42,12 @@ def reply_of(
 
 
 def question_of(agent_text: str) -> str:
-    """Return the agent's question without screen instructions, unless that leaves nothing."""
+    """Return the agent's question without instructions for a screen, unless nothing is left."""
     return remove_instructions(agent_text).text or agent_text
 
 
 def draft_facts(step: StepContext, draft: Draft, agent_text: str) -> dict[str, str]:
-    """Return the facts of a finished draft, which every export of the job uses from now on."""
+    """Return the facts of a finished draft, which all exports of the job use."""
     job, timeline = step.job, draft.timeline()
 
     def read_account() -> Account | None:

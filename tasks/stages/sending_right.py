@@ -22,7 +22,7 @@ RETRY_SECONDS: Final = 1.0
 
 
 class SendingRight:
-    """The right to send the message of an entry, which only its creator has, and not for long.
+    """The right to send the message of an entry: only its creator has it, and for a limited time.
 
     Args:
         step: The step, whose intent to pay is recorded.
@@ -33,14 +33,14 @@ class SendingRight:
         self.entry = entry
         self._step = step
         self._since = boot_seconds()
-        # Shorter than a lease: a message is not sent any more once its job has no lease.
+        # Shorter than a lease, so that no message is sent after the lease of its job has ended.
         self._limit = min(SEND_WITHIN_SECONDS, step.runtime.settings.timing.lease_seconds / 2)
 
     def create(self) -> bool:
-        """Create the entry. False if the attempt is somebody else's.
+        """Create the entry. False if another worker has created it.
 
-        A creation whose outcome is unknown is repeated until the journal answers: until then nobody
-        may withdraw the intent.
+        A creation whose outcome is unknown is repeated until the journal answers, because the
+        intent may not be withdrawn before that.
 
         Raises:
             LeaseLostError: The step has lost its job meanwhile. The message is not sent.
@@ -49,19 +49,19 @@ class SendingRight:
         if self._repeat(lambda: journal.create(entry)) is not Creation.CREATED:
             return False
         if entry.previous:
-            # The message before this one is judged by the draft in this entry from now on.
+            # From now on, the draft in this entry shows what the previous message did.
             self._repeat(lambda: journal.name_next(entry.previous, entry))
         return True
 
     def may_send(self) -> bool:
-        """Whether the first try to create the entry is recent enough to send the message."""
+        """Return whether the first try to create the entry is recent enough to send the message."""
         return boot_seconds() - self._since <= self._limit
 
     def withdraw(self, mark: Mark, why: str) -> None:
         """Mark in the journal that the message was not charged, then withdraw its intent.
 
         Raises:
-            LeaseLostError: The journal did not answer as long as the step had its job.
+            LeaseLostError: The step lost its job before the journal answered.
         """
         runtime, entry = self._step.runtime, self.entry
         self._repeat(lambda: runtime.journal.mark(entry.job_id, entry.attempt, mark, why))

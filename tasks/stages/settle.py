@@ -1,4 +1,4 @@
-"""The settling stage: read the session's state until it shows what the message did."""
+"""The settling stage: reads the session's state until it shows what the message did."""
 
 import json
 import time
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 BALANCE_TRIES: Final = 10
 BALANCE_RETRY_SECONDS: Final = 0.3
-"""How often, and after which pause, a balance is read again that another worker is reading."""
+"""The pause before the next try, if another worker is reading the balance."""
 
 Stream = dict[str, Any]
 """What the message's stream contained, as the sender recorded it; empty if it recorded nothing."""
@@ -39,7 +39,7 @@ Stream = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A reading of the session's state, beside what the message's stream contained.
+    """A reading of the session's state, with what the message's stream contained.
 
     Attributes:
         state: The state.
@@ -53,7 +53,7 @@ class _Reading:
 
     @property
     def facts(self) -> dict[str, str]:
-        """The facts by which the next step knows this reading."""
+        """The facts by which the next step compares its reading with this one."""
         last = [self.state.fingerprint, self.state.draft.is_ready]
         return {"readings": str(self.number), "last_reading": json.dumps(last)}
 
@@ -79,27 +79,27 @@ def settle(step: StepContext) -> Commit:
 
 
 def _finish_without_reading(step: StepContext) -> Commit | None:
-    """Return how the step ends if the state need not, or cannot, be read; else None."""
+    """Return how the step ends if the state is not needed or cannot be read; else None."""
     job, runtime = step.job, step.runtime
     is_after_question = bool(job.turns) and job.turns[-1].outcome == "question"
     if job.call is None and not is_after_question and not job.fact("as_done"):
-        # The intent was withdrawn, as the message was not charged.
+        # The intent was withdrawn, because the message was not charged.
         return Commit(State.PREPARING)
     if job.fact("adopted") and (finished := finish_adopted(step)) is not None:
         return finished
-    # The session's state may show the draft of a later message that a restored ledger has lost.
+    # The state may have the draft of a later message, which a restored ledger does not have.
     if runtime.status.may_lack_later_messages(job.sent_at):
         finished = finish_from_next_message(step)
         if finished is not None:
             return finished
     if not job.message_session:
-        message = "The record does not name the project in which the message was sent."
+        message = "The record of this job does not name the project in which its message was sent."
         return hold(step, Reason.OUTCOME_UNKNOWN, message)
     return None
 
 
 def _decide(step: StepContext, state: SessionState) -> Commit:
-    """Decide what the message did by this reading of the state, and end the step."""
+    """Decide from this reading of the state what the message did, and end the step."""
     job, timing = step.job, step.runtime.settings.timing
     stream: Stream = json.loads(job.call_fact("stream") or "{}")
     reading = _Reading(state, stream, job.number("readings") + 1)
@@ -113,7 +113,7 @@ def _decide(step: StepContext, state: SessionState) -> Commit:
     if job.call is None and is_unchanged:
         return Commit(State.PREPARING)
     if outcome is MessageOutcome.UNKNOWN or (outcome is MessageOutcome.WAIT and is_unchanged):
-        # The journal may know that the message was not sent, or not charged.
+        # The journal may show that the message was not sent, or not charged.
         reviewed = _review(step)
         if reviewed is not None:
             return reviewed
@@ -121,7 +121,7 @@ def _decide(step: StepContext, state: SessionState) -> Commit:
 
 
 def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Commit:
-    """End the step by what the message did."""
+    """End the step according to what the message did."""
     match outcome:
         case MessageOutcome.DONE:
             text = str(reading.stream.get("reply") or "")
@@ -138,7 +138,7 @@ def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Co
 
 
 def _review(step: StepContext) -> Commit | None:
-    """Ask the journal about the message; None if it was, or may have been, sent and charged."""
+    """End the step by what the journal has about the message; None if it may have been charged."""
     runtime, job = step.runtime, step.job
     match review(runtime.journal, runtime.payments, job):
         case Withdrawn():
@@ -150,19 +150,19 @@ def _review(step: StepContext) -> Commit | None:
 
 
 def _has_later_message(step: StepContext) -> bool:
-    """Whether another message was sent in the job's session after its own."""
+    """Return whether another message was sent in the session after the job's own."""
     job = step.job
     last = step.runtime.ledger.last_message(job.message_session)
     if last is None:
         return False
-    # A turn without a message is settled after a question, or as done by a person's decision.
+    # A turn without a message is settled after a question, or because a person accepted the draft.
     return last != job.call if job.call else last not in {turn.call for turn in job.turns}
 
 
 def _finish_after_later_message(step: StepContext) -> Commit:
     """End the step by the draft in the later message's journal entry; else hold the job.
 
-    The current draft is the later message's, so it is not offered as this job's.
+    The later message has made the current draft, which is therefore not offered as this job's.
     """
     finished = finish_from_next_message(step)
     if finished is not None:
@@ -170,7 +170,8 @@ def _finish_after_later_message(step: StepContext) -> Commit:
     return hold(
         step,
         Reason.OUTCOME_UNKNOWN,
-        "Another message was sent in its project later, so the current draft is not its own.",
+        "Another message was sent later in the project of this job, so the project's current draft "
+        "is not the one of this job.",
         remedy=remedy_without_draft(step.job),
         facts={"as_done": ""},
     )
@@ -183,7 +184,7 @@ def _accept_draft(step: StepContext, state: SessionState) -> Commit:
     return hold(
         step,
         Reason.OUTCOME_UNKNOWN,
-        "The project's current draft contains nothing of this job to export.",
+        "The current draft of the project contains nothing of this job that can be exported.",
         facts={"as_done": ""},
     )
 
@@ -194,7 +195,7 @@ def _evidence(step: StepContext, reading: _Reading) -> Evidence:
     return Evidence(
         ended_cleanly=bool(stream.get("clean")),
         asks_question=asks_question(str(stream.get("reply") or "")),
-        # A frame that could not be read may have been tool activity: then it is no question.
+        # An event that could not be read may have been tool activity, which rules out a question.
         has_tool_activity=bool(stream.get("tools") or stream.get("skipped")),
         baseline=job.facts.get("baseline", ""),
         previous=StateReading(*json.loads(previous)) if previous else None,
@@ -205,18 +206,18 @@ def _evidence(step: StepContext, reading: _Reading) -> Evidence:
 
 
 def _done(step: StepContext, state: SessionState, text: str, facts: dict[str, str]) -> Commit:
-    """Keep this draft for every export of the job, whatever happens in the session later."""
+    """Keep this draft for all exports of the job, so that later edits do not change its clip."""
     facts = {**facts, **draft_facts(step, state.draft, text), **first_render(step)}
     return advance(State.RENDERING, facts, outcome="done")
 
 
 def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
-    """Answer the agent's first question in a new turn; hold the job at a second one."""
+    """Answer the agent's first question in a new turn. A second question holds the job."""
     if any(turn.outcome == "question" for turn in step.job.turns):
         return hold(
             step,
             Reason.QUESTION,
-            f"The agent asks again: {question}",
+            f"The agent asked a second question: {question}",
             facts={"reply": question},
         )
     facts = {**facts, "reply": question, "readings": "0", "last_reading": ""}
@@ -224,10 +225,10 @@ def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
 
 
 def _hold_late_answer(step: StepContext, reading: _Reading) -> Commit:
-    """Hold a job whose project changed after a question, before that was answered."""
+    """Hold a job whose project changed after a question that was not answered yet."""
     message = (
-        f"The agent asked: {step.job.fact('reply') or 'a question'} It has changed the project "
-        f"since, but {reading.number} readings show no finished clip."
+        f"The agent asked: {step.job.fact('reply') or 'a question'} The project has changed since, "
+        f"but {reading.number} readings of it show no finished clip."
     )
     return hold(step, Reason.QUESTION, message, facts={**reading.facts, "tries": "0"})
 
@@ -235,10 +236,11 @@ def _hold_late_answer(step: StepContext, reading: _Reading) -> Commit:
 def _hold_unknown(step: StepContext, reading: _Reading) -> Commit:
     message = (
         f"The message was sent, {_stream_end(reading.stream)}, and {reading.number} readings of "
-        f"the project show no finished clip. It may have been charged: {_describe_charge(step)}."
+        f"the project show no finished clip. The message may have been charged: "
+        f"{_describe_charge(step)}."
     )
     if step.uses_shared_session:
-        message += " Its batch is paused until you decide."
+        message += " The batch is paused until you decide."
     return hold(step, Reason.OUTCOME_UNKNOWN, message, facts={**reading.facts, "tries": "0"})
 
 
@@ -251,7 +253,7 @@ def _stream_end(stream: Stream) -> str:
 
 
 def _describe_charge(step: StepContext) -> str:
-    """Say what the balance shows about the charge of the message, if it shows anything."""
+    """Return a clause that says what the balance shows about the charge of the message."""
     name, turn = account_name(step), step.job.message_turn
     is_read = False
     try:
@@ -260,23 +262,25 @@ def _describe_charge(step: StepContext) -> str:
         log.info("balance not read", error=str(error))
     account = step.runtime.ledger.account(name)
     if not is_read or turn is None or turn.balance_before is None or not turn.nth:
-        return f"the balances of {name} before it and now are not both known"
+        return f"the balance of {name} before or after the message is not known"
     if others := turn.unsettled + account.messages - turn.nth:
         return (
-            f"the balance of {name} does not show it, because other messages of this service were "
-            f"paid from it meanwhile ({others})"
+            f"the balance of {name} does not show it, because it paid for other messages of this "
+            f"service meanwhile ({others})"
         )
     return (
-        f"{name} held {turn.balance_before:g} credits before it and {account.total:g} after it, "
-        f"and no other message of this service was paid from it meanwhile"
+        f"{name} had {turn.balance_before:g} credits before it and {account.total:g} after it, "
+        f"and paid for no other message of this service meanwhile"
     )
 
 
 def _read_balance(step: StepContext) -> bool:
-    """Read the balance of the job's account. Another reading that began earlier may lack a charge.
+    """Read the balance of the job's account.
+
+    A reading that another worker has begun earlier may lack the charge, and does not count.
 
     Returns:
-        False if others are reading it all the time.
+        False if other workers were reading the balance at each try.
 
     Raises:
         NemoError: The API did not answer.

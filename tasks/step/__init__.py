@@ -1,1 +1,1 @@
-"""One step of one job: what a stage works with, how it ends, and the runner around it."""
+"""A step of a job: the context of a stage, the commits that end it, and the runner."""

@@ -23,9 +23,9 @@ MAX_RETRY_WAIT_SECONDS: Final = 60.0
 NO_SESSION: Final = dict.fromkeys(
     ("session_id", "task_id", "bind_id", "claim_url", "uploading", "uploaded"), ""
 )
-"""The facts that make a job forget its session."""
+"""The facts that clear the session of a job."""
 NO_RENDER: Final = {"render_id": "", "render_submitted": ""}
-"""The facts that make a job forget its render."""
+"""The facts that clear the render of a job."""
 
 
 def hold(
@@ -43,7 +43,7 @@ def hold(
         step: The step that ends.
         reason: Why the job is held.
         message: What happened, for people.
-        remedy: What people can do; empty: what the reason says.
+        remedy: What people can do; if empty, the usual remedy for the reason.
         resume: The state in which the job continues once it is released; None: its current one.
         facts: Facts to write.
     """
@@ -67,7 +67,7 @@ def hold_for_budget(step: StepContext, max_credits: float) -> Commit:
 def hold_for_credits(step: StepContext, account: Account) -> Commit:
     """Hold a job that has not paid because the account has too few credits for a clip."""
     price = account.price(step.runtime.settings.api.clip_cost)
-    # Less than none are left for a moment after a message was charged whose end is not known yet.
+    # The headroom is below 0 while a charge is in the balance and its reservation has not ended.
     left = f"{account.name} had {max(0.0, account.headroom):g} credits left"
     return hold(step, Reason.CREDITS, f"{left}, and a clip costs about {price:g}.")
 
@@ -123,7 +123,7 @@ def advance(
         state: The state.
         facts: Facts to write.
         delay: Seconds until the next step.
-        outcome: What the turn's message did, if that is known now.
+        outcome: What the turn's message did, if the step has found that out.
     """
     return Commit(state, delay=delay, outcome=outcome, facts={**facts, "tries": "0"})
 
@@ -147,16 +147,23 @@ def failure_facts(step: StepContext, kind: str, message: str) -> dict[str, str]:
 
 
 def trouble_since(step: StepContext, kind: str) -> int:
-    """Return since when the current stage has failed in this way, in ms since the epoch."""
+    """Return when the current stage began to fail in this way, in ms since the epoch.
+
+    Returns:
+        The current time if the stage has not failed in this way before.
+    """
     return step.job.number("trouble_since") if failures(step, kind) else step.clock.now_ms()
 
 
 def with_jitter(seconds: float) -> float:
-    """Vary a wait by up to half, so that waiting jobs do not all return together."""
+    """Vary a wait by up to half, so that jobs do not all continue at the same time."""
     return seconds * random.uniform(0.5, 1.5)  # noqa: S311 - not used for security
 
 
 def _bind_id(step: StepContext) -> str:
-    """Return the id that binds the anonymous account, from this job's session or an earlier one."""
+    """Return the id by which a registration takes over the anonymous account.
+
+    It comes from this job's session, else from the last session of the account.
+    """
     own = step.job.fact("bind_id") or step.job.fact("task_id")
     return own or step.runtime.ledger.account(ANONYMOUS).bind_id

@@ -14,18 +14,18 @@ class LeaseLostError(Exception):
 
 
 class StepClock:
-    """The ledger's clock during a step, which does not ask the server.
+    """The time of the ledger's clock during a step, without a request to Redis.
 
     Args:
-        now: The time of the claim, in ms of the ledger's clock. A clock that nobody sets carries it
-            on.
+        now: The time of the claim by the ledger's clock, in ms. The time since then is measured by
+            the boot clock, which no correction of the system time changes.
     """
 
     def __init__(self, now: int) -> None:
         self._offset = now - boot_seconds() * 1000
 
     def now_ms(self) -> int:
-        """Return the time in ms. It is late by as long as the claim's reply has taken."""
+        """Return the time in ms. It is behind by the time that the reply to the claim has taken."""
         return int(self._offset + boot_seconds() * 1000)
 
 
@@ -38,7 +38,7 @@ class StepContext:
         job: The record as claimed, with the facts that this step has written since.
         lease: The ownership of the job.
         clock: The time of the ledger.
-        account: The account that the job uses, as it was read when its credential was.
+        account: The account that the job uses, as read together with its credential.
         used_tokens: Fingerprints of the tokens that this step has used, the current one last.
         noted: Facts of the job that are not written yet.
     """
@@ -62,9 +62,9 @@ class StepContext:
         return self.job.fact("shared") is not None
 
     def note_facts(self, **facts: str) -> None:
-        """Keep facts that are written with the next write of the step, its commit at the latest.
+        """Keep facts for the next write of the step, which is its commit at the latest.
 
-        A step that dies before has not found them out.
+        If the worker dies before that, the facts are lost, and the next step finds them out again.
         """
         known = self.job.facts
         self.noted.update(
@@ -86,5 +86,5 @@ class StepContext:
         self.job = replace(self.job, facts={**self.job.facts, **facts})
 
     def use_record(self, job: Job) -> None:
-        """Continue with the record as it was read again, and with the facts that were noted."""
+        """Replace the job by a newer reading of its record, and keep the facts that were noted."""
         self.job = replace(job, facts={**job.facts, **self.noted})

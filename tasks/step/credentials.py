@@ -1,4 +1,4 @@
-"""Which account and token a step uses."""
+"""The account and the token that a step uses."""
 
 from contextlib import AbstractContextManager
 
@@ -10,7 +10,7 @@ from worker.runtime.worker_registry import has_live_worker
 
 
 class AccountElsewhereError(Exception):
-    """Another live worker has the token of the job's account. The job is left to it."""
+    """Only another live worker has the token of the job's account, so that it must take the job."""
 
 
 def open_client(step: StepContext) -> AbstractContextManager[NemoClient]:
@@ -25,8 +25,8 @@ def open_client(step: StepContext) -> AbstractContextManager[NemoClient]:
 def job_credential(step: StepContext) -> Credential:
     """Return the credential that the job uses now.
 
-    A job that has paid stays on the account that owns its session. Before that, it uses any
-    account that can take it.
+    A job that has paid uses the account that owns its session. A job that has not paid uses any
+    account that can pay for it.
 
     Raises:
         LeaseLostError: The step no longer owns the job.
@@ -53,13 +53,16 @@ def account_name(step: StepContext) -> str:
 
 
 def discard_used_tokens(step: StepContext) -> None:
-    """Discard the anonymous token if this step has used it; the next step requests a new one."""
+    """Discard the anonymous token if this step has used it. The next step requests a new one."""
     for token_id in step.used_tokens:
         step.runtime.accounts.discard_anonymous_token(token_id)
 
 
 def _owning_account(step: StepContext) -> Credential:
-    """Return the account that owns the session, which has another name once its token changed."""
+    """Return the credential of the account that owns the session.
+
+    The account has another name if its token was replaced.
+    """
     accounts, job = step.runtime.accounts, step.job
     name = job.fact("keeper") or job.facts["account"]
     if name in accounts.names():

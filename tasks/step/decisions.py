@@ -1,4 +1,4 @@
-"""Decisions about errors of the video API: ask the policy, then carry out what it decides."""
+"""Decisions about errors of the video API: the policy makes them, this module carries them out."""
 
 from tasks.step.commits import (
     NO_SESSION,
@@ -20,7 +20,7 @@ from worker.policy import Action, Decision, decide
 
 
 def decide_error(step: StepContext, error: NemoError) -> Decision:
-    """Ask the policy what to do about an error."""
+    """Return what the policy decides about an error."""
     accounts, job = step.runtime.accounts, step.job
     return decide(
         error,
@@ -67,7 +67,7 @@ def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> C
 def _prepare_again(step: StepContext, failure: dict[str, str], delay: float = 0.0) -> Commit:
     """Prepare the job again in a new session."""
     if step.job.is_bound:
-        # The session holds what was paid for: the job stays in it and repeats the stage.
+        # The session has what was paid for: the job stays in it, and repeats the stage.
         return retry_later(step, delay, **failure)
     return Commit(State.PREPARING, delay=delay, facts={**NO_SESSION, **failure})
 

@@ -1,4 +1,4 @@
-"""The end of a job that has paid, in the payment journal: written before the ledger's commit."""
+"""Writes the end of a job that has paid to the payment journal, before the ledger's commit."""
 
 from tasks.step.context import StepContext
 from worker.journal.entries import End

@@ -36,26 +36,30 @@ log = structlog.get_logger(__name__)
 MAX_RETRIES: Final = 5
 """How often in a row a stage is repeated after an unexpected error."""
 JOURNAL_SECONDS: Final = 5.0
-"""How long a job waits for the payment journal."""
+"""How long a job waits before it tries the payment journal again."""
 PENDING_SECONDS: Final = 1.0
-"""How long to wait for a token or for memory that another job is using."""
+"""How long to wait for a token, for memory that another job uses, or for another worker."""
 
 
 def commit_for_exception(step: StepContext, error: Exception) -> Commit:
-    """Decide how a step ends whose stage raised an exception."""
+    """Return the commit for a step whose stage raised an exception.
+
+    Raises:
+        RedisError: Redis does not answer, so that nothing can be committed.
+    """
     match error:
         case RedisError() if is_outage(error):
-            # The commit would fail too: the job is dispatched again after its lease.
+            # The commit would fail too. The job is dispatched again after its lease.
             raise error
         case TokenPendingError() | MemoryUnavailableError() | AccountElsewhereError():
             return retry_later(step, with_jitter(PENDING_SECONDS))
         case AccountCoolingDownError():
-            # Spread over one more pause, so that the jobs do not all return together.
+            # Spread over one more pause, so that the jobs do not all continue at the same time.
             stagger = random.uniform(0, step.runtime.settings.timing.rate_limit_seconds)  # noqa: S311
             return retry_later(step, error.wait + stagger)
         case JournalFailed():
-            # Nothing is paid until the journal answers; what was paid waits with it.
-            # Its monitor logs the outage once; this is a line for each job.
+            # Until the journal answers, nothing is paid, and jobs that have paid wait.
+            # The journal's monitor warns of the outage once. This line is for each job.
             log.info("payment journal failed", error=str(error))
             trouble = f"{error} {error.remedy}"
             return retry_later(step, with_jitter(JOURNAL_SECONDS), trouble=trouble)
@@ -89,7 +93,7 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
 
 
 def _other_media_stores(step: StepContext, error: NotStoredError) -> StoreError | None:
-    """Return why a file can be missing here although it is stored, or None."""
+    """Return the error if workers use different media stores, so that a stored file is missing."""
     runtime = step.runtime
     if error.store != runtime.media.address:
         return None
@@ -97,9 +101,10 @@ def _other_media_stores(step: StepContext, error: NotStoredError) -> StoreError 
 
 
 def _may_be_short(step: StepContext, error: FileRefusedError) -> bool:
-    """Return whether a refused file is due to a shortage; decoders report damage as one of memory.
+    """Return whether a shortage may be the reason why a file was refused.
 
-    A damaged image is refused after some repeats.
+    Decoders raise `MemoryError` for some damaged images too. So after some repeats, the image
+    counts as damaged.
     """
     if isinstance(error.__cause__, MemoryError):
         return failures(step, Shortage.MEMORY) < MAX_RETRIES

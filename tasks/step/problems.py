@@ -1,6 +1,6 @@
-"""Commits of a step that a store, the server of an image or a shortage of the machine has stopped.
+"""Commits for steps that failed because of a store, an image's server or a shortage of the machine.
 
-The job waits, and its progress says so.
+The job waits, and its progress message says why.
 """
 
 import random
@@ -31,23 +31,26 @@ from worker.storage.errors import StoreError
 log = structlog.get_logger(__name__)
 
 MAX_SOURCE_SECONDS: Final = 3600.0
-"""How long a job waits for a picture's server that asks it to come again later."""
+"""How long a job waits for an image's server that asks for pauses (Retry-After)."""
 SOURCE_PATIENCE_SECONDS: Final = 300.0
-"""How long a job waits for a picture's server that does not answer, or fails."""
+"""How long a job waits for an image's server that does not answer, or fails."""
 SOURCE: Final = "source"
-"""The kind of failure by which the ledger knows jobs that wait for a slow server."""
+"""The kind of failure of jobs that wait for an image's server. due.lua reads it."""
 
 
 def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> Commit:
-    """Repeat the stage when the server wants to be asked again; fail if that takes too long."""
-    # A server that asks for no pause, and refuses again, gets a longer one each time.
+    """Repeat the stage after the pause that the server asks for; fail if that takes too long."""
+    # If the server asks for no pause, or a short one, and refuses again, the pause grows.
     since = trouble_since(step, SOURCE)
     wait = max(wait, min(MAX_RETRY_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
     waited = step.clock.now_ms() - since
     if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
-        message = f"{error.message} It asks to wait for {_duration(wait)}."
+        message = (
+            f"{error.message} Its server asks to wait for {_duration(wait)}; a job waits for at "
+            f"most {_duration(MAX_SOURCE_SECONDS)}."
+        )
         return fail(step, Reason(error.code), message, error.remedy)
-    # Only ever later than the server said, and not all waiting jobs in the same moment.
+    # Never earlier than the server asks, and not at the same time for all jobs.
     delay = wait * random.uniform(1.0, 1.2)  # noqa: S311 - not used for security
     message = f"{error.message} Its server asks to wait; next try in {_duration(delay)}."
     facts = failure_facts(step, SOURCE, message)
@@ -75,7 +78,7 @@ def wait_for_store(step: StepContext, error: StoreError) -> Commit:
 
 
 def wait_for_shortage(step: StepContext, shortage: Shortage) -> Commit:
-    """Repeat the stage until the machine has what was short. The job is never held for it."""
+    """Repeat the stage until the shortage of the machine has ended. It never holds the job."""
     message = MESSAGES[shortage]
     _report(step, Part(shortage), message, REMEDIES[shortage])
     return retry_with_backoff(step, shortage, message)

@@ -1,4 +1,4 @@
-"""Report progress while a stage runs: in the job's record, and as Celery's PROGRESS state."""
+"""Reports progress while a stage runs: in the job's record, and as Celery's PROGRESS state."""
 
 import structlog
 from celery import current_app
@@ -23,7 +23,7 @@ def report_progress(step: StepContext, message: str) -> None:
 
 
 def store_progress(step: StepContext, message: str) -> None:
-    """Store a progress message, which the record has, as Celery's PROGRESS state."""
+    """Store a progress message that is in the job's record as Celery's PROGRESS state."""
     job = step.job
     try:
         current_app.backend.store_result(

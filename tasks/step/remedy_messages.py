@@ -83,7 +83,7 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
         case Reason.POISON:
             return POISON_REMEDY % job.id
         case Reason.BLOCKED:
-            return "Release or cancel that job first; this one then continues by itself."
+            return "Release or cancel the job that blocks it; this one then continues by itself."
         case Reason.STORE:
             return (
                 f"Correct what `reelqueue doctor` reports about the store. The job continues by "

@@ -1,6 +1,6 @@
-"""Run the steps of one job: claim it, run its stage, commit the result, continue if it can.
+"""Runs the steps of a job: claims it, runs its stage, commits the result, and continues.
 
-The record decides which stage runs; the wake-up message only names the job.
+The record decides which stage runs. The wake-up message only names the job.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,12 +27,12 @@ from worker.telemetry.metrics import LOST, STEPS
 log = structlog.get_logger(__name__)
 
 _outages: Final = RepeatFilter()
-"""Whether Redis was away at the last step of this process."""
+"""Whether Redis did not answer the last step of this process."""
 
 MAX_STEP_SECONDS: Final = 600.0
 """The longest that a step may take, for example the slow download of a large clip.
 
-A step that reads a message's stream has a limit of its own.
+A step that reads the stream of a message has another limit.
 """
 
 Stage = Callable[[StepContext], Commit]
@@ -43,9 +43,13 @@ class JobFailedError(RuntimeError):
 
 
 def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
-    """Run the next step of a job as `_claim_and_run` does, unless Redis is away or refuses writes.
+    """Claim a job, and run its next step and those that follow immediately.
 
-    The job is then dispatched again later. An outage is logged in one line, not in each step.
+    While Redis does not answer or refuses writes, no step is run, and the job is dispatched again
+    later. An outage is logged once, not for each step.
+
+    Returns:
+        The last state, or why no step was run, for Flower.
 
     Raises:
         JobFailedError: The job ended as failed.
@@ -56,9 +60,9 @@ def run_step(job_id: str, stages: Mapping[State, Stage]) -> str:
 def run_claimed_step(
     runtime: Runtime, job_id: str, fence: str, stages: Mapping[State, Stage]
 ) -> str:
-    """Run the next step of a job that this worker has claimed, as `run_step` does.
+    """Run the next step of a job that this worker has claimed already, as `run_step` does.
 
-    A following stage that is not among ``stages`` waits for its wake-up message.
+    If the stage that follows is not among ``stages``, it waits for a wake-up message.
 
     Raises:
         JobFailedError: The job ended as failed.
@@ -81,14 +85,6 @@ def _unless_redis_is_down(run: Callable[[], str]) -> str:
 
 
 def _claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
-    """Run the next step of a job, if it can be claimed, and those that follow immediately.
-
-    Returns:
-        The last state, or why no step was run, for Flower.
-
-    Raises:
-        JobFailedError: The job ended as failed.
-    """
     runtime = get_runtime()
     if not runtime.status.takes_jobs:
         runtime.ledger.decline(job_id)
@@ -102,7 +98,7 @@ def _claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
 def _read_and_run(runtime: Runtime, job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
     record = runtime.ledger.record(job_id)
     claim = Claim(ClaimVerdict.OK, record, runtime.ledger.now_ms())
-    # A job that has ended has no owner and no nonce.
+    # The record of a job that has ended has no owner, and none of the fields of a fence.
     if not record.get("owner") or claim.fence != fence:
         log.warning("lease lost", job_id=job_id, fence=fence)
         return LOST
@@ -110,7 +106,6 @@ def _read_and_run(runtime: Runtime, job_id: str, fence: str, stages: Mapping[Sta
 
 
 def _run_stages(runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[State, Stage]) -> str:
-    """Run the next step of a claimed job, and those that follow immediately."""
     result = ""
     following: Claim | None = claim
     with structlog.contextvars.bound_contextvars(job_id=job_id):
@@ -122,10 +117,10 @@ def _run_stages(runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[Sta
 def _run_and_commit(
     runtime: Runtime, job_id: str, claim: Claim, stages: Mapping[State, Stage]
 ) -> tuple[str, Claim | None]:
-    """Run the stage of a job that this worker has claimed, and commit its end.
+    """Run one stage of a claimed job, and commit its result.
 
     Returns:
-        The new state, or that the lease was lost; and the claim of the next stage, if that follows
+        The new state, or that the lease was lost; and the claim for the next stage, if it follows
         immediately.
 
     Raises:
@@ -160,8 +155,8 @@ def _run_and_commit(
 def continues_immediately(state: State, commit: Commit) -> bool:
     """Return whether the next stage follows immediately after a commit, in the same claim.
 
-    A job that goes back to an earlier stage, or repeats one, waits for its turn with the others: so
-    no job can repeat its stages without a pause.
+    A job that goes back to an earlier stage, or repeats one, waits for a wake-up message, as other
+    jobs do. So no job repeats its stages without a pause.
     """
     is_later = commit.state.is_running and commit.state.is_after(state)
     return is_later and commit.delay <= 0
@@ -170,7 +165,7 @@ def continues_immediately(state: State, commit: Commit) -> bool:
 def _run_stage(
     runtime: Runtime, claim: Claim, lease: Lease, stages: Mapping[State, Stage]
 ) -> Commit | None:
-    """Run the stage that the record asks for; None if the lease was lost."""
+    """Run the stage of the record's state; None if the lease was lost."""
     try:
         step = StepContext(runtime, read_job(claim.record), lease, StepClock(claim.now))
     except UnreadableRecordError as error:
@@ -180,7 +175,7 @@ def _run_stage(
         record_end(step, commit)
     except LeaseLostError:
         return None
-    except Exception as error:  # noqa: BLE001 - it is logged, or has a meaning of its own
+    except Exception as error:  # noqa: BLE001 - each type has its commit; unexpected ones are logged
         commit = commit_for_exception(step, error)
     return replace(commit, facts={**step.noted, **(commit.facts or {})})
 

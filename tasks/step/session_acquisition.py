@@ -1,7 +1,8 @@
-"""Acquire a session that several jobs use, before anything is uploaded to it.
+"""Acquires a session that several jobs use, before anything is uploaded to it.
 
 A follow-up edit uses the session of the job that it edits; a row may use its batch's shared one.
-Source: docs/architecture.md, "A session that several jobs share". The ledger decides.
+The ledger decides which job is next. Source: docs/architecture.md, "A session that several jobs
+share".
 """
 
 from typing import Final, assert_never
@@ -14,11 +15,11 @@ from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import SessionVerdict
 
 BUSY_SECONDS: Final = 1.0
-"""How long a job waits before it asks again for a session that another job uses."""
+"""How long a job waits before it tries again to acquire a session that another job uses."""
 
 
 def acquire_session(step: StepContext) -> Commit | None:
-    """Acquire the session that the job is to use, and update the step's job from the ledger.
+    """Acquire the session of the job if others use it too, and read the job's record again.
 
     Returns:
         None when the stage may continue; else the commit that ends the step.
@@ -41,14 +42,14 @@ def acquire_session(step: StepContext) -> Commit | None:
             return fail(
                 step,
                 Reason.BAD_REQUEST,
-                f"The job that it edits, {acquisition.waits_for}, ended without a project.",
+                f"The job that this one edits, {acquisition.waits_for}, ended without a project.",
                 "Submit the image again, with everything that you want in one prompt.",
             )
         case SessionVerdict.SESSION_BLOCKED:
             return hold(
                 step,
                 Reason.BLOCKED,
-                f"Its project is blocked by job {acquisition.waits_for}.",
+                f"The project of this job is blocked by job {acquisition.waits_for}.",
                 resume=State.PREPARING,
                 facts={"blocked_by": acquisition.waits_for},
             )

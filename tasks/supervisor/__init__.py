@@ -1,1 +1,1 @@
-"""Several worker processes under one that starts them, starts them again, and stops them."""
+"""The supervisor process, which starts, restarts and stops several worker processes."""

@@ -1,7 +1,7 @@
 """Parent-death watchdog: runs a command that is killed when its parent dies.
 
 It is run by its path: ``die_with_parent.py PARENT_PID COMMAND…``. A parent that is killed cannot
-stop its children, so on Linux the kernel does it.
+stop its children; on Linux, the kernel does it.
 """
 
 import ctypes

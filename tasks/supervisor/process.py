@@ -1,4 +1,4 @@
-"""One supervised process: started, watched, and started again after it has ended."""
+"""A supervised process, which is restarted after it has ended."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from typing import Final
 
 WATCHDOG: Final = Path(__file__).with_name("die_with_parent.py")
 STABLE_SECONDS: Final = 60.0
-"""A process that has run this long is started again immediately, as after its first end."""
+"""After a process has run this long, its next restart has the first wait again."""
 FIRST_WAIT_SECONDS: Final = 1.0
 LONGEST_WAIT_SECONDS: Final = 60.0
 
@@ -22,11 +22,11 @@ def with_parent_death_watchdog(command: Sequence[str]) -> list[str]:
 
 
 class SupervisedProcess:
-    """A process that should run until it is told to stop.
+    """A process that the supervisor keeps running until it stops it.
 
     Attributes:
-        name: Its name for people.
-        due: When it is to be started, by the monotonic clock; None while it runs.
+        name: The name of the process in log lines.
+        due: When the process will be started, by the monotonic clock; None while it runs.
     """
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -40,14 +40,14 @@ class SupervisedProcess:
 
     @property
     def runs(self) -> bool:
-        """Whether it was started, and its end was not noticed yet."""
+        """Whether it was started, and ``ended`` has not returned its exit status yet."""
         return self._process is not None
 
     def start(self) -> int:
         """Start it, and return its process ID.
 
-        In a process group of its own it gets no Ctrl-C of the terminal: the supervisor passes
-        that on, so that it arrives once.
+        It has a process group of its own, so that a Ctrl-C in the terminal reaches it only once:
+        forwarded by the supervisor.
         """
         self._process = subprocess.Popen(  # noqa: S603 - the command is our own
             self._command, env=self._env, stdin=subprocess.DEVNULL, process_group=0
@@ -61,7 +61,7 @@ class SupervisedProcess:
             self._process.send_signal(number)
 
     def ended(self) -> int | None:
-        """Return how it has ended, once: its exit status, or a signal as a negative number."""
+        """Return its exit status, once after it has ended; a signal is a negative number."""
         if self._process is None or self._process.poll() is None:
             return None
         status = self._process.returncode
@@ -71,7 +71,7 @@ class SupervisedProcess:
         return status
 
     def schedule(self) -> float:
-        """Let it be started again, and return in how many seconds: longer after each early end."""
+        """Schedule a restart, and return the wait in seconds, which doubles with each early end."""
         wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * (1 << self._failures))
         self._failures = min(self._failures + 1, 10)
         self.due = time.monotonic() + wait

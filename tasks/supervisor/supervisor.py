@@ -1,4 +1,4 @@
-"""Runs several processes until a signal asks for their end."""
+"""Runs several processes until a signal stops them."""
 
 import select
 import signal
@@ -15,21 +15,20 @@ from tasks.supervisor.process import SupervisedProcess, describe_end
 log = structlog.get_logger(__name__)
 
 BAD_USAGE: Final = 2
-"""The exit status of a worker whose options or settings are wrong. A new one would end alike."""
+"""The exit status of a worker whose options or settings are wrong: a restart would not help."""
 FORWARDED: Final = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGINT: signal.SIGINT,
     signal.SIGQUIT: signal.SIGQUIT,
     signal.SIGHUP: signal.SIGTERM,
 }
-"""What is sent to each process at a signal. A second SIGINT ends Celery's workers immediately."""
-
+"""The signal that each process gets for a signal. A second SIGINT ends Celery immediately."""
 CLEAN_ENDS: Final = (0, -signal.SIGTERM, -signal.SIGINT)
-"""How a process ends that was stopped; by the signal itself, if it was still starting."""
+"""Exit statuses of processes that were stopped. The signal itself ends one that still starts."""
 
 
 class Supervisor:
-    """Starts processes, starts each again that ends, and stops them all at a signal."""
+    """Starts processes, restarts each that ends, and stops them all at a signal."""
 
     def __init__(self, processes: Sequence[SupervisedProcess]) -> None:
         self._processes = processes
@@ -54,7 +53,8 @@ class Supervisor:
             try:
                 pid = process.start()
             except OSError as error:
-                # A shortage, of processes or memory say. The other processes die with this one.
+                # There may be a shortage, for example of memory. The supervisor must not end by it,
+                # because the other processes would be killed.
                 why, wait = str(error), process.schedule()
                 log.warning("process not started", process=process.name, error=why, starts_in=wait)
             else:
@@ -69,7 +69,7 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         self._stops = True
         running = [process for process in self._processes if process.runs]
-        log.info("processes stop", signal=signal.Signals(number).name, running=len(running))
+        log.info("stopping processes", signal=signal.Signals(number).name, running=len(running))
         for process in running:
             process.send(number)
 
@@ -83,7 +83,7 @@ class Supervisor:
                 self._status = self._status or (0 if status in CLEAN_ENDS else 1)
                 log.info("process ended", process=process.name, how=how)
             elif status == BAD_USAGE:
-                log.error("process cannot run; all stop", process=process.name, how=how)
+                log.error("process cannot run; stopping all", process=process.name, how=how)
                 self._status = BAD_USAGE
                 self._stop(signal.SIGTERM)
             else:

@@ -1,4 +1,4 @@
-"""The options of `reelqueue worker`, for one process of several."""
+"""The options of `reelqueue worker` for several processes: their number and node names."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,10 +10,10 @@ MAX_PROCESSES: Final = 256
 
 
 def split_processes(arguments: Sequence[str]) -> tuple[int | None, list[str]]:
-    """Return the value of the last ``--processes``, None if it is not given, and the other words.
+    """Return the value of ``--processes``, or None, and the other arguments.
 
     Raises:
-        ValueError: It is no number of processes, or the workers would be detached.
+        ValueError: The value is not a number of processes, or the workers would be detached.
     """
     value, rest = _take(arguments, (PROCESSES,))
     if value is None:
@@ -21,7 +21,7 @@ def split_processes(arguments: Sequence[str]) -> tuple[int | None, list[str]]:
     if not value.isascii() or not value.isdecimal() or not 1 <= int(value) <= MAX_PROCESSES:
         raise ValueError(f"{PROCESSES} must be a number from 1 to {MAX_PROCESSES}.")
     if int(value) > 1 and is_detached(rest):
-        raise ValueError(f"{PROCESSES} does not go with --detach: use one of them.")
+        raise ValueError(f"{PROCESSES} cannot be combined with --detach: use one of them.")
     return int(value), rest
 
 
@@ -33,13 +33,13 @@ def is_detached(arguments: Sequence[str]) -> bool:
 def with_node_name(arguments: Sequence[str], number: int) -> list[str]:
     """Return the options with a node name for one of several processes: ``NAME-number@HOST``."""
     given, rest = _take(arguments, _NAMES)
-    # As Celery does: a name without an @ is that of the host.
+    # As in Celery, a name without an @ is the name of the host.
     name, _, host = (given or "celery@%h").rpartition("@")
     return [*rest, "-n", f"{name or 'celery'}-{number}@{host or '%h'}"]
 
 
 def _take(arguments: Sequence[str], names: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the last value of an option, and the words without it."""
+    """Return the last value of an option, and the arguments without the option."""
     value: str | None = None
     rest = []
     words = iter(arguments)

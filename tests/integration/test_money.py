@@ -221,7 +221,7 @@ def test_an_unknown_outcome_names_the_balances_and_records_who_decided(stack: St
     job_id = stack.submit(stack.image())
     job = stack.wait_for(job_id, State.HELD)
     assert job.reason is Reason.OUTCOME_UNKNOWN
-    assert "held 1000 credits before it and 900 after it" in job.message
+    assert "had 1000 credits before it and 900 after it" in job.message
     assert "no other message of this service" in job.message
     assert str(job.fact("claim_url")) in job.remedy
     assert "--as-done" in job.remedy

@@ -47,7 +47,7 @@ def say(
 
     Raises:
         UnknownId: There is no such job.
-        NotSayable: The job cannot take this request in its present state.
+        NotSayable: The job cannot take this request in its current state.
         InvalidPayloadError: The text or a file is invalid.
         KeyConflict: The key was used with another text or for another job.
         RedisUnavailable: Redis does not answer.

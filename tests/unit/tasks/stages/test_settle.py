@@ -26,15 +26,15 @@ def test_an_unknown_outcome_names_the_balances_if_only_its_message_can_have_chan
     end = unknown(worker)
     assert end.reason is Reason.OUTCOME_UNKNOWN
     assert (
-        f"{worker.account} held 1000 credits before it and 900 after it, and no other message of "
-        "this service was paid from it meanwhile"
+        f"{worker.account} had 1000 credits before it and 900 after it, and paid for no other "
+        "message of this service meanwhile"
     ) in end.message
 
 
 def test_the_balance_is_read_after_another_worker_has_read_it(worker: Worker) -> None:
     ledger = worker.runtime.ledger
     ledger.redis.set(ledger.key("balance_lock", worker.account), "another worker", px=500)
-    assert "held 1000 credits before it and 900 after it" in unknown(worker).message
+    assert "had 1000 credits before it and 900 after it" in unknown(worker).message
 
 
 def test_an_unknown_outcome_names_no_difference_that_other_messages_made(worker: Worker) -> None:
@@ -47,7 +47,7 @@ def test_an_unknown_outcome_names_no_difference_that_other_messages_made(worker:
     assert job is not None
     worker.pay(worker.context(job, fence), job_id="other")
     end = unknown(worker)
-    assert "does not show it, because other messages of this service were paid" in end.message
+    assert "does not show it, because it paid for other messages of this service" in end.message
     assert "1000" not in end.message
 
 
@@ -77,7 +77,7 @@ def test_the_draft_of_another_message_is_not_offered_as_done(worker: Worker) -> 
     later = {"last": "other:1:c", "last_at": ledger.now_ms() + 1}
     ledger.redis.hset(ledger.key("session", SESSION), mapping=later)
     end = worker.settle_until_held()
-    assert "Another message was sent in its project later" in end.message
+    assert "Another message was sent later in the project of this job" in end.message
     assert "--as-done" not in end.remedy
     assert "--pay-again" in end.remedy
 

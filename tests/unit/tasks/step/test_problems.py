@@ -157,7 +157,9 @@ def test_a_server_that_asks_to_wait_is_asked_again_then(
     # After an hour it has been waited for long enough.
     began = ledger.now_ms() - 3_400_000
     ledger.redis.hset(ledger.key("job", job_id), "trouble_since", began)
-    with pytest.raises(JobFailedError, match="It asks to wait for 5 minutes"):
+    with pytest.raises(
+        JobFailedError, match="asks to wait for 5 minutes; a job waits for at most 60"
+    ):
         run_stage(fetch)
 
 
@@ -199,7 +201,7 @@ def test_a_server_that_asks_to_wait_for_longer_than_an_hour_is_not_waited_for(
     def fetch(_: StepContext) -> Commit:
         raise FileRefusedError("source_unreachable", "503.", "Wait.", repeatable=True, wait=86_400)
 
-    with pytest.raises(JobFailedError, match="It asks to wait for 1440 minutes"):
+    with pytest.raises(JobFailedError, match="Its server asks to wait for 1440 minutes"):
         run_stage(fetch)
 
 

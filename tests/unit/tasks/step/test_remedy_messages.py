@@ -28,7 +28,7 @@ FAILED: Final = [
 WITHOUT_COMMAND: Final = {
     Reason.CREDITS: "continues when",
     Reason.BUDGET: "Submit the batch again with a higher --max-credits",
-    Reason.BLOCKED: "Release or cancel that job first",
+    Reason.BLOCKED: "Release or cancel the job that blocks it",
 }
 """Remedies that are no command on the job itself."""
 INFORM: Final = ("doctor", "status", "list")

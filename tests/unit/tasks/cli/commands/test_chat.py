@@ -145,7 +145,7 @@ def test_a_question_of_the_agent_is_answered_by_an_edit(
     asked = Commit(
         State.HELD,
         reason=Reason.QUESTION,
-        message="The agent asks again: Which length?",
+        message="The agent asked a second question: Which length?",
         facts={"session_id": "s", "reply": "Which length?"},
     )
     with worker(harness, asked, DONE) as ended:
@@ -153,7 +153,7 @@ def test_a_question_of_the_agent_is_answered_by_an_edit(
     assert prompts(harness)[1] == "10 seconds"
     assert queries.get(harness.producer, ended[1]).parent_id == ended[0]
     lines = answer.out.splitlines()
-    asks = lines.index("The agent asks again: Which length?")
+    asks = lines.index("The agent asked a second question: Which length?")
     assert lines[asks + 1] == "Answer it here. It costs about 100 credits."
 
 
