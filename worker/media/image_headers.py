@@ -79,7 +79,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFacts:
+class ImageProperties:
     """Properties of an image, known before its pixels are decoded.
 
     Width and height are those of the stored pixels, before any rotation.
@@ -92,20 +92,20 @@ class ImageFacts:
     width: int
     height: int
     frames: int
-    rotated: bool
+    is_rotated: bool
     is_cut_off: bool
     """Whether it is a JPEG whose last bytes, and perhaps a part of the picture, are missing."""
     dropped: tuple[str, ...]
     """Descriptions, for people, of parts of the image that are left out."""
     has_alpha: bool
-    deep: bool
+    is_deep: bool
     """Whether it is gray with more than eight bits a pixel, which many programs show as white."""
-    cmyk: bool
+    is_cmyk: bool
     """Whether it has colors for print, which many programs show wrongly or not at all."""
     has_metadata: bool
 
     @property
-    def oversized(self) -> bool:
+    def is_oversized(self) -> bool:
         """Whether it is larger than an uploaded image may be."""
         return max(self.width, self.height) > MAX_SIDE
 
@@ -177,7 +177,7 @@ def memory_needed(source: Path, name: str) -> int:
         return decoded
 
 
-def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
+def read_properties(source: Path, name: str, kind: FileType) -> ImageProperties:
     """Read the properties of an image. Decodes it only if reading its EXIF data requires that.
 
     Raises:
@@ -190,7 +190,7 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
         dropped = parts.dropped
         if exif is None:
             dropped += ("unreadable EXIF data removed, with the orientation if it held one",)
-        return ImageFacts(
+        return ImageProperties(
             path=source,
             name=name,
             kind=kind,
@@ -199,12 +199,12 @@ def read_facts(source: Path, name: str, kind: FileType) -> ImageFacts:
             height=height,
             # Further images in a JPEG are from the camera, not frames of an animation.
             frames=1 if kind is JPEG else getattr(image, "n_frames", 1),
-            rotated=exif is not None and exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
+            is_rotated=exif is not None and exif.get(ExifTags.Base.Orientation, 1) in range(2, 9),
             is_cut_off=parts.is_cut_off,
             dropped=dropped,
             has_alpha=image.has_transparency_data,
-            deep=is_deep(image),
-            cmyk=image.mode == "CMYK",
+            is_deep=is_deep(image),
+            is_cmyk=image.mode == "CMYK",
             has_metadata=exif is None or bool(exif) or "xmp" in image.info or parts.has_text,
         )
 

@@ -15,11 +15,11 @@ from worker.media.formats.deep_gray import is_deep, to_eight_bits
 from worker.media.formats.jpeg_ends import MAX_MISSING, missing_part
 from worker.media.image_headers import (
     MAX_SIDE,
-    ImageFacts,
+    ImageProperties,
     checked_image,
     image_size,
     open_image,
-    read_facts,
+    read_properties,
 )
 from worker.media.metadata import MalformedError, strip_metadata
 from worker.media.prepared_file import PreparedImage, name_change, sha256_of, upload_name
@@ -63,10 +63,10 @@ def prepare_image(
     with checked_image(source, name) as kind:
         clean = _without_leading_bytes(source, workdir)
         if clean is None:
-            return _prepare(read_facts(source, name, kind), workdir, max_bytes)
-        facts = read_facts(clean, name, kind)
-        facts = replace(facts, dropped=("bytes before the image removed", *facts.dropped))
-        return _prepare(facts, workdir, max_bytes)
+            return _prepare(read_properties(source, name, kind), workdir, max_bytes)
+        original = read_properties(clean, name, kind)
+        original = replace(original, dropped=("bytes before the image removed", *original.dropped))
+        return _prepare(original, workdir, max_bytes)
 
 
 def _without_leading_bytes(source: Path, workdir: Path) -> Path | None:
@@ -109,15 +109,15 @@ def measure_look(source: Path, name: str) -> ImageLook:
     return ImageLook(float(shades[-1 - edge] - shades[edge]), short_side)
 
 
-def _target_type(facts: ImageFacts) -> FileType | None:
+def _target_type(original: ImageProperties) -> FileType | None:
     """Return the type to encode an image as; None to keep its pixels as they are."""
-    if facts.kind in _CONVERTED:
-        return PNG if facts.has_alpha else JPEG
-    if facts.frames > 1:
+    if original.kind in _CONVERTED:
+        return PNG if original.has_alpha else JPEG
+    if original.frames > 1:
         return None
-    if not (facts.rotated or facts.oversized or facts.deep or facts.cmyk):
+    if not (original.is_rotated or original.is_oversized or original.is_deep or original.is_cmyk):
         return None
-    return _encoded_type(facts.kind)
+    return _encoded_type(original.kind)
 
 
 def _encoded_type(kind: FileType) -> FileType:
@@ -125,66 +125,66 @@ def _encoded_type(kind: FileType) -> FileType:
     return PNG if kind is GIF else kind
 
 
-def _prepare(facts: ImageFacts, workdir: Path, max_bytes: int) -> PreparedImage:
-    if facts.kind is JPEG:
-        _check_complete(facts)
-    target = _target_type(facts)
+def _prepare(original: ImageProperties, workdir: Path, max_bytes: int) -> PreparedImage:
+    if original.kind is JPEG:
+        _check_complete(original)
+    target = _target_type(original)
     if target is None:
-        _decode(facts)
+        _decode(original)
         try:
-            stripped = _strip(facts, workdir)
+            stripped = _strip(original, workdir)
         except MalformedError:
-            if facts.frames > 1:
+            if original.frames > 1:
                 raise
             # Only the container is damaged: the pixels are encoded again, into a new one.
         else:
             if stripped.bytes <= max_bytes:
                 return stripped
-            if facts.frames > 1:
-                raise too_large(f"The animation {facts.name}", stripped.bytes, max_bytes)
-        target = _encoded_type(facts.kind)
+            if original.frames > 1:
+                raise too_large(f"The animation {original.name}", stripped.bytes, max_bytes)
+        target = _encoded_type(original.kind)
     copy = workdir / f"{uuid4().hex}{target.suffix}"
-    return _prepared_image(copy, facts, target, _encode(facts, target, copy, max_bytes))
+    return _prepared_image(copy, original, target, _encode(original, target, copy, max_bytes))
 
 
-def _check_complete(facts: ImageFacts) -> None:
+def _check_complete(original: ImageProperties) -> None:
     """Check that a JPEG holds nearly all of its picture. Decoders fill a missing part with gray.
 
     Raises:
         FileRefusedError: More than `MAX_MISSING` of it is missing.
     """
-    missing = missing_part(facts.path)
+    missing = missing_part(original.path)
     if missing > MAX_MISSING:
         problem = f"is not complete: {missing:.0%} of the picture is missing"
-        raise bad_image_file(facts.name, problem)
+        raise bad_image_file(original.name, problem)
 
 
-def _strip(facts: ImageFacts, workdir: Path) -> PreparedImage:
-    copy = workdir / f"{uuid4().hex}{facts.kind.suffix}"
-    stripped = strip_metadata(facts.path, facts.kind, copy)
-    damage = (*_damage(facts), *stripped.damage)
+def _strip(original: ImageProperties, workdir: Path) -> PreparedImage:
+    copy = workdir / f"{uuid4().hex}{original.kind.suffix}"
+    stripped = strip_metadata(original.path, original.kind, copy)
+    damage = (*_damage(original), *stripped.damage)
     if stripped.bytes == 0 and not damage:
         copy.unlink()
-        return _prepared_image(facts.path, facts, facts.kind, ())
-    removed = stripped.bytes > 0 and (facts.has_metadata or not damage)
+        return _prepared_image(original.path, original, original.kind, ())
+    removed = stripped.bytes > 0 and (original.has_metadata or not damage)
     changes = (*damage, *((_METADATA_REMOVED,) if removed else ()))
-    return _prepared_image(copy, facts, facts.kind, changes)
+    return _prepared_image(copy, original, original.kind, changes)
 
 
-def _damage(facts: ImageFacts) -> tuple[str, ...]:
+def _damage(original: ImageProperties) -> tuple[str, ...]:
     """Describe, for people, the parts of the image that are dropped or missing."""
-    return facts.dropped + ((_CUT_OFF,) if facts.is_cut_off else ())
+    return original.dropped + ((_CUT_OFF,) if original.is_cut_off else ())
 
 
 def _prepared_image(
-    path: Path, facts: ImageFacts, kind: FileType, changes: tuple[str, ...]
+    path: Path, original: ImageProperties, kind: FileType, changes: tuple[str, ...]
 ) -> PreparedImage:
-    if kind is facts.kind:
-        changes += name_change(facts.name, kind)
+    if kind is original.kind:
+        changes += name_change(original.name, kind)
     width, height = image_size(path, kind)
     return PreparedImage(
         path=path,
-        name=upload_name(facts.name, kind),
+        name=upload_name(original.name, kind),
         content_type=kind.content_type,
         bytes=path.stat().st_size,
         sha256=sha256_of(path),
@@ -194,49 +194,53 @@ def _prepared_image(
     )
 
 
-def _decode(facts: ImageFacts) -> None:
+def _decode(original: ImageProperties) -> None:
     """Decode the first frame once, to find damage."""
-    with open_image(facts.path, facts.name, facts.kind) as image:
+    with open_image(original.path, original.name, original.kind) as image:
         # A JPEG that is decoded at an eighth of its size is still read to its end.
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
 
 
-def _encode(facts: ImageFacts, target_type: FileType, to: Path, max_bytes: int) -> tuple[str, ...]:
+def _encode(
+    original: ImageProperties, target_type: FileType, to: Path, max_bytes: int
+) -> tuple[str, ...]:
     """Encode the image, upright and without metadata; return what was changed."""
-    changes = [*_damage(facts)]
-    if target_type is not facts.kind:
-        changes.append(f"converted from {facts.kind.name} to {target_type.name}")
-    with open_image(facts.path, facts.name, facts.kind) as image:
+    changes = [*_damage(original)]
+    if target_type is not original.kind:
+        changes.append(f"converted from {original.kind.name} to {target_type.name}")
+    with open_image(original.path, original.name, original.kind) as image:
         # Scaled first, because rotating doubles the memory. Pillow cannot scale deep gray.
-        if not facts.deep:
+        if not original.is_deep:
             image.thumbnail(_MAX_SIZE, Image.Resampling.LANCZOS)
         image.load()
-        if facts.rotated:
+        if original.is_rotated:
             _rotate_upright(image)
         kept = "the first" if image.tell() == 0 else "the largest"
         upright, profile = _eight_bits(image)
         upright.thumbnail(_MAX_SIZE, Image.Resampling.LANCZOS)
         size = _write(upright, profile, target_type, to, max_bytes)
     before = (
-        (facts.height, facts.width) if _swaps_sides(facts, size) else (facts.width, facts.height)
+        (original.height, original.width)
+        if _swaps_sides(original, size)
+        else (original.width, original.height)
     )
-    if facts.deep:
+    if original.is_deep:
         changes.append("reduced to eight bits a pixel")
-    if facts.cmyk:
+    if original.is_cmyk:
         changes.append("converted from CMYK to RGB")
-    if facts.rotated:
+    if original.is_rotated:
         changes.append("rotated upright")
     if size != before:
         changes.append(
             f"scaled down from {before[0]} by {before[1]} to {size[0]} by {size[1]} pixels"
         )
-    if facts.bytes > max_bytes:
+    if original.bytes > max_bytes:
         now = to.stat().st_size
-        changes.append(f"made smaller, from {megabytes(facts.bytes)} to {megabytes(now)} MB")
-    if facts.frames > 1:
-        changes.append(f"only {kept} of {facts.frames} images kept")
-    if facts.has_metadata:
+        changes.append(f"made smaller, from {megabytes(original.bytes)} to {megabytes(now)} MB")
+    if original.frames > 1:
+        changes.append(f"only {kept} of {original.frames} images kept")
+    if original.has_metadata:
         changes.append(_METADATA_REMOVED)
     return tuple(changes)
 
@@ -294,6 +298,6 @@ def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _swaps_sides(facts: ImageFacts, size: tuple[int, int]) -> bool:
+def _swaps_sides(original: ImageProperties, size: tuple[int, int]) -> bool:
     """Return whether rotating the image exchanged its width and height."""
-    return facts.rotated and (facts.width > facts.height) != (size[0] > size[1])
+    return original.is_rotated and (original.width > original.height) != (size[0] > size[1])
