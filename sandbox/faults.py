@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from sandbox.option_types import ErrorStyle
 from sandbox.seeded_random import draw
 
 
@@ -79,7 +80,7 @@ class Fault(BaseModel):
     spoken: bool | None = None
     code: int = 500
     retry_after: Annotated[int, Field(ge=0)] | None = None
-    style: Literal["envelope", "status"] | None = None
+    style: ErrorStyle | None = None
     then: Literal["finish", "stay"] = "finish"
     seconds: Seconds | None = None
     done: bool = False

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 
@@ -39,7 +39,7 @@ class RefusalError(Exception):
 
     code: int
     message: str | None = None
-    style: Literal["envelope", "status"] | None = None
+    style: ErrorStyle | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def reply(self, usual: ErrorStyle) -> web.Response:
@@ -51,10 +51,10 @@ class RefusalError(Exception):
         """
         message = self.message or _MESSAGES.get(self.code, "refused")
         plain = self.code in _HTTP_CODES
-        style = self.style or ("status" if plain else usual.value)
-        if plain and self.code >= _SERVER_ERROR and style == "status":
+        style = self.style or (ErrorStyle.STATUS if plain else usual)
+        if plain and self.code >= _SERVER_ERROR and style is ErrorStyle.STATUS:
             return web.Response(status=self.code, text="upstream error\n", headers=self.headers)
-        status = 200 if style == "envelope" else _STATUS.get(self.code, self.code)
+        status = 200 if style is ErrorStyle.ENVELOPE else _STATUS.get(self.code, self.code)
         if status not in range(200, 600):
             status = 400
         body = {"code": self.code, "message": message, "data": None}

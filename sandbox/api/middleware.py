@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ATTRIBUTION = ("X-Skill-Source", "X-Skill-Version", "X-Skill-Platform")
 _SOURCE = "ai-image-to-video-extender"
 _FAULT = web.RequestKey("fault", Fault)
-_BODY = web.RequestKey("body", dict)
+
 # Downloads by link go to a file server, which checks neither tokens nor attribution headers.
 _UNATTRIBUTED = "link"
 
@@ -115,16 +115,12 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     Raises:
         RefusalError: 422: the body is not a JSON object.
     """
-    if _BODY in request:
-        cached: dict[str, Any] = request[_BODY]
-        return cached
     try:
         body = await request.json()
     except (JSONDecodeError, UnicodeDecodeError):
         body = None
     if not isinstance(body, dict):
         raise RefusalError(422, "a JSON object is needed")
-    request[_BODY] = body
     return body
 
 

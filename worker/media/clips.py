@@ -161,44 +161,41 @@ class _Evidence:
             Why a part of the clip could not be decoded; empty if that did not happen.
         """
         try:
-            self._collect()
+            moves, samples = self._find_motion()
         except (BadClip, FFmpegError) as error:
             return str(getattr(error, "strerror", None) or error)
+        self.is_black = not moves and is_black(samples)
+        self.is_frozen = not moves and is_frozen(samples)
         return ""
 
-    def _collect(self) -> None:
-        """Look at the cheapest evidence first and the most expensive last, until one is clear."""
+    def _find_motion(self) -> tuple[bool, Sequence[Image.Image]]:
+        """Return whether there is clear motion, else thumbnails of the whole clip.
+
+        The cheapest evidence is looked at first, and the most expensive last.
+        """
         if len(self._keys) > 1:
             early, last, different = self._keys_to_compare()
             first = self._first_samples() if self._first_frames_are_cheap(early, last) else []
             if self._moves(first) and self._brightest >= DIM:
-                self._judge(True, [])
-                return
+                return True, []
             times = dict.fromkeys((early.pts, last.pts, different.pts))
             moves, samples = self._key_samples(times, first[:1])
             if moves or (self._is_idle and are_alike(samples)):
-                self._judge(moves, samples)
-                return
+                return moves, samples
         if len(self._keys) < _MANY_KEY_FRAMES:
             # After these frames, nothing changes in an idle clip with one key frame.
             settles = self._is_idle and len(self._keys) == 1
-            self._judge(*self._even_samples(SETTLING_FRAMES if settles else _MAX_FRAMES))
-            return
+            return self._even_samples(SETTLING_FRAMES if settles else _MAX_FRAMES)
         step = (len(self._keys) - 1) / (_SAMPLES - 1)
         even = {self._keys[round(number * step)].pts for number in range(_SAMPLES)}
         moves, samples = self._key_samples(sorted(even))
         if not samples and not moves:
             # The packets that the file marks as key frames cannot be decoded alone.
-            self._judge(*self._even_samples(_MAX_FRAMES))
-            return
-        self._judge(moves or self._busiest_group_moves(), samples)
-
-    def _judge(self, moves: bool, samples: Sequence[Image.Image]) -> None:
-        self.is_black = not moves and is_black(samples)
-        self.is_frozen = not moves and is_frozen(samples)
+            return self._even_samples(_MAX_FRAMES)
+        return moves or self._busiest_group_moves(), samples
 
     def _keys_to_compare(self) -> tuple[ShownPacket, ShownPacket, ShownPacket]:
-        """Return an early key frame, the last, and the one whose size differs most from theirs."""
+        """Return an early key frame, the last, and the one that differs most from it in size."""
         tenth = self._start + int(self._reader.seconds / _POSTER_AT / self._reader.time_base)
         early = min(self._keys, key=lambda key: abs(key.pts - tenth))
         different = max(self._keys, key=lambda key: abs(key.size - early.size))
@@ -251,7 +248,7 @@ class _Evidence:
         step = self._reader.seconds / _SAMPLES
         samples: list[Image.Image] = []
         number, moves = 0, False
-        for number, frame in enumerate(self._reader.frames_from(self._start, _MAX_FRAMES), 1):
+        for number, frame in enumerate(self._reader.frames_from(self._start, max_frames), 1):
             elapsed = ((frame.pts or 0) - self._start) * self._reader.time_base
             is_due = elapsed >= len(samples) * step
             if is_due or number in _FIRST_FRAMES:
@@ -261,8 +258,6 @@ class _Evidence:
                     samples.append(sample)
             if moves and (self._brightest >= DIM or number >= _MAX_DIM_FRAMES):
                 return True, []
-            if number >= max_frames:
-                break
         return moves, samples if number < _MAX_FRAMES else []
 
     def _busiest_group_moves(self) -> bool:
