@@ -72,7 +72,7 @@ def test_a_socket_is_found(text: str) -> None:
     assert (address.path, address.db, address.hosts) == ("/run/r.sock", 1, ())
 
 
-def test_tls_verifies_unless_told_otherwise(tmp_path: Path) -> None:
+def test_tls_verifies_certificates_by_default(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     authority.touch()
     bare = parse_redis_address("rediss://host")

@@ -18,7 +18,9 @@ from config.store_address import StoreAddress, is_store_address
         ("sftp://[::1]/a", "", ()),
     ],
 )
-def test_the_path_is_taken_as_it_is_written(text: str, root: str, path: tuple[str, ...]) -> None:
+def test_the_path_is_not_parsed_as_that_of_a_url(
+    text: str, root: str, path: tuple[str, ...]
+) -> None:
     if not root:
         with pytest.raises(ValueError, match="without ::"):
             StoreAddress.parse(text)

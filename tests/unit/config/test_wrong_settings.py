@@ -1,4 +1,4 @@
-"""Each setting refuses wrong values with a sentence that names its variable and no value."""
+"""The error for an invalid setting names its variable, but not its value."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Faults on request, for each call."""
+"""Faults that testers inject, for each call."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The request that is read from a prompt, and the path of the camera."""
+"""The requested clip that is read from a prompt, and the path of the camera."""
 
 from itertools import pairwise
 

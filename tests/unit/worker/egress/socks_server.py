@@ -1,4 +1,4 @@
-"""A SOCKS 5 proxy on loopback. It connects everything to one port, and notes the hosts."""
+"""A SOCKS 5 proxy on loopback. It connects each client to one port, and records requested hosts."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ _PATIENCE = 30.0
 
 @contextmanager
 def socks_proxy(target: int) -> Iterator[tuple[int, list[str]]]:
-    """Run a proxy that takes one connection; its port, and the hosts that it was asked for."""
+    """Run a proxy for one connection; yield its port, and the list of requested hosts."""
     asked: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(_PATIENCE)

@@ -1,4 +1,4 @@
-"""Hosts with several addresses: one that accepts is found, whatever comes before it."""
+"""Hosts with several addresses: one that accepts is found, whatever the addresses before it do."""
 
 import socket
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ PATIENCE = 30.0
 
 @contextmanager
 def silent_addresses(port: int, count: int) -> Iterator[list[str]]:
-    """Make addresses that answer nothing, as behind a broken route: their queues are full."""
+    """Yield addresses that do not respond, as with a broken route: their accept queues are full."""
     addresses = [f"127.0.0.{2 + number}" for number in range(count)]
     with ExitStack() as resources:
         for address in addresses:

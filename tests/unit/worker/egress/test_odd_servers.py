@@ -1,4 +1,4 @@
-"""Servers of pictures as they are: pauses they ask for, codings, redirects, web pages, expiry."""
+"""Servers with unusual responses: rate limits, codings, redirects, web pages, expired addresses."""
 
 import gzip
 import time
@@ -19,7 +19,8 @@ from worker.file_refusal import FileRefusedError
 
 MAX_BYTES = 10**6
 gzipped = partial(gzip.compress, mtime=0)
-"""The time would be in the names of tests, which every process must collect alike."""
+"""Compresses without the time, because its output is part of the names of tests, which must be the
+same in each test process."""
 HTML = {"Content-Type": "text/html"}
 
 
@@ -31,7 +32,7 @@ def shared_site() -> Iterator[Site]:
 
 @pytest.fixture
 def site(shared_site: Site) -> Site:
-    """A web site on which no test has asked for anything yet."""
+    """The shared web site, without a record of earlier requests."""
     shared_site.server.requests.clear()
     return shared_site
 
@@ -49,7 +50,7 @@ def fetched(site: Site, to: Path, path: str = "/x", **options: Any) -> bytes:
 
 
 def refused(site: Site, to: Path, path: str = "/x", **options: Any) -> FileRefusedError:
-    """Return the refusal of a file, of which nothing may be left."""
+    """Return the refusal of a file, and check that no part of the file is left."""
     with pytest.raises(FileRefusedError) as caught:
         fetched(site, to, path, **options)
     assert not to.exists()
@@ -57,7 +58,7 @@ def refused(site: Site, to: Path, path: str = "/x", **options: Any) -> FileRefus
 
 
 @pytest.mark.parametrize("status", [429, 503, 502])
-def test_the_pause_that_a_server_asks_for_is_passed_on(site: Site, to: Path, status: int) -> None:
+def test_the_wait_in_retry_after_is_passed_on(site: Site, to: Path, status: int) -> None:
     site.server.on("GET /x", Reply(b"", status, {"Retry-After": "300"}))
     error = refused(site, to)
     assert error.repeatable
@@ -73,7 +74,7 @@ def test_a_date_as_the_pause_is_understood(site: Site, to: Path) -> None:
     assert 500 < wait <= 600
 
 
-def test_a_rate_limit_without_a_pause_has_one_of_its_own(site: Site, to: Path) -> None:
+def test_a_rate_limit_without_retry_after_has_a_default_wait(site: Site, to: Path) -> None:
     site.server.on("GET /x", Reply(b"", 429))
     assert refused(site, to).wait == 30
     site.server.on("GET /x", Reply(b"", 503))
@@ -126,7 +127,7 @@ def test_a_compressed_file_is_unpacked(site: Site, to: Path, coding: str, body: 
 
 
 @pytest.mark.parametrize("size", [0, 1])
-def test_a_tiny_body_with_a_coding_is_given_as_it_is(site: Site, to: Path, size: int) -> None:
+def test_a_tiny_body_with_a_coding_is_returned_unchanged(site: Site, to: Path, size: int) -> None:
     site.server.on("GET /x", Reply(b"x" * size, headers={"Content-Encoding": "gzip"}))
     assert fetched(site, to) == b"x" * size
 
@@ -222,7 +223,7 @@ def test_a_web_page_is_named_with_its_title(
 
 @pytest.mark.parametrize("content", [IMAGE, b"<svg xmlns='x'><title>t</title></svg>", b"", b"<"])
 def test_other_files_are_not_web_pages(site: Site, to: Path, content: bytes) -> None:
-    """Whatever the server says about them."""
+    """Whatever their Content-Type is."""
     site.server.on("GET /x", Reply(content, headers=HTML))
     assert fetched(site, to) == content
 

@@ -1,4 +1,4 @@
-"""Proxies and certificates of the environment: understood, or named with what to do."""
+"""Proxies and certificates of the environment: they are used, or reported with what to do."""
 
 import os
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def problem_of(**env: str) -> str:
-    """Return the sentence about an environment, which must keep the API from being reached."""
+    """Return the only problem of an environment, and check that the API cannot be reached."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
             patch.setenv(name, value)
@@ -181,7 +181,7 @@ def test_the_api_is_reached_through_an_http_proxy(monkeypatch: pytest.MonkeyPatc
 def test_a_wrong_proxy_for_clips_is_an_error_of_the_download(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The clip is then downloaded through the API; the job is not at fault."""
+    """The clip is then downloaded through the API, and the job does not fail."""
     monkeypatch.setenv("HTTPS_PROXY", "socks://127.0.0.1:1080/")
     with open_http("http://127.0.0.1") as http:
         clients = DownloadClients(http, api_url="http://127.0.0.1", private_hosts=(), seconds=9)

@@ -1,4 +1,4 @@
-"""Clips that are encoded for tests, and how they are looked at."""
+"""Clips that are encoded for tests, and their inspection."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,5 +46,5 @@ def probe(path: Path) -> Clip:
 
 
 def inspected(path: Path) -> ClipInspection:
-    """Return what is seen in a clip."""
+    """Inspect a clip, and write its poster beside it."""
     return inspect_clip(path, path.with_suffix(".jpg"))

@@ -46,7 +46,7 @@ def test_a_clip_is_turned_and_mirrored_as_its_display_matrix_says(
     size: tuple[int, int],
     red: tuple[int, int],
 ) -> None:
-    """The quarter that is red, right (1) or left, low (1) or high, tells what the poster shows."""
+    """``red`` is the red quarter of the poster: 0 or 1 from the left, and 0 or 1 from the top."""
     content = bytearray(clip(path, corner, 5).read_bytes())
     a, b, c, d = (value << 16 for value in matrix)
     struct.pack_into(">9i", content, box_at(content, b"tkhd") + 40, a, b, 0, c, d, 0, 0, 0, 1 << 30)

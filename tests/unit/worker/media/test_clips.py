@@ -1,4 +1,4 @@
-"""Clips: their properties are read from the file, and damaged ones are found."""
+"""Clips: their properties are read from the file, and damaged clips are detected."""
 
 import gc
 import hashlib
@@ -45,12 +45,12 @@ def test_properties_are_read_from_the_file(path: Path) -> None:
 
 
 def frames_in_memory() -> int:
-    """Return how many frames there are, those of other tests included."""
+    """Return the number of frames in memory, including those of other tests."""
     return sum(isinstance(found, VideoFrame) for found in gc.get_objects())
 
 
 def test_an_inspection_leaves_no_frames_to_the_garbage_collector(path: Path) -> None:
-    """It counts objects: frames of a few megabytes each would wait for many others."""
+    """The collector counts objects, not bytes: many frames of some megabytes would wait for it."""
     clip(path)
     gc.collect()
     gc.disable()

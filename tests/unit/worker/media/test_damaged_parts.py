@@ -1,4 +1,4 @@
-"""Images with damage beside their pixels: the pixels decide, and what is dropped is said."""
+"""Images with damage outside of their pixels: they are prepared, and dropped parts are reported."""
 
 import io
 import os
@@ -97,7 +97,7 @@ LARGE_PROFILE = struct.pack(">I", 1_500_000) + SRGB[4:] + os.urandom(1_500_000 -
     ],
     ids=range(19),
 )
-def test_the_pixels_decide_and_what_is_dropped_is_said(
+def test_intact_pixels_are_kept_and_dropped_parts_are_reported(
     given: Path, workdir: Path, content: bytes, changes: tuple[str, ...]
 ) -> None:
     given.write_bytes(content)
@@ -107,7 +107,7 @@ def test_the_pixels_decide_and_what_is_dropped_is_said(
     found = prepare_image(given, f"a{suffix}", workdir)
     assert found.changes == changes
     with Image.open(found.path) as image:
-        # The strictest of readers takes it, as the video API may.
+        # Pillow, without tolerance for damage, reads it. The video API may be as strict.
         image.load()
         assert image.size == (320, 240)
         assert not image.getexif()
@@ -127,7 +127,7 @@ def test_the_pixels_decide_and_what_is_dropped_is_said(
 def test_a_jpeg_of_which_more_is_missing_is_refused(
     given: Path, workdir: Path, kept: float, end: bytes, options: dict[str, object]
 ) -> None:
-    """Also with an end marker: a decoder fills the rest with gray, and does not say so."""
+    """Also with an end marker: a decoder fills the rest with gray, without an error."""
     whole = encoded("JPEG", quality=95, **options)
     given.write_bytes(whole[: int(len(whole) * kept)] + end)
     with pytest.raises(FileRefusedError) as caught:
@@ -157,7 +157,7 @@ def test_a_png_out_of_an_ios_app_is_refused_for_what_it_is(given: Path, workdir:
 def test_the_orientation_in_xmp_of_a_png_is_applied(
     given: Path, workdir: Path, with_exif: bool
 ) -> None:
-    """Programs of Apple write it there, alone or beside EXIF data."""
+    """Apple's programs write it there, with or without EXIF data."""
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     chunks = [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)]
     if with_exif:

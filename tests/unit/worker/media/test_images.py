@@ -94,7 +94,7 @@ def test_metadata_is_removed_without_changing_a_pixel(
 
 
 def test_data_after_the_end_of_a_jpeg_is_removed(given: Path, workdir: Path) -> None:
-    """A phone appends a second image, with a location of its own."""
+    """A phone appends a second image, which also contains a location."""
     second = io.BytesIO()
     sample_image().save(second, "JPEG", exif=camera_data())
     save(sample_image(), given, "JPEG", progressive=True)
@@ -248,7 +248,7 @@ def test_a_gray_png_of_sixteen_bits_is_reduced_to_eight(given: Path, workdir: Pa
 def test_cmyk_is_converted_by_its_profile_or_the_standard_formula(
     given: Path, workdir: Path
 ) -> None:
-    """An unsuitable profile does not refuse the image."""
+    """An image with an unsuitable profile is not refused."""
     save(sample_image().convert("CMYK"), given, "TIFF", icc_profile=SRGB)
     found = prepare_image(given, "print.tif", workdir)
     with Image.open(found.path) as image:

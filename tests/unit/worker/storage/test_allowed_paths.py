@@ -142,7 +142,7 @@ class Swapper:
 
 
 @pytest.mark.parametrize("trap", ["file", "folder"])
-def test_a_path_that_changes_during_the_check_leads_nowhere_else(
+def test_a_path_that_changes_during_the_check_does_not_lead_elsewhere(
     root: Path, tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process replaces the file, or its folder, with a link at any moment, and back."""

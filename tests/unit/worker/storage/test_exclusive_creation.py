@@ -1,4 +1,4 @@
-"""A file that a store has is never replaced by one that is created under its key."""
+"""Creating a file under a key never replaces a file that exists under it."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""What a folder has on the disk before a file appears under its key, and right after."""
+"""What a folder syncs to disk before and after a file appears under its key."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from worker.storage.local_folder import LocalFolder
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what was written to the disk, in order; files that have no key are ``part``."""
+    """The names of the folders and files that were synced, in order; partial files are ``part``."""
     names: list[str] = []
 
     def fsync(descriptor: int) -> None:
@@ -22,9 +22,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_the_entry_of_a_folder_is_written_to_the_disk_once(
-    tmp_path: Path, synced: list[str]
-) -> None:
+def test_the_entry_of_a_folder_is_synced_once(tmp_path: Path, synced: list[str]) -> None:
     source, root = tmp_path / "source", tmp_path / "root"
     source.write_bytes(b"a picture")
     folder = LocalFolder(root)

@@ -1,4 +1,4 @@
-"""Files of stores that other people name, with a real S3 server."""
+"""Source files in a bucket, with a real S3 server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_another_service_may_name_only_files_under_the_allowed_addresses(
 
 
 def test_wrong_credentials_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # The server checks credentials after its first action, which makes the bucket.
+    # The server checks credentials after its first action, which creates the bucket.
     monkeypatch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "1")
     with s3_server() as strict:
         name = strict.bucket()

@@ -1,4 +1,4 @@
-"""A store holds only whole files, keeps keys inside, and says what to do about its errors."""
+"""A store holds complete files, refuses keys that lead out of it, and its errors name a remedy."""
 
 import hashlib
 import multiprocessing
@@ -296,7 +296,7 @@ print(names, Path(store.local_path("clip.mp4")).read_bytes())
 
 @pytest.fixture
 def blocked(tmp_path: Path) -> Iterator[str]:
-    """A store whose folder is a file, so that nobody can write there, not even root."""
+    """A store whose folder is a file, so that not even root can write to it."""
     (tmp_path / "taken").write_text("a file")
     yield (tmp_path / "taken" / "store").as_uri()
     assert (tmp_path / "taken").read_text() == "a file"
@@ -323,13 +323,13 @@ def test_a_store_of_an_unknown_or_uninstalled_kind_names_the_remedy(url: str, wo
 
 
 def test_a_store_that_works_only_in_an_event_loop_is_refused() -> None:
-    """Under gevent, each of its calls would fail, for ever."""
+    """Under gevent, each of its calls would fail."""
     with pytest.raises(StoreError, match="stores at http:// cannot be used"):
         Store("http://127.0.0.1:9/media").exists("a.jpg")
 
 
 def test_a_lock_that_a_killed_writer_has_left_does_not_stop_a_worker() -> None:
-    """The id of the store is made under such a lock."""
+    """Such a lock is taken while the id of the store is created."""
     root = f"memory://{uuid4().hex}"
     key = hashlib.sha256(b"reelqueue-store-id").hexdigest()
     fs, path = fsspec.core.url_to_fs(root)
