@@ -34,8 +34,8 @@ def remedy_message(reason: Reason, job: Job, settings: Settings, *, bind_id: str
             return f"Register at {link}, or set NEMO_TOKEN; the job continues when it has credits."
         case Reason.BUDGET:
             return (
-                "Submit the batch again with a higher --max-credits; the jobs that it covers "
-                "continue by themselves."
+                f"Run `reelqueue release {job.batch_id or 'BATCH'} --max-credits CREDITS` with "
+                "what the batch may spend in total. The jobs that it covers continue."
             )
         case Reason.TOKEN:
             return (

@@ -27,7 +27,6 @@ FAILED: Final = [
 ]
 WITHOUT_COMMAND: Final = {
     Reason.CREDITS: "continues when",
-    Reason.BUDGET: "Submit the batch again with a higher --max-credits",
     Reason.BLOCKED: "Release or cancel the job that blocks it",
 }
 """Remedies that are no command on the job itself."""
@@ -79,6 +78,9 @@ def test_each_command_of_a_held_job_continues_or_ends_it(
 ) -> None:
     first = end_job(harness, reason, paid=paid)
     named = commands(first.remedy)
+    if reason is Reason.BUDGET:
+        assert named == [["release", "BATCH", "--max-credits", "CREDITS"]]
+        return  # It is a command on the batch of the job, and this job has none.
     if reason in WITHOUT_COMMAND:
         assert (named, WITHOUT_COMMAND[reason] in first.remedy) == ([], True)
     elif (reason, paid) == (Reason.SESSION_LOST, UNPAID):
@@ -90,6 +92,21 @@ def test_each_command_of_a_held_job_continues_or_ends_it(
         answer = run_command(*(job.id if word == first.id else word for word in command))
         assert answer.code == 0, (command, answer.out, answer.err)
         assert job_of(harness, job.id).state is not State.HELD, command
+
+
+def test_the_command_of_a_job_that_its_budget_holds_continues_it(
+    harness: ProducerHarness, run_command: RunCommand
+) -> None:
+    batch_id = harness.submit_batch(1)
+    run_command("release", batch_id, "--max-credits", "0")
+    (record,) = run_command("list", "--batch", batch_id, "--json").records
+    job = job_of(harness, record["job_id"])
+    remedy = remedy_message(Reason.BUDGET, job, harness.producer.settings)
+    harness.finish_step(job.id, State.HELD, reason=Reason.BUDGET, resume=State.PREPARING)
+    (command,) = commands(remedy)
+    answer = run_command(*("100" if word == "CREDITS" else word for word in command))
+    assert answer.code == 0
+    assert job_of(harness, job.id).state is State.QUEUED
 
 
 @pytest.mark.parametrize("reason", FAILED)
