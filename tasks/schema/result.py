@@ -4,9 +4,16 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, SerializeAsAny
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    SerializeAsAny,
+)
 
 from tasks.schema.image_job import Priority
 from worker.ledger.model.jobs import Job, placeholder_for
@@ -141,7 +148,13 @@ class Result(_Record):
     credits_spent: NonNegativeFloat
     credits_estimated: bool
     progress: Progress
-    attempts: NonNegativeInt
+    attempts: Annotated[
+        NonNegativeInt,
+        Field(
+            description="How often a worker has claimed the job: at least once for each step, so "
+            "that a job without trouble has several. It is no count of failures."
+        ),
+    ]
     cancel_requested: bool
     created_at: datetime
     started_at: datetime | None
