@@ -6,6 +6,7 @@
 # If Flower has a login, use FLOWER=http://user:password@host:5555. Without a login, it must have
 # been started with FLOWER_UNAUTHENTICATED_API=true.
 set -eu
+[ $# -eq 2 ] || { echo "usage: $0 IMAGE KEY" >&2; exit 2; }
 image=$1 key=$2
 api=${FLOWER:-http://127.0.0.1:5555}/api/task
 

@@ -5,12 +5,15 @@
 The settings of the workers must be in the environment or in the file ``.env``.
 """
 
+import argparse
 import json
-import sys
 
 from tasks import submit, wait
 
-image, key = sys.argv[1:]
-job = submit({"image": image, "key": key, "prompt": "a 1-second slow push-in"})
+parser = argparse.ArgumentParser(description="Submit a picture, and wait for its record.")
+parser.add_argument("image", help="a path, or an address such as https://example.com/cat.jpg")
+parser.add_argument("key", help="the idempotency key: the same key is the same job")
+given = parser.parse_args()
+job = submit({"image": given.image, "key": given.key, "prompt": "a 1-second slow push-in"})
 record = wait(job.job_id)
 print(json.dumps(record.model_dump(mode="json")))

@@ -1,6 +1,8 @@
 """Examples in the documents that are more than a command."""
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,10 +11,21 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from tests.support.valkey import Valkey
-from tests.unit.docs.documents import read
+from tests.unit.docs.documents import ROOT, read
 from worker.egress.webhook_request import signature_headers
 from worker.ledger.model.states import State
 from worker.ledger.model.transitions import TRANSITIONS
+
+
+@pytest.mark.parametrize("name", ["celery_only.py", "python_api.py", "flower.sh"])
+def test_a_program_without_arguments_prints_its_usage(name: str) -> None:
+    program = "sh" if name.endswith(".sh") else sys.executable
+    done = subprocess.run(
+        [program, ROOT / "examples" / name], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("usage: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_user_that_watches_sees_jobs_but_no_token(redis: Redis, valkey: Valkey) -> None:
