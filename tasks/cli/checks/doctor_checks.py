@@ -140,7 +140,10 @@ def _workers(producer: Producer) -> CheckResult:
         found=". ".join(
             [f"{alive.count} alive, {alive.slots} slots", *map(payments_stopped, obstacles)]
         ),
-        remedy=remedy if obstacles else "Start a worker with `reelqueue worker`.",
+        remedy=remedy
+        if obstacles
+        else "If you have just started a worker, wait a few seconds and run `reelqueue doctor` "
+        "again. Otherwise start one with `reelqueue worker`.",
     )
 
 

@@ -16,8 +16,12 @@ _OWN_JOURNAL: Final = (
     "Set REELQUEUE_JOURNAL_URL to the store that all workers share, or run "
     "`reelqueue recover --new-journal` to continue with this one."
 )
+_FIRST_START: Final = (
+    "The first worker writes it, seconds after its start. If you have not started one, run "
+    "`reelqueue worker`."
+)
 _MEANING: Final[Mapping[IdentityVerdict, tuple[str, str]]] = {
-    IdentityVerdict.FIRST_START: ("not used yet", "Start a worker with `reelqueue worker`."),
+    IdentityVerdict.FIRST_START: ("not used yet", _FIRST_START),
     IdentityVerdict.WAIT: (
         "Redis was restarted or restored; the workers watch whether others use the journal",
         _WAIT,

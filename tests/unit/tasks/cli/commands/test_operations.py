@@ -53,6 +53,9 @@ def test_doctor_checks_every_part(run_command: RunCommand, harness: ProducerHarn
         found.keys()
     )
     assert {"output store", "outbox", "token"} <= found.keys()
+    # Both are so, too, in the first seconds of a worker.
+    assert "just started a worker" in found["workers"]["remedy"]
+    assert "seconds after its start" in found["ledger identity"]["remedy"]
     register_worker(harness.producer.ledger, "w", 10, 60)
     found = {record["check"]: record for record in run_command("doctor", "--json").records}
     assert found["workers"]["ok"]
