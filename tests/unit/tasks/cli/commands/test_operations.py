@@ -85,7 +85,7 @@ def test_doctor_names_variables_of_the_environment_that_cannot_be_used(
     monkeypatch.setenv("NEMO_TOKEN", "nmv_usr_one")
     answer = run_command("credits")
     assert answer.code in (2, 3)
-    assert "ALL_PROXY: does not say which version" in answer.err
+    assert "ALL_PROXY: does not name the version" in answer.err
 
 
 def test_doctor_shows_held_and_failed_jobs_and_resting_accounts_as_suggestions(
