@@ -107,7 +107,7 @@ class Victim:
     def pause_or_resume(self) -> None:
         """Freeze it and resume it in turn, each for the same time."""
         now = time.monotonic()
-        if now < self.resumes_at + PAUSE_SECONDS or " ready." not in self.process.text():
+        if now < self.resumes_at + PAUSE_SECONDS or not self.process.is_ready:
             if now >= self.resumes_at:
                 self.process.resume()
             return

@@ -55,7 +55,7 @@ class WorkerPool:
     def ready(self) -> list[Process]:
         """Return the workers that process jobs: they have started and are not frozen."""
         active = [worker for worker in self._running if worker not in self._frozen]
-        return [worker for worker in active if is_ready(worker)]
+        return [worker for worker in active if worker.is_ready]
 
     def kill(self) -> None:
         """Kill one of the ready workers."""
@@ -95,7 +95,7 @@ class WorkerPool:
                 self.violations.append(f"a terminated worker did not exit: {worker.log}")
                 continue
             # One that was terminated before it handled signals had not done any work.
-            if code and not (code == -signal.SIGTERM and not is_ready(worker)):
+            if code and not (code == -signal.SIGTERM and not worker.is_ready):
                 self.violations.append(f"a terminated worker exited with {code}: {worker.log}")
 
     def stop(self) -> None:
@@ -132,8 +132,3 @@ class WorkerPool:
 def was_killed_in_intake(worker: Process) -> bool:
     """Return whether a worker was killed at the fault point of the intake."""
     return "fault point intake" in worker.text()
-
-
-def is_ready(worker: Process) -> bool:
-    """Return whether a worker has started to process jobs."""
-    return " ready." in worker.text()

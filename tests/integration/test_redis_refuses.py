@@ -195,9 +195,7 @@ def test_a_worker_that_starts_while_redis_refuses_waits(shared_stack: Stack, mod
     finally:
         shared_stack.workers.pop()
         accept(shared_stack)
-    wait_until(
-        lambda: " ready." in worker.text() or not worker.alive, "its start", explain=worker.text
-    )
+    wait_until(lambda: worker.is_ready or not worker.alive, "its start", explain=worker.text)
     names = shared_stack.ledger.key("workers")
     wait_until(
         lambda: any(
@@ -247,7 +245,7 @@ def test_a_worker_waits_for_a_broker_that_refuses(shared_stack: Stack, tmp_path:
         wait_until(is_refused, "the worker to be refused", explain=worker.text)
     try:
         broker.start()
-        wait_until(lambda: " ready." in worker.text(), "the worker to start", explain=worker.text)
+        wait_until(lambda: worker.is_ready, "the worker to start", explain=worker.text)
         broker.stop()
         with refusing(broker.port) as refused:
             wait_until(is_refused, "the worker to be refused again", explain=worker.text)
@@ -270,7 +268,7 @@ def test_a_worker_whose_password_is_wrong_from_the_start_ends_with_a_sentence(
     try:
         url = shared_stack.valkey.url.replace("redis://", "redis://:not-the-right-one@")
         worker = started(shared_stack, "wrong", REDIS_URL=url)
-        assert worker.wait(60) == 2, worker.text()
+        assert worker.wait() == 2, worker.text()
     finally:
         shared_stack.redis.config_set("requirepass", "")
         shared_stack.workers.pop()
@@ -286,7 +284,7 @@ def test_a_worker_that_cannot_reach_the_api_with_its_environment_ends_with_a_sen
     env = {"NEMO_API_URL": "https://api.invalid", "ALL_PROXY": "socks://127.0.0.1:1080/"}
     worker = started(shared_stack, "proxied", **env)
     try:
-        assert worker.wait(60) == 2, worker.text()
+        assert worker.wait() == 2, worker.text()
     finally:
         shared_stack.workers.pop()
     assert "\nALL_PROXY: " in f"\n{worker.text()}"

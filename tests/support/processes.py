@@ -48,7 +48,7 @@ class Process:
         """Send SIGCONT."""
         self._child.send_signal(signal.SIGCONT)
 
-    def wait(self, limit: float = 60) -> int:
+    def wait(self, limit: float = 120) -> int:
         """Wait for the end and return the exit code."""
         return self._child.wait(limit)
 
@@ -56,6 +56,11 @@ class Process:
     def alive(self) -> bool:
         """Whether the process is running."""
         return self._child.poll() is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker takes jobs. It is registered before that."""
+        return " ready." in self.text()
 
     def stop(self) -> None:
         """Kill it if it is running, also if it is frozen."""

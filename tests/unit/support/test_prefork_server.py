@@ -15,8 +15,8 @@ def start(name: str, folder: Path, valkey: Valkey) -> Worker:
 
 def test_a_worker_has_its_own_environment_and_exit_code(tmp_path: Path, valkey: Valkey) -> None:
     terminated, killed = (start(name, tmp_path, valkey) for name in ("terminated", "killed"))
-    wait_until(lambda: " ready." in terminated.text(), "a worker to be ready")
-    wait_until(lambda: " ready." in killed.text(), "a worker to be ready")
+    wait_until(lambda: terminated.is_ready, "a worker to be ready")
+    wait_until(lambda: killed.is_ready, "a worker to be ready")
     assert "terminated.wakeups" in terminated.text()
     assert "killed.wakeups" in killed.text()
     killed.kill()
