@@ -13,26 +13,22 @@ from worker.ledger.payments import Payments
 
 
 @contextmanager
-def harness_on(folder: Path, *flags: str) -> Iterator[LedgerHarness]:
-    """Return a ledger on a server of its own."""
-    server = Valkey(folder, *flags).start()
+def server_and_harness(folder: Path) -> Iterator[tuple[Valkey, LedgerHarness]]:
+    """A server of its own, and a ledger on it."""
+    server = Valkey(folder).start()
     try:
         with server.client() as client:
             client.set("test:clock", 1_000_000_000)
             ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
-            yield LedgerHarness(client, ledger, Payments(ledger))
+            yield server, LedgerHarness(client, ledger, Payments(ledger))
     finally:
         server.stop()
 
 
 def test_heartbeats_and_submissions_continue_after_a_server_restart(tmp_path: Path) -> None:
     """A restarted server has no scripts."""
-    server = Valkey(tmp_path).start()
-    with server.client() as client:
-        client.set("test:clock", 1_000_000_000)
-        ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
-        harness = LedgerHarness(client, ledger, Payments(ledger))
-        fence = harness.running()
+    with server_and_harness(tmp_path) as (server, harness):
+        ledger, fence = harness.ledger, harness.running()
         assert ledger.heartbeat([("j", fence)]) == [True]
         many = [NewJob(id="k", payload={}, fingerprint="f")]
         assert [answer.verdict for answer in submit_many(ledger, many)] == ["OK"]
@@ -43,18 +39,12 @@ def test_heartbeats_and_submissions_continue_after_a_server_restart(tmp_path: Pa
         server.start()
         assert [answer.verdict for answer in submit_many(ledger, many)] == ["DUPLICATE"]
         assert harness.begin("j", fence) == "OK"
-    server.stop()
 
 
 def test_an_intent_survives_the_death_of_the_server(tmp_path: Path) -> None:
-    server = Valkey(tmp_path).start()
-    with server.client() as client:
-        client.set("test:clock", 1_000_000_000)
-        ledger = Ledger(client, "t", lease_seconds=LEASE, clock=CLOCK)
-        harness = LedgerHarness(client, ledger, Payments(ledger))
+    with server_and_harness(tmp_path) as (server, harness):
         fence = harness.running()
         assert harness.begin("j", fence) == "OK"
         server.stop()
         server.start()
         assert harness.begin("j", fence, call="c2") == "ALREADY"
-    server.stop()
