@@ -34,7 +34,7 @@ def test_an_interrupted_demo_stops_all_of_its_servers(
         assert len(ports) == 2, output.read_text()
         assert all(map(listens, ports))
         demo.send_signal(number)
-        assert demo.wait(60) == 130
+        assert demo.wait(120) == 130
         assert [port for port in ports if listens(port)] == []
     finally:
         demo.kill()

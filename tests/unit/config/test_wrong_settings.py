@@ -107,7 +107,7 @@ def test_the_celery_programs_end_with_status_2_and_the_sentence(program: str) ->
         env={"REDIS_URL": "redis://:hunter2@host:port/0", "REELQUEUE_CONCURRENCY": "0"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 2, done.stderr

@@ -128,7 +128,7 @@ def test_process_announces_its_port_and_stops_while_a_stream_runs(
                 stream = response.iter_raw()
                 next(stream)
                 process.send_signal(number)
-                assert process.wait(60) == 0
+                assert process.wait(120) == 0
                 with pytest.raises(httpx.RemoteProtocolError):
                     list(stream)
         assert process.stderr is not None

@@ -73,7 +73,7 @@ def test_a_closed_output_ends_a_command_quietly(harness: ProducerHarness, form: 
             stdout=closed,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=60,
+            timeout=150,
         )
     assert (done.returncode, done.stderr) == (141, b"")
 
@@ -87,7 +87,7 @@ def test_a_full_output_is_an_error_of_the_command(harness: ProducerHarness) -> N
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=60,
+            timeout=150,
         )
     assert done.returncode == 3
     assert done.stderr.decode().splitlines() == ["The output or a file: No space left on device."]

@@ -72,6 +72,6 @@ def test_make_passes_names_with_spaces_and_signs_of_the_shell(tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=150,
     )
     assert done.stdout.splitlines()[-4:] == ["--backend", "cloud", "--images", images]

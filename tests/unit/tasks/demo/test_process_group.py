@@ -51,7 +51,7 @@ def group(tmp_path: Path) -> Iterator[ProcessGroup]:
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
+        server.settimeout(120)
         yield server
 
 
@@ -138,7 +138,7 @@ def test_a_signal_to_the_parent_ends_its_processes(
     with accept_connection(listener) as connection:
         parent.send_signal(number)
         assert connection.recv(1) == b""
-    assert parent.wait(60) != 0
+    assert parent.wait(120) != 0
 
 
 def test_a_second_interrupt_kills_the_processes_immediately(
@@ -157,7 +157,7 @@ def test_a_second_interrupt_kills_the_processes_immediately(
                 break
             except TimeoutError:
                 continue
-    assert parent.wait(60) != 0
+    assert parent.wait(120) != 0
     assert interrupts < 150
 
 
@@ -167,4 +167,4 @@ def test_killing_the_parent_kills_its_processes(tmp_path: Path, listener: socket
     with accept_connection(listener) as connection:
         parent.kill()
         assert connection.recv(1) == b""
-    parent.wait(60)
+    parent.wait(120)

@@ -118,7 +118,7 @@ def test_a_signal_stops_all_and_is_awaited(supervised: Supervised) -> None:
     assert supervised.process.poll() is None, "it waits for them"
     supervised.finish_with(0)
     supervised.process.terminate()
-    assert supervised.process.wait(60) == 0
+    assert supervised.process.wait(120) == 0
     assert len(supervised.pids()) == 2, "none is started again"
 
 
@@ -127,7 +127,7 @@ def test_control_c_arrives_once(supervised: Supervised) -> None:
     supervised.wait_for_start()
     supervised.finish_with(0)
     os.killpg(supervised.process.pid, signal.SIGINT)
-    assert supervised.process.wait(60) == 0
+    assert supervised.process.wait(120) == 0
     for name in ("one", "two"):
         assert supervised.notes(name)[1:] == ["SIGINT"]
 
@@ -136,7 +136,7 @@ def test_a_closed_terminal_lets_them_drain(supervised: Supervised) -> None:
     supervised.wait_for_start()
     supervised.finish_with(0)
     supervised.process.send_signal(signal.SIGHUP)
-    assert supervised.process.wait(60) == 0
+    assert supervised.process.wait(120) == 0
     assert supervised.notes("one")[1:] == ["SIGTERM"]
 
 
@@ -144,7 +144,7 @@ def test_a_failure_while_they_stop_is_the_exit_status(supervised: Supervised) ->
     supervised.wait_for_start()
     supervised.finish_with(7)
     supervised.process.terminate()
-    assert supervised.process.wait(60) == 1
+    assert supervised.process.wait(120) == 1
 
 
 def test_wrong_usage_ends_all(supervised: Supervised) -> None:
@@ -154,7 +154,7 @@ def test_wrong_usage_ends_all(supervised: Supervised) -> None:
     (supervised.folder / "one-usage").touch()
     (supervised.folder / "two-usage").touch()
     os.kill(first, signal.SIGKILL)
-    assert supervised.process.wait(60) == 2
+    assert supervised.process.wait(120) == 2
     assert "cannot run" in supervised.log()
 
 
@@ -181,7 +181,7 @@ subprocess.Popen = refuse_once
         assert "process not started" in supervised.log()
         supervised.finish_with(0)
         supervised.process.terminate()
-        assert supervised.process.wait(60) == 0
+        assert supervised.process.wait(120) == 0
     finally:
         supervised.process.kill()
         supervised.process.wait()

@@ -10,6 +10,7 @@ from redis import Redis
 from config.settings import RedisSettings, Settings, TimingSettings
 from tests.support.interleaved import interleaved
 from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
 from worker.ledger.ledger import Ledger
 from worker.runtime.leader_lease import MAX_LEASE_SECONDS, LeaderLease
 from worker.runtime.runtime import Runtime
@@ -38,8 +39,9 @@ def test_a_dead_leader_is_replaced_within_a_third_of_a_job_lease(
 
 def test_a_leader_keeps_the_lease_between_two_ticks(redis: Redis, valkey: Valkey) -> None:
     """Even with the shortest job lease that the settings allow for the interval of ticks."""
-    assert leader_lease(valkey, lease_seconds=4, tick_seconds=1).acquire()
-    assert remaining_ms(redis) > 2000
+    lease = leader_lease(valkey, lease_seconds=4, tick_seconds=1)
+    # On a busy machine a second may pass between both.
+    wait_until(lambda: lease.acquire() and remaining_ms(redis) > 2000, "a lease of two ticks")
 
 
 def test_one_worker_leads_until_it_releases_the_lease(redis: Redis, valkey: Valkey) -> None:

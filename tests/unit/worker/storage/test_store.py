@@ -240,7 +240,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
 
 
 def _put(url: str, local: str, ready: "multiprocessing.synchronize.Barrier") -> None:
-    ready.wait(60)
+    ready.wait(200)
     for _ in range(10):
         Store(url).put_content(Path(local), ".bin")
 
@@ -255,7 +255,7 @@ def test_two_processes_can_store_the_same_content_at_the_same_time(tmp_path: Pat
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(200)
     assert [process.exitcode for process in processes] == [0, 0]
     files = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
     assert len(files) == 1
@@ -286,7 +286,7 @@ print(names, Path(store.local_path("clip.mp4")).read_bytes())
         [sys.executable, "-W", "error", "-c", program, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert "File too large" in done.stdout, done.stderr

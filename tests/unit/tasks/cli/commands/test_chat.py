@@ -258,7 +258,7 @@ def test_input_at_a_terminal_during_a_wait_is_discarded(
         read_until("video")
         read_until("> ")
         os.write(terminal, b"quit\n")
-        assert chat.wait(60) == 0
+        assert chat.wait(120) == 0
     finally:
         chat.kill()
         chat.wait()
