@@ -19,7 +19,7 @@ INTERNAL_TASKS: Final = (
 
 
 def wakeup_queue(namespace: str) -> str:
-    """Return the queue of wake-up messages: not that of submissions, which would delay them."""
+    """Return the name of the queue of wake-up messages, which submissions do not delay."""
     return f"{namespace}.wakeups"
 
 

@@ -102,7 +102,7 @@ class RedisAddress:
         )
 
     def celery_transport_options(self) -> dict[str, Any]:
-        """The options of Celery's transport for what its form of the address cannot hold."""
+        """The options of Celery's transport for settings that are not part of `celery_url`."""
         options: dict[str, Any] = dict(self.timeouts)
         if self.client_name is not None:
             options["client_name"] = self.client_name

@@ -14,7 +14,8 @@ _BLOCK: Final = 6
 """The side of the blocks that thumbnails are compared by, in pixels."""
 _BLACK_MEAN, _BLACK_PEAK = 10, 40
 DIM: Final = 100
-"""A frame without a brighter pixel than this gray level is dim: the poster is made of another."""
+"""A frame is dim if its brightest gray level is below this. A brighter one is then sought for the
+poster."""
 _CLEAR_MOTION: Final = 3.0
 """A difference in gray levels that compression alone does not cause in a still image."""
 _GROWTH: Final = 1.2
@@ -34,7 +35,7 @@ _MAX_PERIOD: Final = 16
 
 def brightest(sample: Image.Image) -> float:
     """Return the brightest gray level of a thumbnail."""
-    return max(map(float, cast("tuple[float, float]", sample.getextrema())))
+    return cast("tuple[float, float]", sample.getextrema())[1]
 
 
 def is_black(samples: Sequence[Image.Image]) -> bool:

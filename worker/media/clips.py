@@ -45,9 +45,10 @@ _FIRST_FRAMES: Final = frozenset({1, 2, 4, 6, 8})
 """Numbers of frames that are sampled in addition: most clips move clearly within them."""
 _MAX_FRAMES: Final = 3600
 """The most frames that are decoded of a clip without motion: a minute at 60 frames a second."""
-_CHEAP_PACKETS, _CHEAP_FRAMES = 6, 4
-"""If 6 packets after the first key frame have fewer bytes together than another key frame, 4 frames
-are decoded from the first key frame on before another key frame is."""
+_CHEAP_PACKETS: Final = 6
+"""The number of packets after the first one whose bytes are compared with those of a key frame."""
+_CHEAP_FRAMES: Final = 4
+"""The number of frames that are decoded from the start on, if that is cheap."""
 _MAX_DIM_FRAMES: Final = 90
 """The most frames that are decoded to find one for the poster that is not dim."""
 _MAX_GROUP_FRAMES: Final = 300

@@ -92,7 +92,7 @@ class SourceStore:
 
     @contextmanager
     def _errors(self, address: StoreAddress) -> Iterator[None]:
-        """Raise a `FileRefusedError` for any exception: file systems have no common class."""
+        """Raise a `FileRefusedError` for any exception: those of stores have no common class."""
         try:
             yield
         except (FileRefusedError, GeneratorExit):

@@ -176,7 +176,7 @@ class Store:
             return self._files.exists(key)
 
     def has_content(self, key: str, sha256: str) -> bool:
-        """Return whether the file under this key has a digest.
+        """Return whether a file with this SHA-256, in hex, is stored under this key.
 
         Raises:
             StoreError: It could not be read.
