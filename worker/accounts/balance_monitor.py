@@ -77,7 +77,7 @@ class BalanceMonitor:
         """Read the balances that are due, and resume the held jobs that can continue.
 
         Returns:
-            Whether something was found that may have to be done within a second.
+            Whether there may be something to do again within a second.
         """
         held, now, is_busy = self.ledger.counts()[1], self.ledger.now_ms(), False
         may_release = bool(held.get(Reason.TOKEN))
@@ -136,24 +136,21 @@ class BalanceMonitor:
         )
 
     def _refresh(self, account: Account) -> None:
-        """Read one balance, and note if jobs that are held for the account's token may go on."""
+        """Read one balance, and record if its success lets jobs held for the token continue."""
         name = account.name
         if account.auth_refused_by == "balance" or not self._can_be_read_again(account):
-            # Before the reading, which clears the refusal: a worker may die just after it.
+            # Recorded before the reading, which clears the refusal: the worker may die after it.
             self.payments.expect_token_release(name)
         try:
-            if not self.read_balance(self.accounts.credential(account)):
-                return
+            self.read_balance(self.accounts.credential(account))
         except (AccountCoolingDownError, TokenPendingError):
-            return
+            pass
         except TokenRefused as error:
             log.warning("token refused", account=name, error=str(error))
             self.payments.record_token_refused(name, by="balance")
-            return
         except RateLimited as error:
             wait = error.retry_after or self.settings.timing.rate_limit_seconds
             self.payments.record_rate_limited(name, wait)
-            return
         except NemoError as error:
             log.warning("balance could not be read", account=name, error=str(error))
 
@@ -190,7 +187,7 @@ class BalanceMonitor:
             account = self.ledger.account(name)
             held = self.ledger.some_held_ids(Reason.PLAN, name, RELEASE_LIMIT)
             if not account.plan_refused:
-                # A job that another call than an export had refused waits for a person.
+                # A job that was refused by another call than an export waits for a person.
                 if account.plan_allowed_again:
                     self._release(held, "its plan allows exports")
                     if len(held) < RELEASE_LIMIT:
@@ -206,7 +203,7 @@ class BalanceMonitor:
                     self._release([probe], "its export shows whether the plan allows it now")
 
     def _release_held_for_credits(self) -> None:
-        """Resume as many jobs as the balances pay, less those that are about to pay."""
+        """Resume as many jobs as the balances can pay for, less those that are about to pay."""
         price = self.settings.api.clip_cost
         names = self.accounts.names()
         affordable = {name: self.ledger.account(name).affordable_clips(price) for name in names}
@@ -231,12 +228,11 @@ class BalanceMonitor:
 
     def _movable(self, job_ids: list[str]) -> list[str]:
         """Return the jobs that are not bound to their account by a payment or a session."""
-        jobs = self.ledger.jobs(job_ids[:RELEASE_LIMIT])
-        return [job.id for job in jobs if not job.is_bound]
+        return [job.id for job in self.ledger.jobs(job_ids) if not job.is_bound]
 
     def _release(self, job_ids: list[str], why: str) -> int:
         """Resume held jobs, and return how many were."""
-        verdicts = [self.ledger.release(job_id, who=why) for job_id in job_ids[:RELEASE_LIMIT]]
+        verdicts = [self.ledger.release(job_id, who=why) for job_id in job_ids]
         if verdicts:
             log.info("held jobs resumed", jobs=len(verdicts), why=why)
         return verdicts.count(ReleaseVerdict.OK)

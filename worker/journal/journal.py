@@ -12,25 +12,26 @@ from uuid import uuid4
 
 from worker.faultpoints import faultpoint
 from worker.filesystems.bucket import SCHEMES
-from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, entry_name, split_name
+from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, split_name
 from worker.journal.local_store import LocalJournalStore
 from worker.journal.object_store import ObjectJournalStore
 from worker.journal.other_store import OtherJournalStore
 from worker.journal.stores import UNKNOWN_TIME, JournalStore, Listed
 
-MOST_ATTEMPTS: Final = 1000
+MAX_ATTEMPTS: Final = 1000
+"""Attempts of a job that are read."""
 
 
 class Creation(StrEnum):
-    """What became of the creation of an entry."""
+    """The result of creating an entry."""
 
     CREATED = "created"  # by this call, or by an earlier try of this process
-    OTHERS = "others"  # somebody else's entry stands there
+    OTHERS = "others"  # not created: another process has created one
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt as the journal has it.
+    """One attempt, as read from the journal.
 
     Attributes:
         job_id: The job.
@@ -54,7 +55,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The jobs of a part of the journal, with the names of what it has of each.
+    """A part of the journal: some jobs, with the names of their objects.
 
     Attributes:
         place: The page's place in the journal's order.
@@ -83,10 +84,10 @@ class Journal:
         return cls(open_store(url), namespace)
 
     def create(self, entry: Entry) -> Creation:
-        """Create the entry of an attempt, if nobody has.
+        """Create the entry of an attempt, unless it exists.
 
-        A create whose reply was lost raises `JournalFailed`. The caller repeats it with the same
-        entry: the random value in it tells its own entry from another's.
+        If the store's reply is lost, this raises `JournalFailed`. The caller repeats the call with
+        the same entry, whose nonce distinguishes it from the entry of another process.
         """
         key = self._attempt_key(entry.job_id, entry.attempt)
         if self.store.create(key, entry.to_json(), point="journal.create"):
@@ -96,7 +97,7 @@ class Journal:
         return Creation.CREATED if own else Creation.OTHERS
 
     def attempt(self, job_id: str, number: int) -> Attempt | None:
-        """Read one attempt. None if nobody has created it."""
+        """Read one attempt. None if it has no entry."""
         key = self._attempt_key(job_id, number)
         stored = self.store.read(key)
         if stored is None:
@@ -112,7 +113,7 @@ class Journal:
     def attempts(self, job_id: str) -> list[Attempt]:
         """Read all attempts of a job, the last one at the end."""
         found: list[Attempt] = []
-        while len(found) < MOST_ATTEMPTS:
+        while len(found) < MAX_ATTEMPTS:
             attempt = self.attempt(job_id, len(found) + 1)
             if attempt is None:
                 break
@@ -120,13 +121,13 @@ class Journal:
         return found
 
     def mark(self, job_id: str, number: int, mark: Mark, why: str) -> None:
-        """Note that an attempt was certainly not charged. Only its creator may say so."""
+        """Record that an attempt was certainly not charged. Only its creator may call this."""
         value = json.dumps({"mark": mark.value, "why": why}).encode()
         key = f"{self._attempt_key(job_id, number)}.mark"
         self.store.create(key, value, point="journal.mark")
 
     def end(self, end: End) -> None:
-        """Note the end of a job that has paid. A later end replaces it."""
+        """Record the end of a job that has paid, in place of an earlier end."""
         with faultpoint("journal.end"):
             self.store.put(f"{self._job_key(end.job_id)}/end", end.to_json())
 
@@ -141,25 +142,25 @@ class Journal:
             return None
 
     def name_next(self, previous: str, entry: Entry) -> bool:
-        """Name the entry of the next message in a session, beside the entry before it.
+        """Record the name of the next message's entry in a session beside the previous entry.
 
         Returns:
-            False if another entry is named there already.
+            False if the name of another entry is recorded there.
         """
         key = f"{self._attempt_key(*split_name(previous))}.next"
         created = self.store.create(key, entry.name.encode(), point="journal.next")
         return created or self.next(previous) == entry.name
 
     def next(self, name: str) -> str | None:
-        """The name of the entry of the next message in the session. None if there is none."""
+        """Return the name of the entry of the next message in the session, or None."""
         stored = self.store.read(f"{self._attempt_key(*split_name(name))}.next")
         return stored.data.decode() if stored else None
 
     def pages(self, after: str = "", since: float = 0.0) -> Iterator[Page]:
-        """All jobs that have an attempt, a page at a time, in the journal's order.
+        """Yield all jobs that have an attempt, a page at a time, in the journal's order.
 
         Args:
-            after: The place of the last page that is not wanted any more, or "" for all.
+            after: The place of the page after which to begin, or "" for all pages.
             since: Leave out jobs of which nothing was written after this time, in seconds by the
                 store's clock.
         """
@@ -169,14 +170,14 @@ class Journal:
                 yield Page(shard, _group(listed, since))
 
     def place_of(self, job_id: str) -> str:
-        """The place of a job in the journal: its page, and its folder there."""
+        """Return the place of a job in the journal: its page, and its folder there."""
         return f"{_shard(job_id)}/{quote(job_id, safe='')}"
 
     def forget(self, job_id: str) -> None:
-        """Delete what the journal has of a job. Its key must not be able to pay any more."""
+        """Delete all objects of a job. After that, its key can pay again."""
         folder = self._job_key(job_id)
-        # The first attempt goes last: while it is there, the job still counts as paid.
-        for name in sorted(self.store.names(folder), reverse=True):
+        # The first attempt is deleted last: as long as it exists, the job counts as paid.
+        for name in sorted((each.name for each in self.store.listing(folder)), reverse=True):
             self.store.delete(f"{folder}/{name}")
 
     def check(self) -> float:
@@ -196,7 +197,7 @@ class Journal:
         return stored.modified if stored else UNKNOWN_TIME
 
     def id(self) -> str:
-        """The random id of this journal, which is made at its first use."""
+        """Return the random id of this journal, which is created at its first use."""
         if not self._id:
             key = self.key("id")
             self.store.create(key, uuid4().hex.encode(), point="journal.identity")
@@ -205,12 +206,12 @@ class Journal:
         return self._id
 
     def read_id(self) -> str:
-        """The id of this journal, or "" if nobody has used it yet."""
+        """Return the id of this journal, or "" if it was never used."""
         stored = self.store.read(self.key("id"))
         return stored.data.decode() if stored else ""
 
     def key(self, name: str) -> str:
-        """The key of an object of the namespace beside the entries."""
+        """Return the key of an object of the namespace that is no entry."""
         return f"{self._root}/{name}"
 
     def _mark_of(self, key: str) -> Mark | None:
@@ -220,15 +221,14 @@ class Journal:
         try:
             return Mark(json.loads(stored.data)["mark"])
         except (ValueError, KeyError, TypeError):
-            # What cannot be read proves nothing: the attempt counts as charged.
+            # A mark that cannot be read proves nothing: the attempt counts as charged.
             return None
 
     def _job_key(self, job_id: str) -> str:
         return f"{self._root}/jobs/{self.place_of(job_id)}"
 
     def _attempt_key(self, job_id: str, number: int) -> str:
-        shard = _shard(job_id)
-        return f"{self._root}/jobs/{shard}/{entry_name(job_id, number)}"
+        return f"{self._job_key(job_id)}/{number}"
 
 
 def open_store(url: str) -> JournalStore:
@@ -248,7 +248,7 @@ def open_store(url: str) -> JournalStore:
 
 
 def _group(listed: Iterable[Listed], since: float) -> dict[str, list[str]]:
-    """Group the objects of a page by their jobs, without jobs that are older than a time."""
+    """Group the objects of a page by job, without jobs of which nothing is as new as a time."""
     names: dict[str, list[str]] = {}
     newest: dict[str, float] = {}
     for each in listed:

@@ -23,8 +23,8 @@ class LocalJournalStore:
     """Objects as files of a folder.
 
     A file is written under a temporary name, flushed to disk, and linked to its final name, which
-    fails if that name exists. Then the folder is flushed. A power cut leaves a whole object or
-    none; at most a temporary file is left behind.
+    fails if that name exists. Then the folder is flushed. After a power cut the object is there
+    as a whole or not at all; a temporary file may be left.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,11 +53,7 @@ class LocalJournalStore:
 
     def folders(self, prefix: str) -> list[str]:
         """List the names of the folders directly under a prefix, in order."""
-        return self._run("listed", _entries, self._folder / prefix, Path.is_dir)
-
-    def names(self, prefix: str) -> Iterator[str]:
-        """List the names of the objects directly under a prefix, in order."""
-        return iter(self._run("listed", _entries, self._folder / prefix, Path.is_file))
+        return self._run("listed", _folders, self._folder / prefix)
 
     def listing(self, prefix: str) -> list[Listed]:
         """List all objects below a prefix, however deep, in no order."""
@@ -134,16 +130,16 @@ def _delete(path: Path) -> None:
         _sync_folder(path.parent)
 
 
-def _entries(folder: Path, kind: Callable[[Path], bool]) -> list[str]:
+def _folders(folder: Path) -> list[str]:
     try:
         found = sorted(folder.iterdir())
     except FileNotFoundError:
         return []
-    return [path.name for path in found if not path.name.startswith(".") and kind(path)]
+    return [path.name for path in found if not path.name.startswith(".") and path.is_dir()]
 
 
 def _listing(folder: Path) -> list[Listed]:
-    # Without objects for paths, which take most of the time where there are many files.
+    # By `os.scandir`: to create a `Path` for each of many files would take most of the time.
     found, start, places = [], len(f"{folder}/"), [str(folder)]
     while places:
         with suppress(FileNotFoundError), os.scandir(places.pop()) as entries:

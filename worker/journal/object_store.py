@@ -1,7 +1,7 @@
 """The journal in an object store (S3, GCS, Azure): exclusive creation by conditional put."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from config.redaction import redact
 from worker.faultpoints import faultpoint
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 _REQUEST_SECONDS: Final = 10
 _RETRY_SECONDS: Final = 10
-"""Objects are small. A step repeats a failed call, and says so in its progress."""
+"""Both are short, because objects are small, and a step repeats a failed call."""
 
 
 class ObjectJournalStore:
@@ -61,13 +61,7 @@ class ObjectJournalStore:
 
     def folders(self, prefix: str) -> list[str]:
         """List the names of the folders directly under a prefix, in order."""
-        found = self._run("listed", self._listed, prefix)
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
-
-    def names(self, prefix: str) -> Iterator[str]:
-        """List the names of the objects directly under a prefix, in order."""
-        found = self._run("listed", self._listed, prefix)
-        return iter(sorted(item["path"].rpartition("/")[2] for item in found["objects"]))
+        return self._run("listed", self._folders, prefix)
 
     def listing(self, prefix: str) -> list[Listed]:
         """List all objects below a prefix, however deep, in no order."""
@@ -77,7 +71,7 @@ class ObjectJournalStore:
         try:
             return offload_journal(work, *args)
         except Exception as error:
-            # The library raises classes of its own for each provider's refusals.
+            # The library raises its own exceptions, which differ between the providers.
             text = redact(str(error)).split("\n", maxsplit=1)[0].rstrip(".")
             raise JournalFailed(
                 f"The payment journal {self.address} cannot be {done}: {text}.",
@@ -129,5 +123,6 @@ class ObjectJournalStore:
             for item in page
         ]
 
-    def _listed(self, prefix: str) -> Any:  # noqa: ANN401 - the library's mapping
-        return self._obstore.list_with_delimiter(self._store, prefix)
+    def _folders(self, prefix: str) -> list[str]:
+        found = self._obstore.list_with_delimiter(self._store, prefix)
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])

@@ -1,11 +1,11 @@
 """The journal on any other fsspec file system, such as FTP: weaker than the other two.
 
 These stores have no exclusive creation. Whether an object exists is checked before it is written,
-so two worker processes that create the same entry in the same instant can both succeed. The
-ledger's own one-shot intent is then the only fence between them.
+so two worker processes that create the same entry in the same instant can both succeed. Then only
+the ledger, which allows one intent for each turn, prevents a second message.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -72,11 +72,17 @@ class OtherJournalStore:
 
     def folders(self, prefix: str) -> list[str]:
         """List the names of the folders directly under a prefix, in order."""
-        return self._listed(prefix, "directory")
 
-    def names(self, prefix: str) -> Iterator[str]:
-        """List the names of the objects directly under a prefix, in order."""
-        return iter(self._listed(prefix, "file"))
+        def found(fs: Any) -> list[str]:  # noqa: ANN401 - as above
+            try:
+                entries = fs.ls(self._connection.path(prefix), detail=True)
+            except FileNotFoundError:
+                return []
+            folders = (item["name"] for item in entries if item["type"] == "directory")
+            names = (PurePosixPath(folder).name for folder in folders)
+            return sorted(name for name in names if not name.startswith("."))
+
+        return self._run("listed", found)
 
     def listing(self, prefix: str) -> list[Listed]:
         """List all objects below a prefix, however deep, in no order."""
@@ -88,23 +94,12 @@ class OtherJournalStore:
             except FileNotFoundError:
                 return []
             names = (str(path).partition(f"{folder}/")[2] for path in paths)
-            # Not every file system tells when a file was written.
+            # Not every file system reports when a file was written.
             return [
                 Listed(name, UNKNOWN_TIME)
                 for name in names
                 if not name.rpartition("/")[2].startswith(".")
             ]
-
-        return self._run("listed", found)
-
-    def _listed(self, prefix: str, kind: str) -> list[str]:
-        def found(fs: Any) -> list[str]:  # noqa: ANN401 - as above
-            try:
-                entries = fs.ls(self._connection.path(prefix), detail=True)
-            except FileNotFoundError:
-                return []
-            names = (PurePosixPath(item["name"]).name for item in entries if item["type"] == kind)
-            return sorted(name for name in names if not name.startswith("."))
 
         return self._run("listed", found)
 
@@ -126,7 +121,7 @@ class OtherJournalStore:
             with self._connection.use() as fs:
                 return work(fs)
         except Exception as error:
-            # File systems raise what their own libraries raise; there is no common class.
+            # Each file system raises exceptions of its own library, without a common class.
             raise JournalFailed(
                 f"The payment journal {self.address} cannot be {done}: {redact(str(error))}.",
                 "Check that the store can be reached, or set REELQUEUE_JOURNAL_URL to another one.",

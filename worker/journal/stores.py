@@ -1,6 +1,5 @@
-"""What a store must be able to do to keep the payment journal."""
+"""The interface of the stores that can hold the payment journal, and the error they raise."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -29,7 +28,7 @@ class JournalFailed(Exception):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The content of an object, and the version that a conditional replacement names."""
+    """The content of an object, with the version that `JournalStore.replace` needs."""
 
     data: bytes
     version: str
@@ -84,10 +83,6 @@ class JournalStore(Protocol):
 
     def folders(self, prefix: str) -> list[str]:
         """List the names of the folders directly under a prefix, in order."""
-        ...
-
-    def names(self, prefix: str) -> Iterator[str]:
-        """List the names of the objects directly under a prefix, in order."""
         ...
 
     def listing(self, prefix: str) -> list[Listed]:

@@ -31,7 +31,7 @@ class PaymentIntent:
 
 @dataclass(frozen=True, slots=True)
 class PaidAttempt:
-    """A payment as the journal has it, for the record of a job that does not know it.
+    """A payment that the journal has and its job's record lacks.
 
     Attributes:
         number: The number of the attempt.
@@ -58,7 +58,7 @@ class PaidAttempt:
     shared: bool = False
 
     def as_argument(self) -> dict[str, Any]:
-        """The payment as the script takes it: all values are texts."""
+        """Return the payment in the form that the script takes: all values are texts."""
         return {
             **{name: str(value) for name, value in asdict(self).items()},
             "shared": "1" if self.shared else "",
@@ -66,7 +66,7 @@ class PaidAttempt:
 
 
 class Payments:
-    """Writes and releases the intents of paid messages, and what is known of their accounts."""
+    """Writes and withdraws the intents of paid messages, and records the state of accounts."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -139,10 +139,6 @@ class Payments:
         """
         return self.record_facts(job_id, call, {"accepted": "1", "progress": progress})
 
-    def record_fact(self, job_id: str, call: str, name: str, value: str) -> bool:
-        """Store a result of a paid message, as `record_facts` does."""
-        return self.record_facts(job_id, call, {name: value})
-
     def record_facts(self, job_id: str, call: str, facts: Mapping[str, str]) -> bool:
         """Store results of a paid message, with or without a lease.
 
@@ -178,10 +174,10 @@ class Payments:
         Args:
             job_id: The job.
             attempt: The payment.
-            fence: The owner's fence, whose commit moves the job. Without one, a job that nobody
-                works on is moved to settling.
-            earlier: The payments of the job's turns before it.
-            replaces: The call of the present turn that was never sent, or "".
+            fence: The owner's fence, whose commit then moves the job. Without one, the job is moved
+                to settling if no worker owns it.
+            earlier: The payments of the job's earlier turns.
+            replaces: The call of the current turn that was never sent, or "".
         """
         value = {**attempt.as_argument(), "earlier": [each.as_argument() for each in earlier]}
         return AdoptVerdict(
@@ -191,11 +187,11 @@ class Payments:
     def restore_end(
         self, job_id: str, call: str, state: str, reason: str, facts: Mapping[str, str]
     ) -> AdoptVerdict:
-        """End a job that nobody works on as the journal says that it has ended.
+        """Restore the end of a job from the journal, if no worker owns the job.
 
         Args:
             job_id: The job.
-            call: The paid call of its present turn.
+            call: The paid call of its current turn.
             state: The state in which it ended.
             reason: Why it failed, or "".
             facts: Fields to write.
@@ -220,7 +216,7 @@ class Payments:
         self._ledger.scripts.run("rate_limited", account, int(seconds * 1000))
 
     def recover_window(self, account: str) -> None:
-        """Widen an account's window again if its last 429 is long ago; call it regularly."""
+        """Widen an account's window if its last 429 was long enough ago. It may be called often."""
         self._ledger.scripts.run("recover_window", account)
 
     def store_bind_id(self, account: str, bind_id: str) -> None:
@@ -229,13 +225,10 @@ class Payments:
 
     def record_plan_refused(self, account: str) -> None:
         """Stop paying from an account whose plan does not allow exports, until one succeeds."""
-        redis, key, now = (
-            self._ledger.redis,
-            self._ledger.key("account", account),
-            self._ledger.now_ms(),
-        )
+        redis, key = self._ledger.redis, self._ledger.key("account", account)
+        now = self._ledger.now_ms()
         if redis.hsetnx(key, "plan_refused_at", now):
-            # Those of an earlier refusal may be left.
+            # The values of an earlier refusal may be left.
             fields = {"plan_probe_at": now + PLAN_PROBE_MS, "plan_wait": PLAN_PROBE_MS}
             redis.hset(key, mapping=fields)
 
@@ -248,9 +241,9 @@ class Payments:
         self._ledger.redis.hset(key, mapping=fields)
 
     def clear_plan_refused(self, account: str) -> None:
-        """Pay from an account again: an export succeeded, or a person says that its plan does.
+        """Pay from an account again: an export succeeded, or a person says that the plan allows it.
 
-        The note to resume the held jobs is written with it, so that a worker that dies leaves both.
+        The same transaction records that the held jobs are to be resumed, in case the worker dies.
         """
         redis, key = self._ledger.redis, self._ledger.key("account", account)
         if not redis.hexists(key, "plan_refused_at"):
@@ -261,15 +254,15 @@ class Payments:
             pipe.execute()
 
     def end_plan_release(self, account: str) -> None:
-        """Record that all jobs were resumed that an account's plan had held."""
+        """Record that all jobs that were held for an account's plan have been resumed."""
         self._ledger.redis.hdel(self._ledger.key("account", account), "plan_allowed_again")
 
     def expect_token_release(self, account: str) -> None:
-        """Record that the jobs held for an account's token go on once its balance is read."""
+        """Record that the jobs held for an account's token continue once its balance is read."""
         self._ledger.redis.hset(self._ledger.key("account", account), "token_release", "1")
 
     def end_token_release(self, account: str) -> None:
-        """Record that all jobs were resumed that an account's token had held."""
+        """Record that all jobs that were held for an account's token have been resumed."""
         self._ledger.redis.hdel(self._ledger.key("account", account), "token_release")
 
     def record_token_refused(self, account: str, *, by: str) -> None:

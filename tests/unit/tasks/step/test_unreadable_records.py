@@ -162,7 +162,7 @@ class WorkerHarness:
                 self.step("bad")
             case "facts":
                 ledger.update_facts("bad", fence, {"draft": "{}"})
-                self.payments.record_fact("bad", "bad:1:1", "ended", "1")
+                self.payments.record_facts("bad", "bad:1:1", {"ended": "1"})
             case "commit":
                 ledger.commit("bad", fence, Commit(State.RENDERING))
             case "cancel":

@@ -132,7 +132,7 @@ def test_a_replacement_names_the_version_that_it_replaces(journal: Journal) -> N
 
 def test_a_check_leaves_nothing_behind(journal: Journal) -> None:
     journal.check()
-    assert list(journal.store.names("rq/checks")) == []
+    assert journal.store.listing("rq/checks") == []
 
 
 @pytest.mark.parametrize("address", ["folder", "s3"], indirect=True)

@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
         turn = max(job.calls, default=0)
         call = job.calls.get(turn, f"{job.id}:foreign")
         known = self.redis.hexists(f"job:{{t}}:{job.id}", f"fact:{call}:{name}")
-        mine = self.run(lambda: self.payments.record_fact(job.id, call, name, "1"), twice=twice)
+        mine = self.run(lambda: self.payments.record_facts(job.id, call, {name: "1"}), twice=twice)
         assert mine == (turn > 0)
         if mine and name == "ended":
             self.model.end_call(call)

@@ -50,7 +50,7 @@ CALLS: dict[str, Call] = {
     "webhook failed": lambda h, _: Webhooks(h.ledger).retry_later(FAILED_MESSAGE, 5, "why"),
     "release a receiver": lambda h, _: Webhooks(h.ledger).release_receiver(receiver(h)),
     "prune": lambda h, _: h.ledger.scripts.run("prune", int(1e12), 1000, "failed"),
-    "paid_fact": lambda h, _: h.payments.record_fact("paid", "paid:1:1", "ended", "clean"),
+    "paid_fact": lambda h, _: h.payments.record_facts("paid", "paid:1:1", {"ended": "clean"}),
 }
 
 OF_BATCHES = ("pause", "resume", "schedule", "seal")

@@ -45,7 +45,7 @@ def test_a_running_message_is_counted_once_against_the_balance(harness: LedgerHa
     account = harness.ledger.account("a")
     assert account is not None
     assert account.headroom == 200
-    harness.payments.record_fact("j", "c1", "ended", "clean")
+    harness.payments.record_facts("j", "c1", {"ended": "clean"})
     harness.later(1)
     later = int(harness.redis.get("test:clock") or 0)
     harness.payments.record_balance("a", read_at=later, available=200, frozen=0, total=200)
@@ -80,11 +80,11 @@ def test_a_paid_result_survives_a_lost_lease(harness: LedgerHarness) -> None:
     harness.begin("j", fence)
     harness.later(LEASE + 1)
     harness.claim("j", "w2", "n2")
-    assert harness.payments.record_fact("j", "c1", "ended", "clean")
-    assert harness.payments.record_fact("j", "c1", "ended", "broken"), (
+    assert harness.payments.record_facts("j", "c1", {"ended": "clean"})
+    assert harness.payments.record_facts("j", "c1", {"ended": "broken"}), (
         "known, and the first value stays"
     )
-    assert not harness.payments.record_fact("j", "c9", "ended", "clean")
+    assert not harness.payments.record_facts("j", "c9", {"ended": "clean"})
     job = harness.ledger.job("j")
     assert job is not None
     assert job.call_fact("ended") == "clean"

@@ -21,12 +21,12 @@ def begin(harness: LedgerHarness, name: str) -> str:
 
 def accept(harness: LedgerHarness, name: str) -> None:
     """Record that the API accepted a job's message."""
-    harness.payments.record_fact(name, f"{name}:1:1", "accepted", "1")
+    harness.payments.record_facts(name, f"{name}:1:1", {"accepted": "1"})
 
 
 def end(harness: LedgerHarness, name: str) -> None:
     """Record that a job's message is over."""
-    harness.payments.record_fact(name, f"{name}:1:1", "ended", "clean")
+    harness.payments.record_facts(name, f"{name}:1:1", {"ended": "clean"})
 
 
 def burst(harness: LedgerHarness, tag: str) -> int:

@@ -38,7 +38,7 @@ class Bank:
     def end(self, job_id: str, price: float) -> None:
         """End the message of a job and charge it."""
         self.total -= price
-        self.harness.payments.record_fact(job_id, f"{job_id}:1:1", "ended", "clean")
+        self.harness.payments.record_facts(job_id, f"{job_id}:1:1", {"ended": "clean"})
         self.harness.later(1)
 
 
@@ -160,7 +160,7 @@ def test_the_cost_of_an_adopted_message_does_not_raise_the_estimate(
     assert harness.payments.adopt("j", paid_attempt()) == "OK"
     adopted = paid_attempt().call
     bank.total -= 100
-    harness.payments.record_fact("j", adopted, "ended", "clean")
+    harness.payments.record_facts("j", adopted, {"ended": "clean"})
     harness.later(1)
     bank.end("k", 100)
     account = bank.read()
@@ -175,7 +175,7 @@ def test_an_adopted_message_makes_no_cost_exact(harness: LedgerHarness) -> None:
     harness.admit()
     assert harness.payments.adopt("j", paid_attempt()) == "OK"
     assert harness.ledger.account("a").reserved == 100
-    harness.payments.record_fact("j", paid_attempt().call, "ended", "clean")
+    harness.payments.record_facts("j", paid_attempt().call, {"ended": "clean"})
     harness.later(1)
     bank.total -= 10
     account = bank.read()
