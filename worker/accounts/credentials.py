@@ -24,10 +24,8 @@ from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, SessionNotFound, TokenRefused
 
 ANONYMOUS: Final = "anonymous"
-
-
 RECENT_SECONDS: Final = 0.5
-"""How long a reading of an account tells whether it cools down after a 429 response."""
+"""How long a process uses its last reading of an account to see whether it is cooling down."""
 
 
 class TokenPendingError(Exception):
@@ -81,9 +79,9 @@ class Accounts:
         return list(self._registered) or [ANONYMOUS]
 
     def recent(self, name: str) -> Account:
-        """Return an account as this process has read it a moment ago, or reads it now.
+        """Return an account as this process has read it within the last `RECENT_SECONDS`.
 
-        That is enough to tell whether it cools down: many steps a second ask.
+        That is new enough to see whether it is cooling down, which many steps a second do.
         """
         read_at, account = self._recent.get(name, (float("-inf"), None))
         now = time.monotonic()
@@ -93,7 +91,7 @@ class Accounts:
         return account
 
     def forget_recent(self, name: str) -> None:
-        """Read an account again at its next use, after a change of this process."""
+        """Discard the last reading of an account, because this process has changed the account."""
         self._recent.pop(name, None)
 
     def choose(self, current: str | None = None) -> Account:
@@ -129,7 +127,7 @@ class Accounts:
             NemoError: The API gave no anonymous token.
         """
         name = account.name
-        self._require_warm(account)
+        self._check_cooling(account)
         if name in self._registered:
             return self._registered[name]
         if name == ANONYMOUS:
@@ -137,7 +135,7 @@ class Accounts:
         raise TokenRefused(Call.TOKEN, f"the token of {name} is no longer in NEMO_TOKEN")
 
     def known_credential(self, name: str) -> Credential | None:
-        """Return the credential of an account; None if it must be found out or requested.
+        """Return the credential of an account; None if it is unknown or must be requested first.
 
         Raises:
             AccountCoolingDownError: The account is cooling down after a 429 response.
@@ -146,11 +144,11 @@ class Accounts:
         if known is None and name == ANONYMOUS and self.uses_anonymous_token:
             known = self._stored()
         if known is not None:
-            self._require_warm(self._ledger.account(name))
+            self._check_cooling(self._ledger.account(name))
         return known
 
-    def _require_warm(self, account: Account) -> None:
-        """Refuse an account that is cooling down.
+    def _check_cooling(self, account: Account) -> None:
+        """Check that an account is not cooling down.
 
         Raises:
             AccountCoolingDownError: It is.
@@ -161,7 +159,10 @@ class Accounts:
                 raise AccountCoolingDownError(wait)
 
     def session_owner(self, session_id: str) -> Credential | None:
-        """Return the credential that can open a session, as its token may have been replaced.
+        """Return the credential that can open a session; None if none can.
+
+        The account may be configured with another token than the one that opened it, and so under
+        another name.
 
         Raises:
             NemoError: The API did not answer whether it can.
@@ -219,7 +220,7 @@ class Accounts:
     def _request_token(self) -> Credential:
         with self._open_client(None) as client:
             grant = client.anonymous_token(self._client_id())
-        # Kept to its very end: while it lives, the API gives no second one for this client ID.
+        # Stored until it expires: until then the API gives no second one for this client ID.
         lifetime_ms = int(grant.expires_in * 1000) if grant.expires_in else None
         value = json.dumps({"token": grant.token.get_secret_value(), "at": self._ledger.now_ms()})
         self._ledger.redis.set(self._ledger.key("token"), value, px=lifetime_ms)

@@ -21,16 +21,14 @@ _LIBRARIES: Final = (
 )
 """Libraries that precede every script, each after those that it uses."""
 _TIMELESS: Final = frozenset({"update_facts", "events_sent", "outbox_ack", "row_records"})
-"""Scripts that need no more than the names of keys, and so do not read the time."""
-_FREEING: Final = frozenset(
-    {
+"""Scripts that use only the names of keys, and are loaded without the other libraries."""
+_ALLOWED_WITHOUT_MEMORY: Final = frozenset(
+    (
         *("prune", "prune_batch", "cancel", "cancel_waiting", "outbox_ack", "events_sent"),
         "set_clock",
-    }
+    )
 )
-"""Scripts that run even where Redis has no memory left: they are how memory becomes free, or keep
-the rest running."""
-
+"""Scripts that run even if Redis has no memory left: they free memory, or set the clock."""
 
 _BODY: Final = """
 local function body()
@@ -81,7 +79,7 @@ class Scripts:
         text = "\n".join((self._clock, LUA_CONSTANTS, *libraries, _BODY.format(source(name))))
         if name in _TIMELESS:
             text = "\n".join((source("keys"), source(name)))
-        return f"#!lua flags=allow-oom\n{text}" if name in _FREEING else text
+        return f"#!lua flags=allow-oom\n{text}" if name in _ALLOWED_WITHOUT_MEMORY else text
 
     def arguments(self, *values: object) -> list[Any]:
         """Return the key count, the key and the arguments of a call for EVAL or EVALSHA."""
@@ -131,8 +129,8 @@ class Scripts:
     def run_many(self, name: str, calls: Iterable[Sequence[object]]) -> list[Any]:
         """Run a script for each list of arguments, some in each round trip.
 
-        The server runs what has arrived on a connection before it answers others, so a round trip
-        is short.
+        The server runs all calls that have arrived on a connection before it answers other clients,
+        so each round trip has few.
 
         A restarted server has no scripts: all calls are then run again, which is safe, because
         every script is safe twice.

@@ -1,7 +1,8 @@
 """Compare the ledger with the journal's mirror, and act on the differences.
 
 The mirror is read first and the ledger second, so that a healthy ledger never seems to be behind.
-Every change of the mirror names the version that it replaces: of two processes one is refused.
+Each replacement names the version of the mirror that it replaces, so that of two processes that
+replace the same version one is refused.
 """
 
 import threading
@@ -20,9 +21,10 @@ from worker.recovery.ledger_ids import LedgerIds
 
 NEWER_MARGIN_SECONDS: Final = 60.0
 """After a restart of Redis, journal entries are read from this long before the last renewal of the
-mirror. The mirror is written some time after its counter was read, so entries that are a little
-older than the mirror may be lost as well."""
-TRIES: Final = 3
+mirror. The mirror is written some time after its counter was read, so the ledger may also have lost
+payments that are a little older than the mirror."""
+START_TRIES: Final = 3
+"""How often a check tries to create the first mirror, while other workers try the same."""
 PLACES_PER_LEASE: Final = 6
 """How often in a lease a recovery writes its place into the mirror, at most: twice for each
 heartbeat. Workers on another Redis take over a journal whose mirror nobody renews for three
@@ -39,11 +41,14 @@ class Comparison:
 
 
 class ReplacedByOtherError(Exception):
-    """The mirror, or the server of the ledger, was replaced meanwhile. The next check sees that."""
+    """Another process has changed the mirror, or the ledger was lost or restarted meanwhile.
+
+    The next check finds out which.
+    """
 
 
 class IdentityGuard:
-    """The identity of one ledger, as one process checks it.
+    """Checks the identity of one ledger, for one process.
 
     Each method raises `RedisError` or `JournalFailed` when a server does not answer.
 
@@ -51,7 +56,7 @@ class IdentityGuard:
         ledger: The ledger.
         journal: This process's journal.
         writer: The name of this process in the mirror.
-        watch_seconds: How long nobody else may renew the mirror before it is taken for ours.
+        watch_seconds: How long the mirror must stay unchanged before this ledger takes it over.
         clock: A monotonic clock, in seconds.
     """
 
@@ -77,7 +82,7 @@ class IdentityGuard:
         self._lock = threading.Lock()
 
     def compare(self) -> Comparison:
-        """Compare both, and change nothing."""
+        """Compare the ledger with the mirror, and change nothing."""
         own = self._journal.id()
         with self._lock:
             found = self._mirror.read()
@@ -92,8 +97,8 @@ class IdentityGuard:
         return Comparison(verdict, ledger, found)
 
     def check(self) -> IdentityVerdict:
-        """Compare both; make the first mirror, renew it, or note that the ledger is a clone."""
-        for _ in range(TRIES):
+        """Compare both; then create the first mirror, renew it, or record that this is a clone."""
+        for _ in range(START_TRIES):
             found = self.compare()
             if found.verdict is not IdentityVerdict.FIRST_START:
                 break
@@ -105,16 +110,16 @@ class IdentityGuard:
         return found.verdict
 
     def begin(self, found: Comparison) -> ReadMirror:
-        """Begin a recovery, or go on with one that was interrupted.
+        """Begin a recovery, or continue one that was interrupted.
 
-        A clone, and a ledger that the journal does not belong to, take the journal over: the other
-        ledger then stops paying. A person has decided so.
+        A clone, and a ledger that the journal does not belong to, take the journal over, and the
+        other ledger then stops paying. Only a person's recovery does that.
 
         Args:
-            found: What both were like a moment ago.
+            found: The last comparison.
 
         Raises:
-            ReplacedByOtherError: Another process was faster.
+            ReplacedByOtherError: Another process has changed the mirror since.
         """
         ledger, read = found.ledger, found.mirror
         if read is None:
@@ -139,13 +144,13 @@ class IdentityGuard:
         return self._read_own(begun.epoch)
 
     def advance(self, read: ReadMirror, place: str) -> ReadMirror:
-        """Check that a recovery may go on after a page, and now and then write its place.
+        """Check that a recovery may continue after a page, and write its place from time to time.
 
-        The write also shows workers on another Redis that this ledger is in use. A recovery that
-        dies restores the pages since the last write once more, which changes nothing.
+        The write also shows workers on another Redis that this ledger is in use. If a recovery
+        dies, the next one restores the pages since the last write again, which changes nothing.
 
         Raises:
-            ReplacedByOtherError: Another process has gone on with it, or begun another one; or the
+            ReplacedByOtherError: Another process has continued it, or begun another one; or the
                 ledger was lost again or restarted since it began.
         """
         self._check_begun(read.mirror)
@@ -154,7 +159,7 @@ class IdentityGuard:
         return self._write_place(read, place)
 
     def interrupt(self, read: ReadMirror, place: str) -> None:
-        """Write the place of a recovery that stops here, so that the next one goes on from there.
+        """Write the place of a recovery that stops here, from which the next one continues.
 
         Raises:
             ReplacedByOtherError: As for `advance`.
@@ -164,7 +169,7 @@ class IdentityGuard:
             self._write_place(read, place)
 
     def finish(self, read: ReadMirror) -> None:
-        """End a recovery: the ledger gets its epoch last, and is paid from again.
+        """End a recovery: write the epoch into the ledger, so that workers pay again.
 
         Raises:
             ReplacedByOtherError: Another process has ended it, or begun another one; or the ledger
@@ -184,16 +189,16 @@ class IdentityGuard:
     def _check_begun(self, mirror: Mirror) -> None:
         """Check that the ledger is the one in which a recovery has begun.
 
-        A process that goes on after a restart would renew the mirror in the name of the server
-        before, which the others take for workers on another Redis. After a further loss it would
-        leave out the pages that it has restored before.
+        If Redis was restarted since, a renewal would name the run before the restart, which others
+        take for the run of another Redis. If records were lost again, those of the pages that were
+        restored before the loss would be missing at the end.
         """
         ledger = self.ids.read()
         if (ledger.run_id, ledger.recovering) != (mirror.run_id, mirror.epoch):
             raise ReplacedByOtherError
 
     def _is_stale(self, found: ReadMirror) -> bool:
-        """Whether nobody has renewed the mirror for long enough, by the clock of its store."""
+        """Whether the mirror is older than the time to watch, by the clock of its store."""
         now = self._journal.check()
         return not isinf(now) and now - found.modified >= self._watch_seconds
 
@@ -235,5 +240,5 @@ class IdentityGuard:
 
 
 def _since(read: ReadMirror) -> float:
-    """From when on the journal may have what a restart lost; 0 where the store knows no times."""
+    """Return the time of the oldest entry that a restart may have lost; 0 if it is not known."""
     return 0.0 if isinf(read.modified) else max(0.0, read.modified - NEWER_MARGIN_SECONDS)

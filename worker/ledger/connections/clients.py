@@ -16,19 +16,19 @@ from worker.ledger.connections.readiness import BlockingPool
 T = TypeVar("T")
 
 MAX_CONNECTIONS: Final = 16
-"""The most connections of one client. Whoever needs one more waits for it, as the server runs one
-command at a time anyway."""
+"""The most connections of one client. A caller that needs one more waits, which costs little: the
+server runs one command at a time."""
 
 
 class BlockingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Connections to the primary that Sentinels name, of which there are at most a number."""
+    """A limited number of connections to the primary that Sentinels name."""
 
 
 class RetryOutages(Retry):
-    """Retries for about five seconds while Redis is away, and not where it refuses the password.
+    """Retries for about five seconds while Redis is away, but not if it refuses the password.
 
-    redis-py retries each command and, within it, the connection. Where Redis demands a password
-    that the address does not have, both fail, and a command would take most of a minute.
+    redis-py retries each command and, within it, the connection. If Redis demands a password that
+    the address lacks, both fail, and a command would take most of a minute.
     """
 
     def __init__(self) -> None:
@@ -61,15 +61,15 @@ def connect(settings: Settings, *, retry: Retry | None = None) -> Redis:
         settings.redis.address,
         **({} if retry is None else {"retry": retry}),
         decode_responses=True,
-        # Bytes that are not text spoil their own record, not the page of records around it.
+        # Bytes that are not text make one record unreadable, not the whole page that is read.
         encoding_errors="replace",
-        **_patient(settings),
+        **_timeouts(settings),
     )
 
 
 def connect_to_broker(settings: Settings) -> Redis:
     """Open a client of the Celery queues that does not decode. Nothing is sent yet."""
-    return _open(settings.redis.broker_address, **_patient(settings))
+    return _open(settings.redis.broker_address, **_timeouts(settings))
 
 
 def connect_without_retries(address: RedisAddress, seconds: float) -> Redis:
@@ -84,7 +84,7 @@ def connect_without_retries(address: RedisAddress, seconds: float) -> Redis:
     )
 
 
-def _patient(settings: Settings) -> dict[str, Any]:
+def _timeouts(settings: Settings) -> dict[str, Any]:
     return {
         "socket_timeout": settings.redis_timeout,
         "socket_connect_timeout": settings.redis_connect_timeout,
@@ -122,9 +122,9 @@ def _open(address: RedisAddress, **arguments: Any) -> Redis:  # noqa: ANN401 - r
 
 
 def _bounded(client: Redis, bounds: Mapping[str, Any]) -> Redis:
-    """Return a client as this one whose callers wait while all its connections are in use.
+    """Return a client like this one whose callers wait while all its connections are in use.
 
-    By itself, redis-py refuses a call then, with the error of a server that is away.
+    By default, redis-py then raises the same error as for a server that is away.
     """
     pool: Any = client.connection_pool
     arguments = {**pool.connection_kwargs, **bounds}

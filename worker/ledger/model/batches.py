@@ -35,12 +35,12 @@ def read_pace(
     fields: Mapping[str, str], admit: str | None, last_tick: str | None, now: int
 ) -> Pace:
     """Read the rolling means and the ticker's limit. Times in ms."""
-    ticks = now - int(last_tick or 0) < TICKING_MS
+    is_ticking = now - int(last_tick or 0) < TICKING_MS
     return Pace(
         clips=int_of(fields, "clips"),
         admitted_seconds=float(fields.get("place_ms", 0)) / 1000,
         clip_seconds=float(fields.get("clip_ms", 0)) / 1000,
-        max_admitted=int(admit or 0) if ticks else 0,
+        max_admitted=int(admit or 0) if is_ticking else 0,
     )
 
 
