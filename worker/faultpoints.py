@@ -132,7 +132,7 @@ def _pass(point: str) -> None:
     if fault.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if fault.action == "freeze":
-        # To this thread: a signal to the process could stop it some instructions later.
+        # To this thread, because a signal to the process could stop it some instructions later.
         signal.raise_signal(signal.SIGSTOP)
         return
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -63,7 +63,7 @@ def message_outcome(
     is_stable = evidence.current == evidence.previous
     if is_changed and evidence.current.ready and (evidence.ended_cleanly or is_stable):
         return MessageOutcome.DONE
-    # A clean end after a text that asks nothing proves nothing: the work may continue behind it.
+    # A clean end after a text that asks nothing proves nothing: the agent may still be working.
     is_question = evidence.asks_question and not evidence.has_tool_activity
     if evidence.ended_cleanly and is_question and not is_changed and is_stable:
         return MessageOutcome.QUESTION

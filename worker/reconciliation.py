@@ -1,7 +1,7 @@
-"""Compare what the ledger has of a job's payments with the payment journal, and correct the ledger.
+"""Compare a job's payments in the ledger with the payment journal, and correct the ledger.
 
-The journal decides whether an attempt was paid: the ledger may have lost it. Used by the stages, by
-the command line before a person's decision, and by a recovery.
+The journal decides whether an attempt was paid, because the ledger can lose records. The stages, a
+recovery, and the commands before a person's decision use this module.
 """
 
 import json
@@ -22,7 +22,7 @@ _END_FACTS: Final = ("draft", "timeline", "reply", "render_id", "clip_name")
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """The present turn's message was not charged, and its intent was withdrawn."""
+    """The current turn's message was not charged, and its intent was withdrawn."""
 
 
 def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | AdoptAttempt | None:
@@ -145,7 +145,7 @@ def end_facts(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _paid(attempt: Attempt, job: Job) -> PaidAttempt:
-    """The payment of an attempt. Of one whose entry cannot be read only its number is known."""
+    """Return the payment of an attempt. If its entry cannot be read, only its number is known."""
     entry = attempt.entry
     if entry is None:
         return PaidAttempt(

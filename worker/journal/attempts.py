@@ -29,10 +29,10 @@ class AdoptAttempt:
 def next_attempt(
     attempts: Sequence[Attempt], decided: Collection[int]
 ) -> OpenAttempt | AdoptAttempt:
-    """Decide what a job that is about to pay does.
+    """Decide whether a job that is about to pay makes a further attempt, or adopts a payment.
 
-    A further attempt exists only where the last one that may be charged is decided: its outcome was
-    a question, or a person decided to pay again. Attempts after it that were not charged do not
+    It makes one only if the last attempt that may be charged is decided: its outcome was a
+    question, or a person decided to pay again. Attempts after it that were not charged do not
     change that, because the ledger may have lost the payment and all that followed it.
 
     Args:

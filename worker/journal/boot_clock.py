@@ -4,14 +4,14 @@ import time
 from typing import Final
 
 SEND_WITHIN_SECONDS: Final = 10.0
-"""From the first try to create an entry to the first byte of its message, at most.
+"""The longest time from the first try to create an entry to the first byte of its message.
 
-A sender that was frozen longer marks its attempt as not sent: meanwhile somebody else may have
-decided about it.
+A sender that was frozen for longer marks its attempt as not sent, because another process may have
+decided about the attempt in that time.
 """
 
 
 def boot_seconds() -> float:
-    """Seconds since the machine started, suspension included where the system tells it."""
+    """Return the seconds since the machine started, with those in suspension on Linux."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -19,7 +19,7 @@ class Mark(StrEnum):
 
 
 class UnreadableEntryError(Exception):
-    """An entry that this version cannot read. It still fences its attempt."""
+    """This version cannot read an entry. No other entry can be created for its attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,10 @@ class Entry:
         parent_id: The job whose clip this one edits or makes again, or "".
         follows: The job whose session this one continues, or "".
         shared: Whether the session is the batch's shared one.
-        previous: The entry of the message before this one in the session, or "".
-        draft: The draft that was read as baseline, where `previous` is set.
-        mark: `NEVER_SENT` where the entry was created to close its attempt.
+        previous: The name of the entry of the message before this one in the session, or "".
+        draft: The draft in the session before the message, if `previous` is set: the result of the
+            message before.
+        mark: `NEVER_SENT` if the entry was created to close its attempt.
     """
 
     job_id: str
@@ -90,7 +91,7 @@ class Entry:
         """Read a stored entry.
 
         Raises:
-            UnreadableEntryError: It is cut short, of another format, or not an entry.
+            UnreadableEntryError: The data is truncated, of another format, or no entry.
         """
         found = _load(data)
         try:
@@ -108,7 +109,7 @@ class End:
     Attributes:
         job_id: The job.
         state: `succeeded`, `failed` or `cancelled`.
-        facts: What the record says of the clip, its draft and the reason, as text.
+        facts: The fields of the record about the clip, its draft and the reason, as text.
     """
 
     job_id: str
@@ -124,7 +125,7 @@ class End:
         """Read a stored end.
 
         Raises:
-            UnreadableEntryError: It is cut short, of another format, or not an end.
+            UnreadableEntryError: The data is truncated, of another format, or no end.
         """
         found = _load(data)
         try:
@@ -139,7 +140,7 @@ def entry_name(job_id: str, attempt: int) -> str:
 
 
 def split_name(name: str) -> tuple[str, int]:
-    """The job and the attempt that an entry's name stands for."""
+    """Return the job and the number of the attempt that an entry's name consists of."""
     job, _, attempt = name.rpartition("/")
     return unquote(job), int(attempt)
 

@@ -7,22 +7,22 @@ from typing import Final
 from worker.journal.mirror import Mirror, ReadMirror
 
 ENOUGH_RENEWALS: Final = 2
-"""Renewals that show that workers on another Redis are alive. A process that read the ledger just
-before it was lost can still renew the mirror once."""
+"""How many renewals by others show that workers on another Redis are alive. One is not enough: a
+process that read the ledger just before the loss can still renew the mirror once."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerIdentity:
-    """What the ledger says of itself.
+    """The identity that is stored in the ledger.
 
     Attributes:
-        journal_id: The journal that it belongs to, or "" where the ids are gone.
+        journal_id: The journal that it belongs to, or "" if the ids are gone.
         ledger_id: Its own id, or "".
         epoch: The epoch that the last recovery wrote.
         counter: How many intents to pay it has written.
         run_id: The run of its Redis server, and the number of the database.
         recovering: The epoch of the recovery that has begun in it, or 0.
-        stopped: Whether it was found to be a clone. Only a person's recovery ends that.
+        stopped: Whether it was found to be a clone, which only a person's recovery ends.
     """
 
     journal_id: str
@@ -44,7 +44,7 @@ class IdentityVerdict(StrEnum):
 
     PAY = "pay"  # they belong together
     FIRST_START = "first_start"  # neither has ids: create the mirror, then copy its ids
-    WAIT = "wait"  # the ledger has lost something: first see who else renews the mirror
+    WAIT = "wait"  # the ledger has lost something: watch whether others renew the mirror
     RECOVER = "recover"  # the ledger has lost something: read the whole journal
     RECOVER_NEWER = "recover_newer"  # Redis was restarted: read what is newer than the mirror
     CLONE = "clone"  # workers on another Redis use this journal: stop paying
@@ -53,7 +53,7 @@ class IdentityVerdict(StrEnum):
 
     @property
     def needs_recovery(self) -> bool:
-        """Whether the workers recover by themselves."""
+        """Whether the workers recover the ledger without a person."""
         return self in (IdentityVerdict.RECOVER, IdentityVerdict.RECOVER_NEWER)
 
 
@@ -64,13 +64,13 @@ def judge(
     own_journal: str,
     renewed_by_others: bool | None,
 ) -> IdentityVerdict:
-    """Compare a ledger with the mirror of this worker's journal. Read the mirror first.
+    """Compare a ledger with the mirror of this worker's journal, which must be read first.
 
-    A restored copy of the ledger and a clone of one that still runs hold the same records. They
-    differ in one thing: workers of the one that still runs renew the mirror.
+    A ledger that was restored from a backup, and a clone of a ledger that is in use, hold the same
+    records. The difference is that the workers of a ledger in use renew the mirror.
 
     Args:
-        ledger: What the ledger says of itself.
+        ledger: The identity in the ledger.
         mirror: The mirror, or None if the journal has none.
         own_journal: The id of this worker's journal.
         renewed_by_others: Whether workers on another server renew the mirror; None while that is
@@ -92,7 +92,7 @@ def judge(
         return IdentityVerdict.CLONE
     if renewed_by_others is None:
         return IdentityVerdict.WAIT
-    # The epoch of a recovery that goes on is higher than the ledger's until it ends.
+    # Until a recovery ends, the mirror's epoch is higher than the ledger's.
     is_older = mirror.since == 0 if mirror.recovering else ledger.epoch != mirror.epoch
     return IdentityVerdict.RECOVER if has_lost or is_older else IdentityVerdict.RECOVER_NEWER
 
@@ -101,11 +101,11 @@ class RenewalWatch:
     """Finds out whether workers on another server renew the mirror.
 
     Workers whose ledger belongs to the mirror write their server's run into it, and renew it at
-    every second heartbeat at least. So nobody else is alive if the run is our own, or if nothing
-    changes for long enough.
+    every second heartbeat at least. So no others are alive if the mirror names the run of this
+    ledger's server, or if it stays unchanged for long enough.
 
     Args:
-        seconds: How long is long enough: three heartbeats.
+        seconds: How long it must stay unchanged: three heartbeats.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -116,12 +116,15 @@ class RenewalWatch:
         self._renewals = 0
 
     def observe(self, found: ReadMirror, run_id: str, now: float) -> bool | None:
-        """Take note of a reading of the mirror; None if it is not known yet who renews it.
+        """Compare a reading of the mirror with the ones before.
 
         Args:
             found: The mirror.
             run_id: The run of the ledger's server.
-            now: The time, in seconds of a clock of this process that is never set.
+            now: The time in seconds, by a monotonic clock.
+
+        Returns:
+            Whether workers on another server renew it; None if that is not known yet.
         """
         if found.mirror.run_id == run_id:
             self._version = ""

@@ -12,7 +12,7 @@ _NAME: Final = "mirror"
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """What the journal knows of its ledger.
+    """The identity of the journal's ledger, as stored in the journal.
 
     Attributes:
         journal_id: The id of this journal.
@@ -21,10 +21,10 @@ class Mirror:
         counter: How many intents to pay the ledger had written when the mirror was renewed.
         run_id: The run id of the Redis server at that time. It changes with each start.
         writer: The id of the worker process that renewed it.
-        renewed_at: Milliseconds since the epoch, by the writer's clock. For people.
+        renewed_at: Milliseconds since the epoch, by the writer's clock. Only people read it.
         recovering: Whether the recovery that raised the epoch has not ended yet.
-        place: How far that recovery has come, in the journal's order.
-        since: The recovery reads what was written from this time on, in seconds by the store's
+        place: The last page that this recovery has noted as restored, or "".
+        since: This recovery reads what was written from this time on, in seconds by the store's
             clock. 0 for everything.
     """
 
@@ -75,11 +75,11 @@ class MirrorObject:
         return self._store.create(self._key, _dump(mirror), point="journal.identity")
 
     def replace(self, mirror: Mirror, version: str) -> bool:
-        """Replace the mirror if it still has this version. False if somebody was faster."""
+        """Replace the mirror if it still has this version. False if another process has."""
         return self._store.replace(self._key, _dump(mirror), version, point="journal.mirror")
 
     def overwrite(self, mirror: Mirror) -> None:
-        """Write the mirror, whatever is there: a person decided so."""
+        """Write the mirror, whether there is one or not: a person has decided so."""
         self._store.put(self._key, _dump(mirror))
 
 

@@ -191,7 +191,7 @@ class Ledger(Reader):
         return _claim(reply) if verdict is ClaimVerdict.OK else Claim(verdict, {})
 
     def decline(self, job_id: str) -> str:
-        """Make a job that a worker does not take now due again soon: OK, GONE or BUSY."""
+        """Return a job that a worker cannot take, so that it is due soon: OK, GONE or BUSY."""
         return str(self.scripts.run("decline", job_id, self.lease_ms // DECLINES_PER_LEASE))
 
     def heartbeat(self, leases: Iterable[tuple[str, str]]) -> list[bool]:
@@ -226,8 +226,8 @@ class Ledger(Reader):
     def commit_and_claim(self, job_id: str, fence: str, end: Commit) -> CommitReply:
         """End a step, and claim the job for the next one in the same script.
 
-        The job is not claimed if it has not entered the state of the commit, as after a request to
-        cancel it.
+        The job is not claimed if it does not enter the state of the commit, for example because its
+        cancellation was requested.
         """
         following = NextClaim(uuid4().hex, self.lease_ms, LEASE_MARGIN_MS)
         return self._commit(job_id, fence, end, following)
@@ -269,7 +269,7 @@ class Ledger(Reader):
     def cancel_many(
         self, job_ids: Iterable[str], *, spare_paid: bool = False
     ) -> list[CancelVerdict]:
-        """As ``cancel``, for many jobs: some in one run of the script."""
+        """As ``cancel``, for many jobs, several in each run of the script."""
         return [
             CancelVerdict(verdict)
             for page in pages(job_ids, MOVES_PER_CALL)
@@ -295,7 +295,7 @@ class Ledger(Reader):
             job_id: The job.
             mode: Empty, or the decision on a message of unknown outcome: ``pay_again`` or
                 ``as_done``.
-            who: Who decided, for the record.
+            who: Who decided, which the job's record keeps.
         """
         return ReleaseVerdict(self.scripts.run("release", job_id, mode, who))
 
@@ -310,7 +310,7 @@ class Ledger(Reader):
         ]
 
     def retry(self, job_id: str) -> RetryVerdict:
-        """Continue a failed job at the first thing that is missing."""
+        """Continue a failed job at the first stage whose result is missing."""
         return RetryVerdict(self.scripts.run("retry", job_id))
 
     def retry_many(self, job_ids: Iterable[str]) -> list[RetryVerdict]:

@@ -1,7 +1,7 @@
-"""Problems that make jobs wait in all or some workers: a store that fails, a full disk.
+"""Problems that make jobs wait in all or some workers, such as a store that fails or a full disk.
 
-A worker reports a problem each time that it meets it. A problem that no worker has reported for
-some minutes is over.
+A worker reports a problem each time it occurs. A problem that no worker has reported for some
+minutes is over.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Final
 from worker.ledger.reader import Reader
 
 FORGET_AFTER_MS: Final = 180_000
-"""Longer than a job waits before it repeats a step that met a problem."""
+"""Longer than a job waits before it repeats a step that has met a problem."""
 
 
 class Part(StrEnum):
@@ -28,7 +28,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem of now, with what to do about it, and for how long it has lasted."""
+    """A current problem, with what to do about it, and for how long it has lasted."""
 
     part: Part
     message: str
@@ -37,7 +37,7 @@ class Problem:
 
 
 def report_problem(reader: Reader, part: Part, message: str, remedy: str) -> bool:
-    """Record that a part has a problem now; return whether it is new."""
+    """Record that a part has a problem now. Return whether the problem is new."""
     key = reader.key("problem", part)
     with reader.redis.pipeline() as pipe:
         pipe.hsetnx(key, "since", reader.now_ms())
@@ -47,7 +47,7 @@ def report_problem(reader: Reader, part: Part, message: str, remedy: str) -> boo
 
 
 def current_problems(reader: Reader) -> Sequence[Problem]:
-    """Return the problems of now."""
+    """Return the current problems."""
     now = reader.now_ms()
     with reader.redis.pipeline(transaction=False) as pipe:
         for part in Part:

@@ -13,7 +13,7 @@ from worker.ledger.model.submissions import NewJob, SubmitResult, as_results, as
 from worker.ledger.pages import PAGE_SIZE
 
 _FORM: Final = "2"
-"""The form of a batch's rows, as its record names it."""
+"""The form in which this version stores the rows of a batch, whose record names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RowSubmission:
         name: A name that no other submission has.
         manifest: Names the file or folder; empty if there is none.
         is_first: Whether the batch had no rows before.
-        redo: Whether rows are made again that have a clip made from earlier content of the row.
+        redo: Whether changed rows that have a clip are made again.
         dry: Whether nothing is written.
     """
 
@@ -46,7 +46,6 @@ class Rows:
     """Finds and writes the rows of batches in a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Bind to a ledger. Sends nothing yet."""
         self._ledger = ledger
 
     def upgrade(self, batch_id: str) -> bool:
@@ -65,7 +64,7 @@ class Rows:
         for page in self._pages(batch_id, "v", "manifest", "parent", "fingerprint", "payload"):
             known: list[str] = []
             for job_id, (version, found, parent, fingerprint, payload) in page:
-                # Rows that a recovery has brought back name no manifest either.
+                # Rows that a recovery has restored name no manifest either.
                 if found is None and not parent:
                     content = row_content(_payload(payload)) if version == "1" else fingerprint
                     known += [job_id, str(content)]

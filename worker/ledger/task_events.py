@@ -19,9 +19,9 @@ from worker.ledger.model.fields import int_or_zero
 from worker.ledger.pages import PAGE_SIZE, pages
 
 REPLAY_DELAY_MS: Final = 2000
-"""From a request to its replay: all workers note the request of one Flower."""
+"""From a request to its replay, because each worker records the request of the same Flower."""
 REPLAYED_MS: Final = 3_600_000
-"""How long after it was sent last a job that neither runs nor is held is sent again in a replay."""
+"""How long after its last event a job that neither runs nor is held takes part in a replay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TaskEvents:
         self._replay_at = ledger.key("task_replay_at")
 
     def pending(self, events: int, replayed: int) -> tuple[list[PendingEvent], list[PendingEvent]]:
-        """Return the oldest changes and, if these are all, the first jobs of a replay."""
+        """Return the oldest changes and, if there are no more, the first jobs of a replay."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._events, 0, events - 1, withscores=True)
             pipe.zrange(self._replay, 0, replayed - 1)
@@ -87,7 +87,7 @@ class TaskEvents:
         """Take jobs off those that are to be sent, unless they have changed since.
 
         Args:
-            pending: The jobs, each with whether Flower was told that it has left its end.
+            pending: The jobs, each with whether an event was sent that the job has left its end.
         """
         sent = list(pending)
         arguments: list[Any] = []
@@ -107,12 +107,12 @@ class TaskEvents:
             pipe.execute()
 
     def send_again(self, pending: Iterable[PendingEvent]) -> None:
-        """Send jobs once more, after those that wait: another worker may have sent newer states."""
+        """Add jobs to the replay: another worker may have sent newer states of them before."""
         now = self._ledger.now_ms()
         self._redis.zadd(self._replay, {event.job_id: now for event in pending})
 
     def request_replay(self) -> None:
-        """Note that somebody has begun to read the events."""
+        """Record that a Flower has begun to receive events, and may have missed earlier ones."""
         self._redis.set(self._replay_at, self._ledger.now_ms() + REPLAY_DELAY_MS)
 
     def _held(self, key: str) -> Iterator[str]:
@@ -123,10 +123,10 @@ class TaskEvents:
             return  # its key holds something else
 
     def begin_requested_replay(self) -> int:
-        """Begin a replay that is due; return of how many jobs.
+        """Begin a replay that is due, and return the number of its jobs.
 
-        They are the running jobs, then the held ones, then those that were sent within the hour,
-        newest first.
+        They are the running jobs, then the held ones, then those with an event within the last
+        hour, newest first.
         """
         asked = self._redis.get(self._replay_at)
         if asked is None or int_or_zero(asked) > (now := self._ledger.now_ms()):
@@ -136,7 +136,7 @@ class TaskEvents:
             pipe.zrange(self._ledger.key("agenda"), 0, -1)
             pipe.zrange(self._rows, "+inf", now - REPLAYED_MS, desc=True, byscore=True)
             running, recent = (reply if isinstance(reply, list) else [] for reply in replies(pipe))
-        # A hundred thousand may be held: read in one call, they would hold up everything else.
+        # A hundred thousand may be held: reading them in one call would block the server.
         held = (job_id for key in holds for job_id in self._held(key))
         places = {str(job_id): 0 for ids in (running, held, recent) for job_id in ids}
         numbered = {job_id: place for place, job_id in enumerate(places)}

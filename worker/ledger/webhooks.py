@@ -1,4 +1,4 @@
-"""Webhook messages in the ledger: what receivers are owed, and the results of tries."""
+"""Webhook messages in the ledger: which ones are due to receivers, and the results of tries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Final, Literal
 from worker.ledger.ledger import Ledger
 
 MAX_LEASED_RECEIVERS: Final = 20
-"""The most receivers that all workers together send to at a time, each taking a worker's slot."""
+"""The most receivers to which all workers together send at a time. Each one takes a slot."""
 RECEIVER_LEASE_SECONDS: Final = 30.0
 """How long a worker may send to a receiver before another worker may lease it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookMessage:
-    """A webhook message that is owed to a receiver.
+    """A webhook message that was not delivered yet.
 
     Attributes:
         name: Its id, the same at each try.
@@ -75,7 +75,7 @@ class Webhooks:
         self._ledger.scripts.run("webhook_sent", message.name, -1, why)
 
     def release_receiver(self, receiver: str, rest: float = 0.0) -> None:
-        """End the lease of a receiver and leave it alone for ``rest`` seconds at least."""
+        """End the lease of a receiver. The next one begins after ``rest`` seconds or later."""
         self._ledger.scripts.run("release_receiver", receiver, int(rest * 1000))
 
 

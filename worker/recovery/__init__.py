@@ -1,4 +1,4 @@
 """Recovery after a loss of Redis: whether the ledger belongs to its journal, and rebuilding it.
 
-The death of a worker is no case for it: its jobs are dispatched again when their leases end.
+It has no part in the death of a worker, whose jobs are dispatched again when their leases end.
 """

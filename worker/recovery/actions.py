@@ -21,11 +21,11 @@ class RecoveryAction(StrEnum):
 
 
 def needs_reading(job: Job | None, names: Sequence[str]) -> bool:
-    """Whether the journal may know more of a job than its record, judged by names alone.
+    """Whether the journal may hold more about a job than its record, judged by names alone.
 
     Args:
         job: The record, or None.
-        names: The names of what the journal has of the job.
+        names: The names of the job's objects in the journal.
     """
     if job is None:
         return True
@@ -36,7 +36,7 @@ def needs_reading(job: Job | None, names: Sequence[str]) -> bool:
 
 
 def newest_attempt(names: Sequence[str]) -> int:
-    """The number of the last attempt among the names of what the journal has of a job."""
+    """Return the number of the last attempt among the names of a job's objects; 0 for none."""
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
@@ -73,5 +73,5 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
 
 
 def readable_entry(attempts: Sequence[Attempt]) -> Entry | None:
-    """The last entry of a job that can be read, or None."""
+    """Return the last entry of a job that can be read, or None."""
     return next((each.entry for each in reversed(attempts) if each.entry is not None), None)

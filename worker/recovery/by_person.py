@@ -1,4 +1,4 @@
-"""A recovery that a person asks for: it also decides what the workers do not decide themselves."""
+"""A recovery that a person starts. It also takes decisions that the workers leave to people."""
 
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from worker.storage.store import Store
 
 
 class OtherJournalError(Exception):
-    """The journal is not the ledger's, and nobody has said that it is to become so."""
+    """The ledger belongs to another journal, and the caller has not asked to change that."""
 
 
 def recover_by_person(
@@ -25,9 +25,9 @@ def recover_by_person(
     dry_run: bool = False,
     new_journal: bool = False,
 ) -> Counts:
-    """Rebuild the ledger from the journal, whatever their identities say.
+    """Rebuild the ledger from the journal, also where the workers wait for a person's decision.
 
-    It may run beside workers that do the same.
+    It may run while workers do the same.
 
     Args:
         ledger: The ledger.
@@ -41,8 +41,8 @@ def recover_by_person(
 
     Raises:
         OtherJournalError: The ledger belongs to another journal.
-        JournalFailed: The journal does not answer. The next call goes on from there.
-        RedisError: Redis does not answer. The next call goes on from there.
+        JournalFailed: The journal does not answer. The next call continues from there.
+        RedisError: Redis does not answer. The next call continues from there.
     """
     writer = f"recover {uuid4().hex}"
     guard = IdentityGuard(ledger, journal, writer=writer, watch_seconds=0.0)
@@ -58,13 +58,18 @@ def recover_by_person(
         counts = recover_ledger(guard, journal, restorer, by_person=True)
         if counts is not None:
             return counts
-    # Nothing was lost, or workers have recovered the rest meanwhile.
+    # Nothing was lost, or workers have recovered the rest in the meantime.
     rest = _all_pages(journal, JobRestorer(ledger, journal, output))
     return _sum(restorer.counts, rest)
 
 
 def _verdict(guard: IdentityGuard, *, accept_damage: bool) -> IdentityVerdict:
-    """Compare ledger and journal. A mirror that cannot be read is no mirror of this ledger."""
+    """Compare ledger and journal.
+
+    Args:
+        guard: The identity of both.
+        accept_damage: Treat a mirror that cannot be read as that of another ledger.
+    """
     try:
         return guard.compare().verdict
     except JournalFailed:
@@ -80,7 +85,7 @@ def _all_pages(journal: Journal, restorer: JobRestorer) -> Counts:
 
 
 def _sum(first: Counts, then: Counts) -> Counts:
-    """Add the counts of two passes. What the first one has restored is known to the second."""
+    """Add the counts of two passes. The second counts what the first has restored as known."""
     restored = first.delivered + first.resumed + first.held
     return Counts(
         delivered=first.delivered + then.delivered,

@@ -24,18 +24,18 @@ from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
 MAX_FOLLOWED: Final = 100
-"""The most jobs that are restored before one: the job whose clip it edits, that job's own, etc."""
+"""How many jobs of a chain of follow-up edits are submitted before the job that follows them."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """How many jobs of the journal a recovery has found, by what became of them.
+    """How many jobs a recovery has found in the journal, by its result.
 
     Attributes:
-        delivered: They have ended again as they had, the succeeded ones with their clips.
+        delivered: Their ends were restored, those of succeeded jobs with their clips.
         resumed: They were paid for, and continue to their clips.
         held: Their last entry cannot be read, so that a person decides about them.
-        known: The ledger had what the journal has.
+        known: The ledger had all that the journal has.
         unreadable: They have an entry that cannot be read.
     """
 
@@ -64,7 +64,7 @@ class Counts:
 
 
 class JobRestorer:
-    """Writes into the ledger what the journal has and the ledger has lost.
+    """Writes the jobs that the ledger has lost from the journal into the ledger.
 
     Args:
         ledger: The ledger.
@@ -114,7 +114,7 @@ class JobRestorer:
             return action
         if job is None:
             job = self._submit(attempts)
-        # The step of a held job's next stage reads the journal, and holds the job.
+        # The first step of a job that is to be held reads the journal, and holds the job.
         if job is None or action is RecoveryAction.HOLD:
             return RecoveryAction.KNOWN if job is None else action
         if action is RecoveryAction.RESTORE_END:
@@ -122,7 +122,7 @@ class JobRestorer:
         return self._resume(job, payment)
 
     def _submit(self, attempts: Sequence[Attempt], depth: int = 0) -> Job | None:
-        """Submit a job that the ledger does not know. None if its key says that it was pruned."""
+        """Submit a job that the ledger lacks. None if its key is the tombstone of a pruned job."""
         entry = readable_entry(attempts)
         if entry is None:
             return None
@@ -130,7 +130,7 @@ class JobRestorer:
             self._ledger.key("job", entry.follows)
         )
         if is_lost and depth < MAX_FOLLOWED:
-            # The job in whose session it works, which is restored in its own turn.
+            # A follow-up needs the record of the job that it follows, whose page may come later.
             self._submit(self._journal.attempts(entry.follows), depth + 1)
         if entry.batch_id:
             self._ledger.restore_batch(entry.batch_id, shared=entry.shared)
@@ -161,7 +161,7 @@ class JobRestorer:
         return RecoveryAction.RESTORE_END if verdict is AdoptVerdict.OK else resumed
 
     def _has_clip(self, ended: End) -> bool:
-        """Whether a job that has succeeded still has its clip. No name of a clip is used twice."""
+        """Whether the clip of a succeeded job is still stored. No clip's name is used twice."""
         if ended.state != State.SUCCEEDED:
             return True
         try:

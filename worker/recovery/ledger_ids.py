@@ -1,4 +1,4 @@
-"""The ids by which a ledger is told from its clones and its older copies."""
+"""The ids that distinguish a ledger from its clones and its older copies."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,7 +9,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.model.fields import int_or_zero
 
 MOVING: Final = "moving to another journal"
-"""Instead of a journal's id, while payments are copied into a new journal: nobody pays then."""
+"""Stored in place of a journal's id while payments are copied to another one: nobody pays then."""
 
 _FIELDS: Final = (
     *("journal_id", "ledger_id", "epoch", "intents", "recovering"),
@@ -27,7 +27,7 @@ class LedgerIds:
         """When the ledger was last recovered, in ms of its clock, as of the last reading."""
 
     def read(self) -> LedgerIdentity:
-        """Read what the ledger says of itself."""
+        """Read the identity in the ledger."""
         # One transaction, so that the run and the ids are of the same server.
         with self._ledger.redis.pipeline() as pipe:
             pipe.info()
@@ -46,7 +46,7 @@ class LedgerIds:
         )
 
     def copy_from(self, mirror: Mirror) -> None:
-        """Take the ids of a new mirror, unless the ledger has others."""
+        """Copy the ids of a new mirror, unless the ledger has others."""
         redis = self._ledger.redis
         redis.hsetnx(self._meta, "journal_id", mirror.journal_id)
         if redis.hget(self._meta, "journal_id") == mirror.journal_id:
@@ -54,7 +54,7 @@ class LedgerIds:
             redis.hsetnx(self._meta, "epoch", mirror.epoch)
 
     def begin_recovery(self, mirror: Mirror) -> None:
-        """Note that a recovery has begun: if the note is gone later, more was lost meanwhile."""
+        """Record that a recovery has begun. If that is gone later, Redis has lost data again."""
         with self._ledger.redis.pipeline() as pipe:
             fields = {"recovering": mirror.epoch, "ledger_id": mirror.ledger_id}
             pipe.hset(self._meta, mapping=fields)
@@ -65,7 +65,7 @@ class LedgerIds:
         """Write that the ledger belongs to a mirror's journal, which it was recovered from.
 
         Returns:
-            False if the note that the recovery has begun is gone: more was lost meanwhile.
+            False if the record that the recovery has begun is gone: Redis has lost data again.
         """
         return self._set_identity(mirror, recovering=str(mirror.epoch))
 
@@ -74,11 +74,11 @@ class LedgerIds:
         self._set_identity(mirror, recovering="")
 
     def stop_paying(self) -> None:
-        """Note that this ledger is a clone: it pays again after a person's recovery alone."""
+        """Record that this ledger is a clone, which pays only after a person's recovery."""
         self._ledger.redis.hset(self._meta, "paying_stopped", "clone")
 
     def begin_move(self) -> None:
-        """Leave the journal: nobody pays until the ledger belongs to another one."""
+        """Detach the ledger from its journal: nobody pays until it belongs to another one."""
         self._ledger.redis.hset(self._meta, "journal_id", MOVING)
 
     def _set_identity(self, mirror: Mirror, *, recovering: str) -> bool:

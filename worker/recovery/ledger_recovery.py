@@ -9,7 +9,7 @@ from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
 from worker.recovery.job_restorer import Counts, JobRestorer
 
 _BY_PERSON: Final = (IdentityVerdict.WAIT, IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
-"""Verdicts that a person can overrule: the workers of the other Redis are gone, or shall stop."""
+"""Verdicts that a person can overrule: the workers on the other Redis are gone, or are to stop."""
 
 
 def recover_ledger(
@@ -20,22 +20,22 @@ def recover_ledger(
     may_continue: Callable[[], bool] = lambda: True,
     by_person: bool = False,
 ) -> Counts | None:
-    """Recover what the ledger has lost, then make it the journal's ledger again.
+    """Restore what the ledger has lost, then make it the journal's ledger again.
 
     Args:
         guard: The identity of ledger and journal.
         journal: The journal.
-        restorer: What restores the pages.
+        restorer: Restores the pages.
         may_continue: Called before each page; False interrupts the recovery.
-        by_person: Whether a person asks for it: then this ledger may take the journal over from
+        by_person: Whether a person has started it. Then this ledger may take the journal over from
             another one, which stops paying.
 
     Returns:
-        What was found; None if it was interrupted, or if another process was faster.
+        What was found; None if it was interrupted, by the caller or by another process.
 
     Raises:
-        JournalFailed: The journal does not answer. The next call goes on from there.
-        RedisError: Redis does not answer. The next call goes on from there.
+        JournalFailed: The journal does not answer. The next call continues from there.
+        RedisError: Redis does not answer. The next call continues from there.
     """
     found = guard.compare()
     if not (found.verdict.needs_recovery or (by_person and found.verdict in _BY_PERSON)):

@@ -1,6 +1,6 @@
-"""Give a ledger another payment journal: copy its payments there, then let the ledger belong to it.
+"""Move a ledger to another payment journal: copy its payments there, then change its identity.
 
-Nobody pays meanwhile. An interrupted move leaves it so until the move is repeated.
+Nobody pays in the meantime, nor after an interrupted move until it is repeated.
 """
 
 import time
@@ -19,20 +19,20 @@ from worker.recovery.ledger_ids import LedgerIds
 
 
 def move_to(ledger: Ledger, journal: Journal, *, writer: str) -> None:
-    """Make a journal the ledger's, after it has got all payments that the ledger knows.
+    """Copy all payments in the ledger's records into a journal, and make it the ledger's journal.
 
     Args:
         ledger: The ledger.
-        journal: The new journal. What it has of other jobs stays.
+        journal: The new journal. Its entries of other jobs stay.
         writer: The name of this process in the mirror.
 
     Raises:
         JournalFailed: The journal does not answer. Nobody pays until the move is repeated.
-        RedisError: Redis does not answer. The same.
+        RedisError: Redis does not answer. Nobody pays until the move is repeated.
     """
     ids = LedgerIds(ledger)
     journal.check()
-    # From here on the ledger refuses intents to pay under the journal that it had.
+    # From now on the ledger refuses intents to pay under its former journal.
     ids.begin_move()
     for job in _jobs(ledger):
         _copy(job, journal)
@@ -51,7 +51,7 @@ def move_to(ledger: Ledger, journal: Journal, *, writer: str) -> None:
 
 
 def _jobs(ledger: Ledger) -> Iterator[Job]:
-    """All jobs, by the time of their submission: new ones come at the end."""
+    """Yield all jobs in the order of their submission, so that new ones come at the end."""
     start = 0
     while page := ledger.redis.zrange(ledger.key("jobs"), start, start + PAGE_SIZE - 1):
         yield from ledger.jobs(page)
@@ -59,7 +59,7 @@ def _jobs(ledger: Ledger) -> Iterator[Job]:
 
 
 def _copy(job: Job, journal: Journal) -> None:
-    """Write the payments of a job, and its end, into a journal; those that are there stay."""
+    """Write the payments of a job, and its end, into a journal. Existing entries stay."""
     paid = {entry.attempt: entry for entry in _entries(job)}
     for number in range(1, max(paid, default=0) + 1):
         closed = new_entry(
@@ -74,7 +74,7 @@ def _copy(job: Job, journal: Journal) -> None:
 
 
 def _entries(job: Job) -> Iterator[Entry]:
-    """The entries of the payments that the record knows."""
+    """Make the entries of the payments in a job's record."""
     for turn in job.turns:
         if turn.attempt:
             entry = new_entry(

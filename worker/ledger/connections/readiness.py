@@ -1,9 +1,9 @@
-"""The check of a kept connection before it is used again, without gevent's hub.
+"""The check of a pooled connection before it is used again, without gevent's hub.
 
-redis-py asks whether something can be read from each connection that it takes from its pool: then
-the server has closed it, or has sent something that nobody waits for. Under gevent it asks with the
-patched `select.poll`, which registers the socket with the hub and removes it again, although there
-is nothing to wait for. That took almost half of the processor time of a command.
+redis-py checks each connection that it takes from its pool: if something can be read from it, the
+server has closed it, or has sent an unexpected reply. Under gevent the check uses the patched
+`select.poll`, which registers the socket with the hub and removes it again, although there is
+nothing to wait for. That took almost half of the processor time of a command.
 """
 
 import select
@@ -39,12 +39,12 @@ def _checked_by_system(connection_class: Any) -> type[Any]:  # noqa: ANN401 - a 
 
 
 class _Ready:
-    """A connection that asks the system itself whether something can be read."""
+    """A connection that checks with the system's own poll whether something can be read."""
 
     def can_read(self, timeout: float = 0) -> bool:
         """Whether something can be read, or the server has closed the connection.
 
-        Only the usual answer is found here: nothing can be read now. redis-py finds the others.
+        Only the usual case is decided here, that nothing can be read; redis-py decides the others.
         """
         connection = cast("Any", self)
         sock = connection._sock  # noqa: SLF001 - redis-py has no other

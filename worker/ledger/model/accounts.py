@@ -28,13 +28,16 @@ class Account:
         cooling_until: The end of the pause after a 429.
         window: The most messages in flight at present.
         recovers: The window grows back to what it was before 429s.
-        limited_since: When 429s began that are not over, in ms; 0 for none.
+        limited_since: When the current series of 429s began; 0 for none.
         refusals: 429s since a message was last accepted.
-        credits_refused: The API refused a message for lack of credits, and no more came.
-        auth_refused_by: Who got a token refused since the last reading: ``job`` or ``balance``.
+        credits_refused: The API refused a message for lack of credits, and the balance has not
+            grown since.
+        auth_refused_by: Which request had the token refused since the last reading: of a ``job``,
+            or of a ``balance``; empty for none.
         token_release_expected: The jobs held for the token are resumed once a reading succeeds.
-        plan_refused: The API refused an export because of the account's plan, and none since.
-        plan_allowed_again: An export has succeeded since, and the jobs that were held are resumed.
+        plan_refused: The API refused an export because of the account's plan, and no export has
+            succeeded since.
+        plan_allowed_again: An export has succeeded since, and held jobs are still to be resumed.
         plan_probe_at: When an export of a paid job may be tried to see whether the plan allows it.
         bind_id: The id that binds an anonymous account to a registered one.
     """

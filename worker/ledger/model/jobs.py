@@ -18,7 +18,7 @@ Fields = Mapping[str, str]
 
 
 def _from_1(fields: Fields) -> Fields:
-    """Add what a row of a batch asks for, by which it is recognized."""
+    """Add the content hash of a row of a batch, by which the row is recognized."""
     if not fields.get("batch") or fields.get("content") or fields.get("parent"):
         return fields
     payload = json.loads(fields["payload"])
@@ -48,7 +48,7 @@ class Turn:
         cost: Credits: what was charged, or the estimate.
         charged: Whether ``cost`` was charged, as the balance shows, and is no estimate.
         balance_before: The total last read before it was sent; None if it was not stored.
-        nth: Its number among the messages of its account; 0 if that was not stored.
+        nth: Its ordinal number among the messages of its account; 0 if that was not stored.
         unsettled: Other messages of the account whose charge was not in ``balance_before``.
         attempt: The number of its entry in the payment journal; 0 if it has none.
         session_id: The session that it was sent in.
@@ -102,17 +102,17 @@ class Job:
 
     @property
     def call(self) -> str | None:
-        """The call id of the present turn's message, if there is one."""
+        """The call id of the current turn's message, if there is one."""
         return None if self.message_turn is None else self.message_turn.call
 
     @property
     def message_turn(self) -> Turn | None:
-        """The present turn, if it has a message."""
+        """The current turn, if it has a message."""
         return next((turn for turn in self.turns if turn.number == self.turn), None)
 
     @property
     def message_session(self) -> str:
-        """The session that the present turn's message was sent in, or else the job's."""
+        """The session in which the current turn's message was sent, or else the job's."""
         own = self.message_turn.session_id if self.message_turn else ""
         return own or self.facts.get("session_id", "")
 

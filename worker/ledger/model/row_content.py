@@ -1,4 +1,4 @@
-"""The content of a row of a batch: what it asks for, as a hash by which the row is recognized.
+"""The content of a row of a batch: a hash of what it requests, by which the row is recognized.
 
 Source: docs/usage.md, "Correct rows". The content is the picture, the prompt as it is sent, aspect,
 seconds, language, attachments and `pass_url`. The place of the file, the number of the row, its
@@ -22,7 +22,7 @@ _canonical_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", "
 
 
 def row_content(payload: Mapping[str, Any]) -> str:
-    """Return the hash of what a payload asks for: its picture, prompt and options.
+    """Return the hash of what a payload requests: its picture, prompt and options.
 
     Defaults are left out, so that an option which a later version adds does not change it.
     """
@@ -57,7 +57,7 @@ def content_key(batch_id: str, content: str) -> str:
 
 def without_signature(address: str) -> str:
     """Return an address without its fragment and the parameters of a signature."""
-    # A path in a store or on a disk may hold these signs.
+    # A path in a store or on a disk may contain these characters.
     is_web = address.lower().startswith(("http://", "https://"))
     if not is_web or ("?" not in address and "#" not in address):
         return address

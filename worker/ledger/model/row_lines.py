@@ -1,4 +1,4 @@
-"""What a record says about the rows that a job was made for: their images and columns."""
+"""The rows that a job was made for, in its record: their images and columns."""
 
 import json
 from dataclasses import replace

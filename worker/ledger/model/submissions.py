@@ -36,7 +36,7 @@ class NewJob:
     replaces: str = ""
     """The job whose row in the batch this one takes over if it has failed or was cancelled."""
     content: str = ""
-    """For a row of a batch, or a job that takes one over: what the row asks for."""
+    """For a row of a batch, or a job that takes one over: the hash of what the row requests."""
     former: str = ""
     """The key that version 1 gave a row without a key."""
     number: int = 0
@@ -46,7 +46,7 @@ class NewJob:
     plain_key: str = ""
     """The row's key as written, where ``key`` names an aspect of the batch too."""
     single: str = ""
-    """With ``plain_key``: the fingerprint of a single job that asks for the same."""
+    """With ``plain_key``: the fingerprint of a single job that requests the same."""
     match: str = ""
     """At the manifest's end: the job of the row's image that no row has matched."""
 
@@ -73,7 +73,7 @@ class SubmitResult:
 
 def _json(value: object) -> str:
     try:
-        # It takes a third of the time.
+        # This takes a third of the time of the standard library's encoder.
         return to_json(value).decode()
     except PydanticSerializationError:  # half a surrogate pair
         return _any_json(value)

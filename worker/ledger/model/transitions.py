@@ -22,16 +22,16 @@ class Operation(StrEnum):
     RETRY = "retry"  # a person retries it (retry.lua)
     WITHDRAW = "withdraw"  # its intent, as nothing was charged (release_paid.lua)
     ADOPT = "adopt"  # a recovery found its payment in the journal (adopt.lua)
-    UNBLOCK = "unblock"  # the job that it waited for moved on (lib/transitions.lua)
+    UNBLOCK = "unblock"  # the job that blocked it has changed its state (lib/transitions.lua)
 
 
 _NEXT: Final = {
-    # A job that the journal knows as paid goes on to settle.
+    # A job whose payment is found in the journal continues at settle.
     State.PREPARING: {State.PREPARING, State.GENERATING, State.SETTLING},
     # Without a payment a job may prepare again, for instance in a new session.
     State.GENERATING: {State.GENERATING, State.PREPARING, State.SETTLING},
-    # After a question of the agent the next message is sent; after its intent was withdrawn, the
-    # job prepares again. A payment from the journal may have ended already.
+    # After a question of the agent the next message is sent. After its intent was withdrawn, the
+    # job prepares again. A job whose payment was adopted may have ended before Redis lost that.
     State.SETTLING: {
         State.SETTLING,
         State.GENERATING,
@@ -57,7 +57,7 @@ TRANSITIONS: Final[Mapping[Operation, Mapping[State, frozenset[State]]]] = {
     Operation.CANCEL: {
         state: frozenset({State.CANCELLED}) for state in (State.QUEUED, *RUNNING, State.HELD)
     },
-    # A job that has yet to pay queues again; one that has paid continues behind its payment.
+    # A job that has yet to pay queues again; one that has paid continues after its payment.
     Operation.RELEASE: {
         State.HELD: frozenset(
             {State.QUEUED, State.SETTLING, State.RENDERING, State.DELIVERING},
@@ -73,4 +73,4 @@ TRANSITIONS: Final[Mapping[Operation, Mapping[State, frozenset[State]]]] = {
     },
     Operation.UNBLOCK: {State.HELD: frozenset({State.QUEUED})},
 }
-"""For each operation: the states that may follow a state. What is not listed does not happen."""
+"""For each operation: the states that may follow a state. No other transitions happen."""

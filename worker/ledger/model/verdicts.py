@@ -1,4 +1,4 @@
-"""The answers of the scripts that have more than two."""
+"""The replies of scripts that have more than two different ones."""
 
 from enum import StrEnum
 
@@ -61,8 +61,8 @@ class AdoptVerdict(StrEnum):
 
     OK = "OK"
     LOST = "LOST"  # the caller does not own the job
-    BUSY = "BUSY"  # somebody works on the job: its own step asks the journal
-    PAID = "PAID"  # its present turn has another message
+    BUSY = "BUSY"  # a worker owns the job: its own step reads the journal
+    PAID = "PAID"  # its current turn has another message
     ENDED = "ENDED"
     GONE = "GONE"
 

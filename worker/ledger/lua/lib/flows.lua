@@ -1,7 +1,7 @@
 -- Flows: where queued jobs wait. Each batch has a flow for each priority, named <batch>:<priority>;
--- single jobs wait in single:<priority>. The set FLOWS holds the flows that jobs may start from,
+-- single jobs wait in single:<priority>. The set FLOWS holds the flows from which jobs may start,
 -- with their virtual time as the score. SCHEDULED holds the batches that may not start yet, with the
--- server's time from which they may.
+-- server's time at which they may.
 
 local function virtual_time() return number(meta.virtual_time) end
 
@@ -16,9 +16,9 @@ local function is_closed(batch)
   return paused == '1' or (admitted and admitted ~= '') or number(not_before or '') > server_time
 end
 
--- Appends jobs to their flow. A flow that becomes active starts at the current virtual time, so
--- that it gains and loses nothing by the time it was empty. A job of a batch that waits among the
--- single jobs is not held back when the batch is closed.
+-- Appends jobs to their flow. A flow that becomes active starts at the current virtual time, so that
+-- the time during which it was empty gives it neither an advantage nor a disadvantage. A closed batch
+-- does not hold back a job of it that waits among the single jobs.
 local function enqueue(ids, flow, batch)
   redis.call('RPUSH', flow_key(flow), unpack(ids))
   if is_single(flow) or not is_closed(batch) then

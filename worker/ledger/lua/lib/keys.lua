@@ -1,4 +1,4 @@
--- Key names, and what else scripts use that need neither the time nor whole records.
+-- Key names, and the functions for scripts that need neither the time nor whole records.
 -- KEYS[1] is always meta:{ns}, ARGV[1] always the namespace.
 local ns = ARGV[1]
 local META = KEYS[1]

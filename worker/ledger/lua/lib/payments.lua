@@ -92,8 +92,8 @@ local function has_ended(job, call)
   return call == '' or job['fact:' .. call .. ':ended'] ~= ''
 end
 
--- Frees the slot of a message that is over. Its reservation stays until a balance is read that is
--- newer than this, which drops a call without one. Safe twice.
+-- Frees the slot of a message that is over. Its reservation stays until a later reading of the balance.
+-- Safe twice.
 local function end_call(job, call)
   if has_ended(job, call) then return end
   redis.call('ZREM', slots_key(job.account), call)
@@ -101,7 +101,7 @@ local function end_call(job, call)
 end
 
 -- Records results of a paid message: names and values in turn. The first value of each stays. The
--- fact `ended` frees the message's slot. -> whether one of them was not known
+-- fact `ended` frees the message's slot. -> whether one of them was new
 local function record_paid_facts(id, job, call, facts)
   local is_new = false
   for at = 1, #facts, 2 do

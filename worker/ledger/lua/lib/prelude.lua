@@ -11,8 +11,8 @@ do
   for at, name in ipairs(names) do meta[name] = found[at] or nil end
 end
 
--- What the server's time differs by from the clock of the records, because it was set. Workers notice
--- that: see worker/runtime/server_clock.py.
+-- The difference between the clock of the records and the server's time. It makes up for changes of the
+-- server's time, which workers notice (worker/runtime/server_clock.py).
 local clock_offset = tonumber(meta.clock_offset) or 0
 
 local server_time = clock()
@@ -22,7 +22,7 @@ local now = server_time + clock_offset
 local SUSPECT_CRASHES = 2
 
 -- Takes a record that cannot be read off the agenda and stores the reason: for a job under its id,
--- for anything else under its key. Where the reason cannot be stored, it stays on the agenda.
+-- for anything else under its key. If the reason cannot be stored, the record stays on the agenda.
 local function set_aside(id, why)
   local stored = redis.pcall('HSET', UNREADABLE, id, why)
   if type(stored) == 'number' then redis.call('ZREM', AGENDA, id) end
@@ -43,8 +43,8 @@ local function require_type(expected, ...)
   end
 end
 
--- Writes to a key whose loss costs a display or an estimate, not a job. One that holds another type
--- stays as it is and is set aside by its key, so that the script goes on.
+-- Writes to a key that only a display or an estimate depends on. If the key holds another type, it is
+-- left unchanged and set aside, and the script continues.
 local function try(command, key, ...)
   local reply = redis.pcall(command, key, ...)
   if type(reply) == 'table' and reply.err then set_aside(key, 'its key holds another type') end
@@ -143,8 +143,8 @@ local function remove(id, job, ...)
 end
 
 -- Reads a job's record as a table of strings, absent fields as ''. -> job | nil | nil, why
--- A record that cannot be used is set aside; the reason is the second value. One that a newer version
--- wrote stays where it is: the workers of that version can use it.
+-- A record that cannot be used is set aside; the reason is the second value. A record that a newer
+-- version wrote is not, because the workers of that version can use it.
 local function load_job(id)
   write_hash(job_key(id))
   local flat = redis.pcall('HGETALL', job_key(id))
@@ -163,8 +163,8 @@ local function load_owned(id, fence)
   if job and is_owned(job, fence) then return job end
 end
 
--- Adds to a counter -> the sum. A counter that is not a number stays as it is and is set aside by
--- its key, so that the script goes on.
+-- Adds to a counter -> the sum. A counter that is not a number is left unchanged, its key is set aside,
+-- and the script continues.
 increment = function(key, field, by)
   local sum = redis.pcall('HINCRBY', key, field, by)
   if type(sum) == 'number' then return sum end

@@ -8,10 +8,10 @@
 --   acquire_session          takes it if it is free and nobody is ahead; else the job queues for it
 --   release_session_if_done  gives it up after a move to a state that does not need it any more
 --   needs_session            whether a job needs its session for itself, judged by its record, so
---                            that a holder that went away without a release blocks nobody
+--                            that a job that has not given it up does not block others for ever
 -- Follow-ups of one job also keep the order in which they were submitted: each has a predecessor,
--- and acquires the session only after it. A shared batch also dispatches one job at a time: whose
--- turn it is is in the batch's record, and its flows are closed meanwhile.
+-- and acquires the session only after it. A shared batch also dispatches one job at a time: its record
+-- names the job whose turn it is, and its flows are closed during that turn.
 --
 -- Keys and fields
 --   session:{ns}:<session>        holder: the job that has acquired it; last, last_at, entry: the
@@ -53,7 +53,7 @@ local function is_holder(id, session)
 end
 
 -- Whether a job needs this session for itself: while it works in it, and while it is held over a
--- message of unknown outcome. A question leaves the project as it was; a lost session has none.
+-- message of unknown outcome. After a question the project is unchanged, and a lost session has none.
 local function needs_session(job, session)
   if session == '' or job.session_id ~= session then return false end
   if SESSION_STATES[job.state] then return true end
@@ -62,8 +62,8 @@ local function needs_session(job, session)
     and job.reason ~= 'question' and job.reason ~= 'session_lost'
 end
 
--- The first job in a session's queue that is not this one, or nil if this one may go first, and
--- whether it has a place there. Jobs that have stopped asking lose their place.
+-- The job that is ahead of this one in a session's queue, or nil if none is, and whether this one has
+-- a place there. Jobs that no longer ask for the session lose their place.
 local function first_ahead(id, session)
   for _, other in ipairs(redis.call('ZRANGE', session_queue_key(session), 0, -1)) do
     if other == id then return nil, true end
@@ -104,8 +104,8 @@ local function acquire_session(id, job)
   return nil
 end
 
--- Gives a session up, or the place in its queue. Where no other job will work in it, its last
--- message need not be remembered.
+-- Gives a session up, or the place in its queue. The last message of a session in which no other job
+-- will work is deleted.
 local function release_session(id, job)
   if job.session_id == '' then return end
   if not is_holder(id, job.session_id) then
@@ -183,17 +183,17 @@ local function blocked_by(id)
   return blocked[id]
 end
 
--- Whether a job does not go on for now. A job that waits for it is held as blocked then, instead of
--- taking a place that the other may need to go on.
+-- Whether a job is held or queued. A job that waits for it is then held as blocked, instead of taking
+-- a place that the other may need to continue.
 local function is_parked(id)
   write_hash(job_key(id))
   local state = redis.pcall('HGET', job_key(id), 'state')
   return state == 'held' or state == 'queued'
 end
 
--- Gives a job the turn of its batch, if that shares one session: the batch's flows are closed until
--- the job is done in the session. A job that waited among the single jobs gets no turn; it queues
--- for the session. A follow-up uses the session of the job that it follows, whatever its batch does.
+-- Gives a job the turn of its batch, if the batch shares one session: the batch's flows are closed
+-- until the job no longer needs the session. A job that waited among the single jobs gets no turn; it
+-- queues for the session. A follow-up uses the session of the job that it follows, whatever its batch does.
 local function begin_batch_turn(id, job, flow)
   if job.batch == '' or job.follows ~= '' then return end
   if redis.call('HGET', batch_key(job.batch), 'session') ~= 'shared' then return end

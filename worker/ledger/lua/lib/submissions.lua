@@ -3,7 +3,7 @@
 -- A row of a batch has one current job; the set rows:{ns}:<batch> has those jobs, with the row's
 -- number as the score. Rows of equal content share a job: the first is in the job's record, and each
 -- further one is a line of its own, a member <job>#<line> of the set.
---   job  content: what the row asks for, if the fingerprint is not that
+--   job  content: the hash of what the row requests, if the fingerprint is another one
 --        manifest, claim: the manifest of its row, and <submission>:<row> that named it last
 --        line: the payload of its row, where the job was redone with another one
 --        lines: 1 if there are further lines; line:<line>: the payload of each
@@ -63,7 +63,7 @@ local function put_in_place()
 end
 
 -- Runs a function for each job of a list -> a flat list of its two results for each. If it fails at
--- a job, the jobs before it are put in place nevertheless.
+-- a job, the jobs before that one are still put in place.
 local function for_each_job(list, write)
   require_type('zset', JOBS, FLOWS)
   require_type('hash', META)

@@ -12,7 +12,8 @@ local function require_webhooks(job)
 end
 
 -- Refuses the call if a key that a change of this job writes holds another type: its own keys, and
--- those of the jobs that wait for it. The rest are those after the change, where they differ.
+-- those of the jobs that wait for it. `reason`, `account` and `session` are the values after the change,
+-- if they differ.
 local function require_writable(id, job, reason, account, session, seen)
   seen = seen or {}
   if seen[id] then return end
@@ -80,8 +81,8 @@ local function require_finishable(job)
   require_webhooks(job)
 end
 
--- Marks a job whose present state is to be sent to Flower. The number is a new one each time, so that
--- whoever sends it notices a change after it was read.
+-- Marks a job whose current state is to be sent to Flower. The number is new each time, so that the
+-- sender notices if the job has changed after it was read.
 local function announce(id)
   try('ZADD', TASK_EVENTS, increment(META, 'announced', 1), id)
 end
@@ -92,9 +93,10 @@ local function has_source(job) return job.source ~= '' or job.follows ~= '' end
 
 local move  -- defined below: a move can resume jobs that were blocked, which moves them in turn
 
--- Continues a job that was held, failed or set back. Before its payment it queues again; after it,
--- it goes straight on. A job that settles again acquires its session, or the place in its queue, so
--- that no other job sends a message there before the outcome of its own is known.
+-- Continues a job that was held, has failed, or whose intent was withdrawn. A job that has not paid
+-- queues again; one that has paid continues with the next stage. A job that settles again acquires its
+-- session, or a place in its queue, so that no other job sends a message there before the outcome of
+-- its own is known.
 local function resume_job(id, job, to)
   if to == 'preparing' or to == 'generating' then
     move(id, job, 'queued')
@@ -123,7 +125,7 @@ local function resume_blocked(id)
 end
 
 -- Writes the state, its counters and the time spent in the old state. A held job is counted under
--- its reason too. A job that is done with its session gives it to the next.
+-- its reason too. A job that no longer needs its session gives it up.
 move = function(id, job, to, reason)
   local from = job.state
   if from == 'held' then
@@ -152,7 +154,7 @@ move = function(id, job, to, reason)
     try('ZADD', PREPARING, now, id)
     if has_source(job) then try('SADD', FETCHING, id) end
   end
-  -- The next claim sends the job's state to Flower again, which leaves an end only when it is told so.
+  -- The next claim sends the job's state to Flower again, which leaves an end only after a special event.
   if not RUNNING[from] and job.worker ~= '' then
     remove(id, job, 'worker')
     if ENDS[from] then change(id, job, 'reopened', 1) end
@@ -182,8 +184,8 @@ local function unschedule(id)
 end
 
 -- Requeues a job that was set aside and can be read again. -> whether it had been set aside
--- If it is on the agenda again, its owner has kept it; otherwise its owner has lost it, and it
--- has none.
+-- If it is on the agenda, its owner still has it. Otherwise its owner has lost it, and the owner is
+-- cleared.
 local function restore_set_aside(id, job)
   if redis.call('HDEL', UNREADABLE, id) == 0 then return false end
   if job.state == 'queued' then
@@ -204,7 +206,7 @@ local function record_end(id, job)
   end
 end
 
--- Deletes what only the steps needed. A failed job keeps it for a retry.
+-- Deletes the fields that only the steps need. A failed job keeps them for a retry.
 local function drop_working_fields(id, job)
   remove(id, job, 'owner', 'nonce', 'lease', 'not_before', 'crashes', 'resume',
     'tries', 'tries_of', 'trouble', 'readings', 'last_reading', 'baseline', 'as_done', 'uploading',

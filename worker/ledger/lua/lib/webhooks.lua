@@ -1,15 +1,15 @@
--- Webhook messages that are owed to receivers. They wait apart from the outbox, by receiver (the
+-- Webhook messages that were not delivered yet. They wait apart from the outbox, by receiver (the
 -- origin of the URL), so that a slow or dead receiver delays neither Celery results nor other
 -- receivers.
 --   hook:{ns}:<name>       one message: event, kind, about, url, at, tries; body from its first try
---   hooks:{ns}:<receiver>  zset of what one receiver is owed, score = next try
---   receivers:{ns}         zset of the receivers that are owed anything, score = when to look next
+--   hooks:{ns}:<receiver>  zset of the messages to one receiver, score = next try
+--   receivers:{ns}         zset of the receivers with messages, score = when to look next
 --   ringing:{ns}           zset of the receivers leased by a worker, score = end of the lease
 --   hooks_by_age:{ns}      zset of all messages, score = when they were added
 --   hook_failures:{ns}:<receiver>  hash of what fails there, by path and for all paths together (*):
 --                          <path>:n consecutive failures, :last the time of the last one, and
 --                          :until the end of the pause, in which only a new message is a probe
---   meta:{ns}              hooks: how many messages are owed in all
+--   meta:{ns}              hooks: how many messages wait in all
 local RECEIVERS = 'receivers:{' .. ns .. '}'
 local LEASED = 'ringing:{' .. ns .. '}'
 local WEBHOOKS_BY_AGE = 'hooks_by_age:{' .. ns .. '}'

@@ -1,6 +1,6 @@
 -- events_sent(id, number, reopened, id, number, reopened, ...) -> OK
--- Takes jobs whose state was sent to Flower off those that are to be sent, unless they have a newer
--- number. With reopened = 1, Flower was told that the job has left its end. Safe twice.
+-- Removes the marks of jobs whose state was sent to Flower, unless they have a newer number. With
+-- reopened = 1, an event was sent that the job has left its end. Safe twice.
 local ids, sent = {}, {}
 for at = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[at] end
 local numbers = redis.call('ZMSCORE', TASK_EVENTS, unpack(ids))

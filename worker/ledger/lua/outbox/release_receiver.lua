@@ -1,6 +1,6 @@
 -- release_receiver(receiver, rest) -> OK
--- Ends the lease of a webhook receiver. It is leased again when its next message is due, at the
--- earliest after rest ms and after the pause of all its paths. Safe twice.
+-- Ends the lease of a webhook receiver. It can be leased again when its next message is due, but not
+-- before rest ms have passed, nor before the pause of all its paths ends. Safe twice.
 local receiver, rest = ARGV[2], number(ARGV[3])
 require_type('zset', LEASED, RECEIVERS, receiver_queue_key(receiver))
 require_type('hash', failures_key(receiver))

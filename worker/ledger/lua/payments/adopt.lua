@@ -1,8 +1,8 @@
 -- adopt(id, fence, replaces, attempt) -> OK | LOST | BUSY | PAID | ENDED | GONE
 -- Writes into a job's record a payment that the journal has and the record does not: its message,
 -- session and account, and its price into the sums of account and batch.
---   fence     the owner's, whose commit then moves the job; '' for a recovery, which takes a job that
---             nobody works on and moves it to settling
+--   fence     the owner's, whose commit then moves the job; '' for a recovery, which moves a job that
+--             no worker owns to settling
 --   replaces  the call of the current turn that can never be sent, as its attempt is this one, or ''
 --   attempt   JSON of texts: number, turn, call, session_id, task_id, account, baseline, price,
 --             sent_at, shared; and `earlier`: a list of number, turn, call, price of those before it
@@ -25,7 +25,7 @@ if turn_is_paid(job) then
   withdraw(id, job, 'never_sent')
 end
 
--- The charges of these messages may lie before or after the last reading of the balance.
+-- These messages may have been charged before or after the last reading of the balance.
 redis.call('HSET', account_key(attempt.account), 'mark_exact', 0)
 
 local function write_payment(turn, payment, outcome)

@@ -1,8 +1,8 @@
 -- balance(account, read_at, available, frozen, total) -> OK | STALE
 -- Records a balance whose reading began at read_at. Its figures include the charges of messages
 -- that had ended by then, so their reservations are dropped; those of running messages remain.
---   base = available + the part of `frozen` that our reservations explain: what reservations are
---          checked against
+--   base = available + the part of `frozen` that our reservations explain. Reservations are checked
+--          against it
 -- A reading shows that the token works, so a refused token is cleared.
 local account, read_at, available, frozen, total =
   ARGV[2], number(ARGV[3]), number(ARGV[4]), number(ARGV[5]), number(ARGV[6])
@@ -44,7 +44,7 @@ if refused and base > tonumber(refused) then redis.call('HDEL', key, 'refused_at
 local before, mark, estimate, exact =
   unpack(redis.call('HMGET', key, 'total', 'mark_total', 'estimate', 'mark_exact'))
 if before and total > tonumber(before) then
-  -- Credits were added, which hides the charges: start again from this reading.
+  -- Credits were added, which hides the charges: they are measured from this reading on.
   mark, exact = total, '0'
   redis.call('HSET', key, 'mark_total', total, 'mark_exact', 0, 'mark_settled', 0)
 elseif mark then

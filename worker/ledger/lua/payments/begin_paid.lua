@@ -1,7 +1,7 @@
 -- begin_paid(id, fence, turn, call, cost, lease, cap, session, attempt, journal, field, value, ...)
 --   -> OK previous | a refusal
--- Writes the intent to pay, before the message is sent. Each turn has one intent: another call is
--- refused for good, so that a worker that was frozen past its lease cannot pay.
+-- Writes the intent to pay, before the message is sent. Each turn has one intent: while it has one, any
+-- other call is refused, so that a worker that was frozen past its lease cannot pay.
 --   LOST        not the owner, or the record names another session
 --   CANCELLED   cancellation was requested
 --   ALREADY     this turn has a message     CLOSED     the turn before it does not allow another
@@ -53,7 +53,7 @@ local found = redis.call('HMGET', account_key(job.account), unpack(ACCOUNT_FIELD
 for at, name in ipairs(ACCOUNT_FIELDS) do account[name] = found[at] or nil end
 local slots = slots_key(job.account)
 local in_flight = redis.call('ZCARD', slots)
--- By this and the number of the message, settling knows whether others changed the balance since.
+-- From this and the number of the message, settling finds out whether others have changed the balance.
 local unsettled = redis.call('HLEN', reserved_key(job.account))
 
 local refusal, other = acquire_session(id, job)
@@ -97,6 +97,6 @@ if previous ~= '' then change(id, job, 'previous:' .. turn, previous) end
 set_last_message(id, job, call, attempt, now)
 -- How many intents this ledger has written, by which the loss of a part of it is noticed.
 redis.call('HINCRBY', META, 'intents', 1)
--- Workers with different journals would not see each other's payments.
+-- Binds the ledger to the journal: workers with different journals would not see each other's payments.
 if journal ~= '' and not meta.journal_id then redis.call('HSET', META, 'journal_id', journal) end
 return {'OK', previous}

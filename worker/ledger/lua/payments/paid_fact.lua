@@ -1,8 +1,8 @@
 -- paid_fact(id, call, name, value, name, value, ...) -> OK | KNOWN | UNKNOWN_CALL
 -- Stores results of a paid message. It needs no fence, so that the result of a payment is never
 -- lost; the call must be one of the job's. The first value of a fact stays. The fact `ended` frees
--- the message's slot; `accepted` says that the API took the message. `progress` is no fact but the
--- job's progress while it generates. Safe twice.
+-- the message's slot; `accepted` says that the API has accepted the message. `progress` is not a fact:
+-- it replaces the job's progress while it generates. Safe twice.
 local id, call = ARGV[2], ARGV[3]
 local job = load_job(id)
 if not job or not has_call(job, call) then return 'UNKNOWN_CALL' end

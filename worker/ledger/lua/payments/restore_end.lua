@@ -1,6 +1,6 @@
 -- restore_end(id, call, state, reason, field, value, ...) -> OK | BUSY | PAID | ENDED | GONE
--- Ends a job that nobody works on as the payment journal says that it has ended, if its message is
--- this call. Whoever waits for it is notified. Safe twice.
+-- Restores the end of a job from the payment journal, if no worker owns the job and its message is this
+-- call. The end is reported as any other. Safe twice.
 local id, call, state, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local job = load_job(id)
 if not job then return 'GONE' end
@@ -12,7 +12,7 @@ change(id, job, unpack(ARGV, 6))
 change(id, job, 'owner', '', 'nonce', '', 'lease', 0, 'not_before', 0)
 if state == 'succeeded' then change(id, job, 'outcome:' .. job.turn, 'done') end
 if redis.call('HDEL', reserved_key(job.account), call) == 1 then
-  -- It ended long ago, so that no later balance has to show its charge.
+  -- It ended before Redis lost its records, so its charge is counted now and not by a later balance.
   redis.call('HINCRBYFLOAT', account_key(job.account), 'reserved', -number(job['cost:' .. job.turn]))
   count_charge(job.account, job['cost:' .. job.turn])
   redis.call('ZREM', slots_key(job.account), call)

@@ -1,8 +1,9 @@
 -- cancel(spare_paid, id, ...) -> {verdict, ...}: CANCELLED | REQUESTED | CONTINUES | PAID |
 --   ENDED | GONE | UNREADABLE
 -- Ends a held job, and one that no worker owns and that has not paid. For any other job the request
--- is noted: begin_paid then refuses to pay, and what is paid CONTINUES to its clip. With spare_paid,
--- a held job that has paid stays as it is: its clip would be given up. Safe twice.
+-- is noted: begin_paid then refuses to pay, and a job that has paid CONTINUES to its clip. With
+-- spare_paid, a held job that has paid stays held, because to cancel it would give up its clip. Safe
+-- twice.
 local out = {}
 local spare_paid = ARGV[2] == '1'
 for at = 3, #ARGV do

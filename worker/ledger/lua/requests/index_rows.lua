@@ -1,6 +1,6 @@
 -- index_rows(batch, manifest, id, content, id, content, ...) -> OK
--- Brings rows that version 1 wrote, or that a recovery has brought back, to the form of this version:
--- what each asks for is written into its job, and names that job. Safe twice.
+-- Upgrades rows that version 1 wrote, or that a recovery has restored, to the form of this version: the
+-- hash of what each requests is written into its job, and becomes a key of that job. Safe twice.
 local batch, manifest = ARGV[2], ARGV[3]
 for at = 4, #ARGV, 2 do
   local id, content = ARGV[at], ARGV[at + 1]

@@ -1,5 +1,5 @@
 -- release(id, mode, who) -> OK | NOT_HELD | NEEDS_CHOICE | REFUSED | GONE | UNREADABLE
--- Continues a held job at the first thing that is missing. Only `pay_again` opens a paid turn.
+-- Continues a held job at the first stage whose result is missing. Only `pay_again` opens a paid turn.
 --   mode ''         continue
 --   mode pay_again  archive the turn's message and open the next turn
 --   mode as_done    take the session's current draft as the result of the unknown message
@@ -25,7 +25,7 @@ local to = job.resume
 if to == '' then to = 'preparing' end
 
 if mode == '' then
-  -- Without a message in the turn, an unknown outcome follows from `as_done`: continuing would pay.
+  -- An unknown outcome in a turn without a message follows from `as_done`, and continuing would pay.
   local unknown = job.reason == 'outcome_unknown' and ever_paid(job)
   if undecided and (turn_is_paid(job) or unknown) then return 'NEEDS_CHOICE' end
 elseif mode == 'as_done' then

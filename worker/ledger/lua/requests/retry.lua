@@ -1,6 +1,6 @@
 -- retry(id) -> OK | NOT_FAILED | GONE | UNREADABLE
--- Continues a failed job at the first thing that is missing. It pays nothing twice: a turn that has
--- a message continues behind it. Safe twice: the second run finds a job that has not failed.
+-- Continues a failed job at the first stage whose result is missing. It pays nothing twice: a turn that
+-- has a message continues after the payment. Safe twice: the second run finds a job that has not failed.
 local id = ARGV[2]
 local job, why = load_job(id)
 if why then return 'UNREADABLE' end

@@ -1,9 +1,9 @@
 -- set_identity(journal, ledger, epoch, counter, recovering) -> OK | LOST
 -- Writes that the ledger belongs to a journal, after a recovery or a person's decision. The counter
 -- of intents to pay becomes at least the mirror's, so that the mirror's never falls. Jobs whose
--- message was sent before this may lack later messages in their session: hence the time.
+-- message was sent before this may lack later messages in their session, so the time is stored.
 --   recovering  the epoch of the recovery that ends by this, or '' if none does
--- LOST: the note that this recovery has begun is gone, because Redis has lost data since. Safe twice.
+-- LOST: the record that this recovery has begun is gone, because Redis has lost data since. Safe twice.
 local journal, ledger, epoch, counter, recovering =
   ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), ARGV[6]
 require_type('hash', META)

@@ -2,7 +2,7 @@
 -- Writes new jobs as queued and puts each into its flow. The argument is a JSON list of objects:
 --   id, key, fingerprint, flow, batch, row, fields (further fields of the record, as text)
 --   replaces: a job of the batch, whose row the new job takes over if its job has failed or was
---   cancelled, or ''             content: what that row asks for
+--   cancelled, or ''             content: the hash of what that row requests
 -- OK | DUPLICATE | CONFLICT        (the key is known with another payload)
 -- A pruned job leaves its key as a tombstone, `id|fingerprint|state`, so that the key stays known.
 -- Safe twice: the second run finds the key, or the id, and answers DUPLICATE.
@@ -52,7 +52,7 @@ local function write(job)
     end
   end
   if redis.call('EXISTS', job_key(id)) == 1 then return 'DUPLICATE', id end
-  -- A row that a recovery brings back is known by what it asks for, too.
+  -- A row that a recovery restores is known by what it requests, too.
   if job.batch ~= '' and (job.fields.parent or '') == '' then
     redis.call('SET', idempotency_key('batch:' .. job.batch .. ':' .. job.fingerprint),
       id .. '|' .. job.fingerprint, 'NX')

@@ -5,10 +5,10 @@
 --   redo  1: changed rows are made again that have a clip, or have paid, for earlier content
 --   dry   1: nothing is written; the answers are those for a submission that begins here
 --   rows  a JSON list of objects: as for submit, and
---         content: what the row asks for      former: the key that version 1 gave such a row, or ''
+--         content: hash of what it requests   former: the key that version 1 gave such a row, or ''
 --         number: its place in the manifest   match: at the end, the job of its image, or ''
 --         plain_key: its key where `key` names an aspect of the batch too, or ''
---         single: the fingerprint of a single job that asks for the same, or ''
+--         single: the fingerprint of a single job that requests the same, or ''
 --         correction: 1 if it was rejected before, from the row of another manifest
 -- A row is known by its key, else by its content, and takes over the job that it finds.
 --   OK         new: written as queued
@@ -20,8 +20,8 @@
 --              or its record cannot be read
 --   DEFERRED   changed, if no other row of the manifest has its job: to be decided at its end
 --   CONFLICT   the key is used in this manifest, or outside the batch, for something else
--- Whether a job has paid is decided here and at once: begin_paid does not pay for a job whose
--- cancellation is noted. Safe twice: the second run finds the jobs of the first.
+-- Whether a job has paid is decided in the same script that cancels it: begin_paid does not pay for a
+-- job whose cancellation is noted. Safe twice: the second run finds the jobs of the first.
 local batch, submission, manifest, mode, redo, dry =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7] == '1'
 
@@ -105,7 +105,7 @@ local function decide(row)
     if job.pruned or job.batch ~= batch then return 'CONFLICT', job end
     return decide_change(row, job)
   end
-  -- The row may have been made before its batch was asked for in several aspects.
+  -- The row may have been made before its batch was submitted in several aspects.
   job = find(row.plain_key)
   if job and (job.content == row.content or job.content == row.single) then
     return 'DUPLICATE', job
@@ -134,9 +134,9 @@ local function free_id(row, job)
   return id
 end
 
--- Writes a row's job under an id, and makes its key and its content name that job. Where the row had
--- another job, which may be in the payment journal under the row's key, the job has a key of its own
--- there, by which a recovery tells both apart.
+-- Writes a row's job under an id, and makes its key and its content name that job. If the row had
+-- another job, which may be in the payment journal under the row's key, the new job gets a key of its
+-- own there, so that a recovery can distinguish both.
 local function write_row(id, row)
   local names = id .. '|' .. row.content
   redis.call('SET', idempotency_key(content_key(row)), names)
@@ -152,7 +152,7 @@ local function write_row(id, row)
   write_job(id, row)
 end
 
--- Replaces the job of a row. An unpaid one is cancelled; while a worker is at it, its cancellation is
+-- Replaces the job of a row. An unpaid one is cancelled; if a worker owns it, its cancellation is
 -- noted, and nothing is paid for it any more.
 local function retire(old_id, old, by)
   if not ENDS[old.state] and not ever_paid(old) then

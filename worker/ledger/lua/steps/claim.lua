@@ -61,15 +61,15 @@ end
 -- The first write, which fails by itself if the agenda's key holds another type.
 redis.call('ZADD', AGENDA, now + lease + margin, id)
 local fence = number(job.fence) + 1
--- For the measurement of takeovers: ms since the lease ended, ms of those after the grace period of
--- an outage, and when the job was claimed.
+-- How long the takeover took: ms since the lease ended, those of them after the grace period of an
+-- outage, and the time of this claim.
 if job.owner ~= '' then
   local owed = math.max(number(job.lease), number(redis.call('HGET', META, 'grace_until')))
   change(id, job, 'late:' .. fence,
     (now - number(job.lease)) .. ' ' .. math.max(0, now - owed) .. ' ' .. now)
 end
 if job.started_at == '' then change(id, job, 'started_at', now) end
--- Flower shows the worker. Polls are taken by any of them, which is not worth an event each.
+-- Flower shows the worker. A poll by another worker is not worth an event.
 if job.worker ~= owner and (job.worker == '' or job.state ~= 'rendering') then announce(id) end
 change(id, job, 'owner', owner, 'nonce', nonce, 'crashes', crashes, 'lease', now + lease,
   'worker', owner, 'fence', fence, 'attempts', number(job.attempts) + 1)

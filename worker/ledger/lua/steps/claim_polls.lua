@@ -2,8 +2,8 @@
 -- Makes a worker the owner of at most n jobs whose render is due for a poll, each under a fence of its
 -- own, as claim.lua does. A poll is six values: id, fence, render id, account, polls so far, ms since it
 -- was due.
--- What is not a plain poll leaves the index of polls: a job that has moved on, that a step owns, or
--- that claim.lua must decide about. The last of these becomes due on the agenda.
+-- A job that is no plain poll leaves the index of polls: it has moved on, a step owns it, or claim.lua
+-- must decide about it. In the last case it becomes due on the agenda.
 -- Safe twice: the ids of the group are kept under the nonce for one lease.
 local owner, nonce, n, lease, margin, version =
   ARGV[2], ARGV[3], number(ARGV[4]), number(ARGV[5]), number(ARGV[6]), number(ARGV[7])
@@ -23,7 +23,7 @@ local function read_poll(id)
   return job
 end
 
--- Whether claim.lua would let any worker that knows the version claim the job without more ado.
+-- Whether claim.lua would let any worker that can read the record claim the job.
 local function is_plain(job)
   for _, name in ipairs(INTEGERS) do
     if job[name] ~= '' and not is_integer(job[name]) then return false end
@@ -43,7 +43,7 @@ end
 
 local claimed, expiries = {}, {}
 
--- Claims the plain polls among these jobs, all of which leave the index or are postponed in it.
+-- Claims the plain polls among these jobs. Each of the jobs leaves the index or is postponed in it.
 local function claim(ids)
   require_type('zset', AGENDA)
   local removed = {}

@@ -4,7 +4,7 @@
 --   resume  where a held job continues     outcome  of the current turn's message, '' to leave it
 --   next    '', or the nonce of a claim for the same owner, by which it continues with the next stage
 --           without a wake-up message; `lease` and `margin` in ms are those of that claim. A lease
---           of which more than a half is left stays, and the heartbeats extend it.
+--           of which more than half is left is kept, and the heartbeats extend it.
 -- Fields `fact:<call>:<name>` are results of a paid message, which are stored also if the lease is
 -- lost, as by paid_fact.
 -- -> LOST | OK | CLAIMED {record} now.  Safe twice: the nonce of the last commit is stored. A job that does
@@ -65,7 +65,7 @@ end
 local keeps_lease = next_nonce ~= '' and 2 * (number(job.lease) - now) > lease
 local lease_end = keeps_lease and number(job.lease) or now + lease
 -- A render that waits for its next poll is in the index of polls too, from which workers claim it in
--- groups. On the agenda it is due later, as a step of its own, for the case that none does.
+-- groups. On the agenda it is due later, as a step of its own, in case none does.
 local is_poll = state == 'rendering' and delay > 0
   and (changed.render_submitted or job.render_submitted) == '1'
 local due_after_step = is_poll and now + delay + POLL_GRACE or now + delay
@@ -78,14 +78,14 @@ elseif not keeps_lease then
 end
 if is_poll then try('ZADD', POLLS, now + delay, id) end
 if paid_call then record_paid_facts(id, job, paid_call, paid_facts) end
--- What follows compares with the record as it was: hence these are not changed in `job`.
+-- What follows compares with the former record, so these are not changed in `job`.
 for name, value in pairs(changed) do change_hash(job_key(id), {}, name, value) end
 change(id, job, 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0, 'crashes', 0,
   'not_before', now + delay)
 job.account = changed.account or job.account
 if meta.suspect == id then redis.call('HDEL', META, 'suspect') end
 
--- The job that blocks this one may have moved on since: then this one asks for its session again.
+-- If the job that blocks this one has moved on since, this one asks for its session again instead.
 if reason == 'blocked' then
   local blocker = changed.blocked_by or job.blocked_by
   if is_parked(blocker) then
@@ -96,8 +96,8 @@ if reason == 'blocked' then
     change(id, job, 'message', '', 'remedy', '')
   end
 end
--- The intent was withdrawn while the step judged its message: there is nothing unknown about it. A
--- turn that is settled as done by a person's decision never pays instead.
+-- If the intent was withdrawn while the step judged its message, nothing about it is unknown, and the
+-- job prepares again. A turn that a person's decision settles as done must not pay instead.
 if reason == 'outcome_unknown' and not turn_is_paid(job) and job.as_done ~= '1' then
   state, reason = 'preparing', ''
   change(id, job, 'message', '', 'remedy', '')

@@ -1,8 +1,8 @@
 -- commit_polls(id, fence, delay, polls, id, fence, delay, polls, ...) -> {OK | LOST | OTHER, ...}
--- Ends polls of renders that go on, each for the owner of its job alone, as commit.lua does.
+-- Ends polls of renders that continue, each for the owner of its job alone, as commit.lua does.
 --   delay  ms until the next poll       polls  how often the render was polled, or '' if it was not
 -- OTHER: nothing was written, and commit.lua must end the step.
--- Safe twice: what is stored as the nonce of the commit is that of the claim, which ends once.
+-- Safe twice: the nonce of the claim is stored as that of the commit, because each claim ends once.
 require_type('zset', AGENDA, POLLS)
 local out, due, given_up = {}, {}, {}
 for at = 2, #ARGV, 4 do

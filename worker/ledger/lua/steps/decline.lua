@@ -1,6 +1,6 @@
 -- decline(id, delay) -> OK | GONE | BUSY
--- Returns a job that a worker does not take now: it is due again after delay ms, before its wake-up
--- message counts as lost. Safe twice; it never delays a job.
+-- Returns a job that a worker cannot take now: it is due again after delay ms, which is before its
+-- wake-up message would count as lost. Safe twice; it never delays a job.
 local id, delay = ARGV[2], number(ARGV[3])
 local job = load_job(id)
 if not job or not RUNNING[job.state] then return 'GONE' end

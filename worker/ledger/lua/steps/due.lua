@@ -5,13 +5,14 @@
 --   redispatch_after  ms until a job that no worker took is returned again
 --   room   free places in the Celery queue
 --   admit    the most jobs that are about to pay or generating
---   prepare  the most jobs that are preparing and have a source, the server of their files or the job
---            whose session they wait for: all of it for high priority, a part for the others
+--   prepare  the most jobs that are preparing and have a source, which is the server of their files or
+--            the job whose session they wait for: the whole number for high priority, a part of it for
+--            the others
 --   places   the most jobs that are preparing or generating, so that workers are free for polls
--- A job whose image server is slow, or that waits for the session of another job, takes part only
--- in the last two limits, and few jobs of one such server or session run at a time. A job without a
--- source, as if its image is in the media store, prepares soon and takes no part in `prepare`. A job
--- that is settling takes part in no limit.
+-- A job whose image server is slow, or that waits for the session of another job, counts only for the
+-- last two limits, and few jobs of one such server or session run at a time. A job without a source,
+-- such as one whose image is in the media store, prepares quickly and does not count for `prepare`. A
+-- job that is settling counts for no limit.
 -- An entry of the agenda is put off, never removed, so a lost wake-up message costs only that time.
 -- A flow that ran empty keeps its virtual time, so that refilling it gains no priority.
 local n, redispatch_after, room, admit, lease =
@@ -199,7 +200,7 @@ while #out / 2 < n do
     end
   end
 end
--- 4. The end: put the flows that were passed over in their order, and note what kept jobs waiting.
+-- 4. The end: put the flows that were passed over in their order, and record what kept jobs waiting.
 if started_at ~= meta.virtual_time then
   redis.call('HSET', META, 'virtual_time', meta.virtual_time)
 end

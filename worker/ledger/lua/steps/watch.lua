@@ -1,9 +1,9 @@
 -- watch(owner, lease, longest, extend, ticked)
 --   -> {time of the server, offset, last tick, leads, work, events, webhooks, polls}
--- One look at what a process has to do: the times are in ms, the rest is 0 or 1.
---   leads   takes the leader lease for `lease` ms if it is free, or with `extend` = 1 extends it if it is
---           this worker's; 0 with an empty owner. A lease that lasts longer than `longest` ms, because the server's clock
---           was set back, is cut to `lease` ms.
+-- Reports what a process has to do: the times are in ms, the rest is 0 or 1.
+--   leads   whether this worker has the leader lease. It takes the lease for `lease` ms if that is free,
+--           and with `extend` = 1 extends its own; never with an empty owner. A lease that lasts longer
+--           than `longest` ms, because the server's clock was set back, is cut to `lease` ms.
 --   work    something is due for the ticker      events  there are states to send to Flower
 --   polls   renders wait for their next poll     webhooks  there are messages to receivers
 --   ticked  when this worker led and the clock was steady, which becomes the last tick, or ''
