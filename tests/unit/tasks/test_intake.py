@@ -57,7 +57,7 @@ def test_a_path_in_an_allowed_folder_is_not_read_at_submission(
     assert stored.get()["state"] == "queued"
 
 
-def test_paths_outside_the_allowed_folders_are_refused_at_once(
+def test_paths_outside_the_allowed_folders_are_refused_immediately(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REELQUEUE_MEDIA_ROOTS", f"{harness.folder},s3://photos/public")
@@ -138,7 +138,7 @@ def test_the_job_may_be_sent_by_its_name(harness: ProducerHarness) -> None:
 def test_a_submission_is_handled_again_after_a_shortage_of_the_machine(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch, shortage: Exception
 ) -> None:
-    """The message is all that there is of the job: a failure would lose it."""
+    """The job exists only as this message, so a failure of the task would lose it."""
 
     def fail(*_: object) -> None:
         raise shortage

@@ -51,7 +51,7 @@ def stored(app: Celery) -> tuple[str, str | None]:
 
 
 def test_a_failed_job_that_is_retried_is_in_progress_again(runtime: Runtime, app: Celery) -> None:
-    """Otherwise whoever waits for it next gets the exception of before."""
+    """Otherwise a caller that waits for the job again would get its old exception."""
     stop_job(runtime, Commit(State.FAILED, reason=Reason.BAD_IMAGE))
     deliver(runtime)
     assert stored(app) == ("FAILURE", None)
@@ -70,7 +70,7 @@ def test_a_held_job_that_is_released_is_in_progress_again(runtime: Runtime, app:
 
 
 def test_a_late_delivery_of_an_older_state_is_followed_by_another(runtime: Runtime) -> None:
-    """It has overwritten the newer state, whose own entry is gone."""
+    """The late delivery has overwritten the newer state, whose own entry was removed."""
     stop_job(runtime, Commit(State.HELD, reason=Reason.CREDITS, resume=State.PREPARING))
     ledger = runtime.ledger
     ledger.release("j")

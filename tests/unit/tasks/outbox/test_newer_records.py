@@ -27,7 +27,7 @@ def test_an_older_worker_drops_no_notification_of_a_newer_record(runtime: Runtim
 
 
 def test_an_older_worker_sends_no_webhook_of_a_newer_record(runtime: Runtime) -> None:
-    """It would call the record damaged."""
+    """The webhook would report a damaged record."""
     end_newer_job(runtime)
     webhooks = Webhooks(runtime.ledger)
     (receiver,) = webhooks.lease_receivers()

@@ -87,7 +87,7 @@ def polled(redis: Redis, settings: Settings, server: Server) -> Iterator[Polled]
     found.poller.close()
 
 
-def test_renders_that_go_on_are_committed_together(polled: Polled) -> None:
+def test_polls_of_unfinished_renders_are_committed_together(polled: Polled) -> None:
     for name in ("a", "b", "c"):
         polled.render(name, PROCESSING)
     polled.sweep_until("a", "b", "c")
@@ -99,7 +99,7 @@ def test_renders_that_go_on_are_committed_together(polled: Polled) -> None:
     assert (len(polled.runtime.leases), polled.poller.is_idle) == (0, True)
 
 
-def test_a_render_that_hangs_holds_up_no_other_and_keeps_its_lease(polled: Polled) -> None:
+def test_a_poll_that_hangs_delays_no_other_and_keeps_its_lease(polled: Polled) -> None:
     release = threading.Event()
 
     def hang(handler: Handler) -> None:
@@ -211,7 +211,7 @@ def test_a_lost_lease_writes_nothing(polled: Polled) -> None:
     assert (polled.job().owner, polled.job().number("polls")) == ("w2", 0)
 
 
-def test_a_job_that_has_ended_meanwhile_is_no_fault(polled: Polled) -> None:
+def test_a_job_that_has_ended_meanwhile_causes_no_error(polled: Polled) -> None:
     """Another worker has taken it over while this one was frozen."""
 
     def end(handler: Handler) -> None:
@@ -277,7 +277,7 @@ def test_a_call_without_a_reply_is_repeated_by_the_next_sweep(
     assert (lost, polled.polls_made()) == ([script], ["j"])
 
 
-def test_a_worker_that_looks_again_later_asks_nothing_meanwhile(
+def test_a_worker_sends_no_request_before_its_next_claim(
     polled: Polled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     polled.poller._idle = 3600

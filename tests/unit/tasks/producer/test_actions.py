@@ -66,7 +66,7 @@ def test_a_held_job_that_has_paid_is_cancelled_only_when_that_is_confirmed(
     assert harness.producer.ledger.counts()[0] == {State.CANCELLED: 1}
 
 
-def test_the_command_needs_a_yes_without_a_terminal(
+def test_without_a_terminal_the_command_needs_the_option_yes(
     harness: ProducerHarness, run_command: RunCommand
 ) -> None:
     job_id = held_after_payment(harness)

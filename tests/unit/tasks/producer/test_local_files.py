@@ -1,4 +1,4 @@
-"""Local files of jobs: each content is read and stored as rarely as possible."""
+"""Local files of jobs: each file is read and stored as rarely as possible."""
 
 import os
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_an_unchanged_file_is_stored_once(harness: ProducerHarness, stored: Reco
     assert files.replace_in(job).media != first[0]
 
 
-def test_of_many_jobs_each_file_is_stored_once_but_none_of_an_invalid_job(
+def test_each_file_of_many_jobs_is_stored_once_and_none_of_an_invalid_job(
     harness: ProducerHarness, stored: Recorder
 ) -> None:
     names = [harness.picture(f"{shade}.png", shade).name for shade in range(40)]
@@ -65,7 +65,7 @@ def test_a_full_cache_is_cleared(harness: ProducerHarness, stored: Recorder) -> 
 
 
 @pytest.mark.parametrize(("recheck_after", "is_noticed"), [(0, True), (1e9, False)])
-def test_it_is_looked_again_whether_a_file_has_changed_after_some_seconds(
+def test_a_file_is_checked_again_for_changes_after_some_seconds(
     harness: ProducerHarness, stored: Recorder, recheck_after: float, is_noticed: bool
 ) -> None:
     """A job gets the content that was stored, whether the file has changed since or not."""
@@ -79,7 +79,7 @@ def test_it_is_looked_again_whether_a_file_has_changed_after_some_seconds(
     assert isinstance(files.replace_in_all([job])[0], InvalidPayloadError) is is_noticed
 
 
-def test_a_file_that_is_not_stored_yet_is_looked_at_again(
+def test_a_file_that_is_not_stored_yet_is_checked_again(
     harness: ProducerHarness, stored: Recorder
 ) -> None:
     path = harness.picture("a.png")
@@ -96,7 +96,7 @@ def test_a_file_that_is_not_stored_yet_is_looked_at_again(
 def test_an_image_that_no_model_can_use_is_not_stored(
     harness: ProducerHarness, stored: Recorder, size: tuple[int, int]
 ) -> None:
-    """A logo of that size can be attached."""
+    """An image of the same size can be attached, for example as a logo."""
     Image.new("RGB", size).save(harness.folder / "odd.png")
     files = LocalFiles(stored, harness.folder)
     with pytest.raises(InvalidPayloadError) as caught:

@@ -74,7 +74,7 @@ def test_a_caller_with_another_address_of_the_same_store_is_accepted(
 def test_two_workers_with_different_stores_are_reported(
     harness: ProducerHarness, settings: Settings, tmp_path: Path
 ) -> None:
-    """Each would deliver its clips to a place of its own."""
+    """Each worker would deliver its clips to another place."""
     start_worker(settings, tmp_path)
     assert doctor(harness) == {}
     other = start_worker(settings, tmp_path / "elsewhere", "w2")
@@ -89,7 +89,7 @@ def test_a_file_that_another_worker_may_have_is_not_called_missing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One worker with a wrong setting would fail the jobs of all."""
+    """Otherwise one worker with a wrong setting would fail the jobs of all workers."""
     start_worker(settings, tmp_path)
     job_id = harness.submit(image=str(harness.picture()))
     other = start_worker(settings, tmp_path / "elsewhere", "w2")

@@ -1,4 +1,4 @@
-"""What people call jobs and batches: ids, their beginnings, and names of batches."""
+"""The names of jobs and batches: ids, the beginnings of ids, and names of batches."""
 
 import unicodedata
 
@@ -32,20 +32,22 @@ def test_an_id_its_beginning_and_the_name_of_a_batch(harness: ProducerHarness) -
     assert find_job(producer, job_id[:9]) == job_id
 
 
-def test_a_name_with_accents_that_are_composed_otherwise(harness: ProducerHarness) -> None:
+def test_a_name_in_another_unicode_form(harness: ProducerHarness) -> None:
     name = unicodedata.normalize("NFD", "Frühling")
     batch_id = submit_batch(harness.producer, [ROW], name=name).batch_id
     assert find_batch(harness.producer, unicodedata.normalize("NFC", name)) == batch_id
 
 
 @pytest.mark.parametrize("text", ["", "nope", "*", "????????", "\x00", "\udcff", "a" * 5000, "b4"])
-def test_what_names_nothing_is_an_error(harness: ProducerHarness, text: str) -> None:
+def test_a_text_that_names_nothing_is_an_error(harness: ProducerHarness, text: str) -> None:
     harness.submit()
     with pytest.raises(UnknownId):
         find(harness.producer, text)
 
 
-def test_too_short_a_beginning_says_how_much_is_needed(harness: ProducerHarness) -> None:
+def test_a_beginning_that_is_too_short_says_how_many_characters_are_needed(
+    harness: ProducerHarness,
+) -> None:
     job_id = harness.submit()
     with pytest.raises(UnknownId, match="at least 8 characters"):
         find(harness.producer, job_id[:7])

@@ -27,7 +27,7 @@ def test_wait_returns_when_a_job_is_held(harness: ProducerHarness) -> None:
     end.join()
 
 
-def test_the_shortfall_of_credits_is_that_of_now_and_not_of_when_the_job_was_held(
+def test_the_shortfall_of_credits_is_the_current_one_and_not_that_of_the_hold(
     harness: ProducerHarness,
 ) -> None:
     ledger = harness.producer.ledger
@@ -96,7 +96,7 @@ def test_the_results_of_a_batch_are_those_of_its_jobs(harness: ProducerHarness) 
     assert [job.job_id for job in listed] == [waits, is_held, retries, asks, is_no_hash]
     for job in listed[:4]:
         alone = queries.get(harness.producer, job.job_id)
-        # The time in the present state grows until it is read again.
+        # The time in the current state grows until it is read again.
         assert job == alone.model_copy(update={"seconds_in": job.seconds_in})
         assert job.seconds_in.keys() == alone.seconds_in.keys()
     assert (listed[3].credits_spent, listed[3].paid_messages) == (150, 2)

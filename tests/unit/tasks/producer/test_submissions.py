@@ -29,7 +29,7 @@ def test_the_same_key_is_the_same_job(harness: ProducerHarness) -> None:
         submit(harness.producer, {**payload, "prompt": "Another"})
 
 
-def test_a_duplicate_has_the_present_state_of_the_job(harness: ProducerHarness) -> None:
+def test_a_duplicate_has_the_current_state_of_the_job(harness: ProducerHarness) -> None:
     job_id = harness.submit(key="k")
     harness.finish_step(job_id, State.FAILED, reason=Reason.BAD_IMAGE, message="Bad.")
     assert submit(harness.producer, {"image": URL, "key": "k"}).state == "failed"

@@ -113,7 +113,7 @@ def test_the_fingerprint_covers_all_but_the_key() -> None:
 
 
 def test_fingerprints_stay_what_they_were() -> None:
-    """Records of known keys hold them: after a change, the same job would conflict with itself."""
+    """Records contain fingerprints: if these changed, a job submitted again would be a conflict."""
     payload = {
         "image": "ü.png", "media": f"ab/{'0' * 64}.png", "prompt": "a slow push-in",
         "aspect": "9:16", "seconds": 5, "language": "de", "priority": "high", "key": "k",
@@ -136,7 +136,7 @@ COLUMNS = st.dictionaries(
 
 @settings(max_examples=200, deadline=None)
 @given(data=COLUMNS, seconds=st.none() | st.floats(1, 60), key=st.none() | st.just("k"))
-def test_the_fingerprint_is_that_of_the_json_with_its_names_in_order(
+def test_the_fingerprint_is_that_of_the_json_with_sorted_names(
     data: dict[str, Any], seconds: float | None, key: str | None
 ) -> None:
     job = ImageJob.read(
@@ -194,7 +194,7 @@ ODD_NAMES = [
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_spaces_and_joiners_of_all_scripts_are_taken(name: str) -> None:
+def test_spaces_and_joiners_of_all_scripts_are_accepted(name: str) -> None:
     url = f"https://example.org/{name}"
     job = ImageJob.read({"image": name, "attach": [url], "key": name, "attach_names": {KEY: name}})
     assert (job.image, job.attach, job.key) == (name, (url,), name)

@@ -118,7 +118,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 def test_an_incomplete_clip_is_downloaded_again_and_then_held(
     step: StepContext, download: tuple[str, Path], cuts: int
 ) -> None:
-    """Its release renders again and pays nothing."""
+    """A release of the job renders again, and pays nothing."""
     url, file = download
     whole = clip(file).read_bytes()
     file.write_bytes(whole[: len(whole) * 2 // 3])
@@ -148,7 +148,7 @@ def test_an_incomplete_clip_is_downloaded_again_and_then_held(
 def test_a_download_that_a_server_breaks_is_repeated_for_minutes(
     step: StepContext, download: tuple[str, Path]
 ) -> None:
-    """A page of an overloaded server is sent in place of a clip that was paid for."""
+    """An overloaded server sends an error page instead of the clip, which was paid for."""
     url, file = download
     file.write_text("<html>Try again later.</html>")
     api = ApiSettings(url=url.rpartition("/")[0], tokens=(SecretStr("nmv_usr_t"),))
@@ -189,7 +189,7 @@ def test_the_clip_of_another_ledger_is_never_replaced(step: StepContext, tmp_pat
 def test_a_clip_that_was_delivered_before_redis_lost_that_is_not_delivered_again(
     step: StepContext, tmp_path: Path, content: str
 ) -> None:
-    """The record is from before it had a name; the journal has the end."""
+    """The restored record is older than the clip's name, but the journal has the end."""
     facts = {"stored": "", "clip_name": ""}
     step.runtime.ledger.update_facts("j", step.lease.fence, facts)
     step = _step(step.runtime, step.lease.fence)

@@ -72,7 +72,7 @@ class World:
             self.redis.restore(key, 0, value)
 
     def expire_lease(self) -> None:
-        """Let the owner's lease run out."""
+        """Let the lease of the owner expire."""
         self.redis.hset("job:{rq}:j", mapping={"lease": 1, "not_before": 0})
 
     def job(self) -> Job:
@@ -107,7 +107,7 @@ class Actor:
         self.step = StepContext(self.runtime, read_job(claim.record), lease, StepClock(claim.now))
 
     def prepare(self) -> Commit | int:
-        """Ask the journal, and open a session if nothing was paid."""
+        """Read the journal, and open a session if nothing was paid."""
         answer = attempt_number(self.step)
         if isinstance(answer, int):
             session = {"session_id": uuid4().hex, "task_id": "t", "uploaded": "1"}
@@ -116,7 +116,7 @@ class Actor:
         return answer
 
     def begin(self) -> str:
-        """Write the intent to pay; the verdict."""
+        """Write the intent to pay, and return the verdict."""
         job = self.step.job
         self.call = f"j:{job.turn}:{job.fence}:{uuid4().hex[:8]}"
         verdict = self.runtime.payments.begin(
@@ -148,21 +148,21 @@ class Actor:
         return True
 
     def pay(self) -> None:
-        """All of it, without trouble."""
+        """Run all steps of a payment that succeeds."""
         assert isinstance(self.prepare(), int)
         assert self.begin() == "OK"
         assert self.create()
         assert self.send()
 
     def review(self) -> Withdrawn | AdoptAttempt | None:
-        """What a settling step asks the journal."""
+        """Look up the message in the journal, as a settling step does."""
         return review(self.runtime.journal, self.runtime.payments, self.step.job)
 
     def commit(self, end: Commit) -> None:
         assert self.runtime.ledger.commit("j", self.step.lease.fence, end)
 
     def hold(self) -> None:
-        """Hold the job, because nobody knows whether the message was charged."""
+        """Hold the job, because it is unknown whether the message was charged."""
         held = Commit(State.HELD, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)
         self.commit(held)
 
@@ -189,7 +189,7 @@ def make_late(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_restored_ledger_does_not_send_on_its_own_old_entry(world: World) -> None:
-    """Without a random part in the call, the entry of before the restore would pass for its own."""
+    """Without the random part of the call, the entry from before the restore would be its own."""
     first = Actor(world)
     first.prepare()
     world.save()
@@ -209,7 +209,7 @@ def test_a_restored_ledger_does_not_send_on_its_own_old_entry(world: World) -> N
 
 
 def test_a_flush_between_intent_and_entry_lets_one_of_two_send(world: World) -> None:
-    """The second has asked the journal before the first created its entry."""
+    """The second worker has read the journal before the first one created its entry."""
     first = Actor(world)
     first.prepare()
     assert first.begin() == "OK"
@@ -227,7 +227,7 @@ def test_a_flush_between_intent_and_entry_lets_one_of_two_send(world: World) -> 
 
 
 def test_two_owners_of_one_turn_after_a_restore_send_once(world: World) -> None:
-    """Without the rule that only the creator sends, both would."""
+    """Without the rule that only the creator of an entry sends, both owners would send."""
     first = Actor(world)
     first.prepare()
     world.save()
@@ -246,7 +246,7 @@ def test_two_owners_of_one_turn_after_a_restore_send_once(world: World) -> None:
 def test_a_sender_that_was_frozen_marks_its_attempt_and_the_next_one_is_free(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the limit, the late message would follow a person's decision to pay again."""
+    """Without the time limit, the late message would be sent after a decision to pay again."""
     late = Actor(world)
     late.prepare()
     late.begin()
@@ -281,7 +281,7 @@ def test_a_mark_that_comes_late_releases_a_held_job(
 
 
 def test_an_attempt_without_an_entry_is_closed_and_cannot_be_created(world: World) -> None:
-    """Without the closing, the late creation would follow the next attempt."""
+    """If the attempt were not closed, its entry could be created after the next attempt."""
     late = Actor(world)
     late.prepare()
     late.begin()
@@ -313,8 +313,8 @@ def test_a_decision_closes_a_message_that_has_no_entry_yet(world: World, decisio
     assert world.sent == []
 
 
-def test_a_flushed_ledger_asks_before_it_prepares(world: World) -> None:
-    """Without the question, a second attempt would be made for a turn that is paid."""
+def test_a_job_on_a_flushed_ledger_reads_the_journal_before_it_prepares(world: World) -> None:
+    """Otherwise a second attempt would be made for a turn that is paid."""
     first = Actor(world)
     first.pay()
     world.redis.flushdb()
@@ -342,7 +342,7 @@ def test_after_a_refusal_and_a_flush_the_next_attempt_is_made(world: World) -> N
 
 
 def test_a_decision_about_an_attempt_that_is_not_the_last_is_refused(world: World) -> None:
-    """The ledger is restored to before the last attempt: that one is adopted instead."""
+    """The restored ledger is older than the last attempt, which is adopted instead."""
     first = Actor(world)
     first.pay()
     first.hold()
@@ -374,7 +374,7 @@ def test_an_answer_to_a_question_is_the_next_attempt(world: World) -> None:
 
 
 def test_a_refused_answer_does_not_hide_that_the_question_was_paid(world: World) -> None:
-    """Without the look past its mark, the first turn would be paid again after a loss of Redis."""
+    """If the search ended at the mark of the answer, a loss of Redis would pay turn 1 again."""
     first = asked(world)
     second = Actor(world)
     assert second.prepare() == 2

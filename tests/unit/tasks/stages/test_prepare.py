@@ -20,7 +20,7 @@ def check(worker: Worker, *, seconds_old: float) -> Commit | None:
 
 
 def test_no_job_is_held_because_of_an_old_balance(worker: Worker) -> None:
-    """Whoever tops up an account and releases its jobs should not see them held again."""
+    """Otherwise jobs that are released after their account was topped up would be held again."""
     assert check(worker, seconds_old=2 * MAX_BALANCE_AGE_MS / 1000) is None
     assert worker.runtime.ledger.account(worker.account).available == 900
 

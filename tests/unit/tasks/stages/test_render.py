@@ -1,4 +1,4 @@
-"""The first step after the settling stage submits its render; a later one looks for it before."""
+"""The first step after settling submits the render. Later steps first look for the render."""
 
 import pytest
 

@@ -51,7 +51,7 @@ def test_an_unknown_outcome_names_no_difference_that_other_messages_made(worker:
     assert "1000" not in end.message
 
 
-def test_a_draft_that_is_not_there_is_offered_as_done_once_and_pays_nothing(
+def test_as_done_is_offered_once_if_there_is_no_draft_and_pays_nothing(
     worker: Worker,
 ) -> None:
     end = unknown(worker)

@@ -44,10 +44,10 @@ def say_later(actor: Actor) -> str:
     return draft
 
 
-def test_a_message_from_before_a_recovery_is_judged_by_the_draft_that_the_next_one_read(
+def test_a_message_from_before_a_recovery_is_settled_by_the_draft_in_the_next_entry(
     actor: Actor,
 ) -> None:
-    """The session's present draft is that of the next one, which the ledger does not know."""
+    """The session has the draft of the next message, which the ledger has lost."""
     draft = say_later(actor)
     actor.runtime.status.recovered_at = actor.step.job.sent_at
     commit = settle(actor.step)
@@ -55,7 +55,7 @@ def test_a_message_from_before_a_recovery_is_judged_by_the_draft_that_the_next_o
     assert (commit.facts or {})["draft"] == draft
 
 
-def test_a_message_after_the_recovery_is_judged_by_its_session(actor: Actor) -> None:
+def test_a_message_after_the_recovery_is_settled_by_its_session(actor: Actor) -> None:
     say_later(actor)
     actor.runtime.status.recovered_at = actor.step.job.sent_at - 1
     with pytest.raises(NemoError):

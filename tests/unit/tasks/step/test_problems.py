@@ -1,4 +1,4 @@
-"""A job waits for a store or a machine that has a problem, and says so; it is not lost for it."""
+"""A job that meets a problem of a store or a machine waits, says why, and is not lost."""
 
 import errno
 import os
@@ -85,7 +85,7 @@ def no_memory(_: StepContext) -> Commit:
         (no_memory, Part.MEMORY, "A worker has no free memory."),
     ],
 )
-def test_a_shortage_is_waited_out_however_long_it_lasts(
+def test_a_job_waits_for_the_end_of_a_shortage_however_long_it_lasts(
     harness: ProducerHarness, run_stage: RunStage, stage: Stage, part: Part, message: str
 ) -> None:
     with capture_logs() as logs:
@@ -139,7 +139,7 @@ def test_a_store_that_fails_for_long_holds_the_job_until_it_is_released(
     assert run_stage(write) == "rendering"
 
 
-def test_a_server_that_asks_to_wait_is_asked_again_then(
+def test_a_server_that_asks_for_a_pause_is_tried_again_after_it(
     harness: ProducerHarness, runtime: Runtime, run_stage: RunStage, job_id: str
 ) -> None:
     def fetch(_: StepContext) -> Commit:
@@ -154,7 +154,7 @@ def test_a_server_that_asks_to_wait_is_asked_again_then(
     progress = queries.get(harness.producer, job_id).progress.message
     assert "HTTP status 503. Its server asks to wait; next try in" in progress
     assert " minutes" in progress
-    # After an hour it has been waited for long enough.
+    # The limit is an hour.
     began = ledger.now_ms() - 3_400_000
     ledger.redis.hset(ledger.key("job", job_id), "trouble_since", began)
     with pytest.raises(
@@ -163,10 +163,10 @@ def test_a_server_that_asks_to_wait_is_asked_again_then(
         run_stage(fetch)
 
 
-def test_a_server_that_does_not_answer_is_asked_for_minutes(
+def test_a_server_that_does_not_answer_is_tried_for_minutes(
     runtime: Runtime, run_stage: RunStage, job_id: str
 ) -> None:
-    """A number of tries would be over in half a minute, with all jobs of a batch."""
+    """A limited number of tries would fail all jobs of a batch within half a minute."""
 
     def fetch(_: StepContext) -> Commit:
         raise FileRefusedError("source_unreachable", "No answer.", "Wait.", repeatable=True)
@@ -182,7 +182,7 @@ def test_a_server_that_does_not_answer_is_asked_for_minutes(
         run_stage(fetch)
 
 
-def test_a_server_that_asks_for_no_pause_is_asked_less_and_less(
+def test_a_server_that_asks_for_no_pause_is_tried_less_and_less_often(
     runtime: Runtime, run_stage: RunStage, job_id: str
 ) -> None:
     def fetch(_: StepContext) -> Commit:
@@ -195,7 +195,7 @@ def test_a_server_that_asks_for_no_pause_is_asked_less_and_less(
     assert int(record["not_before"]) - ledger.now_ms() > 50_000
 
 
-def test_a_server_that_asks_to_wait_for_longer_than_an_hour_is_not_waited_for(
+def test_a_server_that_asks_for_a_pause_of_more_than_an_hour_fails_the_job(
     run_stage: RunStage,
 ) -> None:
     def fetch(_: StepContext) -> Commit:
@@ -243,7 +243,7 @@ def test_an_image_that_always_exhausts_memory_is_refused_in_the_end(
 @pytest.mark.parametrize(
     ("operation", "shortage"), [("read", Shortage.SCRATCH_DISK), ("written", None)]
 )
-def test_a_full_scratch_disk_is_told_from_a_full_store(
+def test_a_full_scratch_disk_is_distinguished_from_a_full_store(
     tmp_path: Path, operation: str, shortage: Shortage | None
 ) -> None:
     store = Store((tmp_path / "store").as_uri())

@@ -29,7 +29,7 @@ WITHOUT_COMMAND: Final = {
     Reason.CREDITS: "continues when",
     Reason.BLOCKED: "Release or cancel the job that blocks it",
 }
-"""Remedies that are no command on the job itself."""
+"""Remedies without a command for the job itself."""
 INFORM: Final = ("doctor", "status", "list")
 
 

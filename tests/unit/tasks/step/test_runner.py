@@ -115,10 +115,10 @@ def test_a_job_waits_for_its_next_wake_up_message(
         (ResponseError("WRONGTYPE Operation against a key"), "preparing"),
     ],
 )
-def test_a_server_that_refuses_writes_is_no_fault_of_the_job(
+def test_a_redis_that_refuses_writes_does_not_count_as_a_failure_of_the_job(
     harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch, error: RedisError, word: str
 ) -> None:
-    """Else five refusals in a row would hold the job as poison."""
+    """Otherwise several refusals in a row would hold the job as poison."""
     runtime, job_id = due_job(harness, monkeypatch)
 
     def refused(_: object) -> Commit:

@@ -97,7 +97,7 @@ class WorkerHarness:
         self.runtime = Runtime.open(producer.settings)
 
     def begin(self, story: str) -> str:
-        """Submit three jobs and bring the one called "bad" to a point of its life; its fence."""
+        """Submit three jobs, bring the one called "bad" to a state, and return its fence."""
         ledger = self.ledger
         self.redis.flushdb()
         self.payments.record_balance("a", read_at=1, available=1000, frozen=0, total=1000)

@@ -97,12 +97,12 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
         wait_until(lambda: not any(map(is_alive, supervised.pids())), "no process to be left")
 
 
-def test_it_waits_longer_after_each_early_end() -> None:
+def test_the_wait_grows_with_each_early_end() -> None:
     process = SupervisedProcess("x", ["true"], {})
     assert [process.schedule() for _ in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_a_process_that_is_killed_is_started_again(supervised: Supervised) -> None:
+def test_a_process_that_is_killed_is_restarted(supervised: Supervised) -> None:
     first, second = supervised.wait_for_start().pids()
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: len(supervised.pids()) == 3, "a new process", explain=supervised.log)
@@ -110,7 +110,9 @@ def test_a_process_that_is_killed_is_started_again(supervised: Supervised) -> No
     assert "SIGKILL" in supervised.log()
 
 
-def test_a_signal_stops_all_and_is_awaited(supervised: Supervised) -> None:
+def test_a_signal_stops_all_processes_and_the_supervisor_waits_for_them(
+    supervised: Supervised,
+) -> None:
     supervised.wait_for_start()
     supervised.process.terminate()
     names = ("one", "two")
@@ -122,7 +124,7 @@ def test_a_signal_stops_all_and_is_awaited(supervised: Supervised) -> None:
     assert len(supervised.pids()) == 2, "none is started again"
 
 
-def test_control_c_arrives_once(supervised: Supervised) -> None:
+def test_control_c_reaches_each_process_once(supervised: Supervised) -> None:
     """A terminal sends it to the whole process group of the supervisor."""
     supervised.wait_for_start()
     supervised.finish_with(0)
@@ -132,7 +134,7 @@ def test_control_c_arrives_once(supervised: Supervised) -> None:
         assert supervised.notes(name)[1:] == ["SIGINT"]
 
 
-def test_a_closed_terminal_lets_them_drain(supervised: Supervised) -> None:
+def test_a_closed_terminal_lets_the_processes_drain(supervised: Supervised) -> None:
     supervised.wait_for_start()
     supervised.finish_with(0)
     supervised.process.send_signal(signal.SIGHUP)
@@ -140,15 +142,15 @@ def test_a_closed_terminal_lets_them_drain(supervised: Supervised) -> None:
     assert supervised.notes("one")[1:] == ["SIGTERM"]
 
 
-def test_a_failure_while_they_stop_is_the_exit_status(supervised: Supervised) -> None:
+def test_a_failure_during_the_stop_is_the_exit_status(supervised: Supervised) -> None:
     supervised.wait_for_start()
     supervised.finish_with(7)
     supervised.process.terminate()
     assert supervised.process.wait(120) == 1
 
 
-def test_wrong_usage_ends_all(supervised: Supervised) -> None:
-    """A new process would end alike."""
+def test_wrong_options_of_a_worker_end_all_processes(supervised: Supervised) -> None:
+    """A restart would not help."""
     first, _ = supervised.wait_for_start().pids()
     supervised.finish_with(0)
     (supervised.folder / "one-usage").touch()
@@ -166,7 +168,7 @@ def test_no_process_is_left_when_the_supervisor_is_killed(supervised: Supervised
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
-    """The system may have no process left for it. The others would die with the supervisor."""
+    """The supervisor must survive this, because the other processes would die with it."""
     refused_once = """
 import errno, subprocess
 started = subprocess.Popen

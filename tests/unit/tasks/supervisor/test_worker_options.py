@@ -1,4 +1,4 @@
-"""The options of a worker, for one process of several."""
+"""The options of `reelqueue worker` for several processes."""
 
 import pytest
 

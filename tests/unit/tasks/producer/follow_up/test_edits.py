@@ -67,7 +67,7 @@ def test_a_short_answer_to_a_question_is_an_edit(harness: ProducerHarness) -> No
     assert isinstance(say(harness.producer, job_id, "yes"), Submission)
 
 
-def test_an_upload_that_failed_is_not_taken_for_done_when_it_is_repeated(
+def test_a_failed_upload_is_made_again_when_it_is_repeated(
     harness: ProducerHarness,
 ) -> None:
     api = ApiSettings(
@@ -90,7 +90,7 @@ def test_an_upload_that_failed_is_not_taken_for_done_when_it_is_repeated(
             say(producer, job_id, "upload", attach=[logo])
 
 
-def test_an_edit_belongs_to_the_batch_of_its_job_and_starts_although_that_is_paused(
+def test_an_edit_belongs_to_the_batch_of_its_job_and_starts_even_if_the_batch_is_paused(
     harness: ProducerHarness,
 ) -> None:
     producer = harness.producer
@@ -112,7 +112,7 @@ def test_an_edit_belongs_to_the_batch_of_its_job_and_starts_although_that_is_pau
 def test_an_edit_in_a_batch_with_a_shared_session_works_in_the_session_of_its_job(
     harness: ProducerHarness,
 ) -> None:
-    """The rows behind it are not started by it, and do not wait for it."""
+    """The queued rows of the batch are not started by the edit, and do not wait for it."""
     producer = harness.producer
     batch_id = submit_manifest(
         producer,
@@ -130,7 +130,7 @@ def test_an_edit_in_a_batch_with_a_shared_session_works_in_the_session_of_its_jo
     assert (record.fact("shared"), record.fact("follows")) == (None, first.job_id)
 
 
-def test_the_manifest_submitted_again_leaves_edits_alone(harness: ProducerHarness) -> None:
+def test_submitting_the_manifest_again_does_not_change_edits(harness: ProducerHarness) -> None:
     producer = harness.producer
     rows = [{"image": f"https://example.org/{n}.jpg"} for n in range(2)]
     batch_id = submit_manifest(producer, harness.manifest(*rows)).batch_id
@@ -145,7 +145,7 @@ def test_the_manifest_submitted_again_leaves_edits_alone(harness: ProducerHarnes
 
 
 def test_nothing_is_uploaded_while_an_edit_works_in_the_session(harness: ProducerHarness) -> None:
-    """The job itself is done, but its session is not idle."""
+    """The job itself has ended, but the session is in use."""
     ledger, job_id = harness.producer.ledger, harness.submit()
     harness.finish_step(job_id, State.SUCCEEDED, facts={"session_id": "s", "account": "a"})
     edit = say(harness.producer, job_id, "add slow rain, five seconds")

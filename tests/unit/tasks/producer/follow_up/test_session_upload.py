@@ -19,7 +19,9 @@ from worker.ledger.model.states import State
 UPLOAD = "/api/upload-video/nemo_agent/me/s"
 
 
-def test_a_file_that_two_commands_upload_at_once_arrives_once(harness: ProducerHarness) -> None:
+def test_a_file_that_two_commands_upload_at_the_same_time_arrives_once(
+    harness: ProducerHarness,
+) -> None:
     picture, job_id = str(harness.picture("logo.png")), harness.submit()
     arrived, refused = threading.Event(), threading.Event()
 

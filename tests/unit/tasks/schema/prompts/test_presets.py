@@ -11,7 +11,7 @@ from tasks.schema.prompts.presets import MAX_BYTES, PRESETS, Preset, find_preset
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_the_presets_that_come_with_it_make_jobs(preset: Preset) -> None:
+def test_the_built_in_presets_make_valid_jobs(preset: Preset) -> None:
     assert find_preset(f" {preset.name.upper()}") == preset
     fields = {"prompt": preset.prompt, "aspect": preset.aspect, "seconds": preset.seconds}
     ImageJob.read({"image": "a.jpg", **fields})
@@ -21,7 +21,7 @@ def test_the_presets_that_come_with_it_make_jobs(preset: Preset) -> None:
         assert not stated_lengths(preset.prompt), "the field seconds is added to it"
 
 
-def test_the_founding_prompt_is_among_them() -> None:
+def test_the_default_prompt_is_a_preset() -> None:
     assert PRESETS["extend"].prompt == DEFAULT_PROMPT
 
 
@@ -32,13 +32,13 @@ def test_the_founding_prompt_is_among_them() -> None:
         '\ufeffprompt = "Pan over {name}"\r\naspect = "9:16"\r\nseconds = 5.5\r\n',
     ],
 )
-def test_a_file(tmp_path: Path, text: str) -> None:
+def test_a_file_can_set_all_values(tmp_path: Path, text: str) -> None:
     path = tmp_path / "spring sale.toml"
     path.write_bytes(text.encode())
     assert find_preset(str(path)) == Preset("spring sale", "Pan over {name}", "9:16", 5.5)
 
 
-def test_a_file_may_set_one_of_them(tmp_path: Path) -> None:
+def test_a_file_can_set_one_value(tmp_path: Path) -> None:
     path = tmp_path / "wide.toml"
     path.write_text('aspect = "16:9"')
     assert find_preset(str(path)) == Preset("wide", None, "16:9", None)
@@ -58,7 +58,9 @@ def test_a_file_may_set_one_of_them(tmp_path: Path) -> None:
         (b"#" * (MAX_BYTES + 1), "has over"),
     ],
 )
-def test_what_is_no_preset_says_why_in_one_line(tmp_path: Path, content: bytes, why: str) -> None:
+def test_an_invalid_preset_is_refused_with_the_reason_in_one_line(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
     path = tmp_path / "p.toml"
     path.write_bytes(content)
     with pytest.raises(InvalidPayloadError) as refused:
