@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from config.celery import celery_config
 from config.observability import configure_logging, init_sentry
 from config.settings import Settings, describe_problems, get_settings
+from config.unknown_variables import unknown_variables
 from worker.broker.consumer import CONSUMER
 from worker.broker.events import EVENTS
 from worker.broker.result_backend import RESULT_BACKENDS
@@ -80,6 +81,9 @@ def _set_up_logging(loglevel: int | None = None, **_: Any) -> None:  # noqa: ANN
 def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
     """Prepare what must be ready before the pool starts."""
     settings = get_settings()
+    unknown = list(unknown_variables())
+    if unknown:
+        log.warning("variables are no settings", why=" ".join(map(str, unknown)))
     for wrong in environment_problems(settings.api.url):
         if wrong.is_fatal:
             _exit_with(str(wrong))

@@ -9,6 +9,7 @@ import httpx
 from redis.exceptions import RedisError
 
 from config.settings import Settings
+from config.unknown_variables import unknown_variables
 from tasks.cli.checks.account_checks import check_accounts, check_jobs, check_tokens
 from tasks.producer.messages import DEFAULT_QUEUE, misplaced_submissions
 from tasks.producer.producer import Producer
@@ -259,13 +260,19 @@ def _messages(producer: Producer, *, with_broker: bool) -> CheckResult:
 
 
 def _environment(settings: Settings) -> CheckResult:
-    """Check the variables of proxies and certificates, by which all requests are sent."""
-    problems = list(environment_problems(settings.api.url))
+    """Check the variables of proxies and certificates, by which all requests are sent.
+
+    Variables that are no settings are named too, because a misspelled one has no effect.
+    """
+    problems, unknown = list(environment_problems(settings.api.url)), list(unknown_variables())
+    found = [problem.variable for problem in problems] or ["usable"]
+    suggestion = " ".join(map(str, unknown))
     return CheckResult(
         "environment",
         ok=not problems,
-        found="; ".join(problem.variable for problem in problems) or "usable",
-        remedy=" ".join(map(str, problems)),
+        found="; ".join([*found, *(f"unknown: {variable.name}" for variable in unknown)]),
+        remedy=" ".join(map(str, [*problems, *unknown])),
+        suggestion=suggestion,
     )
 
 

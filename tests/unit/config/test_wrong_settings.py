@@ -99,6 +99,23 @@ def test_the_command_line_ends_with_status_2_and_the_sentence(arguments: tuple[s
     assert "hunter2" not in result.err
 
 
+def test_a_worker_logs_once_which_variables_are_no_settings() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker.app", "worker"],
+        cwd=ROOT,
+        # With this proxy it ends, before it connects to anything.
+        env={"REELQUEUE_TICK_SECOND": "hunter2", "HTTPS_PROXY": "socks://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    output = done.stderr + done.stdout
+    assert output.count("Did you mean REELQUEUE_TICK_SECONDS?") == 1
+    assert "hunter2" not in output
+
+
 @pytest.mark.parametrize("program", ["worker", "flower"])
 def test_the_celery_programs_end_with_status_2_and_the_sentence(program: str) -> None:
     done = subprocess.run(

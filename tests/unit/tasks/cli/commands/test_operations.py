@@ -61,6 +61,18 @@ def test_doctor_checks_every_part(run_command: RunCommand, harness: ProducerHarn
     assert found["workers"]["ok"]
 
 
+def test_doctor_names_variables_that_are_no_settings(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELQUEUE_TICK_SECOND", "hunter2")
+    answer = run_command("doctor", "--json")
+    (found,) = [record for record in answer.records if record["check"] == "environment"]
+    assert found["ok"], "it stops nothing"
+    assert found["found"] == "usable; unknown: REELQUEUE_TICK_SECOND"
+    assert "Did you mean REELQUEUE_TICK_SECONDS?" in found["remedy"]
+    assert "hunter2" not in answer.out
+
+
 def test_doctor_names_variables_of_the_environment_that_cannot_be_used(
     run_command: RunCommand, harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
