@@ -1,17 +1,23 @@
 """Submission of manifests as batches."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from shlex import quote
 from typing import Any
 from uuid import uuid4
 
-from tasks.manifests.checked_rows import CheckedRow, RejectedRow, accepted, check_rows
+from tasks.manifests.batch_name import check_batch_name
+from tasks.manifests.checked_rows import (
+    CheckedRow,
+    RejectedRow,
+    accepted,
+    check_rows,
+    up_to_accepted,
+)
 from tasks.manifests.deferred_rows import (
     CHANGED,
     WRITTEN,
@@ -31,7 +37,7 @@ from tasks.producer.submissions import check_webhook, raise_for_conflict
 from tasks.reports.batch_index import schedule_index_of_ended
 from tasks.schema.batch import batch_id_for
 from tasks.schema.batch_options.aspects import read_aspects
-from tasks.schema.errors import BatchNameTaken, InvalidPayloadError, KeyConflict
+from tasks.schema.errors import InvalidPayloadError, KeyConflict
 from tasks.schema.image_job import ImageJob
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.submissions import SubmitResult
@@ -137,7 +143,7 @@ def submit_manifest(
     """Enqueue a manifest as a batch. The same rows under the same name are paid for once.
 
     A row has one current job. A row that was changed gets a new one in the place of the old one,
-    unless that has a clip or has paid.
+    unless that has a clip or has paid. If each row is rejected, no batch is made.
 
     Args:
         producer: The producer.
@@ -174,8 +180,8 @@ def submit_manifest(
         recheck_after=RECHECK_SECONDS,
     )
     if name is None:
-        _check_source(producer, manifest, first_page, files)
-    checked = (
+        check_batch_name(producer, manifest, first_page, files)
+    checked: Iterator[list[CheckedRow]] = (
         check_rows(
             [_with_webhook(row, producer, webhook) for row in page],
             result.batch_id,
@@ -185,6 +191,12 @@ def submit_manifest(
         for page in chain([first_page], other_pages)
     )
     with producer.redis_errors():
+        if producer.ledger.batch(result.batch_id) is None:
+            checked, has_jobs = up_to_accepted(checked)
+            if not has_jobs:
+                for page in checked:
+                    _record_answers(page, [], result, rejects)
+                return result
         _open_batch(producer.ledger, result.batch_id, title, manifest.source, session)
         _set_limits(producer.ledger, result.batch_id, max_credits, not_before, pilot)
         producer.ledger.unseal_batch(result.batch_id, webhook)
@@ -293,34 +305,3 @@ def _record_answers(
         result.rejected.append({"row": reject.row.number, "reason": reject.reason})
         if rejects is not None:
             rejects.add(reject.row.line, reject.reason)
-
-
-def _check_source(
-    producer: Producer, manifest: Manifest, first_page: list[Row], files: LocalFiles
-) -> None:
-    """Check that a batch of the manifest's name, if there is one, is of this manifest.
-
-    Manifests in different folders may have the same name.
-
-    Raises:
-        BatchNameTaken: The batch has another source and none of these rows.
-    """
-    batch_id = batch_id_for(manifest.name)
-    with producer.redis_errors():
-        batch = producer.ledger.batch(batch_id)
-        if batch is None or not batch.source or batch.source == manifest.source:
-            return
-        rows = Rows(producer.ledger)
-        rows.upgrade(batch_id)
-        checked = check_rows(first_page, batch_id, files, manifest.aspects)
-        found = rows.submit_pages(
-            [[row.new for row in accepted(checked)]],
-            RowSubmission(batch_id, "", dry=True),
-        )
-        if any(answer.job_id for answers in found for answer in answers):
-            return
-    raise BatchNameTaken(
-        f'There is already a batch "{batch.name}" of another manifest ({batch.source}), which has '
-        f"none of these rows. Give this batch another name with --name, or add these rows to that "
-        f"batch with --name {quote(batch.name)}."
-    )

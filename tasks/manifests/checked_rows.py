@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from tasks.manifests.lines import ROW_COLUMN
 from tasks.manifests.rows import Row
@@ -65,6 +66,22 @@ def check_rows(
 def accepted(rows: Iterable[CheckedRow]) -> list[AcceptedRow]:
     """Return the rows that can be submitted."""
     return [row for row in rows if isinstance(row, AcceptedRow)]
+
+
+def up_to_accepted(
+    pages: Iterator[list[CheckedRow]],
+) -> tuple[Iterator[list[CheckedRow]], bool]:
+    """Check pages until a row is accepted.
+
+    Returns:
+        All the pages again, and whether a row of them is accepted.
+    """
+    read: list[list[CheckedRow]] = []
+    for page in pages:
+        read.append(page)
+        if accepted(page):
+            return chain(read, pages), True
+    return iter(read), False
 
 
 def _checked(

@@ -228,7 +228,7 @@ def submit(
             note_rejected(plan.rejected)
             note_changed(plan.changed_rows, redo_changed=redo_changed)
             print_dry_run(plan, manifest.aspects, redo_changed=redo_changed)
-        return
+        raise typer.Exit(ExitCode.DONE if plan.good else ExitCode.BAD_INPUT)
     sink = manifest.rejects(rejects or rejects_path(source)) if manifest.rejects else None
     done = submit_manifest(
         producer,
@@ -255,7 +255,7 @@ def submit(
         wait=wait,
     )
     if not accepted:
-        raise typer.Exit(ExitCode.BAD_INPUT)
+        raise CommandError("No row was accepted: nothing was submitted.")
     if pilot is not None and _will_pause(producer, done.batch_id):
         note(
             f"The batch pauses after {pilot} {'job' if pilot == 1 else 'jobs'}. `reelqueue batch "

@@ -203,6 +203,28 @@ def test_a_batch_is_submitted_even_if_its_rejected_rows_cannot_be_written(
     assert queries.get_batch(harness.producer, answer.records[0]["batch_id"]).sealed
 
 
+def test_a_manifest_without_an_accepted_row_makes_no_batch(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    table = harness.folder / "jobs.csv"
+    table.write_text("image\n" + "nope.jpg\n" * 600)
+    for option in ("--dry-run", "--json"):
+        answer = run_command("batch", "submit", "jobs.csv", "--json", option)
+        assert (answer.code, len(answer.records[0]["rejected"])) == (2, 600)
+        assert list(queries.list_batches(harness.producer)) == []
+    assert "No row was accepted" in answer.err
+    table.write_text("image\n" + "nope.jpg\n" * 600 + f"{URL}\n")
+    answer = run_command("batch", "submit", "jobs.csv", "--max-credits", "300", "--json")
+    assert (answer.code, answer.records[0]["jobs"]) == (0, 1)
+    assert len(answer.records[0]["rejected"]) == 600
+    batch_id = answer.records[0]["batch_id"]
+    # A batch that exists stays as it is.
+    table.write_text("image\nnope.jpg\n")
+    assert run_command("batch", "submit", "jobs.csv").code == 2
+    batch = queries.get_batch(harness.producer, batch_id)
+    assert (batch.total, batch.sealed, batch.max_credits) == (1, True, 300)
+
+
 @pytest.mark.parametrize("name", ["gone.jpg", "pipe.jpg", "x.jpg", "empty.jpg"])
 def test_files_that_are_no_images_are_rejected_without_waiting_for_them(
     run_command: RunCommand, harness: ProducerHarness, name: str
