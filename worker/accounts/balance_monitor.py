@@ -50,7 +50,7 @@ class BalanceMonitor:
         """Read and record one balance.
 
         Returns:
-            False if another worker is reading it at this moment.
+            False if another worker is reading it.
 
         Raises:
             NemoError: The API did not answer.
@@ -179,28 +179,29 @@ class BalanceMonitor:
     def _release_held_for_plan(self) -> None:
         """Resume jobs whose account's plan allows exports again, or that another account can take.
 
-        The probe is the export of a job that has paid already, which is free.
+        A job that was refused by another call than an export waits for a person.
         """
         accounts = map(self.ledger.account, self.accounts.names())
         others_can_take = any(map(self.accounts.can_take, accounts))
         for name in self.ledger.holding_accounts(Reason.PLAN):
             account = self.ledger.account(name)
             held = self.ledger.some_held_ids(Reason.PLAN, name, RELEASE_LIMIT)
-            if not account.plan_refused:
-                # A job that was refused by another call than an export waits for a person.
-                if account.plan_allowed_again:
-                    self._release(held, "its plan allows exports")
-                    if len(held) < RELEASE_LIMIT:
-                        self.payments.end_plan_release(name)
-                continue
-            if others_can_take:
-                self._release(self._movable(held), "another account can take it")
-            if self.ledger.now_ms() >= account.plan_probe_at:
-                jobs = self.ledger.jobs(held)
-                probe = next((job.id for job in jobs if job.fact("draft")), None)
-                if probe is not None:
-                    self.payments.postpone_plan_probe(name)
-                    self._release([probe], "its export shows whether the plan allows it now")
+            if account.plan_refused:
+                if others_can_take:
+                    self._release(self._movable(held), "another account can take it")
+                if self.ledger.now_ms() >= account.plan_probe_at:
+                    self._probe_plan(name, held)
+            elif account.plan_allowed_again:
+                self._release(held, "its plan allows exports")
+                if len(held) < RELEASE_LIMIT:
+                    self.payments.end_plan_release(name)
+
+    def _probe_plan(self, name: str, held: list[str]) -> None:
+        """Resume a job that has paid: its export is free, and shows if the plan allows it now."""
+        probe = next((job.id for job in self.ledger.jobs(held) if job.fact("draft")), None)
+        if probe is not None:
+            self.payments.postpone_plan_probe(name)
+            self._release([probe], "its export shows whether the plan allows it now")
 
     def _release_held_for_credits(self) -> None:
         """Resume as many jobs as the balances can pay for, less those that are about to pay."""

@@ -199,10 +199,8 @@ class Journal:
     def id(self) -> str:
         """Return the random id of this journal, which is created at its first use."""
         if not self._id:
-            key = self.key("id")
-            self.store.create(key, uuid4().hex.encode(), point="journal.identity")
-            stored = self.store.read(key)
-            self._id = stored.data.decode() if stored else ""
+            self.store.create(self.key("id"), uuid4().hex.encode(), point="journal.identity")
+            self._id = self.read_id()
         return self._id
 
     def read_id(self) -> str:
