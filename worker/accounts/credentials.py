@@ -29,7 +29,7 @@ RECENT_SECONDS: Final = 0.5
 
 
 class TokenPendingError(Exception):
-    """Another worker is requesting the anonymous token at this moment."""
+    """Another worker is requesting the anonymous token."""
 
 
 class AccountCoolingDownError(Exception):

@@ -254,7 +254,7 @@ class Ledger(Reader):
         return SessionAcquisition(verdict, waits_for=reply[1] if len(reply) > 1 else "")
 
     def share_session(self, job_id: str, fence: str) -> bool:
-        """Make the session that the job has opened its batch's. False: the lease is lost."""
+        """Share the session that a job has opened with its batch. False: the lease is lost."""
         return bool(self.scripts.run("share_session", job_id, fence) == "OK")
 
     # --- requests of users -------------------------------------------------------------------

@@ -9,8 +9,8 @@ T = TypeVar("T")
 PAGE_SIZE: Final = 500
 """Jobs that are read or written together; the server answers within some milliseconds."""
 MOVES_PER_CALL: Final = 50
-"""Jobs that one call moves to other states. The server answers nobody else meanwhile, and a move
-takes it up to a millisecond."""
+"""Jobs that one call moves to other states. During a call the server answers no other client, and
+each move takes up to a millisecond."""
 
 
 def pages(values: Iterable[T], size: int = PAGE_SIZE) -> Iterator[list[T]]:

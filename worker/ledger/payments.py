@@ -20,7 +20,7 @@ MAX_PLAN_PROBE_MS: Final = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class PaymentIntent:
-    """The answer to an intent to pay. Only ``OK`` allows the message to be sent."""
+    """The reply to an intent to pay. Only ``OK`` allows the message to be sent."""
 
     verdict: BeginVerdict
     wait: float = 0.0  # seconds an account still cools down

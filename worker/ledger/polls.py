@@ -21,7 +21,7 @@ class DuePoll:
 
     Attributes:
         job_id: The job.
-        fence: The proof of the ownership.
+        fence: The fence of the claim.
         render_id: The render.
         account: The account that owns it.
         polls: How often it was polled.
@@ -46,7 +46,7 @@ class PollGroup:
 
 @dataclass(frozen=True, slots=True)
 class PollEnd:
-    """The end of a poll after which the render goes on.
+    """The end of a poll after which the render continues.
 
     Attributes:
         job_id: The job.
@@ -85,7 +85,7 @@ class Polls:
         return PollGroup(polls, wait_ms / 1000 if wait_ms >= 0 else None)
 
     def commit(self, ends: Sequence[PollEnd]) -> list[bool]:
-        """End polls after which the render goes on. False for each whose lease is lost."""
+        """End polls after which the render continues. False for each whose lease is lost."""
         arguments: list[object] = []
         for end in ends:
             polls = "" if end.polls is None else end.polls
@@ -97,7 +97,7 @@ class Polls:
         ]
 
     def _commit_alone(self, end: PollEnd) -> bool:
-        """End a poll as any other step, for example after a request to cancel the job."""
+        """End a poll by a commit of its own, for example after a request to cancel the job."""
         facts = {} if end.polls is None else {"polls": str(end.polls), "tries": "0"}
         commit = Commit(State.RENDERING, delay=end.delay, facts=facts)
         return self._ledger.commit(end.job_id, end.fence, commit)

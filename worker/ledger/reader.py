@@ -75,7 +75,7 @@ class Reader:
         return int(seconds) * 1000 + int(micros) // 1000 + corrected
 
     def tombstone(self, key: str) -> State | None:
-        """Return the state in which the pruned job of a key ended; None if it was not pruned."""
+        """Return the state in which the job of a key ended; None unless it was pruned."""
         parts = (self.redis.get(self.key("idem", key)) or "").split("|")
         return State(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - id, fingerprint, state
 
@@ -202,7 +202,7 @@ class Reader:
             yield [
                 RowState(job_id, State(flat[2 * at]), flat[2 * at + 1])
                 for at, job_id in enumerate(page)
-                if flat[2 * at] in _STATES  # which a further row of a job has not
+                if flat[2 * at] in _STATES  # not so for a further row of a job
             ]
             start += PAGE_SIZE
 
@@ -221,7 +221,7 @@ class Reader:
         return sorted(self.redis.sunion(keys)) if keys else []
 
     def some_held_ids(self, reason: Reason, account: str, most: int) -> list[str]:
-        """Return the ids of some jobs that an account holds for a reason."""
+        """Return the ids of some jobs of an account that are held for a reason."""
         key = self.key("held", f"{account}:{reason}")
         return list(self.redis.srandmember(key, most) or []) if most > 0 else []
 
@@ -280,7 +280,7 @@ class Reader:
         return read_counts(self.redis.hgetall(self.key("counts")))
 
     def account(self, name: str) -> Account:
-        """Return what is known of an account. A key without a record counts as nothing known."""
+        """Return an account's record. A key that holds no record reads as an empty one."""
         try:
             fields = self.redis.hgetall(self.key("account", name))
         except ResponseError:

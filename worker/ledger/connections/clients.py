@@ -73,7 +73,7 @@ def connect_to_broker(settings: Settings) -> Redis:
 
 
 def connect_without_retries(address: RedisAddress, seconds: float) -> Redis:
-    """Open a client that decodes to text, asks once, and waits this long for an answer."""
+    """Open a client that decodes to text, tries once, and waits this long for a reply."""
     return _open(
         address,
         decode_responses=True,
@@ -93,7 +93,7 @@ def _timeouts(settings: Settings) -> dict[str, Any]:
 
 
 def _open(address: RedisAddress, **arguments: Any) -> Redis:  # noqa: ANN401 - redis-py's
-    """Open a client at an address. What the address says wins over the arguments."""
+    """Open a client at an address, whose own options override the arguments."""
     arguments |= address.client_arguments()
     bounds = {"max_connections": MAX_CONNECTIONS, "timeout": arguments["socket_timeout"]}
     if address.path:

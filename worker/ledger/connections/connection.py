@@ -67,7 +67,7 @@ class PipelinedConnection:
 def pipelined_connection(redis: Redis) -> Iterator[PipelinedConnection]:
     """Open a connection for pipelined calls, and close it at the end.
 
-    It is not of the client's pool, whose connections the caller may need meanwhile.
+    It is not taken from the client's pool, because the caller may need the pool for other calls.
     """
     pool: Any = redis.connection_pool
     connection = pool.connection_class(**pool.connection_kwargs)

@@ -34,7 +34,7 @@ class Replicas:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Replicas":
-        """Return what the settings ask for. The time-out is below that of the connection."""
+        """Return what the settings require. The time-out is below that of the connection."""
         timeout = settings.redis.address.timeouts.get("socket_timeout", settings.redis_timeout)
         return cls(
             count=settings.redis.replicas,

@@ -9,10 +9,10 @@ from worker.ledger.model.verdicts import ClaimVerdict, CommitVerdict, SessionVer
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The answer to a claim; the record is empty unless the verdict is OK.
+    """The reply to a claim; the record is empty unless the verdict is OK.
 
     Attributes:
-        verdict: The answer.
+        verdict: The verdict.
         record: The record of the job.
         now: The time of the claim, in ms of the ledger's clock; 0 unless the verdict is OK.
     """
@@ -23,13 +23,13 @@ class Claim:
 
     @property
     def fence(self) -> str:
-        """The proof of the ownership."""
+        """The fence of the claim."""
         return fence_of(self.record)
 
 
 @dataclass(frozen=True, slots=True)
 class CommitReply:
-    """The answer to a commit, and the claim of the next stage if there is one."""
+    """The reply to a commit, with the claim of the next stage if there is one."""
 
     verdict: CommitVerdict
     claim: Claim | None = None
@@ -42,7 +42,7 @@ class CommitReply:
 
 @dataclass(frozen=True, slots=True)
 class SessionAcquisition:
-    """The answer to a job that acquires its session: its record, or the job that it waits for."""
+    """The reply to a job that acquires its session: its record, or the job that it waits for."""
 
     verdict: SessionVerdict
     waits_for: str = ""
@@ -51,7 +51,7 @@ class SessionAcquisition:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """How a step ends: the job's next state and the facts that the step found out.
+    """The end of a step: the job's next state, and the facts that the step found out.
 
     Attributes:
         state: The next state.
@@ -90,7 +90,7 @@ class NextClaim:
 
 
 def fence_of(record: Mapping[str, str]) -> str:
-    """Return the proof of the ownership: the claim's number in the record, and its nonce."""
+    """Return the fence of the claim in a record, which proves its ownership: number and nonce."""
     return f"{record['fence']}:{record['nonce']}"
 
 

@@ -65,7 +65,7 @@ _VERDICTS: Final[Mapping[str, SubmitVerdict]] = {str(verdict): verdict for verdi
 
 @dataclass(frozen=True, slots=True)
 class SubmitResult:
-    """The answer to a submission, with the id of the new or the known job."""
+    """The reply to a submission, with the id of the new or the known job."""
 
     verdict: SubmitVerdict
     job_id: str

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class SubmitVerdict(StrEnum):
-    """What became of a submitted job."""
+    """The result of a submission."""
 
     OK = "OK"  # written as queued
     DUPLICATE = "DUPLICATE"  # its key or id exists with the same payload
@@ -29,7 +29,7 @@ class ClaimVerdict(StrEnum):
 
 
 class CommitVerdict(StrEnum):
-    """What became of the end of a step."""
+    """The result of a commit."""
 
     OK = "OK"  # written
     CLAIMED = "CLAIMED"  # written, and the owner has claimed the job for its next stage
@@ -57,7 +57,7 @@ class BeginVerdict(StrEnum):
 
 
 class AdoptVerdict(StrEnum):
-    """Whether a payment that the journal has was written into its job's record."""
+    """Whether a payment in the journal was written into its job's record."""
 
     OK = "OK"
     LOST = "LOST"  # the caller does not own the job

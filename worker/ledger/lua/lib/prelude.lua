@@ -1,7 +1,7 @@
 -- The time, records and counters: what nearly every script uses. clock() and the constants of
 -- constants.py are defined before this file.
 
--- What the scripts need of META, as it was when the script began.
+-- The fields of META that scripts need, as they were when the script began.
 local meta = {}
 do
   local names = {'clock_offset', 'last_tick', 'suspect', 'journal_id', 'virtual_time',

@@ -8,7 +8,7 @@
 -- Fields `fact:<call>:<name>` are results of a paid message, which are stored also if the lease is
 -- lost, as by paid_fact.
 -- -> LOST | OK | CLAIMED {record} now.  Safe twice: the nonce of the last commit is stored. A job that does
--- not enter the state that the step asked for is not claimed.
+-- not enter the state that the step requested is not claimed.
 local id, fence, nonce, state, delay, reason, resume, outcome =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
 local next_nonce, lease, margin = ARGV[10], number(ARGV[11]), number(ARGV[12])

@@ -29,7 +29,7 @@ end
 
 local function exist(...) return redis.call('EXISTS', ...) > 0 end
 
--- A key that holds another type counts as work, so that whoever needs it reports it.
+-- A key that holds another type counts as work, so that the script that uses it reports the error.
 local function has_due(key, at)
   local first = redis.pcall('ZRANGEBYSCORE', key, '-inf', at, 'LIMIT', 0, 1)
   return first.err ~= nil or #first > 0
