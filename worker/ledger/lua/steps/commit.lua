@@ -39,94 +39,16 @@ if not is_owned(job, fence) then
   return {'LOST'}
 end
 
--- Cancellation was requested while the step ran, and nothing was paid.
-if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
-  state, reason, resume, outcome = 'cancelled', '', '', ''
-end
-local session, owner = changed.session_id or job.session_id, job.owner
-local call = job['call:' .. job.turn]
-local is_message_over = SESSION_STATES[job.state] and state ~= 'generating' and state ~= 'settling'
-local ends_call = is_message_over or ENDS[state] or state == 'held'
-require_type('hash', META)
-if paid_call then require_endable(job, paid_call) end
-if ends_call or outcome == 'question' then require_endable(job, call) end
-if ENDS[state] and not SESSION_STATES[job.state] and session == job.session_id then
-  require_finishable(job)
-elseif ENDS[state] or state == 'held' then
-  require_writable(id, job, reason, changed.account, changed.session_id)
-else
-  require_movable(id, job, state, session)
-end
-local pace = state == 'succeeded' and redis.call('HMGET', PACE, 'clips', 'place_ms', 'clip_ms')
-if reason == 'blocked' then
-  require_type('set', blocked_key(changed.blocked_by or job.blocked_by))
-end
--- The first write, which fails by itself if the agenda's key holds another type.
-local keeps_lease = next_nonce ~= '' and 2 * (number(job.lease) - now) > lease
-local lease_end = keeps_lease and number(job.lease) or now + lease
--- A render that waits for its next poll is in the index of polls too, from which workers claim it in
--- groups. On the agenda it is due later, as a step of its own, in case none does.
-local is_poll = state == 'rendering' and delay > 0
-  and (changed.render_submitted or job.render_submitted) == '1'
-local due_after_step = is_poll and now + delay + POLL_GRACE or now + delay
-local due = next_nonce ~= '' and lease_end + margin or due_after_step
-if ENDS[state] or state == 'held' then
-  unschedule(id)
-  due = nil
-elseif not keeps_lease then
-  redis.call('ZADD', AGENDA, due, id)
-end
-if is_poll then try('ZADD', POLLS, now + delay, id) end
-if paid_call then record_paid_facts(id, job, paid_call, paid_facts) end
--- What follows compares with the former record, so these are not changed in `job`.
-for name, value in pairs(changed) do change_hash(job_key(id), {}, name, value) end
-change(id, job, 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0, 'crashes', 0,
-  'not_before', now + delay)
-job.account = changed.account or job.account
-if meta.suspect == id then redis.call('HDEL', META, 'suspect') end
-
--- If the job that blocks this one has moved on since, this one asks for its session again instead.
-if reason == 'blocked' then
-  local blocker = changed.blocked_by or job.blocked_by
-  if is_parked(blocker) then
-    redis.call('SADD', blocked_key(blocker), id)
-    blocked[blocker] = nil
-  else
-    state, reason = resume, ''
-    change(id, job, 'message', '', 'remedy', '')
-  end
-end
--- If the intent was withdrawn while the step judged its message, nothing about it is unknown, and the
--- job prepares again. A turn that a person's decision settles as done must not pay instead.
-if reason == 'outcome_unknown' and not turn_is_paid(job) and job.as_done ~= '1' then
-  state, reason = 'preparing', ''
-  change(id, job, 'message', '', 'remedy', '')
-end
-if changed.session_id and changed.session_id ~= job.session_id then
-  drop_batch_session(job)
-  release_session(id, job)
-end
-
-is_message_over = SESSION_STATES[job.state] and state ~= 'generating' and state ~= 'settling'
-if is_message_over or ENDS[state] or state == 'held' then end_call(job, call) end
-if outcome ~= '' then
-  change(id, job, 'outcome:' .. job.turn, outcome)
-  if outcome == 'question' then
-    end_call(job, call)
-    change(id, job, 'turn', number(job.turn) + 1)
-  end
-end
-
--- Updates how long recent clips took, in ms: from admission to the end of the message, which is how
--- long a job counts among the admitted ones, and in all. A mean over the first clips, then a rolling
--- mean over about as many.
+-- How long recent clips took, in ms: from admission to the end of the message, which is how long a job
+-- counts among the admitted ones, and in all. A mean over the first clips, then a rolling mean over
+-- about as many.
 local MEAN_OVER = 32
-local function update_pace()
+local function update_pace(pace)
   local admitted, whole = 0, 0
-  for state, _ in pairs(RUNNING) do
-    local spent = number(job['ms:' .. state])
+  for running, _ in pairs(RUNNING) do
+    local spent = number(job['ms:' .. running])
     whole = whole + spent
-    if state == 'preparing' or state == 'generating' then admitted = admitted + spent end
+    if running == 'preparing' or running == 'generating' then admitted = admitted + spent end
   end
   local clips, mean_admitted, mean_whole = unpack(pace)
   local weight = math.min(number(clips) + 1, MEAN_OVER)
@@ -135,26 +57,93 @@ local function update_pace()
     'clip_ms', number(mean_whole) + (whole - number(mean_whole)) / weight)
 end
 
-if ENDS[state] then
-  move(id, job, state, reason)
-  if state == 'succeeded' then
-    drop_working_fields(id, job)
-    update_pace()
-  end
-  record_end(id, job)
-  notify(id, job)
-elseif state == 'held' then
-  change(id, job, 'resume', resume)
-  move(id, job, state, reason)
-  notify(id, job)
+-- 1. Decide which state follows: the one that the step asked for, with three exceptions.
+local asked = state
+local blocker = changed.blocked_by or job.blocked_by
+if job.cancel_requested == '1' and not ever_paid(job) and not ENDS[state] then
+  -- Cancellation was requested while the step ran, and nothing was paid.
+  state, reason, resume, outcome = 'cancelled', '', '', ''
+elseif reason == 'blocked' and not is_parked(blocker) then
+  -- The job that blocks this one has moved on since: this one asks for its session again.
+  state = resume
+elseif reason == 'outcome_unknown' and not turn_is_paid(job) and job.as_done ~= '1' then
+  -- The intent was withdrawn while the step judged its message: there is nothing unknown about it. A
+  -- turn that is settled as done by a person's decision never pays instead.
+  state = 'preparing'
+end
+if asked == 'held' and RUNNING[state] then reason, changed.message, changed.remedy = '', '', '' end
+local continues = next_nonce ~= '' and RUNNING[state] and state == asked
+local session, owner = changed.session_id or job.session_id, job.owner
+local call = job['call:' .. job.turn]
+local is_message_over = SESSION_STATES[job.state] and state ~= 'generating' and state ~= 'settling'
+local ends_call = is_message_over or not RUNNING[state] or outcome == 'question'
+
+-- 2. Check and read what is written below, because a script that fails keeps what it has written.
+require_type('hash', META)
+if paid_call then require_endable(job, paid_call) end
+if ends_call then require_endable(job, call) end
+if RUNNING[state] then
+  require_movable(id, job, state, session)
+elseif ENDS[state] and not SESSION_STATES[job.state] and session == job.session_id then
+  require_finishable(job)
 else
-  move(id, job, state)
-  if next_nonce ~= '' and state == ARGV[5] then
-    change(id, job, 'owner', owner, 'nonce', next_nonce, 'lease', lease_end,
-      'fence', number(job.fence) + 1, 'attempts', number(job.attempts) + 1)
-    for name, value in pairs(changed) do job[name] = value end
-    return {'CLAIMED', flat_list(job), now}
-  end
-  if due ~= due_after_step then redis.call('ZADD', AGENDA, due_after_step, id) end
+  require_writable(id, job, reason, changed.account, changed.session_id)
+end
+if reason == 'blocked' then require_type('set', blocked_key(blocker)) end
+local pace = state == 'succeeded' and redis.call('HMGET', PACE, 'clips', 'place_ms', 'clip_ms')
+
+-- 3. Write the agenda first: a write that fails by itself if its key holds another type.
+local keeps_lease = continues and 2 * (number(job.lease) - now) > lease
+local lease_end = keeps_lease and number(job.lease) or now + lease
+-- A render that waits for its next poll is in the index of polls too, from which workers claim it in
+-- groups. On the agenda it is due later, as a step of its own, for the case that none does.
+local is_poll = state == 'rendering' and delay > 0
+  and (changed.render_submitted or job.render_submitted) == '1'
+if not RUNNING[state] then
+  unschedule(id)
+elseif not continues then
+  redis.call('ZADD', AGENDA, now + delay + (is_poll and POLL_GRACE or 0), id)
+elseif not keeps_lease then
+  redis.call('ZADD', AGENDA, lease_end + margin, id)
+end
+if is_poll then try('ZADD', POLLS, now + delay, id) end
+
+-- 4. Write the facts, and end the message.
+if paid_call then record_paid_facts(id, job, paid_call, paid_facts) end
+-- What follows compares with the record as it was: hence these are not changed in `job`.
+for name, value in pairs(changed) do change_hash(job_key(id), {}, name, value) end
+change(id, job, 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0, 'crashes', 0,
+  'not_before', now + delay)
+job.account = changed.account or job.account
+if meta.suspect == id then redis.call('HDEL', META, 'suspect') end
+if reason == 'blocked' then
+  redis.call('SADD', blocked_key(blocker), id)
+  blocked[blocker] = nil
+end
+if session ~= job.session_id then
+  drop_batch_session(job)
+  release_session(id, job)
+end
+if ends_call then end_call(job, call) end
+if outcome ~= '' then
+  change(id, job, 'outcome:' .. job.turn, outcome)
+  if outcome == 'question' then change(id, job, 'turn', number(job.turn) + 1) end
+end
+
+-- 5. Move the job.
+if state == 'held' then change(id, job, 'resume', resume) end
+move(id, job, state, reason)
+if state == 'succeeded' then
+  drop_working_fields(id, job)
+  update_pace(pace)
+end
+if ENDS[state] then record_end(id, job) end
+if not RUNNING[state] then
+  notify(id, job)
+elseif continues then
+  change(id, job, 'owner', owner, 'nonce', next_nonce, 'lease', lease_end,
+    'fence', number(job.fence) + 1, 'attempts', number(job.attempts) + 1)
+  for name, value in pairs(changed) do job[name] = value end
+  return {'CLAIMED', flat_list(job), now}
 end
 return {'OK'}
