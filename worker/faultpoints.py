@@ -36,7 +36,7 @@ WORKER: Final = (
         "watch",
         "set_clock",
     ),
-    *("begin_paid", "paid_fact", "release_paid", "adopt", "restore_end", "set_identity"),
+    *("begin_paid", "paid_fact", "withdraw_intent", "adopt", "restore_end", "set_identity"),
     *("balance", "credits_refused", "rate_limited", "token_refused"),
     *("lease_receivers", "webhook_due", "webhook_sent", "release_receiver"),
     "update_facts.clip_name",

@@ -79,8 +79,8 @@ def batch_of(
         slowest: The longest time that a clip may take; None if that is not known.
     """
     counts = {state: batch.counts.get(state, 0) for state in State}
-    unsettled = counts[State.GENERATING] + counts[State.SETTLING]
-    reserved = min(batch.committed, unsettled * clip_cost)
+    undecided = counts[State.GENERATING] + counts[State.SETTLING]
+    reserved = min(batch.committed, undecided * clip_cost)
     usual, latest = _seconds_left(batch, counts[State.QUEUED], pace, flows, slowest)
     return Batch(
         batch_id=batch.id,

@@ -263,7 +263,7 @@ def _describe_charge(step: StepContext) -> str:
     account = step.runtime.ledger.account(name)
     if not is_read or turn is None or turn.balance_before is None or not turn.nth:
         return f"the balance of {name} before or after the message is not known"
-    if others := turn.unsettled + account.messages - turn.nth:
+    if others := turn.uncounted_charges + account.messages - turn.nth:
         return (
             f"the balance of {name} does not show it, because it paid for other messages of this "
             f"service meanwhile ({others})"

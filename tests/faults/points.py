@@ -72,7 +72,7 @@ def refuse(call: str, code: int) -> Trigger:
 
 TRIGGERS: Final[Mapping[str, Trigger]] = {
     "decline": Trigger(pauses=True),
-    "release_paid": refuse("message", 429),
+    "withdraw_intent": refuse("message", 429),
     "journal.mark": refuse("message", 429),
     "rate_limited": refuse("message", 429),
     "credits_refused": refuse("message", 2001),

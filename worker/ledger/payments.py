@@ -156,9 +156,9 @@ class Payments:
         Args:
             job_id: The job.
             call: The call of the intent.
-            why: One of the closed list in ``release_paid.lua``.
+            why: One of the closed list in ``withdraw_intent.lua``.
         """
-        return bool(self._ledger.scripts.run("release_paid", job_id, call, why) == "OK")
+        return bool(self._ledger.scripts.run("withdraw_intent", job_id, call, why) == "OK")
 
     def adopt(
         self,

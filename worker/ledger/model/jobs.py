@@ -49,7 +49,7 @@ class Turn:
         charged: Whether ``cost`` was charged, as the balance shows, and is no estimate.
         balance_before: The total last read before it was sent; None if it was not stored.
         nth: Its ordinal number among the messages of its account; 0 if that was not stored.
-        unsettled: Other messages of the account whose charge was not in ``balance_before``.
+        uncounted_charges: Other messages of the account whose charge was not in ``balance_before``.
         attempt: The number of its entry in the payment journal; 0 if it has none.
         session_id: The session that it was sent in.
         previous: The journal entry before it in the session, as `<job id> <attempt>`, or "".
@@ -62,7 +62,7 @@ class Turn:
     charged: bool = False
     balance_before: float | None = None
     nth: int = 0
-    unsettled: int = 0
+    uncounted_charges: int = 0
     attempt: int = 0
     session_id: str = ""
     previous: str = ""
@@ -295,7 +295,7 @@ def _turns(fields: Fields) -> tuple[Turn, ...]:
 
 
 def _read_turn(fields: Fields, number: int) -> Turn:
-    call, outcome, cost, charged, before, nth, unsettled, attempt, session, previous = map(
+    call, outcome, cost, charged, before, nth, uncounted, attempt, session, previous = map(
         fields.get, turn_fields(number)
     )
     return Turn(
@@ -306,7 +306,7 @@ def _read_turn(fields: Fields, number: int) -> Turn:
         charged=charged == "1",
         balance_before=float_or_none(before),
         nth=int(nth or 0),
-        unsettled=int(unsettled or 0),
+        uncounted_charges=int(uncounted or 0),
         attempt=int(attempt or 0),
         session_id=session or "",
         previous=previous or "",

@@ -20,7 +20,7 @@ class Operation(StrEnum):
     CANCEL = "cancel"  # a person cancels it (cancel.lua, cancel_waiting.lua)
     RELEASE = "release"  # a person, or a balance that grew, releases it (release.lua)
     RETRY = "retry"  # a person retries it (retry.lua)
-    WITHDRAW = "withdraw"  # its intent, as nothing was charged (release_paid.lua)
+    WITHDRAW = "withdraw"  # its intent, as nothing was charged (withdraw_intent.lua)
     ADOPT = "adopt"  # a recovery found its payment in the journal (adopt.lua)
     UNBLOCK = "unblock"  # the job that blocked it has changed its state (lib/transitions.lua)
 

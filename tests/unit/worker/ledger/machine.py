@@ -228,7 +228,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(have_jobs)
     @rule(
         which=jobs,
-        what=st.sampled_from(["heartbeat", "accepted", "ended", "release_paid"]),
+        what=st.sampled_from(["heartbeat", "accepted", "ended", "withdraw_intent"]),
         back=stale,
         twice=flag,
     )
@@ -240,13 +240,13 @@ class Machine(RuleBasedStateMachine):
             case "heartbeat":
                 kept = self.run(lambda: self.ledger.heartbeat([(job.id, fence)]), twice=twice)
                 assert kept == [self.model.heartbeat(job, fence)]
-            case "release_paid":
+            case "withdraw_intent":
                 call = job.call or next(iter(job.released), "none")
                 done = self.run(
                     lambda: self.payments.withdraw(job.id, call, "rate_limited"),
                     twice=twice,
                 )
-                assert done == self.model.release_paid(job, call)
+                assert done == self.model.withdraw_intent(job, call)
                 if done:
                     self.ever_called.pop(f"{job.id}:{job.turn}", None)
             case _:

@@ -257,7 +257,7 @@ class Model:
             self.window = max(self.window, min(self.window + 2, 2 * used))
         self.refusals = self.trying = 0
 
-    def release_paid(self, job: ModelJob, call: str) -> bool:
+    def withdraw_intent(self, job: ModelJob, call: str) -> bool:
         if job.call != call:
             return call in job.released
         self.slots.pop(call, None)

@@ -42,7 +42,7 @@ CALLS: dict[str, Call] = {
     "release": lambda h, _: h.ledger.release("held"),
     "retry": lambda h, _: h.ledger.retry("failed"),
     "begin_paid": lambda h, f: h.begin("begins", f["begins"], call="begins:1:1"),
-    "release_paid": lambda h, _: h.payments.withdraw("paid", "paid:1:1", "not_sent"),
+    "withdraw_intent": lambda h, _: h.payments.withdraw("paid", "paid:1:1", "not_sent"),
     "acquire a session": lambda h, f: h.ledger.acquire_session("follows", f["follows"]),
     "share a session": lambda h, f: h.ledger.share_session("moves", f["moves"]),
     "lease receivers": lambda h, _: Webhooks(h.ledger).lease_receivers(),

@@ -64,7 +64,7 @@ def walk(machine: Machine, chance: random.Random) -> None:
                 requests = ["release", "as_done", "pay_again", "retry", "acknowledge", "cancel"]
                 machine.person(which, chance.choice(requests), chance.randrange(2), twice)
             case 5:
-                what = chance.choice(["heartbeat", "accepted", "ended", "release_paid"])
+                what = chance.choice(["heartbeat", "accepted", "ended", "withdraw_intent"])
                 machine.at_work(which, what, chance.choice([0, 0, 1]), twice)
             case 6:
                 machine.begin_paid(

@@ -81,8 +81,8 @@ local function why_unreadable(job)
 end
 
 -- Changes of hashes and counters that are not written yet: by key, a table of fields. And jobs whose
--- place on the agenda is not written yet, as a list of scores and ids.
-local unwritten, uncounted, unscheduled = {}, {}, {}
+-- place on the agenda is not written yet, with the times at which they are due.
+local unwritten, uncounted, unplaced = {}, {}, {}
 local increment  -- defined below
 
 local function flat_list(fields)
@@ -100,19 +100,26 @@ end
 
 -- Writes all changes: one command for each hash and counter. Each script does so at its end.
 local function write_changes()
-  if #unscheduled > 0 then redis.call('ZADD', AGENDA, unpack(unscheduled)) end
+  local places = {}
+  for id, at in pairs(unplaced) do places[#places + 1], places[#places + 2] = at, id end
+  if #places > 0 then redis.call('ZADD', AGENDA, unpack(places)) end
   for key, counters in pairs(uncounted) do
     for field, by in pairs(counters) do
       if by ~= 0 then increment(key, field, by) end
     end
   end
   for key, _ in pairs(unwritten) do write_hash(key) end
-  unwritten, uncounted, unscheduled = {}, {}, {}
+  unwritten, uncounted, unplaced = {}, {}, {}
 end
 
--- Puts a job on the agenda, or moves it there.
-local function schedule(id, at)
-  unscheduled[#unscheduled + 1], unscheduled[#unscheduled + 2] = at, id
+-- Puts a job on the agenda, or moves it there, at the end of the script.
+local function put_on_agenda(id, at) unplaced[id] = at end
+
+-- Takes a job that has ended or is held off the agenda.
+local function take_off_agenda(id)
+  unplaced[id] = nil
+  redis.call('ZREM', AGENDA, id)
+  redis.pcall('HDEL', UNREADABLE, id)
 end
 
 local function count(key, field, by)

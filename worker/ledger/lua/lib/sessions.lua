@@ -10,8 +10,8 @@
 --   needs_session            whether a job needs its session for itself, judged by its record, so
 --                            that a job that has not given it up does not block others for ever
 -- Follow-ups of one job also keep the order in which they were submitted: each has a predecessor,
--- and acquires the session only after it. A shared batch also dispatches one job at a time: its record
--- names the job whose turn it is, and its flows are closed during that turn.
+-- and acquires the session only after it. A batch with a shared session also dispatches one job at a time:
+-- its record names the admitted job, and its flows are closed until that one is done in the session.
 --
 -- Keys and fields
 --   session:{ns}:<session>        holder: the job that has acquired it; last, last_at, entry: the
@@ -23,7 +23,7 @@
 --          last_said: on the root, the last follow-up of the chain
 --          shared: 1 where it uses its batch's session
 --   batch  session: own or shared; shared:<field>: that session
---          admitted: the job whose turn it is
+--          admitted: the job that may use it now
 --          blocked_by: the job over whose unknown outcome the batch is paused
 local function session_key(session) return 'session:{' .. ns .. '}:' .. session end
 local function session_queue_key(session) return 'session_queue:{' .. ns .. '}:' .. session end
@@ -178,7 +178,7 @@ end
 
 -- The jobs that are held as blocked by this one, read once in a script.
 local blocked = {}
-local function blocked_by(id)
+local function jobs_blocked_by(id)
   blocked[id] = blocked[id] or redis.call('SMEMBERS', blocked_key(id))
   return blocked[id]
 end
@@ -191,10 +191,11 @@ local function is_parked(id)
   return state == 'held' or state == 'queued'
 end
 
--- Gives a job the turn of its batch, if the batch shares one session: the batch's flows are closed
--- until the job no longer needs the session. A job that waited among the single jobs gets no turn; it
--- queues for the session. A follow-up uses the session of the job that it follows, whatever its batch does.
-local function begin_batch_turn(id, job, flow)
+-- Admits a job to the session that its batch shares, if the batch shares one: the batch's flows are
+-- closed until the job no longer needs the session. A job that waited among the single jobs is not
+-- admitted; it queues for the session. A follow-up uses the session of the job that it follows, whatever
+-- its batch does.
+local function admit_in_batch(id, job, flow)
   if job.batch == '' or job.follows ~= '' then return end
   if redis.call('HGET', batch_key(job.batch), 'session') ~= 'shared' then return end
   change(id, job, 'shared', 1)
@@ -203,9 +204,9 @@ local function begin_batch_turn(id, job, flow)
   deactivate_flows(job.batch)
 end
 
--- Ends the turn of a job that does not need the session any more. A batch whose job is held over an
+-- Ends the admission of a job that no longer needs the session of its batch. A batch whose job is held over an
 -- unknown outcome is paused until that is decided.
-local function end_batch_turn(id, job)
+local function end_admission(id, job)
   local key = batch_key(job.batch)
   if redis.call('HGET', key, 'admitted') ~= id or SESSION_STATES[job.state] then return end
   if needs_session(job, job.session_id) then
@@ -230,9 +231,10 @@ local function drop_batch_session(job)
   for _, name in ipairs(SESSION_FIELDS) do redis.call('HDEL', key, 'shared:' .. name) end
 end
 
--- After a move: gives up the session, and the batch's turn, that the job does not need any more.
+-- After a move: gives up the session, and the admission to that of the batch, if the job no longer needs
+-- them.
 local function release_session_if_done(id, job)
   if job.reason == 'session_lost' then drop_batch_session(job) end
   if not needs_session(job, job.session_id) then release_session(id, job) end
-  if job.shared ~= '' then end_batch_turn(id, job) end
+  if job.shared ~= '' then end_admission(id, job) end
 end

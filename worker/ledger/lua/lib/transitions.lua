@@ -32,7 +32,7 @@ local function require_writable(id, job, reason, account, session, seen)
     require_type('zset', session_queue_key(name))
   end
   require_webhooks(job)
-  for _, other in ipairs(blocked_by(id)) do
+  for _, other in ipairs(jobs_blocked_by(id)) do
     local waiting = load_job(other)
     if waiting then require_writable(other, waiting, nil, nil, nil, seen) end
   end
@@ -40,7 +40,7 @@ end
 
 -- Refuses the call if a key holds another type that is written for the jobs that wait for this one.
 local function require_blocked_writable(id)
-  for _, other in ipairs(blocked_by(id)) do
+  for _, other in ipairs(jobs_blocked_by(id)) do
     require_type('zset', FLOWS)
     local waiting = load_job(other)
     if waiting then require_writable(other, waiting, nil, nil, nil, {[id] = true}) end
@@ -112,7 +112,7 @@ end
 
 -- Resumes the jobs that are held as blocked by this one.
 local function resume_blocked(id)
-  local waiting = blocked_by(id)
+  local waiting = jobs_blocked_by(id)
   blocked[id] = nil
   for _, other in ipairs(waiting) do
     local job = load_job(other)
@@ -177,12 +177,6 @@ local function notify(id, job)
   add_job_webhook(id, job)
 end
 
--- Takes a job that is ended or held off the agenda.
-local function unschedule(id)
-  redis.call('ZREM', AGENDA, id)
-  redis.pcall('HDEL', UNREADABLE, id)
-end
-
 -- Requeues a job that was set aside and can be read again. -> whether it had been set aside
 -- If it is on the agenda, its owner still has it. Otherwise its owner has lost it, and the owner is
 -- cleared.
@@ -222,7 +216,7 @@ local function request_cancel(id, job)
   local idle = job.owner == '' and not ever_paid(job)
   if job.state ~= 'held' and not idle then return ever_paid(job) and 'CONTINUES' or 'REQUESTED' end
   job.state_before = job.state
-  unschedule(id)
+  take_off_agenda(id)
   end_call(job, job['call:' .. job.turn])
   move(id, job, 'cancelled')
   record_end(id, job)

@@ -14,14 +14,15 @@ require_type('set', 'accounts:{' .. ns .. '}')
 if number(redis.call('HGET', key, 'read_at')) > read_at then return 'STALE' end
 redis.call('SADD', 'accounts:{' .. ns .. '}', account)
 
-local settled = {}
+-- The reserved messages whose charge is in this balance.
+local included = {}
 local ended = ended_key(account)
 local over, spent = redis.call('ZRANGEBYSCORE', ended, '-inf', '(' .. read_at), 0
 for at = 1, #over, PAGE do
   local calls = {unpack(over, at, math.min(at + PAGE - 1, #over))}
   for place, cost in ipairs(redis.call('HMGET', reserved_key(account), unpack(calls))) do
     if cost then
-      settled[#settled + 1] = {call = calls[place], cost = tonumber(cost)}
+      included[#included + 1] = {call = calls[place], cost = tonumber(cost)}
       spent = spent + tonumber(cost)
     end
   end
@@ -39,17 +40,17 @@ local refused = redis.call('HGET', key, 'refused_at_base')
 if refused and base > tonumber(refused) then redis.call('HDEL', key, 'refused_at_base') end
 
 -- The cost of a clip is the difference of two balances. It is exact between two readings without a
--- message in flight (the first is the mark). Otherwise it is a lower bound: what was charged since
--- the mark was charged for messages that have settled or are outstanding.
-local before, mark, estimate, exact =
+-- message in flight, of which the first is the reference. Otherwise it is a lower bound: what was
+-- charged since the reference was charged for the messages in `mark_settled`, or for outstanding ones.
+local before, reference, estimate, exact =
   unpack(redis.call('HMGET', key, 'total', 'mark_total', 'estimate', 'mark_exact'))
 if before and total > tonumber(before) then
   -- Credits were added, which hides the charges: they are measured from this reading on.
-  mark, exact = total, '0'
+  reference, exact = total, '0'
   redis.call('HSET', key, 'mark_total', total, 'mark_exact', 0, 'mark_settled', 0)
-elseif mark then
-  local count = redis.call('HINCRBY', key, 'mark_settled', #settled)
-  local charged = tonumber(mark) - total
+elseif reference then
+  local count = redis.call('HINCRBY', key, 'mark_settled', #included)
+  local charged = tonumber(reference) - total
   local known = number(estimate)
   if charged > 0 and count + outstanding > 0 then
     local price = charged / (count + outstanding)
@@ -57,8 +58,8 @@ elseif mark then
       redis.call('HSET', key, 'estimate', price)
     end
   end
-  if charged > 0 and count == 1 and #settled == 1 and outstanding == 0 and exact == '1' then
-    record_charge(account, settled[1].call, settled[1].cost, charged)
+  if charged > 0 and count == 1 and #included == 1 and outstanding == 0 and exact == '1' then
+    record_charge(account, included[1].call, included[1].cost, charged)
   end
 end
 if outstanding == 0 then

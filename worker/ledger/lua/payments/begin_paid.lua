@@ -8,7 +8,7 @@
 --   NO_BALANCE  the balance was never read  NO_CREDIT  the account cannot pay for it
 --   PLAN        the account's plan does not allow exports
 --   BUDGET      the batch may not spend it  COOLING ms the account pauses after a 429
---   SESSION_BUSY, SESSION_BLOCKED  another job's message is unsettled in the session
+--   SESSION_BUSY, SESSION_BLOCKED  another job uses the session, or is ahead in its queue
 --   OTHER_JOURNAL  the ledger belongs to another journal than this one; without one, it gets this one
 --   NO_SLOT     the account's messages in flight are at their cap, or at its window; or after a 429
 --               another message is testing whether one more is accepted
@@ -53,8 +53,9 @@ local found = redis.call('HMGET', account_key(job.account), unpack(ACCOUNT_FIELD
 for at, name in ipairs(ACCOUNT_FIELDS) do account[name] = found[at] or nil end
 local slots = slots_key(job.account)
 local in_flight = redis.call('ZCARD', slots)
--- From this and the number of the message, settling finds out whether others have changed the balance.
-local unsettled = redis.call('HLEN', reserved_key(job.account))
+-- The messages whose charge may not be in the balance yet. From this and the number of the message,
+-- settling finds out whether others have changed the balance.
+local uncounted_charges = redis.call('HLEN', reserved_key(job.account))
 
 local refusal, other = acquire_session(id, job)
 if refusal then return {refusal, other} end
@@ -66,8 +67,8 @@ if not account.base then return {'NO_BALANCE'} end
 if account.refused_at_base or tonumber(account.base) - reserved < cost then return {'NO_CREDIT'} end
 if account.plan_refused_at then return {'PLAN'} end
 if job.batch ~= '' then
-  local most, used = unpack(redis.call('HMGET', batch_key(job.batch), 'max_credits', 'committed'))
-  if most and most ~= '' and number(used) + cost > tonumber(most) then return {'BUDGET'} end
+  local budget, used = unpack(redis.call('HMGET', batch_key(job.batch), 'max_credits', 'committed'))
+  if budget and budget ~= '' and number(used) + cost > tonumber(budget) then return {'BUDGET'} end
 end
 local most = math.min(cap, math.floor(tonumber(account.window) or FIRST_WINDOW))
 if in_flight >= most then
@@ -90,7 +91,7 @@ end
 change(id, job, 'call:' .. turn, call, 'cost:' .. turn, cost,
   'before:' .. turn, account.total or '', 'sent_at', now, 'outcome:' .. turn, 'sent',
   'attempt:' .. turn, attempt, 'session:' .. turn, session,
-  'nth:' .. turn, nth, 'unsettled:' .. turn, unsettled, 'paid', number(job.paid) + 1,
+  'nth:' .. turn, nth, 'unsettled:' .. turn, uncounted_charges, 'paid', number(job.paid) + 1,
   'intents', number(job.intents) + 1, unpack(ARGV, FIRST_FACT))
 local previous = previous_entry(id, job)
 if previous ~= '' then change(id, job, 'previous:' .. turn, previous) end

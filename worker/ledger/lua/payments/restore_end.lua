@@ -23,6 +23,6 @@ end
 move(id, job, state, reason)
 if state == 'succeeded' then drop_working_fields(id, job) end
 record_end(id, job)
-unschedule(id)
+take_off_agenda(id)
 notify(id, job)
 return 'OK'

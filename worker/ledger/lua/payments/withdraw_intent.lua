@@ -1,4 +1,4 @@
--- release_paid(id, call, why) -> OK | GONE | REFUSED
+-- withdraw_intent(id, call, why) -> OK | GONE | REFUSED
 -- Withdraws the intent of a message that cannot have been charged. It needs no fence but the call id,
 -- because a worker can find that out after it has lost its lease. A job that is held over this message
 -- continues; the end of one that has ended is reported again. Safe twice.

@@ -35,7 +35,7 @@ local crashes = number(job.crashes)
 if job.owner ~= '' then crashes = crashes + 1 end
 if crashes >= 5 then
   require_writable(id, job, 'poison')
-  unschedule(id)
+  take_off_agenda(id)
   change(id, job, 'crashes', crashes, 'owner', '', 'nonce', '', 'lease', 0,
     'resume', job.state, 'message',
     'Five workers in a row died while they were working on this job.',

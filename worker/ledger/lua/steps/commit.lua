@@ -100,7 +100,7 @@ local lease_end = keeps_lease and number(job.lease) or now + lease
 local is_poll = state == 'rendering' and delay > 0
   and (changed.render_submitted or job.render_submitted) == '1'
 if not RUNNING[state] then
-  unschedule(id)
+  take_off_agenda(id)
 elseif not continues then
   redis.call('ZADD', AGENDA, now + delay + (is_poll and POLL_GRACE or 0), id)
 elseif not keeps_lease then

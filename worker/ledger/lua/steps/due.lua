@@ -91,11 +91,11 @@ for _, id in ipairs(due_ids) do
   elseif not state or not RUNNING[state] then
     redis.call('ZREM', AGENDA, id)
   elseif owner and owner ~= '' and now < outage_grace_until then
-    redis.call('ZADD', AGENDA, outage_grace_until, id)
+    put_on_agenda(id, outage_grace_until)
   elseif state == 'rendering' and polls_are_claimed and tonumber(redis.pcall('ZSCORE', POLLS, id)) then
-    redis.call('ZADD', AGENDA, now + POLL_GRACE, id)
+    put_on_agenda(id, now + POLL_GRACE)
   else
-    schedule(id, now + redispatch_after)
+    put_on_agenda(id, now + redispatch_after)
     out[#out + 1] = id
     out[#out + 1] = state
   end
@@ -186,9 +186,9 @@ while #out / 2 < n do
     redis.call('ZINCRBY', FLOWS, 1 / (PRIORITY_WEIGHTS[priority] or 1), flow)
     local job = load_job(id)
     if job and job.state == 'queued' then
-      begin_batch_turn(id, job, flow)
+      admit_in_batch(id, job, flow)
       move(id, job, 'preparing')
-      schedule(id, now + redispatch_after)
+      put_on_agenda(id, now + redispatch_after)
       preparing = preparing + 1
       if has_source(job) then fetching = fetching + 1 end
       started = started + 1
