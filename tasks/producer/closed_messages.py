@@ -1,4 +1,4 @@
-"""Close the messages of held jobs in the payment journal, before a person decides about them."""
+"""Closes the messages of held jobs in the payment journal, before a person decides about them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,10 +14,10 @@ from worker.reconciliation import adopt, review
 
 
 def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
-    """Make sure that the messages of held jobs cannot be sent any more, and that they are the last.
+    """Make sure that the messages of held jobs cannot be sent any more, and are the last attempts.
 
-    A decision applies to the last attempt alone. Where the journal has a mark, or a later attempt,
-    the job continues by it, and needs no decision.
+    A decision applies to the last attempt only. If the journal has a mark for the message, or a
+    later attempt, the job continues without a decision.
 
     Returns:
         The ids of the jobs that continue without a decision.
@@ -28,7 +28,7 @@ def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
     held = [job for job in producer.ledger.jobs(job_ids) if job.state is State.HELD]
     if any(turn.attempt for job in held for turn in job.turns):
         _check_journal(producer)
-    return [job.id for job in held if _continues(producer, job)]
+    return [job.id for job in held if _close_message(producer, job)]
 
 
 def record_cancelled(producer: Producer, job_ids: Sequence[str]) -> None:
@@ -45,10 +45,10 @@ def record_cancelled(producer: Producer, job_ids: Sequence[str]) -> None:
 def _check_journal(producer: Producer) -> None:
     """Check that this process has the journal under which the messages were paid.
 
-    In another one they could not be closed, and might still be sent.
+    In another journal, the messages could not be closed, and might still be sent.
 
     Raises:
-        JournalFailed: It has another one.
+        JournalFailed: This process has another journal.
     """
     journal = producer.journal
     if Payments(producer.ledger).journal_id() not in ("", journal.read_id()):
@@ -60,8 +60,8 @@ def _check_journal(producer: Producer) -> None:
         )
 
 
-def _continues(producer: Producer, job: Job) -> bool:
-    """Close the current turn's message. Whether the job continues without a decision."""
+def _close_message(producer: Producer, job: Job) -> bool:
+    """Close the current turn's message, and return whether the job continues without a decision."""
     turn = job.message_turn
     if turn is None or not turn.attempt:
         return False

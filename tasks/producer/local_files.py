@@ -140,7 +140,7 @@ class LocalFiles:
         ]
 
     def _forget(self) -> None:
-        """Forget checks that are too old, and all files if they are too many."""
+        """Forget checks that are too old, and all files if there are too many."""
         now = time.monotonic()
         if now - self._unchanged_since >= self._recheck_after:
             self._unchanged.clear()

@@ -42,9 +42,9 @@ from worker.storage.errors import NotStoredError
 
 MAX_CLIP_BYTES: Final = 2 * 10**9
 MAX_DOWNLOADS: Final = 5
-"""How often a file is downloaded that is damaged or incomplete each time."""
+"""The most downloads of a clip that is damaged or incomplete each time."""
 DOWNLOAD_PATIENCE_SECONDS: Final = 900.0
-"""How long a download is repeated that fails because of a server or the network."""
+"""How long a download that fails because of a server or the network is repeated."""
 POLICY_ERRORS: Final = (TokenRefused, RateLimited, PlanRefused, Unreachable, ServerFailed)
 """Errors of a download that the policy decides about. After others, the download is repeated."""
 
@@ -64,14 +64,14 @@ def deliver(step: StepContext) -> Commit:
         except IncompleteClip as error:
             return _retry_or_hold(step, str(error))
         except BadClip as error:
-            bad_clip = Reason.BAD_CLIP
-            return _download_again(step, bad_clip, str(error)) or fail(step, bad_clip, str(error))
+            reason, message = Reason.BAD_CLIP, str(error)
+            return _download_again(step, reason, message) or fail(step, reason, message)
         except POLICY_ERRORS:
             raise
         except NemoError as error:
-            failed = Reason.DELIVERY_FAILED
-            retry = retry_for(step, failed, error.message, DOWNLOAD_PATIENCE_SECONDS)
-            return retry or fail(step, failed, error.message)
+            reason, message = Reason.DELIVERY_FAILED, error.message
+            retry = retry_for(step, reason, message, DOWNLOAD_PATIENCE_SECONDS)
+            return retry or fail(step, reason, message)
         name = (
             step.job.facts["clip_name"]
             if is_stored
@@ -84,9 +84,9 @@ def deliver(step: StepContext) -> Commit:
 
 
 def _may_be_delivered(step: StepContext) -> bool:
-    """Return whether the output store has a file of the clip's name, of which the record has none.
+    """Return whether the output store has a file of the clip's name, but the record names no clip.
 
-    It may be the clip of another job, or of this one if Redis has lost the fact.
+    The file may be the clip of another job, or of this one if Redis has lost that fact.
     """
     runtime, job = step.runtime, step.job
     if job.fact("clip_name"):
@@ -100,7 +100,10 @@ def _fetch_stored(step: StepContext, clip_file: Path) -> bool:
     """Fetch the clip from the output store, if an earlier step has stored it.
 
     The worker may have died before the commit of that step, and the download link may have expired
-    since. Returns whether the clip was fetched.
+    since.
+
+    Returns:
+        False if the store does not have the clip.
     """
     stored = step.job.fact("stored")
     if stored is None:

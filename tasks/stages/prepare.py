@@ -46,7 +46,7 @@ def prepare(step: StepContext) -> Commit:
         return blocked
     runtime, known_account = step.runtime, step.job.fact("account")
     credential = job_credential(step)
-    # A session belongs to the account that opened it. With another account, a new one is needed.
+    # A session belongs to the account that opened it; another account needs a new session.
     keeps_session = known_account in (None, credential.name)
     if step.is_follow_up_edit and not keeps_session:
         # A follow-up edit stays in its session and is paid by the account that owns it now.
@@ -143,8 +143,8 @@ def _open_session(
 def _note_upload(step: StepContext, *, is_new: bool) -> None:
     """Note that an upload may arrive in the session, which is not used again if the step fails.
 
-    The note of a new session of the job alone needs no write of its own: if the worker dies, the
-    record has neither the session nor the note.
+    A new session is not in the record yet. If no other job uses it, the note needs no write of its
+    own, because a worker that dies leaves neither the session nor the note in the record.
 
     Args:
         step: The step.

@@ -170,8 +170,8 @@ def _finish_after_later_message(step: StepContext) -> Commit:
     return hold(
         step,
         Reason.OUTCOME_UNKNOWN,
-        "Another message was sent later in the project of this job, so the project's current draft "
-        "is not the one of this job.",
+        "Another message was sent later in the project of this job, and the current draft of the "
+        "project belongs to that message.",
         remedy=remedy_without_draft(step.job),
         facts={"as_done": ""},
     )

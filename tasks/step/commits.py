@@ -14,7 +14,7 @@ from worker.ledger.model.steps import Commit
 from worker.policy import backoff_seconds
 
 MAX_RENDERS: Final = 2
-"""Source: docs/video-api.md, "Codes": a failed render is repeated once with a new id."""
+"""The most renders of a job. Source: docs/video-api.md, "Codes"."""
 MAX_RETRY_WAIT_SECONDS: Final = 60.0
 """The longest wait before a stage is repeated.
 

@@ -47,7 +47,7 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
     if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
         message = (
             f"{error.message} Its server asks to wait for {_duration(wait)}; a job waits for at "
-            f"most {_duration(MAX_SOURCE_SECONDS)}."
+            f"most {_duration(MAX_SOURCE_SECONDS)} in total."
         )
         return fail(step, Reason(error.code), message, error.remedy)
     # Never earlier than the server asks, and not at the same time for all jobs.

@@ -80,7 +80,7 @@ def _unless_redis_is_down(run: Callable[[], str]) -> str:
             log.warning("Redis does not answer; steps are repeated later", error=str(error))
         return "redis_unavailable"
     if _outages.clear():
-        log.info("Redis answers the steps again")
+        log.info("Redis answers again")
     return result
 
 

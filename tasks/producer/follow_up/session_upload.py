@@ -37,7 +37,8 @@ def upload(producer: Producer, job: Job, files: Sequence[str]) -> Answer:
     names = ", ".join(Path(name).name for name in files)
     return Answer(
         TextAction.UPLOAD,
-        f'Uploaded to its project: {names}. Say what to do with it: `reelqueue say {job.id} "…"`.',
+        f"Uploaded to the project of the job: {names}. Say what to do with it: "
+        f'`reelqueue say {job.id} "…"`.',
     )
 
 

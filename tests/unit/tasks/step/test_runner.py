@@ -153,5 +153,5 @@ def test_an_outage_of_redis_is_one_line_for_all_steps_and_one_when_it_is_over(
     events = [log["event"] for log in logs if log["event"] != "step done"]
     assert events == [
         "Redis does not answer; steps are repeated later",
-        "Redis answers the steps again",
+        "Redis answers again",
     ]
