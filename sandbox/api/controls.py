@@ -18,9 +18,9 @@ _PAGE = """<!doctype html>
  code {{ background: #f2f2f2; padding: 0 .3em; }}
 </style>
 <h1>Sandbox of the video API</h1>
-<p>A local stand-in: it answers the calls of the video API, charges pretend credits and renders real
-MP4 files from the pictures that are uploaded. Nothing leaves this machine. Sessions and balances
-are gone when it stops.</p>
+<p>A local stand-in: it replies to the calls of the video API, charges pretend credits and renders
+real MP4 files of the uploaded pictures. No data leaves this machine. Sessions and balances are lost
+when it stops.</p>
 <table>{totals}</table>
 <h2>Accounts</h2>
 <table><tr><th>name<th>available<th>frozen<th>total<th>spent</tr>{accounts}</table>

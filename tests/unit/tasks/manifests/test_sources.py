@@ -94,7 +94,7 @@ def test_a_column_of_images_and_a_single_job_take_files_in_stores(
     assert done["jobs"] == 1
     assert "There is no file" in reasons[3]
     assert "is not a picture" in reasons[4]
-    assert "must not hold an empty folder" in reasons[5]
+    assert "must not contain an empty name" in reasons[5]
     assert "must be a path, an https:// address" in reasons[6]
     one = run_command("submit", rows[0], "--json")
     assert (one.code, one.records[0]["state"]) == (0, "queued")
