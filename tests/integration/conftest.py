@@ -17,14 +17,21 @@ REFUSED = (
 
 
 @pytest.fixture(scope="module")
-def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with one worker, shared by the tests of a module."""
+def module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with the stand-in and without workers, shared by the tests of a module."""
     with ExitStack() as resources:
         stack = Stack(tmp_path_factory.mktemp("stack"), resources)
         stack.start_sandbox()
-        # An unknown outcome is soon found; the balance is read once.
-        stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="3", REELQUEUE_BALANCE_SECONDS="100000")
         yield stack
+
+
+@pytest.fixture(scope="module")
+def shared_stack(module_stack: Stack) -> Stack:
+    """The stack of a module, with one worker."""
+    # An unknown outcome is soon found; the balance is read once.
+    timing = {"REELQUEUE_STREAM_TIMEOUT_SECONDS": "3", "REELQUEUE_BALANCE_SECONDS": "100000"}
+    module_stack.start_worker(**timing)
+    return module_stack
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ second phase releases each held job as its remedy says.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 
@@ -144,38 +143,36 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with ExitStack() as resources:
-        stack = Stack(tmp_path_factory.mktemp("codes"), resources)
-        stack.start_sandbox()
-        # Many streams at the same time take seconds on a busy machine.
-        stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="6", REELQUEUE_BALANCE_SECONDS="100000")
-        stack.sandbox.inject_faults(*(row.fault for row in TABLE))
-        jobs = {
-            row.name: stack.submit(stack.image(f"{row.name}.png", n), key=row.name)
-            for n, row in enumerate(TABLE)
-        }
-        stack.wait_until_idle()
-        first = {name: stack.job(job_id) for name, job_id in jobs.items()}
-        paid, renders = charged(stack), exported(stack)
-        stack.sandbox.clear_faults()
-        for job in first.values():
-            undecided = job.reason in (Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST)
-            mode = ("as_done" if paid.get(session(job), 0) else "pay_again") if undecided else ""
-            if job.state is HELD:
-                assert stack.ledger.release(job.id, mode=mode, who="test") == "OK"
-        stack.wait_until_idle()
-        in_all = charged(stack)
-        yield {
-            name: Outcome(
-                first=job,
-                paid=paid.get(session(job), 0),
-                renders=renders.get(session(job), 0),
-                last=stack.job(job.id),
-                paid_in_all=in_all.get(session(stack.job(job.id)), 0),
-            )
-            for name, job in first.items()
-        }
+def outcomes(module_stack: Stack) -> dict[str, Outcome]:
+    stack = module_stack
+    # Many streams at the same time take seconds on a busy machine.
+    stack.start_worker(REELQUEUE_STREAM_TIMEOUT_SECONDS="6", REELQUEUE_BALANCE_SECONDS="100000")
+    stack.sandbox.inject_faults(*(row.fault for row in TABLE))
+    jobs = {
+        row.name: stack.submit(stack.image(f"{row.name}.png", n), key=row.name)
+        for n, row in enumerate(TABLE)
+    }
+    stack.wait_until_idle()
+    first = {name: stack.job(job_id) for name, job_id in jobs.items()}
+    paid, renders = charged(stack), exported(stack)
+    stack.sandbox.clear_faults()
+    for job in first.values():
+        undecided = job.reason in (Reason.OUTCOME_UNKNOWN, Reason.SESSION_LOST)
+        mode = ("as_done" if paid.get(session(job), 0) else "pay_again") if undecided else ""
+        if job.state is HELD:
+            assert stack.ledger.release(job.id, mode=mode, who="test") == "OK"
+    stack.wait_until_idle()
+    in_all = charged(stack)
+    return {
+        name: Outcome(
+            first=job,
+            paid=paid.get(session(job), 0),
+            renders=renders.get(session(job), 0),
+            last=stack.job(job.id),
+            paid_in_all=in_all.get(session(stack.job(job.id)), 0),
+        )
+        for name, job in first.items()
+    }
 
 
 def session(job: Job) -> str:

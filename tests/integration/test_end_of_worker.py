@@ -1,8 +1,5 @@
 """A worker that is told to end does so, whatever is away."""
 
-from contextlib import ExitStack
-from pathlib import Path
-
 import pytest
 
 from tests.support.stack import Stack
@@ -11,15 +8,13 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.integration
 
 
-def test_a_worker_ends_while_redis_is_away(tmp_path: Path) -> None:
-    with ExitStack() as resources:
-        stack = Stack(tmp_path, resources)
-        stack.start_sandbox()
-        worker = stack.start_worker()
-        stack.valkey.stop()
-        # By then, Celery has tried to send a heartbeat.
-        wait_until(lambda: "thread=intake" in worker.text(), "the worker to miss Redis")
-        worker.terminate()
-        assert worker.wait(120) == 0, worker.text()
-        assert "worker could not be unregistered" in worker.text()
-        assert "Traceback" not in worker.text().partition("worker is draining")[2]
+def test_a_worker_ends_while_redis_is_away(stack: Stack) -> None:
+    stack.start_sandbox()
+    worker = stack.start_worker()
+    stack.valkey.stop()
+    # By then, Celery has tried to send a heartbeat.
+    wait_until(lambda: "thread=intake" in worker.text(), "the worker to miss Redis")
+    worker.terminate()
+    assert worker.wait() == 0, worker.text()
+    assert "worker could not be unregistered" in worker.text()
+    assert "Traceback" not in worker.text().partition("worker is draining")[2]

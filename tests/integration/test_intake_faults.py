@@ -5,7 +5,6 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,13 +34,10 @@ OUTAGE = "Redis does not answer"
 
 
 @pytest.fixture(scope="module")
-def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def shared_stack(module_stack: Stack) -> Stack:
     """One Redis and one stand-in for the whole module. Each test starts the workers it needs."""
-    with ExitStack() as resources:
-        stack = Stack(tmp_path_factory.mktemp("intake"), resources)
-        stack.start_sandbox()
-        stack.env |= {"REELQUEUE_BALANCE_SECONDS": "100000", "REELQUEUE_CONCURRENCY": "2"}
-        yield stack
+    module_stack.env |= {"REELQUEUE_BALANCE_SECONDS": "100000", "REELQUEUE_CONCURRENCY": "2"}
+    return module_stack
 
 
 @pytest.fixture

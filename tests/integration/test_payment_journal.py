@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,18 +94,10 @@ class JournalHarness:
         self.stack.age_by_a_lease()
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack without workers for all tests of the module."""
-    with ExitStack() as exits:
-        stack = Stack(tmp_path_factory.mktemp("stack"), exits)
-        stack.start_sandbox()
-        yield stack
-
-
 @pytest.fixture
-def harness(servers: Stack) -> Iterator[JournalHarness]:
+def harness(module_stack: Stack) -> Iterator[JournalHarness]:
     """The servers with a new ledger, a new journal, and the workers of this test."""
+    servers = module_stack
     servers.redis.flushdb()
     place = servers.folder / "journals" / str(len(servers.workers))
     servers.env["REELQUEUE_JOURNAL_URL"] = place.as_uri()

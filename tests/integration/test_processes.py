@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.processes import ROOT, Process
+from tests.support.processes import Process, run_command_line
 from tests.support.stack import FAST, Stack
 from tests.support.waiting import free_port, wait_until
 from worker.ledger.model.states import State
@@ -101,15 +100,7 @@ def answers(url: str) -> bool:
 def test_wrong_usage_ends_with_status_2_and_starts_nothing_again(
     options: tuple[str, ...], env: dict[str, str], text: str, tmp_path: Path
 ) -> None:
-    answer = subprocess.run(
-        [*REELQUEUE, *options],
-        cwd=tmp_path,
-        env={**os.environ, **FAST, "PYTHONPATH": str(ROOT), **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    answer = run_command_line("worker", *options, folder=tmp_path, **{**FAST, **env})
     assert answer.returncode == 2, answer.stderr
     assert text in answer.stderr
     assert "Traceback" not in answer.stderr

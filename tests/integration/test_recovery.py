@@ -135,11 +135,8 @@ class Fleet:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with ExitStack() as exits:
-        stack = Stack(tmp_path_factory.mktemp("stack"), exits)
-        stack.start_sandbox()
-        yield stack
+def stack(module_stack: Stack) -> Stack:
+    return module_stack
 
 
 @pytest.fixture

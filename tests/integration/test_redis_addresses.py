@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,12 +27,9 @@ needs_tls = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(module_stack: Stack) -> Stack:
     """A stand-in; each test names its own Redis."""
-    with ExitStack() as resources:
-        shared = Stack(tmp_path_factory.mktemp("addresses"), resources)
-        shared.start_sandbox()
-        yield shared
+    return module_stack
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,15 +28,12 @@ MODES = ("oom", "read-only", "misconf", "password")
 
 
 @pytest.fixture(scope="module")
-def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def shared_stack(module_stack: Stack) -> Stack:
     """One stack, whose worker must outlive every test of the module."""
-    with ExitStack() as resources:
-        stack = Stack(tmp_path_factory.mktemp("refuses"), resources)
-        stack.start_sandbox()
-        stack.start_worker()
-        # Where a snapshot belongs there is a folder: each snapshot fails.
-        (stack.valkey.folder / "dump.rdb" / "taken").mkdir(parents=True)
-        yield stack
+    module_stack.start_worker()
+    # Where a snapshot belongs there is a folder: each snapshot fails.
+    (module_stack.valkey.folder / "dump.rdb" / "taken").mkdir(parents=True)
+    return module_stack
 
 
 def refuse(stack: Stack, mode: str) -> None:

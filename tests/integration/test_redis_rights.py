@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -32,15 +30,13 @@ def documented_user() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(module_stack: Stack) -> Stack:
     """A stack in which everything but the test logs in as the documented user."""
-    with ExitStack() as resources:
-        found = Stack(tmp_path_factory.mktemp("rights"), resources)
-        found.start_sandbox()
-        redis: Any = found.redis
-        redis.execute_command(*documented_user())
-        found.env["REDIS_URL"] = found.valkey.url.replace("://", f"://reelqueue:{PASSWORD}@")
-        yield found
+    redis: Any = module_stack.redis
+    redis.execute_command(*documented_user())
+    url = module_stack.valkey.url.replace("://", f"://reelqueue:{PASSWORD}@")
+    module_stack.env["REDIS_URL"] = url
+    return module_stack
 
 
 def denied(client: Any) -> list[tuple[str, str]]:

@@ -2,8 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,17 +18,14 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def webhook_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def webhook_stack(module_stack: Stack) -> Stack:
     """A stack whose worker has a webhook secret and may call receivers on loopback."""
-    with ExitStack() as resources:
-        stack = Stack(tmp_path_factory.mktemp("stack"), resources)
-        stack.start_sandbox()
-        stack.env |= {
-            "REELQUEUE_WEBHOOK_SECRET": SECRET,
-            "REELQUEUE_PRIVATE_HOSTS": "127.0.0.1",
-        }
-        stack.start_worker()
-        yield stack
+    module_stack.env |= {
+        "REELQUEUE_WEBHOOK_SECRET": SECRET,
+        "REELQUEUE_PRIVATE_HOSTS": "127.0.0.1",
+    }
+    module_stack.start_worker()
+    return module_stack
 
 
 def pending_webhooks(stack: Stack, url: str) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,19 @@ from tests.support.prefork_server import ForkedProcess, Program, prefork_server
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_command_line(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``reelqueue`` in a process of its own and in a folder, and capture its output."""
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
 
 
 class Process:

@@ -1,9 +1,7 @@
 """`reelqueue flower`: what it refuses to start."""
 
-import os
 import socket
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +9,7 @@ import pytest
 
 from tasks.cli.commands.flower import _check_login
 from tasks.cli.error_handling import CommandError
-from tests.support.processes import ROOT
+from tests.support.processes import run_command_line
 
 NO_LOGIN = {"unix_socket": "", "basic_auth": [], "auth": "", "address": "127.0.0.1"}
 
@@ -30,16 +28,7 @@ def test_it_serves_this_machine_without_one(address: str) -> None:
     _check_login(SimpleNamespace(**NO_LOGIN | {"address": address}))
 
 
-def flower(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tasks.cli", "flower", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+flower = partial(run_command_line, "flower")
 
 
 def test_a_mistake_is_one_sentence_with_what_to_do(tmp_path: Path) -> None:

@@ -10,22 +10,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 
-from tests.support.processes import ROOT, Process
+from tests.support.processes import ROOT, Process, run_command_line
 from tests.support.waiting import free_port, listens, refusing_port, wait_until
 
 REELQUEUE = (sys.executable, "-m", "tasks.cli")
-
-
-def run(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*REELQUEUE, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-    )
 
 
 def test_the_embedded_valkey_is_durable_and_replaces_the_command(tmp_path: Path) -> None:
@@ -54,7 +42,7 @@ def test_the_embedded_valkey_is_durable_and_replaces_the_command(tmp_path: Path)
 
 
 def test_the_stand_in_prints_the_help_and_the_default_of_each_option(tmp_path: Path) -> None:
-    answer = run("sandbox", "--help", folder=tmp_path)
+    answer = run_command_line("sandbox", "--help", folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
     entries = re.split(r"^  (?=--)", answer.stdout, flags=re.MULTILINE)[1:]
     assert "--port-file" in answer.stdout
@@ -64,7 +52,7 @@ def test_the_stand_in_prints_the_help_and_the_default_of_each_option(tmp_path: P
 @pytest.mark.parametrize("command", ["sandbox --port {}", "valkey --port {}", "flower --port={}"])
 def test_a_port_in_use_is_named_without_a_traceback(command: str, tmp_path: Path) -> None:
     port = refusing_port()
-    answer = run(*command.format(port).split(), folder=tmp_path)
+    answer = run_command_line(*command.format(port).split(), folder=tmp_path)
     assert answer.returncode == 3, answer.stderr
     assert f"cannot listen on port {port} of 127.0.0.1: Address already in use. " in answer.stderr
     assert "--port" in answer.stderr
@@ -72,7 +60,7 @@ def test_a_port_in_use_is_named_without_a_traceback(command: str, tmp_path: Path
 
 
 def test_the_stand_in_has_the_name_of_the_command_that_starts_it(tmp_path: Path) -> None:
-    answer = run("sandbox", "--port", "65536", folder=tmp_path)
+    answer = run_command_line("sandbox", "--port", "65536", folder=tmp_path)
     assert answer.returncode == 2
     assert answer.stderr.startswith("usage: reelqueue sandbox [-h]")
     assert "is not a number from 0 to 65535" in answer.stderr
@@ -80,14 +68,18 @@ def test_the_stand_in_has_the_name_of_the_command_that_starts_it(tmp_path: Path)
 
 def test_arguments_are_forwarded_without_parsing(tmp_path: Path) -> None:
     """Celery takes `-Qcln` as the name of a queue, and rejects the unknown option."""
-    answer = run("worker", "--processes=1", "-Qcln", "--no-such-option", folder=tmp_path)
+    answer = run_command_line(
+        "worker", "--processes=1", "-Qcln", "--no-such-option", folder=tmp_path
+    )
     assert answer.returncode == 2
     assert "No such option" in answer.stderr
     assert "--no-such-option" in answer.stderr
 
 
 def test_errors_are_printed_without_a_traceback(tmp_path: Path) -> None:
-    answer = run("list", folder=tmp_path, REDIS_URL=f"redis://127.0.0.1:{refusing_port()}/0")
+    answer = run_command_line(
+        "list", folder=tmp_path, REDIS_URL=f"redis://127.0.0.1:{refusing_port()}/0"
+    )
     assert answer.returncode == 3
     assert "reelqueue valkey" in answer.stderr
     assert "Traceback" not in answer.stderr
