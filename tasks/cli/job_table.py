@@ -1,13 +1,12 @@
 """The table of `reelqueue list`. Id, state and reason are shown at every width of a terminal."""
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
 from rich.cells import cell_len
 from rich.table import Table
 
-from tasks.cli.output import STATE_STYLES, console, truncated
+from tasks.cli.output import STATE_STYLES, table_console, truncated
 from tasks.schema.result import Result
 
 SHORT_ID: Final = 8
@@ -15,14 +14,11 @@ _ID: Final = 36
 _GAP: Final = 2
 _READABLE: Final = 12
 """The fewest characters of an image or a prompt that are worth a column."""
-_UNLIMITED: Final = 1000
 
 
 def print_jobs(results: Sequence[Result]) -> None:
-    """Print a table of jobs. In a pipe nothing is cut."""
-    out = console()
-    if not out.is_terminal and "COLUMNS" not in os.environ:
-        out = console(_UNLIMITED)
+    """Print a table of jobs."""
+    out = table_console()
     out.print(job_table(results, out.width))
 
 

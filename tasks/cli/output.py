@@ -1,6 +1,7 @@
 """What commands print: JSON lines for programs, lines and tables for people."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -28,14 +29,22 @@ STATE_STYLES: Final = {
 }
 """Colors of the states. Running states have none."""
 
+_PIPE_WIDTH: Final = 1000
+
 
 def console(width: int | None = None) -> Console:
-    """Return standard output for people. It is opened at each call: tests replace it.
+    """Return standard output for people. It is opened at each call, because tests replace it.
 
     Args:
         width: Its width in columns; None for that of the terminal.
     """
     return _Console(highlight=False, markup=False, soft_wrap=True, width=width)
+
+
+def table_console() -> Console:
+    """Return standard output for a table, which is not cut to a width in a pipe."""
+    out = console()
+    return out if out.is_terminal or "COLUMNS" in os.environ else console(_PIPE_WIDTH)
 
 
 class _Console(Console):

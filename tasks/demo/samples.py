@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tasks.schema.addresses import is_url
-from worker.media.file_types import FILE_TYPES
+from worker.media.file_types import FILE_SUFFIXES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SAMPLES: Final = ROOT / "samples"
@@ -29,9 +29,6 @@ REQUESTS: Final[Mapping[str, Mapping[str, object]]] = {
     "rocket.jpg": {"prompt": "Tilt up along the flame", "aspect": "9:16", "seconds": 5},
 }
 """The columns of each sample in the demo's manifest."""
-
-
-_SUFFIXES: Final = frozenset(suffix for kind in FILE_TYPES for suffix in kind.suffixes)
 
 
 def sample_images() -> list[str]:
@@ -68,7 +65,7 @@ def _end_of_name(words: Sequence[str]) -> int:
     """Return how many words make up a name of which there is no file."""
     if is_url(words[0]):
         return 1
-    suffixed = (n for n, word in enumerate(words, 1) if Path(word).suffix.lower() in _SUFFIXES)
+    suffixed = (n for n, word in enumerate(words, 1) if Path(word).suffix.lower() in FILE_SUFFIXES)
     return next(suffixed, 1)
 
 

@@ -29,11 +29,15 @@ _TABLES: Final = frozenset({".csv", ".tsv", ".txt"})
 _JSON_LINES: Final = frozenset({".jsonl", ".ndjson"})
 _TEXTS: Final = _TABLES | _JSON_LINES | {".json"}
 _SPREADSHEETS: Final = frozenset({".xlsx", ".xlsm", ".ods"})
+SUFFIXES: Final = _TEXTS | _SPREADSHEETS | {".zip"}
+"""Suffixes of the files that can be a manifest."""
 _OTHER_SPREADSHEETS: Final = frozenset({".xls", ".xlsb", ".numbers", ".gsheet"})
 SUFFIXES: Final = _TEXTS | _SPREADSHEETS | {".zip"}
 """The suffixes of files that are manifests."""
 KINDS: Final = "a folder, or a .csv, .tsv, .txt, .jsonl, .json, .xlsx, .ods or .zip file"
 """What a manifest can be, for people."""
+ONLY_IMAGES: Final = Header(("image",), ",")
+"""The header of a manifest that has nothing but images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +149,11 @@ def _open(source: Path, columns: Columns, options: ManifestOptions) -> _Content:
         raise ManifestError(f"There is no manifest {source}. Give {KINDS}.")
     _check_options(source, kind, options)
     if source.is_dir():
-        header = Header(("image",), ",")
-        columns.fields_of(header.columns)
-        return _Content(read_folder(source), header, left_out=left_out_of(source))
+        return _Content(read_folder(source), ONLY_IMAGES, left_out=left_out_of(source))
     if kind == ".zip":
-        header, archive = Header(("image",), ","), ImageArchive(source)
-        columns.fields_of(header.columns)
-        return _Content(archive.lines(), header, archive=archive, left_out=archive.left_out())
+        archive = ImageArchive(source)
+        left_out = archive.left_out()
+        return _Content(archive.lines(), ONLY_IMAGES, archive=archive, left_out=left_out)
     if kind in _SPREADSHEETS:
         header, lines = open_spreadsheet(source, columns, options.sheet)
         return _Content(lines, header, mark=BYTE_ORDER_MARK)

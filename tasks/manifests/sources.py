@@ -12,11 +12,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from config.settings import Settings
 from config.store_address import StoreAddress, is_store_address
 from tasks.manifests.columns import ColumnChoices, Columns
-from tasks.manifests.formats.csv_lines import Header
 from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LeftOut
 from tasks.manifests.formats.rejects import CsvRejects, default_rejects_path
 from tasks.manifests.lines import ManifestError, ManifestLine
-from tasks.manifests.manifest import SUFFIXES, Manifest, ManifestOptions, open_manifest
+from tasks.manifests.manifest import (
+    ONLY_IMAGES,
+    SUFFIXES,
+    Manifest,
+    ManifestOptions,
+    open_manifest,
+)
 from tasks.manifests.rows import Row, check_prompt, rows_of_lines
 from tasks.schema.addresses import is_url
 from worker.egress.sources import download_source
@@ -102,16 +107,14 @@ def _store_folder(
             f"with / after each folder name; a table in a store is downloaded first."
         )
     columns = Columns(ColumnChoices(template=prompt, defaults=defaults or {}))
-    header = Header(("image",), ",")
-    columns.fields_of(header.columns)
-    check_prompt(columns, header.columns)
+    check_prompt(columns, ONLY_IMAGES.columns)
     return Manifest(
         name=folder.path[-1] if folder.path else folder.place,
         folder=Path(),
         rows=rows_of_lines(_lines(folder, [first], names), columns),
         source=str(folder),
         columns=columns,
-        rejects=partial(CsvRejects, header=header),
+        rejects=partial(CsvRejects, header=ONLY_IMAGES),
         left_out=left_out,
     )
 

@@ -9,24 +9,22 @@ it on.
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any, Final, TextIO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from config.redaction import redact
+from tasks.reports.near_files import path_to_near_file
 from tasks.schema.clip_names import image_name
 from tasks.schema.result import LinkedVideo, Result, Video
 from worker.ledger.model.row_content import without_signature
 
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 _JOBS: Final = "<!-- jobs -->\n"
-_NEAR: Final = 2
-"""Number of parent folders of the page up to which clips are linked by relative addresses."""
 _UNSAFE: Final = str.maketrans(
     {sign: f"\\u{ord(sign):04x}" for sign in ("<", ">", "&", "\u2028", "\u2029")}
 )
@@ -105,12 +103,7 @@ def _clip(video: Video, folder: Path | None) -> dict[str, Any]:
 
 def _link(url: str, folder: Path | None) -> str:
     """Return a link for the page: relative to a near file, empty if no browser should open it."""
-    parts = urlsplit(url)
-    if parts.scheme in ("http", "https"):
-        return url
-    if parts.scheme != "file":
+    if urlsplit(url).scheme not in ("http", "https", "file"):
         return ""
-    if folder is None:
-        return url
-    path = Path(os.path.relpath(unquote(parts.path), folder))
-    return quote(path.as_posix()) if path.parts.count("..") <= _NEAR else url
+    path = path_to_near_file(url, folder)
+    return url if path is None else quote(path.as_posix())

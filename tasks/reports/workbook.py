@@ -5,16 +5,16 @@ no spreadsheet program takes for formulas.
 """
 
 import math
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import xlsxwriter
 
 from tasks.reports.export import COLUMNS, table_row
+from tasks.reports.near_files import path_to_near_file
 from tasks.schema.result import Result
 
 MAX_LINKS: Final = 65_530
@@ -24,8 +24,6 @@ _MAX_TEXT: Final = 32_767
 """The longest text that Excel reads in a cell, in UTF-16 units."""
 _NOT_XML: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 _LINKS: Final = ("url", "poster", "link", "poster_link")
-_NEAR: Final = 2
-"""Number of parent folders of the file up to which clips are linked by relative paths."""
 _UNSAFE: Final = frozenset("#%")
 """Characters that have a meaning in an address, which paths are taken for."""
 _MIN_WIDTH: Final = 8
@@ -118,13 +116,13 @@ class _Sheet:
 
 def _link(address: str, folder: Path | None) -> str:
     """Return a link as the writer takes it: relative to a near file; empty if none opens."""
-    parts = urlsplit(address)
-    if len(address) > _MAX_ADDRESS or parts.scheme not in ("http", "https", "file"):
+    scheme = urlsplit(address).scheme
+    if len(address) > _MAX_ADDRESS or scheme not in ("http", "https", "file"):
         return ""
-    if parts.scheme != "file":
+    if scheme != "file":
         return address
-    path = Path(os.path.relpath(unquote(parts.path), folder)) if folder else None
-    if path is not None and path.parts.count("..") <= _NEAR and _UNSAFE.isdisjoint(str(path)):
+    path = path_to_near_file(address, folder)
+    if path is not None and _UNSAFE.isdisjoint(str(path)):
         return f"external:{path}"
     # The writer makes Windows paths of addresses that start with "file:" in lower case.
     return f"FILE{address.removeprefix('file')}"

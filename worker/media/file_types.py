@@ -43,6 +43,7 @@ AAC: Final = FileType("AAC", "audio", "audio/aac", (".aac",))
 
 IMAGE_TYPES: Final = (JPEG, PNG, WEBP, GIF, HEIC, AVIF, TIFF, BMP)
 FILE_TYPES: Final = (*IMAGE_TYPES, MP4, MOV, AVI, WEBM, MKV, MP3, WAV, M4A, AAC)
+FILE_SUFFIXES: Final = frozenset(suffix for kind in FILE_TYPES for suffix in kind.suffixes)
 
 IMAGE_FORMATS: Final = ", ".join(kind.name for kind in IMAGE_TYPES)
 ATTACHMENT_FORMATS: Final = ", ".join(kind.name for kind in FILE_TYPES)

@@ -1,6 +1,5 @@
 """A dry run as a table for people."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -8,14 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.batch_output.submission import known_states
-from tasks.cli.output import console
+from tasks.cli.output import table_console
 from tasks.cli.time_left import expected_time
 from tasks.manifests.dry_runs.dry_run import DryRun
 from worker.shown_text import on_one_line
 
 MOST_LEFT_OUT: Final = 10
 """Files that are named of those that a folder holds besides its images."""
-_PIPE_WIDTH: Final = 1000
 
 
 def print_dry_run(plan: DryRun, aspects: Sequence[str], *, redo_changed: bool) -> None:
@@ -31,10 +29,7 @@ def print_dry_run(plan: DryRun, aspects: Sequence[str], *, redo_changed: bool) -
     grid.add_column(overflow="fold")
     for label, text in _lines(plan, aspects, redo_changed=redo_changed):
         grid.add_row(label, Text(on_one_line(text)))
-    out = console()
-    if not out.is_terminal and "COLUMNS" not in os.environ:
-        out = console(_PIPE_WIDTH)
-    out.print(grid)
+    table_console().print(grid)
 
 
 def _lines(

@@ -38,12 +38,11 @@ def report_submission(
     note_changed(done.changed_rows, redo_changed=redo_changed)
     _write_rejects(sink, done, title)
     if not as_json:
-        print_batch_submission(done)
-    note_known(done, source, title)
+        _print_counts(done)
+    _note_known(done, source, title)
 
 
-def print_batch_submission(done: BatchSubmission) -> None:
-    """Print the counts of a submission."""
+def _print_counts(done: BatchSubmission) -> None:
     known = f" ({known_states(done.known)})" if done.known else ""
     counts = f"{done.jobs} new jobs, {done.duplicates} already submitted{known}"
     changed = f"{done.changed} changed, " if done.changed else ""
@@ -55,7 +54,7 @@ def known_states(known: dict[str, int]) -> str:
     return ", ".join(f"{rows} {state}" for state, rows in sorted(known.items()))
 
 
-def note_known(done: BatchSubmission, source: str, name: str) -> None:
+def _note_known(done: BatchSubmission, source: str, name: str) -> None:
     """Say which commands make the clips of known rows that have none, and will have none."""
     batch_id = done.batch_id
     advice = {

@@ -88,7 +88,7 @@ def _options(arguments: list[str]) -> Any:  # noqa: ANN401 - Flower has no types
         apply_env_options()
         apply_options("flower", arguments)
     except (Error, ValueError, KeyError, OSError) as error:
-        raise CommandError(f"An option of Flower is wrong: {error}.", ExitCode.BAD_INPUT) from None
+        raise CommandError(f"An option of Flower is wrong: {error}.") from None
     return options
 
 
@@ -114,8 +114,7 @@ def _check_login(options: Any) -> None:  # noqa: ANN401 - Flower has no types
     where = options.address or "all addresses of this machine"
     raise CommandError(
         f"Flower would show all jobs to everybody who reaches {where}. Set a login, "
-        "FLOWER_BASIC_AUTH=USER:PASSWORD, or serve this machine alone with --address=127.0.0.1.",
-        ExitCode.BAD_INPUT,
+        "FLOWER_BASIC_AUTH=USER:PASSWORD, or serve this machine alone with --address=127.0.0.1."
     )
 
 

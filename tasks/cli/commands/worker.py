@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from tasks.cli.commands.starters import CELERY, exec_python
-from tasks.cli.error_handling import CommandError, ExitCode
+from tasks.cli.error_handling import CommandError
 
 PORT: Final = "REELQUEUE_METRICS_PORT"
 LAST_PORT: Final = 65535
@@ -63,7 +63,7 @@ def worker(
     try:
         number, arguments = split_processes(context.args)
     except ValueError as error:
-        raise CommandError(str(error), ExitCode.BAD_INPUT) from None
+        raise CommandError(str(error)) from None
     if not {"-P", "--pool"} & set(arguments):
         arguments = ["-P", "gevent", *arguments]
     if number is None:
@@ -86,8 +86,7 @@ def _supervise(number: int, arguments: list[str]) -> int:
     if port is not None and port + number > LAST_PORT:
         raise CommandError(
             f"{PORT}: {number} processes need the ports up to {port + number}, which is over "
-            f"{LAST_PORT}. Set a lower one.",
-            ExitCode.BAD_INPUT,
+            f"{LAST_PORT}. Set a lower one."
         )
     configure_logging(settings)
     processes = []

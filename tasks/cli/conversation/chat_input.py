@@ -8,14 +8,13 @@ from typing import Final
 
 from tasks.producer.follow_up.text_routing import TextAction, action_of
 from tasks.schema.addresses import is_url
-from worker.media.file_types import FILE_TYPES
+from worker.media.file_types import FILE_SUFFIXES
 
 _WORD: Final = re.compile(r"""'[^']+'|"[^"]+"|(?:\\.|\S)+""")
 _URL: Final = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)\S*", re.IGNORECASE)
 _UPLOAD: Final = re.compile(r"(?:(?:please|pls) )?upload\b|(?:请|麻烦)?上传", re.IGNORECASE)
 _QUOTES: Final = "'\""
 _TRAILING_PUNCTUATION: Final = ".,;:!?，。；：！？"
-_SUFFIXES: Final = frozenset(suffix for kind in FILE_TYPES for suffix in kind.suffixes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def parse_chat_input(line: str) -> ChatInput:
 def _file_of(word: str) -> str | None:
     """Return the file that a word names: a path that exists, or the URL of a file."""
     for name in (word, word.rstrip(_TRAILING_PUNCTUATION)):
-        if _suffix(_url_path(name)) in _SUFFIXES:
+        if _suffix(_url_path(name)) in FILE_SUFFIXES:
             return name
         path = _unescaped(name)
         # A plain word such as "cat" is no file, even if there is a file of that name.
@@ -102,7 +101,7 @@ def _unescaped(name: str) -> str:
 def _looks_like_a_file(word: str) -> bool:
     if word[0] in _QUOTES or is_url(word):
         return False
-    return _suffix(word.rstrip(_TRAILING_PUNCTUATION)) in _SUFFIXES
+    return _suffix(word.rstrip(_TRAILING_PUNCTUATION)) in FILE_SUFFIXES
 
 
 def _suffix(name: str) -> str:

@@ -13,13 +13,11 @@ class Funds:
     Attributes:
         available: What the accounts have, without what is reserved; None if no balance was read.
         max_credits: The most that the batch may spend in total; None without a limit.
-        left: What the batch may still spend of that; None without a limit.
         affordable: How many clips both pay for; None if neither is known.
     """
 
     available: float | None
     max_credits: float | None
-    left: float | None
     affordable: int | None
 
 
@@ -40,8 +38,7 @@ def funds_for(producer: Producer, batch_id: str, max_credits: float | None) -> F
         available = max(0.0, sum(account.headroom for account in accounts))
         clips.append(sum(account.affordable_clips(price) for account in accounts))
     limit = max_credits if max_credits is not None else batch.max_credits if batch else None
-    left = None
     if limit is not None:
         left = max(0.0, limit - (batch.committed if batch else 0.0))
         clips.append(int(left // price))
-    return Funds(available, limit, left, min(clips, default=None))
+    return Funds(available, limit, min(clips, default=None))

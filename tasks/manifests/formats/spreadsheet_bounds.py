@@ -8,7 +8,7 @@ program has calculated.
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -196,13 +196,14 @@ class _Sheet:
             self._findings.add_merged(
                 self._name, (self._row, self._column), self._row + spanned - 1
             )
-        kinds = {key.rpartition(":")[2]: value for key, value in attributes.items()}
+        # A cell can name its type in several namespaces.
+        types = [
+            value for key, value in attributes.items() if key.rpartition(":")[2] == "value-type"
+        ]
         self._column += repeated
-        if "value-type" in kinds:
+        if types:
             self._grow(self._row + self._repeated, self._column)
-        if any(
-            key.endswith(":value-type") and value == "error" for key, value in attributes.items()
-        ):
+        if "error" in types:
             self._findings.add_missing(self._name, (self._row, self._column - 1), _ERROR)
 
     def end(self, name: str) -> None:
@@ -242,10 +243,8 @@ def _attribute(attributes: Mapping[str, str], name: str) -> str:
 
 def letters(column: int) -> str:
     """Return the letters of a column, which is counted from 0."""
-    return "".join(reversed(list(_letters(column + 1))))
-
-
-def _letters(column: int) -> Iterator[str]:
-    while column:
-        column, rest = divmod(column - 1, 26)
-        yield chr(65 + rest)
+    found, left = "", column + 1
+    while left:
+        left, rest = divmod(left - 1, 26)
+        found = chr(ord("A") + rest) + found
+    return found
