@@ -13,7 +13,7 @@ from config.settings import Settings
 from config.store_address import StoreAddress, is_store_address
 from tasks.manifests.columns import ColumnChoices, Columns
 from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LeftOut
-from tasks.manifests.formats.rejects import CsvRejects, default_rejects_path
+from tasks.manifests.formats.rejects import CsvRejects, JsonlRejects, default_rejects_path
 from tasks.manifests.lines import ManifestError, ManifestLine
 from tasks.manifests.manifest import (
     ONLY_IMAGES,
@@ -81,13 +81,14 @@ def shown_source(source: str) -> str:
     return without_signature(source) if is_url(source) else source
 
 
-def rejects_path(source: str) -> Path:
+def rejects_path(source: str, manifest: Manifest) -> Path:
     """Return the default path for rejected rows: beside a file, else in the working directory."""
     if not is_store_address(source) and not is_url(source):
         return default_rejects_path(Path(source))
     name = PurePosixPath(unquote(urlsplit(source).path if is_url(source) else source)).name
     stem, _, suffix = name.rpartition(".")
-    kind = f".{suffix}" if f".{suffix}".lower() in {".jsonl", ".ndjson", ".json"} else ".csv"
+    # By what is written: the name of an address need not say what its manifest is.
+    kind = ".jsonl" if manifest.rejects is JsonlRejects else ".csv"
     return Path(f"{stem or suffix or 'manifest'}.rejected{kind}")
 
 

@@ -18,7 +18,7 @@ MAX_SHOWN: Final = 100
 
 def report_submission(
     done: BatchSubmission,
-    sink: Rejects | None,
+    rejects_file: Rejects | None,
     source: str,
     title: str,
     *,
@@ -31,12 +31,12 @@ def report_submission(
     With ``--json --wait``, standard output has only the record of the ended batch.
     """
     if as_json and not wait:
-        _write_rejects(sink, done, title)
+        _write_rejects(rejects_file, done, title)
         emit(done.as_dict())
         return
     note_rejected(done.rejected)
     note_changed(done.changed_rows, redo_changed=redo_changed)
-    _write_rejects(sink, done, title)
+    _write_rejects(rejects_file, done, title)
     if not as_json:
         _print_counts(done)
     _note_known(done, source, title)
@@ -99,15 +99,15 @@ def note_start(start: datetime) -> None:
         note(f"No job starts before {local_time(start)}.")
 
 
-def _write_rejects(sink: Rejects | None, done: BatchSubmission, name: str) -> None:
+def _write_rejects(rejects_file: Rejects | None, done: BatchSubmission, name: str) -> None:
     """Write the rejected rows to a file in which they can be corrected and submitted again."""
     if not done.rejected:
         return
-    if sink is None:
+    if rejects_file is None:
         note("Correct the images in the archive, and submit it again under the same --name.")
         return
     try:
-        written = sink.close()
+        written = rejects_file.close()
     except OSError as error:
         note(f"The rejected rows could not be written ({error.strerror}): use --rejects FILE.")
         return

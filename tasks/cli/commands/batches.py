@@ -229,14 +229,16 @@ def submit(
             note_changed(plan.changed_rows, redo_changed=redo_changed)
             print_dry_run(plan, manifest.aspects, redo_changed=redo_changed)
         raise typer.Exit(ExitCode.DONE if plan.good else ExitCode.BAD_INPUT)
-    sink = manifest.rejects(rejects or rejects_path(source)) if manifest.rejects else None
+    rejects_file = None
+    if manifest.rejects is not None:
+        rejects_file = manifest.rejects(rejects or rejects_path(source, manifest))
     done = submit_manifest(
         producer,
         manifest,
         name=name,
         max_credits=max_credits,
         pilot=pilot,
-        rejects=sink,
+        rejects=rejects_file,
         session=session,
         webhook=webhook,
         redo_changed=redo_changed,
@@ -247,7 +249,7 @@ def submit(
         raise CommandError(f"{shown_source(source)} has no rows.")
     report_submission(
         done,
-        sink,
+        rejects_file,
         shown_source(source),
         name or manifest.name,
         redo_changed=redo_changed,

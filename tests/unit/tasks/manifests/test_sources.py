@@ -1,11 +1,14 @@
 """Manifests from stores and from the web, with a real S3 server and a real web server."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import time
 
 import pytest
 
+from tasks.manifests.formats.rejects import JsonlRejects
+from tasks.manifests.manifest import Manifest
 from tasks.manifests.sources import rejects_path
 from tasks.producer import queries
 from tests.support.s3 import S3, s3_server
@@ -191,9 +194,30 @@ def test_the_kind_of_a_manifest_without_a_suffix_is_found(
     assert (done.code, done.records[0]["jobs"] > 0) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("export", b'{"image": "https://example.org/a.jpg"}\n{"image": ""}\n'),
+        ("list.json", b'[{"image": "https://example.org/a.jpg"}, {"image": ""}]'),
+        ("list.csv", b"image,name\nhttps://example.org/a.jpg,a\n,b\n"),
+    ],
+)
+def test_rejected_rows_of_a_web_address_are_read_again_by_their_suffix(
+    site: Site, run_command: RunCommand, harness: ProducerHarness, name: str, content: bytes
+) -> None:
+    site.server.on(f"GET /d/{name}", Reply(content))
+    done = run_command("batch", "submit", site.url(f"/d/{name}"), "--json").records[0]
+    assert (done["jobs"], len(done["rejected"])) == (1, 1)
+    (written,) = harness.folder.glob("*.rejected*")
+    again = run_command("batch", "submit", written.name, "--json").records[0]
+    assert [row["row"] for row in again["rejected"]] == [1 if written.suffix == ".jsonl" else 2]
+
+
 def test_rejected_rows_of_other_places_are_written_into_the_working_directory() -> None:
-    assert rejects_path("s3://bucket/spring") == Path("spring.rejected.csv")
-    assert rejects_path("s3://bucket") == Path("bucket.rejected.csv")
-    assert rejects_path("https://x.org/a/list.jsonl?x=1") == Path("list.rejected.jsonl")
-    assert rejects_path("https://x.org/") == Path("manifest.rejected.csv")
-    assert rejects_path("a/jobs.csv") == Path("a/jobs.rejected.csv")
+    table = Manifest("", Path(), iter(()))
+    assert rejects_path("s3://bucket/spring", table) == Path("spring.rejected.csv")
+    assert rejects_path("s3://bucket", table) == Path("bucket.rejected.csv")
+    assert rejects_path("https://x.org/", table) == Path("manifest.rejected.csv")
+    assert rejects_path("a/jobs.csv", table) == Path("a/jobs.rejected.csv")
+    lines = replace(table, rejects=JsonlRejects)
+    assert rejects_path("https://x.org/a/list.jsonl?x=1", lines) == Path("list.rejected.jsonl")
