@@ -1,10 +1,10 @@
 """The ``reelqueue`` command, and ``python -m tasks.cli``."""
 
-# ruff: noqa: E402 - the garbage collector stops before the imports.
+# ruff: noqa: E402 - the garbage collector is disabled before the imports.
 import gc
 
-# Imports make hardly any garbage, and each collection looks at all that was imported before.
-# `LazyCommandGroup` enables it again when it has loaded the command.
+# Imports create hardly any garbage, but each collection scans everything imported so far.
+# `LazyCommandGroup` enables the collector again after it has loaded the command.
 gc.disable()
 
 from tasks.cli import app

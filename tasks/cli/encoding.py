@@ -1,7 +1,7 @@
 """Encodings of the standard streams, on terminals that cannot show every character.
 
-Text for people is written in the encoding of the terminal, and what that cannot show is replaced.
-JSON and results are for programs and files: they are UTF-8 whatever the terminal is.
+Text for people is written in the encoding of the terminal; characters that it lacks are replaced.
+JSON and results are read by programs, so they are always UTF-8.
 """
 
 import codecs
@@ -30,24 +30,24 @@ _SIMILAR: Final = {
 def _replace(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    hidden = error.object[error.start : error.end]
-    return "".join(_SIMILAR.get(sign, "?") for sign in hidden), error.end
+    unencodable = error.object[error.start : error.end]
+    return "".join(_SIMILAR.get(character, "?") for character in unencodable), error.end
 
 
 codecs.register_error(REPLACE, _replace)
 
 
 def make_streams_safe() -> None:
-    """Let the standard streams of this process replace what they cannot write, and read UTF-8.
+    """Make the standard streams replace characters that they cannot encode, and read UTF-8.
 
-    Streams that are closed become ones that lead nowhere. Otherwise a connection or a file could
-    get the number of a closed one, and be written to as if it were the terminal.
+    Closed streams are connected to the null device. Otherwise a connection or a file could get the
+    descriptor of a closed stream, and output would be written into it.
     """
-    for number in range(3):
+    for descriptor in range(3):
         try:
-            os.fstat(number)
+            os.fstat(descriptor)
         except OSError:
-            # The lowest free number is given, which is this one.
+            # This opens the lowest free descriptor, which is the closed one.
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -61,13 +61,13 @@ def make_streams_safe() -> None:
 
 
 def to_utf8(text: str) -> bytes:
-    r"""Encode a text for programs. Half of a surrogate pair becomes its escape, as ``\udc80``."""
+    r"""Encode a text as UTF-8. A lone surrogate is written as its escape, such as ``\udc80``."""
     return text.encode("utf-8", "backslashreplace")
 
 
 @contextmanager
 def utf8_output() -> Iterator[TextIO]:
-    """Yield standard output as a UTF-8 stream, which keeps line ends as they are."""
+    """Yield standard output as a UTF-8 stream that does not change line endings."""
     sys.stdout.flush()
     binary = sys.stdout.buffer
     sink = io.TextIOWrapper(binary, "utf-8", errors="backslashreplace", newline="")
@@ -75,19 +75,22 @@ def utf8_output() -> Iterator[TextIO]:
         yield sink
         sink.flush()
     except OSError:
-        # Without it, the text that is left would be written again below, and fail again.
+        # Otherwise `detach` would write the remaining text, and fail again.
         discard(sys.stdout)
         raise
     finally:
-        # Without it, the collected wrapper would close standard output.
+        # Otherwise the wrapper would close standard output when it is garbage-collected.
         sink.detach()
 
 
 def discard(stream: TextIO) -> None:
-    """Let what is buffered for a stream go nowhere, or the interpreter reports it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    """Discard the buffered output of a stream whose output cannot be written.
+
+    Otherwise the interpreter reports an error when it flushes the stream at exit.
+    """
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, stream.fileno())
+    os.close(null_device)
 
 
 def _is_ascii(stream: io.TextIOWrapper) -> bool:

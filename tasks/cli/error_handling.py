@@ -22,11 +22,11 @@ class ExitCode(IntEnum):
     JOB_HELD = 4
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
-    """As of a program that SIGPIPE ends: the reader of its output, such as `head`, has left."""
+    """The reader of the output, such as `head`, closed it. SIGPIPE ends programs with this code."""
 
 
 class CommandError(Exception):
-    """A command that cannot do what was requested. The text says what to do."""
+    """A command cannot do what was requested. The text says why, and what to do."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.BAD_INPUT) -> None:
         super().__init__(message)
@@ -34,19 +34,19 @@ class CommandError(Exception):
 
 
 class ErrorHandlingGroup(TyperGroup):
-    """The commands; expected errors end them with a message and an exit code."""
+    """A group of commands, which expected errors end with a message and an exit code."""
 
     def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's signature
         """Run the command line."""
         try:
             return super().main(*args, **options)
         except OSError:
-            # Wrong usage, whose message cannot be written.
+            # The message about wrong usage cannot be written.
             discard(sys.stderr)
             sys.exit(ExitCode.BAD_INPUT)
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's signature
-        """Read the arguments. The help and the version are printed here."""
+        """Parse the arguments. The help and the version are printed here."""
         with _errors_reported():
             return super().make_context(*args, **options)
 
@@ -72,7 +72,7 @@ def _errors_reported() -> Iterator[None]:
         discard(sys.stdout)
         raise typer.Exit(ExitCode.OUTPUT_CLOSED) from None
     except typer.Exit:
-        # The version and the help end so.
+        # `--version` and `--help` end with it.
         raise
     except (Exception, KeyboardInterrupt) as error:
         # Most commands end without an error, and start faster without this module.
@@ -87,10 +87,10 @@ def _errors_reported() -> Iterator[None]:
 
 
 def _flush_output() -> None:
-    """Write what is buffered, so that its errors are those of the command.
+    """Flush standard output, so that a failure is handled as an error of the command.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The output cannot be written.
     """
     try:
         # A program that is started without a standard output has none.

@@ -25,7 +25,7 @@ from worker.storage.errors import StoreError
 
 
 def report(error: BaseException) -> ExitCode | None:
-    """Print what an expected error means, and return the exit code; none for any other error.
+    """Print the message of an expected error and return its exit code; None for other errors.
 
     Wrong options are left to Typer, with a message in the words of this project.
     """
@@ -42,7 +42,7 @@ def report(error: BaseException) -> ExitCode | None:
 
 
 def explain(error: BaseException) -> tuple[str, ExitCode] | None:
-    """Return the message and the exit code for an expected error."""
+    """Return the message and the exit code of an expected error; None for other errors."""
     match error:
         case CommandError():
             return str(error), error.code

@@ -13,7 +13,7 @@ SHORT_ID: Final = 8
 _ID: Final = 36
 _GAP: Final = 2
 _READABLE: Final = 12
-"""The fewest characters of an image or a prompt that are worth a column."""
+"""The least width of the column of the images or the prompts."""
 
 
 def print_jobs(results: Sequence[Result]) -> None:
@@ -25,8 +25,8 @@ def print_jobs(results: Sequence[Result]) -> None:
 def job_table(results: Sequence[Result], width: int) -> Table:
     """Return a table of jobs for a width in columns.
 
-    Where that is little, ids are shortened to the beginning that commands accept, and the image and
-    the prompt get what is left.
+    On a narrow terminal, ids are shortened to the length that commands accept. The image and the
+    prompt share the remaining width.
     """
     codes = [result.reason.code if result.reason else "" for result in results]
     states = max(map(len, ("state", *(result.state for result in results))))
@@ -48,7 +48,7 @@ def job_table(results: Sequence[Result], width: int) -> Table:
         if rest < _GAP + _READABLE:
             break
         needed = max(map(cell_len, (heading, *texts)))
-        # The image leaves the prompt at least a readable part.
+        # Leave the prompt at least its least width.
         most = rest - _GAP
         if heading == "image" and most - needed < _GAP + _READABLE:
             most = max(_READABLE, min(needed, most // 2))

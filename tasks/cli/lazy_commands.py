@@ -1,8 +1,4 @@
-"""The commands whose modules are imported only when they are called.
-
-A command imports what it needs, and no command needs everything: the version and the start of a
-worker need nearly nothing.
-"""
+"""Commands whose modules are imported only when they are called, so that each starts quickly."""
 
 import gc
 from collections.abc import Mapping
@@ -42,7 +38,7 @@ _PANELS: Final[Mapping[str, Mapping[str, str]]] = {
         "schema": "operations:schema",
     },
 }
-"""The commands by what people do, in the order of the help: module and name in it."""
+"""The commands in the order of the help: panel → command → module and name in it."""
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     name: (panel, place) for panel, commands in _PANELS.items() for name, place in commands.items()
@@ -50,18 +46,17 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class LazyCommandGroup(ErrorHandlingGroup):
-    """The commands of the table above, before those that are registered with it."""
+    """The commands of `_PANELS`, loaded when they are called, then the registered ones."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's signature
         """Return the names of all commands, in the order of the help."""
         return [*_COMMANDS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer's signature
-        """Return a command, or none if there is no such command."""
+        """Return a command; None if there is none of this name."""
         command = _load(cmd_name) if cmd_name in _COMMANDS else super().get_command(ctx, cmd_name)
         if not gc.isenabled():
-            # The start is over. The loaded modules stay: the collector need not look at them for
-            # each page of rows.
+            # The modules are loaded and stay in memory: no collection needs to scan them again.
             gc.freeze()
             gc.enable()
         return command

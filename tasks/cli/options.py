@@ -4,14 +4,15 @@ from typing import Annotated, Final
 
 import typer
 
-HOW_TO_NAME: Final = "an id, its first 8 characters or more, or the name of a batch"
+HOW_TO_NAME: Final = "an id, at least its first 8 characters, or the name of a batch"
+HOW_TO_NAME_A_BATCH: Final = "its name, its id, or at least the first 8 characters of the id"
 AnyId = Annotated[str, typer.Argument(metavar="ID", help=f"A job or a batch: {HOW_TO_NAME}.")]
 AnyIds = Annotated[
     list[str], typer.Argument(metavar="ID…", help=f"Jobs or batches: {HOW_TO_NAME}.")
 ]
 BatchId = Annotated[
     str,
-    typer.Argument(metavar="BATCH", help="The batch: its name, its id, or the beginning of that."),
+    typer.Argument(metavar="BATCH", help=f"The batch: {HOW_TO_NAME_A_BATCH}."),
 ]
 
 AttachOption = Annotated[

@@ -48,7 +48,7 @@ def table_console() -> Console:
 
 
 class _Console(Console):
-    """A console whose closed output is an error as that of any other stream."""
+    """A console that raises an error if its output is closed, as any other stream does."""
 
     def on_broken_pipe(self) -> None:
         """Raise the error again: `ErrorHandlingGroup` ends the command."""
@@ -65,16 +65,16 @@ def emit(record: BaseModel | Mapping[str, Any]) -> None:
 
 
 def note(message: str) -> None:
-    """Print a message for people on standard error, beside the output.
+    """Print a message for people on standard error.
 
-    Its lines may quote texts of others, such as the API's.
+    It may quote texts from outside, such as those of the API: control characters are escaped.
     """
     # Typer would write UTF-8 to a terminal that is set to ASCII.
     try:
         sys.stderr.write("".join(f"{on_one_line(line)}\n" for line in message.split("\n")))
         sys.stderr.flush()
     except OSError:
-        # What the command does is not affected, and nobody could read an error about this one.
+        # The command itself is not affected, and there is nowhere to report the error.
         discard(sys.stderr)
 
 
@@ -98,7 +98,7 @@ def table(*headings: str) -> Table:
 
 
 def print_submission(submission: Submission, detail: str = "", *, as_json: bool) -> None:
-    """Print the result of a submission, for people with a detail about the job."""
+    """Print the result of a submission, in text for people with a detail about the job."""
     if as_json:
         emit(submission.as_dict())
         return
@@ -125,7 +125,7 @@ def _print_result(result: Result) -> None:
 
 
 def result_fields(result: Result) -> Iterator[tuple[str, str]]:
-    """Yield what people want to know of a job, as label and text. Control characters stay."""
+    """Yield the fields of a job for people, as label and text. No characters are escaped."""
     yield "image", result.image
     if result.changes:
         yield "changes", "; ".join(result.changes)

@@ -1,4 +1,4 @@
-"""Files that commands write: complete or not at all, and whatever the path leads to."""
+"""Output files: a regular file is written completely or not at all, others are written directly."""
 
 import errno
 import os
@@ -13,30 +13,30 @@ from uuid import uuid4
 
 _DESCRIPTOR: Final = re.compile(r"/dev/fd/(\d{1,9})|/proc/self/fd/(\d{1,9})")
 _STREAMS: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
-_FOLDER_IS_CLOSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-"""No file can be made in the folder; one that is there may still be writable."""
-_NOT_REPLACEABLE: Final = frozenset({errno.EBUSY, errno.EXDEV, *_FOLDER_IS_CLOSED})
-"""The file itself is mounted into a container, for example."""
+_NOT_CREATABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""No file can be created in the folder; an existing one may still be writable."""
+_NOT_REPLACEABLE: Final = frozenset({errno.EBUSY, errno.EXDEV, *_NOT_CREATABLE})
+"""A file cannot be renamed to this path, for example because the path is a mount point."""
 
 
 def is_regular(path: Path) -> bool:
-    """Return whether a path leads to a file, or to a place where there is none yet."""
+    """Return whether a path is that of a regular file, or of nothing yet."""
     return _descriptor(path) is None and (path.is_file() or not path.exists())
 
 
 @contextmanager
 def open_output_file(path: Path) -> Iterator[TextIO]:
-    """Open a file for a whole text.
+    """Open a file to write a whole text.
 
     A regular file is replaced when the text is complete, and keeps its permissions. Links are
-    followed. A device, a pipe or a descriptor, such as ``/dev/fd/1``, is written as it comes.
+    followed. A device, a pipe or a descriptor, such as ``/dev/fd/1``, is written directly.
 
     Raises:
-        OSError: It cannot be written. A regular file is unchanged then.
+        OSError: The file cannot be written. A regular file is then unchanged.
     """
     descriptor = _descriptor(path)
     if descriptor is not None:
-        # Opening it again would cut off a file that the shell has opened for appending.
+        # Opening the path again would truncate a file that the shell has opened for appending.
         with _text(os.dup(descriptor)) as sink:
             yield sink
     elif is_regular(path):
@@ -55,13 +55,13 @@ def _descriptor(path: Path) -> int | None:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[TextIO]:
-    """Write beside a file, which is replaced at the end."""
+    """Write to a temporary file in the same folder, and replace the file at the end."""
     part = path.with_name(f".{path.name[:100]}.{uuid4().hex}.part")
     flags = os.O_WRONLY | os.O_CREAT
     try:
         opened = os.open(part, flags | os.O_EXCL, 0o666)
     except OSError as error:
-        if error.errno not in _FOLDER_IS_CLOSED or not path.exists():
+        if error.errno not in _NOT_CREATABLE or not path.exists():
             raise
         with _text(os.open(path, flags | os.O_TRUNC)) as sink:
             yield sink

@@ -22,7 +22,7 @@ Show = Callable[[Records], None]
 
 @contextmanager
 def show_progress(out: Console, *, quiet: bool) -> Iterator[Show]:
-    """Yield a function that shows records: updated in place on a terminal, else their changes.
+    """Yield a function that shows records, in place on a terminal and else a line per change.
 
     If ``quiet``, it shows nothing.
     """
@@ -52,7 +52,7 @@ class _ChangeLog:
 
 def _log_line(record: Result | Batch) -> str:
     if isinstance(record, Batch):
-        # Without the time left, which differs at each poll and would print a line each time.
+        # Without the time left: it changes at each poll, and would print a line each time.
         return batch_summary(record)
     return f"{record.state}  {on_one_line(_detail(record))}"
 

@@ -1,4 +1,4 @@
-"""Durations and ends for people: how long a batch will take, and until when at the latest."""
+"""Texts for people about how long a batch will take, and when it will end at the latest."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +10,7 @@ _HOUR: Final = 3600
 
 
 def time_left(batch: Batch) -> str:
-    """Return how long the open jobs of a batch will take; empty where none will run."""
+    """Return how long the open jobs of a batch will take; empty if none of them will run."""
     if not batch.open or batch.paused:
         return ""
     return expected_time(batch.eta_seconds, batch.latest_seconds, "to go")
@@ -22,14 +22,14 @@ def expected_time(usual: float | None, latest: float | None, what: str = "") -> 
     Args:
         usual: The estimate in seconds; None if there is none.
         latest: The seconds until the latest end; None if no worker is running.
-        what: What follows the estimate.
+        what: The words after the estimate.
     """
     if usual is None:
         return "the time left is not known: no worker is running"
     about = " ".join(filter(None, ("about", duration(usual), what)))
     if latest is None:
         return f"{about}; the latest end is not known, because no worker is running"
-    return f"{about}, at the latest until {_clock_time(latest)}"
+    return f"{about}, until {_clock_time(latest)} at the latest"
 
 
 def duration(seconds: float) -> str:

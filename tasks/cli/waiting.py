@@ -59,7 +59,7 @@ def exit_with_results(producer: Producer, job_ids: Sequence[str], *, as_json: bo
 
 
 def note_paused(batch: Batch) -> bool:
-    """Say of a batch that is paused how to resume it. Return whether it is."""
+    """Print how to resume a batch if it is paused, and return whether it is."""
     if not (batch.paused and batch.queued):
         return False
     what = f'The batch "{on_one_line(batch.name)}" is paused, and {batch.queued} of its jobs wait.'
@@ -99,7 +99,11 @@ def _is_pending(record: Result | Batch) -> bool:
 
 
 def _polls(producer: Producer) -> Iterator[None]:
-    """Yield at each time to poll, for as long as Redis answers or has been away for a minute."""
+    """Yield at each poll.
+
+    Raises:
+        RedisUnavailable: Redis has not answered for a minute.
+    """
     pause = threading.Event()
     answered = time.monotonic()
     while True:

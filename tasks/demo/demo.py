@@ -25,7 +25,7 @@ from tasks.demo.services import DemoError, DemoPaths, start_stand_in, start_valk
 REELQUEUE: Final = (sys.executable, "-P", "-m", "tasks.cli")
 
 SETTING_PREFIXES: Final = ("NEMO_", "REELQUEUE_", "SKILL_", "REDIS_URL", "BROKER_URL", "SENTRY_DSN")
-"""Prefixes of the environment variables that the local demo ignores."""
+"""Prefixes of the environment variables that the local demo does not pass on."""
 
 PAID_STREAM_GRACE_SECONDS: Final = 16 * 60.0
 """Time that a worker has to read the streams of paid messages to their end, before it is killed."""
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print("Interrupted. All processes have ended.")
         return 130
     finally:
-        # The live view hides the cursor, and may have been killed before it could show it again.
+        # The live view hides the cursor, and may have been killed before it showed it again.
         console.show_cursor()
 
 
@@ -90,7 +90,7 @@ def _run_locally(console: Console, paths: DemoPaths, images: Sequence[str]) -> i
             console.print(f"Stand-in   {start_stand_in(group, paths)}")
             log = start_worker(group, paths, grace=5)
             console.print(f"Worker     log: {_display_path(log)}")
-            # Each run has a batch of its own. In the same batch, the same rows make no new clips.
+            # Each run has its own batch: in the same batch, the same rows make no new clips.
             name = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
             return _make_clips(console, group, paths, name, rows)
 
@@ -124,7 +124,7 @@ def _exclusive(paths: DemoPaths) -> Iterator[None]:
     """Prevent a second demo in the same folder.
 
     Raises:
-        DemoError: There is one.
+        DemoError: Another demo is running there.
     """
     paths.root.mkdir(parents=True, exist_ok=True)
     with (paths.root / "lock").open("w") as lock:
@@ -162,13 +162,13 @@ def _make_clips(
 
 
 def _results(group: ProcessGroup, batch_id: str) -> list[dict[str, Any]]:
-    """Return the present records of the batch's jobs."""
+    """Return the records of the batch's jobs."""
     lines = group.capture("results", [*REELQUEUE, "results", batch_id, "--format", "jsonl"])
     return [json.loads(line) for line in lines.splitlines()]
 
 
 def _report(console: Console, paths: DemoPaths, results: Sequence[Mapping[str, Any]]) -> int:
-    """Print the clips, why photos have none, and the page; return the exit status."""
+    """Print the clips, why a photo has none, and the page; return the exit status."""
     clips = [result["video"] for result in results if result["state"] == "succeeded"]
     console.print()
     for clip in clips:

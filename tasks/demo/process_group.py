@@ -1,4 +1,4 @@
-"""A group of child processes: started, watched, and stopped together."""
+"""Child processes that are started, watched and stopped together."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ class Child:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """Terminate it, wait for its grace, and kill what is left of its group."""
+        """Terminate it, wait for at most ``grace`` seconds, and kill the rest of its group."""
         if self.alive:
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):

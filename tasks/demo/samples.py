@@ -1,4 +1,4 @@
-"""The sample photos, and what the demo asks for each."""
+"""The sample photos, the columns of each, and the names of images in a text."""
 
 import re
 import shlex
@@ -37,15 +37,15 @@ def sample_images() -> list[str]:
 
 
 def request_for(path: Path) -> Mapping[str, object]:
-    """Return what to ask for a photo; nothing for one that is no sample."""
+    """Return the columns of a sample in the manifest; none for another photo."""
     return REQUESTS.get(path.name, {}) if path.parent == SAMPLES else {}
 
 
 def named_images(text: str) -> list[str]:
     """Return the images that a text names, separated by spaces or in quotes.
 
-    A name of a file may hold spaces: as many words as possible that make up one that exists are one
-    name. Where there is none, a name ends at the first suffix of an image.
+    The name of a file may have spaces: a name is as many words as possible that are an existing
+    file. If no words are, the name ends at the first suffix of an image.
     """
     quoted = _in_quotes(text)
     if quoted is not None:
@@ -62,7 +62,7 @@ def named_images(text: str) -> list[str]:
 
 
 def _end_of_name(words: Sequence[str]) -> int:
-    """Return how many words make up a name of which there is no file."""
+    """Return how many words make up the name of a missing file."""
     if is_url(words[0]):
         return 1
     suffixed = (n for n, word in enumerate(words, 1) if Path(word).suffix.lower() in FILE_SUFFIXES)

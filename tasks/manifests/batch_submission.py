@@ -60,8 +60,8 @@ class BatchSubmission:
         batch_id: The batch.
         jobs: How many jobs are new.
         duplicates: How many rows were known.
-        changed: How many rows have a job with earlier content, which has a clip or has paid. They
-            are made again, and are among ``jobs``, only if that was asked for.
+        changed: How many rows were changed after their job had paid. If they were to be made
+            again, they are also counted in ``jobs``.
         changed_rows: The number, image and job of each of them.
         rejected: The number of each rejected row, and the reason.
         known: The states of the jobs of the known rows, with the number of rows. `pruned`: the
@@ -102,8 +102,8 @@ def submit_batch(
     spend. ``session`` is ``own``, or ``shared``: one session for all rows, one after another.
     ``pilot`` runs that many jobs and then pauses the batch. ``webhook`` is notified of the end of
     the batch, and of the rows that have no webhook of their own. ``redo_changed`` makes rows again
-    that have a clip, or have paid, for earlier content. ``aspects``, such as ``["16:9", "1:1"]``,
-    makes a clip in each of them of every row without an aspect of its own. No job starts before
+    that were changed after their job had paid. ``aspects``, such as ``["16:9", "1:1"]``, makes a
+    clip in each of them for every row without an aspect of its own. No job starts before
     ``not_before``; a time without an offset is local.
 
     Raises:
@@ -142,8 +142,8 @@ def submit_manifest(
 ) -> BatchSubmission:
     """Enqueue a manifest as a batch. The same rows under the same name are paid for once.
 
-    A row has one current job. A row that was changed gets a new one in the place of the old one,
-    unless that has a clip or has paid. If each row is rejected, no batch is made.
+    A row has one current job. If the row was changed, a new job replaces it, unless it has paid. If
+    all rows are rejected, no batch is made.
 
     Args:
         producer: The producer.
@@ -155,7 +155,7 @@ def submit_manifest(
         pilot: The number of jobs to run before the batch is paused.
         rejects: The file for the rejected rows.
         webhook: Address to notify of the end of the batch, and of rows without a webhook.
-        redo_changed: Make changed rows again, and pay for them, whose job has a clip or has paid.
+        redo_changed: Replace the jobs of changed rows even if they have paid.
         not_before: Start no job of the batch before this time; None leaves it as it is.
 
     Raises:
@@ -206,8 +206,8 @@ def submit_manifest(
             release_affordable(producer, result.batch_id)
         # If all jobs ended before the batch was sealed, no worker has scheduled the index.
         schedule_index_of_ended(producer.ledger, result.batch_id)
-    for found in (result.rejected, result.changed_rows):
-        found.sort(key=lambda named: int(named["row"]))
+    for listed in (result.rejected, result.changed_rows):
+        listed.sort(key=lambda row: int(row["row"]))
     return result
 
 
@@ -284,7 +284,7 @@ def _record_answers(
     result: BatchSubmission,
     rejects: Rejects | None,
 ) -> None:
-    """Count the jobs of a page that was submitted, and note its rejected rows."""
+    """Count the jobs of a submitted page, and add its rejected rows to the result."""
     rejected = [row for row in page if isinstance(row, RejectedRow)]
     for row, answer in zip(accepted(page), answers, strict=True):
         try:
@@ -301,7 +301,7 @@ def _record_answers(
             result.changed_rows.append(changed_row(row, answer))
     for reject in sorted(rejected, key=lambda found: found.row.number):
         if result.rejected and result.rejected[-1]["row"] == reject.row.number:
-            continue  # in another aspect
+            continue  # The row was already rejected in another aspect.
         result.rejected.append({"row": reject.row.number, "reason": reject.reason})
         if rejects is not None:
             rejects.add(reject.row.line, reject.reason)

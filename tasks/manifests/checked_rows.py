@@ -16,7 +16,7 @@ from worker.ledger.model.submissions import NewJob
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRow:
-    """A row whose job can be submitted, in one aspect if its batch asks for several.
+    """A row whose job can be submitted. A row in several aspects is accepted once for each.
 
     ``job`` names its files by their media keys. ``variant`` counts the row's aspects from 0.
     """

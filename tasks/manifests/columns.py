@@ -1,4 +1,4 @@
-"""Columns: which column of a manifest is which field of a job.
+"""Columns of manifests, and the fields of a job that they stand for.
 
 Source: docs/usage.md, "Manifests".
 """
@@ -34,23 +34,23 @@ _LOOKS_LIKE_IMAGE: Final = re.compile(
 )
 _SEPARATORS: Final = re.compile(r"[\s-]+")
 _MAX_KEPT: Final = 1000
-"""Names of columns that are remembered, and of different rows of names."""
+"""The most columns, and the most sets of columns, that are remembered."""
 
 
 class ColumnError(ValueError):
-    """Columns that do not say what they are. The text names what was found."""
+    """The fields of some columns cannot be determined. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoices:
-    """What a caller has said about the columns.
+    """What the caller chose for the columns.
 
     Attributes:
         image: The column of the images.
         prompt: The column of the prompts.
-        template: The prompt for rows without one. With it, a synonym is not taken for the prompt.
-        defaults: Values of other fields for rows without them: a length, an aspect ratio.
-        synonyms: Whether synonyms count. A program that makes rows names its fields.
+        template: The prompt for rows without one. With it, no synonym is taken for the prompt.
+        defaults: Values of other fields, such as the aspect, for rows without them.
+        synonyms: Whether synonyms are accepted: in the files of people, not in rows of a program.
     """
 
     image: str | None = None
@@ -65,10 +65,10 @@ class Columns:
     """The columns of a manifest. Rows of JSON can each have others.
 
     Attributes:
-        used: The columns that were used, and the field of each; empty for one that only the
+        used: The columns that were used, and the field of each; empty for a column that only the
             prompt names.
         ignored: The other columns. They are returned in the results.
-        notes: What people should know about them.
+        notes: Messages for people about columns that were not used as they may expect.
     """
 
     choices: ColumnChoices = field(default_factory=ColumnChoices)
@@ -81,7 +81,7 @@ class Columns:
         """Return the field of each column that has one, by the name of the column as written.
 
         Raises:
-            ColumnError: There is none for the image, or several, or a name comes twice.
+            ColumnError: No column or several can be the image's, or a name comes twice.
         """
         key = tuple(names)
         if key not in self._fields:
@@ -92,7 +92,7 @@ class Columns:
         return self._fields[key]
 
     def has_image(self, names: Sequence[str]) -> bool:
-        """Return whether a table with these columns has one that can be that of the images."""
+        """Return whether one of these columns can be the image's."""
         known = set(map(_folded, names))
         chosen = self.choices.image
         if chosen is not None:
@@ -166,7 +166,7 @@ class Columns:
 
 
 def looks_like_row(cells: Sequence[str]) -> bool:
-    """Return whether cells are an image and what belongs to it, not names of columns."""
+    """Return whether cells are those of a row, with an image, and not names of columns."""
     return any(_LOOKS_LIKE_IMAGE.fullmatch(strip_cell(cell)) for cell in cells)
 
 
@@ -186,10 +186,10 @@ def header_for(cells: Sequence[str], delimiter: str) -> str:
 def check_header(
     source: object, columns: Columns, names: Sequence[str], delimiter: str = ","
 ) -> None:
-    """Check that the header of a table says what its columns are.
+    """Check that a table has a header from which the fields of its columns can be determined.
 
     Raises:
-        ManifestError: It does not, or it is missing.
+        ManifestError: They cannot be, or the header is missing.
     """
     if not any(names):
         raise ManifestError(

@@ -1,6 +1,7 @@
-"""Rows that are decided at the end of their manifest, when it is known which jobs it still has.
+"""Deferred rows: whether they are new or changed is known only at the end of their manifest.
 
-They are kept in a temporary file, because all rows of a large manifest may be among them.
+A changed row replaces the job of an earlier row that the manifest no longer has. Deferred rows are
+kept in a temporary file, because all rows of a large manifest may be among them.
 """
 
 import pickle
@@ -20,10 +21,10 @@ from worker.ledger.rows import Rows, RowSubmission
 WRITTEN: Final = frozenset({SubmitVerdict.OK, SubmitVerdict.REPLACED, SubmitVerdict.REMADE})
 """Verdicts for rows that got a new job."""
 CHANGED: Final = frozenset({SubmitVerdict.KEPT, SubmitVerdict.REMADE})
-"""Verdicts for rows that have, or had, a clip made from earlier content of the row."""
+"""Verdicts for rows that were changed after their job had paid."""
 
 PRUNED: Final = "pruned"
-"""What became of a known row whose job's record was deleted."""
+"""The state of a known row whose job's record was deleted."""
 
 
 def submit_pages(
@@ -31,7 +32,7 @@ def submit_pages(
 ) -> Iterator[tuple[list[CheckedRow], list[SubmitResult]]]:
     """Submit pages of rows, and yield each page with the answers for its accepted rows.
 
-    Deferred rows come in pages of their own, after the others.
+    Deferred rows are yielded in pages of their own, after the others.
     """
     sent: deque[list[CheckedRow]] = deque()
 
@@ -43,19 +44,19 @@ def submit_pages(
     with closing(DeferredRows(submission)) as deferred:
         for answers in rows.submit_pages(new_jobs(checked), submission):
             page = sent.popleft()
-            asked = accepted(page)
-            deferred.add_page(asked, answers)
-            late = {
+            submitted = accepted(page)
+            deferred.add_page(submitted, answers)
+            deferred_ids = {
                 id(row)
-                for row, answer in zip(asked, answers, strict=True)
+                for row, answer in zip(submitted, answers, strict=True)
                 if answer.verdict is SubmitVerdict.DEFERRED
             }
             yield (
-                [row for row in page if id(row) not in late],
+                [row for row in page if id(row) not in deferred_ids],
                 [answer for answer in answers if answer.verdict is not SubmitVerdict.DEFERRED],
             )
-        late_pages = new_jobs(deferred.pages(rows))
-        for answers in rows.submit_pages(late_pages, submission, at_end=True):
+        deferred_pages = new_jobs(deferred.pages(rows))
+        for answers in rows.submit_pages(deferred_pages, submission, at_end=True):
             yield sent.popleft(), answers
 
 
@@ -67,7 +68,7 @@ def states_of_known(ledger: Ledger, answers: Iterable[SubmitResult]) -> Iterator
 
 
 def changed_row(row: AcceptedRow, answer: SubmitResult) -> dict[str, Any]:
-    """Return what names a changed row: its number, its image and its job."""
+    """Return the public JSON form of a changed row: its number, image and job."""
     return {"row": row.row.number, "image": row.job.image, "job_id": answer.job_id}
 
 
@@ -81,7 +82,7 @@ class DeferredRows:
         self._matched: set[int] = set()
 
     def add_page(self, rows: Sequence[AcceptedRow], answers: Sequence[SubmitResult]) -> None:
-        """Keep the rows of a page that were deferred, and note the jobs of the others."""
+        """Keep the deferred rows of a page. In a dry run, note which jobs the others matched."""
         deferred = []
         for row, answer in zip(rows, answers, strict=True):
             if answer.verdict is SubmitVerdict.DEFERRED:
@@ -93,9 +94,9 @@ class DeferredRows:
             self._pages += 1
 
     def pages(self, rows: Rows) -> Iterator[list[AcceptedRow]]:
-        """Yield the deferred rows again, a page at a time.
+        """Yield the deferred rows, a page at a time.
 
-        A row without a key comes with the job of its image that no other row has matched.
+        A row without a key is matched with a job of its image that no other row has matched.
         """
         if not self._pages:
             return
@@ -117,7 +118,7 @@ class DeferredRows:
 
 
 class Candidates:
-    """Jobs that no row of a manifest has matched, by the image as it was written there."""
+    """Jobs that no row of a manifest has matched, by the image as it is written there."""
 
     def __init__(self, unmatched: Iterable[tuple[str, str, str]]) -> None:
         self._jobs: dict[str, list[tuple[str, str]]] = defaultdict(list)

@@ -12,7 +12,7 @@ _TIME_OF_DAY: Final = re.compile(r"0*(\d+):0*(\d+)(?::00)?")
 
 
 def read_value(field: str, value: object) -> object:
-    """Return the value of a job's field. What is still wrong with it, the job's model says."""
+    """Return a value as the job's model takes it, which reports what is wrong with it."""
     if field in _TEXT_FIELDS and isinstance(value, (int, float)) and not isinstance(value, bool):
         value = number_as_text(value)
     if not isinstance(value, str):
@@ -28,7 +28,7 @@ def read_value(field: str, value: object) -> object:
 
 
 def number_as_text(number: float) -> str:
-    """Return a number as a person writes it: spreadsheets hold 12 as 12.0."""
+    """Return a number as people write it: spreadsheets store 12 as 12.0."""
     if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
         return str(int(number))
     return str(number)

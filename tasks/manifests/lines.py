@@ -1,4 +1,4 @@
-"""Lines: what a manifest holds before its lines are read as jobs."""
+"""Lines of manifests, before they are read as jobs."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ ROW_COLUMN: Final = "rejected_row"
 REASON_COLUMN: Final = "rejected_reason"
 TEXT_COLUMN: Final = "rejected_text"
 REJECTS_COLUMNS: Final = frozenset({ROW_COLUMN, REASON_COLUMN, TEXT_COLUMN})
-"""Columns that files of rejected rows add. They are no part of a job."""
+"""Columns that a file of rejected rows adds. They are not part of a job."""
 
 MAX_NUMBER: Final = 2**31 - 1
 MAX_LISTED: Final = 20
@@ -42,7 +42,7 @@ class ManifestLine:
 
     @property
     def original_number(self) -> int:
-        """Its number in the manifest that it was rejected from, else its own: it orders results."""
+        """Its number in the manifest that rejected it, else its own. Results are ordered by it."""
         value = str(self.fields.get(ROW_COLUMN, ""))
         if value.isdecimal() and len(value) < len(str(MAX_NUMBER)):
             return int(value)
@@ -50,7 +50,7 @@ class ManifestLine:
 
 
 def is_text(text: str) -> bool:
-    """Return whether a text can be encoded as UTF-8, which bytes that were not UTF-8 cannot."""
+    """Return whether a text can be encoded as UTF-8. Bytes that could not be decoded cannot."""
     if text.isascii():
         return True
     try:
@@ -61,7 +61,7 @@ def is_text(text: str) -> bool:
 
 
 def strip_cell(text: str) -> str:
-    """Return a text without spaces and invisible characters around it."""
+    """Strip spaces and invisible characters from both ends of a text."""
     return text.strip() if text.isascii() else _INVISIBLE_EDGES.sub("", text)
 
 

@@ -32,8 +32,6 @@ _SPREADSHEETS: Final = frozenset({".xlsx", ".xlsm", ".ods"})
 SUFFIXES: Final = _TEXTS | _SPREADSHEETS | {".zip"}
 """Suffixes of the files that can be a manifest."""
 _OTHER_SPREADSHEETS: Final = frozenset({".xls", ".xlsb", ".numbers", ".gsheet"})
-SUFFIXES: Final = _TEXTS | _SPREADSHEETS | {".zip"}
-"""The suffixes of files that are manifests."""
 KINDS: Final = "a folder, or a .csv, .tsv, .txt, .jsonl, .json, .xlsx, .ods or .zip file"
 """What a manifest can be, for people."""
 ONLY_IMAGES: Final = Header(("image",), ",")
@@ -42,7 +40,7 @@ ONLY_IMAGES: Final = Header(("image",), ",")
 
 @dataclass(frozen=True, slots=True)
 class ManifestOptions:
-    """How a manifest is read, where it does not say so itself.
+    """How to read a manifest where its content does not say it.
 
     Attributes:
         image_column: The column of the images.
@@ -66,14 +64,14 @@ class Manifest:
         folder: Base of relative paths. Paths that do not exist in it start at the working
             directory.
         rows: Its rows, which can be read once.
-        aspects: The aspects in which each row without one of its own is made. None: one job a row,
-            whose aspect the agent chooses.
-        source: Its path; empty if it is no file.
+        aspects: The aspects in which each row without one of its own is made. If empty, a row has
+            one job, in an aspect that the agent chooses.
+        source: Its path or address; empty for rows of a program.
         encoding: The encoding of a text file.
         columns: Its columns: those of the header, or those of the rows that were read.
         archive: The archive that holds the images.
         rejects: Opens a file of rejected rows in the manifest's format; None for an archive.
-        left_out: What it does not take, for a dry run.
+        left_out: The files in it that are not submitted, for a dry run.
     """
 
     name: str
@@ -132,7 +130,7 @@ def open_manifest(
 class _Content:
     """What a manifest holds. Without a header, each line names its own columns.
 
-    ``mark`` is what a file of its rejected rows starts with.
+    ``mark`` is the byte order mark, or nothing, with which a file of its rejected rows starts.
     """
 
     lines: Iterator[ManifestLine]
@@ -171,10 +169,10 @@ def _open(source: Path, columns: Columns, options: ManifestOptions) -> _Content:
 
 
 def _check_options(source: Path, kind: str, options: ManifestOptions) -> None:
-    """Check that a manifest has what the options are about.
+    """Check that the options apply to the kind of the manifest.
 
     Raises:
-        ManifestError: It does not.
+        ManifestError: One of them does not.
     """
     has_columns = not source.is_dir() and kind in _TEXTS | _SPREADSHEETS
     wrong = [
@@ -188,7 +186,7 @@ def _check_options(source: Path, kind: str, options: ManifestOptions) -> None:
         if value is not None and not fits
     ]
     if wrong:
-        raise ManifestError(f"{source} has nothing that fits {wrong[0]}: leave out {wrong[0]}.")
+        raise ManifestError(f"{wrong[0]} does not apply to {source}: leave it out.")
 
 
 def _rejects(content: _Content) -> Callable[[Path], Rejects] | None:
@@ -201,5 +199,5 @@ def _rejects(content: _Content) -> Callable[[Path], Rejects] | None:
 
 
 def _as_text(path: object) -> str:
-    """Return a path or a name with bytes that are no text escaped."""
+    """Return a path or a name as text. Bytes that are not text are escaped."""
     return str(path).encode(errors="backslashreplace").decode()

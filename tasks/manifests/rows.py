@@ -58,7 +58,7 @@ def check_prompt(columns: Columns, header: Iterable[str]) -> None:
     """Check that the prompt for rows without one names only columns of a header.
 
     Raises:
-        ManifestError: It names others. Each row would be rejected for it.
+        ManifestError: It names others, for which each row would be rejected.
     """
     known = [column for column in header if column]
     names = {*known, *columns.fields_of(header).values()}

@@ -39,7 +39,7 @@ _FORMAT_PARAMETERS: Final = ("output", "format")
 """Parameters by which published spreadsheets name their format."""
 _MAX_LEFT_OUT: Final = 1000
 _HIDDEN: Final = frozenset({"__MACOSX"})
-_NEW_ADDRESS: Final = "Give an address that opens without signing in and has not expired."
+_ADDRESS_REMEDY: Final = "Give an address that opens without signing in and has not expired."
 
 
 @contextmanager
@@ -66,10 +66,10 @@ def manifest_from(
             path = _download(source, Path(folder), settings)
             with _names_replaced(path, source):
                 manifest = open_manifest(path, prompt, options, defaults=defaults)
-            yield _of_the_web(manifest, source)
+            yield _web_manifest(manifest, source)
     elif "://" in source:
         raise ManifestError(
-            f"{source} is no manifest: give a path, an https:// address, or a folder in a store "
+            f"{source} is not a manifest: give a path, an https:// address, or a folder in a store "
             f"(s3://, gs://, az://, sftp://)."
         )
     else:
@@ -77,7 +77,7 @@ def manifest_from(
 
 
 def shown_source(source: str) -> str:
-    """Return what a caller named as a manifest, without the signature of a web address."""
+    """Return the source of a manifest as it is shown: without the signature of a web address."""
     return without_signature(source) if is_url(source) else source
 
 
@@ -132,7 +132,7 @@ def _images(folder: StoreAddress, left_out: list[LeftOut]) -> Iterator[str]:
                 yield name
             elif len(left_out) < _MAX_LEFT_OUT:
                 left_out.append(
-                    LeftOut(name, f"no image ({path.suffix.lower() or 'without a suffix'})")
+                    LeftOut(name, f"not an image ({path.suffix.lower() or 'without a suffix'})")
                 )
     except FileRefusedError as error:
         raise ManifestError(f"{error.message} {error.remedy}") from None
@@ -147,7 +147,7 @@ def _lines(folder: StoreAddress, *parts: Iterable[str]) -> Iterator[ManifestLine
 
 
 def _download(url: str, folder: Path, settings: Settings) -> Path:
-    """Download a manifest, and return its path, which has the suffix of its kind."""
+    """Download a manifest, and return its path, whose suffix is that of its kind."""
     copy = folder / "manifest"
     hosts = (*settings.egress.private_hosts, settings.api.url)
     try:
@@ -166,7 +166,7 @@ def _download(url: str, folder: Path, settings: Settings) -> Path:
 
 @contextmanager
 def _names_replaced(path: Path, url: str) -> Iterator[None]:
-    """Let errors name the address of a manifest instead of its copy."""
+    """Replace the path of a downloaded manifest by its address in errors."""
     try:
         yield
     except ManifestError as error:
@@ -174,8 +174,8 @@ def _names_replaced(path: Path, url: str) -> Iterator[None]:
         raise ManifestError(str(error).replace(str(path), shown)) from None
 
 
-def _of_the_web(manifest: Manifest, url: str) -> Manifest:
-    """Return a downloaded manifest under the name of its address."""
+def _web_manifest(manifest: Manifest, url: str) -> Manifest:
+    """Return a downloaded manifest with the name and the source of its address."""
     shown, name = shown_source(url), PurePosixPath(unquote(urlsplit(url).path)).name
     has_name = PurePosixPath(name).suffix.lower() in SUFFIXES
     return replace(
@@ -190,20 +190,21 @@ def _of_the_web(manifest: Manifest, url: str) -> Manifest:
 def _remedy(error: FileRefusedError) -> str:
     if error.code == "file_too_large":
         return "Download it, and split it into several manifests."
-    return _NEW_ADDRESS if error.code == "source_unreachable" else error.remedy
+    return _ADDRESS_REMEDY if error.code == "source_unreachable" else error.remedy
 
 
 def _suffix(url: str, path: Path) -> str:
-    """Return the suffix of a downloaded manifest: by its name, its parameters or its content."""
+    """Return the suffix of a downloaded manifest, by its address or else by its content."""
     parts = urlsplit(url)
     named = PurePosixPath(unquote(parts.path)).suffix.lower()
     query = parse_qs(parts.query)
     asked = [f".{value.lower()}" for name in _FORMAT_PARAMETERS for value in query.get(name, ())]
     known = [suffix for suffix in (named, *asked) if suffix in SUFFIXES]
-    return known[0] if known else _sniffed(path)
+    return known[0] if known else _detect_suffix(path)
 
 
-def _sniffed(path: Path) -> str:
+def _detect_suffix(path: Path) -> str:
+    """Return the suffix of a manifest by its content."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
@@ -217,22 +218,22 @@ def _sniffed(path: Path) -> str:
 def _without_paths(row: Row) -> Row:
     """Reject a row that names a local file outside of the working directory.
 
-    Whoever may edit the manifest at its address must not choose files of the machine that reads it.
+    People who can edit the manifest at its address must not choose files of this machine.
     """
     if row.job is None:
         return row
     named = [("image", row.job.image), *(("attach", name) for name in row.job.attach)]
-    far = [f"{field}: {name}" for field, name in named if _is_far(name)]
-    if not far:
+    outside = [f"{field}: {name}" for field, name in named if _is_outside(name)]
+    if not outside:
         return row
     reason = (
-        f"{far[0]} is a path outside of the working directory, which a manifest from the web may "
-        f"not name: give an address, or download the manifest"
+        f"{outside[0]} is a path outside of the working directory, which a manifest from the web "
+        f"may not name: give an address, or download the manifest"
     )
     return replace(row, job=None, reason=reason)
 
 
-def _is_far(name: str) -> bool:
+def _is_outside(name: str) -> bool:
     if is_url(name) or is_store_address(name):
         return False
     paths = (PurePosixPath(name), PureWindowsPath(name))

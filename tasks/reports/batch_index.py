@@ -4,9 +4,8 @@ It is written after the batch has ended, by a worker or when its results are req
 the records of the jobs: once some of these have been pruned, it is not written again.
 
 A batch that has ended puts an entry ``index:BATCH`` into the outbox. The entry stays until the
-index is written, so a worker that is killed meanwhile loses nothing. A batch that ends again and
-again is written at most once in a multiple of the time that writing takes, and once at its last
-end.
+index is written, so a worker that is killed meanwhile loses nothing. If a batch ends repeatedly,
+the pause between two writes is a multiple of the time that a write takes.
 """
 
 import filecmp
@@ -36,7 +35,7 @@ PAUSE_FACTOR: Final = 20
 """The pause after an index was written, in multiples of the time that it took."""
 MIN_SECONDS: Final = 60.0
 SECONDS_PER_JOB: Final = 0.005
-"""How long another worker leaves an entry to the one that writes the index."""
+"""How long other workers leave an entry to the one that writes the index."""
 RETRY_SECONDS: Final = 60.0
 RECORD_SECONDS: Final = 1.0
 """Longer than a process takes from the creation of an index to the record of its name."""
@@ -46,7 +45,7 @@ def write_batch_index(producer: Producer, batch_id: str) -> None:
     """Write the index of a batch, unless the batch is empty or some of its jobs were pruned.
 
     Raises:
-        StoreError: The index could not be stored. The one before it is still there.
+        StoreError: The index could not be stored. An earlier index is unchanged.
         RedisUnavailable: Redis does not answer.
     """
     with producer.redis_errors():
@@ -66,10 +65,10 @@ def write_batch_index(producer: Producer, batch_id: str) -> None:
 
 
 def write_missing_index(producer: Producer, batch_id: str) -> None:
-    """Write the index of a batch that has ended, if no worker has done so since.
+    """Write the index of a batch that has ended, if no worker has written it.
 
     Raises:
-        StoreError: The index could not be stored. The one before it is still there.
+        StoreError: The index could not be stored. An earlier index is unchanged.
         RedisUnavailable: Redis does not answer.
     """
     with producer.redis_errors():
@@ -80,7 +79,7 @@ def write_missing_index(producer: Producer, batch_id: str) -> None:
 
 
 def _write_and_record(producer: Producer, batch: Batch) -> None:
-    """Write the index of a batch, and record which counters it has and how long that took."""
+    """Write the index of a batch, and record its counters and how long the write took."""
     ledger, began = producer.ledger, time.monotonic()
     write_batch_index(producer, batch.id)
     record = {
@@ -120,12 +119,12 @@ def _own_name(producer: Producer, batch: Batch) -> str | None:
     key = producer.ledger.key("batch", batch.id)
     with producer.redis_errors():
         name, is_written = producer.ledger.redis.hmget(key, "index_name", "inventory")
-    # Older versions recorded no name.
+    # Versions that wrote no name used the default one.
     return name or (NAME if is_written else None)
 
 
 def _is_stored(output: Store, key: str, path: Path) -> bool:
-    """Return whether a file has this content: whoever created it may not have recorded its name."""
+    """Return whether a stored file has this content, and is thus the index of this batch."""
     copy = path.with_name("stored.csv")
     try:
         output.fetch(key, copy)
@@ -148,7 +147,7 @@ def schedule_index_of_ended(ledger: Ledger, batch_id: str) -> None:
 
 
 def write_index_of_ended(producer: Producer, batch_id: str) -> str:
-    """Write the index that an entry of the outbox is about, then remove the entry.
+    """Write the index for an entry of the outbox, then remove the entry.
 
     If the store fails, the entry is postponed.
 
@@ -168,7 +167,7 @@ def write_index_of_ended(producer: Producer, batch_id: str) -> str:
         ledger.postpone_notification(entry, RETRY_SECONDS)
         return "failed"
     ledger.drop_notification(entry)
-    # A batch that ended while the index was written found the entry still there.
+    # If the batch ended again during the write, the old entry prevented a new one.
     schedule_index_of_ended(ledger, batch_id)
     return "written"
 
@@ -181,6 +180,6 @@ def _has_changed(ledger: Ledger, batch: Batch) -> bool:
 
 
 def _counts(batch: Batch) -> str:
-    """Return what changes whenever a row of the index does."""
+    """Return a text that changes whenever a row of the index does."""
     counts = [f"{state}={n}" for state, n in sorted(batch.counts.items())]
     return " ".join([*counts, *([f"revised={batch.revised}"] if batch.revised else [])])

@@ -23,7 +23,7 @@ _VIDEO_COLUMNS: Final = {
 }
 _NO_CELLS: Final = dict.fromkeys(COLUMNS)
 _BOM: Final = "\ufeff"
-"""Tells Excel that a file is UTF-8."""
+"""The byte order mark, by which Excel recognizes UTF-8."""
 
 
 def write_jsonl(results: Iterable[Result], sink: TextIO) -> None:
@@ -57,7 +57,7 @@ def table_row(result: Result) -> dict[str, object]:
         "changes": "; ".join(result.changes),
     }
     if result.reason is not None:
-        # Tables are passed on, so they have no claim links, which some remedies name.
+        # People pass tables on, so they must not have the claim links that some remedies contain.
         texts = result.reason.model_dump(include={"message", "remedy"})
         fields |= {name: redact(text) for name, text in texts.items()}
         fields["reason"] = result.reason.code.value

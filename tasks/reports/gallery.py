@@ -1,9 +1,9 @@
 """The gallery: a page that shows jobs and plays their clips. It opens from disk, without a server.
 
 The jobs are written into the page as data, one at a time, and its script shows a few cards at a
-time. Texts of jobs come from outside and are never markup. Links to clips in a local store near the
-page are relative. The page has no claim links and no signatures of addresses, because people pass
-it on.
+time. Texts of jobs come from outside and are never used as markup. Links to clips in a local store
+near the page are relative. People pass the page on, so it has no claim links and no signatures of
+addresses.
 """
 
 import base64
@@ -26,7 +26,7 @@ from worker.ledger.model.row_content import without_signature
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 _JOBS: Final = "<!-- jobs -->\n"
 _UNSAFE: Final = str.maketrans(
-    {sign: f"\\u{ord(sign):04x}" for sign in ("<", ">", "&", "\u2028", "\u2029")}
+    {character: f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}
 )
 """JSON escapes for characters that could end a script element."""
 
@@ -38,7 +38,7 @@ def write_page(title: str, results: Iterable[Result], sink: TextIO, folder: Path
         title: Its title.
         results: The jobs in the order of the cards. They are read once.
         sink: The file to write to.
-        folder: The folder that the page will be in, for relative links; None for none.
+        folder: The folder of the page, for relative links; None if it has none.
     """
     style, script = (_text(name) for name in ("page.css", "page.js"))
     head, _, tail = _text("page.html").partition(_JOBS)

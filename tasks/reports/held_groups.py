@@ -14,10 +14,10 @@ _ADVICE: Final = {
     Reason.OUTCOME_UNKNOWN: "Look at the projects. To take their drafts as they are "
     "(--pay-again instead pays for new clips):",
     Reason.SESSION_LOST: "The projects are gone. To pay for new clips:",
-    Reason.QUESTION: "The agent asks something. To pay for another attempt:",
+    Reason.QUESTION: "The agent asked a question. To pay for another attempt:",
     Reason.RENDER_SLOW: "To check the renders again, free of charge:",
     Reason.POISON: "Read the logs of the workers, then:",
-    Reason.BLOCKED: "Decide about the job that these wait for, as it says:",
+    Reason.BLOCKED: "Decide about the job that these wait for. Its status says how:",
     Reason.STORE: "Correct what `reelqueue doctor` reports about the store, then:",
     Reason.CLIP_INCOMPLETE: "To render and download again, free of charge:",
 }
@@ -26,12 +26,12 @@ _DECISIONS: Final = {
     Reason.SESSION_LOST: " --pay-again",
     Reason.QUESTION: " --pay-again",
 }
-"""The decision that the release of such jobs must name: one for each reason in ``UNDECIDED``."""
+"""The decision that a release must name, for each reason in ``UNDECIDED``."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldGroup:
-    """The jobs that are held for one reason, what to do, and the command that does it."""
+    """The jobs that are held for one reason, what to do, and the command for it."""
 
     reason: Reason
     jobs: int
@@ -41,7 +41,7 @@ class HeldGroup:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which held jobs are meant: those of a batch, or all.
+    """Which held jobs to group: those of a batch, or all.
 
     Attributes:
         batch_id: The batch; empty for all jobs.
@@ -56,7 +56,9 @@ def held_groups(held_by: Mapping[Reason, int], scope: Scope) -> Iterator[HeldGro
     """Yield the groups of held jobs, the largest first."""
     for reason, jobs in sorted(held_by.items(), key=lambda group: (-group[1], group[0])):
         if jobs:
-            yield HeldGroup(reason, jobs, _ADVICE.get(reason, "Then:"), _command(reason, scope))
+            yield HeldGroup(
+                reason, jobs, _ADVICE.get(reason, "To continue:"), _command(reason, scope)
+            )
 
 
 def _command(reason: Reason, scope: Scope) -> str:

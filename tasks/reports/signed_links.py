@@ -1,6 +1,6 @@
-"""Links to clips in an object store, which open without an account until they end.
+"""Links to clips in an object store, which open without an account until they expire.
 
-They are made when results are read, and are stored and logged nowhere.
+They are made when results are read, and are neither stored nor logged.
 """
 
 import time
@@ -16,7 +16,7 @@ from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
 LINK_COLUMNS: Final = ("link", "poster_link", "link_expires_at")
-"""Columns of a table of results that has links."""
+"""The columns that a table of results with links has for them."""
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class SignedLinks:
 
     Attributes:
         output: The store of the clips.
-        seconds: How long a link is to open.
-        note: What people should know: why links end earlier, or why there are none.
+        seconds: How long a link is valid.
+        note: A message for people if links expire earlier than configured, or could not be made.
     """
 
     output: Store
@@ -35,15 +35,15 @@ class SignedLinks:
 
     @classmethod
     def of(cls, producer: Producer) -> "SignedLinks":
-        """Return the links of a producer's output store, for as long as the settings say."""
+        """Return the links of a producer's output store, valid as long as the settings say."""
         links = cls(producer.output, producer.settings.storage.link_seconds)
         lifetime = links.output.link_lifetime()
         if lifetime is not None and lifetime < links.seconds:
             links.seconds = max(1.0, lifetime)
             end = datetime.fromtimestamp(time.time() + links.seconds, UTC)
             links.note = (
-                f"The links end at {end:%Y-%m-%d %H:%M} UTC, because they are signed with "
-                f"temporary credentials. For longer ones, use the access key of a user."
+                f"The links expire at {end:%Y-%m-%d %H:%M} UTC, because they are signed with "
+                f"temporary credentials. For a longer time, use the access key of a user."
             )
         return links
 
@@ -53,7 +53,7 @@ class SignedLinks:
         return LINK_COLUMNS if self.output.has_links else ()
 
     def add_to(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Yield results, those with a clip with links to it and its poster."""
+        """Yield the results, with links to the clip and the poster of each."""
         if not self.output.has_links:
             yield from results
             return

@@ -1,7 +1,7 @@
 """Results as a spreadsheet (.xlsx), with links to the clips and the posters.
 
-The rows are written one at a time; none is held in memory. Texts are cells of the type text, which
-no spreadsheet program takes for formulas.
+The rows are written one at a time, and not held in memory. Texts are written to cells of the type
+text, which no spreadsheet program takes for formulas.
 """
 
 import math
@@ -25,7 +25,7 @@ _MAX_TEXT: Final = 32_767
 _NOT_XML: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 _LINKS: Final = ("url", "poster", "link", "poster_link")
 _UNSAFE: Final = frozenset("#%")
-"""Characters that have a meaning in an address, which paths are taken for."""
+"""Characters of a path that a spreadsheet program would read as parts of an address."""
 _MIN_WIDTH: Final = 8
 _MAX_WIDTH: Final = 60
 
@@ -44,7 +44,7 @@ def write_workbook(
         own_columns: The columns that the caller's rows have of their own, for the header.
         results: The records.
         path: The file to write.
-        folder: The folder that the file will be in, for relative links; None for none.
+        folder: The folder of the file, for relative links; None if it has none.
     """
     columns = list(dict.fromkeys((*COLUMNS, *own_columns)))
     # The poster follows the clip.

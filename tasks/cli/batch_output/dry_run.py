@@ -13,7 +13,7 @@ from tasks.manifests.dry_runs.dry_run import DryRun
 from worker.shown_text import on_one_line
 
 MOST_LEFT_OUT: Final = 10
-"""Files that are named of those that a folder holds besides its images."""
+"""The most files that are named among those that are not submitted."""
 
 
 def print_dry_run(plan: DryRun, aspects: Sequence[str], *, redo_changed: bool) -> None:

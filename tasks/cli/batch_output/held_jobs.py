@@ -29,7 +29,7 @@ def print_held_of_all(producer: Producer, reason: Reason | None) -> None:
 
 
 def print_held_of_jobs(results: Iterable[Result]) -> None:
-    """Print the groups of held jobs whose records are known, where there is more than one."""
+    """Print the held ones among some jobs, in groups, if there are several."""
     reasons = (job.reason for job in results if job.state is State.HELD)
     held_by = Counter(reason.code for reason in reasons if reason is not None)
     if held_by.total() > 1:

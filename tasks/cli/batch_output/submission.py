@@ -50,12 +50,12 @@ def _print_counts(done: BatchSubmission) -> None:
 
 
 def known_states(known: dict[str, int]) -> str:
-    """Return what became of known rows."""
+    """Return the states of known rows as a text."""
     return ", ".join(f"{rows} {state}" for state, rows in sorted(known.items()))
 
 
 def _note_known(done: BatchSubmission, source: str, name: str) -> None:
-    """Say which commands make the clips of known rows that have none, and will have none."""
+    """Print which commands make the clips of known rows that will otherwise have none."""
     batch_id = done.batch_id
     advice = {
         State.CANCELLED: f"`reelqueue redo {batch_id} --state cancelled` makes their clips, and "
@@ -73,7 +73,7 @@ def _note_known(done: BatchSubmission, source: str, name: str) -> None:
 
 
 def note_rejected(rejected: Sequence[dict[str, Any]]) -> None:
-    """Name the rows that were rejected, and why."""
+    """Print the rows that were rejected, and why."""
     for row in rejected[:MAX_SHOWN]:
         note(f"row {row['row']}: {on_one_line(str(row['reason']))}")
     if len(rejected) > MAX_SHOWN:
@@ -81,18 +81,18 @@ def note_rejected(rejected: Sequence[dict[str, Any]]) -> None:
 
 
 def note_changed(changed: Sequence[dict[str, Any]], *, redo_changed: bool) -> None:
-    """Name the rows whose job has a clip, or has paid, for earlier content of the row."""
+    """Print the rows that were changed after their job had paid."""
     for row in changed[:MAX_SHOWN]:
         image, job_id = on_one_line(str(row["image"])), row["job_id"]
         note(f"row {row['row']}: {image} was changed after its job had paid (job {job_id})")
     if len(changed) > MAX_SHOWN:
         note(f"… and {len(changed) - MAX_SHOWN:,} more rows. Use --json to list all.")
     if changed and not redo_changed:
-        note("Changed rows keep the clip that they have. --redo-changed makes and pays them again.")
+        note("Changed rows keep their clips. --redo-changed makes new clips, and pays for them.")
 
 
 def note_start(start: datetime) -> None:
-    """Say when the jobs of a batch start."""
+    """Print when the jobs of a batch start."""
     if start <= datetime.now(UTC):
         note(f"The jobs start as soon as possible, because {local_time(start)} has passed.")
     else:

@@ -22,8 +22,8 @@ def check_tokens(producer: Producer, workers: Iterable[Account] = ()) -> CheckRe
 
     Args:
         producer: The settings of this process.
-        workers: The accounts of the live workers. Those that are not set here count as the workers
-            have found them.
+        workers: The accounts of the live workers. Tokens that are not set in this process are not
+            checked again: what the workers have found is reported.
     """
     tokens = account_tokens(producer.settings)
     elsewhere = [each for each in workers if each.name not in {*tokens, ANONYMOUS}]
@@ -61,22 +61,24 @@ def check_tokens(producer: Producer, workers: Iterable[Account] = ()) -> CheckRe
 
 
 def check_accounts(producer: Producer) -> CheckResult:
-    """Report credits and resting accounts. They need no repair, so the check never fails."""
+    """Report credits and cool-downs. They need no repair, so the check never fails."""
     ledger, settings = producer.ledger, producer.settings
     names = sorted({*account_tokens(settings)} | announced_accounts(ledger)) or [ANONYMOUS]
     now = ledger.now_ms()
     found, suggestions = [], []
+    is_cooling_down = False
     for account in map(ledger.account, names):
-        rest = (account.cooling_until - now) / 1000
-        if rest > 0:
-            found.append(f"{account.name} rests for {rest:.0f} s after a 429")
+        seconds = (account.cooling_until - now) / 1000
+        if seconds > 0:
+            is_cooling_down = True
+            found.append(f"{account.name} cools down for {seconds:.0f} s after a 429 response")
         elif account.is_read:
             found.append(
                 f"{account.name} has {account.available:g} credits, {account.reserved:g} reserved"
             )
-    if any(" rests " in text for text in found):
+    if is_cooling_down:
         suggestions.append(
-            "An account that rests continues by itself. If it rests often, lower "
+            "An account that cools down continues by itself. If that happens often, lower "
             "REELQUEUE_ACCOUNT_IN_FLIGHT."
         )
     shortfall = credit_shortfall(ledger, names, settings.api.clip_cost)

@@ -48,7 +48,7 @@ OUTBOX_LATE_SECONDS: Final = 120
 SUBMISSION_SECONDS: Final = 900
 """Age of an incomplete manifest that means that its submission has stopped."""
 WATCH_SECONDS: Final = 3600.0
-"""Longer than this process lives: whether others renew the journal's mirror is not known here."""
+"""Longer than this process runs: it is too short to see that nobody renews the mirror."""
 MAX_LISTED: Final = 5
 """Batches or records that one check names."""
 
@@ -130,11 +130,11 @@ def _store(producer: Producer, name: str, store: Store, *, has_redis: bool) -> C
 
 
 def _workers(producer: Producer) -> CheckResult:
-    """Count the live workers, and say why some do not pay: this process cannot see that itself."""
+    """Count the live workers, and report why some do not pay, as they have announced it."""
     alive, obstacles = live_workers(producer.ledger), payment_obstacles(producer.ledger)
-    # Workers that have just started need nothing but a few seconds.
+    # Workers that have just started pay after a few seconds.
     is_starting = obstacles == [describe([NOT_COMPARED])]
-    remedy = "Do what each reason says; payments then go on by themselves."
+    remedy = "Do what each reason says; payments then continue by themselves."
     return CheckResult(
         "workers",
         ok=alive.count > 0 and (is_starting or not obstacles),
@@ -155,7 +155,7 @@ def _workers_accounts(producer: Producer) -> list[Account]:
 
 
 def _problems(producer: Producer) -> CheckResult:
-    """Report what makes jobs wait in the workers, which may not show in this process."""
+    """Report the problems for which jobs wait in the workers. This process may not have them."""
     problems = current_problems(producer.ledger)
     found = (f"{each.message} Jobs have waited for {each.seconds:.0f} s." for each in problems)
     return CheckResult(
@@ -224,7 +224,7 @@ def _identity(producer: Producer) -> CheckResult:
 
 
 def _entries(producer: Producer) -> CheckResult:
-    """Count the journal's entries that cannot be read, as steps and recoveries have met them."""
+    """Report the entries of the journal that steps and recoveries could not read."""
     unreadable = UnreadableEntries(producer.ledger)
     count = unreadable.count()
     listed = ", ".join(unreadable.some(MAX_LISTED)) if count else ""
@@ -249,7 +249,7 @@ def _messages(producer: Producer, *, with_broker: bool) -> CheckResult:
         for message in messages
     ]
     if misplaced:
-        found.append(f"{misplaced} submissions in the queue {DEFAULT_QUEUE}, which nobody reads")
+        found.append(f"{misplaced} submissions in the queue {DEFAULT_QUEUE}, which no worker reads")
     return CheckResult(
         "messages",
         ok=not found,
@@ -260,9 +260,9 @@ def _messages(producer: Producer, *, with_broker: bool) -> CheckResult:
 
 
 def _environment(settings: Settings) -> CheckResult:
-    """Check the variables of proxies and certificates, by which all requests are sent.
+    """Check the environment variables that name proxies and certificates.
 
-    Variables that are no settings are named too, because a misspelled one has no effect.
+    Unknown variables with the prefix of a setting are named too: a misspelled one has no effect.
     """
     problems, unknown = list(environment_problems(settings.api.url)), list(unknown_variables())
     found = [problem.variable for problem in problems] or ["usable"]
@@ -277,10 +277,10 @@ def _environment(settings: Settings) -> CheckResult:
 
 
 def _api(settings: Settings) -> CheckResult:
-    """Check that the API answers. An error is an answer: the request carries no token.
+    """Check that the API answers. Any HTTP status is an answer: the request has no token.
 
     Raises:
-        WrongEnvironmentError: The environment names what cannot be used; its check says so.
+        WrongEnvironmentError: A variable cannot be used. The check of the environment reports it.
     """
     try:
         with open_http(settings.api.url) as http:

@@ -37,10 +37,10 @@ app = typer.Typer(no_args_is_help=True, help="Submit, pause and resume batches o
 
 
 def nonempty(text: str) -> str:
-    """Check a path. An empty one, of an unset shell variable, must not mean the working directory.
+    """Refuse an empty path. It may come from an unset shell variable, and would mean the folder.
 
     Raises:
-        typer.BadParameter: It is empty.
+        typer.BadParameter: The path is empty.
     """
     if not text:
         raise typer.BadParameter('it is empty; use "." for the working directory.')
@@ -54,8 +54,8 @@ def submit(
         str,
         typer.Argument(
             metavar="FILE|FOLDER|ADDRESS",
-            help="The manifest: a table with one image per row, or a folder of images. A table can "
-            "be a web address, a folder one in a store, such as s3://bucket/folder.",
+            help="The manifest: a file with one image per row, or a folder or archive of images. "
+            "A file can be at a web address, and a folder in a store, such as s3://bucket/folder.",
             parser=nonempty,
         ),
     ],
@@ -82,7 +82,7 @@ def submit(
         typer.Option(
             metavar="NAME|FILE",
             help="Prompt, aspect ratio and seconds for rows without their own: a name that "
-            "`reelqueue presets` lists, or a TOML file. --prompt and --aspect win over it.",
+            "`reelqueue presets` lists, or a TOML file. --prompt and --aspect have precedence.",
             show_default="no preset",
         ),
     ] = None,
@@ -90,7 +90,7 @@ def submit(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the batch. The same rows under the same name are paid once.",
+            help="Name of the batch. The same rows under the same name are paid for once.",
             show_default="name of the file or folder",
         ),
     ] = None,
@@ -99,7 +99,7 @@ def submit(
         typer.Option(
             min=0,
             metavar="CREDITS",
-            help="The most that the batch may spend in total. What exceeds it is held.",
+            help="The most that the batch may spend in total. Jobs beyond it are held.",
             show_default="no limit, or that of an earlier submission",
         ),
     ] = None,
@@ -107,8 +107,8 @@ def submit(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Start no job of the batch before this time: HH:MM of the local clock, or such as "
-            "2026-12-01T22:00. `now` starts a waiting batch.",
+            help="Start no job of the batch before this time: HH:MM of the local clock, or a date "
+            "and time such as 2026-12-01T22:00. `now` starts a batch that waits.",
             show_default="as soon as possible",
         ),
     ] = None,
@@ -134,7 +134,7 @@ def submit(
         typer.Option(
             metavar="COLUMN",
             help="The column of the prompts.",
-            show_default="prompt, or without --prompt a common name for it",
+            show_default="prompt, or a common name for it if there is no --prompt",
         ),
     ] = None,
     sheet: Annotated[
@@ -142,7 +142,7 @@ def submit(
         typer.Option(
             metavar="NAME",
             help="The name or number of a sheet in a spreadsheet.",
-            show_default="the first that is not hidden",
+            show_default="the first visible sheet",
         ),
     ] = None,
     encoding: Annotated[
@@ -150,7 +150,7 @@ def submit(
         typer.Option(
             metavar="NAME",
             help="The encoding of a text file, such as windows-1252.",
-            show_default="found out, and named by --dry-run",
+            show_default="detected, and shown by --dry-run",
         ),
     ] = None,
     rejects: Annotated[
@@ -165,16 +165,15 @@ def submit(
         SessionMode,
         typer.Option(
             metavar="MODE",
-            help="own: a project of the video API for each row. shared: one for all rows, which "
-            "then run one after another.",
+            help="own: a project of the video API for each row. shared: one project for all rows, "
+            "which then run one after another.",
         ),
     ] = SessionMode.OWN,
     webhook: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Address that is sent a signed message when the batch ends, and when one of its "
-            "jobs ends or is held.",
+            help="Address to notify when the batch ends, and when one of its jobs ends or is held.",
             show_default="no webhook, or that of an earlier submission",
         ),
     ] = None,
@@ -182,8 +181,8 @@ def submit(
         bool,
         typer.Option(
             "--redo-changed",
-            help="Make rows again, and pay for them, that were changed after they had paid. "
-            "Without it, they keep the clip that they have.",
+            help="Make new clips, and pay for them, for rows that were changed after they had "
+            "paid. Without it, these rows keep their clips.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -196,7 +195,7 @@ def submit(
     """Submit the rows of a manifest as one batch.
 
     Rejected rows do not stop the others. Submitting the same manifest under the same name again
-    adds the rows that are new, and makes a new job for each row that was changed.
+    adds the new rows, and replaces the jobs of changed rows that have not paid yet.
     """
     chosen = Preset("") if preset is None else find_preset(preset)
     if aspect is not None:
@@ -262,7 +261,7 @@ def submit(
         note(
             f"The batch pauses after {pilot} {'job' if pilot == 1 else 'jobs'}. `reelqueue batch "
             f"resume {done.batch_id}` runs the rest. To change the prompt instead, submit the "
-            f"manifest again with the new --prompt: what has not paid is replaced."
+            f"manifest again with the new --prompt: jobs that have not paid are replaced."
         )
     if wait:
         _wait(producer, done.batch_id, as_json=as_json, pilot=pilot is not None)
@@ -271,7 +270,7 @@ def submit(
 
 
 def _will_pause(producer: Producer, batch_id: str) -> bool:
-    """Return whether more jobs wait than the pilot of a batch has left, or it is paused already."""
+    """Return whether a batch is paused, or has more waiting jobs than its pilot has left."""
     with producer.redis_errors():
         batch = producer.ledger.batch(batch_id)
     if batch is None:

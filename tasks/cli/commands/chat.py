@@ -13,14 +13,14 @@ from tasks.producer.producer import default_producer
 def chat(
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE…", help="Image files, or addresses such as https://…."),
+        typer.Argument(metavar="IMAGE…", help="Image files or https:// addresses."),
     ] = None,
 ) -> None:
     """Make a clip and edit it in a conversation, one line at a time.
 
-    Each edit is paid for, and its price is shown first. Asking for an export, for credits or for
-    the status and uploading a file are free. "exit" or Ctrl-D ends the conversation. Ctrl-C stops
-    waiting for a job, which continues.
+    Each edit is paid for, and its price is shown first. Exports, uploads, and questions about the
+    credits or the status are free. "exit" or Ctrl-D ends the conversation. Ctrl-C stops waiting for
+    a job, which continues.
     """
     checked_jobs(images or [], {})
     producer = default_producer()

@@ -31,7 +31,7 @@ CHOICE_NEEDED: Final = (
     "it is, or `--pay-again` to pay for a new one."
 )
 OBSTACLES: Final = frozenset({"budget", "plan", "blocked", "refused", "unreadable"})
-"""Why a release alone cannot help a job."""
+"""Reasons for which a release alone cannot resume a job."""
 SKIP_REASONS: Final = {
     "ended": "already ended",
     "continues": "continue to their clips, because they are paid for",
@@ -69,7 +69,7 @@ def _hold_reason(text: str) -> Reason:
 def release(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID…", help=f"Held jobs, or batches with such: {HOW_TO_NAME}."),
+        typer.Argument(metavar="ID…", help=f"Held jobs, or batches with held jobs: {HOW_TO_NAME}."),
     ] = None,
     *,
     reason: Annotated[
@@ -78,8 +78,8 @@ def release(
             metavar="REASON",
             parser=_hold_reason,
             autocompletion=lambda: [reason.value for reason in _HOLD_REASONS],
-            help=f"Only jobs held for this reason; without ids, all of them: "
-            f"{', '.join(_HOLD_REASONS)}.",
+            help=f"Only jobs held for this reason: {', '.join(_HOLD_REASONS)}. Without ids, all "
+            f"jobs held for it.",
             show_default="all reasons",
         ),
     ] = None,
@@ -96,7 +96,8 @@ def release(
     set_aside: Annotated[
         bool,
         typer.Option(
-            "--set-aside", help="Instead of ids: read all records again that could not be read."
+            "--set-aside",
+            help="Instead of ids: try again to read records and messages that could not be read.",
         ),
     ] = False,
     max_credits: Annotated[
@@ -104,9 +105,9 @@ def release(
         typer.Option(
             min=0,
             metavar="CREDITS",
-            help="Of one batch: set what it may spend in total, and resume the jobs that were held "
-            "for that.",
-            show_default="as it is",
+            help="Of one batch: set the most that it may spend in total, and resume the jobs that "
+            "were held for it.",
+            show_default="unchanged",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -174,7 +175,7 @@ def redo(
         list[State] | None,
         typer.Option(
             metavar="STATE",
-            help=f"Of a batch, the jobs in this state: {', '.join(_REDOABLE)}. Repeatable.",
+            help=f"Of a batch: only jobs in this state: {', '.join(_REDOABLE)}. Repeatable.",
             show_default="failed",
         ),
     ] = None,
@@ -192,8 +193,8 @@ def redo(
 ) -> None:
     """Make clips of the same images again, as new jobs that are paid for.
 
-    Of a batch, the failed jobs are made again, or those of each --state. Repeating a redo before it
-    has ended returns the same job. Use --key to get another one.
+    The redo of a batch makes its failed jobs again, or those in each --state. Repeating a redo
+    before it has ended returns the same job. Use --key to get another one.
     """
     producer = default_producer()
     named = [find(producer, text) for text in ids]
@@ -201,7 +202,7 @@ def redo(
         raise CommandError("--key is for one job: give one id with it.")
     states = frozenset(state or [State.FAILED])
     if not states.issubset(_REDOABLE):
-        raise CommandError(f"--state: {', '.join(_REDOABLE)} can be made again.")
+        raise CommandError(f"--state: only {', '.join(_REDOABLE)} jobs can be made again.")
     new_ids, problems = [], []
     for old_id, answer in _redone(producer, named, prompt, key, states):
         if isinstance(answer, InvalidPayloadError):
@@ -213,7 +214,7 @@ def redo(
     for problem in problems:
         note(problem)
     if not new_ids and not problems:
-        note(f"No job of the batch is {' or '.join(sorted(states))}: nothing is made again.")
+        note(f"The batch has no {' or '.join(sorted(states))} jobs: nothing is made again.")
     if wait and new_ids:
         exit_with_results(producer, new_ids, as_json=as_json)
     raise typer.Exit(ExitCode.BAD_INPUT if problems else ExitCode.DONE)
@@ -242,8 +243,8 @@ def cancel(
 ) -> None:
     """Cancel a job, or the open jobs of a batch.
 
-    A running job that was paid for continues and delivers its clip. A held job that was paid for
-    loses its clip when it is cancelled: that is asked on a terminal, and needs --yes elsewhere.
+    A running job that was paid for continues and delivers its clip. To cancel a held job that was
+    paid for gives up its clip: on a terminal the command asks first, elsewhere it needs --yes.
     """
     producer = default_producer()
     any_id = find(producer, any_id).id

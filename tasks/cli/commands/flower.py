@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001 - the parameters document options that Flower parses
-"""The command `reelqueue flower`: Flower with one row a job, kept over a restart."""
+"""The command `reelqueue flower`: Flower with one row per job, kept across restarts."""
 
 import os
 from ipaddress import ip_address
@@ -23,7 +23,7 @@ DEFAULTS: Final = {
     "state_save_interval": "60000",
     "purge_offline_workers": "86400",
 }
-"""Flower's options that are set here. Its own sources of options have precedence."""
+"""Options of Flower that are set here unless the user sets them."""
 
 
 def flower(
@@ -35,7 +35,8 @@ def flower(
         str | None,
         typer.Option(
             metavar="USER:PASSWORD",
-            help="Ask for this login. On a command line, other users of the machine can read it.",
+            help="Require this login. Other users of the machine can read a command line: prefer "
+            "FLOWER_BASIC_AUTH.",
             show_default="FLOWER_BASIC_AUTH, or no login",
         ),
     ] = None,
@@ -43,7 +44,7 @@ def flower(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="File in which Flower keeps its rows over a restart.",
+            help="File in which Flower keeps its rows across restarts.",
             show_default="var/flower/NAMESPACE/flower",
         ),
     ] = None,
@@ -51,12 +52,12 @@ def flower(
         DEFAULTS["max_tasks"]
     ),
 ) -> None:
-    """Start Flower, the web page that shows workers and jobs: one row a job.
+    """Start Flower, a web page that shows workers and jobs: one row per job.
 
-    All options are passed to Flower, as "--name=value". Its documentation lists them:
-    https://flower.readthedocs.io/en/latest/config.html. Each is also read from FLOWER_NAME.
+    All options of Flower can be given, as "--name=value" or in the variable FLOWER_NAME. Its
+    documentation lists them: https://flower.readthedocs.io/en/latest/config.html.
 
-    Beyond this machine it needs a login: set FLOWER_BASIC_AUTH=USER:PASSWORD. Flower serves
+    To serve other machines, it needs a login: set FLOWER_BASIC_AUTH=USER:PASSWORD. Flower serves
     /metrics and /healthcheck without one.
     """
     # Every command imports this module, and few need the settings.
@@ -104,10 +105,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def _check_login(options: Any) -> None:  # noqa: ANN401 - Flower has no types
-    """Refuse to serve others than this machine's users without a login.
+    """Refuse to listen beyond the loopback address without a login.
 
     Raises:
-        CommandError: There is none.
+        CommandError: There is no login.
     """
     if options.unix_socket or options.basic_auth or options.auth or _is_loopback(options.address):
         return

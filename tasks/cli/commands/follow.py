@@ -9,7 +9,7 @@ import typer
 from tasks.cli.batch_output.held_jobs import print_held_of_all, print_held_of_batch
 from tasks.cli.error_handling import ExitCode
 from tasks.cli.job_table import print_jobs
-from tasks.cli.options import AnyIds, JsonOption
+from tasks.cli.options import HOW_TO_NAME_A_BATCH, AnyIds, JsonOption
 from tasks.cli.output import emit, note, print_record
 from tasks.cli.waiting import note_paused, wait_until_done
 from tasks.producer import queries
@@ -55,7 +55,7 @@ def status(ids: AnyIds, as_json: JsonOption = False) -> None:
 def watch(ids: AnyIds, as_json: JsonOption = False) -> None:
     """Show the progress of jobs or batches until each has ended or is held.
 
-    A batch that is paused does not go on by itself: the exit status is then 4.
+    A paused batch does not continue by itself: the exit status is then 4.
     """
     producer = default_producer()
     names = [find(producer, text).id for text in ids]
@@ -91,7 +91,7 @@ def list_(
         str | None,
         typer.Option(
             metavar="BATCH",
-            help="Only jobs of this batch: its name, its id, or the beginning of that.",
+            help=f"Only jobs of this batch: {HOW_TO_NAME_A_BATCH}.",
             show_default="all jobs",
         ),
     ] = None,
@@ -155,10 +155,9 @@ def _print_jobs(
 
 
 def _note_rest(more: Iterator[object], limit: int, what: str) -> None:
-    """Say that the list has an end only because of its limit."""
+    """Print a note if the limit has cut the list."""
     if next(more, None) is not None:
-        more_shown = f"--limit {limit * 10} shows more of them."
-        note(f"The list ends after {limit:,}; there are more {what}. {more_shown}")
+        note(f"There are more than {limit:,} {what}. Use --limit {limit * 10} to list more.")
 
 
 def _matching(

@@ -93,7 +93,7 @@ def prune(
         typer.Option(
             min=0,
             metavar="DAYS",
-            help="Delete what ended more than this many days ago.",
+            help="Delete jobs that ended more than this many days ago.",
             show_default="REELQUEUE_RESULT_DAYS, or 30",
         ),
     ] = None,
@@ -108,16 +108,16 @@ def prune(
 ) -> None:
     """Delete the records of jobs that ended long ago, and of batches that have no jobs left.
 
-    The jobs of a batch are deleted together, when all of them have ended that long ago.
+    The jobs of a batch are deleted together, when all of them ended that long ago.
 
-    Their keys stay known, so that a late repetition is not paid for again. The workers delete old
-    records by themselves, but never a clip.
+    The keys of deleted jobs stay known, so that a late duplicate is not paid for. The workers
+    delete old records by themselves, but never a clip.
     """
     producer = default_producer()
     producer.ping()
     ledger, settings = producer.ledger, producer.settings.retention
     if clips:
-        # In another store there is nothing to delete, and the records would be gone.
+        # From another store no clip would be deleted, but its record would be gone.
         with producer.redis_errors():
             check_same_store(ledger, "output", producer.output)
     before = retention.cutoff_ms(ledger, settings.result_days if days is None else days)

@@ -16,7 +16,7 @@ def presets(
         list[str] | None,
         typer.Argument(
             metavar="NAME|FILE…",
-            help="Only these presets; a file is checked by that.",
+            help="Only these presets. A file is also checked.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -12,9 +12,9 @@ from tasks.producer.producer import default_producer
 from worker.recovery.by_person import OtherJournalError, recover_by_person
 
 OTHER_JOURNAL: Final = (
-    "The payment journal {address} is not the one of these records. Set REELQUEUE_JOURNAL_URL to "
-    "the store that all workers share. If that one is lost, or if these records are a copy that is "
-    "to have a journal of its own, run `reelqueue recover --new-journal`."
+    "The payment journal {address} does not belong to these records. Set REELQUEUE_JOURNAL_URL to "
+    "the store that all workers share. If that store is lost, or if these records are a copy that "
+    "needs a journal of its own, run `reelqueue recover --new-journal`."
 )
 
 
@@ -28,21 +28,21 @@ def recover(
         bool,
         typer.Option(
             "--new-journal",
-            help="Go on with the journal that REELQUEUE_JOURNAL_URL names, if these records belong "
-            "to another one. Their payments are copied into it first.",
+            help="Use the journal that REELQUEUE_JOURNAL_URL names, even if the records belong to "
+            "another one. The payments that the records know are copied into it first.",
         ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild lost records from the payment journal. Nothing is paid.
 
-    Jobs that had ended become what they were, with their clips; paid ones continue to their clips.
+    Jobs that had ended get their results and clips back. Jobs that had paid continue.
 
-    The workers recover by themselves after most losses. Where they have stopped paying because
-    another Redis pays with the same journal, this command makes these records the ones that pay:
-    stop the workers of the other ones first.
+    The workers recover by themselves after most losses. If they have stopped paying because workers
+    on another Redis use the same journal, stop those workers, then run this command: it makes these
+    records the ones that pay.
 
-    It may run beside workers, and continues where it was interrupted.
+    The command may run beside workers, and continues where it was interrupted.
     """
     producer = default_producer()
     producer.ping()

@@ -66,7 +66,7 @@ def results(
     batch_id = find_batch(producer, batch_id)
     batch = queries.get_batch(producer, batch_id)
     if form is Format.XLSX and output is None and sys.stdout.isatty():
-        raise CommandError("A spreadsheet is no text for a terminal: name its file with -o FILE.")
+        raise CommandError("A terminal cannot show a spreadsheet: name a file with -o FILE.")
     folder = output.resolve().parent if output and is_regular(output) else None
     links = SignedLinks.of(producer)
     jobs = links.add_to(queries.list_batch_jobs(producer, batch_id))
@@ -96,21 +96,21 @@ def results(
 
 
 def _note_other_store(producer: Producer) -> bool:
-    """Say if this process has another output store than the workers; return whether it has theirs.
+    """Print a note if the workers use another output store; return whether they use the same.
 
-    The records hold the names of clips alone: their paths are those of this process's store.
+    Records have only the names of clips: this process makes the paths, from its own store.
     """
     try:
         with producer.redis_errors():
             check_same_store(producer.ledger, "output", producer.output)
     except StoreError as error:
-        note(f"The paths of clips may lead nowhere. {error.message} {error.remedy}")
+        note(f"The paths of the clips may be wrong. {error.message} {error.remedy}")
         return False
     return True
 
 
 def _own_columns(producer: Producer, batch_id: str, form: Format) -> Iterable[str]:
-    """Return the columns of the caller's rows, which only a table needs before its rows."""
+    """Return the columns of the caller's rows. Only a table needs them before its rows."""
     is_table = form in (Format.CSV, Format.XLSX)
     return queries.list_batch_columns(producer, batch_id) if is_table else ()
 

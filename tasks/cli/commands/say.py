@@ -18,7 +18,7 @@ from worker.shown_text import on_one_line
 def say(
     job_id: Annotated[
         str,
-        typer.Argument(metavar="JOB", help="The job: its id, or the beginning of that."),
+        typer.Argument(metavar="JOB", help="The job: its id, or at least its first 8 characters."),
     ],
     text: Annotated[
         str,

@@ -1,6 +1,6 @@
 """The commands that start a process of the service.
 
-Each replaces itself by the program, so that signals reach the program directly.
+Each replaces its own process with the program, so that signals reach the program directly.
 """
 
 import os
@@ -41,7 +41,7 @@ class PassThroughCommand(TyperCommand):
 def sandbox(context: typer.Context) -> None:
     """Start the stand-in of the video API, which renders clips on this machine for free.
 
-    All options are passed to the stand-in, `--help` too.
+    All options, including `--help`, are passed to the stand-in.
     """
     if find_spec("sandbox") is None or find_spec("aiohttp") is None:
         raise _not_installed("The stand-in")
@@ -100,8 +100,8 @@ def _check_port(port: int) -> None:
 
 
 def exec_python(*arguments: str) -> NoReturn:
-    """Replace this process by Python with these arguments."""
-    # -P: the working folder may have packages with the names of ours.
+    """Replace this process with Python and these arguments."""
+    # -P: packages in the working directory must not hide ours.
     _exec(sys.executable, "-P", *arguments)
 
 

@@ -21,7 +21,7 @@ from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
 def submit(
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE…", help="Image files, or addresses such as https://…."),
+        typer.Argument(metavar="IMAGE…", help="Image files, https:// or s3:// addresses."),
     ],
     *,
     prompt: Annotated[
@@ -60,7 +60,7 @@ def submit(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Address that is sent a signed message when a job ends or is held.",
+            help="Address to notify when a job ends or is held.",
             show_default="no webhook",
         ),
     ] = None,

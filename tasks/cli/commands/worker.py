@@ -21,8 +21,8 @@ def worker(
         int | None,
         typer.Option(
             metavar="N",
-            help="Processes; with more than one they are named NAME-1@HOST, NAME-2@HOST, ….",
-            show_default="the processors that may be used",
+            help="Number of processes. Several are named NAME-1@HOST, NAME-2@HOST and so on.",
+            show_default="one for each available processor",
         ),
     ] = None,
     pool: Annotated[
@@ -48,14 +48,14 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Start a worker, which runs jobs: one process for each processor.
+    """Start a worker, which runs jobs, with one process for each processor.
 
     All other options are passed to Celery's worker. "celery -A worker.app worker --help" lists
     them. The service itself is configured by environment variables such as REELQUEUE_LOG_FORMAT.
 
-    A process that ends is started again. On SIGTERM and Ctrl-C the processes start no further
-    step, wait for the replies to the messages that they have paid for, by default at most 15
-    minutes, and exit. Process K of several serves its metrics on REELQUEUE_METRICS_PORT + K.
+    A process that ends is started again. On SIGTERM and Ctrl-C the processes start no more steps,
+    wait for the replies to their paid messages, by default at most 15 minutes, and exit. Of several
+    processes, number K serves its metrics on REELQUEUE_METRICS_PORT + K.
     """
     from tasks.supervisor.worker_options import is_detached, split_processes  # noqa: PLC0415
     from worker.resources.cpus import usable_cpus  # noqa: PLC0415 - few commands need them
@@ -92,7 +92,7 @@ def _supervise(number: int, arguments: list[str]) -> int:
     processes = []
     for k in range(1, number + 1):
         env = os.environ | ({PORT: str(port + k)} if port is not None else {})
-        # -P: the working folder may have packages with the names of ours.
+        # -P: packages in the working directory must not hide ours.
         command = [sys.executable, "-P", *CELERY, "worker", *with_node_name(arguments, k)]
         processes.append(SupervisedProcess(f"worker {k}", command, env))
     return Supervisor(processes).run()

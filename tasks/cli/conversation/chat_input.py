@@ -39,7 +39,7 @@ def parse_chat_input(line: str) -> ChatInput:
     """Parse a typed line. Source: docs/video-api.md, "What a message is".
 
     Names of files may be quoted, or escaped as a terminal does for a file that is dropped on it.
-    A quoted word that is no file is taken as a title, not as a missing file.
+    A quoted word that names no file is taken for a title, not for a missing file.
     """
     line = line.strip()
     only_file = line if is_url(line) and " " not in line else _file_of(line)
@@ -78,7 +78,7 @@ def _file_of(word: str) -> str | None:
         if _suffix(_url_path(name)) in FILE_SUFFIXES:
             return name
         path = _unescaped(name)
-        # A plain word such as "cat" is no file, even if there is a file of that name.
+        # A plain word such as "cat" does not name a file, even if there is one of that name.
         # Path.is_file raises for a text that holds a NUL or half a surrogate pair.
         if ("/" in path or "." in path) and os.path.isfile(path):  # noqa: PTH113
             return path

@@ -1,1 +1,1 @@
-"""Dry runs: what submitting a manifest would do and cost, and what would make better clips."""
+"""Dry runs: what submitting a manifest would do and cost, with suggestions for better clips."""

@@ -28,14 +28,14 @@ from worker.runtime.worker_registry import announced_accounts
 class DryRun:
     """What submitting a manifest would do. Credits and seconds are estimates.
 
-    Rows are those of the manifest; duplicates, changed rows and ``jobs``, the new ones, are counted
-    in each aspect.
+    ``rows``, ``good`` and ``rejected`` count each row of the manifest once; ``duplicates``,
+    ``changed`` and ``jobs``, the new ones, count it once for each aspect.
 
     ``changed`` and ``known`` are as in ``BatchSubmission``. ``encoding`` is that of a text file.
     ``latest_seconds`` is how long the jobs take if each needs the longest time. ``available`` are
-    the credits of the accounts, ``max_credits`` the limit of the batch, and ``affordable`` the new
-    clips that both pay for; None if that is not known. ``left_out`` is what a folder holds besides.
-    ``prompts`` are those of the first rows, as they are sent.
+    the credits of the accounts, ``max_credits`` is the limit of the batch, and ``affordable`` the
+    number of new clips that both pay for; each is None if it is not known. ``left_out`` are the
+    files of a folder that are not submitted. ``prompts`` are those of the first rows, as sent.
     """
 
     rows: int
@@ -76,7 +76,7 @@ def dry_run_batch(
 ) -> DryRun:
     """Return what ``submit_manifest`` would do with the same arguments.
 
-    Every image is opened, so that a damaged one is rejected now and not by a worker.
+    Every image is opened, so that a damaged one is found now and not by a worker.
 
     Raises:
         ManifestError: The manifest cannot be read to its end.
@@ -145,7 +145,7 @@ def _estimate_seconds(
 
 
 def _reading_notes(manifest: Manifest) -> Iterator[str]:
-    """Yield what people should know about how their manifest was read."""
+    """Yield messages for people about how their manifest was read."""
     if manifest.encoding and manifest.encoding.is_guess:
         yield (
             f"The file does not say its encoding; it was read as {manifest.encoding.name}. If "
@@ -161,7 +161,7 @@ def _suggestions(producer: Producer, jobs: int, observations: Observations) -> I
 
 
 def _has_registered_account(producer: Producer) -> bool:
-    """Return whether a token is set, here or in the live workers, which are the ones that pay."""
+    """Return whether a token is set in this process or in a live worker."""
     # It imports the client of the video API, which is slow and which dry runs do not need.
     from worker.accounts.credentials import ANONYMOUS  # noqa: PLC0415
 

@@ -22,7 +22,7 @@ class Funds:
 
 
 def funds_for(producer: Producer, batch_id: str, max_credits: float | None) -> Funds:
-    """Return the funds for a batch, with its limit or the one that it is to get.
+    """Return the funds for a batch, with ``max_credits`` or else its present limit.
 
     Raises:
         RedisUnavailable: Redis does not answer.

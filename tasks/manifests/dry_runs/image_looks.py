@@ -1,4 +1,4 @@
-"""What a dry run sees of images, each of which is opened once, while its content is read."""
+"""What a dry run finds out about images. Each is opened once, when its content is hashed."""
 
 import threading
 from pathlib import Path

@@ -13,9 +13,9 @@ from typing import Final
 from tasks.schema.clip_names import image_name
 
 FEW_WORDS: Final = 4
-"""A prompt with fewer words than this hardly says what moves, and how."""
+"""A prompt with fewer words is vague: it hardly says what moves, and how."""
 LOW_CONTRAST: Final = 60.0
-"""Contrast below which an image gets a suggestion: levels of 255 between dark and light parts."""
+"""Contrast below which an image gets a suggestion, in levels of 255 between dark and light."""
 
 SMALL_SIDE: Final = 480
 """A shorter side in pixels below which an image gets a suggestion: clips have up to 1080."""
@@ -51,11 +51,11 @@ class RowList:
     _last: int = 0
 
     def add(self, number: int, image: str = "") -> None:
-        """Add the row of a number, which is not counted again in its next aspect.
+        """Add a row, which is counted once for all of its aspects.
 
         Args:
             number: The number of the row.
-            image: The name of its image, where the suggestion is about that.
+            image: The name of its image, if the suggestion is about the image.
         """
         if number == self._last:
             return
@@ -84,7 +84,7 @@ class Observations:
     first_expiry: datetime | None = None
 
     def add_expiry(self, number: int, at: datetime) -> None:
-        """Note that a row has an address that expires at a time, if that is soon or was before."""
+        """Add a row with an address that expires at a time, if that is soon or has passed."""
         if at - datetime.now(UTC) < SOON:
             self.expiring.add(number)
             self.first_expiry = min(self.first_expiry or at, at)

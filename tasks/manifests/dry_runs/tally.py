@@ -16,14 +16,14 @@ from worker.ledger.model.verdicts import SubmitVerdict
 from worker.media.images import ImageLook
 
 PROMPTS: Final = 3
-"""How many prompts are kept as they are sent."""
+"""How many prompts are shown."""
 
 
 class Tally:
-    """What was counted. Keys and contents are kept as hashes, which need less memory.
+    """Counts of a dry run. Keys and contents are kept as hashes, which need less memory.
 
     Args:
-        looks: What was seen of the images.
+        looks: What was found out about the images.
     """
 
     def __init__(self, looks: ImageLooks) -> None:
@@ -41,7 +41,7 @@ class Tally:
 
     @property
     def prompts(self) -> list[str]:
-        """The prompts of the first rows as they are sent, without what names attached files."""
+        """The prompts of the first rows as they are sent, without the names of attached files."""
         return [text for _, text in sorted(self._prompts.items())]
 
     def add_page(self, rows: list[CheckedRow], answers: list[SubmitResult]) -> None:
@@ -52,21 +52,21 @@ class Tally:
                 self.rows += 1
                 self._reject(row, row.reason)
             else:
-                # In several aspects, a row comes several times.
+                # A row in several aspects comes several times.
                 self.rows += row.variant == 0
                 self._add(row, next(found))
 
     def _add(self, row: AcceptedRow, answer: SubmitResult) -> None:
         content = hash(row.new.content)
         is_conflict = answer.verdict is SubmitVerdict.CONFLICT
-        # What the rows before this one would have written is not in the ledger.
+        # In a dry run, earlier rows with this key or content are not in the ledger.
         if row.new.key:
             first = self._contents_of_keys.setdefault(hash(row.new.key), content)
             is_conflict = is_conflict or first != content
         if is_conflict:
             self._reject(row, f"key: {row.job.key!r} was used with another payload.")
             return
-        is_again = content in self._contents
+        is_repeated = content in self._contents
         self._contents.add(content)
         look = self._look(row)
         if isinstance(look, str):
@@ -75,7 +75,7 @@ class Tally:
         self._keep_prompt(row)
         if answer.verdict is SubmitVerdict.KEPT:
             self.changed_rows.append(changed_row(row, answer))
-        elif answer.verdict is SubmitVerdict.DUPLICATE or is_again:
+        elif answer.verdict is SubmitVerdict.DUPLICATE or is_repeated:
             self.duplicates += 1
         else:
             if answer.verdict is SubmitVerdict.REMADE:

@@ -1,7 +1,7 @@
-"""Lines of an archive (.zip): its images by name, those in its folders too.
+"""Lines of an archive (.zip): its images by name, including those in folders.
 
-Nothing is unpacked under the names of the archive, and each file is read only up to the size that
-the archive states for it.
+No file is written under a name from the archive, and each file is read only up to the size that the
+archive states for it.
 """
 
 import lzma
@@ -25,7 +25,7 @@ MAX_FILES: Final = 100_000
 MAX_DIRECTORY: Final = 16 * 2**20
 """The longest list of files that is read, in bytes. It takes up to ten times as much memory."""
 MAX_RATIO: Final = 200
-"""How many times its own size an archive may unpack to. Images hardly shrink."""
+"""How many times its own size an archive may unpack to. Images hardly compress."""
 _SMALL: Final = 2**30
 """An archive may unpack to this many bytes whatever its own size."""
 _READABLE: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
@@ -58,7 +58,7 @@ class ImageArchive:
         except ManifestError:
             raise
         except _DAMAGE as error:
-            raise ManifestError(f"{path} is no .zip file, or is damaged ({error}).") from error
+            raise ManifestError(f"{path} is not a .zip file, or is damaged ({error}).") from error
         except (OSError, NotImplementedError) as error:
             raise ManifestError(f"{path} cannot be read: {error}.") from error
         weakref.finalize(self, self._archive.close)
@@ -82,7 +82,7 @@ class ImageArchive:
         if unpacked > max(_SMALL, MAX_RATIO * self._path.stat().st_size):
             raise ManifestError(
                 f"{self._path} claims to unpack to {unpacked >> 20:,} MB, over {MAX_RATIO} times "
-                f"its size. Images do not shrink so much: nothing was read."
+                f"its size. Images do not compress so much: nothing was read."
             )
 
     def lines(self) -> Iterator[ManifestLine]:
@@ -97,23 +97,23 @@ class ImageArchive:
                 yield ManifestLine(number, {"image": name}, raw=(name,))
 
     def left_out(self) -> Iterator[LeftOut]:
-        """Yield the files that are no images, by name, but for hidden files."""
+        """Yield the files that are not images, by name, except hidden files."""
         for info in sorted(self._others, key=lambda other: other.filename):
             if not _is_hidden(info):
                 kind = PurePosixPath(info.filename).suffix.lower() or "without a suffix"
-                yield LeftOut(info.filename, f"no image ({kind})")
+                yield LeftOut(info.filename, f"not an image ({kind})")
 
     def fetch(self, name: str, to: Path, *, max_bytes: int) -> None:
         """Unpack the image of a name into a file.
 
         Raises:
-            FileRefusedError: It is damaged, or larger than it should be, or there is no room.
+            FileRefusedError: It is damaged or too large, or the disk is full.
         """
         info = self._members[name]
         if info.file_size > max_bytes:
             raise _refused(name, "is too large")
         try:
-            # What follows the size that the archive states is not read, and its checksum is wrong.
+            # A file that is longer than the archive states is cut: its checksum is then wrong.
             with self._archive.open(info) as member, to.open("wb") as file:
                 while chunk := member.read(_CHUNK):
                     file.write(chunk)
@@ -132,7 +132,7 @@ def _refused(name: str, problem: str) -> FileRefusedError:
 
 
 def _problem(name: str, info: zipfile.ZipInfo) -> str:
-    """Return why a file cannot be read; empty if nothing is known yet."""
+    """Return why a file cannot be used; empty if nothing is wrong so far."""
     if info.flag_bits & _ENCRYPTED:
         return f"it is encrypted. {_MAKE_AGAIN}"
     if info.compress_type not in _READABLE:
@@ -158,7 +158,7 @@ def _name(info: zipfile.ZipInfo) -> str:
     """Return the name of a file for people: relative, and without steps to other folders."""
     name = info.filename
     if not info.flag_bits & _UTF8_NAME:
-        # macOS writes UTF-8 without saying so.
+        # macOS writes UTF-8 without the flag for it.
         try:
             name = name.encode("cp437").decode()
         except UnicodeError:
@@ -172,8 +172,8 @@ def _check_directory(path: Path) -> None:
     Source: APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16.
 
     Raises:
-        ManifestError: It is too long.
-        ValueError: There is none.
+        ManifestError: The list is too long.
+        ValueError: There is no list.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -189,7 +189,7 @@ def _check_directory(path: Path) -> None:
         found = file.read(_LOCATOR_64.size)
         if before >= 0 and found.startswith(b"PK\6\7"):
             length %= 0xFFFFFFFF
-            # Readers differ in where they look for it.
+            # Readers differ in where they look for the record of a large archive.
             for place in (_LOCATOR_64.unpack(found)[2], before - _END_64.size):
                 file.seek(max(0, min(size, place)))
                 end = file.read(_END_64.size)

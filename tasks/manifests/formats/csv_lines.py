@@ -1,4 +1,4 @@
-"""Lines of a table in a text file (CSV, TSV): a header, then a row each."""
+"""Lines of a table in a text file (CSV, TSV): a header, then the rows."""
 
 import csv
 import re
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 DELIMITERS: Final = ",;\t"
-"""What separates cells, if a file does not name it."""
+"""The delimiters that a file may have without naming its own."""
 _QUOTED: Final = re.compile(r'"[^"]*(?:"|$)')
 _NAMED_DELIMITER: Final = re.compile(r'"?sep=([^"\r\n])"?[,;\t]*\s*', re.IGNORECASE)
-"""A line with which Excel is told the delimiter."""
+"""A line that names the delimiter for Excel."""
 _MAX_HEADER: Final = 2**20
 """The longest header line, in characters."""
 _MAX_CELL: Final = csv.field_size_limit()
@@ -30,7 +30,7 @@ class Header:
 
     Attributes:
         columns: Its columns as written.
-        delimiter: What separates its cells.
+        delimiter: The character between cells.
         skipped: The number of lines before it.
     """
 
@@ -43,7 +43,7 @@ def read_header(source: TextFile, columns: Columns) -> Header:
     """Read the header of a table.
 
     Raises:
-        ManifestError: It does not say what its columns are, is missing or cannot be read.
+        ManifestError: It is missing, cannot be read, or has unclear columns.
     """
     skipped, delimiters, first_line = _before_header(source)
     if "\0" in first_line or not is_text(first_line):
@@ -83,7 +83,7 @@ def _before_header(source: TextFile) -> tuple[int, list[str], str]:
 
 
 def _delimiters(first_line: str) -> list[str]:
-    """Return the delimiters, that of most cells outside of quotes first."""
+    """Return the delimiters, the most frequent one outside of quotes first."""
     unquoted = _QUOTED.sub("", first_line)
     return sorted(DELIMITERS, key=unquoted.count, reverse=True)
 
@@ -134,7 +134,7 @@ def read_csv(source: TextFile, header: Header) -> Iterator[ManifestLine]:
 
 
 class _LineRecorder:
-    """Passes the lines of a file to the CSV reader, counts them, and keeps those of a row."""
+    """Iterator over a file for the CSV reader, which counts the lines and keeps those of a row."""
 
     def __init__(self, file: TextLines) -> None:
         self._file = file

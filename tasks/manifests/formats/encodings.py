@@ -1,4 +1,4 @@
-"""Encodings of text files: what people and their programs save a table as."""
+"""The encodings in which people and their programs save text files."""
 
 import codecs
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from tasks.manifests.formats.code_pages import guess_code_page
 from tasks.manifests.lines import BYTE_ORDER_MARK, ManifestError
 
 BAD_BYTES: Final = "reelqueue.bad_bytes"
-"""The name of the error handler for decoding that keeps bytes which are no text.
+"""The name of an error handler that decodes invalid bytes to lone surrogates.
 
-As `surrogateescape`, it makes them half a surrogate pair, by which their line is rejected; it also
-works for encodings in which such bytes can be ASCII.
+A line with a lone surrogate is rejected. Unlike `surrogateescape`, this handler also supports
+encodings in which invalid bytes can be ASCII.
 """
 _HEAD: Final = 4096
 _CHUNK: Final = 2**20
@@ -29,8 +29,8 @@ _MARKS: Final = (
 _MAGIC: Final = (
     (b"PK\x03\x04", "a spreadsheet or an archive (.xlsx, .ods, .zip)"),
     (b"\xd0\xcf\x11\xe0", "an old or encrypted Office file"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"\x89PNG", "an image"),
     (b"%PDF", "a PDF file"),
 )
 
@@ -42,8 +42,8 @@ class Encoding:
     Attributes:
         name: Its name.
         is_guess: Whether nothing in the file names or proves it.
-        mark: What a file in UTF-8 with the same rows starts with. Programs that write other
-            encodings, or a byte order mark, do not take a file without one for UTF-8.
+        mark: The byte order mark, or nothing, with which a UTF-8 file for the same program starts.
+            Programs that write another encoding, or a mark, read a file as UTF-8 only by its mark.
     """
 
     name: str
@@ -73,7 +73,7 @@ def detect_encoding(path: Path) -> Encoding:
     """Return the encoding of a text file, which is read once in bounded memory.
 
     Raises:
-        ManifestError: The file cannot be read, or is no text.
+        ManifestError: The file cannot be read, or is not text.
     """
     try:
         with path.open("rb") as file:
@@ -83,8 +83,7 @@ def detect_encoding(path: Path) -> Encoding:
     kind = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
     if kind is not None:
         raise ManifestError(
-            f"{path} is {kind}, not a text file. Give it the suffix of what it is, or save it as "
-            f"text."
+            f"{path} is {kind}, not a text file. Give it the right suffix, or save it as text."
         )
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     name = marked or _utf16_without_mark(head)
@@ -96,7 +95,7 @@ def detect_encoding(path: Path) -> Encoding:
 
 
 def _utf16_without_mark(head: bytes) -> str | None:
-    """Return the UTF-16 whose Latin letters explain the NULs in the first line."""
+    """Return the variant of UTF-16 that explains the NULs in the first line; None if none does."""
     line = head.partition(b"\n")[0]
     even, odd = line[::2].count(0), line[1::2].count(0)
     if max(even, odd) < len("image") or min(even, odd):
@@ -118,15 +117,15 @@ def _is_utf8(path: Path) -> bool:
 def _guess(path: Path) -> Encoding:
     """Return the encoding of a file that is not UTF-8 throughout."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    others = characters = 0
+    invalid_bytes = valid_characters = 0
     for chunk in _chunks(path):
         text = decoder.decode(chunk)
         if not text.isascii():
-            bad = sum(1 for sign in text if "\udc80" <= sign <= "\udcff")
-            others += bad
-            characters += sum(1 for sign in text if sign > "\x7f") - bad
-    if characters > others:
-        # It is damaged UTF-8. In a code page, its other characters would be wrong.
+            invalid = sum(1 for character in text if "\udc80" <= character <= "\udcff")
+            invalid_bytes += invalid
+            valid_characters += sum(1 for character in text if character > "\x7f") - invalid
+    if valid_characters > invalid_bytes:
+        # This is damaged UTF-8. As a code page, its valid characters would be wrong.
         return Encoding("utf-8", is_guess=True, mark="")
     return Encoding(guess_code_page(_sample(path)), is_guess=True)
 

@@ -15,20 +15,20 @@ IMAGE_SUFFIXES: Final = frozenset(
 )
 """Suffixes of images. Whether a file is one is checked later, by its content."""
 
-_OF_SYSTEMS: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-"""Files that systems put into folders of images."""
+_SYSTEM_FILES: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+"""Files that operating systems create in folders of images."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file or folder that a manifest does not take, and why."""
+    """A file or folder in a manifest that is not submitted, and why."""
 
     name: str
     reason: str
 
 
 def left_out_of(folder: Path) -> Iterator[LeftOut]:
-    """Yield what `read_folder` leaves out of a folder, by name, but for hidden files.
+    """Yield what `read_folder` leaves out of a folder, by name, except hidden files.
 
     Raises:
         ManifestError: The folder cannot be read.
@@ -38,18 +38,18 @@ def left_out_of(folder: Path) -> Iterator[LeftOut]:
     except OSError as error:
         raise ManifestError(f"{folder} cannot be read: {error.strerror}.") from error
     for path in paths:
-        if path.name.startswith(".") or path.name.lower() in _OF_SYSTEMS:
+        if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
             continue
         if path.is_dir():
             yield LeftOut(path.name, "a sub-folder: submit it as a batch of its own")
         elif path.suffix.lower() not in IMAGE_SUFFIXES:
-            yield LeftOut(path.name, f"no image ({path.suffix.lower() or 'without a suffix'})")
+            yield LeftOut(path.name, f"not an image ({path.suffix.lower() or 'without a suffix'})")
 
 
 def read_folder(folder: Path) -> Iterator[ManifestLine]:
     """Return the images of a folder, without hidden files and sub-folders.
 
-    Broken links and pipes are returned too, so that they are rejected by name and not ignored.
+    Broken links and pipes are returned too: they are rejected by name, instead of ignored.
 
     Raises:
         ManifestError: The folder has no images, or cannot be read.

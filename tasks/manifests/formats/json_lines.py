@@ -20,7 +20,7 @@ _unique = json.JSONDecoder(object_pairs_hook=unique_fields)
 def read_json(source: TextFile) -> Iterator[ManifestLine]:
     """Return the rows of a JSON array.
 
-    The file is read through first: an array that breaks off is refused as a whole.
+    The whole file is read once before the first row: an incomplete array is refused as a whole.
 
     Raises:
         ManifestError: The file cannot be read, or is not a JSON array.
@@ -36,7 +36,7 @@ def _lines(source: TextFile) -> Iterator[ManifestLine]:
 
 
 class _Array:
-    """The elements of an array, of which one piece of text is held in memory."""
+    """The elements of an array. One piece of its text is in memory at a time."""
 
     def __init__(self, source: TextFile, lines: TextLines) -> None:
         self._source = source
@@ -46,27 +46,29 @@ class _Array:
         self._number = 0
 
     def rows(self) -> Iterator[ManifestLine]:
-        if self._next_sign() != "[":
+        if self._next_character() != "[":
             raise ManifestError(f"{self._source.path} is not a JSON array. {_SHAPE}")
         self._at += 1
-        while self._next_sign() != "]":
+        while self._next_character() != "]":
             if self._number:
                 self._expect(",")
-                self._next_sign()
+                self._next_character()
             self._number += 1
             yield self._row()
         self._at += 1
-        if self._next_sign():
+        if self._next_character():
             raise self._error("text follows the end of the array")
 
     def _row(self) -> ManifestLine:
         while True:
             try:
                 value, end = self._decode()
-            except (json.JSONDecodeError, RecursionError) as error:
-                problem = error.msg if isinstance(error, json.JSONDecodeError) else "it is too deep"
+            except json.JSONDecodeError as error:
+                problem = error.msg
+            except RecursionError:
+                problem = "it is nested too deeply"
             else:
-                # A number may go on in the next piece.
+                # A number may continue in the next piece.
                 if end < len(self._text) or not self._read():
                     break
                 continue
@@ -82,7 +84,7 @@ class _Array:
         return ManifestLine(self._number, value, value)
 
     def _decode(self) -> tuple[Any, int]:
-        """Return the next value and its end; an error in the place of one with a field twice."""
+        """Return the next value and its end, or an error for an object that has a field twice."""
         try:
             return _unique.raw_decode(self._text, self._at)
         except json.JSONDecodeError:
@@ -90,8 +92,8 @@ class _Array:
         except ValueError as error:
             return error, _plain.raw_decode(self._text, self._at)[1]
 
-    def _next_sign(self) -> str:
-        """Return the next character that is no space, without passing it; none at the end."""
+    def _next_character(self) -> str:
+        """Skip spaces, and return the next character without passing it; empty at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _SPACE:
                 self._at += 1
@@ -100,13 +102,13 @@ class _Array:
             if not self._read():
                 return ""
 
-    def _expect(self, sign: str) -> None:
-        if self._next_sign() != sign:
-            raise self._error(f"a {sign!r} or the end of the array is missing")
+    def _expect(self, character: str) -> None:
+        if self._next_character() != character:
+            raise self._error(f"a {character!r} or the end of the array is missing")
         self._at += 1
 
     def _read(self) -> bool:
-        """Read on, at least as much as is held already, so that a long row is read a few times.
+        """Read at least as much text as is held, so that a long row is parsed only a few times.
 
         Raises:
             ManifestError: The row is too long.

@@ -26,25 +26,24 @@ from tasks.manifests.lines import (
 from worker.storage.local_folder import rename_if_free
 
 _SUFFIXES: Final = {".json": ".jsonl", ".xlsx": ".csv", ".xlsm": ".csv", ".ods": ".csv"}
-"""Rejected rows of other files than texts of lines are written as such."""
+"""Suffixes of the files of rejected rows, where they differ from that of the manifest."""
 
 
 class Rejects(ABC):
     """A file of rejected rows. It appears when it is complete, and overwrites no other file.
 
-    If there is a file of this name with other content, which somebody may be correcting, the new
-    one gets a number.
+    If another file has this name, which somebody may be correcting, the new one gets a number.
     """
 
     def __init__(self, path: Path) -> None:
         """Check the path. Nothing is written before the first row.
 
         Raises:
-            ManifestError: The path is that of something else than a file.
+            ManifestError: The path exists and is not a file.
         """
         if path.exists() and not path.is_file():
             raise ManifestError(f"{path} is not a file. Give another path for the rejected rows.")
-        # The target of a link to a file that is not there yet, not the link, becomes the file.
+        # Of a link to a missing file, the target is created, and the link stays.
         self._path = path = path.resolve() if path.is_symlink() else path
         self._error: OSError | None = None
         self._part = path.with_name(f".{path.name}.{uuid4().hex}.part")
@@ -55,12 +54,12 @@ class Rejects(ABC):
         """Add one line."""
 
     def _write(self, text: str) -> None:
-        """Add a text. A failure is raised at the end: it must not stop the good rows."""
+        """Add a text. A failure is raised by `close`: it must not stop the good rows."""
         if self._error is not None:
             return
         mode = "a" if self._rows else "w"
         try:
-            # Bytes of the manifest that were no text are written as they were.
+            # Bytes of the manifest that could not be decoded are written unchanged.
             with self._part.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as f:
                 f.write(text)
         except OSError as error:
@@ -85,7 +84,7 @@ class Rejects(ABC):
             return None
         written = self._part.read_bytes()
         for path in _numbered(self._path):
-            # Exclusively: another submission may be writing its rejected rows at the same time.
+            # The rename is exclusive: another submission may be writing at the same time.
             if not path.exists() and rename_if_free(self._part, path):
                 return path
             if path.is_file() and path.read_bytes() == written:
@@ -94,7 +93,7 @@ class Rejects(ABC):
 
 
 class CsvRejects(Rejects):
-    """Rejected rows of a table or a folder, in UTF-8, after a byte order mark or none."""
+    """Rejected rows of a table or a folder, in UTF-8, with or without a byte order mark."""
 
     def __init__(self, path: Path, header: Header, mark: str = "") -> None:
         super().__init__(path)
@@ -123,7 +122,7 @@ class CsvRejects(Rejects):
 
 
 class JsonlRejects(Rejects):
-    """Rejected lines of a JSONL file. A line that is no object becomes a text in one."""
+    """Rejected lines of a JSON or JSONL file. A line that is not an object is put into one."""
 
     def add(self, line: ManifestLine, reason: str) -> None:
         """Add one line."""
@@ -131,7 +130,7 @@ class JsonlRejects(Rejects):
         row = {**fields, ROW_COLUMN: line.original_number, REASON_COLUMN: reason}
         text = json.dumps(row, ensure_ascii=False)
         if isinstance(line.raw, dict) and not is_text(text):
-            # Half of a surrogate pair can be written in JSON only as an escape.
+            # A lone surrogate can be written in JSON only as an escape.
             text = json.dumps(row)
         self._write(text + "\n")
 

@@ -1,7 +1,7 @@
 """Bounds of spreadsheet files, checked before they are read into memory.
 
 A small file can unpack to any size, and name a cell in the last row of the last column. The same
-look at the file finds the cells whose value is missing: errors, and formulas that no spreadsheet
+pass over the file finds the cells whose value is missing: errors, and formulas that no spreadsheet
 program has calculated.
 """
 
@@ -40,13 +40,12 @@ Cell = tuple[int, int]
 
 @dataclass(slots=True)
 class Findings:
-    """What the look at a file has found. The cells of an .xlsx file are under no sheet's name.
+    """What was found in a file. Cells of an .xlsx file are stored without the name of their sheet.
 
-    Which part of such a file belongs to which sheet is known only to its reader.
+    Only the reader can tell which part of an .xlsx file belongs to which sheet.
 
     Attributes:
-        missing: The sheet and the position of each cell whose value is missing, and what is there
-            instead.
+        missing: What each cell has instead of its missing value, by sheet and position.
         merged: The cells of .ods files that are merged over several rows: sheet, first row and
             column, last row.
     """
@@ -55,7 +54,7 @@ class Findings:
     merged: list[tuple[str, Cell, int]] = field(default_factory=list)
 
     def why_missing(self, sheet: str, cell: Cell) -> str | None:
-        """Return what is in the place of a cell's value; None if nothing is known."""
+        """Return what a cell has instead of its value; None if its value is not missing."""
         return self.missing.get((sheet, cell)) or self.missing.get(("", cell))
 
     def add_missing(self, sheet: str, cell: Cell, what: str) -> None:
@@ -70,10 +69,10 @@ class Findings:
 
 
 def check_spreadsheet(path: Path) -> Findings:
-    """Check the bounds of an .xlsx or .ods file, and return what else was found.
+    """Check the bounds of an .xlsx or .ods file, and return what was found.
 
     Raises:
-        ManifestError: It is too large, or damaged.
+        ManifestError: The file is too large, or damaged.
     """
     try:
         with path.open("rb") as file:
@@ -109,7 +108,7 @@ def _check_files(path: Path, archive: zipfile.ZipFile) -> Findings:
             if not head.lstrip().startswith(_XML_STARTS):
                 continue
             if name.filename.lower().endswith(_DRAWINGS):
-                # They need not be well-formed. A sheet could be given such a name.
+                # Drawings need not be well-formed. A sheet could have the name of a drawing.
                 if b"sheetData" in head + member.read(MAX_UNPACKED):
                     raise ManifestError(f"{path} has a sheet that is named as a drawing.")
                 continue
@@ -151,7 +150,7 @@ def _refuse_doctype(*_: object) -> None:
 
 
 class _Sheet:
-    """The size of a sheet, and what else is found in it. Both formats are understood."""
+    """Handler of the XML events of one sheet, in both formats: its size, and findings in it."""
 
     def __init__(self, findings: Findings) -> None:
         self.rows = 0
@@ -171,7 +170,7 @@ class _Sheet:
                 self._cell = _position(found) if found else (self._cell[0], self._cell[1] + 1)
                 kind = attributes.get("t")
                 self._is_error, self._is_formula = kind == "e", False
-                # The result of a formula that is a text can be empty.
+                # The result of a formula can be an empty text.
                 self._has_value = kind == "str"
             case "row":
                 self._cell = (int(attributes.get("r", self._cell[0] + 2)) - 1, -1)
@@ -242,7 +241,7 @@ def _attribute(attributes: Mapping[str, str], name: str) -> str:
 
 
 def letters(column: int) -> str:
-    """Return the letters of a column, which is counted from 0."""
+    """Return the letters of a column, such as "AB". Columns are counted from 0."""
     found, left = "", column + 1
     while left:
         left, rest = divmod(left - 1, 26)

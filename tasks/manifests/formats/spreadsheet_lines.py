@@ -1,4 +1,4 @@
-"""Lines of a spreadsheet (.xlsx, .ods): a header, then a row each.
+"""Lines of a spreadsheet (.xlsx, .ods): a header, then the rows.
 
 The chosen sheet is held in memory by its reader: 100,000 rows of 5 columns take about 90 MB.
 """
@@ -25,7 +25,7 @@ from tasks.manifests.formats.spreadsheet_bounds import Cell, Findings, check_spr
 from tasks.manifests.lines import ManifestError, ManifestLine, listed, strip_cell
 
 MAX_MERGED: Final = 1_000_000
-"""The most cells that others above them cover."""
+"""The most cells that merged cells above them cover."""
 
 Value = str | int | float | bool
 Read = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
@@ -37,8 +37,7 @@ def open_spreadsheet(
     """Return the header and the rows of a sheet: the one of a name or number, or the first.
 
     Raises:
-        ManifestError: The file or the sheet cannot be read, or its header does not say what its
-            columns are.
+        ManifestError: The file, the sheet or its header cannot be read.
     """
     findings = check_spreadsheet(path)
     found = _read_sheet(path, sheet)
@@ -69,7 +68,7 @@ def _read_sheet(path: Path, chosen: str | None) -> CalamineSheet:
     except (CalamineError, OSError) as error:
         raise ManifestError(f"{path} is damaged ({error}). Save it again.") from error
     except BaseException as error:
-        # A failed assertion in the reader is no Exception.
+        # A panic in the native code of the reader is not an `Exception`.
         if type(error).__name__ != "PanicException":
             raise
         raise ManifestError(f"{path} is damaged. Save it again.") from error
@@ -113,14 +112,14 @@ def _rows(sheet: CalamineSheet, findings: Findings) -> Iterator[tuple[int, list[
 
 @dataclass(frozen=True, slots=True)
 class _Gaps:
-    """Cells whose value is missing, in the columns that are wanted. Other columns have no name."""
+    """Cells whose value is missing. In ``wanted``, columns that are not used have an empty name."""
 
     sheet: str
     wanted: Sequence[str]
     findings: Findings
 
     def find(self, number: int, values: Sequence[Value]) -> str:
-        """Return why a row cannot be used; empty if it can."""
+        """Return why a row cannot be used; empty if no value is missing."""
         for column, (name, value) in enumerate(zip(self.wanted, values, strict=False)):
             what = self.findings.why_missing(self.sheet, (number - 1, column))
             if name and value == "" and what is not None:
@@ -161,7 +160,7 @@ def _line(number: int, cells: Sequence[Read], header: Header, gaps: _Gaps) -> Ma
 
 
 def _value(cell: Read) -> Value:
-    """Return a cell as a person reads it."""
+    """Return a cell as people read it."""
     match cell:
         case str():
             return strip_cell(cell)

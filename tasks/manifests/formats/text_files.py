@@ -1,4 +1,4 @@
-"""Text files, read a line at a time in bounded memory, whatever their encoding and line ends."""
+"""Text files in any encoding and with any line endings, read a line at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,15 +29,15 @@ class TextFile:
 
     @property
     def not_text(self) -> str:
-        """Why a line with bytes that are no text is rejected."""
+        """Why a line with bytes that cannot be decoded is rejected."""
         name = self.encoding.name.upper() if self.encoding.name == "utf-8" else self.encoding.name
         return f"the line is not {name} text: save the file again as UTF-8"
 
     @contextmanager
     def open(self) -> "Iterator[TextLines]":
-        """Open the file after its byte order marks.
+        """Open the file. Byte order marks at its start are skipped.
 
-        Bytes that are no text are kept: only their line is rejected.
+        Bytes that cannot be decoded are kept, so that only their line is rejected.
 
         Raises:
             ManifestError: The file cannot be opened.
@@ -51,17 +51,17 @@ class TextFile:
 
 
 def text_file(path: Path, encoding: str | None) -> TextFile:
-    """Return a text file with the encoding of a name, or with the one that is detected.
+    """Return a text file with the named encoding, or with the one that is detected.
 
     Raises:
-        ManifestError: There is no such encoding, or the file cannot be read or is no text.
+        ManifestError: There is no such encoding, or the file cannot be read or is not text.
     """
     detected = detect_encoding(path)
     return TextFile(path, detected if encoding is None else named_encoding(encoding))
 
 
 class TextLines:
-    """Iterates over the lines of a file, with their ends. Several ends can be mixed."""
+    """Iterator over the lines of a file, with their endings, which can be mixed."""
 
     def __init__(self, file: TextIO, path: Path) -> None:
         self._file = file
@@ -89,7 +89,7 @@ class TextLines:
         return line
 
     def read(self, size: int) -> str:
-        """Return the next characters; none at the end.
+        """Return the next characters; empty at the end.
 
         Raises:
             ManifestError: The file cannot be read.
@@ -97,7 +97,7 @@ class TextLines:
         return self._read(size)
 
     def _read(self, size: int | None) -> str:
-        """Read some characters, or the next line up to its longest length."""
+        """Read ``size`` characters, or else the next line up to the longest length."""
         try:
             text = self._file.readline(MAX_LINE + 1) if size is None else self._file.read(size)
         except OSError as error:
@@ -111,5 +111,5 @@ class TextLines:
 
 
 def is_blank(line: str) -> bool:
-    """Return whether a line holds nothing but spaces, and no bytes that are no text."""
+    """Return whether a line has only spaces. Bytes that could not be decoded are not blank."""
     return not line.strip() and is_text(line)

@@ -110,9 +110,9 @@ def test_a_column_of_images_and_a_single_job_take_files_in_stores(
         ("s3://{bucket}/none", "has no images"),
         ("s3://no-such-bucket/a", "There is no bucket s3://no-such-bucket"),
         ("s3://", "must name a bucket"),
-        ("zip://a.zip::s3://{bucket}/spring", "is no manifest"),
+        ("zip://a.zip::s3://{bucket}/spring", "is not a manifest"),
         ("s3://{bucket}/spring::x", "without ::"),
-        ("ftp://example.org/a", "is no manifest"),
+        ("ftp://example.org/a", "is not a manifest"),
         ("s3://me:secret@{bucket}/spring", "must name a bucket"),
     ],
 )

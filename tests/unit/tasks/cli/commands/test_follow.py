@@ -139,7 +139,7 @@ def test_the_list_says_when_it_ends_at_its_limit(
     harness.submit_batch(3)
     for flags in ((), ("--json",), ("--state", "queued")):
         answer = run_command("list", "--limit", "2", *flags)
-        assert "The list ends after 2; there are more jobs. --limit 20" in answer.err, flags
+        assert "There are more than 2 jobs. Use --limit 20" in answer.err, flags
     assert run_command("list", "--limit", "3").err == ""
     harness.submit()
     assert run_command("list", "--batches", "--limit", "1").err == ""
@@ -195,6 +195,6 @@ def test_the_time_left_says_until_when_at_the_latest(
     assert "the time left is not known: no worker is running" in run_command("status", batch_id).out
     harness.producer.ledger.due(0, room=10, admit=10)
     out = run_command("status", batch_id).out
-    assert re.search(r"about 4 min to go, at the latest until .*\d\d:\d\d\n", out)
+    assert re.search(r"about 4 min to go, until .*\d\d:\d\d at the latest\n", out)
     record = run_command("status", batch_id, "--json").records[0]
     assert 0 < record["eta_seconds"] < record["latest_seconds"]

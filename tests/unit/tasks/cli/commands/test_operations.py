@@ -127,7 +127,7 @@ def test_doctor_shows_held_and_failed_jobs_and_resting_accounts_as_suggestions(
     assert "`reelqueue list --state held`" in jobs["remedy"]
     assert "`reelqueue retry ID`" in jobs["remedy"]
     assert accounts["ok"]
-    assert f"{first} rests for" in accounts["found"]
+    assert f"{first} cools down for" in accounts["found"]
     assert f"{second} has 90 credits" in accounts["found"]
     assert "Jobs waiting for credits: 1" in accounts["found"]
     assert "Buy credits" in accounts["remedy"]

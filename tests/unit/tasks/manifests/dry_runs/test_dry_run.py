@@ -129,11 +129,11 @@ def test_what_a_folder_leaves_out(harness: ProducerHarness) -> None:
     (harness.folder / "shots" / "more").mkdir()
     plan = dry_run_batch(harness.producer, open_manifest(harness.folder / "shots"))
     assert {one["name"]: one["reason"] for one in plan.left_out} == {
-        "README": "no image (without a suffix)",
-        "clip.mp4": "no image (.mp4)",
-        "logo.svg": "no image (.svg)",
+        "README": "not an image (without a suffix)",
+        "clip.mp4": "not an image (.mp4)",
+        "logo.svg": "not an image (.svg)",
         "more": "a sub-folder: submit it as a batch of its own",
-        "notes.TXT": "no image (.txt)",
+        "notes.TXT": "not an image (.txt)",
     }
 
 

@@ -47,9 +47,9 @@ def test_images_of_all_folders_by_name(tmp_path: Path) -> None:
         *((1, "a/b/d.heic"), (2, "a/c.PNG"), (3, "b.jpg"), (4, "e/f.gif")),
     ]
     assert [(left.name, left.reason) for left in manifest.left_out] == [
-        ("inner.zip", "no image (.zip)"),
-        ("notes.txt", "no image (.txt)"),
-        ("x.mp4", "no image (.mp4)"),
+        ("inner.zip", "not an image (.zip)"),
+        ("notes.txt", "not an image (.txt)"),
+        ("x.mp4", "not an image (.mp4)"),
     ]
     assert (manifest.name, manifest.rejects) == ("photos.zip", None)
     assert manifest.columns.as_dict() == {"used": ["image"], "ignored": []}

@@ -68,7 +68,7 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
         ('[{"image": "a.jpg"} {"image": "b.jpg"}]', "a ',' or the end"),
         ('[{"image": "a.jpg"},]', "row 2 is not JSON"),
         ('[{"image": "a.jpg"}] x', "text follows"),
-        ("[" * 100_000, "too deep"),
+        ("[" * 100_000, "too deeply"),
     ],
 )
 def test_an_array_that_cannot_be_read_is_refused_before_a_row_is_submitted(

@@ -165,5 +165,5 @@ def test_a_line_that_is_too_long_does_not_affect_the_next(
 
 
 def test_a_picture_named_as_a_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="is a picture, not a text file"):
+    with pytest.raises(ManifestError, match="is an image, not a text file"):
         manifest(tmp_path, b"\xff\xd8\xff\xe0")
