@@ -176,7 +176,7 @@ def test_what_a_large_archive_claims_is_checked(tmp_path: Path, entries: int) ->
 )
 def test_a_file_that_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ManifestError, match=r"is no \.zip file, or is damaged|list of files"):
+    with pytest.raises(ManifestError, match=r"is not a \.zip file, or is damaged|list of files"):
         open_manifest(tmp_path / "a.zip")
 
 
