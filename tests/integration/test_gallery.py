@@ -51,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_page_of_thousands_of_jobs_adds_cards_while_scrolling(tab: Tab, page: str) -> None:
     tab.open(page)
     assert tab.evaluate(COUNT) == "5,000 jobs"
-    assert "3,500 of 5,000 jobs done" in tab.evaluate(
+    assert "3,500 of 5,000 jobs succeeded" in tab.evaluate(
         "document.getElementById('totals').textContent"
     )
     first = tab.evaluate(SHOWN)

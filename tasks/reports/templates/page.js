@@ -130,7 +130,7 @@ function renderControls() {
   const clips = own.filter(job => job.clip).map(job => job.clip);
   const sum = values => values.reduce((total, value) => total + value, 0);
   const done = jobs.filter(job => job.state === "succeeded").length;
-  byId("totals").textContent = [`${number(done)} of ${count(jobs.length, "job")} done`,
+  byId("totals").textContent = [`${number(done)} of ${count(jobs.length, "job")} succeeded`,
     `${number(Math.round(sum(clips.map(clip => clip.seconds))))} s of video`, megabytes(sum(clips.map(clip => clip.bytes))),
     `${jobs.some(job => job.estimated) ? "about " : ""}${number(sum(own.map(job => job.credits ?? 0)))} credits`].join(" · ");
   for (const [state, n] of [["", jobs.length], ...countBy(job => job.state)]) {
