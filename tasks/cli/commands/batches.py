@@ -227,6 +227,8 @@ def submit(
             note_rejected(plan.rejected)
             note_changed(plan.changed_rows, redo_changed=redo_changed)
             print_dry_run(plan, manifest.aspects, redo_changed=redo_changed)
+        if not plan.rows:
+            raise CommandError(f"{shown_source(source)} has no rows.")
         raise typer.Exit(ExitCode.DONE if plan.good else ExitCode.BAD_INPUT)
     rejects_file = None
     if manifest.rejects is not None:

@@ -225,6 +225,15 @@ def test_a_manifest_without_an_accepted_row_makes_no_batch(
     assert (batch.total, batch.sealed, batch.max_credits) == (1, True, 300)
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_manifest_without_rows_is_an_error(
+    run_command: RunCommand, harness: ProducerHarness, options: list[str]
+) -> None:
+    (harness.folder / "jobs.csv").write_text("image\n")
+    answer = run_command("batch", "submit", "jobs.csv", *options)
+    assert (answer.code, answer.err) == (2, "jobs.csv has no rows.\n")
+
+
 @pytest.mark.parametrize("name", ["gone.jpg", "pipe.jpg", "x.jpg", "empty.jpg"])
 def test_files_that_are_no_images_are_rejected_without_waiting_for_them(
     run_command: RunCommand, harness: ProducerHarness, name: str
