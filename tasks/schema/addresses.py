@@ -1,9 +1,12 @@
 """Web addresses in payloads: of images, and of webhooks."""
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from config.settings import Settings
 from config.store_address import StoreAddress
+from worker.egress.address_rules import allowed_hosts, is_private_url
 from worker.shown_text import is_showable
 
 _MALFORMED: Final = "must be an address such as https://example.org/…"
@@ -13,6 +16,21 @@ _MAX_PORT: Final = 2**16
 def is_url(name: str) -> bool:
     """Return whether a name is a web address, and not a path."""
     return name.lower().startswith(("https://", "http://"))
+
+
+def private_hosts_of(settings: Settings) -> frozenset[str]:
+    """Return the private hosts from which workers with these settings fetch files."""
+    return allowed_hosts((*settings.egress.private_hosts, settings.api.url))
+
+
+def private_addresses(names: Iterable[str], allowed: frozenset[str]) -> list[str]:
+    """Return the addresses that a worker does not fetch, unless its settings differ from these.
+
+    Args:
+        names: Images and attachments, as a job names them.
+        allowed: The private hosts from which files are fetched (`private_hosts_of`).
+    """
+    return [name for name in names if is_url(name) and is_private_url(name, allowed)]
 
 
 def check_url(text: str) -> str:

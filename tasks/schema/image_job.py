@@ -165,6 +165,11 @@ class ImageJob(BaseModel):
         return payload
 
     @property
+    def fetched(self) -> tuple[str, ...]:
+        """The files that a worker fetches by the names that the payload gives them."""
+        return self.attach if self.pass_url or self.media else (self.image, *self.attach)
+
+    @property
     def job_id(self) -> str:
         """The job's id. Without a key, it is a new one each time."""
         return job_id_for(self.key)

@@ -57,6 +57,30 @@ def is_allowed(host: str, port: int | None, allowed: frozenset[str]) -> bool:
     return bool({host.lower(), f"{host.lower()}:{port}"} & allowed)
 
 
+def is_private_url(url: str, allowed: frozenset[str]) -> bool:
+    """Return whether a URL names localhost, or an address that is not public, and is not allowed.
+
+    No name is resolved: every other name than localhost counts as public.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _default_port(parts.scheme)
+    except ValueError:
+        return False
+    if is_allowed(host, port, allowed):
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not is_public(host)
+    except ValueError:
+        return False
+
+
+def _default_port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
+
+
 def _embedded(ip: IPv6Address) -> IPv4Address | IPv6Address:
     if ip.ipv4_mapped is not None:
         return ip.ipv4_mapped
@@ -70,4 +94,4 @@ def _authority(entry: str) -> str:
     if "://" not in entry:
         return entry.lower().replace("[", "").replace("]", "")
     parts = urlsplit(entry)
-    return f"{parts.hostname or ''}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return f"{parts.hostname or ''}:{parts.port or _default_port(parts.scheme)}"

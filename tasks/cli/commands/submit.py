@@ -1,12 +1,14 @@
 """The command ``submit``: images, one job each."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
+from config.settings import Settings
 from tasks.cli.error_handling import CommandError
 from tasks.cli.options import AttachOption, JsonOption, KeyOption, WaitOption
 from tasks.cli.output import note, print_submission
@@ -14,8 +16,10 @@ from tasks.cli.waiting import exit_with_results
 from tasks.producer.local_files import LocalFiles, hash_only
 from tasks.producer.producer import default_producer
 from tasks.producer.submissions import submit as submit_job
+from tasks.schema.addresses import private_addresses, private_hosts_of
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
+from worker.file_refusal import without_secrets
 
 
 def submit(
@@ -89,12 +93,24 @@ def submit(
     producer = default_producer()
     submissions = [submit_job(producer, job) for job in jobs]
     job_ids = [submission.job_id for submission in submissions]
+    _note_private(producer.settings, jobs)
     if wait:
         exit_with_results(producer, job_ids, as_json=as_json)
     for submission, job in zip(submissions, jobs, strict=True):
         print_submission(submission, job.image, as_json=as_json)
     if not as_json:
         note(f"Follow with `reelqueue watch {' '.join(job_ids[:3])}`.")
+
+
+def _note_private(settings: Settings, jobs: Iterable[ImageJob]) -> None:
+    """Name addresses that workers may refuse. Their settings, which decide, are not known here."""
+    allowed = private_hosts_of(settings)
+    named = chain.from_iterable(job.fetched for job in jobs)
+    for address in dict.fromkeys(private_addresses(named, allowed)):
+        note(
+            f"{without_secrets(address)} is a private address. The job fails as forbidden_source, "
+            "unless the setting REELQUEUE_PRIVATE_HOSTS of the workers names its host."
+        )
 
 
 def checked_jobs(images: Collection[str], options: Mapping[str, Any]) -> list[ImageJob]:

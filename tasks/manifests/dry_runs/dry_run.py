@@ -18,6 +18,7 @@ from tasks.manifests.manifest import Manifest
 from tasks.producer.local_files import LocalFiles
 from tasks.producer.producer import Producer
 from tasks.producer.queries import slowest_pace
+from tasks.schema.addresses import private_hosts_of
 from tasks.schema.batch import batch_id_for
 from tasks.schema.estimates import estimate_seconds, jobs_ahead, latest_seconds
 from worker.ledger.rows import Rows, RowSubmission, manifest_tag
@@ -85,7 +86,8 @@ def dry_run_batch(
     producer.ping()
     batch_id = batch_id_for(name or manifest.name)
     looks = ImageLooks()
-    tally, files = Tally(looks), LocalFiles(looks.measure, manifest.folder, manifest.archive)
+    tally = Tally(looks, private_hosts_of(producer.settings))
+    files = LocalFiles(looks.measure, manifest.folder, manifest.archive)
     with producer.redis_errors():
         rows = Rows(producer.ledger)
         submission = RowSubmission(

@@ -78,6 +78,7 @@ class Observations:
     vague: RowList = field(default_factory=RowList)
     low_contrast: RowList = field(default_factory=RowList)
     by_address: RowList = field(default_factory=RowList)
+    private: RowList = field(default_factory=RowList)
     very_small: RowList = field(default_factory=RowList)
     other_length: RowList = field(default_factory=RowList)
     expiring: RowList = field(default_factory=RowList)
@@ -117,6 +118,12 @@ class Observations:
                 f"{self.expiring}: the signed address expires soon, the first at "
                 f"{self.first_expiry:%Y-%m-%d %H:%M} UTC. A row that is still waiting then fails: "
                 f"sign the addresses for longer than the batch may take, or submit files."
+            )
+        if self.private.count:
+            yield (
+                f"{self.private}: an address is private, such as localhost. The job fails as "
+                f"forbidden_source, unless the setting REELQUEUE_PRIVATE_HOSTS of the workers "
+                f"names its host."
             )
         if self.by_address.count:
             yield (

@@ -7,6 +7,7 @@ from tasks.manifests.checked_rows import AcceptedRow, CheckedRow, RejectedRow
 from tasks.manifests.deferred_rows import changed_row
 from tasks.manifests.dry_runs.image_looks import ImageLooks
 from tasks.manifests.dry_runs.suggestions import LOW_CONTRAST, SMALL_SIDE, Observations, is_vague
+from tasks.schema.addresses import private_addresses
 from tasks.schema.clip_length import stated_lengths
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
 from tasks.schema.prompts.message_text import instructions
@@ -24,9 +25,10 @@ class Tally:
 
     Args:
         looks: What was found out about the images.
+        private_hosts: The private hosts from which workers with the same settings fetch files.
     """
 
-    def __init__(self, looks: ImageLooks) -> None:
+    def __init__(self, looks: ImageLooks, private_hosts: frozenset[str]) -> None:
         self.new_jobs: Counter[str] = Counter()
         self.rows = 0
         self.duplicates = 0
@@ -38,6 +40,7 @@ class Tally:
         self._contents: set[int] = set()
         self._contents_of_keys: dict[int, int] = {}
         self._looks = looks
+        self._private_hosts = private_hosts
 
     @property
     def prompts(self) -> list[str]:
@@ -88,6 +91,8 @@ class Tally:
             for end in filter(None, map(expiry, (row.job.image, *row.job.attach))):
                 self.observations.add_expiry(row.row.number, end)
                 break
+            if private_addresses(row.job.fetched, self._private_hosts):
+                self.observations.private.add(row.row.number)
             if _states_other_length(row.job):
                 self.observations.other_length.add(row.row.number)
 

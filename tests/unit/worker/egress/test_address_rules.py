@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.egress.address_rules import allowed_hosts, is_public
+from worker.egress.address_rules import allowed_hosts, is_private_url, is_public
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,29 @@ from worker.egress.address_rules import allowed_hosts, is_public
 )
 def test_public_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("https://localhost/cat.jpg", True),
+        ("http://LOCALHOST:8080/cat.jpg", True),
+        ("http://photos.localhost/cat.jpg", True),
+        ("http://192.168.1.5/cat.jpg", True),
+        ("http://[::1]:8080/cat.jpg", True),
+        ("http://10.0.0.7:8080/cat.jpg", False),
+        ("http://10.0.0.7/cat.jpg", True),
+        ("http://127.0.0.1:9/cat.jpg", False),
+        ("https://93.184.215.14/cat.jpg", False),
+        ("https://example.org/cat.jpg", False),
+        ("http://[nonsense/cat.jpg", False),
+        ("http://localhost:99999/cat.jpg", False),
+    ],
+)
+def test_urls_of_private_addresses(url: str, private: bool) -> None:
+    """Nothing is resolved. What is no URL is refused for that."""
+    allowed = allowed_hosts(["10.0.0.7:8080", "http://127.0.0.1:9"])
+    assert is_private_url(url, allowed) is private
 
 
 def test_forms_of_a_configured_host() -> None:

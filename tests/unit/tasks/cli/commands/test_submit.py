@@ -55,6 +55,19 @@ def test_the_command_for_folders_and_tables_is_named(
     assert "`reelqueue submit a.png`" in answer.err
 
 
+def test_an_address_that_workers_may_refuse_is_named(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = "http://192.168.1.5:8080/a.jpg?token=hunter2"
+    answer = run_command("submit", private, URL, "--json")
+    assert (answer.code, len(answer.records)) == (0, 2)
+    (line,) = answer.err.splitlines()
+    assert line.startswith("http://192.168.1.5:8080/a.jpg is a private address.")
+    assert "REELQUEUE_PRIVATE_HOSTS" in line
+    monkeypatch.setenv("REELQUEUE_PRIVATE_HOSTS", "192.168.1.5:8080")
+    assert run_command("submit", private, "--json").err == ""
+
+
 @pytest.mark.parametrize(
     "options",
     [

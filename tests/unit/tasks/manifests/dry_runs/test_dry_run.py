@@ -85,6 +85,19 @@ def test_addresses_that_expire_soon_are_named(harness: ProducerHarness) -> None:
     assert "secret" not in found
 
 
+def test_private_addresses_are_named(harness: ProducerHarness) -> None:
+    """They are no rejected rows: the settings of the workers may name the host."""
+    rows = [
+        {"image": "http://localhost/1.jpg"},
+        {"image": "http://example.org/2.jpg", "attach": "http://10.0.0.7/logo.png"},
+        {"image": "https://example.org/3.jpg"},
+    ]
+    plan = dry_run_batch(harness.producer, harness.manifest(*rows))
+    (found,) = [text for text in plan.suggestions if "private" in text]
+    assert found.startswith("2 rows (1, 2)")
+    assert plan.good == 3
+
+
 def test_what_the_credits_and_the_limit_pay_for(harness: ProducerHarness) -> None:
     rows = [{"image": f"https://example.org/{n}.jpg"} for n in range(10)]
     producer = harness.producer
