@@ -6,6 +6,7 @@ from typing import Final
 
 from worker.journal.mirror import Mirror, ReadMirror
 
+FIRST_EPOCH: Final = 1
 ENOUGH_RENEWALS: Final = 2
 """How many renewals by others show that workers on another Redis are alive. One is not enough: a
 process that read the ledger just before the loss can still renew the mirror once."""
@@ -23,6 +24,8 @@ class LedgerIdentity:
         run_id: The run of its Redis server, and the number of the database.
         recovering: The epoch of the recovery that has begun in it, or 0.
         stopped: Whether it was found to be a clone, which only a person's recovery ends.
+        starting: The id that it is to have, from before its first mirror is created until the ids
+            of that mirror are copied into it; else "".
     """
 
     journal_id: str
@@ -32,6 +35,7 @@ class LedgerIdentity:
     run_id: str
     recovering: int = 0
     stopped: bool = False
+    starting: str = ""
 
     @property
     def is_new(self) -> bool:
@@ -43,7 +47,7 @@ class IdentityVerdict(StrEnum):
     """What follows from a comparison of both identities."""
 
     PAY = "pay"  # they belong together
-    FIRST_START = "first_start"  # neither has ids: create the mirror, then copy its ids
+    FIRST_START = "first_start"  # the ledger has no ids yet: create the mirror, then copy its ids
     WAIT = "wait"  # the ledger has lost something: watch whether others renew the mirror
     RECOVER = "recover"  # the ledger has lost something: read the whole journal
     RECOVER_NEWER = "recover_newer"  # Redis was restarted: read what is newer than the mirror
@@ -88,6 +92,8 @@ def judge(
     is_same = ledger.epoch == mirror.epoch and ledger.run_id == mirror.run_id
     if is_same and not has_lost and not mirror.recovering:
         return IdentityVerdict.PAY
+    if _is_starting(ledger, mirror):
+        return IdentityVerdict.FIRST_START
     if renewed_by_others or ledger.stopped:
         return IdentityVerdict.CLONE
     if renewed_by_others is None:
@@ -95,6 +101,22 @@ def judge(
     # Until a recovery ends, the mirror's epoch is higher than the ledger's.
     is_older = mirror.since == 0 if mirror.recovering else ledger.epoch != mirror.epoch
     return IdentityVerdict.RECOVER if has_lost or is_older else IdentityVerdict.RECOVER_NEWER
+
+
+def _is_starting(ledger: LedgerIdentity, mirror: Mirror) -> bool:
+    """Return whether a mirror was created for this ledger, which does not have its ids yet.
+
+    A ledger that has lost its ids has lost the note of the start too, or is on another run of the
+    server.
+    """
+    return (
+        ledger.is_new
+        and ledger.starting == mirror.ledger_id
+        and ledger.run_id == mirror.run_id
+        and ledger.counter >= mirror.counter
+        and mirror.epoch == FIRST_EPOCH
+        and not mirror.recovering
+    )
 
 
 class RenewalWatch:

@@ -13,7 +13,13 @@ from math import isinf
 from typing import Final
 from uuid import uuid4
 
-from worker.journal.identity import IdentityVerdict, LedgerIdentity, RenewalWatch, judge
+from worker.journal.identity import (
+    FIRST_EPOCH,
+    IdentityVerdict,
+    LedgerIdentity,
+    RenewalWatch,
+    judge,
+)
 from worker.journal.journal import Journal
 from worker.journal.mirror import Mirror, MirrorObject, ReadMirror
 from worker.ledger.ledger import Ledger
@@ -85,8 +91,10 @@ class IdentityGuard:
         """Compare the ledger with the mirror, and change nothing."""
         own = self._journal.id()
         with self._lock:
-            found = self._mirror.read()
-            ledger = self.ids.read()
+            found, ledger = self._mirror.read(), self.ids.read()
+            if found is None and not ledger.is_new:
+                # Another worker may have created the first mirror after it was read here.
+                found, ledger = self._mirror.read(), self.ids.read()
             others: bool | None = False
             if found is not None:
                 others = self._watch.observe(found, ledger.run_id, self._clock())
@@ -102,7 +110,7 @@ class IdentityGuard:
             found = self.compare()
             if found.verdict is not IdentityVerdict.FIRST_START:
                 break
-            self._start(found.ledger)
+            self._start(found)
         if found.verdict is IdentityVerdict.PAY and found.mirror is not None:
             self._renew(found.ledger, found.mirror)
         if found.verdict is IdentityVerdict.CLONE and not found.ledger.stopped:
@@ -202,20 +210,30 @@ class IdentityGuard:
         now = self._journal.check()
         return not isinf(now) and now - found.modified >= self._watch_seconds
 
-    def _start(self, ledger: LedgerIdentity) -> None:
+    def _start(self, found: Comparison) -> None:
+        """Create the first mirror and copy its ids, or end such a start of another process.
+
+        The start is noted in the ledger first, so that a mirror whose ids are not copied yet does
+        not mean that the ledger has lost them.
+        """
+        mirror = found.mirror.mirror if found.mirror else self._create_mirror(found.ledger)
+        if mirror is not None:
+            self.ids.end_start(mirror)
+
+    def _create_mirror(self, ledger: LedgerIdentity) -> Mirror | None:
+        """Create the first mirror. None if another process was faster."""
         mirror = self._signed(
             Mirror(
                 journal_id=self._journal.id(),
-                ledger_id=uuid4().hex,
-                epoch=1,
+                ledger_id=self.ids.begin_start(uuid4().hex),
+                epoch=FIRST_EPOCH,
                 counter=ledger.counter,
                 run_id=ledger.run_id,
                 writer="",
                 renewed_at=0,
             )
         )
-        if self._mirror.create(mirror):
-            self.ids.copy_from(mirror)
+        return mirror if self._mirror.create(mirror) else None
 
     def _renew(self, ledger: LedgerIdentity, read: ReadMirror) -> None:
         """Renew the mirror, unless another worker has done so since the last check."""

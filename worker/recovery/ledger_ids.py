@@ -13,7 +13,7 @@ MOVING: Final = "moving to another journal"
 
 _FIELDS: Final = (
     *("journal_id", "ledger_id", "epoch", "intents", "recovering"),
-    *("paying_stopped", "recovered_at"),
+    *("paying_stopped", "recovered_at", "starting"),
 )
 
 
@@ -33,7 +33,7 @@ class LedgerIds:
             pipe.info()
             pipe.hmget(self._meta, *_FIELDS)
             info, fields = pipe.execute()
-        journal, own, epoch, counter, recovering, stopped, recovered = fields
+        journal, own, epoch, counter, recovering, stopped, recovered, starting = fields
         self.recovered_at = int_or_zero(recovered)
         return LedgerIdentity(
             journal_id=journal or "",
@@ -43,15 +43,35 @@ class LedgerIds:
             run_id=self._run_id(info),
             recovering=int_or_zero(recovering),
             stopped=bool(stopped),
+            starting=starting or "",
         )
 
-    def copy_from(self, mirror: Mirror) -> None:
-        """Copy the ids of a new mirror, unless the ledger has others."""
+    def begin_start(self, ledger_id: str) -> str:
+        """Note the id that the ledger is to have, before its first mirror is created.
+
+        Returns:
+            The id that is noted: another worker may have begun the start before.
+        """
         redis = self._ledger.redis
-        redis.hsetnx(self._meta, "journal_id", mirror.journal_id)
-        if redis.hget(self._meta, "journal_id") == mirror.journal_id:
-            redis.hsetnx(self._meta, "ledger_id", mirror.ledger_id)
-            redis.hsetnx(self._meta, "epoch", mirror.epoch)
+        redis.hsetnx(self._meta, "starting", ledger_id)
+        return str(redis.hget(self._meta, "starting") or ledger_id)
+
+    def end_start(self, mirror: Mirror) -> None:
+        """Copy the ids of the first mirror, if what `begin_start` noted is still there.
+
+        If it is not, Redis has lost records since, or another worker has ended the start. A ledger
+        that belongs to another journal by now keeps its ids as well.
+        """
+
+        def copy(pipe: Any) -> None:  # noqa: ANN401 - redis-py's types do not fit
+            starting, journal = pipe.hmget(self._meta, "starting", "journal_id")
+            pipe.multi()
+            if starting == mirror.ledger_id and journal in (None, mirror.journal_id):
+                ids = {"journal_id": mirror.journal_id, "ledger_id": mirror.ledger_id}
+                pipe.hset(self._meta, mapping={**ids, "epoch": mirror.epoch})
+                pipe.hdel(self._meta, "starting")
+
+        self._ledger.redis.transaction(copy, self._meta)
 
     def begin_recovery(self, mirror: Mirror) -> None:
         """Record that a recovery has begun. If that is gone later, Redis has lost data again."""

@@ -21,7 +21,7 @@ _FIRST_START: Final = (
     "`reelqueue worker`."
 )
 _MEANING: Final[Mapping[IdentityVerdict, tuple[str, str]]] = {
-    IdentityVerdict.FIRST_START: ("not used yet", _FIRST_START),
+    IdentityVerdict.FIRST_START: ("not written yet", _FIRST_START),
     IdentityVerdict.WAIT: (
         "Redis was restarted or restored; the workers watch whether others use the journal",
         _WAIT,

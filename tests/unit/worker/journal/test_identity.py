@@ -13,6 +13,7 @@ MIRROR = Mirror("j", "l", epoch=3, counter=10, run_id="run", writer="w", renewed
 LEDGER = LedgerIdentity("j", "l", epoch=3, counter=10, run_id="run")
 NEWER, LOST = IdentityVerdict.RECOVER_NEWER, IdentityVerdict.RECOVER
 NEW = LedgerIdentity("", "", epoch=0, counter=0, run_id="run")
+STARTING, FIRST = replace(NEW, starting="l"), replace(MIRROR, epoch=1, counter=0)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,17 @@ NEW = LedgerIdentity("", "", epoch=0, counter=0, run_id="run")
         (LEDGER, None, False, IdentityVerdict.OTHER_JOURNAL),
         (replace(NEW, journal_id="x"), None, False, IdentityVerdict.OTHER_JOURNAL),
         (replace(NEW, journal_id="j"), None, False, IdentityVerdict.FIRST_START),
+        (STARTING, None, False, IdentityVerdict.FIRST_START),
+        (STARTING, FIRST, False, IdentityVerdict.FIRST_START),
+        (replace(STARTING, starting="x"), FIRST, False, LOST),
+        (NEW, FIRST, False, LOST),
+        (STARTING, replace(FIRST, counter=1), False, LOST),
+        (STARTING, replace(FIRST, epoch=2), False, LOST),
+        (STARTING, replace(FIRST, recovering=True), False, LOST),
+        (replace(STARTING, run_id="other"), FIRST, False, LOST),
+        (replace(STARTING, run_id="other"), FIRST, None, IdentityVerdict.WAIT),
+        (replace(STARTING, run_id="other"), FIRST, True, IdentityVerdict.CLONE),
+        (replace(STARTING, journal_id="x"), FIRST, False, IdentityVerdict.OTHER_JOURNAL),
         (LEDGER, replace(MIRROR, journal_id="x"), False, IdentityVerdict.OTHER_JOURNAL),
         (replace(LEDGER, journal_id="x"), MIRROR, False, IdentityVerdict.OTHER_JOURNAL),
     ],

@@ -11,7 +11,8 @@ import pytest
 from tests.support.valkey import Valkey
 from tests.unit.worker.recovery.conftest import Scene
 from worker.journal.identity import IdentityVerdict
-from worker.journal.mirror import Mirror, MirrorObject
+from worker.journal.journal import Journal
+from worker.journal.mirror import Mirror, MirrorObject, ReadMirror
 from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
 from worker.recovery.job_restorer import Counts
 from worker.recovery.ledger_recovery import recover_ledger
@@ -61,6 +62,74 @@ def test_the_first_worker_makes_the_mirror_and_the_others_find_it(scene: Scene) 
     stored = scene.redis.hmget("meta:{rq}", "journal_id", "ledger_id", "epoch")
     assert stored == [mirror.journal_id, mirror.ledger_id, "1"]
     assert mirror.writer == "w1"
+
+
+class MirrorReadBefore(MirrorObject):
+    """The mirror, as read directly before another worker does something."""
+
+    def __init__(self, journal: Journal, then: Callable[[], object]) -> None:
+        super().__init__(journal)
+        self._then: Callable[[], object] | None = then
+
+    def read(self) -> ReadMirror | None:
+        found, then, self._then = super().read(), self._then, None
+        if then is not None:
+            then()
+        return found
+
+
+def begin_start(scene: Scene) -> tuple[IdentityGuard, Mirror]:
+    """A worker that has created the first mirror, and not yet copied its ids into the ledger."""
+    guard = scene.guard("w1")
+    mirror = guard._create_mirror(guard.compare().ledger)
+    assert mirror is not None
+    return guard, mirror
+
+
+def test_nothing_counts_as_lost_while_the_first_worker_starts(scene: Scene) -> None:
+    first, mirror = begin_start(scene)
+    assert scene.guard().compare().verdict is IdentityVerdict.FIRST_START
+    first.ids.end_start(mirror)
+    assert scene.guard().compare().verdict is IdentityVerdict.PAY
+
+
+def test_a_second_worker_ends_the_start_of_the_first_one(scene: Scene) -> None:
+    first, mirror = begin_start(scene)
+    assert scene.guard("w2").check() is IdentityVerdict.PAY
+    first.ids.end_start(mirror)
+    assert first.check() is IdentityVerdict.PAY
+    stored = scene.redis.hmget("meta:{rq}", "journal_id", "ledger_id", "epoch", "starting")
+    assert stored == [mirror.journal_id, mirror.ledger_id, "1", None]
+
+
+def test_workers_that_begin_the_start_at_the_same_time_give_the_ledger_one_id(
+    scene: Scene,
+) -> None:
+    first, second = scene.guard("w1"), scene.guard("w2")
+    found = [guard.compare() for guard in (first, second)]
+    assert first.ids.begin_start("one") == second.ids.begin_start("other") == "one"
+    for guard, comparison in zip((second, first), found, strict=True):
+        guard._start(comparison)
+        assert scene.guard().compare().verdict is IdentityVerdict.PAY
+    assert mirror_of(scene).ledger_id == "one"
+
+
+def test_a_loss_during_the_first_start_is_a_loss(scene: Scene) -> None:
+    first, mirror = begin_start(scene)
+    scene.redis.flushdb()
+    assert scene.guard().compare().verdict is IdentityVerdict.RECOVER
+    first.ids.end_start(mirror)
+    assert first.check() is IdentityVerdict.RECOVER
+    assert first.ids.begin_start("late") == "late"
+    assert first.check() is IdentityVerdict.RECOVER
+
+
+def test_a_start_that_ends_between_the_readings_of_mirror_and_ledger_is_no_other_journal(
+    scene: Scene,
+) -> None:
+    guard = scene.guard("w2")
+    guard._mirror = MirrorReadBefore(scene.journal, scene.guard("w1").check)
+    assert guard.compare().verdict is IdentityVerdict.PAY
 
 
 def test_a_used_ledger_without_ids_is_taken_over(scene: Scene) -> None:

@@ -17,5 +17,5 @@ if number(redis.call('HGET', META, 'intents')) < counter then
 end
 redis.call('HSET', META, 'journal_id', journal, 'ledger_id', ledger, 'recovered_at', now,
   'epoch', epoch)
-redis.call('HDEL', META, 'recovering', 'paying_stopped')
+redis.call('HDEL', META, 'recovering', 'paying_stopped', 'starting')
 return 'OK'

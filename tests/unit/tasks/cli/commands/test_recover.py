@@ -10,6 +10,7 @@ from worker.journal.mirror import MirrorObject
 from worker.ledger.model.states import State
 from worker.ledger.payments import Payments
 from worker.reconciliation import review
+from worker.recovery.identity_guard import IdentityGuard
 from worker.recovery.ledger_ids import LedgerIds
 
 NOTHING = {"delivered": 0, "resumed": 0, "held": 0, "known": 0, "unreadable": 0}
@@ -41,6 +42,17 @@ def test_an_empty_ledger_is_recovered_and_a_dry_run_changes_nothing(
     checks = {record["check"]: record for record in run_command("doctor", "--json").records}
     assert checks["ledger identity"]["ok"]
     assert checks["journal entries"]["found"] == "readable"
+
+
+def test_doctor_reports_no_loss_while_the_first_worker_starts(
+    run_command: RunCommand, harness: ProducerHarness
+) -> None:
+    producer = harness.producer
+    guard = IdentityGuard(producer.ledger, producer.journal, writer="w", watch_seconds=0.0)
+    assert guard._create_mirror(guard.compare().ledger), "its ids are not in the ledger yet"
+    checks = {record["check"]: record for record in run_command("doctor", "--json").records}
+    assert checks["ledger identity"]["ok"]
+    assert "seconds after its start" in checks["ledger identity"]["remedy"]
 
 
 def test_an_entry_that_cannot_be_read_is_counted_and_the_exit_status_is_1(
