@@ -47,7 +47,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "result_backend": records.celery_url(),
         "redis_backend_use_ssl": records.tls,
         "result_backend_transport_options": records.celery_transport_options(),
-        # Otherwise each greenlet opens a backend with connections of its own.
+        # Without it, each greenlet opens its own backend, with its own connections.
         "result_backend_thread_safe": True,
         "broker_connection_retry_on_startup": True,
         "broker_channel_error_retry": True,

@@ -66,7 +66,7 @@ class MessageRun:
         self._heartbeats = itertools.cycle(HEARTBEATS)
 
     def start(self, sink: EventSink | None) -> asyncio.Task[None]:
-        """Start the work; without a sink it runs with no client connected."""
+        """Start the work; without a sink, nothing is sent to a client."""
         self._sink = sink
         self._task = asyncio.create_task(self._work())
         self._task.add_done_callback(self._close)

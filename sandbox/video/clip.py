@@ -66,7 +66,7 @@ def frame_size(aspect: Aspect, short_side: int) -> tuple[int, int]:
 
 
 def render_clip(spec: ClipSpec, target: Path, stop: Event) -> None:
-    """Render a clip. This blocks and is meant for a thread of its own.
+    """Render a clip. Blocks: call it in a thread.
 
     Args:
         spec: What the clip shows.

@@ -39,7 +39,7 @@ def resolve(host: str, port: int) -> Sequence[str]:
     """Return all addresses of a host, in the order that the system prefers.
 
     Raises:
-        OSError: It has none, or the resolver did not answer in time.
+        OSError: The host has no address, or the resolver did not answer in time.
     """
     found = offload_with_timeout(
         Waiting.NAMES, _RESOLVE_SECONDS, _getaddrinfo, host, port, type=socket.SOCK_STREAM

@@ -104,7 +104,7 @@ def inspect_clip(path: Path, poster: Path) -> ClipInspection:
 
     Raises:
         IncompleteClip: Its own index lists samples beyond its end.
-        BadClip: It is empty, cannot be opened, has no video, or none that can be decoded.
+        BadClip: It is empty, cannot be opened, or has no video that can be decoded.
     """
     size = path.stat().st_size
     if size == 0:
@@ -170,7 +170,7 @@ class _Evidence:
         return ""
 
     def _find_motion(self) -> tuple[bool, Sequence[Image.Image]]:
-        """Return whether there is clear motion, else thumbnails of the whole clip.
+        """Return whether there is clear motion, and thumbnails to judge by if there is none.
 
         The cheapest evidence is looked at first, and the most expensive last.
         """

@@ -89,7 +89,7 @@ class ObjectFolder:
             return
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys under a prefix of whole folder names, in order."""
+        """Yield the keys in a folder and its sub-folders, in order."""
         listed = iter(self._obstore.list(self._store, prefix=prefix or None, chunk_size=1000))
         while page := _call(next, listed, None):
             yield from (entry["path"] for entry in page)

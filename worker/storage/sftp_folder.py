@@ -19,7 +19,7 @@ _MAX_DEPTH: Final = 50
 
 
 class SftpFolder:
-    """The files of a server, each call over a connection of its own.
+    """The files of a server. Each call opens a connection.
 
     Args:
         url: The server, with the user and the port if they are not the usual ones.

@@ -99,7 +99,7 @@ class Store:
         """Store a file, replacing any file under the same key in one step.
 
         Raises:
-            StoreError: It could not be stored. A file that was there before is still there.
+            StoreError: It could not be stored. A file under this key is unchanged.
             FileNotFoundError: The local file does not exist.
         """
         _check_key(key)
