@@ -21,6 +21,7 @@ from rich.console import Console
 from tasks.demo.process_group import ChildEndedError, NotReadyError, ProcessGroup, process_group
 from tasks.demo.samples import ROOT, named_images, request_for, sample_images
 from tasks.demo.services import DemoError, DemoPaths, start_stand_in, start_valkey, start_worker
+from tasks.schema.addresses import is_url
 
 REELQUEUE: Final = (sys.executable, "-P", "-m", "tasks.cli")
 
@@ -111,7 +112,7 @@ def _run_with_cloud(console: Console, paths: DemoPaths, images: Sequence[str]) -
 
 
 def _manifest_row(image: str) -> dict[str, object]:
-    if image.startswith(("https://", "http://")):
+    if is_url(image):
         return {"image": image}
     path = Path(image).resolve()
     if not path.is_file():

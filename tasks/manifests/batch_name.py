@@ -15,7 +15,7 @@ from worker.ledger.rows import Rows, RowSubmission
 def check_batch_name(
     producer: Producer, manifest: Manifest, first_page: list[Row], files: LocalFiles
 ) -> None:
-    """Check that a batch of the manifest's name, if there is one, is of this manifest.
+    """Check that a batch with the manifest's name, if there is one, was made from this manifest.
 
     Manifests in different folders may have the same name.
 

@@ -16,7 +16,7 @@ from tasks.manifests.checked_rows import (
     RejectedRow,
     accepted,
     check_rows,
-    up_to_accepted,
+    read_until_accepted,
 )
 from tasks.manifests.deferred_rows import (
     CHANGED,
@@ -192,7 +192,7 @@ def submit_manifest(
     )
     with producer.redis_errors():
         if producer.ledger.batch(result.batch_id) is None:
-            checked, has_jobs = up_to_accepted(checked)
+            checked, has_jobs = read_until_accepted(checked)
             if not has_jobs:
                 for page in checked:
                     _record_answers(page, [], result, rejects)

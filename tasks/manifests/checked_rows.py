@@ -68,13 +68,13 @@ def accepted(rows: Iterable[CheckedRow]) -> list[AcceptedRow]:
     return [row for row in rows if isinstance(row, AcceptedRow)]
 
 
-def up_to_accepted(
+def read_until_accepted(
     pages: Iterator[list[CheckedRow]],
 ) -> tuple[Iterator[list[CheckedRow]], bool]:
-    """Check pages until a row is accepted.
+    """Read pages of checked rows until one of them has an accepted row.
 
     Returns:
-        All the pages again, and whether a row of them is accepted.
+        An iterator over all pages, and whether there is an accepted row.
     """
     read: list[list[CheckedRow]] = []
     for page in pages:

@@ -1,5 +1,6 @@
 """The commands of ``batch``: submit a manifest, pause and resume its batch."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -296,16 +297,18 @@ def _wait(producer: Producer, batch_id: str, *, as_json: bool, pilot: bool) -> N
 @app.command()
 def pause(batch_id: BatchId, as_json: JsonOption = False) -> None:
     """Pause a batch: running jobs continue, no more jobs start."""
-    producer = default_producer()
-    batch_id = find_batch(producer, batch_id)
-    actions.pause(producer, batch_id)
-    print_record(queries.get_batch(producer, batch_id), as_json=as_json)
+    _change(actions.pause, batch_id, as_json=as_json)
 
 
 @app.command()
 def resume(batch_id: BatchId, as_json: JsonOption = False) -> None:
     """Resume a paused batch."""
+    _change(actions.resume, batch_id, as_json=as_json)
+
+
+def _change(action: Callable[[Producer, str], None], batch: str, *, as_json: bool) -> None:
+    """Apply an action to a batch, and print the batch."""
     producer = default_producer()
-    batch_id = find_batch(producer, batch_id)
-    actions.resume(producer, batch_id)
+    batch_id = find_batch(producer, batch)
+    action(producer, batch_id)
     print_record(queries.get_batch(producer, batch_id), as_json=as_json)

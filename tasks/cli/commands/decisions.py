@@ -120,13 +120,13 @@ def release(
     mode = "pay_again" if pay_again else "as_done" if as_done else ""
     who = os.environ.get("USER", "the command line")
     producer = default_producer()
-    nothing = "no job of it is held for this reason" if reason else "no job of it is held"
     if max_credits is not None:
-        nothing = "it covers no job that is held for the budget"
+        nothing = "it covers none of the jobs that are held for the budget"
         if len(ids or []) != 1 or mode or reason not in (None, Reason.BUDGET):
             raise CommandError("--max-credits is for one batch: give its id or name with it.")
         changes = [set_budget(producer, find_batch(producer, (ids or [])[0]), max_credits)]
     elif ids:
+        nothing = f"none of its jobs is held{' for this reason' if reason else ''}"
         named = [find(producer, text).id for text in ids]
         changes = [
             actions.release(producer, any_id, mode=mode, who=who, reason=reason) for any_id in named
@@ -155,7 +155,7 @@ def retry(any_id: AnyId, as_json: JsonOption = False) -> None:
     producer = default_producer()
     any_id = find(producer, any_id).id
     change = actions.retry(producer, any_id)
-    _print_change(change, as_json=as_json, nothing="no job of it has failed")
+    _print_change(change, as_json=as_json, nothing="none of its jobs has failed")
     if change.skipped.get("not_failed") and not change.changed:
         job = queries.get(producer, any_id)
         if job.state is State.HELD and job.reason is not None:

@@ -29,7 +29,7 @@ def recover(
         typer.Option(
             "--new-journal",
             help="Use the journal that REELQUEUE_JOURNAL_URL names, even if the records belong to "
-            "another one. The payments that the records know are copied into it first.",
+            "another one. The payments in the records are copied into it first.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -39,8 +39,8 @@ def recover(
     Jobs that had ended get their results and clips back. Jobs that had paid continue.
 
     The workers recover by themselves after most losses. If they have stopped paying because workers
-    on another Redis use the same journal, stop those workers, then run this command: it makes these
-    records the ones that pay.
+    on another Redis use the same journal, stop those workers, then run this command: the workers on
+    this Redis then pay again.
 
     The command may run beside workers, and continues where it was interrupted.
     """

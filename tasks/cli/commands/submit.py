@@ -114,7 +114,7 @@ def _note_private(settings: Settings, jobs: Iterable[ImageJob]) -> None:
 
 
 def checked_jobs(images: Collection[str], options: Mapping[str, Any]) -> list[ImageJob]:
-    """Return the payload of each image. All files are checked before the first job is submitted.
+    """Return the payload of each image, after a check of all files.
 
     Raises:
         InvalidPayloadError: A payload or a file is invalid. The error names all such files.
@@ -128,7 +128,7 @@ def checked_jobs(images: Collection[str], options: Mapping[str, Any]) -> list[Im
 
 
 def _advice(paths: Iterable[Path]) -> Iterator[str]:
-    """Name the command for each of the paths that is a manifest, and not an image."""
+    """Yield the right command for each path that is that of a manifest instead of an image."""
     # Submissions without an error need no manifests.
     from tasks.manifests.manifest import SUFFIXES  # noqa: PLC0415
 

@@ -80,11 +80,11 @@ def test_release_offers_and_takes_only_reasons_for_which_jobs_are_held(
 def test_a_change_of_nothing_says_why(run_command: RunCommand, harness: ProducerHarness) -> None:
     harness.submit_batch(2)
     for arguments, why in (
-        (("release", "spring"), "no job of it is held"),
-        (("release", "spring", "--reason", "credits"), "no job of it is held for this reason"),
+        (("release", "spring"), "none of its jobs is held"),
+        (("release", "spring", "--reason", "credits"), "none of its jobs is held for this reason"),
         (("release", "--reason", "credits"), "no job is held for this reason"),
         (("release", "--set-aside"), "nothing is set aside"),
-        (("retry", "spring"), "no job of it has failed"),
+        (("retry", "spring"), "none of its jobs has failed"),
     ):
         answer = run_command(*arguments)
         assert answer.code == 0
