@@ -138,13 +138,14 @@ def _check_editable(job: Job) -> None:
         raise NotSayable(f"Job {job.id} was cancelled. Submit the image again.")
     if job.reason is Reason.SESSION_LOST:
         raise NotSayable(f"The project of job {job.id} is gone. {job.remedy}")
-    if job.fact("session_id") is None and job.state in (State.FAILED, State.QUEUED, State.HELD):
+    has_project = job.fact("session_id") is not None
+    if job.state in (State.QUEUED, State.HELD) and not has_project:
         raise NotSayable(
             f"Job {job.id} is {job.state} and has no project yet. {job.remedy}".rstrip()
-            + " Nothing was paid: cancel it with `reelqueue cancel`, and submit the image with "
-            "everything in one prompt."
+            + f" Nothing was paid: cancel it with `reelqueue cancel {job.id}`, and submit the "
+            "image with everything in one prompt."
         )
-    if job.state is State.FAILED and not job.paid_messages:
+    if job.state is State.FAILED and not (has_project and job.paid_messages):
         raise NotSayable(
             f"Job {job.id} failed before a clip was made: {job.message} {job.remedy}".rstrip()
         )

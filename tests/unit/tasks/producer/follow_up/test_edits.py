@@ -61,6 +61,18 @@ def test_a_request_to_cancel_names_the_command_and_changes_nothing(
     assert harness.producer.ledger.counts()[0] == {State.QUEUED: 1}
 
 
+def test_a_job_without_a_project_takes_no_edit_and_says_what_helps(
+    harness: ProducerHarness,
+) -> None:
+    queued, failed = harness.submit(), harness.submit()
+    with pytest.raises(NotSayable, match=f"no project yet. Nothing.*`reelqueue cancel {queued}`"):
+        say(harness.producer, queued, "zoom in")
+    end = {"reason": Reason.BAD_IMAGE, "message": "It is damaged.", "remedy": "Save it again."}
+    harness.finish_step(failed, State.FAILED, **end)
+    with pytest.raises(NotSayable, match=r"failed before .*: It is damaged\. Save it again\.$"):
+        say(harness.producer, failed, "zoom in")
+
+
 def test_a_short_answer_to_a_question_is_an_edit(harness: ProducerHarness) -> None:
     job_id = harness.submit()
     harness.finish_step(job_id, State.HELD, reason=Reason.QUESTION, facts={"session_id": "s"})
