@@ -99,7 +99,7 @@ def _checked(
             variant,
             batch_id=batch_id,
             row=row.line.original_number,
-            number=row.number,
+            manifest_row=row.number,
             plain_key=job.key or "" if variant.key != job.key else "",
         )
         if ROW_COLUMN in row.line.fields:

@@ -106,7 +106,7 @@ class DeferredRows:
         for _ in range(self._pages):
             page: list[AcceptedRow] = pickle.load(self._file)  # noqa: S301 - written above
             yield [
-                replace(row, new=replace(row.new, match=candidates.take(row)))
+                replace(row, new=replace(row.new, earlier_job=candidates.take(row)))
                 if not row.new.key
                 else row
                 for row in page

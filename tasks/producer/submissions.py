@@ -111,14 +111,16 @@ def new_job(job: ImageJob, *, batch_id: str = "", row: int = 0) -> NewJob:
     )
 
 
-def new_row(job: ImageJob, *, batch_id: str, row: int, number: int, plain_key: str = "") -> NewJob:
+def new_row(
+    job: ImageJob, *, batch_id: str, row: int, manifest_row: int, plain_key: str = ""
+) -> NewJob:
     """Return the record for a row of a batch. Without a key, rows of equal content are one job.
 
     Args:
         job: What the row asks for.
         batch_id: The batch.
         row: The number by which the results are ordered.
-        number: Its number in the manifest that is submitted.
+        manifest_row: Its number in the manifest that is submitted.
         plain_key: Its key in the manifest, if an aspect ratio was appended to the job's key.
     """
     payload = job.as_payload()
@@ -132,10 +134,10 @@ def new_row(job: ImageJob, *, batch_id: str, row: int, number: int, plain_key: s
         batch_id=batch_id,
         row=row,
         content=content,
-        former="" if job.key else content_key(batch_id, fingerprint_of(payload)),
-        number=number,
+        former_key="" if job.key else content_key(batch_id, fingerprint_of(payload)),
+        manifest_row=manifest_row,
         plain_key=plain_key,
-        single=fingerprint_of(payload) if plain_key else "",
+        single_fingerprint=fingerprint_of(payload) if plain_key else "",
     )
 
 

@@ -37,17 +37,18 @@ class NewJob:
     """The job whose row in the batch this one takes over if it has failed or was cancelled."""
     content: str = ""
     """For a row of a batch, or a job that takes one over: the hash of what the row requests."""
-    former: str = ""
+    former_key: str = ""
     """The key that version 1 gave a row without a key."""
-    number: int = 0
-    """The place of a row in its manifest. ``row`` is that in the manifest it was rejected from."""
+    manifest_row: int = 0
+    """The number of a row in its manifest. ``row`` is its number in the results, which for a
+    corrected row is that in the manifest from which it was rejected."""
     is_correction: bool = False
     """Whether the row was rejected from another manifest before."""
     plain_key: str = ""
     """The row's key as written, where ``key`` names an aspect of the batch too."""
-    single: str = ""
+    single_fingerprint: str = ""
     """With ``plain_key``: the fingerprint of a single job that requests the same."""
-    match: str = ""
+    earlier_job: str = ""
     """At the manifest's end: the job of the row's image that no row has matched."""
 
     @property
@@ -102,11 +103,11 @@ def _as_row(job: NewJob) -> dict[str, Any]:
         "id": job.id,
         "key": job.key,
         "content": job.content,
-        "former": job.former,
+        "former_key": job.former_key,
         "plain_key": job.plain_key,
-        "single": job.single,
-        "number": job.number,
-        "match": job.match,
+        "single_fingerprint": job.single_fingerprint,
+        "manifest_row": job.manifest_row,
+        "earlier_job": job.earlier_job,
         "correction": int(job.is_correction),
         "flow": job.flow,
         "row": job.row,

@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
             key=key,
             batch_id="b",
             content=content,
-            number=1,
+            manifest_row=1,
         )
         submission = RowSubmission("b", self.nonce(), "m", redo=redo)
         known = self.model.rows.get(key, "")

@@ -74,7 +74,9 @@ def job(name: str) -> NewJob:
 
 def submit_row(harness: LedgerHarness, name: str, content: str = "another") -> object:
     """Submit the row of a job again."""
-    new = replace(job(name), id=f"{name} again", fingerprint=content, content=content, number=1)
+    new = replace(
+        job(name), id=f"{name} again", fingerprint=content, content=content, manifest_row=1
+    )
     return list(Rows(harness.ledger).submit_pages([[new]], RowSubmission("b", "again")))
 
 

@@ -5,21 +5,28 @@
 --   redo  1: changed rows are made again that have a clip, or have paid, for earlier content
 --   dry   1: nothing is written; the answers are those for a submission that begins here
 --   rows  a JSON list of objects: as for submit, and
---         content: hash of what it requests   former: the key that version 1 gave such a row, or ''
---         number: its place in the manifest   match: at the end, the job of its image, or ''
+--         content: hash of what it requests
+--         manifest_row: its number in the manifest; `row` is its number in the results
+--         former_key: the key that version 1 gave such a row, or ''
 --         plain_key: its key where `key` names an aspect of the batch too, or ''
---         single: the fingerprint of a single job that requests the same, or ''
+--         single_fingerprint: the fingerprint of a single job that requests the same, or ''
+--         earlier_job: in mode `end`, the job of the same image that no row has, or ''
 --         correction: 1 if it was rejected before, from the row of another manifest
--- A row is known by its key, else by its content, and takes over the job that it finds.
---   OK         new: written as queued
---   DUPLICATE  known: its columns, priority and webhook are written into its job
---   REPLACED   changed: written as queued in the place of another job, which is cancelled if it has
---              not ended and has not paid
---   REMADE     as REPLACED, and the other job has a clip or has paid (with redo)
---   KEPT       changed, but the job that it has, the answer's, has a clip or has paid (without redo),
---              or its record cannot be read
---   DEFERRED   changed, if no other row of the manifest has its job: to be decided at its end
---   CONFLICT   the key is used in this manifest, or outside the batch, for something else
+-- A row finds its job by its key, else by its content, else (in mode `end`, without a key) by its image.
+--   it finds      with                            then
+--   no job                                        OK         a new job is written as queued
+--   a job         the same content                DUPLICATE  the row's columns, priority and webhook
+--                                                            are written into it
+--   a job         other content, no clip, unpaid  REPLACED   a new job takes the place of that one, which
+--                                                            is cancelled if it has not ended
+--   a job         other content, clip or paid     KEPT       it keeps its job; also if its record cannot be read
+--   a job         the same, and redo is 1         REMADE     as REPLACED
+--   a job of another row of this manifest, or of another batch, by its key   CONFLICT
+--   a changed job, before the end of the manifest, that another row may have   DEFERRED
+-- For example, a batch has jobs for a.jpg, b.jpg and c.jpg, none with a key; that of c.jpg has a clip. Its
+-- manifest is submitted again with b.jpg under another prompt, c.jpg under another prompt, and d.jpg:
+--   a.jpg is DUPLICATE. The others find no job by content: DEFERRED. At the end, b.jpg is REPLACED, c.jpg KEPT
+--   (REMADE with redo), and d.jpg OK.
 -- Whether a job has paid is decided in the same script that cancels it: begin_paid does not pay for a
 -- job whose cancellation is noted. Safe twice: the second run finds the jobs of the first.
 local batch, submission, manifest, mode, redo, dry =
@@ -57,8 +64,8 @@ local function find(key)
   return current_job(id) or {id = id, pruned = true, content = fingerprint}
 end
 
--- The row of this submission that has claimed a job last, or nil.
-local function claimed_by(job)
+-- The row of this submission that the job was written for last, or nil.
+local function last_row_of(job)
   local name, number = string.match(job.claim, '^(.*):(%d+)$')
   return name == submission and tonumber(number) or nil
 end
@@ -82,8 +89,8 @@ end
 -- about, a job to retire or nil: the row's former job, where another job of the batch already has
 -- the new content and no other row needs the former one
 local function decide_change(row, job)
-  local other = claimed_by(job)
-  if other == row.number then other = nil end
+  local other = last_row_of(job)
+  if other == row.manifest_row then other = nil end
   if other and row.key ~= '' and job.key == row.key then return 'CONFLICT', job end
   if mode ~= 'end' and (job.lines ~= '' or row.key ~= job.key) then return 'DEFERRED', job end
   local has_clip = job.state == 'succeeded' or not ENDS[job.state] and number(job.paid) > 0
@@ -107,18 +114,18 @@ local function decide(row)
   end
   -- The row may have been made before its batch was submitted in several aspects.
   job = find(row.plain_key)
-  if job and (job.content == row.content or job.content == row.single) then
+  if job and (job.content == row.content or job.content == row.single_fingerprint) then
     return 'DUPLICATE', job
   end
   job = find(content_key(row))
   if job and (job.pruned or job.content == row.content) then return 'DUPLICATE', job end
-  job = find(row.former)
-  if job and (job.pruned or row.former == 'batch:' .. batch .. ':' .. job.content) then
+  job = find(row.former_key)
+  if job and (job.pruned or row.former_key == 'batch:' .. batch .. ':' .. job.content) then
     return 'DUPLICATE', job
   end
   if row.key ~= '' or mode == 'new' then return 'OK' end
   if mode == 'more' then return 'DEFERRED' end
-  job = row.match ~= '' and current_job(row.match)
+  job = row.earlier_job ~= '' and current_job(row.earlier_job)
   if not job or job.pruned or job.batch ~= batch then return 'OK' end
   return decide_change(row, job)
 end
@@ -142,7 +149,7 @@ local function write_row(id, row)
   redis.call('SET', idempotency_key(content_key(row)), names)
   if row.key ~= '' then redis.call('SET', idempotency_key(row.key), names) end
   row.fields.manifest = manifest
-  row.fields.claim = submission .. ':' .. row.number
+  row.fields.claim = submission .. ':' .. row.manifest_row
   if id ~= row.id then
     if row.key ~= '' then row.fields.row_key = row.key end
     row.key = content_key(row) .. ':' .. id
@@ -173,9 +180,9 @@ local function change_flow(job, flow)
 end
 
 -- Writes a row into the job's record, as the first of the manifest that has this job.
-local function take_over(job, row)
+local function write_own_row(job, row)
   local id, payload, changed = job.id, row.fields.payload, false
-  if job.lines ~= '' and not claimed_by(job) then
+  if job.lines ~= '' and not last_row_of(job) then
     for _, name in ipairs(redis.call('HKEYS', job_key(id))) do
       local line = string.sub(name, 1, 5) == 'line:' and string.sub(name, 6)
       if line and is_of_this_manifest(line) then
@@ -185,7 +192,7 @@ local function take_over(job, row)
       end
     end
   end
-  local fields = {'claim', submission .. ':' .. row.number, 'manifest', manifest}
+  local fields = {'claim', submission .. ':' .. row.manifest_row, 'manifest', manifest}
   if row.key ~= '' and row.key ~= job.key then
     fields[#fields + 1], fields[#fields + 2] = 'row_key', row.key
   end
@@ -208,7 +215,7 @@ end
 
 -- Writes a further row of the manifest that has this job as a line of its own.
 local function add_line(job, row)
-  local line = prefix() .. row.number
+  local line = prefix() .. row.manifest_row
   if row.correction == 1 then line = job.manifest .. '.' .. row.row end
   local is_new = redis.call('HSET', job_key(job.id), 'lines', 1, 'line:' .. line,
     row.fields.payload) > 0
@@ -222,15 +229,15 @@ local function write_known(job, row, kept)
     local key, names = idempotency_key(row.key), job.id .. '|' .. row.content
     if redis.call('GET', key) ~= names then redis.call('SET', key, names) end
   end
-  local other = claimed_by(job)
+  local other = last_row_of(job)
   local is_further = row.correction == 1 and job.row ~= tostring(row.row)
-    or row.correction ~= 1 and other and other ~= row.number
+    or row.correction ~= 1 and other and other ~= row.manifest_row
   if kept and not is_further then
     -- It is still the row of this job, but its columns are those of the clip that it has.
-    redis.call('HSET', job_key(job.id), 'claim', submission .. ':' .. row.number)
+    redis.call('HSET', job_key(job.id), 'claim', submission .. ':' .. row.manifest_row)
     return
   end
-  local write_line = is_further and add_line or take_over
+  local write_line = is_further and add_line or write_own_row
   if write_line(job, row) then increment(batch_key(batch), 'revised', 1) end
 end
 
@@ -238,12 +245,12 @@ end
 local function write_first(row)
   local key = idempotency_key(content_key(row))
   if redis.call('SET', key, row.id .. '|' .. row.content, 'NX', 'GET') then return nil end
-  if redis.call('EXISTS', job_key(row.id), idempotency_key(row.former)) > 0 then
+  if redis.call('EXISTS', job_key(row.id), idempotency_key(row.former_key)) > 0 then
     redis.call('DEL', key)
     return nil
   end
   row.fields.manifest = manifest
-  row.fields.claim = submission .. ':' .. row.number
+  row.fields.claim = submission .. ':' .. row.manifest_row
   row.key = content_key(row)
   write_job(row.id, row)
   return row.id
