@@ -12,7 +12,7 @@ from worker.ledger.model.jobs import VERSION
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
 
-_FIELDS_OF_A_POLL: Final = 6
+_FIELDS_OF_A_POLL: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,6 @@ class DuePoll:
         render_id: The render.
         account: The account that owns it.
         polls: How often it was polled.
-        late_ms: How long it has been due, in ms.
     """
 
     job_id: str
@@ -33,7 +32,6 @@ class DuePoll:
     render_id: str
     account: str
     polls: int
-    late_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 -- claim_polls(owner, nonce, n, lease, margin, version) -> {ms until the next poll is due or -1, poll, ...}
 -- Makes a worker the owner of at most n jobs whose render is due for a poll, each under a fence of its
--- own, as claim.lua does. A poll is six values: id, fence, render id, account, polls so far, ms since it
--- was due.
+-- own, as claim.lua does. A poll is five values: id, fence, render id, account, polls so far.
 -- A job that is no plain poll leaves the index of polls: it has moved on, a step owns it, or claim.lua
 -- must decide about it. In the last case it becomes due on the agenda.
 -- Safe twice: the ids of the group are kept under the nonce for one lease.
@@ -35,8 +34,7 @@ end
 local out = {-1}
 local function add(id, job, fence)
   local account = job.keeper ~= '' and job.keeper or job.account
-  for _, value in ipairs({id, fence .. ':' .. nonce, job.render_id, account, number(job.polls),
-                          now - number(job.not_before)}) do
+  for _, value in ipairs({id, fence .. ':' .. nonce, job.render_id, account, number(job.polls)}) do
     out[#out + 1] = value
   end
 end
