@@ -1,7 +1,7 @@
 -- lease_receivers(limit, lease) -> {receiver, ...}
 -- Leases webhook receivers with due messages, while fewer than `limit` are leased. A receiver whose
--- worker died is leased again after `lease` ms. A second run leases others. Messages that are a day
--- old are given up before, many at a time.
+-- worker died is leased again after `lease` ms. A second run leases others. Before that, messages that
+-- are a day old are given up, a limited number in each call.
 local limit, lease = number(ARGV[2]), number(ARGV[3])
 require_type('zset', LEASED, RECEIVERS, WEBHOOKS_BY_AGE)
 require_type('hash', META)

@@ -1,7 +1,7 @@
 -- outbox_ack(entry, revision, entry, revision, ...) -> OK
 -- Removes entries of the outbox after their delivery. An entry whose job has a newer revision stays,
--- so that the newest state is delivered too; it is put back if that was delivered first, as this
--- delivery has overwritten it. Safe twice.
+-- so that the newest state is delivered too. If the newest state was delivered first, the entry is put
+-- back, because this delivery has overwritten it. Safe twice.
 local delivered = {}
 for at = 2, #ARGV, 2 do
   local entry, revision = ARGV[at], ARGV[at + 1]

@@ -1,6 +1,6 @@
 -- recover_window(account) -> OK
 -- Widens the window of an account again, by one message for each minute after its last pause without
--- a 429, up to what it was before the 429s. So it grows also while it is too small to be used up.
+-- a 429, up to what it was before the 429s. This does not depend on accepted messages.
 -- Safe twice.
 local RECOVER_EVERY = 60000  -- ms
 local key = account_key(ARGV[2])

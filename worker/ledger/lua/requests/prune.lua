@@ -1,8 +1,8 @@
 -- prune(before, keep, id, ...) -> {PRUNED | KEPT | GONE, ...}
 -- Deletes jobs that ended before a time and whose notification was delivered. The key of each stays
 -- as a tombstone with the state at the end, so that a late repetition does not pay again: for keep
--- ms, or for ever (0). A job that has paid is due to be forgotten by the payment journal once its
--- tombstone is gone. The rows of a batch are kept together until its last one ended before the
+-- ms, or for ever (0). The journal's entries of a job that has paid are to be deleted after its
+-- tombstone. The rows of a batch are kept together until the last of them has ended before the
 -- time. A negative keep deletes nothing: the reply says what would be deleted. Safe twice.
 local before, keep = number(ARGV[2]), number(ARGV[3])
 
@@ -32,7 +32,7 @@ local function keeps_rows(batch)
 end
 
 -- Leaves a key as a tombstone, unless it names another job.
-local function bury(key, id, fingerprint, state)
+local function leave_tombstone(key, id, fingerprint, state)
   local idem = idempotency_key(key)
   local known = redis.pcall('GET', idem)
   if type(known) == 'string' and string.match(known, '^[^|]*') ~= id then return end
@@ -55,11 +55,11 @@ local function prune(id)
     or redis.call('ZSCORE', OUTBOX, 'job:' .. id) then return 'KEPT' end
   if batch and batch ~= '' and keeps_rows(batch) then return 'KEPT' end
   if keep < 0 then return 'PRUNED' end
-  if key and key ~= '' then bury(key, id, fingerprint, state) end
+  if key and key ~= '' then leave_tombstone(key, id, fingerprint, state) end
   if batch and batch ~= '' then
     local asked = content or fingerprint
     for _, name in ipairs({'batch:' .. batch .. ':' .. asked, row_key or nil}) do
-      if redis.call('EXISTS', idempotency_key(name)) == 1 then bury(name, id, asked, state) end
+      if redis.call('EXISTS', idempotency_key(name)) == 1 then leave_tombstone(name, id, asked, state) end
     end
   end
   if keep > 0 and number(intents) > 0 then redis.call('ZADD', JOURNAL, now + keep, id) end

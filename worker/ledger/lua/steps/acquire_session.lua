@@ -1,6 +1,7 @@
 -- acquire_session(id, fence) -> OK {record} | a refusal and the job to wait for
--- Brings a follow-up into the session of the job that it follows, and a job of a shared batch into
--- the batch's, and acquires that session, before anything is uploaded there.
+-- Writes the session that a job shares with others into its record, and acquires that session, before
+-- anything is uploaded there. For a follow-up, it is the session of the job that it follows; for a job
+-- of a shared batch, that of the batch.
 --   LOST             not the owner
 --   SESSION_BUSY     another job works in it or is ahead of this one: ask again soon
 --   SESSION_BLOCKED  the job to wait for is held or queued

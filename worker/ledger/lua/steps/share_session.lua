@@ -1,5 +1,5 @@
 -- share_session(id, fence) -> OK | LOST
--- Makes the session that a job of a shared batch has opened the batch's. Safe twice.
+-- Shares the session that a job of a shared batch has opened with the batch. Safe twice.
 local id, fence = ARGV[2], ARGV[3]
 local job = load_owned(id, fence)
 if not job then return 'LOST' end
