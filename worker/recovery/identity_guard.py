@@ -31,8 +31,8 @@ mirror. The mirror is written some time after its counter was read, so the ledge
 payments that are a little older than the mirror."""
 START_TRIES: Final = 3
 """How often a check tries to create the first mirror, while other workers try the same."""
-PLACES_PER_LEASE: Final = 6
-"""How often in a lease a recovery writes its place into the mirror, at most: twice for each
+PLACES_PER_LEASE: Final = 12
+"""How often in a lease a recovery writes its place into the mirror, at most: four times in each
 heartbeat. Workers on another Redis take over a journal whose mirror nobody renews for three
 heartbeats."""
 
@@ -83,7 +83,7 @@ class IdentityGuard:
         self._watch = RenewalWatch(watch_seconds)
         self._clock = clock
         self._place_seconds = ledger.lease_ms / 1000 / PLACES_PER_LEASE
-        self._place_written_at = float("-inf")
+        self._place_written_at = 0.0
         self._last_version = ""
         self._lock = threading.Lock()
 
@@ -135,6 +135,9 @@ class IdentityGuard:
         mirror, is_newer = read.mirror, found.verdict is IdentityVerdict.RECOVER_NEWER
         is_own = mirror.run_id == ledger.run_id and ledger.recovering == mirror.epoch
         takes_over = found.verdict in (IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
+        # A process that continues a recovery writes no place at first. If another process is still
+        # running it, its next write stops this one. Otherwise each would stop the other in turn.
+        self._place_written_at = self._clock()
         if mirror.recovering and is_own and not takes_over:
             return read
         since = mirror.since if mirror.recovering else _since(read)

@@ -59,7 +59,9 @@ local function prune(id)
   if batch and batch ~= '' then
     local asked = content or fingerprint
     for _, name in ipairs({'batch:' .. batch .. ':' .. asked, row_key or nil}) do
-      if redis.call('EXISTS', idempotency_key(name)) == 1 then leave_tombstone(name, id, asked, state) end
+      if redis.call('EXISTS', idempotency_key(name)) == 1 then
+        leave_tombstone(name, id, asked, state)
+      end
     end
   end
   if keep > 0 and number(intents) > 0 then redis.call('ZADD', JOURNAL, now + keep, id) end
