@@ -1,6 +1,7 @@
 """The Celery boot step of the periodic work that a worker process does besides its tasks."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -45,9 +46,9 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    _heartbeat: PeriodicThread
-    _journal: PeriodicThread
-    _leader_threads: list[PeriodicThread]
+    _step_threads: tuple[PeriodicThread, ...]
+    """The threads that the running steps need until they end."""
+    _other_threads: tuple[PeriodicThread, ...]
     _lease: LeaderLease
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's worker
@@ -56,23 +57,14 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
         timing, retention = runtime.settings.timing, runtime.settings.retention
         name = registered_name(parent.hostname, runtime.owner)
         heartbeat = Heartbeat(runtime, name, int(parent.concurrency))
+        journal = JournalMonitor(runtime)
         lease = self._lease = LeaderLease(runtime)
         watch = Watch(runtime, lease, Ticker(parent.app, runtime).tick)
-
-        idle_until = float("-inf")
-
-        def read_balances() -> None:
-            nonlocal idle_until
-            if time.monotonic() < idle_until or not lease.leads():
-                return
-            if not runtime.balance_monitor.run_once():
-                idle_until = time.monotonic() + idle_balance_interval
-
-        store_monitor = StoreMonitor(runtime)
+        stores = StoreMonitor(runtime)
 
         def resume_held_for_stores() -> None:
             if lease.leads():
-                store_monitor.run_once()
+                stores.run_once()
 
         def apply_retention() -> None:
             # No step takes a day: no process uses an older folder.
@@ -81,36 +73,50 @@ class PeriodicWorkStep(bootsteps.StartStopStep):
                 _delete_old_records(runtime)
 
         balance_interval = min(MAX_BALANCE_INTERVAL, timing.balance_seconds)
-        idle_balance_interval = min(
-            MAX_IDLE_BALANCE_INTERVAL, timing.balance_seconds * IDLE_BALANCE_SHARE
-        )
         recovery_interval = min(MAX_RECOVERY_INTERVAL, heartbeat.interval)
         prune_interval = min(MAX_PRUNE_INTERVAL, retention.result_days * DAY_SECONDS / 10)
-        self._heartbeat = PeriodicThread("heartbeat", heartbeat.interval, heartbeat.run_once)
-        monitor = JournalMonitor(runtime)
-        self._journal = PeriodicThread("journal", heartbeat.interval, monitor.run_once)
-        self._leader_threads = [
+        self._step_threads = (
+            PeriodicThread("heartbeat", heartbeat.interval, heartbeat.run_once),
+            PeriodicThread("journal", heartbeat.interval, journal.run_once),
+        )
+        self._other_threads = (
             PeriodicThread("stores", ANNOUNCE_SECONDS, lambda: announce_stores(runtime, name)),
             PeriodicThread("held for stores", CHECK_SECONDS, resume_held_for_stores),
             PeriodicThread("ticker", timing.tick_seconds, watch.run_once),
-            PeriodicThread("recovery", recovery_interval, lambda: monitor.recover(lease)),
-            PeriodicThread("balances", balance_interval, read_balances),
+            PeriodicThread("recovery", recovery_interval, lambda: journal.recover(lease)),
+            PeriodicThread("balances", balance_interval, _balance_reading(runtime, lease)),
             PeriodicThread("retention", prune_interval, apply_retention),
-        ]
-        for thread in (self._heartbeat, self._journal, *self._leader_threads):
+        )
+        for thread in (*self._step_threads, *self._other_threads):
             thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - Celery's signature
-        """Stop all threads except those that the running steps need until they end."""
-        for thread in self._leader_threads:
+        """Stop all threads except those that the running steps need."""
+        for thread in self._other_threads:
             thread.stop()
         with suppress(RedisError):
             self._lease.release()
 
     def terminate(self, parent: Any) -> None:  # noqa: ARG002, ANN401 - Celery's signature
         """Stop all threads."""
-        for thread in (self._heartbeat, self._journal, *self._leader_threads):
+        for thread in (*self._step_threads, *self._other_threads):
             thread.stop()
+
+
+def _balance_reading(runtime: Runtime, lease: LeaderLease) -> Callable[[], None]:
+    """Return the function that reads balances on the leader, less often while none is needed."""
+    balance_seconds = runtime.settings.timing.balance_seconds
+    idle_interval = min(MAX_IDLE_BALANCE_INTERVAL, balance_seconds * IDLE_BALANCE_SHARE)
+    idle_until = float("-inf")
+
+    def read_balances() -> None:
+        nonlocal idle_until
+        if time.monotonic() < idle_until or not lease.leads():
+            return
+        if not runtime.balance_monitor.run_once():
+            idle_until = time.monotonic() + idle_interval
+
+    return read_balances
 
 
 def _delete_old_records(runtime: Runtime) -> None:

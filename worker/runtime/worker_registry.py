@@ -13,6 +13,7 @@ STREAM_SHARE: Final = 0.8
 """Maximum share of all slots for jobs between prepare and settle: a stream holds its slot for
 minutes, and the rest must stay free for polls."""
 FORGET_AFTER_MS: Final = 600_000
+"""How long the entries of a dead worker are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,8 @@ def unregister_worker(ledger: Ledger, worker: str) -> None:
     """Record that a worker takes no more work."""
     with ledger.redis.pipeline() as pipe:
         pipe.zrem(ledger.key("workers"), worker)
-        pipe.hdel(ledger.key("concurrency"), worker)
-        pipe.hdel(ledger.key("worker_accounts"), worker)
-        pipe.hdel(ledger.key("worker_obstacles"), worker)
-        pipe.hdel(ledger.key("worker_stores"), worker)
+        for fields in ("concurrency", "worker_accounts", "worker_obstacles", "worker_stores"):
+            pipe.hdel(ledger.key(fields), worker)
         pipe.execute()
 
 

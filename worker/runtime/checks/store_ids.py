@@ -61,12 +61,19 @@ def _report_change(runtime: "Runtime", name: str, store: Store) -> None:
 
 
 def announced_stores(ledger: Ledger, name: str) -> Mapping[str, str]:
-    """Return the addresses of the live workers' stores by their ids.
+    """Return the addresses of the live workers' stores by their ids; empty if they are unreadable.
 
     Args:
         ledger: The ledger.
         name: ``media`` or ``output``.
     """
+    try:
+        return _read_announced(ledger, name)
+    except (ResponseError, ValueError):
+        return {}
+
+
+def _read_announced(ledger: Ledger, name: str) -> dict[str, str]:
     alive = ledger.redis.zrangebyscore(ledger.key("workers"), ledger.now_ms(), "+inf")
     records = ledger.redis.hmget(ledger.key(KEY), alive) if alive else []
     stores = (json.loads(record).get(name) for record in records if record)
@@ -79,10 +86,7 @@ def check_same_store(ledger: Ledger, name: str, store: Store) -> None:
     Raises:
         StoreError: All live workers use other stores, or the store does not answer.
     """
-    try:
-        announced = announced_stores(ledger, name)
-    except (ResponseError, ValueError):
-        return
+    announced = announced_stores(ledger, name)
     if not announced or store.read_id() in announced:
         return
     others = ", ".join(sorted(set(announced.values())))
@@ -101,10 +105,7 @@ def other_stores(ledger: Ledger, name: str, store: Store) -> StoreError | None:
     Raises:
         StoreError: The store does not answer.
     """
-    try:
-        announced = announced_stores(ledger, name)
-    except (ResponseError, ValueError):
-        return None
+    announced = announced_stores(ledger, name)
     if not announced or set(announced) == {store.read_id()}:
         return None
     return StoreError(
