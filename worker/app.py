@@ -83,7 +83,7 @@ def _prepare_process(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
     settings = get_settings()
     unknown = list(unknown_variables())
     if unknown:
-        log.warning("variables are no settings", why=" ".join(map(str, unknown)))
+        log.warning("unknown variables", why=" ".join(map(str, unknown)))
     for wrong in environment_problems(settings.api.url):
         if wrong.is_fatal:
             _exit_with(str(wrong))

@@ -73,7 +73,7 @@ class ReconnectingConsumer(Consumer):
                 handle(message)
             except outages:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a message can cause
+            except Exception as error:  # noqa: BLE001 - a message can cause any error
                 # A lost wake-up message delays a job at most until the next one.
                 log.warning("message dropped", error=type(error).__name__)
 

@@ -111,7 +111,7 @@ def parse_object(body: bytes | str) -> dict[str, Any] | None:
 
 
 def _is_deeper(found: dict[str, Any], levels: int) -> bool:
-    """Return whether a JSON object has nested objects or arrays on more than so many levels."""
+    """Return whether a JSON object has nested objects or arrays on more than ``levels`` levels."""
     containers: list[Any] = [found]
     for _ in range(levels):
         if not containers:

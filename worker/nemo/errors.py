@@ -54,7 +54,7 @@ def sanitize(text: str) -> str:
 
 
 class NemoError(Exception):
-    """The video API could not do what was asked.
+    """A call of the video API failed.
 
     Attributes:
         call: The call that failed.
@@ -161,7 +161,7 @@ class PlanRefused(Refusal):
 
 
 class RateLimited(Refusal):
-    """The video API received too many requests and asks for a pause.
+    """The video API received too many requests, and requires a pause.
 
     Attributes:
         retry_after: The requested pause in seconds, if the API named one.

@@ -51,7 +51,7 @@ def _delete(folder: str) -> None:
 
 
 def sweep_scratch_folders(seconds: float) -> int:
-    """Delete this user's scratch folders that were not changed for so long; return how many."""
+    """Delete this user's scratch folders that were not changed for ``seconds``; return how many."""
     before, swept = time.time() - seconds, 0
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:

@@ -50,7 +50,7 @@ class _ExpiredJob:
 
 
 def cutoff_ms(ledger: Ledger, days: float) -> int:
-    """Return the time so many days ago, in ms of the Redis server's clock."""
+    """Return the time ``days`` days ago, in ms of the Redis server's clock."""
     return ledger.now_ms() - int(days * DAY_SECONDS * 1000)
 
 

@@ -69,7 +69,7 @@ class JobTask:
         return self.record.get("reopened") == "1"
 
     def events(self) -> Iterator[Event]:
-        """Yield the events after which Flower shows the job's present state, whatever it showed."""
+        """Yield the events after which Flower shows the present state, whatever it shows now."""
         kind = self.record.get("state", "")
         state = State(kind) if kind in set(State) else State.HELD
         retried = state in (State.HELD, State.QUEUED)

@@ -1,4 +1,4 @@
-"""HTTP clients for downloading a clip from the URL that the API names, on whatever host.
+"""HTTP clients for downloading a clip from the URL that the API names, which may be on any host.
 
 The API's own host is called as usual. Every other host is connected to by an IP address that was
 checked to be public, unless the settings name the host (`worker.egress.pinned_transport`). If the
