@@ -11,7 +11,7 @@ from worker.ledger.model.verdicts import ReleaseVerdict
 
 
 def set_budget(producer: Producer, batch_id: str, max_credits: float) -> Change:
-    """Set the budget of a batch, and release as many jobs that it holds as it now covers.
+    """Set the budget of a batch, and release as many jobs that are held for it as it covers.
 
     Raises:
         UnknownId: There is no such batch.
@@ -30,10 +30,10 @@ def set_budget(producer: Producer, batch_id: str, max_credits: float) -> Change:
 
 
 def release_affordable(producer: Producer, batch_id: str) -> tuple[int, int]:
-    """Release as many jobs that the budget of a batch holds as the budget covers.
+    """Release as many jobs that are held for the budget of a batch as the budget covers.
 
     Returns:
-        How many jobs were released, and how many the budget held before.
+        How many jobs were released, and how many were held for the budget before.
     """
     ledger = producer.ledger
     batch = ledger.batch(batch_id)

@@ -29,7 +29,7 @@ class Named:
     is_batch: bool
 
     def __str__(self) -> str:
-        """Return what it is, and its id."""
+        """Return "job" or "batch", and the id."""
         return f"{'batch' if self.is_batch else 'job'} {self.id}"
 
 

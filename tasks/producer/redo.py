@@ -25,10 +25,10 @@ def redo(
 ) -> Submission:
     """Make a job's clip again as a new, newly paid job of the same batch.
 
-    In a batch, the new job takes the place of one that has failed or was cancelled; beside a clip,
-    it makes a further one. ``prompt`` replaces the job's prompt; ``{column}`` in it is filled in.
-    Repeating a redo before it has ended returns the same job; so does the same ``key``, at any
-    time. The new job starts even if its batch is paused.
+    In a batch, the new job replaces one that has failed or was cancelled. If the job has a clip,
+    the batch gets a further clip. ``prompt`` replaces the job's prompt; ``{column}`` in it is
+    filled in. Repeating a redo before it has ended returns the same job; so does the same ``key``,
+    at any time. The new job starts even if its batch is paused.
 
     Raises:
         UnknownId: There is no such job.

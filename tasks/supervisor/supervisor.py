@@ -24,7 +24,7 @@ FORWARDED: Final = {
 }
 """The signal that each process gets for a signal. A second SIGINT ends Celery immediately."""
 CLEAN_ENDS: Final = (0, -signal.SIGTERM, -signal.SIGINT)
-"""Exit statuses of processes that were stopped. The signal itself ends one that still starts."""
+"""Exit statuses of stopped processes. One that is still starting is ended by the signal itself."""
 
 
 class Supervisor:
