@@ -120,6 +120,7 @@ def test_the_page_fits_the_screen(tab: Tab, page: str, width: int) -> None:
 
 
 def test_every_control_has_a_name(tab: Tab, page: str) -> None:
+    tab.resize(1280, 800)
     tab.open(page)
     tab.call("Accessibility.enable")
     nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
