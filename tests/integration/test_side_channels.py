@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from celery import Celery
+from pydantic import SecretStr
 
 from config.celery import celery_config
 from config.settings import RedisSettings, Settings
 from tests.support.celery_apps import closing_results
-from tests.support.event_log import event_log
+from tests.support.event_log import EventLog, event_log
+from tests.support.processes import run_command_line
 from tests.support.stack import TOKEN, Stack
 from tests.support.waiting import free_port, listens, wait_until
 from tests.support.webhook_receiver import SECRET as WEBHOOK_SECRET
@@ -68,76 +67,68 @@ def sentry() -> Iterator[SentryServer]:
     thread.join()
 
 
+def settings_with_secrets(stack: Stack) -> dict[str, str]:
+    """Return settings with a password of Redis and a secret of webhooks."""
+    grant: Any = stack.redis.execute_command
+    grant("ACL", "SETUSER", "rq", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+    url = f"redis://rq:{PASSWORD}@127.0.0.1:{stack.valkey.port}/0"
+    return {"REDIS_URL": url, "REELQUEUE_WEBHOOK_SECRET": WEBHOOK_SECRET}
+
+
+def process_and_refuse(stack: Stack, app: Celery, log: EventLog) -> tuple[str, str]:
+    """Send a job, a wrong one, a step that fails and a message of another service.
+
+    Returns:
+        The ids of the first two tasks, when the worker has processed all.
+    """
+    done = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "a"}])
+    job_id = done.get(timeout=120)["job_id"]
+    refused = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "b", "seconds": PROMPT}])
+    with pytest.raises(ValueError, match="seconds"):
+        refused.get(timeout=120)
+    # A key of another type, so that an error occurs that nobody expected.
+    stack.redis.set("job:{rq}:broken", "text")
+    app.send_task("tasks.prepare", args=["broken"], queue="rq.wakeups")
+    raw = json.dumps({"body": PROMPT, "headers": {"task": SIGNATURE}})
+    stack.redis.lpush("reelqueue", raw)
+    wait_until(lambda: stack.job(job_id).state.is_end, "the job to fail")
+    wait_until(lambda: stack.redis.hlen("messages_aside:{rq}"), "the message to be set aside")
+    wait_until(lambda: log.of_task("tasks.prepare"), "an event of a stage")
+    wait_until(lambda: "task-failed" in log.types_of(job_id), "the job's end in Flower")
+    return str(done.id), str(refused.id)
+
+
+def inspected(app: Celery, workers: int, task_id: str) -> str:
+    """Return what workers answer to the commands of Celery's remote control."""
+    control = app.control.inspect(limit=workers, timeout=30)
+    commands = "conf", "stats", "active", "reserved", "scheduled", "report"
+    answers = [getattr(control, command)() for command in commands]
+    return repr([*answers, control.query_task(task_id)])
+
+
 def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
     stack: Stack, sentry: SentryServer
 ) -> None:
     stack.start_sandbox()
-    grant: Any = stack.redis.execute_command
-    grant("ACL", "SETUSER", "rq", "on", f">{PASSWORD}", "~*", "&*", "+@all")
-    url = f"redis://rq:{PASSWORD}@127.0.0.1:{stack.valkey.port}/0"
     port = free_port()
+    stack.env |= settings_with_secrets(stack)
     worker = stack.start_worker(
-        REDIS_URL=url,
-        REELQUEUE_WEBHOOK_SECRET=WEBHOOK_SECRET,
-        REELQUEUE_METRICS_PORT=str(port),
-        SENTRY_DSN=sentry.dsn,
-        REELQUEUE_STAGE_EVENTS="1",
+        REELQUEUE_METRICS_PORT=str(port), SENTRY_DSN=sentry.dsn, REELQUEUE_STAGE_EVENTS="1"
     )
     wait_until(lambda: listens(port), "the metrics to be served")
     # The app of the service, as Flower uses it when its HTTP API submits.
     app = Celery("side-channels", set_as_current=False)
-    app.config_from_object(celery_config(Settings(redis=RedisSettings(url=url))))
+    redis = RedisSettings(url=SecretStr(stack.env["REDIS_URL"]))
+    app.config_from_object(celery_config(Settings(redis=redis)))
     with closing_results(app), event_log(app) as log:
-        done = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "a"}])
-        job_id = done.get(timeout=120)["job_id"]
-        refused = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "b", "seconds": PROMPT}])
-        with pytest.raises(ValueError, match="seconds"):
-            refused.get(timeout=120)
-        # A key of another type, so that an error occurs that nobody expected.
-        stack.redis.set("job:{rq}:broken", "text")
-        app.send_task("tasks.prepare", args=["broken"], queue="rq.wakeups")
-        raw = json.dumps({"body": PROMPT, "headers": {"task": SIGNATURE}})
-        stack.redis.lpush("reelqueue", raw)
-        wait_until(lambda: stack.job(job_id).state.is_end, "the job to fail")
-        wait_until(lambda: stack.redis.hlen("messages_aside:{rq}"), "the message to be set aside")
-        wait_until(lambda: log.of_task("tasks.prepare"), "an event of a stage")
-        wait_until(lambda: "task-failed" in log.types_of(job_id), "the job's end in Flower")
-
-        env = {
-            **os.environ,
-            **stack.env,
-            "REDIS_URL": url,
-            "REELQUEUE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-        }
-
-        def output_of(*command: str) -> str:
-            found = subprocess.run(
-                [sys.executable, "-m", *command],
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=200,
-            )
-            return found.stdout + found.stderr
-
-        control = app.control.inspect(limit=len(stack.workers), timeout=30)
-        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=30).text
+        done, refused = process_and_refuse(stack, app, log)
+        doctor = run_command_line("doctor", folder=stack.folder, **stack.env)
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=60).text
         channels = {
-            "results": stack.redis.get(f"celery-task-meta-{refused.id}"),
-            "inspect": repr(
-                [
-                    control.conf(),
-                    control.stats(),
-                    control.active(),
-                    control.reserved(),
-                    control.scheduled(),
-                    control.report(),
-                    control.query_task(done.id),
-                ]
-            ),
+            "results": stack.redis.get(f"celery-task-meta-{refused}"),
+            "inspect": inspected(app, len(stack.workers), done),
             "metrics": metrics,
-            "doctor": output_of("tasks.cli", "doctor"),
+            "doctor": doctor.stdout + doctor.stderr,
         }
     worker.stop()
     channels |= {
