@@ -1,4 +1,4 @@
-"""A worker that is told to end does so, whatever is away."""
+"""A worker that is terminated ends, even while Redis is away."""
 
 import pytest
 

@@ -41,7 +41,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def server_that_says(info: Mapping[str, object]) -> Iterator[str]:
-    """Run a server with this answer to INFO, which knows hardly anything else; its address."""
+    """Run a server with this answer to INFO, which refuses most commands; yields its URL."""
     with _Server(("127.0.0.1", 0), _Session) as server:
         server.info = info  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -52,10 +52,10 @@ def listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A free loopback port, of those that no process is given unless it asks for that very port.
+    """Return a free loopback port outside of the range from which the kernel assigns ports.
 
-    A server may take seconds to listen on it, or listen on it again after a restart. A port that
-    the kernel assigns could belong to another process by then.
+    A server may take seconds until it listens on the port, and may listen on it again after a
+    restart. The kernel could assign a port of its range to another process meanwhile.
     """
     while True:
         port = random.SystemRandom().choice(UNASSIGNED_PORTS)
