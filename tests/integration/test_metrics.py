@@ -45,7 +45,8 @@ def opens_no_connection(stack: Stack) -> bool:
 
 
 def test_metrics_show_running_work_and_an_outage_of_redis(stack: Stack) -> None:
-    stack.start_sandbox("--silent-ratio", "0", "--stream-seconds", "1.5")
+    # Long enough for a scrape, however busy the machine is.
+    stack.start_sandbox("--silent-ratio", "0", "--stream-seconds", "4")
     port = free_port()
     stack.start_worker(REELQUEUE_METRICS_PORT=str(port))
     wait_until(lambda: listens(port), "the metrics to be served")

@@ -86,7 +86,7 @@ class Tab:
         self._calls += 1
         await self._socket.send_json({"id": self._calls, "method": method, "params": parameters})
         while True:
-            message = await self._socket.receive(timeout=60)
+            message = await self._socket.receive(timeout=200)
             answer = json.loads(message.data)
             if answer.get("id") == self._calls:
                 assert "error" not in answer, answer["error"]
