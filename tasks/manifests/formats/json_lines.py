@@ -43,23 +43,23 @@ class _Array:
         self._lines = lines
         self._text = ""
         self._at = 0
-        self._number = 0
+        self._rows = 0
 
     def rows(self) -> Iterator[ManifestLine]:
         if self._next_character() != "[":
             raise ManifestError(f"{self._source.path} is not a JSON array. {_SHAPE}")
         self._at += 1
         while self._next_character() != "]":
-            if self._number:
-                self._expect(",")
-                self._next_character()
-            self._number += 1
-            yield self._row()
+            if self._rows:
+                self._skip_comma()
+            row = self._row(self._rows + 1)
+            self._rows += 1
+            yield row
         self._at += 1
         if self._next_character():
             raise self._error("text follows the end of the array")
 
-    def _row(self) -> ManifestLine:
+    def _row(self, number: int) -> ManifestLine:
         while True:
             try:
                 value, end = self._decode()
@@ -73,15 +73,15 @@ class _Array:
                     break
                 continue
             if not self._read():
-                raise self._error(f"row {self._number} is not JSON ({problem})")
+                raise self._error(f"row {number} is not JSON ({problem})")
         raw, self._at = self._text[self._at : end], end
         if not is_text(raw):
-            return ManifestLine(self._number, raw=raw, error=self._source.not_text)
+            return ManifestLine(number, raw=raw, error=self._source.not_text)
         if isinstance(value, ValueError):
-            return ManifestLine(self._number, raw=raw, error=f"the row is not JSON: {value}")
+            return ManifestLine(number, raw=raw, error=f"the row is not JSON: {value}")
         if not isinstance(value, dict):
-            return ManifestLine(self._number, raw=raw, error="the row is not a JSON object")
-        return ManifestLine(self._number, value, value)
+            return ManifestLine(number, raw=raw, error="the row is not a JSON object")
+        return ManifestLine(number, value, value)
 
     def _decode(self) -> tuple[Any, int]:
         """Return the next value and its end, or an error for an object that has a field twice."""
@@ -102,10 +102,11 @@ class _Array:
             if not self._read():
                 return ""
 
-    def _expect(self, character: str) -> None:
-        if self._next_character() != character:
-            raise self._error(f"a {character!r} or the end of the array is missing")
+    def _skip_comma(self) -> None:
+        if self._next_character() != ",":
+            raise self._error("a ',' or the end of the array is missing")
         self._at += 1
+        self._next_character()
 
     def _read(self) -> bool:
         """Read at least as much text as is held, so that a long row is parsed only a few times.
@@ -115,13 +116,13 @@ class _Array:
         """
         held = self._text[self._at :]
         if len(held) > _MAX_ROW:
-            raise self._error(f"row {self._number} has over {_MAX_ROW:,} characters")
+            raise self._error(f"row {self._rows + 1} has over {_MAX_ROW:,} characters")
         piece = self._lines.read(max(_PIECE, len(held)))
         self._text, self._at = held + piece, 0
         return bool(piece)
 
     def _error(self, problem: str) -> ManifestError:
         return ManifestError(
-            f"{self._source.path} is not a JSON array: after {max(0, self._number - 1)} rows, "
+            f"{self._source.path} is not a JSON array: after {self._rows:,} complete rows, "
             f"{problem}. {_SHAPE}"
         )

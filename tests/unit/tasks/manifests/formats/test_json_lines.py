@@ -63,8 +63,8 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
     [
         *(("", "is not a JSON array"), ('{"image": "a.jpg"}', "is not a JSON array")),
         ('{"image": "a.jpg"}\n{"image": "b.jpg"}', "is not a JSON array"),
-        ('[{"image": "a.jpg"}', "after 0 rows, a ',' or the end"),
-        ('[{"image": "a.jpg"}, {"image": "b.j', "after 1 rows, row 2 is not JSON"),
+        ('[{"image": "a.jpg"}', "after 1 complete rows, a ',' or the end"),
+        ('[{"image": "a.jpg"}, {"image": "b.j', "after 1 complete rows, row 2 is not JSON"),
         ('[{"image": "a.jpg"} {"image": "b.jpg"}]', "a ',' or the end"),
         ('[{"image": "a.jpg"},]', "row 2 is not JSON"),
         ('[{"image": "a.jpg"}] x', "text follows"),
