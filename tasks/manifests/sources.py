@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from config.settings import Settings
 from config.store_address import StoreAddress, is_store_address
 from tasks.manifests.columns import ColumnChoices, Columns
-from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LeftOut
+from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LISTED_SUFFIXES, LeftOut
 from tasks.manifests.formats.rejects import CsvRejects, JsonlRejects, default_rejects_path
 from tasks.manifests.lines import ManifestError, ManifestLine
 from tasks.manifests.manifest import (
@@ -104,8 +104,8 @@ def _store_folder(
     first = next(names, None)
     if first is None:
         raise ManifestError(
-            f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}). It must be a folder, "
-            f"with / after each folder name; a table in a store is downloaded first."
+            f"{folder} has no images ({LISTED_SUFFIXES}). Give the name of a folder, with a / "
+            f"between folders. If it is a table, download it first."
         )
     columns = Columns(ColumnChoices(template=prompt, defaults=defaults or {}))
     check_prompt(columns, ONLY_IMAGES.columns)
@@ -131,9 +131,7 @@ def _images(folder: StoreAddress, left_out: list[LeftOut]) -> Iterator[str]:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 yield name
             elif len(left_out) < _MAX_LEFT_OUT:
-                left_out.append(
-                    LeftOut(name, f"not an image ({path.suffix.lower() or 'without a suffix'})")
-                )
+                left_out.append(LeftOut.not_image(name))
     except FileRefusedError as error:
         raise ManifestError(f"{error.message} {error.remedy}") from None
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LeftOut
+from tasks.manifests.formats.folder_lines import IMAGE_SUFFIXES, LISTED_SUFFIXES, LeftOut
 from tasks.manifests.lines import ManifestError, ManifestLine
 from tasks.schema.media_keys import is_media_key
 from worker.file_refusal import FileRefusedError
@@ -75,9 +75,7 @@ class ImageArchive:
         if not self._images:
             table = next((i.filename for i in found if Path(i.filename).suffix in _TABLES), None)
             inside = f" It holds {table}: unpack the archive, and submit that." if table else ""
-            raise ManifestError(
-                f"{self._path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}).{inside}"
-            )
+            raise ManifestError(f"{self._path} has no images ({LISTED_SUFFIXES}).{inside}")
         unpacked = sum(info.file_size for _, info in self._images)
         if unpacked > max(_SMALL, MAX_RATIO * self._path.stat().st_size):
             raise ManifestError(
@@ -100,8 +98,7 @@ class ImageArchive:
         """Yield the files that are not images, by name, except hidden files."""
         for info in sorted(self._others, key=lambda other: other.filename):
             if not _is_hidden(info):
-                kind = PurePosixPath(info.filename).suffix.lower() or "without a suffix"
-                yield LeftOut(info.filename, f"not an image ({kind})")
+                yield LeftOut.not_image(info.filename)
 
     def fetch(self, name: str, to: Path, *, max_bytes: int) -> None:
         """Unpack the image of a name into a file.

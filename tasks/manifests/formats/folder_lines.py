@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tasks.manifests.lines import ManifestError, ManifestLine
@@ -14,6 +14,7 @@ IMAGE_SUFFIXES: Final = frozenset(
     }
 )
 """Suffixes of images. Whether a file is one is checked later, by its content."""
+LISTED_SUFFIXES: Final = ", ".join(sorted(IMAGE_SUFFIXES))
 
 _SYSTEM_FILES: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """Files that operating systems create in folders of images."""
@@ -25,6 +26,12 @@ class LeftOut:
 
     name: str
     reason: str
+
+    @classmethod
+    def not_image(cls, name: str) -> "LeftOut":
+        """Return a file that does not have the suffix of an image."""
+        suffix = PurePosixPath(name).suffix.lower() or "without a suffix"
+        return cls(name, f"not an image ({suffix})")
 
 
 def left_out_of(folder: Path) -> Iterator[LeftOut]:
@@ -43,7 +50,7 @@ def left_out_of(folder: Path) -> Iterator[LeftOut]:
         if path.is_dir():
             yield LeftOut(path.name, "a sub-folder: submit it as a batch of its own")
         elif path.suffix.lower() not in IMAGE_SUFFIXES:
-            yield LeftOut(path.name, f"not an image ({path.suffix.lower() or 'without a suffix'})")
+            yield LeftOut.not_image(path.name)
 
 
 def read_folder(folder: Path) -> Iterator[ManifestLine]:
@@ -65,7 +72,7 @@ def read_folder(folder: Path) -> Iterator[ManifestLine]:
     except OSError as error:
         raise ManifestError(f"{folder} cannot be read: {error.strerror}.") from error
     if not names:
-        raise ManifestError(f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise ManifestError(f"{folder} has no images ({LISTED_SUFFIXES}).")
     return (
         ManifestLine(number, {"image": name}, raw=(name,))
         for number, name in enumerate(names, start=1)
