@@ -78,7 +78,7 @@ class Decision:
 def decide(
     error: NemoError,
     *,
-    is_paid: bool,
+    is_bound: bool,
     earlier_errors: int,
     anonymous: bool,
     others_can_take: bool,
@@ -88,7 +88,7 @@ def decide(
 
     Args:
         error: The error.
-        is_paid: Whether the job's session holds what an earlier message paid for.
+        is_bound: Whether the job must stay in its session: an earlier message was paid in it.
         earlier_errors: Errors of this kind in a row before this one.
         anonymous: Whether the account's token is anonymous, so that this service may renew it.
         others_can_take: Whether another account can take the job, which has paid nothing.
@@ -108,14 +108,14 @@ def decide(
             return Decision(Action.HOLD, reason=Reason.CREDITS)
         case PlanRefused():
             return Decision(Action.HOLD, reason=Reason.PLAN)
-        case SessionNotFound() if is_paid:
+        case SessionNotFound() if is_bound:
             return Decision(Action.HOLD, reason=Reason.SESSION_LOST)
         case SessionNotFound():
             # Immediately after the first error: another session needs no time to recover.
             return Decision(Action.NEW_SESSION, delay=backoff - 1)
-        case FileTypeRefused() if error.call is Call.MESSAGE or not is_paid:
+        case FileTypeRefused() if error.call is Call.MESSAGE or not is_bound:
             return Decision(Action.FAIL, reason=Reason.UNSUPPORTED_FILE)
-        case FileTooLarge() if error.call is Call.MESSAGE or not is_paid:
+        case FileTooLarge() if error.call is Call.MESSAGE or not is_bound:
             return Decision(Action.FAIL, reason=Reason.FILE_TOO_LARGE)
         case RateLimited() if error.call is Call.TOKEN and earlier_errors > 0:
             return Decision(Action.HOLD, reason=Reason.TOKEN)

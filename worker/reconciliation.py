@@ -25,25 +25,34 @@ class Withdrawn:
     """The current turn's message was not charged, and its intent was withdrawn."""
 
 
-def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | AdoptAttempt | None:
+@dataclass(frozen=True, slots=True)
+class MaybeCharged:
+    """The current turn's message was, or may have been, sent and charged."""
+
+
+Review = Withdrawn | AdoptAttempt | MaybeCharged
+"""What the journal says about the current turn's message."""
+
+
+def review(journal: Journal, payments: Payments, job: Job) -> Review:
     """Look up the current turn's message in the journal, and withdraw its intent if it is not paid.
 
     An attempt without an entry is closed: its message can no longer be sent.
 
     Returns:
         `AdoptAttempt` if another message has the message's attempt, and the job is to adopt a
-        payment instead. None if the message was, or may have been, sent and charged; also if its
-        entry cannot be read, and for a message of a version without a journal.
+        payment instead. `MaybeCharged` also if the entry cannot be read, if the message was paid
+        under another journal, and for a message of a version without a journal.
 
     Raises:
         JournalFailed: The journal does not answer. No intent was withdrawn.
     """
     turn = job.message_turn
     if turn is None or not turn.attempt:
-        return None
+        return MaybeCharged()
     # The message was paid under another journal: this one says nothing about it.
     if payments.journal_id() not in ("", journal.id()):
-        return None
+        return MaybeCharged()
     found = journal.attempt(job.id, turn.attempt)
     if found is None:
         closing = new_entry(job, call=turn.call, attempt=turn.attempt, mark=Mark.NEVER_SENT)
@@ -52,7 +61,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | AdoptA
             return Withdrawn()
         found = journal.attempt(job.id, turn.attempt)
     if found is None or found.entry is None:
-        return None
+        return MaybeCharged()
     if found.entry.call != turn.call:
         # Another message has the attempt: that of the record can never be sent.
         decision = next_attempt(journal.attempts(job.id), job.decided_attempts)
@@ -63,7 +72,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> Withdrawn | AdoptA
     if found.mark is not None:
         payments.withdraw(job.id, turn.call, found.mark.value)
         return Withdrawn()
-    return None
+    return MaybeCharged()
 
 
 def adopt(

@@ -10,7 +10,7 @@ from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.payments import Payments
-from worker.reconciliation import adopt, review
+from worker.reconciliation import MaybeCharged, adopt, review
 
 
 def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
@@ -66,10 +66,12 @@ def _close_message(producer: Producer, job: Job) -> bool:
     if turn is None or not turn.attempt:
         return False
     payments, journal = Payments(producer.ledger), producer.journal
-    found = review(journal, payments, job) or _later_payment(journal, job, turn.attempt)
+    found = review(journal, payments, job)
+    if isinstance(found, MaybeCharged):
+        found = _later_payment(journal, job, turn.attempt) or found
     if isinstance(found, AdoptAttempt):
         adopt(payments, job, found, replaces=turn.call)
-    return found is not None
+    return not isinstance(found, MaybeCharged)
 
 
 def _later_payment(journal: Journal, job: Job, attempt: int) -> AdoptAttempt | None:

@@ -25,7 +25,7 @@ from worker.nemo.errors import NemoError, SessionNotFound
 from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
-from worker.reconciliation import Withdrawn, review
+from worker.reconciliation import MaybeCharged, Withdrawn, review
 
 log = structlog.get_logger(__name__)
 
@@ -145,7 +145,7 @@ def _review(step: StepContext) -> Commit | None:
             return Commit(State.PREPARING)
         case AdoptAttempt() as payment:
             return adopt_payment(step, payment, replaces=job.call or "")
-        case None:
+        case MaybeCharged():
             return None
 
 

@@ -24,7 +24,7 @@ def decide_error(step: StepContext, error: NemoError) -> Decision:
     accounts, job = step.runtime.accounts, step.job
     return decide(
         error,
-        is_paid=job.is_bound,
+        is_bound=job.is_bound,
         earlier_errors=failures(step, _failure_kind(error)),
         anonymous=accounts.uses_anonymous_token,
         others_can_take=not job.is_bound and accounts.others_can_take(account_name(step)),

@@ -97,14 +97,14 @@ def error_of(kind: Kind, call: Call) -> NemoError:
 def ask(
     error: NemoError,
     *,
-    is_paid: bool = UNPAID,
+    is_bound: bool = UNPAID,
     earlier_errors: int = 0,
     anonymous: bool = False,
     others_can_take: bool = False,
 ) -> Decision:
     return decide(
         error,
-        is_paid=is_paid,
+        is_bound=is_bound,
         earlier_errors=earlier_errors,
         anonymous=anonymous,
         others_can_take=others_can_take,
@@ -122,18 +122,18 @@ def errors() -> Iterator[NemoError]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r[0]}-{r[1].__name__}-{r[2]}-{r[3]}")
 def test_row(row: Row) -> None:
-    call, kind, is_paid, earlier_errors, anonymous, action, reason, uncharged = row
+    call, kind, is_bound, earlier_errors, anonymous, action, reason, uncharged = row
     error = error_of(kind, call)
-    decision = ask(error, is_paid=is_paid, earlier_errors=earlier_errors, anonymous=anonymous)
+    decision = ask(error, is_bound=is_bound, earlier_errors=earlier_errors, anonymous=anonymous)
     assert (decision.action, decision.reason) == (action, reason)
     assert uncharged_reason(error) == uncharged
 
 
 def test_every_case_has_a_decision_and_holds_and_failures_have_a_reason() -> None:
     for error in errors():
-        for is_paid in (UNPAID, PAID):
+        for is_bound in (UNPAID, PAID):
             for earlier_errors in (0, 1, MAX_REFUSALS, 1000):
-                decision = ask(error, is_paid=is_paid, earlier_errors=earlier_errors)
+                decision = ask(error, is_bound=is_bound, earlier_errors=earlier_errors)
                 needs_reason = decision.action in (HOLD, FAIL)
                 assert (decision.reason is not None) == needs_reason
                 if decision.reason is not None:
@@ -141,14 +141,14 @@ def test_every_case_has_a_decision_and_holds_and_failures_have_a_reason() -> Non
 
 
 @pytest.mark.parametrize("kind", [ServerFailed, NoAnswer, BadAnswer])
-@pytest.mark.parametrize("is_paid", [UNPAID, PAID])
+@pytest.mark.parametrize("is_bound", [UNPAID, PAID])
 def test_a_message_that_may_have_been_charged_is_settled_and_never_sent_again(
-    kind: Kind, is_paid: bool
+    kind: Kind, is_bound: bool
 ) -> None:
     error = kind(Call.MESSAGE)
     assert uncharged_reason(error) is None
     for earlier_errors in range(10):
-        decision = ask(error, is_paid=is_paid, earlier_errors=earlier_errors, anonymous=True)
+        decision = ask(error, is_bound=is_bound, earlier_errors=earlier_errors, anonymous=True)
         assert decision.action is Action.SETTLE
 
 
@@ -186,14 +186,14 @@ def test_an_unpaid_job_moves_to_another_account_that_can_take_it(kind: Kind, cal
 
 
 def test_a_second_message_whose_session_is_lost_holds_the_job() -> None:
-    decision = ask(SessionNotFound(Call.MESSAGE), is_paid=PAID)
+    decision = ask(SessionNotFound(Call.MESSAGE), is_bound=PAID)
     assert (decision.action, decision.reason) == (HOLD, Reason.SESSION_LOST)
 
 
 @pytest.mark.parametrize("kind", [FileTypeRefused, FileTooLarge])
 def test_a_file_error_does_not_fail_a_render(kind: Kind) -> None:
-    assert ask(error_of(kind, Call.POLL), is_paid=PAID).action is Action.RENDER_AGAIN
-    assert ask(error_of(kind, Call.EXPORT), is_paid=PAID).action is Action.REPEAT
+    assert ask(error_of(kind, Call.POLL), is_bound=PAID).action is Action.RENDER_AGAIN
+    assert ask(error_of(kind, Call.EXPORT), is_bound=PAID).action is Action.REPEAT
 
 
 def test_a_client_id_that_stays_refused_holds_the_job() -> None:

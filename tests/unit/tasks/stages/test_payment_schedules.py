@@ -27,7 +27,7 @@ from worker.ledger.model.jobs import Job, read_job
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
-from worker.reconciliation import Withdrawn, new_entry, review
+from worker.reconciliation import MaybeCharged, Review, Withdrawn, new_entry, review
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime
 
@@ -154,7 +154,7 @@ class Actor:
         assert self.create()
         assert self.send()
 
-    def review(self) -> Withdrawn | AdoptAttempt | None:
+    def review(self) -> Review:
         """Look up the message in the journal, as a settling step does."""
         return review(self.runtime.journal, self.runtime.payments, self.step.job)
 
@@ -253,7 +253,7 @@ def test_a_sender_that_was_frozen_marks_its_attempt_and_the_next_one_is_free(
     assert late.create()
     world.expire_lease()
     settler = Actor(world)
-    assert settler.review() is None, "its entry says that it may have been charged"
+    assert settler.review() == MaybeCharged(), "its entry says that it may have been charged"
     settler.hold()
     assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
     Actor(world).pay()

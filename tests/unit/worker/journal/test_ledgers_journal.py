@@ -11,7 +11,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.model.jobs import Turn
 from worker.ledger.model.submissions import NewJob
 from worker.ledger.payments import Payments
-from worker.reconciliation import review
+from worker.reconciliation import MaybeCharged, review
 
 
 def test_the_first_journal_is_the_ledgers(redis: Redis, tmp_path: Path) -> None:
@@ -52,5 +52,5 @@ def test_an_intent_is_not_withdrawn_because_another_journal_has_no_entry(
     call = entry().call
     turn = Turn(number=1, call=call, outcome="sent", cost=100, attempt=1)
     job = replace(job, turns=(turn,))
-    assert review(other, payments, job) is None
+    assert review(other, payments, job) == MaybeCharged()
     assert other.attempt("job-1", 1) is None, "nothing was closed there"

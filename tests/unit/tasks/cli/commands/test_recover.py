@@ -9,7 +9,7 @@ from worker.journal.journal import Journal
 from worker.journal.mirror import MirrorObject
 from worker.ledger.model.states import State
 from worker.ledger.payments import Payments
-from worker.reconciliation import review
+from worker.reconciliation import MaybeCharged, review
 from worker.recovery.identity_guard import IdentityGuard
 from worker.recovery.ledger_ids import LedgerIds
 
@@ -90,7 +90,7 @@ def test_another_journal_is_refused_until_it_is_to_be_the_ledgers(
     assert [attempt.mark for attempt in new.attempts(job_id)] == [Mark.NEVER_SENT, None]
     job = ledger.job(job_id)
     assert job is not None
-    assert review(new, payments, job) is None
+    assert review(new, payments, job) == MaybeCharged()
     assert payments.journal_id() == new.id() != old.id()
     # The other way round, the old journal is not the ledger's any more.
     monkeypatch.delenv("REELQUEUE_JOURNAL_URL")
