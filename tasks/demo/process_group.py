@@ -14,6 +14,8 @@ from tasks.supervisor.process import with_parent_death_watchdog
 
 POLL_SECONDS: Final = 0.1
 COMMAND_GRACE_SECONDS: Final = 2.0
+INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that raise KeyboardInterrupt in the program that starts the group."""
 LOG_LINES: Final = 20
 """Lines of a log that an error message quotes."""
 
@@ -45,22 +47,26 @@ class Child:
     @property
     def alive(self) -> bool:
         """Whether it is running."""
-        return self.process.poll() is None
+        with _without_interrupts():
+            return self.process.poll() is None
 
     def stop(self) -> None:
         """Terminate it, wait for at most ``grace`` seconds, and kill the rest of its group."""
         if self.alive:
-            self.process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(self.grace)
+            with _without_interrupts():
+                self.process.terminate()
+            end = time.monotonic() + self.grace
+            while self.alive and time.monotonic() < end:
+                time.sleep(POLL_SECONDS)
         self.kill()
 
     def kill(self) -> None:
         """Kill its group."""
-        # For a group of zombies, macOS answers "not permitted".
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        with _without_interrupts():
+            # For a group of zombies, macOS answers "not permitted".
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def ended_error(self) -> ChildEndedError:
         """Return the error that says how it ended and quotes the end of its log."""
@@ -71,6 +77,19 @@ class Child:
             lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
             quoted = f" Its log, {self.log}, ends with:\n" + "\n".join(lines or ["(empty)"])
         return ChildEndedError(f'"{self.name}" {how}.{quoted}')
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let an interrupt wait until the end of the block.
+
+    If one ended a call of `Popen`, its lock could stay locked, and the next `wait` would never end.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 class ProcessGroup:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.demo.process_group import ChildEndedError, ProcessGroup
+from tasks.demo.process_group import Child, ChildEndedError, ProcessGroup
 from tests.support.processes import ROOT
 
 PYTHON = sys.executable
@@ -159,6 +159,34 @@ def test_a_second_interrupt_kills_the_processes_immediately(
                 continue
     assert parent.wait(120) != 0
     assert interrupts < 150
+
+
+class InterruptedProcess(subprocess.Popen[bytes]):
+    """A process that interrupts its parent when the parent first asks for its status."""
+
+    has_interrupted = False
+    looks = 0
+
+    def poll(self) -> int | None:
+        if not self.has_interrupted:
+            self.has_interrupted = True
+            os.kill(os.getpid(), signal.SIGINT)
+        status = super().poll()
+        self.looks += 1
+        return status
+
+
+def test_an_interrupt_lets_the_look_at_a_process_end_first() -> None:
+    """Otherwise the lock of the process could stay locked, and waiting for it would never end."""
+    process = InterruptedProcess([PYTHON, "-c", "import signal; signal.pause()"])
+    child = Child("sleeper", process, None, 60)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _ = child.alive
+        assert process.looks == 1
+    finally:
+        process.kill()
+        process.wait(120)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
