@@ -1,4 +1,4 @@
-"""A dry run as a table for people."""
+"""A dry run for people: its rejected and changed rows, and a table."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.batch_output.submission import known_states
+from tasks.cli.batch_output.submission import known_states, note_changed, note_rejected
 from tasks.cli.output import table_console
 from tasks.cli.time_left import expected_time
 from tasks.manifests.dry_runs.dry_run import DryRun
@@ -24,6 +24,8 @@ def print_dry_run(plan: DryRun, aspects: Sequence[str], *, redo_changed: bool) -
         aspects: The aspects in which rows without one of their own are made.
         redo_changed: Whether changed rows are made again.
     """
+    note_rejected(plan.rejected)
+    note_changed(plan.changed_rows, redo_changed=redo_changed)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")

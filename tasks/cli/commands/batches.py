@@ -10,12 +10,7 @@ import typer
 
 from tasks.cli.batch_output.dry_run import print_dry_run
 from tasks.cli.batch_output.held_jobs import print_held_of_batch
-from tasks.cli.batch_output.submission import (
-    note_changed,
-    note_rejected,
-    note_start,
-    report_submission,
-)
+from tasks.cli.batch_output.submission import note_start, report_submission
 from tasks.cli.error_handling import CommandError, ExitCode
 from tasks.cli.options import BatchId, JsonOption, WaitOption
 from tasks.cli.output import emit, note, print_record
@@ -225,8 +220,6 @@ def submit(
         if as_json:
             emit(plan.as_dict())
         else:
-            note_rejected(plan.rejected)
-            note_changed(plan.changed_rows, redo_changed=redo_changed)
             print_dry_run(plan, manifest.aspects, redo_changed=redo_changed)
         if not plan.rows:
             raise CommandError(f"{shown_source(source)} has no rows.")
