@@ -65,7 +65,7 @@ def adopt_payment(step: StepContext, payment: AdoptAttempt, *, replaces: str = "
     if verdict is not AdoptVerdict.OK:
         raise LeaseLostError
     step.use_record(runtime.ledger.job(job.id) or job)
-    log.info("payment taken over from the journal", attempt=last.number)
+    log.info("payment adopted from the journal", attempt=last.number)
     if last.entry is None:
         UnreadableEntries(runtime.ledger).add(job.id)
         return hold(

@@ -57,7 +57,7 @@ def show(
     table.add_row("poison jobs released during the run", str(run.released))
     table.add_section()
     _add_money(table, evidence)
-    table.add_row("payments taken over from the journal", str(run.adopted))
+    table.add_row("payments adopted from the journal", str(run.adopted))
     table.add_section()
     _add_lateness(table, run, evidence)
     table.add_section()

@@ -13,7 +13,7 @@ from worker.faultpoints import VARIABLE
 WORKERS = 6
 FULL_DISK_SHARE = 0.2
 """The share of the workers that find the disk full once, while they write a clip or a poster."""
-ADOPTED = "payment taken over from the journal"
+ADOPTED = "payment adopted from the journal"
 INTAKE_PASSAGES = 2
 """At which of its first submissions by message a victim is killed at the latest."""
 

@@ -83,8 +83,8 @@ class BalanceMonitor:
         may_release = bool(held.get(Reason.TOKEN))
         for name in self.accounts.names():
             account = self.ledger.account(name)
-            if account.recovers:
-                self.payments.recover_window(name)
+            if account.window_grows:
+                self.payments.grow_window(name)
             self._log_rate_limit(account, now)
             has_ended = self.ledger.redis.zcard(self.ledger.key("ended", name)) > 0
             soon = has_ended or account.auth_refused_by == "job"
@@ -92,7 +92,9 @@ class BalanceMonitor:
                 self._refresh(account)
                 may_release = True
             may_release |= account.token_release_expected
-            is_busy |= soon or account.recovers or account.limited_since > 0 or not account.is_read
+            is_busy |= (
+                soon or account.window_grows or account.limited_since > 0 or not account.is_read
+            )
         if may_release:
             self._release_held_for_token()
         if held.get(Reason.PLAN):

@@ -215,9 +215,9 @@ class Payments:
         """Pause an account for all workers after a 429, for some seconds."""
         self._ledger.scripts.run("rate_limited", account, int(seconds * 1000))
 
-    def recover_window(self, account: str) -> None:
+    def grow_window(self, account: str) -> None:
         """Widen an account's window if its last 429 was long enough ago. It may be called often."""
-        self._ledger.scripts.run("recover_window", account)
+        self._ledger.scripts.run("grow_window", account)
 
     def store_bind_id(self, account: str, bind_id: str) -> None:
         """Store the id that binds an anonymous account to a registered one, if none is stored."""

@@ -28,7 +28,7 @@ NOTIFY_TASK: Final = "tasks.notify"
 WEBHOOK_TASK: Final = "tasks.hooks"
 MAX_NOTIFICATIONS_PER_TICK: Final = 200
 NOTIFICATION_RETRY_SECONDS: Final = 30.0
-FLEET_SECONDS: Final = 2.0
+LIVE_WORKERS_SECONDS: Final = 2.0
 """How long a reading of the worker registry is used. Workers register every few seconds."""
 NOTIFICATIONS_PER_TASK: Final = 20
 PREPARING_FACTOR: Final = 1.25
@@ -47,7 +47,7 @@ class Ticker:
         self._webhooks = Webhooks(runtime.ledger)
         self._cap = runtime.settings.limits.wakeup_cap
         self._queue = wakeup_queue(runtime.settings.redis.namespace)
-        self._fleet_read_at = float("-inf")
+        self._workers_read_at = float("-inf")
         self._places = 0
         self._accounts: set[str] = set()
 
@@ -59,7 +59,7 @@ class Ticker:
             OperationalError: The broker cannot be reached. A message that was not sent becomes due
                 again.
         """
-        self._read_fleet()
+        self._read_live_workers()
         places = self._places
         cap = self._runtime.settings.limits.account_in_flight
         admit = min(places, account_capacity(self._ledger, self._accounts, cap))
@@ -98,14 +98,14 @@ class Ticker:
         queued = min(1.0, (self._cap - room) / self._cap)
         return lease / WAKEUPS_PER_LEASE * (1 - queued) + lease * queued
 
-    def _read_fleet(self) -> None:
-        """Read the slots and the accounts of the live workers, at most every `FLEET_SECONDS`."""
+    def _read_live_workers(self) -> None:
+        """Read the slots and accounts of the live workers, every `LIVE_WORKERS_SECONDS` at most."""
         now = time.monotonic()
-        if self._places and now - self._fleet_read_at < FLEET_SECONDS:
+        if self._places and now - self._workers_read_at < LIVE_WORKERS_SECONDS:
             return
         self._places = live_workers(self._ledger).stream_slots
         self._accounts = {*self._runtime.accounts.names(), *announced_accounts(self._ledger)}
-        self._fleet_read_at = now
+        self._workers_read_at = now
 
     def _send_wakeups(
         self,

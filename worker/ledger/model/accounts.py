@@ -27,7 +27,7 @@ class Account:
         read_at: When the balance was read; 0 before the first reading.
         cooling_until: The end of the pause after a 429.
         window: The most messages in flight at present.
-        recovers: The window grows back to what it was before 429s.
+        window_grows: The window grows back to what it was before 429s.
         limited_since: When the current series of 429s began; 0 for none.
         refusals: 429s since a message was last accepted.
         credits_refused: The API refused a message for lack of credits, and the balance has not
@@ -54,7 +54,7 @@ class Account:
     read_at: int
     cooling_until: int
     window: float
-    recovers: bool
+    window_grows: bool
     limited_since: int
     refusals: int
     credits_refused: bool
@@ -106,7 +106,7 @@ def read_account(name: str, fields: Mapping[str, str]) -> Account:
         read_at=int_or_zero(fields.get("read_at")),
         cooling_until=int_or_zero(fields.get("cooling_until")),
         window=number("window") or FIRST_WINDOW,
-        recovers=bool(fields.get("window_before")),
+        window_grows=bool(fields.get("window_before")),
         limited_since=int_or_zero(fields.get("limited_since")),
         refusals=int_or_zero(fields.get("refusals")),
         credits_refused=bool(fields.get("refused_at_base")),

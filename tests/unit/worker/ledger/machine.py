@@ -426,8 +426,8 @@ class Machine(RuleBasedStateMachine):
                 )
                 record("a")
             case "recover":
-                self.run(lambda: self.payments.recover_window("a"), twice=twice)
-                model.recover_window()
+                self.run(lambda: self.payments.grow_window("a"), twice=twice)
+                model.grow_window()
             case _:
                 gate = self.ledger.pause if what == "pause" else self.ledger.resume
                 assert self.run(lambda: gate("b"), twice=twice)

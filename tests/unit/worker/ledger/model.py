@@ -290,7 +290,7 @@ class Model:
                 self.window = self.threshold = max(1, int(self.window / 2))
         self.cooling = max(self.cooling, self.now + pause)
 
-    def recover_window(self) -> None:
+    def grow_window(self) -> None:
         if self.window_before is None:
             return
         if self.now - max(self.cooling, self.recovered) < 60_000:

@@ -203,7 +203,7 @@ def test_the_window_grows_back_in_idle_time(harness: LedgerHarness) -> None:
     assert harness.ledger.account("a").window == 2
     seen = []
     for _ in range(8):
-        harness.payments.recover_window("a")
+        harness.payments.grow_window("a")
         seen.append(harness.ledger.account("a").window)
         harness.later(60)
     assert seen == [2, 3, 4, 5, 6, 7, 8, 8], "up to where it was, and no further"
