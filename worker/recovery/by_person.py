@@ -1,5 +1,6 @@
 """A recovery that a person starts. It also takes decisions that the workers leave to people."""
 
+from typing import Final
 from uuid import uuid4
 
 from worker.journal.identity import IdentityVerdict
@@ -11,6 +12,9 @@ from worker.recovery.job_restorer import Counts, JobRestorer
 from worker.recovery.ledger_recovery import recover_ledger
 from worker.recovery.new_journal import move_to
 from worker.storage.store import Store
+
+OVERRULED: Final = (IdentityVerdict.WAIT, IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
+"""Verdicts that a person can overrule: the workers on the other Redis are gone, or are to stop."""
 
 
 class OtherJournalError(Exception):
@@ -55,7 +59,7 @@ def recover_by_person(
     if verdict is IdentityVerdict.OTHER_JOURNAL:
         move_to(ledger, journal, writer=writer)
     while guard.check() is not IdentityVerdict.PAY:
-        counts = recover_ledger(guard, journal, restorer, by_person=True)
+        counts = recover_ledger(guard, journal, restorer, overruled=OVERRULED)
         if counts is not None:
             return counts
     # Nothing was lost, or workers have recovered the rest in the meantime.

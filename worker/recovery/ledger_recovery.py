@@ -1,15 +1,11 @@
 """The recovery of a ledger, from the first page of its journal or from where it was interrupted."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Collection
 
 from worker.journal.identity import IdentityVerdict
 from worker.journal.journal import Journal
 from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
 from worker.recovery.job_restorer import Counts, JobRestorer
-
-_BY_PERSON: Final = (IdentityVerdict.WAIT, IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
-"""Verdicts that a person can overrule: the workers on the other Redis are gone, or are to stop."""
 
 
 def recover_ledger(
@@ -18,7 +14,7 @@ def recover_ledger(
     restorer: JobRestorer,
     *,
     may_continue: Callable[[], bool] = lambda: True,
-    by_person: bool = False,
+    overruled: Collection[IdentityVerdict] = (),
 ) -> Counts | None:
     """Restore what the ledger has lost, then make it the journal's ledger again.
 
@@ -27,8 +23,8 @@ def recover_ledger(
         journal: The journal.
         restorer: Restores the pages.
         may_continue: Called before each page; False interrupts the recovery.
-        by_person: Whether a person has started it. Then this ledger may take the journal over from
-            another one, which stops paying.
+        overruled: Further verdicts with which it begins. This ledger may then take the journal over
+            from another one, which stops paying.
 
     Returns:
         What was found; None if it was interrupted, by the caller or by another process.
@@ -38,7 +34,7 @@ def recover_ledger(
         RedisError: Redis does not answer. The next call continues from there.
     """
     found = guard.compare()
-    if not (found.verdict.needs_recovery or (by_person and found.verdict in _BY_PERSON)):
+    if not (found.verdict.needs_recovery or found.verdict in overruled):
         return None
     try:
         read = guard.begin(found)

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tests.unit.worker.recovery.conftest import Scene
 from worker.journal.identity import IdentityVerdict
 from worker.journal.journal import Journal
 from worker.journal.mirror import Mirror, MirrorObject, ReadMirror
+from worker.recovery.by_person import OVERRULED
 from worker.recovery.identity_guard import IdentityGuard, ReplacedByOtherError
 from worker.recovery.job_restorer import Counts
 from worker.recovery.ledger_recovery import recover_ledger
@@ -36,7 +37,13 @@ def change_mirror(scene: Scene, **fields: object) -> None:
     MirrorObject(scene.journal).overwrite(changed)
 
 
-def run(scene: Scene, guard: IdentityGuard, *, pages: int = 1000, **how: bool) -> Counts | None:
+def run(
+    scene: Scene,
+    guard: IdentityGuard,
+    *,
+    pages: int = 1000,
+    overruled: Collection[IdentityVerdict] = (),
+) -> Counts | None:
     """Recover, for so many pages at most."""
     left = iter(range(pages))
     return recover_ledger(
@@ -44,7 +51,7 @@ def run(scene: Scene, guard: IdentityGuard, *, pages: int = 1000, **how: bool) -
         scene.journal,
         scene.restorer(),
         may_continue=lambda: next(left, None) is not None,
-        **how,
+        overruled=overruled,
     )
 
 
@@ -398,7 +405,7 @@ def test_a_clone_stops_paying_until_a_person_recovers_and_then_the_other_stops(
     assert scene.guard().check() is IdentityVerdict.CLONE
     assert run(scene, guard) is None
     other = mirror_of(scene).ledger_id
-    assert run(scene, guard, by_person=True) is not None
+    assert run(scene, guard, overruled=OVERRULED) is not None
     assert guard.check() is IdentityVerdict.PAY
     assert mirror_of(scene).ledger_id != other
     scene.redis.hset("meta:{rq}", "ledger_id", other)
@@ -412,7 +419,7 @@ def test_a_takeover_that_was_interrupted_goes_on_by_itself(scene: Scene) -> None
     pay_many(scene)
     scene.redis.hset("meta:{rq}", "ledger_id", "another")
     assert guard.check() is IdentityVerdict.OTHER_LEDGER
-    assert run(scene, guard, pages=2, by_person=True) is None
+    assert run(scene, guard, pages=2, overruled=OVERRULED) is None
     assert guard.check() is IdentityVerdict.RECOVER
     assert run(scene, guard) is not None
     assert guard.check() is IdentityVerdict.PAY
@@ -438,4 +445,4 @@ def test_another_journal_than_the_ledgers_is_no_place_to_pay_from(scene: Scene) 
     scene.redis.hset("meta:{rq}", "journal_id", "another")
     guard = scene.guard()
     assert guard.check() is IdentityVerdict.OTHER_JOURNAL
-    assert run(scene, guard, by_person=True) is None
+    assert run(scene, guard, overruled=OVERRULED) is None
