@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import ROOT
 from tests.support.waiting import listens, wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.integration

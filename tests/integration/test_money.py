@@ -174,6 +174,7 @@ def test_held_jobs_continue_when_their_token_works_again(stack: Stack) -> None:
     stack.wait_for(job_id, State.SUCCEEDED)
 
 
+@pytest.mark.long
 def test_rate_limits_pause_all_messages_and_fail_no_job(stack: Stack) -> None:
     pause = 6
     stack.start_sandbox("--seed", "5")

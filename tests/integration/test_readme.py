@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import close_and_clear_caches, run_reelqueue, wait_for_doctor
+from tests.support.processes import ROOT
 from tests.support.stack import Stack
 from worker.ledger.model.states import State
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/usage.md")
 BLOCK = re.compile(r"<!-- run -->\n```(sh|python)\n(.*?)```", re.DOTALL)
 
