@@ -11,13 +11,16 @@ from celery import Celery
 def closing_results(app: Celery) -> Iterator[Celery]:
     """Close the connections of an app's result backend at the end, which ``Celery.close`` leaves.
 
-    Otherwise the garbage collector finds them open, in whatever test runs then.
+    Otherwise the garbage collector finds them open, in whatever test runs then. It also finds
+    results, each of which unsubscribes then, on a server that may have ended.
     """
     try:
         with app:
             yield app
     finally:
         backend: Any = app.backend
+        backend.result_consumer.stop()
+        backend.result_consumer.subscribed_to.clear()
         backend.client.connection_pool.disconnect()
 
 
