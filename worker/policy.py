@@ -111,7 +111,7 @@ def decide(
         case SessionNotFound() if is_bound:
             return Decision(Action.HOLD, reason=Reason.SESSION_LOST)
         case SessionNotFound():
-            # Immediately after the first error: another session needs no time to recover.
+            # After 0, 1, 3, … seconds: another session needs no time to recover.
             return Decision(Action.NEW_SESSION, delay=backoff - 1)
         case FileTypeRefused() if error.call is Call.MESSAGE or not is_bound:
             return Decision(Action.FAIL, reason=Reason.UNSUPPORTED_FILE)

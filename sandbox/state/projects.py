@@ -49,7 +49,7 @@ class Clip:
 
 @dataclass(slots=True, kw_only=True)
 class Project:
-    """A session.
+    """A project, which the API calls a session.
 
     Attributes:
         session_id: Its id.

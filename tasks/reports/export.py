@@ -16,7 +16,7 @@ COLUMNS: Final = (
 )
 """Columns of each table. The caller's own columns follow."""
 
-_OWN_COLUMNS: Final[set[str]] = {*COLUMNS} & {*Result.model_fields} - {"reason"}
+_RESULT_COLUMNS: Final[set[str]] = {*COLUMNS} & {*Result.model_fields} - {"reason"}
 _VIDEO_COLUMNS: Final = {
     *("url", "path", "bytes", "sha256", "width", "height", "seconds", "codec"),
     *("link", "poster_link", "link_expires_at"),
@@ -53,7 +53,7 @@ def table_row(result: Result) -> dict[str, object]:
     fields: dict[str, object] = {
         **result.data,
         **_NO_CELLS,
-        **result.model_dump(mode="json", include=_OWN_COLUMNS),
+        **result.model_dump(mode="json", include=_RESULT_COLUMNS),
         "changes": "; ".join(result.changes),
     }
     if result.reason is not None:

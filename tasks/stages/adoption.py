@@ -3,7 +3,7 @@
 import structlog
 
 from tasks.stages.reply import draft_facts
-from tasks.step.commits import advance, fail, hold
+from tasks.step.commits import continue_in, fail, hold
 from tasks.step.context import LeaseLostError, StepContext
 from worker.journal.attempts import AdoptAttempt, next_attempt
 from worker.journal.entries import End, split_name
@@ -75,7 +75,7 @@ def adopt_payment(step: StepContext, payment: AdoptAttempt, *, replaces: str = "
             f"({last.problem}). It may have been charged.",
             resume=State.SETTLING,
         )
-    return advance(State.SETTLING)
+    return continue_in(State.SETTLING)
 
 
 def finish_adopted(step: StepContext) -> Commit | None:
@@ -132,7 +132,7 @@ def finish_from_next_message(step: StepContext) -> Commit | None:
     draft = Draft.unpack(found.entry.draft)
     if not draft.is_ready:
         return None
-    return advance(State.RENDERING, draft_facts(step, draft, ""), outcome="done")
+    return continue_in(State.RENDERING, draft_facts(step, draft, ""), outcome="done")
 
 
 def _repeat_end(step: StepContext, ended: End) -> Commit | None:
@@ -148,4 +148,4 @@ def _repeat_end(step: StepContext, ended: End) -> Commit | None:
     if not step.runtime.output.has_content(f"{clip_name}.mp4", sha256):
         return None
     facts = {name: value for name, value in ended.facts.items() if name != "stored"}
-    return advance(State.SUCCEEDED, facts, outcome="done")
+    return continue_in(State.SUCCEEDED, facts, outcome="done")

@@ -10,7 +10,7 @@ from tasks.schema.clip_names import clip_names, preferred_name
 from tasks.stages.adoption import finish_delivered
 from tasks.step.commits import (
     NO_RENDER,
-    advance,
+    continue_in,
     fail,
     failure_facts,
     failures,
@@ -52,7 +52,7 @@ POLICY_ERRORS: Final = (TokenRefused, RateLimited, PlanRefused, Unreachable, Ser
 def deliver(step: StepContext) -> Commit:
     """Deliver the clip. It gets its final name only after it was downloaded and checked."""
     output = step.runtime.output
-    if _may_be_delivered(step) and (delivered := finish_delivered(step)) is not None:
+    if _name_is_taken(step) and (delivered := finish_delivered(step)) is not None:
         return delivered
     with scratch_folder() as folder:
         clip_file, poster_file = Path(folder) / "clip.mp4", Path(folder) / "poster.jpg"
@@ -78,12 +78,12 @@ def deliver(step: StepContext) -> Commit:
             else _store_clip(step, inspection.clip, clip_file)
         )
         output.put_file(poster_file, f"{name}.jpg")
-    return advance(
+    return continue_in(
         State.SUCCEEDED, {"clip": _clip_fact(inspection.clip, _findings(step, inspection), name)}
     )
 
 
-def _may_be_delivered(step: StepContext) -> bool:
+def _name_is_taken(step: StepContext) -> bool:
     """Return whether the output store has a file of the clip's name, but the record names no clip.
 
     The file may be the clip of another job, or of this one if Redis has lost that fact.

@@ -11,7 +11,7 @@ from tasks.stages.paid_message import message_stream, send_message
 from tasks.stages.sending_right import SendingRight
 from tasks.step.commits import (
     NO_SESSION,
-    advance,
+    continue_in,
     hold,
     hold_for_budget,
     hold_for_credits,
@@ -68,7 +68,7 @@ def generate(step: StepContext) -> Commit:
     with runtime.open_client(credential.token) as client:
         state = client.state(job.facts["session_id"])
         if _has_changed_since_question(job, state):
-            return advance(State.SETTLING, {"readings": "0", "last_reading": ""})
+            return continue_in(State.SETTLING, {"readings": "0", "last_reading": ""})
         _note_baseline(step, state)
         # After a restore of Redis, the random part distinguishes this call from a lost one of the
         # same turn.
@@ -135,10 +135,10 @@ def _attempt_taken(step: StepContext, call: str) -> Commit:
 def _settle_sent_message(step: StepContext) -> Commit:
     """Continue at settle, because an earlier step has sent, or may have sent, the message."""
     if step.job.call_fact("stream"):
-        return advance(State.SETTLING)
+        return continue_in(State.SETTLING)
     waited = (step.clock.now_ms() - step.job.sent_at) / 1000
     wait = max(0.0, step.runtime.settings.timing.settle_first_seconds - waited)
-    return advance(State.SETTLING, delay=wait)
+    return continue_in(State.SETTLING, delay=wait)
 
 
 def _has_changed_since_question(job: Job, state: SessionState) -> bool:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from tasks.schema.prompts.message_text import answer, instructions
 from tasks.stages.sending_right import SendingRight
-from tasks.step.commits import advance
+from tasks.step.commits import continue_in
 from tasks.step.context import StepContext
 from tasks.step.decisions import apply_decision, decide_error
 from tasks.step.progress import report_progress, store_progress
@@ -60,7 +60,7 @@ def send_message(step: StepContext, stream: MessageStream, right: SendingRight) 
     settings, lease, call = step.runtime.settings, step.lease, right.entry.call
     lease.abort = stream.abort
     lease.hard_deadline = time.monotonic() + settings.timing.stream_timeout_seconds
-    lease.progress(settings.timing.stream_idle_seconds)
+    lease.extend_deadline(settings.timing.stream_idle_seconds)
     try:
         transcript = _read_stream(step, stream, call)
     except NemoError as error:
@@ -70,7 +70,7 @@ def send_message(step: StepContext, stream: MessageStream, right: SendingRight) 
     is_clean = bool(transcript.clean) and transcript.error is None
     delay = 0.0 if is_clean else settings.timing.settle_first_seconds
     facts = _transcript_facts(call, transcript, is_clean=is_clean)
-    return advance(State.SETTLING, facts, delay=delay)
+    return continue_in(State.SETTLING, facts, delay=delay)
 
 
 def _text(job: Job) -> str:
@@ -94,7 +94,7 @@ def _read_stream(step: StepContext, stream: MessageStream, call: str) -> Transcr
             transcript.add(event)
             # Heartbeats do not count: a stream of nothing else reaches the idle limit.
             if not isinstance(event, Heartbeat):
-                step.lease.progress(settings.timing.stream_idle_seconds)
+                step.lease.extend_deadline(settings.timing.stream_idle_seconds)
             if time.monotonic() >= still_working_at:
                 still_working_at = time.monotonic() + settings.timing.still_working_seconds
                 report_progress(step, STILL_WORKING)

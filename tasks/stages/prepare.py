@@ -11,7 +11,7 @@ from tasks.stages.adoption import attempt_number
 from tasks.stages.inputs import JobInputs, gather_inputs
 from tasks.step.commits import (
     NO_SESSION,
-    advance,
+    continue_in,
     hold_for_budget,
     hold_for_credits,
     hold_for_plan,
@@ -53,7 +53,7 @@ def prepare(step: StepContext) -> Commit:
         step.note_facts(account=credential.name)
         keeps_session = True
     if step.job.fact("uploaded") and keeps_session:
-        return advance(State.GENERATING)
+        return continue_in(State.GENERATING)
     with runtime.open_client(credential.token) as client:
         held = _check_credits(step, client, credential, keeps_session=keeps_session)
         if held is not None:
@@ -65,7 +65,7 @@ def prepare(step: StepContext) -> Commit:
             session_id = _open_session(step, client, credential, keeps_session=keeps_session)
             _note_upload(step, is_new=session_id != known_session)
             _upload(step, client, session_id, inputs.files)
-    return advance(State.GENERATING, {"uploaded": "1", "uploading": ""})
+    return continue_in(State.GENERATING, {"uploaded": "1", "uploading": ""})
 
 
 def _check_credits(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import uuid4
 
-from tasks.step.commits import MAX_RENDERS, advance, hold, render_again
+from tasks.step.commits import MAX_RENDERS, continue_in, hold, render_again
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, open_client
 from worker.ledger.model.states import Reason, State
@@ -102,7 +102,9 @@ def _evaluate(step: StepContext, status: RenderStatus) -> Commit:
         return _poll_later(step, polls=str(polls))
     match status.status:
         case RenderState.COMPLETED:
-            return advance(State.DELIVERING, {"source_url": status.url or "", "polls": str(polls)})
+            return continue_in(
+                State.DELIVERING, {"source_url": status.url or "", "polls": str(polls)}
+            )
         case RenderState.FAILED:
             return render_again(step, status.message or "The API reports that the render failed.")
         case RenderState.PENDING | RenderState.PROCESSING:
@@ -118,4 +120,4 @@ def _evaluate(step: StepContext, status: RenderStatus) -> Commit:
 
 def _poll_later(step: StepContext, **facts: str) -> Commit:
     delay = step.runtime.settings.timing.render_poll_seconds
-    return advance(State.RENDERING, facts, delay=delay)
+    return continue_in(State.RENDERING, facts, delay=delay)

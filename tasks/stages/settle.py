@@ -14,7 +14,7 @@ from tasks.stages.adoption import (
 )
 from tasks.stages.render import first_render
 from tasks.stages.reply import draft_facts, question_of
-from tasks.step.commits import advance, hold
+from tasks.step.commits import continue_in, hold
 from tasks.step.context import StepContext
 from tasks.step.credentials import account_name, job_credential, open_client
 from tasks.step.remedy_messages import remedy_without_draft
@@ -128,7 +128,7 @@ def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Co
             return _done(step, reading.state, text, reading.facts)
         case MessageOutcome.WAIT:
             delay = step.runtime.settings.timing.settle_seconds
-            return advance(State.SETTLING, reading.facts, delay=delay)
+            return continue_in(State.SETTLING, reading.facts, delay=delay)
         case MessageOutcome.QUESTION:
             return _answer(step, question_of(str(reading.stream["reply"])), reading.facts)
         case MessageOutcome.UNKNOWN if step.job.call is None:
@@ -208,7 +208,7 @@ def _evidence(step: StepContext, reading: _Reading) -> Evidence:
 def _done(step: StepContext, state: SessionState, text: str, facts: dict[str, str]) -> Commit:
     """Keep this draft for all exports of the job, so that later edits do not change its clip."""
     facts = {**facts, **draft_facts(step, state.draft, text), **first_render(step)}
-    return advance(State.RENDERING, facts, outcome="done")
+    return continue_in(State.RENDERING, facts, outcome="done")
 
 
 def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
@@ -221,7 +221,7 @@ def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
             facts={"reply": question},
         )
     facts = {**facts, "reply": question, "readings": "0", "last_reading": ""}
-    return advance(State.GENERATING, facts, outcome="question")
+    return continue_in(State.GENERATING, facts, outcome="question")
 
 
 def _hold_late_answer(step: StepContext, reading: _Reading) -> Commit:

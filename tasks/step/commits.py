@@ -1,4 +1,4 @@
-"""The commits that end a step: advance the job, hold it, fail it, or repeat the stage later."""
+"""The commits that end a step: continue the job, hold it, fail it, or repeat the stage later."""
 
 import random
 from collections.abc import Mapping
@@ -110,7 +110,7 @@ def retry_for(step: StepContext, kind: str, message: str, seconds: float) -> Com
     return retry_with_backoff(step, kind, message, trouble_since=str(since))
 
 
-def advance(
+def continue_in(
     state: State,
     facts: Mapping[str, str] = MappingProxyType({}),
     *,
@@ -133,7 +133,7 @@ def render_again(step: StepContext, message: str) -> Commit:
     renders = step.job.number("render_tries") + 1
     if renders >= MAX_RENDERS:
         return fail(step, Reason.RENDER_FAILED, message)
-    return advance(State.RENDERING, {**NO_RENDER, "render_tries": str(renders)})
+    return continue_in(State.RENDERING, {**NO_RENDER, "render_tries": str(renders)})
 
 
 def failures(step: StepContext, kind: str) -> int:

@@ -2,7 +2,7 @@
 
 from tasks.step.commits import (
     NO_SESSION,
-    advance,
+    continue_in,
     fail,
     failure_facts,
     failures,
@@ -45,7 +45,7 @@ def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> C
             return fail(step, decision.reason, error.message)
         case Action.SETTLE:
             wait = step.runtime.settings.timing.settle_first_seconds
-            return advance(State.SETTLING, delay=wait)
+            return continue_in(State.SETTLING, delay=wait)
         case Action.NEW_SESSION:
             return _prepare_again(step, failure, decision.delay)
         case Action.NEW_ACCOUNT:

@@ -175,7 +175,7 @@ class BalanceMonitor:
             self._release(self._movable(held), "another account can take it")
 
     def _is_usable(self, account: Account) -> bool:
-        """Return whether the last reading of the account's balance was made with its token."""
+        """Return whether the account's token worked when its balance was last read."""
         return self._can_be_read_again(account) and not account.auth_refused_by
 
     def _release_held_for_plan(self) -> None:

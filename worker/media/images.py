@@ -280,8 +280,8 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, bytes | None]:
         return to_eight_bits(image), profile
     if image.mode == "CMYK":
         return _from_cmyk(image, profile), None
-    target_type = "RGBA" if image.has_transparency_data else "RGB"
-    return image if image.mode == target_type else image.convert(target_type), profile
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode), profile
 
 
 def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:

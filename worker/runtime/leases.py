@@ -33,7 +33,7 @@ class Lease:
     abort: Callable[[], None] | None = field(default=None, repr=False)
     """Called once when the deadline has passed, to end a call that blocks."""
 
-    def progress(self, idle_limit: float) -> None:
+    def extend_deadline(self, idle_limit: float) -> None:
         """Move the deadline after progress, up to the hard deadline."""
         self.deadline = min(time.monotonic() + idle_limit, self.hard_deadline)
 

@@ -9,7 +9,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, Respon
 from structlog.testing import capture_logs
 
 from config.settings import RedisSettings
-from tasks.step.commits import advance, retry_later
+from tasks.step.commits import continue_in, retry_later
 from tasks.step.context import StepContext
 from tasks.step.runner import Stage, run_step
 from tests.support.waiting import refusing_port
@@ -57,7 +57,7 @@ def test_a_stage_that_ends_without_delay_leads_to_the_next_one_in_the_same_claim
         def run(step: StepContext) -> Commit:
             fences.append(step.lease.fence)
             due.extend(runtime.ledger.due(9, room=9, admit=9))
-            return advance(state, {"a": step.job.state.value}, delay=delay)
+            return continue_in(state, {"a": step.job.state.value}, delay=delay)
 
         return run
 
@@ -97,7 +97,7 @@ def test_a_job_waits_for_its_next_wake_up_message(
     def prepare(_: StepContext) -> Commit:
         for name, value in status.items():
             setattr(runtime.status, name, value)
-        return advance(state, delay=delay)
+        return continue_in(state, delay=delay)
 
     assert run_step(job_id, {State.PREPARING: prepare}) == state
     job = runtime.ledger.job(job_id)

@@ -88,7 +88,7 @@ def test_a_drain_takes_at_most_the_time_of_the_longest_step(ledger: Ledger) -> N
     leases = Leases(ledger)
     assert leases.max_remaining_seconds() == 0
     with leases.hold("a", "1:n", limit=60) as short, leases.hold("b", "1:n", limit=600) as long:
-        long.progress(idle_limit=5)
+        long.extend_deadline(idle_limit=5)
         assert 60 < leases.max_remaining_seconds() <= 600, (
             "progress may move the deadline up to the hard one"
         )
@@ -103,7 +103,7 @@ def test_a_drain_takes_at_most_the_time_of_the_longest_step(ledger: Ledger) -> N
 def test_progress_never_moves_the_deadline_past_the_hard_one(ledger: Ledger) -> None:
     with Leases(ledger).hold("j", fence(ledger), limit=60) as lease:
         hard = lease.hard_deadline
-        lease.progress(1000)
+        lease.extend_deadline(1000)
         assert lease.deadline == hard
 
 
