@@ -44,7 +44,7 @@ answers: $(READY) ## Read random JSON as responses of the video API; ARGS="--cou
 faults: $(READY) ## Inject faults while 500 jobs run, then check the records; ARGS="--seed 1"
 	@exec $(BIN)/python -m tests.faults.campaign $(ARGS)
 
-points: $(READY) ## Kill a worker at every fault point, twice each; ARGS="begin_paid" selects some
+points: $(READY) ## Kill a worker at each fault point of its work, twice each; ARGS="begin_paid" selects some
 	@exec $(BIN)/python -m tests.faults.points $(ARGS)
 
 soak: $(READY) ## Read 200,000 random responses and messages, then inject faults while 5,000 jobs run for half an hour; ARGS="--seconds 7200"

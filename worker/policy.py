@@ -88,7 +88,7 @@ def decide(
 
     Args:
         error: The error.
-        is_bound: Whether the job must stay in its session: an earlier message was paid in it.
+        is_bound: Whether the job must stay in its session: `Job.is_bound`.
         earlier_errors: Errors of this kind in a row before this one.
         anonymous: Whether the account's token is anonymous, so that this service may renew it.
         others_can_take: Whether another account can take the job, which has paid nothing.

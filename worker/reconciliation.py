@@ -40,8 +40,8 @@ def review(journal: Journal, payments: Payments, job: Job) -> Review:
     An attempt without an entry is closed: its message can no longer be sent.
 
     Returns:
-        `AdoptAttempt` if another message has the message's attempt, and the job is to adopt a
-        payment instead. `MaybeCharged` also if the entry cannot be read, if the message was paid
+        `AdoptAttempt` if the entry of this attempt belongs to another message, and the job has to
+        adopt a payment. `MaybeCharged` also if the entry cannot be read, if the message was paid
         under another journal, and for a message of a version without a journal.
 
     Raises:

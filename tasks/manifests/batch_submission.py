@@ -142,8 +142,8 @@ def submit_manifest(
 ) -> BatchSubmission:
     """Enqueue a manifest as a batch. The same rows under the same name are paid for once.
 
-    A row has one current job. If the row was changed, a new job replaces it, unless it has paid. If
-    all rows are rejected, no batch is made.
+    A row has one current job. If the row was changed, a new job replaces it, unless it has a clip,
+    or has paid and has not ended. If all rows are rejected, no batch is made.
 
     Args:
         producer: The producer.

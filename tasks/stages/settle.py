@@ -87,7 +87,7 @@ def _finish_without_reading(step: StepContext) -> Commit | None:
         return Commit(State.PREPARING)
     if job.fact("adopted") and (finished := finish_adopted(step)) is not None:
         return finished
-    # The state may have the draft of a later message, which a restored ledger does not have.
+    # After a restore, the ledger may lack a later message, whose draft the state then shows.
     if runtime.status.may_lack_later_messages(job.sent_at):
         finished = finish_from_next_message(step)
         if finished is not None:
@@ -155,7 +155,8 @@ def _has_later_message(step: StepContext) -> bool:
     last = step.runtime.ledger.last_message(job.message_session)
     if last is None:
         return False
-    # A turn without a message is settled after a question, or because a person accepted the draft.
+    # A turn without a message is settled in two cases: after a question, or when a person accepted
+    # the draft.
     return last != job.call if job.call else last not in {turn.call for turn in job.turns}
 
 

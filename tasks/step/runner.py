@@ -98,7 +98,7 @@ def _claim_and_run(job_id: str, stages: Mapping[State, Stage]) -> str:
 def _read_and_run(runtime: Runtime, job_id: str, fence: str, stages: Mapping[State, Stage]) -> str:
     record = runtime.ledger.record(job_id)
     claim = Claim(ClaimVerdict.OK, record, runtime.ledger.now_ms())
-    # The record of a job that has ended has no owner, and none of the fields of a fence.
+    # The record of a job that has ended has no owner and no fence.
     if not record.get("owner") or claim.fence != fence:
         log.warning("lease lost", job_id=job_id, fence=fence)
         return LOST
@@ -155,8 +155,8 @@ def _run_and_commit(
 def continues_immediately(state: State, commit: Commit) -> bool:
     """Return whether the next stage follows immediately after a commit, in the same claim.
 
-    A job that goes back to an earlier stage, or repeats one, waits for a wake-up message, as other
-    jobs do. So no job repeats its stages without a pause.
+    A job that goes back to an earlier stage, or repeats one, waits for a wake-up message, so that
+    no job repeats stages without a pause.
     """
     is_later = commit.state.is_running and commit.state.is_after(state)
     return is_later and commit.delay <= 0

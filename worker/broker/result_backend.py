@@ -1,7 +1,7 @@
 """Celery's result backends, with fewer commands, and a few connections that callers wait for.
 
-One backend serves all greenlets of a worker. By default, it raises an error for a caller while a
-hundred others store a result.
+One backend serves all greenlets of a worker. Celery's own raises an error if more than a hundred of
+them store a result at once; here they wait for a connection.
 """
 
 from collections.abc import Callable, Mapping

@@ -135,8 +135,9 @@ class IdentityGuard:
         mirror, is_newer = read.mirror, found.verdict is IdentityVerdict.RECOVER_NEWER
         is_own = mirror.run_id == ledger.run_id and ledger.recovering == mirror.epoch
         takes_over = found.verdict in (IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
-        # A process that continues a recovery writes no place at first. If another process is still
-        # running it, its next write stops this one. Otherwise each would stop the other in turn.
+        # A process that continues a recovery writes no place at first. If the former process still
+        # runs, the next write of that one stops this one. Otherwise both would stop each other in
+        # turn.
         self._place_written_at = self._clock()
         if mirror.recovering and is_own and not takes_over:
             return read

@@ -131,7 +131,7 @@ class Ticker:
 def notification_groups(entries: Iterable[str]) -> Iterator[list[str]]:
     """Group due entries of the outbox into the entries that one Celery task delivers.
 
-    An entry that is not a job's takes longer, and has a task of its own.
+    The entry of a batch takes longer, and has a task of its own.
     """
     jobs = []
     for entry in entries:

@@ -177,8 +177,8 @@ def submit(
         bool,
         typer.Option(
             "--redo-changed",
-            help="Make new clips, and pay for them, for rows that were changed after they had "
-            "paid. Without it, these rows keep their clips.",
+            help="Make new clips, and pay for them, also for changed rows that have a clip, or "
+            "whose job has paid. Without it, these rows keep their jobs.",
         ),
     ] = False,
     dry_run: Annotated[

@@ -10,9 +10,11 @@ class SubmitVerdict(StrEnum):
     DUPLICATE = "DUPLICATE"  # its key or id exists with the same payload
     CONFLICT = "CONFLICT"  # its key exists with another payload
     # For a row of a batch only:
-    REPLACED = "REPLACED"  # written as queued, in the place of a job without a clip
-    REMADE = "REMADE"  # written as queued, in the place of a job that has a clip or has paid
-    KEPT = "KEPT"  # not written: its job has a clip, or has paid, for earlier content of the row
+    REPLACED = (
+        "REPLACED"  # written as queued, in the place of a job that is unpaid, failed or cancelled
+    )
+    REMADE = "REMADE"  # as REPLACED, and that job has a clip, or has paid and not ended
+    KEPT = "KEPT"  # not written: its job has a clip, or has paid and not ended, for earlier content
     DEFERRED = "DEFERRED"  # to be decided at the manifest's end
 
 

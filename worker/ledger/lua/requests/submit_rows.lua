@@ -2,7 +2,7 @@
 -- Writes the rows of a manifest: finds the current job of each, or makes one.
 --   submission  the same for all calls for one manifest   manifest  names its file or folder, or ''
 --   mode  new: the batch had no rows before  more: it had  end: these rows were answered DEFERRED
---   redo  1: changed rows are made again that have a clip, or have paid, for earlier content
+--   redo  1: a changed row is made again even if its job has a clip, or has paid and not ended
 --   dry   1: nothing is written; the answers are those for a submission that begins here
 --   rows  a JSON list of objects: as for submit, and
 --         content: hash of what it requests
@@ -10,16 +10,18 @@
 --         former_key: the key that version 1 gave such a row, or ''
 --         plain_key: its key where `key` names an aspect of the batch too, or ''
 --         single_fingerprint: the fingerprint of a single job that requests the same, or ''
---         earlier_job: in mode `end`, the job of the same image that no row has, or ''
---         correction: 1 if it was rejected before, from the row of another manifest
+--         earlier_job: in mode `end`, the job of the same image that no row of the manifest has, or ''
+--         correction: 1 if it is from a file of rejected rows; then `row` is its number in the
+--                     manifest that was submitted first
 -- A row finds its job by its key, else by its content, else (in mode `end`, without a key) by its image.
 --   it finds      with                            then
 --   no job                                        OK         a new job is written as queued
 --   a job         the same content                DUPLICATE  the row's columns, priority and webhook
 --                                                            are written into it
---   a job         other content, no clip, unpaid  REPLACED   a new job takes the place of that one, which
---                                                            is cancelled if it has not ended
---   a job         other content, clip or paid     KEPT       it keeps its job; also if its record cannot be read
+--   a job         other content, unpaid or        REPLACED   a new job takes the place of that one, which
+--                 failed or cancelled                        is cancelled if it has not ended
+--   a job         other content, with a clip,     KEPT       it keeps its job; also if the record of the job
+--                 or paid and not ended                      cannot be read
 --   a job         the same, and redo is 1         REMADE     as REPLACED
 --   a job of another row of this manifest, or of another batch, by its key   CONFLICT
 --   a changed job, before the end of the manifest, that another row may have   DEFERRED
@@ -86,22 +88,22 @@ local function has_other_lines(job)
 end
 
 -- What becomes of a row whose content differs from that of its job. -> verdict, the job that it is
--- about, a job to retire or nil: the row's former job, where another job of the batch already has
--- the new content and no other row needs the former one
+-- about, a job to retire or nil. The row's job is retired if another job of the batch already has the
+-- new content, and no other row uses the row's job.
 local function decide_change(row, job)
-  local other = last_row_of(job)
-  if other == row.manifest_row then other = nil end
-  if other and row.key ~= '' and job.key == row.key then return 'CONFLICT', job end
+  local other_row = last_row_of(job)
+  if other_row == row.manifest_row then other_row = nil end
+  if other_row and row.key ~= '' and job.key == row.key then return 'CONFLICT', job end
   if mode ~= 'end' and (job.lines ~= '' or row.key ~= job.key) then return 'DEFERRED', job end
-  local has_clip = job.state == 'succeeded' or not ENDS[job.state] and number(job.paid) > 0
-  if has_clip and not redo then return 'KEPT', job end
-  local is_shared = other or has_other_lines(job)
+  local is_paid_for = job.state == 'succeeded' or not ENDS[job.state] and number(job.paid) > 0
+  if is_paid_for and not redo then return 'KEPT', job end
+  local has_other_rows = other_row or has_other_lines(job)
   local same = find(content_key(row))
   if same and not same.pruned and same.content == row.content then
-    return 'DUPLICATE', same, not is_shared and job or nil
+    return 'DUPLICATE', same, not has_other_rows and job or nil
   end
-  if is_shared then return 'OK', job end
-  return has_clip and 'REMADE' or 'REPLACED', job
+  if has_other_rows then return 'OK', job end
+  return is_paid_for and 'REMADE' or 'REPLACED', job
 end
 
 -- What a row does. Reads only. -> verdict, the job that it is about or nil, a job to retire or nil
@@ -142,8 +144,8 @@ local function free_id(row, job)
 end
 
 -- Writes a row's job under an id, and makes its key and its content name that job. If the row had
--- another job, which may be in the payment journal under the row's key, the new job gets a key of its
--- own there, so that a recovery can distinguish both.
+-- another job, which may be in the payment journal under the row's key, the new job has its own key in
+-- the journal, so that a recovery can distinguish both.
 local function write_row(id, row)
   local names = id .. '|' .. row.content
   redis.call('SET', idempotency_key(content_key(row)), names)
@@ -277,7 +279,7 @@ local function write(row)
     return verdict, job.id
   end
   local id = free_id(row, job)
-  if old then retire(job.id, old, id) end
+  if old then retire(retired.id, old, id) end
   write_row(id, row)
   return verdict, id
 end

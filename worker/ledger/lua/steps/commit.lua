@@ -5,7 +5,7 @@
 --   next    '', or the nonce of a claim for the same owner, by which it continues with the next stage
 --           without a wake-up message; `lease` and `margin` in ms are those of that claim. A lease
 --           of which more than half is left is kept, and the heartbeats extend it.
--- Fields `fact:<call>:<name>` are results of a paid message, which are stored also if the lease is
+-- Fields `fact:<call>:<name>` are results of one paid message, which are stored also if the lease is
 -- lost, as by paid_fact.
 -- -> LOST | OK | CLAIMED {record} now.  Safe twice: the nonce of the last commit is stored. A job that does
 -- not enter the state that the step requested is not claimed.
@@ -39,9 +39,9 @@ if not is_owned(job, fence) then
   return {'LOST'}
 end
 
--- How long recent clips took, in ms: from admission to the end of the message, which is how long a job
--- counts among the admitted ones, and in all. A mean over the first clips, then a rolling mean over
--- about as many.
+-- Updates two means over recent clips, in ms: the time in preparing and generating, in which a job counts
+-- among the admitted ones, and the time in all stages. They are means over all of the first clips, and
+-- then rolling means over about as many.
 local MEAN_OVER = 32
 local function update_pace(pace)
   local admitted, whole = 0, 0
@@ -67,8 +67,8 @@ elseif reason == 'blocked' and not is_parked(blocker) then
   -- The job that blocks this one has moved on since: this one asks for its session again.
   state = resume
 elseif reason == 'outcome_unknown' and not turn_is_paid(job) and job.as_done ~= '1' then
-  -- The intent was withdrawn while the step judged its message: there is nothing unknown about it. A
-  -- turn that is settled as done by a person's decision never pays instead.
+  -- The intent was withdrawn while the step judged its message: there is nothing unknown about it. With
+  -- `as_done`, by which a person accepts the draft, the job stays held: it must not pay.
   state = 'preparing'
 end
 if asked == 'held' and RUNNING[state] then reason, changed.message, changed.remedy = '', '', '' end
@@ -92,11 +92,11 @@ end
 if reason == 'blocked' then require_type('set', blocked_key(blocker)) end
 local pace = state == 'succeeded' and redis.call('HMGET', PACE, 'clips', 'place_ms', 'clip_ms')
 
--- 3. Write the agenda first: a write that fails by itself if its key holds another type.
+-- 3. Write the agenda first: if its key holds another type, the write fails before anything is written.
 local keeps_lease = continues and 2 * (number(job.lease) - now) > lease
 local lease_end = keeps_lease and number(job.lease) or now + lease
 -- A render that waits for its next poll is in the index of polls too, from which workers claim it in
--- groups. On the agenda it is due later, as a step of its own, for the case that none does.
+-- groups. If none has claimed it within POLL_GRACE, the agenda makes it due as an ordinary step.
 local is_poll = state == 'rendering' and delay > 0
   and (changed.render_submitted or job.render_submitted) == '1'
 if not RUNNING[state] then
@@ -110,7 +110,7 @@ if is_poll then try('ZADD', POLLS, now + delay, id) end
 
 -- 4. Write the facts, and end the message.
 if paid_call then record_paid_facts(id, job, paid_call, paid_facts) end
--- What follows compares with the record as it was: hence these are not changed in `job`.
+-- `job` keeps its old values of these fields, because the code below compares with them.
 for name, value in pairs(changed) do change_hash(job_key(id), {}, name, value) end
 change(id, job, 'committed', nonce, 'owner', '', 'nonce', '', 'lease', 0, 'crashes', 0,
   'not_before', now + delay)

@@ -9,8 +9,8 @@
 --            the job whose session they wait for: the whole number for high priority, a part of it for
 --            the others
 --   places   the most jobs that are preparing or generating, so that workers are free for polls
--- A job whose image server is slow, or that waits for the session of another job, counts only for the
--- last two limits, and few jobs of one such server or session run at a time. A job without a source,
+-- A job whose image server is slow, or that waits for the session of another job, counts only for
+-- `prepare` and `places`, and few jobs of one such server or session run at a time. A job without a source,
 -- such as one whose image is in the media store, prepares quickly and does not count for `prepare`. A
 -- job that is settling counts for no limit.
 -- An entry of the agenda is put off, never removed, so a lost wake-up message costs only that time.
@@ -125,7 +125,7 @@ local function slow_jobs()
 end
 
 -- Takes the first job of a flow that may start. -> id, or nil and whether jobs wait in the flow
--- Without `may_fetch`, that is one without a source.
+-- Jobs of the sources in `full` may not start. Without `may_fetch`, only jobs without a source may.
 local function take(flow, full, may_fetch)
   local key = flow_key(flow)
   if may_fetch and next(full) == nil then
@@ -159,7 +159,7 @@ end
 
 -- Flows from which no job may start now stay at the front, in their order: `passed` of them.
 local passed, passed_flows, started, why = 0, {}, 0, nil
-local started_at = meta.virtual_time
+local virtual_time_before = meta.virtual_time
 while #out / 2 < n do
   if preparing + generating >= places then
     why = 'places'
@@ -201,10 +201,10 @@ while #out / 2 < n do
   end
 end
 -- 4. The end: put the flows that were passed over in their order, and record what kept jobs waiting.
-if started_at ~= meta.virtual_time then
+if virtual_time_before ~= meta.virtual_time then
   redis.call('HSET', META, 'virtual_time', meta.virtual_time)
 end
--- A flow that was passed over gains no priority by that time.
+-- Their virtual time is raised to the present one, so that they gain no priority by having waited.
 for _, flow in ipairs(passed_flows) do
   redis.call('ZADD', FLOWS, 'XX', 'GT', virtual_time(), flow)
 end
