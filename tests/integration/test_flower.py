@@ -147,7 +147,7 @@ def test_operators_find_jobs_by_picture_state_and_runtime(
         assert "lamp-07.mp4" in found
         (found,) = shown(tab, "state:RETRY")
         assert "('sofa.png', 'Sofas')" in found
-        assert "higher --max-credits" in found
+        assert "--max-credits CREDITS` with what the batch may spend" in found
         (found,) = shown(tab, "state:FAILURE")
         assert "broken.png" in found
         rows = flower.tasks()
