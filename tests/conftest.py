@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import hypothesis
 import pytest
 from redis import Redis
 from xdist.remote import Producer
@@ -33,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PYTHONHASHSEED"] = str(seed % 2**32)
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(seed)
+    # Without this, an example that takes 200 ms on a busy machine fails its test.
+    hypothesis.settings.register_profile("tests", deadline=None)
+    hypothesis.settings.load_profile("tests")
     _share_compilation(config)
 
 
