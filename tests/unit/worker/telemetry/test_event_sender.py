@@ -263,6 +263,9 @@ def test_a_flower_that_connects_gets_the_present_states(service: Service, flower
         service.run(name, state)
     service.submit("waits")
     service.sender.run_once()
+    for name, shown in {"held": "RETRY", "done": "SUCCESS", "bad": "FAILURE"}.items():
+        expect(flower, name, shown)
+    expect(flower, "old", "FAILURE")
     service.redis.zadd("task_rows:{t}", {"old": 1})
     # One that was started again, and has lost everything.
     flower.state.clear(ready=False)
