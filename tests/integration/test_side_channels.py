@@ -75,6 +75,12 @@ def settings_with_secrets(stack: Stack) -> dict[str, str]:
     return {"REDIS_URL": url, "REELQUEUE_WEBHOOK_SECRET": WEBHOOK_SECRET}
 
 
+def submit_unusable_job(stack: Stack) -> None:
+    """Submit a job of which a step raises an exception that nobody expected."""
+    job_id = stack.submit(stack.image(), prompt=PROMPT, webhook=PAYLOAD["webhook"])
+    stack.redis.hset(stack.ledger.key("job", job_id), "next_attempt", "1:no number")
+
+
 def process_and_refuse(stack: Stack, app: Celery, log: EventLog) -> tuple[str, str]:
     """Send a job, a wrong one, a step that fails and a message of another service.
 
@@ -86,7 +92,7 @@ def process_and_refuse(stack: Stack, app: Celery, log: EventLog) -> tuple[str, s
     refused = app.send_task("tasks.submit", args=[{**PAYLOAD, "key": "b", "seconds": PROMPT}])
     with pytest.raises(ValueError, match="seconds"):
         refused.get(timeout=120)
-    # A key of another type, so that an error occurs that nobody expected.
+    # A key of another type.
     stack.redis.set("job:{rq}:broken", "text")
     app.send_task("tasks.prepare", args=["broken"], queue="rq.wakeups")
     raw = json.dumps({"body": PROMPT, "headers": {"task": SIGNATURE}})
@@ -111,6 +117,7 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
 ) -> None:
     stack.start_sandbox()
     port = free_port()
+    submit_unusable_job(stack)
     stack.env |= settings_with_secrets(stack)
     worker = stack.start_worker(
         REELQUEUE_METRICS_PORT=str(port), SENTRY_DSN=sentry.dsn, REELQUEUE_STAGE_EVENTS="1"
@@ -122,6 +129,7 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
     app.config_from_object(celery_config(Settings(redis=redis)))
     with closing_results(app), event_log(app) as log:
         done, refused = process_and_refuse(stack, app, log)
+        wait_until(lambda: sentry.envelopes, "the exception to be reported to Sentry")
         doctor = run_command_line("doctor", folder=stack.folder, **stack.env)
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=60).text
         channels = {
@@ -138,6 +146,7 @@ def test_no_side_channel_has_a_prompt_an_address_or_a_secret(
     }
     assert "reelqueue_jobs" in metrics
     assert log.has("worker-heartbeat")
+    assert "ValueError" in str(channels["sentry"])
     for name, text in channels.items():
         assert text is not None
         leaked = [secret for secret in SECRETS if secret in str(text)]
