@@ -14,8 +14,6 @@ from tasks.supervisor.process import with_parent_death_watchdog
 
 POLL_SECONDS: Final = 0.1
 COMMAND_GRACE_SECONDS: Final = 2.0
-INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that raise KeyboardInterrupt in the program that starts the group."""
 LOG_LINES: Final = 20
 """Lines of a log that an error message quotes."""
 
@@ -28,6 +26,40 @@ class NotReadyError(RuntimeError):
     """A process was not ready in time."""
 
 
+class Interrupts:
+    """Raises KeyboardInterrupt for a signal, but not within a call that must not be interrupted.
+
+    If an exception ended a call of `Popen`, its lock could stay locked, and the next `wait` would
+    never end.
+    """
+
+    def __init__(self) -> None:
+        self._is_postponed = False
+        self._has_arrived = False
+
+    def handle(self, _number: int, _frame: object) -> None:
+        """Handle a signal: `signal.signal` takes this method."""
+        if not self._is_postponed:
+            raise KeyboardInterrupt
+        self._has_arrived = True
+
+    @contextmanager
+    def postponed(self) -> Iterator[None]:
+        """Raise an interrupt that arrives during the block at its end.
+
+        Raises:
+            KeyboardInterrupt: One has arrived.
+        """
+        self._is_postponed = True
+        try:
+            yield
+        finally:
+            self._is_postponed = False
+        if self._has_arrived:
+            self._has_arrived = False
+            raise KeyboardInterrupt
+
+
 @dataclass(frozen=True, slots=True)
 class Child:
     """A process that leads a process group of its own.
@@ -37,23 +69,25 @@ class Child:
         process: The process.
         log: The file of its errors; None if it writes to the terminal.
         grace: Seconds that it has to stop, before it is killed.
+        interrupts: What raises the interrupts of the program.
     """
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path | None
     grace: float
+    interrupts: Interrupts
 
     @property
     def alive(self) -> bool:
         """Whether it is running."""
-        with _without_interrupts():
+        with self.interrupts.postponed():
             return self.process.poll() is None
 
     def stop(self) -> None:
         """Terminate it, wait for at most ``grace`` seconds, and kill the rest of its group."""
         if self.alive:
-            with _without_interrupts():
+            with self.interrupts.postponed():
                 self.process.terminate()
             end = time.monotonic() + self.grace
             while self.alive and time.monotonic() < end:
@@ -62,7 +96,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill its group."""
-        with _without_interrupts():
+        with self.interrupts.postponed():
             # For a group of zombies, macOS answers "not permitted".
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -79,19 +113,6 @@ class Child:
         return ChildEndedError(f'"{self.name}" {how}.{quoted}')
 
 
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let an interrupt wait until the end of the block.
-
-    If one ended a call of `Popen`, its lock could stay locked, and the next `wait` would never end.
-    """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
 class ProcessGroup:
     """The processes that one program starts.
 
@@ -99,12 +120,14 @@ class ProcessGroup:
         folder: Their working directory.
         logs: Folder of their logs.
         env: Their environment. Additions apply to processes that are started later.
+        interrupts: What raises the interrupts of the program.
     """
 
     def __init__(self, folder: Path, logs: Path, env: Mapping[str, str]) -> None:
         self.folder = folder
         self.logs = logs
         self.env = dict(env)
+        self.interrupts = Interrupts()
         self._children: list[Child] = []
 
     def start(self, name: str, command: Sequence[str], *, grace: float = 5) -> Path:
@@ -118,7 +141,7 @@ class ProcessGroup:
         log = self.logs / f"{name}.log"
         with log.open("wb") as sink:
             process = self._popen(command, sink.fileno(), subprocess.STDOUT)
-        self._children.append(Child(name, process, log, grace))
+        self._children.append(Child(name, process, log, grace, self.interrupts))
         return log
 
     def run(self, command: Sequence[str]) -> int:
@@ -128,7 +151,9 @@ class ProcessGroup:
             ChildEndedError: Another process of the group ended meanwhile.
         """
         process = self._popen(command, None, None)
-        return self._wait_for_exit(Child(command[0], process, None, COMMAND_GRACE_SECONDS))
+        return self._wait_for_exit(
+            Child(command[0], process, None, COMMAND_GRACE_SECONDS, self.interrupts)
+        )
 
     def capture(self, name: str, command: Sequence[str]) -> str:
         """Run a command to its end, and return what it printed.
@@ -139,7 +164,7 @@ class ProcessGroup:
         output, log = self.logs / f"{name}.out", self.logs / f"{name}.log"
         with output.open("wb") as out, log.open("wb") as err:
             process = self._popen(command, out.fileno(), err.fileno())
-        child = Child(name, process, log, COMMAND_GRACE_SECONDS)
+        child = Child(name, process, log, COMMAND_GRACE_SECONDS, self.interrupts)
         if self._wait_for_exit(child):
             raise child.ended_error()
         return output.read_text(encoding="utf-8")
@@ -209,11 +234,10 @@ def process_group(folder: Path, logs: Path, env: Mapping[str, str]) -> Iterator[
 
     SIGTERM, and SIGHUP unless it is ignored, raise KeyboardInterrupt as SIGINT does.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
     group = ProcessGroup(folder, logs, env)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, group.interrupts.handle)
     try:
         yield group
     finally:

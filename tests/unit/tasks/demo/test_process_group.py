@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.demo.process_group import Child, ChildEndedError, ProcessGroup
+from tasks.demo.process_group import Child, ChildEndedError, Interrupts, ProcessGroup
 from tests.support.processes import ROOT
 
 PYTHON = sys.executable
@@ -170,7 +170,7 @@ class InterruptedProcess(subprocess.Popen[bytes]):
     def poll(self) -> int | None:
         if not self.has_interrupted:
             self.has_interrupted = True
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         status = super().poll()
         self.looks += 1
         return status
@@ -178,13 +178,17 @@ class InterruptedProcess(subprocess.Popen[bytes]):
 
 def test_an_interrupt_lets_the_look_at_a_process_end_first() -> None:
     """Otherwise the lock of the process could stay locked, and waiting for it would never end."""
+    interrupts = Interrupts()
     process = InterruptedProcess([PYTHON, "-c", "import signal; signal.pause()"])
-    child = Child("sleeper", process, None, 60)
+    child = Child("sleeper", process, None, 60, interrupts)
+    before = signal.signal(signal.SIGINT, interrupts.handle)
     try:
         with pytest.raises(KeyboardInterrupt):
             _ = child.alive
         assert process.looks == 1
+        assert child.alive
     finally:
+        signal.signal(signal.SIGINT, before)
         process.kill()
         process.wait(120)
 
