@@ -63,13 +63,8 @@ class Store:
         Raises:
             StoreError: It could not be read.
         """
-        with scratch_folder() as folder:
-            copy = Path(folder) / "id"
-            try:
-                self.fetch(_ID_KEY, copy)
-            except NotStoredError:
-                return None
-            return copy.read_text().strip()
+        with self._fetched(_ID_KEY) as copy:
+            return None if copy is None else copy.read_text().strip()
 
     def ensure_id(self) -> str:
         """Return the id of the store; create one if it has none.
@@ -181,13 +176,8 @@ class Store:
         Raises:
             StoreError: It could not be read.
         """
-        with scratch_folder() as folder:
-            copy = Path(folder) / "copy"
-            try:
-                self.fetch(key, copy)
-            except NotStoredError:
-                return False
-            return offload(sha256_of, copy) == sha256
+        with self._fetched(key) as copy:
+            return copy is not None and offload(sha256_of, copy) == sha256
 
     def delete(self, key: str) -> None:
         """Delete a file; deleting it again has no effect.
@@ -273,6 +263,18 @@ class Store:
                 self.delete(key)
             if received.read_bytes() != _PROBE:
                 raise wrong_content(self._url)
+
+    @contextmanager
+    def _fetched(self, key: str) -> Iterator[Path | None]:
+        """Yield a copy of a file in a scratch folder; None if it is not stored."""
+        with scratch_folder() as folder:
+            copy = Path(folder) / "copy"
+            try:
+                self.fetch(key, copy)
+            except NotStoredError:
+                yield None
+            else:
+                yield copy
 
     @contextmanager
     def _store_errors(self, operation: str) -> Iterator[None]:
