@@ -64,12 +64,12 @@ def is_private_url(url: str, allowed: frozenset[str]) -> bool:
     """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _default_port(parts.scheme)
+        host, port = parts.hostname or "", parts.port or default_port(parts.scheme)
     except ValueError:
         return False
     if is_allowed(host, port, allowed):
         return False
-    if host == "localhost" or host.endswith(".localhost"):
+    if is_localhost(host):
         return True
     try:
         return not is_public(host)
@@ -77,7 +77,13 @@ def is_private_url(url: str, allowed: frozenset[str]) -> bool:
         return False
 
 
-def _default_port(scheme: str) -> int:
+def is_localhost(name: str) -> bool:
+    """Return whether a host name in lower case is localhost, or a name below it."""
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def default_port(scheme: str) -> int:
+    """Return the port of a web address that names none."""
     return 443 if scheme == "https" else 80
 
 
@@ -94,4 +100,4 @@ def _authority(entry: str) -> str:
     if "://" not in entry:
         return entry.lower().replace("[", "").replace("]", "")
     parts = urlsplit(entry)
-    return f"{parts.hostname or ''}:{parts.port or _default_port(parts.scheme)}"
+    return f"{parts.hostname or ''}:{parts.port or default_port(parts.scheme)}"

@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from worker.egress.address_rules import default_port, is_localhost
 from worker.egress.errors import WrongEnvironmentError
 from worker.egress.tls import shared_ssl_context
 
@@ -102,13 +103,13 @@ def _is_loopback(host: str) -> bool:
     address = _address(host)
     if address is not None:
         return address.is_loopback
-    return host == "localhost" or host.endswith(".localhost")
+    return is_localhost(host)
 
 
 def _is_exempt(url: httpx.URL, exemptions: str | None) -> bool:
     if exemptions is None:
         return bool(proxy_bypass(url.host))  # the settings of the operating system
-    port = url.port or (443 if url.scheme == "https" else 80)
+    port = url.port or default_port(url.scheme)
     return any(_matches(entry, url.host, port) for entry in re.split(r"[\s,;]+", exemptions))
 
 
