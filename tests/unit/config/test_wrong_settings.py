@@ -99,17 +99,22 @@ def test_the_command_line_ends_with_status_2_and_the_sentence(arguments: tuple[s
     assert "hunter2" not in result.err
 
 
-def test_a_worker_logs_once_which_variables_are_no_settings() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker.app", "worker"],
+def run_celery(program: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program of Celery with the worker's app, and with no other environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker.app", program],
         cwd=ROOT,
-        # With this proxy it ends, before it connects to anything.
-        env={"REELQUEUE_TICK_SECOND": "hunter2", "HTTPS_PROXY": "socks://127.0.0.1:1"},
+        env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
+
+
+def test_a_worker_logs_once_which_variables_are_no_settings() -> None:
+    # With this proxy it ends, before it connects to anything.
+    done = run_celery("worker", REELQUEUE_TICK_SECOND="hunter2", HTTPS_PROXY="socks://127.0.0.1:1")
     assert done.returncode == 2, done.stderr
     output = done.stderr + done.stdout
     assert output.count("Did you mean REELQUEUE_TICK_SECONDS?") == 1
@@ -118,15 +123,7 @@ def test_a_worker_logs_once_which_variables_are_no_settings() -> None:
 
 @pytest.mark.parametrize("program", ["worker", "flower"])
 def test_the_celery_programs_end_with_status_2_and_the_sentence(program: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker.app", program],
-        cwd=ROOT,
-        env={"REDIS_URL": "redis://:hunter2@host:port/0", "REELQUEUE_CONCURRENCY": "0"},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    done = run_celery(program, REDIS_URL="redis://:hunter2@host:port/0", REELQUEUE_CONCURRENCY="0")
     assert done.returncode == 2, done.stderr
     assert "REDIS_URL: has a port" in done.stderr
     assert "REELQUEUE_CONCURRENCY: " in done.stderr

@@ -10,9 +10,7 @@ class SubmitVerdict(StrEnum):
     DUPLICATE = "DUPLICATE"  # its key or id exists with the same payload
     CONFLICT = "CONFLICT"  # its key exists with another payload
     # For a row of a batch only:
-    REPLACED = (
-        "REPLACED"  # written as queued, in the place of a job that is unpaid, failed or cancelled
-    )
+    REPLACED = "REPLACED"  # written as queued, instead of an unpaid, failed or cancelled job
     REMADE = "REMADE"  # as REPLACED, and that job has a clip, or has paid and not ended
     KEPT = "KEPT"  # not written: its job has a clip, or has paid and not ended, for earlier content
     DEFERRED = "DEFERRED"  # to be decided at the manifest's end
