@@ -57,11 +57,11 @@ def free_port() -> int:
     A server may take seconds until it listens on the port, and may listen on it again after a
     restart. The kernel could assign a port of its range to another process meanwhile.
     """
-    while True:
-        port = random.SystemRandom().choice(UNASSIGNED_PORTS)
+    for port in random.SystemRandom().sample(UNASSIGNED_PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("none of 100 ports is free")
 
 
 @cache
