@@ -17,7 +17,7 @@ def refresh_balances(producer: Producer) -> list[str]:
     from worker.nemo.errors import NemoError  # noqa: PLC0415
     from worker.runtime.runtime import Runtime  # noqa: PLC0415
 
-    runtime, problems = Runtime.open(producer.settings), []
+    runtime, problems = Runtime.with_ledger(producer.ledger, producer.settings), []
     known = {account.name for account in producer.ledger.accounts()}
     for name in runtime.accounts.names():
         if name == ANONYMOUS and name not in known:

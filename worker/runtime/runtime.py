@@ -109,6 +109,11 @@ class Runtime:
             lease_seconds=settings.timing.lease_seconds,
             replicas=Replicas.from_settings(settings),
         )
+        return cls.with_ledger(ledger, settings)
+
+    @classmethod
+    def with_ledger(cls, ledger: Ledger, settings: Settings) -> "Runtime":
+        """Build the other parts for a ledger whose connections a producer shares."""
         payments = Payments(ledger)
         http_clients = LeasedClients(partial(open_http, settings.api.url))
         open_client = client_factory_over(settings, http_clients.lease)

@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from config.settings import get_settings
 from tasks.cli.error_handling import ExitCode
 from tasks.cli.options import JsonOption
 from tasks.cli.output import console, emit, note, table
 from tasks.producer.balances import refresh_balances
-from tasks.producer.producer import Producer, default_producer
+from tasks.producer.producer import default_producer
 from tasks.schema.batch import Batch
 from tasks.schema.image_job import ImageJob
 from tasks.schema.result import Result
@@ -72,7 +71,7 @@ def doctor(as_json: JsonOption = False) -> None:
     from tasks.cli.checks.doctor_checks import run_checks  # noqa: PLC0415
 
     all_ok = True
-    for check in run_checks(Producer.open(get_settings())):
+    for check in run_checks(default_producer()):
         all_ok = all_ok and check.ok
         remedy = check.suggestion if check.ok else check.remedy
         if as_json:

@@ -82,7 +82,7 @@ def _upload_once(producer: Producer, job: Job, session_id: str, path: Path) -> N
 
     if "://" in str(path) or not path.is_file():
         raise NotSayable(f"{path} is not a file on this machine. Name a local file.")
-    runtime = Runtime.open(producer.settings)
+    runtime = Runtime.with_ledger(producer.ledger, producer.settings)
     with scratch_folder() as folder:
         try:
             file = check_attachment(path, path.name, Path(folder))

@@ -94,7 +94,7 @@ class WorkerHarness:
         self.ledger = producer.ledger
         self.redis: Redis = producer.ledger.redis
         self.payments = Payments(self.ledger)
-        self.runtime = Runtime.open(producer.settings)
+        self.runtime = Runtime.with_ledger(producer.ledger, producer.settings)
 
     def begin(self, story: str) -> str:
         """Submit three jobs, bring the one called "bad" to a state, and return its fence."""
