@@ -13,6 +13,7 @@ from redis import Redis
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.abandoned_sockets import no_abandoned_sockets
 from tests.support.valkey import Valkey, valkey_in_memory
 
 SEED = pytest.StashKey[int]()
@@ -87,6 +88,15 @@ def pytest_terminal_summary(
 
 def _seed_line(config: pytest.Config) -> str:
     return f"random tests: REELQUEUE_TEST_SEED={config.stash[SEED]} repeats them"
+
+
+@pytest.fixture(autouse=True)
+def closed_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Demand of each test that it closes its connections. Otherwise they fail another test."""
+    with no_abandoned_sockets():
+        yield
+        # pytest itself refers to the values of fixtures until the test has been reported.
+        request.node.funcargs.clear()
 
 
 @pytest.fixture(scope="session")

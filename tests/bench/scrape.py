@@ -18,7 +18,7 @@ from tests.support.ledger_access import submit_many
 from tests.support.valkey import Valkey
 from worker.ledger.model.submissions import NewJob
 from worker.runtime.runtime import Runtime
-from worker.telemetry.metrics_server import metrics_registry
+from worker.telemetry.metrics_server import metrics_registry, scrape_clients
 
 OPTIONS = {"jobs": (100_000, "waiting jobs in the second measurement")}
 FEW = 10
@@ -50,7 +50,7 @@ def jobs(present: int, total: int) -> Iterator[NewJob]:
 
 def median(runtime: Runtime) -> float:
     """Return the median seconds of a scrape."""
-    registry, found = metrics_registry(runtime), []
+    registry, found = metrics_registry(runtime, *scrape_clients(runtime.settings)), []
     for _ in range(SCRAPES):
         start = time.perf_counter()
         list(registry.collect())

@@ -14,8 +14,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import structlog
 from celery import bootsteps
 from prometheus_client import CollectorRegistry, make_wsgi_app
+from redis import Redis
 
-from config.settings import get_settings
+from config.settings import Settings, get_settings
 from worker.ledger.connections.clients import connect_without_retries
 from worker.ledger.reader import Reader
 from worker.runtime.periodic_thread import PeriodicThread
@@ -84,22 +85,20 @@ class Exporter:
             server.serve_forever()
 
 
-def metrics_registry(runtime: Runtime) -> CollectorRegistry:
-    """Register all metrics of a process, on connections of their own with short timeouts."""
-    settings = runtime.settings
-    records = Reader(
+def scrape_clients(settings: Settings) -> tuple[Redis, Redis]:
+    """Open clients of the records and of the broker, with short timeouts."""
+    return (
         connect_without_retries(settings.redis.address, REDIS_TIMEOUT),
-        settings.redis.namespace,
-        lease_seconds=settings.timing.lease_seconds,
+        connect_without_retries(settings.redis.broker_address, REDIS_TIMEOUT),
     )
+
+
+def metrics_registry(runtime: Runtime, records: Redis, broker: Redis) -> CollectorRegistry:
+    """Register all metrics of a process, which are read through these clients."""
+    settings = runtime.settings
+    reader = Reader(records, settings.redis.namespace, lease_seconds=settings.timing.lease_seconds)
     registry = CollectorRegistry()
-    registry.register(
-        Metrics(
-            runtime,
-            records,
-            connect_without_retries(settings.redis.broker_address, REDIS_TIMEOUT),
-        )
-    )
+    registry.register(Metrics(runtime, reader, broker))
     return registry
 
 
@@ -117,6 +116,6 @@ class MetricsStep(bootsteps.StartStopStep):
         runtime = get_runtime()
         operations = runtime.settings.operations
         if operations.metrics_port is not None:
-            app = make_wsgi_app(metrics_registry(runtime))
+            app = make_wsgi_app(metrics_registry(runtime, *scrape_clients(runtime.settings)))
             exporter = Exporter(operations.metrics_host, operations.metrics_port, app)
             PeriodicThread("metrics", PORT_RETRY_SECONDS, exporter.serve).start()

@@ -8,6 +8,7 @@ from redis import Redis
 
 from config.settings import EgressSettings, RedisSettings, Settings, StorageSettings
 from tests.support.valkey import Valkey
+from tests.unit.conftest import OpenRuntime
 from worker.runtime.runtime import Runtime
 
 SECRET = "whsec_" + "QUJD" * 8
@@ -15,11 +16,15 @@ SECRET = "whsec_" + "QUJD" * 8
 
 @pytest.fixture
 def runtime(
-    valkey: Valkey, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    valkey: Valkey,
+    redis: Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    open_runtime: OpenRuntime,
 ) -> Runtime:
     """The parts of this process, as a worker has them."""
     redis.ping()
-    runtime = Runtime.open(
+    runtime = open_runtime(
         Settings(
             redis=RedisSettings(url=SecretStr(valkey.url)),
             egress=EgressSettings(webhook_secret=SecretStr(SECRET), private_hosts=("127.0.0.1",)),

@@ -16,6 +16,7 @@ from config.settings import ApiSettings, Settings
 from tasks.polls.poller import Poller
 from tests.support.api_responses import state_envelope
 from tests.support.waiting import wait_until
+from tests.unit.conftest import OpenRuntime
 from tests.unit.worker.loopback_server import Handler, Server, json_reply, serving
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import Reason, State
@@ -74,16 +75,24 @@ class Polled:
 
         wait_until(ended, "the polls to end")
 
+    def has_stopped(self) -> bool:
+        self.poller.commit()
+        return self.poller.is_idle
+
     def polls_made(self) -> list[str]:
         return [request.path.rpartition("/r-")[2] for request in self.server.requests]
 
 
 @pytest.fixture
-def polled(redis: Redis, settings: Settings, server: Server) -> Iterator[Polled]:
+def polled(
+    redis: Redis, settings: Settings, server: Server, open_runtime: OpenRuntime
+) -> Iterator[Polled]:
     redis.ping()
     api = ApiSettings(url=server.url, tokens=(SecretStr("nmv_usr_t"),))
-    found = Polled(Runtime.open(settings.model_copy(update={"api": api})), server)
+    found = Polled(open_runtime(settings.model_copy(update={"api": api})), server)
     yield found
+    # A poll that ends later would connect again.
+    wait_until(found.has_stopped, "the polls to end")
     found.poller.close()
 
 

@@ -1,5 +1,6 @@
 """A decision about a paid message is made with the journal under which it was paid."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from worker.ledger.payments import Payments
 
 
 @pytest.fixture
-def elsewhere(settings: Settings, tmp_path: Path) -> Producer:
+def elsewhere(settings: Settings, tmp_path: Path) -> Iterator[Producer]:
     """A producer in another folder, whose default media store and journal are others."""
     media = (tmp_path / "elsewhere" / "media").as_uri()
     storage = settings.storage.model_copy(update={"media_url": media})
-    return Producer.open(settings.model_copy(update={"storage": storage}))
+    producer = Producer.open(settings.model_copy(update={"storage": storage}))
+    yield producer
+    producer.ledger.redis.close()
 
 
 @pytest.fixture

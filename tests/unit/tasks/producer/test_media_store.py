@@ -1,6 +1,7 @@
 """A caller whose media store is not the one of the live workers is refused."""
 
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -8,6 +9,7 @@ from config.settings import Settings
 from tasks.cli.checks.doctor_checks import run_checks
 from tasks.step.context import StepContext
 from tasks.step.runner import JobFailedError, run_step
+from tests.unit.conftest import OpenRuntime
 from tests.unit.tasks.conftest import ProducerHarness, RunCommand
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
@@ -19,14 +21,26 @@ from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
 
-def start_worker(settings: Settings, folder: Path, name: str = "w1") -> Runtime:
-    """Register a worker whose stores are in a folder."""
-    urls = {"media_url": (folder / "media").as_uri(), "output_url": (folder / "output").as_uri()}
-    storage = settings.storage.model_copy(update=urls)
-    runtime = Runtime.open(settings.model_copy(update={"storage": storage}))
-    register_worker(runtime.ledger, name, 10, 60)
-    announce_stores(runtime, name)
-    return runtime
+class StartWorker(Protocol):
+    """Registers a worker whose stores are in a folder."""
+
+    def __call__(self, folder: Path, name: str = "w1") -> Runtime: ...
+
+
+@pytest.fixture
+def start_worker(settings: Settings, open_runtime: OpenRuntime) -> StartWorker:
+    def start(folder: Path, name: str = "w1") -> Runtime:
+        urls = {
+            "media_url": (folder / "media").as_uri(),
+            "output_url": (folder / "output").as_uri(),
+        }
+        storage = settings.storage.model_copy(update=urls)
+        runtime = open_runtime(settings.model_copy(update={"storage": storage}))
+        register_worker(runtime.ledger, name, 10, 60)
+        announce_stores(runtime, name)
+        return runtime
+
+    return start
 
 
 def doctor(harness: ProducerHarness) -> dict[str, str]:
@@ -44,9 +58,9 @@ def test_a_store_keeps_the_id_of_its_first_use(tmp_path: Path) -> None:
 
 
 def test_a_caller_with_another_media_store_is_refused(
-    harness: ProducerHarness, settings: Settings, tmp_path: Path
+    harness: ProducerHarness, start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    runtime = start_worker(settings, tmp_path / "elsewhere")
+    runtime = start_worker(tmp_path / "elsewhere")
     with pytest.raises(StoreError) as caught:
         harness.submit(image=str(harness.picture()))
     assert harness.producer.media.address in caught.value.message
@@ -62,22 +76,22 @@ def test_a_caller_with_another_media_store_is_refused(
 
 
 def test_a_caller_with_another_address_of_the_same_store_is_accepted(
-    harness: ProducerHarness, settings: Settings, tmp_path: Path
+    harness: ProducerHarness, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     (tmp_path / "mounted").symlink_to(tmp_path)
-    runtime = start_worker(settings, tmp_path / "mounted")
+    runtime = start_worker(tmp_path / "mounted")
     assert runtime.media.address != harness.producer.media.address
     assert harness.submit(image=str(harness.picture()))
     assert doctor(harness) == {}
 
 
 def test_two_workers_with_different_stores_are_reported(
-    harness: ProducerHarness, settings: Settings, tmp_path: Path
+    harness: ProducerHarness, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     """Each worker would deliver its clips to another place."""
-    start_worker(settings, tmp_path)
+    start_worker(tmp_path)
     assert doctor(harness) == {}
-    other = start_worker(settings, tmp_path / "elsewhere", "w2")
+    other = start_worker(tmp_path / "elsewhere", "w2")
     found = doctor(harness)
     assert set(found) == {"media store", "output store"}
     assert other.media.address in found["media store"]
@@ -85,14 +99,14 @@ def test_two_workers_with_different_stores_are_reported(
 
 def test_a_file_that_another_worker_may_have_is_not_called_missing(
     harness: ProducerHarness,
-    settings: Settings,
+    start_worker: StartWorker,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Otherwise one worker with a wrong setting would fail the jobs of all workers."""
-    start_worker(settings, tmp_path)
+    start_worker(tmp_path)
     job_id = harness.submit(image=str(harness.picture()))
-    other = start_worker(settings, tmp_path / "elsewhere", "w2")
+    other = start_worker(tmp_path / "elsewhere", "w2")
     job = harness.producer.ledger.job(job_id)
     assert job is not None
     key = str(job.payload["media"])
@@ -116,9 +130,9 @@ def test_a_file_that_another_worker_may_have_is_not_called_missing(
 
 
 def test_a_store_that_is_not_mounted_any_more_is_not_announced_as_a_new_one(
-    harness: ProducerHarness, settings: Settings, tmp_path: Path
+    harness: ProducerHarness, start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    runtime = start_worker(settings, tmp_path)
+    runtime = start_worker(tmp_path)
     announced = announced_stores(runtime.ledger, "media")
     (tmp_path / "media").rename(tmp_path / "unmounted")
     announce_stores(runtime, "w1")
@@ -131,14 +145,14 @@ def test_a_store_that_is_not_mounted_any_more_is_not_announced_as_a_new_one(
 @pytest.mark.parametrize("command", ["results", "prune"])
 def test_commands_touch_no_clips_in_another_output_store(
     harness: ProducerHarness,
-    settings: Settings,
+    start_worker: StartWorker,
     run_command: RunCommand,
     tmp_path: Path,
     command: str,
 ) -> None:
     batch_id = harness.submit_batch(1)
     harness.finish_next_step(Commit(State.FAILED, reason=Reason.BAD_IMAGE))
-    start_worker(settings, tmp_path / "elsewhere")
+    start_worker(tmp_path / "elsewhere")
     if command == "results":
         done = run_command("results", batch_id)
         assert (done.code, "paths of the clips may be wrong" in done.err) == (0, True)

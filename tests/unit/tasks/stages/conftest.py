@@ -10,6 +10,7 @@ from config.settings import ApiSettings, Settings
 from tasks.stages.settle import settle
 from tasks.step.context import StepClock, StepContext
 from tests.support.api_responses import envelope, state_envelope
+from tests.unit.conftest import OpenRuntime
 from tests.unit.worker.loopback_server import Server, json_reply, serving
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
@@ -93,7 +94,7 @@ class Worker:
 
 
 @pytest.fixture
-def worker(redis: Redis, settings: Settings, server: Server) -> Worker:
+def worker(redis: Redis, settings: Settings, server: Server, open_runtime: OpenRuntime) -> Worker:
     redis.ping()
     api = ApiSettings(url=server.url, tokens=(SecretStr("nmv_usr_t"),))
-    return Worker(Runtime.open(settings.model_copy(update={"api": api})))
+    return Worker(open_runtime(settings.model_copy(update={"api": api})))

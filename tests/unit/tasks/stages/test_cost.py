@@ -12,9 +12,11 @@ from redis import Redis
 from config.celery import celery_config
 from config.settings import ApiSettings, Settings
 from tasks.stages.celery_tasks import run_job_step
+from tests.support.celery_apps import closing_results
 from tests.support.costs import RedisCost, redis_cost
 from tests.support.processes import Sandbox
 from tests.support.waiting import wait_until
+from tests.unit.conftest import OpenRuntime
 from worker.broker.result_backend import RESULT_BACKENDS
 from worker.ledger.model.states import State
 from worker.ledger.model.submissions import NewJob
@@ -45,13 +47,15 @@ def runtime(
     sandbox: Sandbox,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Runtime:
+    *,
+    open_runtime: OpenRuntime,
+) -> Iterator[Runtime]:
     """A worker's parts, without its periodic work."""
     redis.ping()
     api = ApiSettings(url=sandbox.url, tokens=(SecretStr(TOKEN),))
     storage = settings.storage.model_copy(update={"media_roots": (tmp_path,)})
     timing = settings.timing.model_copy(update={"render_poll_seconds": 0.1})
-    runtime = Runtime.open(
+    runtime = open_runtime(
         settings.model_copy(update={"api": api, "storage": storage, "timing": timing})
     )
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
@@ -62,7 +66,8 @@ def runtime(
     app.config_from_object(celery_config(settings))
     for module in "tasks.outbox.notifications", "tasks.step.progress":
         monkeypatch.setattr(f"{module}.current_app", app)
-    return runtime
+    with closing_results(app):
+        yield runtime
 
 
 def end_job(runtime: Runtime, sandbox: Sandbox, job_id: str, picture: Path) -> RedisCost:

@@ -17,6 +17,7 @@ from config.settings import ApiSettings, Settings
 from tasks.stages.deliver import DOWNLOAD_PATIENCE_SECONDS, MAX_DOWNLOADS, _store_clip, deliver
 from tasks.step.context import StepClock, StepContext
 from tests.support.waiting import refusing_port
+from tests.unit.conftest import OpenRuntime
 from tests.unit.worker.media.clip_samples import clip
 from worker.journal.entries import End
 from worker.ledger.model.states import Reason, State
@@ -32,7 +33,11 @@ from worker.runtime.runtime import Runtime, client_factory
 
 @pytest.fixture(params=["file", "memory"])
 def step(
-    request: pytest.FixtureRequest, redis: Redis, settings: Settings, tmp_path: Path
+    request: pytest.FixtureRequest,
+    redis: Redis,
+    settings: Settings,
+    tmp_path: Path,
+    open_runtime: OpenRuntime,
 ) -> StepContext:
     """A step of a job whose clip is in the output store; nothing can be downloaded."""
     redis.ping()
@@ -42,7 +47,7 @@ def step(
         "api": ApiSettings(url=nowhere, tokens=(SecretStr("nmv_usr_t"),)),
         "storage": settings.storage.model_copy(update={"output_url": url}),
     }
-    runtime = Runtime.open(settings.model_copy(update=changes))
+    runtime = open_runtime(settings.model_copy(update=changes))
     ledger = runtime.ledger
     ledger.submit(NewJob(id="j", payload={"image": "cat.jpg"}, fingerprint="f"))
     ledger.due(1, room=1, admit=1)

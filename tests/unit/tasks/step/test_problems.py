@@ -14,6 +14,7 @@ from tasks.step.context import StepContext
 from tasks.step.exceptions import MAX_RETRIES
 from tasks.step.problems import SOURCE_PATIENCE_SECONDS
 from tasks.step.runner import JobFailedError, run_step
+from tests.unit.conftest import OpenRuntime
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.file_refusal import FileRefusedError
 from worker.ledger.model.states import Reason, State
@@ -32,9 +33,11 @@ RunStage = Callable[[Stage], str]
 
 
 @pytest.fixture
-def runtime(harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+def runtime(
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch, open_runtime: OpenRuntime
+) -> Runtime:
     """A worker process on the harness's database."""
-    opened = Runtime.open(harness.producer.settings)
+    opened = open_runtime(harness.producer.settings)
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: opened)
     return opened
 

@@ -13,6 +13,7 @@ from tasks.step.commits import continue_in, retry_later
 from tasks.step.context import StepContext
 from tasks.step.runner import Stage, run_step
 from tests.support.waiting import refusing_port
+from tests.unit.conftest import OpenRuntime
 from tests.unit.tasks.conftest import ProducerHarness
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import State
@@ -134,14 +135,14 @@ def test_a_redis_that_refuses_writes_does_not_count_as_a_failure_of_the_job(
 
 
 def test_an_outage_of_redis_is_one_line_for_all_steps_and_one_when_it_is_over(
-    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ProducerHarness, monkeypatch: pytest.MonkeyPatch, open_runtime: OpenRuntime
 ) -> None:
-    runtime = Runtime.open(harness.producer.settings)
+    runtime = open_runtime(harness.producer.settings)
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
     job_id, stages = harness.submit(), {State.PREPARING: lambda step: retry_later(step, 0)}
     settings = harness.producer.settings
     nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{refusing_port()}/0"))
-    unreachable = Runtime.open(settings.model_copy(update={"redis": nowhere}))
+    unreachable = open_runtime(settings.model_copy(update={"redis": nowhere}))
     monkeypatch.setattr("tasks.step.runner._outages", RepeatFilter())
     with capture_logs() as logs:
         with monkeypatch.context() as outage:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from config.settings import ApiSettings, RedisSettings, Settings, StorageSettings
 from tests.support.valkey import Valkey
 from tests.support.waiting import refusing_port
+from tests.unit.conftest import OpenRuntime
 from worker.accounts.balance_monitor import RELEASE_LIMIT
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.states import Reason, State
@@ -23,10 +24,10 @@ HELD = 3000
 
 
 @pytest.fixture
-def runtime(valkey: Valkey, redis: Redis, tmp_path: Path) -> Runtime:
+def runtime(valkey: Valkey, redis: Redis, tmp_path: Path, open_runtime: OpenRuntime) -> Runtime:
     """A worker's parts, with one account whose balance was just read as too low."""
     redis.ping()
-    runtime = Runtime.open(
+    runtime = open_runtime(
         Settings(
             api=ApiSettings(
                 url=f"http://127.0.0.1:{refusing_port()}",

@@ -7,6 +7,7 @@ from redis import Redis
 from config.settings import RedisSettings, Settings
 from tests.support.costs import redis_cost
 from tests.support.valkey import Valkey
+from tests.unit.conftest import OpenRuntime
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
@@ -19,9 +20,9 @@ MAX_COMMANDS = 8
 
 
 @pytest.fixture
-def runtime(redis: Redis, valkey: Valkey) -> Runtime:
+def runtime(redis: Redis, valkey: Valkey, open_runtime: OpenRuntime) -> Runtime:
     redis.ping()
-    return Runtime.open(Settings(redis=RedisSettings(url=SecretStr(valkey.url))))
+    return open_runtime(Settings(redis=RedisSettings(url=SecretStr(valkey.url))))
 
 
 def watched(runtime: Runtime) -> tuple[Watch, list[object]]:
@@ -79,8 +80,10 @@ def test_a_notification_a_poll_and_an_event_are_noticed(runtime: Runtime) -> Non
     assert len(ticks) == 1
 
 
-def test_a_process_that_does_not_lead_ticks_when_it_leads(runtime: Runtime) -> None:
-    lease = LeaderLease(Runtime.open(runtime.settings))
+def test_a_process_that_does_not_lead_ticks_when_it_leads(
+    runtime: Runtime, open_runtime: OpenRuntime
+) -> None:
+    lease = LeaderLease(open_runtime(runtime.settings))
     assert lease.acquire()
     ticks: list[object] = []
     watch = Watch(runtime, LeaderLease(runtime), lambda: ticks.append(1))

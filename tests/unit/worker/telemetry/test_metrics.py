@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.support.ledger_access import submit_many
 from tests.support.scrapes import Scrape, parse_scrape
 from tests.support.valkey import Valkey
 from tests.support.waiting import refusing_port
+from tests.unit.conftest import OpenRuntime
 from worker.journal.identity import IdentityVerdict
 from worker.ledger.model.states import HOLD_REASONS, Reason, State
 from worker.ledger.model.steps import Commit
@@ -31,31 +32,34 @@ from worker.runtime.checks.durability import CHECKS, CheckResult
 from worker.runtime.runtime import Runtime
 from worker.runtime.worker_registry import register_worker
 from worker.telemetry.metrics import STEPS
-from worker.telemetry.metrics_server import Exporter, metrics_registry
+from worker.telemetry.metrics_server import Exporter, metrics_registry, scrape_clients
 
 TOKEN = "nmv_usr_registered_for_tests"
 WEBHOOK = "https://one.example/webhook"
 DOCS = Path(__file__).resolve().parents[4] / "docs" / "metrics.md"
 
 
-def open_runtime(url: str, broker_url: SecretStr | None = None) -> Runtime:
+def settings(url: str, broker_url: SecretStr | None = None) -> Settings:
     redis = RedisSettings(url=SecretStr(url), broker_url=broker_url, namespace="t")
-    return Runtime.open(Settings(api=ApiSettings(tokens=(SecretStr(TOKEN),)), redis=redis))
+    return Settings(api=ApiSettings(tokens=(SecretStr(TOKEN),)), redis=redis)
 
 
 @pytest.fixture
-def runtime(redis: Redis, valkey: Valkey) -> Iterator[Runtime]:
+def runtime(redis: Redis, valkey: Valkey, open_runtime: OpenRuntime) -> Runtime:
     redis.ping()
-    runtime = open_runtime(valkey.url)
-    yield runtime
-    runtime.ledger.redis.close()
+    return open_runtime(settings(valkey.url))
 
 
 class Scraper:
     """Scrapes the metrics of a process."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._registry = metrics_registry(runtime)
+        self._clients = scrape_clients(runtime.settings)
+        self._registry = metrics_registry(runtime, *self._clients)
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
 
     def text(self) -> str:
         return generate_latest(self._registry).decode()
@@ -215,11 +219,12 @@ def test_a_scrape_costs_the_same_regardless_of_the_number_of_jobs(runtime: Runti
     assert costs[1][1] < 1.1 * costs[0][1], costs
 
 
-def test_an_outage_is_logged_once_and_recovered_from(tmp_path: Path) -> None:
+def test_an_outage_is_logged_once_and_recovered_from(
+    tmp_path: Path, open_runtime: OpenRuntime
+) -> None:
     server = Valkey(tmp_path).start()
+    scraper = Scraper(open_runtime(settings(server.url)))
     try:
-        runtime = open_runtime(server.url)
-        scraper = Scraper(runtime)
         assert scraper.scrape()["reelqueue_up"] == 1
         server.stop()
         server.start()
@@ -235,13 +240,18 @@ def test_an_outage_is_logged_once_and_recovered_from(tmp_path: Path) -> None:
         server.start()
         assert scraper.scrape()["reelqueue_up"] == 1
     finally:
+        scraper.close()
         server.stop()
 
 
-def test_an_outage_of_the_broker_hides_only_its_queues(redis: Redis, valkey: Valkey) -> None:
+def test_an_outage_of_the_broker_hides_only_its_queues(
+    redis: Redis, valkey: Valkey, open_runtime: OpenRuntime
+) -> None:
     redis.ping()
     unused = SecretStr(f"redis://127.0.0.1:{refusing_port()}/0")
-    found = Scraper(open_runtime(valkey.url, broker_url=unused)).scrape()
+    scraper = Scraper(open_runtime(settings(valkey.url, broker_url=unused)))
+    found = scraper.scrape()
+    scraper.close()
     assert (found["reelqueue_up"], found["reelqueue_broker_up"]) == (1, 0)
     assert not [series for series in found if "queue_messages" in series]
 
