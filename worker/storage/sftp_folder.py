@@ -37,7 +37,11 @@ class SftpFolder:
         self._server = urlsplit(url)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the paths of the files in a folder and its sub-folders, in order."""
+        """Yield the paths of the files in a folder and its sub-folders, in order.
+
+        Raises:
+            FileRefusedError: The folders are nested too deeply.
+        """
         with self._connection() as sftp:
             yield from _walk(sftp, prefix, _MAX_DEPTH)
 
@@ -88,7 +92,13 @@ class SftpFolder:
 def _walk(sftp: Any, folder: str, depth: int) -> Iterator[str]:  # noqa: ANN401 - untyped
     for entry in sorted(sftp.listdir_attr(f"/{folder}"), key=lambda entry: str(entry.filename)):
         path = f"{folder}/{entry.filename}".lstrip("/")
-        if stat.S_ISDIR(entry.st_mode) and depth:
+        if stat.S_ISDIR(entry.st_mode):
+            if not depth:
+                raise FileRefusedError(
+                    "source_unreachable",
+                    f"The folder {path} is nested more than {_MAX_DEPTH} levels deep.",
+                    "Submit such folders by themselves.",
+                )
             yield from _walk(sftp, path, depth - 1)
         elif stat.S_ISREG(entry.st_mode):
             yield path

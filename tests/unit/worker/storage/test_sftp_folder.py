@@ -33,6 +33,17 @@ def test_files_are_listed_and_read(server: str, tmp_path: Path) -> None:
     assert (tmp_path / "copy").read_bytes() == b"content"
 
 
+def test_a_folder_that_is_nested_too_deeply_is_not_left_out(server: str, tmp_path: Path) -> None:
+    folder = StoreAddress.parse(f"{server}/photos")
+    deepest = tmp_path.joinpath("root", "photos", *["d"] * 50)
+    deepest.mkdir(parents=True)
+    (deepest / "e.jpg").write_bytes(b"content")
+    assert f"{'d/' * 50}e.jpg" in list(SourceStore(folder).names(folder))
+    (deepest / "deeper").mkdir()
+    with pytest.raises(FileRefusedError, match="more than 50 levels deep"):
+        list(SourceStore(folder).names(folder))
+
+
 def test_what_cannot_be_read_is_refused(server: str, tmp_path: Path) -> None:
     stores, to = SourceStores(), tmp_path / "copy"
     with pytest.raises(FileRefusedError, match="There is no file"):
