@@ -204,7 +204,7 @@ class TimingSettings(_Group):
     stream_timeout_seconds: Seconds = 900
     """Maximum duration of one message's stream."""
     stream_idle_seconds: Seconds = 600
-    """Maximum time that a stream may send only heartbeats."""
+    """Maximum time in which a stream sends nothing, or only heartbeats."""
     still_working_seconds: Seconds = 120
     """Interval of the "still working" notes while a stream is read."""
     settle_first_seconds: Seconds = 30

@@ -130,11 +130,17 @@ FAULTS = TypeAdapter(list[Fault])
 
 
 class _ActiveFault:
-    """A fault, and the number of further calls to which it applies; None means all."""
+    """A fault, and for how many further calls it is active.
 
-    def __init__(self, fault: Fault, number: int) -> None:
+    Attributes:
+        ordinal: The fault's number among all that were added.
+        seen: How many calls it fits so far, whether they failed or not.
+        left: For how many more calls it is active; None means all.
+    """
+
+    def __init__(self, fault: Fault, ordinal: int) -> None:
         self.fault = fault
-        self.number = number
+        self.ordinal = ordinal
         self.seen = 0
         self.left = fault.times or (None if fault.ratio is not None else 1)
 
@@ -162,7 +168,10 @@ class Faults:
                 continue
             active.seen += 1
             ratio = active.fault.ratio
-            if ratio is not None and draw(self._seed, "fault", active.number, active.seen) >= ratio:
+            if (
+                ratio is not None
+                and draw(self._seed, "fault", active.ordinal, active.seen) >= ratio
+            ):
                 continue
             if active.left is not None:
                 active.left -= 1

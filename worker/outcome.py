@@ -36,7 +36,7 @@ class Evidence:
         previous: The reading before the current one, if any.
         current: The current reading.
         readings: Readings so far, including the current one.
-        seconds_since_sent: Seconds since the message was sent.
+        seconds_since_sent: Seconds since the intent to send the message was written.
     """
 
     ended_cleanly: bool

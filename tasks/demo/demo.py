@@ -182,7 +182,7 @@ def _report(console: Console, paths: DemoPaths, results: Sequence[Mapping[str, A
             head = f"{result['image']}: {result['state']} ({reason.get('code')})"
             text = f"{head}. {reason.get('message')} {reason.get('remedy')}"
             console.print(text, markup=False)
-    console.print(f"\nOpen the page: {paths.page.as_uri()}")
+    console.print(f"\nOpen the gallery: {paths.page.as_uri()}")
     return 0 if clips and len(clips) == len(results) else 1
 
 

@@ -60,8 +60,8 @@ class BatchSubmission:
         batch_id: The batch.
         jobs: How many jobs are new.
         duplicates: How many rows were known.
-        changed: How many rows were changed after their job had paid. If they were to be made
-            again, they are also counted in ``jobs``.
+        changed: How many rows were changed after their job had paid. With ``redo_changed``, they
+            are also counted in ``jobs``.
         changed_rows: The number, image and job of each of them.
         rejected: The number of each rejected row, and the reason.
         known: The states of the jobs of the known rows, with the number of rows. `pruned`: the

@@ -64,7 +64,7 @@ def manifest_from(
     elif is_url(source):
         with scratch_folder() as folder:
             path = _download(source, Path(folder), settings)
-            with _names_replaced(path, source):
+            with _address_in_errors(path, source):
                 manifest = open_manifest(path, prompt, options, defaults=defaults)
             yield _web_manifest(manifest, source)
     elif "://" in source:
@@ -87,7 +87,7 @@ def rejects_path(source: str, manifest: Manifest) -> Path:
         return default_rejects_path(Path(source))
     name = PurePosixPath(unquote(urlsplit(source).path if is_url(source) else source)).name
     stem, _, suffix = name.rpartition(".")
-    # By what is written: the name of an address need not say what its manifest is.
+    # The suffix follows the format of the rejects: the name in an address may have none.
     kind = ".jsonl" if manifest.rejects is JsonlRejects else ".csv"
     return Path(f"{stem or suffix or 'manifest'}.rejected{kind}")
 
@@ -163,7 +163,7 @@ def _download(url: str, folder: Path, settings: Settings) -> Path:
 
 
 @contextmanager
-def _names_replaced(path: Path, url: str) -> Iterator[None]:
+def _address_in_errors(path: Path, url: str) -> Iterator[None]:
     """Replace the path of a downloaded manifest by its address in errors."""
     try:
         yield
@@ -180,7 +180,7 @@ def _web_manifest(manifest: Manifest, url: str) -> Manifest:
         manifest,
         name=name if has_name else shown.partition("://")[2],
         folder=Path(),
-        rows=map(_without_paths, manifest.rows),
+        rows=map(_reject_outside_paths, manifest.rows),
         source=shown,
     )
 
@@ -213,7 +213,7 @@ def _detect_suffix(path: Path) -> str:
     return {b"{": ".jsonl", b"[": ".json"}.get(start[:1], ".csv")
 
 
-def _without_paths(row: Row) -> Row:
+def _reject_outside_paths(row: Row) -> Row:
     """Reject a row that names a local file outside of the working directory.
 
     People who can edit the manifest at its address must not choose files of this machine.

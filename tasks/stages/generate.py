@@ -37,8 +37,8 @@ log = structlog.get_logger(__name__)
 
 SLOT_SECONDS: Final = 1.0
 """How long a job waits for the account to have room for one more message."""
-DURABILITY_SECONDS: Final = 5.0
-"""How long a job waits for Redis to write to disk."""
+MAY_PAY_SECONDS: Final = 5.0
+"""How long a job waits before it checks again whether the worker may pay."""
 OTHER_JOURNAL: Final = (
     "This worker's payment journal is not the one of the other workers. Set REELQUEUE_JOURNAL_URL "
     "to a store that all workers share."
@@ -68,6 +68,7 @@ def generate(step: StepContext) -> Commit:
     with runtime.open_client(credential.token) as client:
         state = client.state(job.facts["session_id"])
         if _has_changed_since_question(job, state):
+            # The agent has worked on after its question: maybe no answer has to be paid for.
             return continue_in(State.SETTLING, {"readings": "0", "last_reading": ""})
         _note_baseline(step, state)
         # After a restore of Redis, the random part distinguishes this call from a lost one of the
@@ -100,7 +101,7 @@ def _account(step: StepContext) -> Account:
 def _wait_to_pay(step: StepContext, why: str) -> Commit:
     """Repeat the stage later, and say in the job's progress what it waits for."""
     report_progress(step, f"Payments are stopped: {why}")
-    return retry_later(step, DURABILITY_SECONDS, trouble=why)
+    return retry_later(step, MAY_PAY_SECONDS, trouble=why)
 
 
 def _entry(step: StepContext, call: str, attempt: int, previous: str, state: SessionState) -> Entry:
@@ -215,7 +216,7 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
         case BeginVerdict.NOT_DURABLE:
             runtime.payments.withdraw(job.id, call, "not_durable")
             trouble = "Redis did not confirm a write to disk."
-            return retry_later(step, DURABILITY_SECONDS, trouble=trouble)
+            return retry_later(step, MAY_PAY_SECONDS, trouble=trouble)
         case BeginVerdict.OTHER_JOURNAL:
             return _wait_to_pay(step, OTHER_JOURNAL)
         case BeginVerdict.NO_SLOT:

@@ -64,7 +64,7 @@ def send_message(step: StepContext, stream: MessageStream, right: SendingRight) 
     try:
         transcript = _read_stream(step, stream, call)
     except NemoError as error:
-        return _message_refused(step, error, right)
+        return _message_failed(step, error, right)
     finally:
         lease.abort = None
     is_clean = bool(transcript.clean) and transcript.error is None
@@ -83,11 +83,12 @@ def _read_stream(step: StepContext, stream: MessageStream, call: str) -> Transcr
     """Send the message and read its stream to the end, even if the lease is lost.
 
     Raises:
-        NemoError: The direct reply was a refusal, or there was no reply.
+        NemoError: There is no stream: the message was refused, not answered, or not sent.
     """
     settings = step.runtime.settings
     transcript = Transcript()
     still_working_at = time.monotonic() + settings.timing.still_working_seconds
+    # Sends the message.
     with stream:
         _record_accepted(step, call)
         for event in stream:
@@ -126,7 +127,7 @@ def _transcript_facts(call: str, transcript: Transcript, *, is_clean: bool) -> d
     }
 
 
-def _message_refused(step: StepContext, error: NemoError, right: SendingRight) -> Commit:
+def _message_failed(step: StepContext, error: NemoError, right: SendingRight) -> Commit:
     """End the step after the message failed without a stream.
 
     If the message was certainly not charged, its intent is withdrawn first.

@@ -106,7 +106,7 @@ def _decide(step: StepContext, state: SessionState) -> Commit:
     outcome = message_outcome(
         _evidence(step, reading),
         min_readings=timing.settle_checks,
-        # The sender's deadline is enforced by the heartbeat, at most a lease late.
+        # The heartbeat enforces the sender's deadline, up to one lease after it has passed.
         message_seconds=timing.stream_timeout_seconds + timing.lease_seconds,
     )
     is_unchanged = state.fingerprint == job.facts.get("baseline", "")
@@ -132,7 +132,7 @@ def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Co
         case MessageOutcome.QUESTION:
             return _answer(step, question_of(str(reading.stream["reply"])), reading.facts)
         case MessageOutcome.UNKNOWN if step.job.call is None:
-            return _hold_late_answer(step, reading)
+            return _hold_changed_after_question(step, reading)
         case MessageOutcome.UNKNOWN:
             return _hold_unknown(step, reading)
 
@@ -225,7 +225,7 @@ def _answer(step: StepContext, question: str, facts: dict[str, str]) -> Commit:
     return continue_in(State.GENERATING, facts, outcome="question")
 
 
-def _hold_late_answer(step: StepContext, reading: _Reading) -> Commit:
+def _hold_changed_after_question(step: StepContext, reading: _Reading) -> Commit:
     """Hold a job whose project changed after a question that was not answered yet."""
     message = (
         f"The agent asked: {step.job.fact('reply') or 'a question'} The project has changed since, "

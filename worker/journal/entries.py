@@ -15,7 +15,7 @@ class Mark(StrEnum):
 
     NOT_CHARGED = "not_charged"  # the API refused the message in its direct reply
     NOT_SENT = "not_sent"  # its creator sent no byte of it
-    NEVER_SENT = "never_sent"  # the attempt was closed before anybody created its entry
+    NEVER_SENT = "never_sent"  # the attempt's entry is not that of this call, so nobody can send it
 
 
 class UnreadableEntryError(Exception):
@@ -35,8 +35,8 @@ class Entry:
         created_at: Milliseconds since the epoch, by the ledger's clock.
         account: The fingerprint of the account's token.
         session_id: The session in which the message is sent.
-        task_id: The project of the session.
-        baseline: The fingerprint of the project's state before the message.
+        task_id: The API's task id of the session.
+        baseline: The fingerprint of the session's state before the message.
         price: Credits that were reserved.
         payload: The image job.
         fingerprint: The fingerprint of the payload.

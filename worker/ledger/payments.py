@@ -39,10 +39,11 @@ class PaidAttempt:
         call: The id of the paid call.
         price: Credits that were reserved.
         session_id: The session in which the message was sent.
-        task_id: The project of the session.
+        task_id: The API's task id of the session.
         account: The account.
-        baseline: The fingerprint of the project's state before the message.
-        sent_at: When it was sent, in ms of the ledger's clock.
+        baseline: The fingerprint of the session's state before the message.
+        sent_at: When its intent was written, in ms of the ledger's clock. If the message was sent,
+            it was after that.
         shared: Whether the session is the batch's shared one.
     """
 
@@ -151,7 +152,7 @@ class Payments:
     def withdraw(self, job_id: str, call: str, why: str) -> bool:
         """Withdraw the intent to pay of a message that cannot have been charged.
 
-        No lease is needed. A job that is held over this message continues.
+        No lease is needed. A job that is held because of this message continues.
 
         Args:
             job_id: The job.

@@ -28,7 +28,7 @@ _END_SHARE: Final = 6
 _EMPTY_PACKET: Final = 128
 _EMPTY_SHARE: Final = 0.02
 """A packet of at most this many bytes, or this share of its key frame's, may hold no change."""
-SETTLING_FRAMES: Final = 24
+REFINING_FRAMES: Final = 24
 """The number of frames after a key frame in which an encoder refines a still image."""
 _MAX_PERIOD: Final = 16
 
@@ -92,7 +92,7 @@ def is_idle(packets: Sequence[ShownPacket]) -> bool:
         sizes = [packet.size for packet in packets[start + 1 : end]]
         if max(sizes, default=0) > max(_EMPTY_PACKET, packets[start].size * _EMPTY_SHARE):
             return False
-        if not _repeats(sizes[SETTLING_FRAMES:]):
+        if not _repeats(sizes[REFINING_FRAMES:]):
             return False
     return True
 

@@ -21,7 +21,7 @@ from worker.media.clip_display import display_size, to_image
 from worker.media.clip_frames import BadClip, ClipReader, ShownPacket, open_clip
 from worker.media.clip_motion import (
     DIM,
-    SETTLING_FRAMES,
+    REFINING_FRAMES,
     are_alike,
     brightest,
     has_clear_motion,
@@ -110,7 +110,7 @@ def inspect_clip(path: Path, poster: Path) -> ClipInspection:
     if size == 0:
         raise BadClip("the clip is empty (0 bytes)")
     with open_clip(path) as reader:
-        evidence = _Evidence(reader)
+        evidence = _MotionSearch(reader)
         damage = evidence.collect()
         frame = evidence.poster
         if frame is None:
@@ -134,7 +134,7 @@ def inspect_clip(path: Path, poster: Path) -> ClipInspection:
     return ClipInspection(clip, evidence.is_black, evidence.is_frozen, damage, reader.decoded)
 
 
-class _Evidence:
+class _MotionSearch:
     """Decodes frames of a clip until it is clear whether it moves.
 
     Attributes:
@@ -185,8 +185,8 @@ class _Evidence:
                 return moves, samples
         if len(self._keys) < _MANY_KEY_FRAMES:
             # After these frames, nothing changes in an idle clip with one key frame.
-            settles = self._is_idle and len(self._keys) == 1
-            return self._even_samples(SETTLING_FRAMES if settles else _MAX_FRAMES)
+            refines = self._is_idle and len(self._keys) == 1
+            return self._even_samples(REFINING_FRAMES if refines else _MAX_FRAMES)
         step = (len(self._keys) - 1) / (_SAMPLES - 1)
         even = {self._keys[round(number * step)].pts for number in range(_SAMPLES)}
         moves, samples = self._key_samples(sorted(even))
@@ -205,8 +205,8 @@ class _Evidence:
     def _first_frames_are_cheap(self, early: ShownPacket, last: ShownPacket) -> bool:
         """Return whether decoding the first frames costs less than decoding the last key frame.
 
-        It does not if the early key frame, which is decoded anyway, is not the first packet. In an
-        idle clip, the first frames would show nothing.
+        False also if the early key frame is not the first packet, or if the clip is idle: then the
+        first frames would show nothing.
         """
         following = self._reader.packets[1 : _CHEAP_PACKETS + 1]
         is_first = early is self._reader.packets[0] and not self._is_idle

@@ -47,7 +47,7 @@ class WorkerStatus:
     has_polls: bool = True
     """Whether renders wait for their next poll, as of the last tick."""
     recovered_at: int = 0
-    """When the ledger was last recovered, in ms of its clock: it may lack what came before."""
+    """When the ledger was last recovered, in ms of its clock: earlier records may be missing."""
 
     @property
     def takes_jobs(self) -> bool:
@@ -65,10 +65,10 @@ class WorkerStatus:
         return not self.reasons_not_to_pay
 
     def may_lack_later_messages(self, sent_at: int) -> bool:
-        """Return whether the ledger may have lost later messages of the same session as a message.
+        """Return whether the ledger may lack messages that were sent in a session after a time.
 
         Args:
-            sent_at: When the message was sent, in ms of the ledger's clock.
+            sent_at: The time, in ms of the ledger's clock.
         """
         return bool(self.journal_failures) or sent_at <= self.recovered_at
 

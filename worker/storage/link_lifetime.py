@@ -1,4 +1,4 @@
-"""How long signed links to the objects of a bucket can be valid: as long as the credentials are."""
+"""How long signed links to a bucket can be valid: at most until the credentials expire."""
 
 import os
 import time

@@ -64,7 +64,7 @@ HELP_TEXTS: Final[Mapping[str, str]] = {
     "ticker_silence_seconds": "Seconds since the last tick.",
     "starts_blocked_seconds": "Seconds since a job last started, while jobs are queued.",
     "workers": "Live workers that take jobs.",
-    "slots": "Slots of all live workers.",
+    "slots": "Steps that all live workers can run at the same time.",
     "account_available_credits": "Credits available.",
     "account_balance_age_seconds": "Seconds since the balance of the account was read.",
     "account_reserved_credits": "Credits reserved.",
@@ -225,4 +225,4 @@ def _gauges(name: str, label: str, values: Mapping[str, float]) -> Metric:
 
 def _log_outage(server: str, failures: RepeatFilter, error: RedisError) -> None:
     if failures.is_new("outage"):
-        log.warning("scrape got no answer", server=server, error=str(error))
+        log.warning("server did not answer a scrape", server=server, error=str(error))

@@ -105,7 +105,7 @@ class Conversation:
         elif typed.action is TextAction.EDIT and not typed.files:
             self._submit(typed.text)
         elif typed.action is TextAction.EDIT and len(self._images) == 1:
-            _print(self._price(1))
+            _print(self._price_sentence(1))
             self._submit(typed.text)
         else:
             self._ask_for_prompt()
@@ -113,7 +113,7 @@ class Conversation:
     def _ask_for_prompt(self) -> None:
         _print(
             f"What should the clip of {', '.join(self._images)} show? "
-            f"{self._price(len(self._images))}\n"
+            f"{self._price_sentence(len(self._images))}\n"
             f'An empty line uses "{DEFAULT_PROMPT}".'
         )
 
@@ -131,7 +131,7 @@ class Conversation:
             _print(f'Cancel job {job_id}? Type "yes" to cancel it.')
             return
         if typed.action is TextAction.EDIT:
-            _print(self._price(1))
+            _print(self._price_sentence(1))
         elif typed.action is TextAction.UPLOAD and not typed.files:
             raise NotSayable('Name the file to upload, as in "upload logo.png".')
         answer = say(self._producer, job_id, typed.text, attach=typed.files)
@@ -156,7 +156,7 @@ class Conversation:
             _print("The job was paid for already: it continues to its clip.")
         elif "paid" in change.skipped:
             _print(
-                "The job is held after it was paid for, and stays so. To give up its clip: "
+                "The job was paid for and stays held. To give up its clip, run "
                 f"`reelqueue cancel {self._job_id} --yes`."
             )
         else:
@@ -204,9 +204,9 @@ class Conversation:
                 f'`reelqueue say JOB "…"`.'
             )
         if _is_question(chosen):
-            _print(f"Answer it here. {self._price(1)}")
+            _print(f"Answer it here. {self._price_sentence(1)}")
 
-    def _price(self, messages: int) -> str:
+    def _price_sentence(self, messages: int) -> str:
         return f"It costs about {messages * self._producer.clip_price():g} credits."
 
 

@@ -42,8 +42,8 @@ class Encoding:
     Attributes:
         name: Its name.
         is_guess: Whether nothing in the file names or proves it.
-        mark: The byte order mark, or nothing, with which a UTF-8 file for the same program starts.
-            Programs that write another encoding, or a mark, read a file as UTF-8 only by its mark.
+        mark: What a UTF-8 file starts with, so that the program that made this file reads it
+            correctly: a byte order mark, or nothing if this file is UTF-8 without one.
     """
 
     name: str

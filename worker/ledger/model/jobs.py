@@ -122,9 +122,9 @@ class Job:
 
         Their outcomes were questions, or a person decided to pay again.
         """
-        closed = ("question", "pay_again")
+        opens_a_turn = ("question", "pay_again")
         earlier = (turn for turn in self.turns if turn.number < self.turn)
-        return frozenset(turn.attempt for turn in earlier if turn.outcome in closed)
+        return frozenset(turn.attempt for turn in earlier if turn.outcome in opens_a_turn)
 
     @property
     def is_bound(self) -> bool:

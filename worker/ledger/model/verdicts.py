@@ -33,7 +33,7 @@ class CommitVerdict(StrEnum):
 
     OK = "OK"  # written
     CLAIMED = "CLAIMED"  # written, and the owner has claimed the job for its next stage
-    LOST = "LOST"  # the caller does not own the job: nothing was written
+    LOST = "LOST"  # the caller does not own the job: only what its paid message did was written
 
 
 class BeginVerdict(StrEnum):
@@ -44,7 +44,7 @@ class BeginVerdict(StrEnum):
     LOST = "LOST"  # the caller does not own the job
     CANCELLED = "CANCELLED"  # cancellation was requested
     ALREADY = "ALREADY"  # this turn has a message
-    CLOSED = "CLOSED"  # the turn before it does not allow another one
+    CLOSED = "CLOSED"  # not the current turn, or the one before it does not allow another
     NO_BALANCE = "NO_BALANCE"  # the account's balance was never read
     NO_CREDIT = "NO_CREDIT"  # the account cannot pay for it
     PLAN = "PLAN"  # the account's plan does not allow exports
@@ -53,7 +53,7 @@ class BeginVerdict(StrEnum):
     OTHER_JOURNAL = "OTHER_JOURNAL"  # the ledger belongs to another payment journal
     NO_SLOT = "NO_SLOT"  # the account's messages in flight are at their limit
     SESSION_BUSY = "SESSION_BUSY"  # another job is working in the session
-    SESSION_BLOCKED = "SESSION_BLOCKED"  # another job is held over a message in the session
+    SESSION_BLOCKED = "SESSION_BLOCKED"  # another job is held because of a message in the session
 
 
 class AdoptVerdict(StrEnum):

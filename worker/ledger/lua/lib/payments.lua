@@ -72,8 +72,8 @@ local function withdraw(id, job, why)
   job.paid = tostring(number(job.paid) - 1)
 end
 
--- Counts a message that was charged, as expected, since the reading of the balance from which its
--- costs are measured.
+-- Adds the expected cost of a message to what was spent, and counts it among the messages that were
+-- charged since the balance from which costs are measured (see balance.lua).
 local function count_charge(account, cost)
   redis.call('HINCRBYFLOAT', account_key(account), 'spent', cost)
   redis.call('HINCRBY', account_key(account), 'mark_settled', 1)

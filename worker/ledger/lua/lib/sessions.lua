@@ -52,8 +52,8 @@ local function is_holder(id, session)
   return session ~= '' and read_session(session).holder == id
 end
 
--- Whether a job needs this session for itself: while it works in it, and while it is held over a
--- message of unknown outcome. After a question the project is unchanged, and a lost session has none.
+-- Whether a job needs this session for itself: while it works in it, and while it is held because of
+-- a message of unknown outcome. After a question the project is unchanged, and a lost session has none.
 local function needs_session(job, session)
   if session == '' or job.session_id ~= session then return false end
   if SESSION_STATES[job.state] then return true end
@@ -204,8 +204,8 @@ local function admit_in_batch(id, job, flow)
   deactivate_flows(job.batch)
 end
 
--- Ends the admission of a job that no longer needs the session of its batch. A batch whose job is held over an
--- unknown outcome is paused until that is decided.
+-- Ends the admission of a job that no longer needs the session of its batch. If the job is held because
+-- of an unknown outcome, the batch is paused until that is decided.
 local function end_admission(id, job)
   local key = batch_key(job.batch)
   if redis.call('HGET', key, 'admitted') ~= id or SESSION_STATES[job.state] then return end

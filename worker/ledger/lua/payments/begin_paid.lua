@@ -4,7 +4,8 @@
 -- other call is refused, so that a worker that was frozen past its lease cannot pay.
 --   LOST        not the owner, or the record names another session
 --   CANCELLED   cancellation was requested
---   ALREADY     this turn has a message     CLOSED     the turn before it does not allow another
+--   ALREADY     this turn has a message
+--   CLOSED      this is not the current turn, or the one before it does not allow another
 --   NO_BALANCE  the balance was never read  NO_CREDIT  the account cannot pay for it
 --   PLAN        the account's plan does not allow exports
 --   BUDGET      the batch may not spend it  COOLING ms the account pauses after a 429
@@ -33,7 +34,7 @@ if sent == call and turn == job.turn then
   return {'OK', job['previous:' .. turn]}
 end
 if sent ~= '' then return {'ALREADY'} end
--- A late repetition of a released call must not open it again.
+-- A late repetition must not restore an intent that was withdrawn.
 if job['released:' .. call] ~= '' then return {'LOST'} end
 if job.cancel_requested == '1' then return {'CANCELLED'} end
 if turn ~= job.turn then return {'CLOSED'} end
@@ -72,7 +73,7 @@ if job.batch ~= '' then
 end
 local most = math.min(cap, math.floor(tonumber(account.window) or FIRST_WINDOW))
 if in_flight >= most then
-  -- Slots of dead workers count until their places are needed.
+  -- Slots of dead workers count until they are needed.
   in_flight = in_flight - redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
 end
 if in_flight >= most then return {'NO_SLOT'} end

@@ -1,11 +1,11 @@
 -- withdraw_intent(id, call, why) -> OK | GONE | REFUSED
 -- Withdraws the intent of a message that cannot have been charged. It needs no fence but the call id,
--- because a worker can find that out after it has lost its lease. A job that is held over this message
+-- because a worker can find that out after it has lost its lease. A job that is held because of this message
 -- continues; the end of one that has ended is reported again. Safe twice.
 local CANNOT_HAVE_BEEN_CHARGED = {
   not_durable = true,      -- the intent was not confirmed, so nothing was sent
   not_sent = true,         -- no byte of it was sent
-  never_sent = true,       -- its attempt was closed in the journal before its entry existed
+  never_sent = true,       -- its attempt's entry in the journal is that of another call, or of nobody
   not_charged = true,      -- its sender has marked it so in the journal
   token_refused = true, session_not_found = true, out_of_credits = true, rate_limited = true,
   file_refused = true, plan_refused = true, request_refused = true  -- the direct reply

@@ -30,7 +30,7 @@ if number(job.v) > version then
   return {'NEWER'}
 end
 
--- An owner whose lease ran out has crashed, or this job has crashed it.
+-- If the job still has an owner, whose lease has ended, that worker counts as crashed.
 local crashes = number(job.crashes)
 if job.owner ~= '' then crashes = crashes + 1 end
 if crashes >= 5 then
@@ -61,12 +61,12 @@ end
 -- The first write, which fails by itself if the agenda's key holds another type.
 redis.call('ZADD', AGENDA, now + lease + margin, id)
 local fence = number(job.fence) + 1
--- How long the takeover took: ms since the lease ended, those of them after the grace period of an
--- outage, and the time of this claim.
+-- Three numbers: ms from the end of the last owner's lease to this claim; the part of them after the
+-- grace period that follows an outage; the time of this claim.
 if job.owner ~= '' then
-  local owed = math.max(number(job.lease), number(redis.call('HGET', META, 'grace_until')))
+  local claimable_at = math.max(number(job.lease), number(redis.call('HGET', META, 'grace_until')))
   change(id, job, 'late:' .. fence,
-    (now - number(job.lease)) .. ' ' .. math.max(0, now - owed) .. ' ' .. now)
+    (now - number(job.lease)) .. ' ' .. math.max(0, now - claimable_at) .. ' ' .. now)
 end
 if job.started_at == '' then change(id, job, 'started_at', now) end
 -- Flower shows the worker. A poll by another worker is not worth an event.
