@@ -16,7 +16,6 @@ from tasks.step.commits import continue_in
 from tasks.step.context import StepContext
 from tasks.step.decisions import apply_decision, decide_error
 from tasks.step.progress import report_progress, store_progress
-from worker.journal.entries import Mark
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
 from worker.ledger.model.steps import Commit
@@ -138,6 +137,6 @@ def _message_failed(step: StepContext, error: NemoError, right: SendingRight) ->
     decision = decide_error(step, error)
     uncharged = uncharged_reason(error)
     if uncharged is not None:
-        right.withdraw(Mark.NOT_SENT if uncharged == "not_sent" else Mark.NOT_CHARGED, uncharged)
+        right.withdraw(uncharged)
         step.use_record(step.runtime.ledger.job(step.job.id) or step.job)
     return apply_decision(step, decision, error)

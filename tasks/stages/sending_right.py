@@ -57,16 +57,19 @@ class SendingRight:
         """Return whether the first try to create the entry is recent enough to send the message."""
         return boot_seconds() - self._since <= self._limit
 
-    def withdraw(self, mark: Mark, why: str) -> None:
+    def withdraw(self, why: str) -> None:
         """Mark in the journal that the message was not charged, then withdraw its intent.
+
+        Args:
+            why: ``not_sent``, or the reason of a reply that proves that nothing was charged.
 
         Raises:
             LeaseLostError: The step lost its job before the journal answered.
         """
         runtime, entry = self._step.runtime, self.entry
+        mark = Mark.NOT_SENT if why == Mark.NOT_SENT else Mark.NOT_CHARGED
         self._repeat(lambda: runtime.journal.mark(entry.job_id, entry.attempt, mark, why))
-        reason = mark.value if mark is Mark.NOT_SENT else why
-        if not runtime.payments.withdraw(entry.job_id, entry.call, reason):
+        if not runtime.payments.withdraw(entry.job_id, entry.call, why):
             raise LeaseLostError
 
     def _repeat(self, write: Callable[[], T]) -> T:

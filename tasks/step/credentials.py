@@ -72,6 +72,7 @@ def _owning_account(step: StepContext) -> Credential:
         raise AccountElsewhereError
     owner = accounts.session_owner(job.facts["session_id"])
     if owner is not None:
+        # The account that owns the session now, beside the one that has paid.
         step.update_facts(keeper=owner.name)
         return owner
     if name == ANONYMOUS and accounts.has_token(ANONYMOUS):

@@ -139,10 +139,10 @@ class Actor:
     def send(self, *, refused: bool = False) -> bool:
         """Send the message if that is allowed; a refusal of the API is marked by its sender."""
         if not self.right.may_send():
-            self.right.withdraw(Mark.NOT_SENT, "not_sent")
+            self.right.withdraw("not_sent")
             return False
         if refused:
-            self.right.withdraw(Mark.NOT_CHARGED, "rate_limited")
+            self.right.withdraw("rate_limited")
             return False
         self.world.sent.append((self.step.job.turn, self.call))
         return True
