@@ -89,6 +89,7 @@ change_hash(account_key(job.account), account, 'messages', nth, 'reserved', rese
 if job.batch ~= '' then
   redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', cost)
 end
+-- The outcome 'sent' means that none is known yet, even before the message is sent.
 change(id, job, 'call:' .. turn, call, 'cost:' .. turn, cost,
   'before:' .. turn, account.total or '', 'sent_at', now, 'outcome:' .. turn, 'sent',
   'attempt:' .. turn, attempt, 'session:' .. turn, session,
