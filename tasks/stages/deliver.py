@@ -15,8 +15,8 @@ from tasks.step.commits import (
     failure_facts,
     failures,
     hold,
-    retry_for,
-    retry_later,
+    repeat_for,
+    repeat_later,
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import open_client
@@ -70,7 +70,7 @@ def deliver(step: StepContext) -> Commit:
             raise
         except NemoError as error:
             reason, message = Reason.DELIVERY_FAILED, error.message
-            retry = retry_for(step, reason, message, DOWNLOAD_PATIENCE_SECONDS)
+            retry = repeat_for(step, reason, message, DOWNLOAD_PATIENCE_SECONDS)
             return retry or fail(step, reason, message)
         name = (
             step.job.facts["clip_name"]
@@ -140,7 +140,7 @@ def _download_again(step: StepContext, reason: Reason, message: str) -> Commit |
     earlier = failures(step, reason)
     if earlier + 1 >= MAX_DOWNLOADS:
         return None
-    return retry_later(step, backoff_seconds(earlier), **failure_facts(step, reason, message))
+    return repeat_later(step, backoff_seconds(earlier), **failure_facts(step, reason, message))
 
 
 def _findings(step: StepContext, inspection: ClipInspection) -> tuple[ClipFinding, ...]:

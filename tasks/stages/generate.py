@@ -16,7 +16,7 @@ from tasks.step.commits import (
     hold_for_budget,
     hold_for_credits,
     hold_for_plan,
-    retry_later,
+    repeat_later,
     with_jitter,
 )
 from tasks.step.context import LeaseLostError, StepContext
@@ -61,7 +61,7 @@ def generate(step: StepContext) -> Commit:
         return Commit(State.PREPARING, facts=NO_SESSION)
     # Without a free slot, the intent would be refused after a useless call of the API.
     if not _has_free_slot(step):
-        return retry_later(step, with_jitter(SLOT_SECONDS))
+        return repeat_later(step, with_jitter(SLOT_SECONDS))
     attempt = attempt_number(step)
     if isinstance(attempt, Commit):
         return attempt
@@ -101,7 +101,7 @@ def _account(step: StepContext) -> Account:
 def _wait_to_pay(step: StepContext, why: str) -> Commit:
     """Repeat the stage later, and say in the job's progress what it waits for."""
     report_progress(step, f"Payments are stopped: {why}")
-    return retry_later(step, MAY_PAY_SECONDS, trouble=why)
+    return repeat_later(step, MAY_PAY_SECONDS, trouble=why)
 
 
 def _entry(step: StepContext, call: str, attempt: int, previous: str, state: SessionState) -> Entry:
@@ -130,7 +130,7 @@ def _attempt_taken(step: StepContext, call: str) -> Commit:
     if isinstance(decision, AdoptAttempt):
         return adopt_payment(step, decision, replaces=call)
     runtime.payments.withdraw(job.id, call, "never_sent")
-    return retry_later(step, 0.0)
+    return repeat_later(step, 0.0)
 
 
 def _settle_sent_message(step: StepContext) -> Commit:
@@ -209,18 +209,18 @@ def _intent_refused(step: StepContext, intent: PaymentIntent, call: str) -> Comm
             batch = runtime.ledger.batch(job.batch_id or "")
             return hold_for_budget(step, (batch and batch.max_credits) or 0)
         case BeginVerdict.COOLING:
-            return retry_later(step, intent.wait + with_jitter(SLOT_SECONDS))
+            return repeat_later(step, intent.wait + with_jitter(SLOT_SECONDS))
         case BeginVerdict.NO_BALANCE:
             runtime.balance_monitor.read_balance(job_credential(step))
-            return retry_later(step, SLOT_SECONDS)
+            return repeat_later(step, SLOT_SECONDS)
         case BeginVerdict.NOT_DURABLE:
             runtime.payments.withdraw(job.id, call, "not_durable")
             trouble = "Redis did not confirm a write to disk."
-            return retry_later(step, MAY_PAY_SECONDS, trouble=trouble)
+            return repeat_later(step, MAY_PAY_SECONDS, trouble=trouble)
         case BeginVerdict.OTHER_JOURNAL:
             return _wait_to_pay(step, OTHER_JOURNAL)
         case BeginVerdict.NO_SLOT:
-            return retry_later(step, with_jitter(SLOT_SECONDS))
+            return repeat_later(step, with_jitter(SLOT_SECONDS))
         case BeginVerdict.SESSION_BUSY | BeginVerdict.SESSION_BLOCKED:
             # The preparing stage acquires the session again; it waits for it, or holds the job.
             return Commit(State.PREPARING, delay=with_jitter(SLOT_SECONDS))

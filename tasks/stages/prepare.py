@@ -15,7 +15,7 @@ from tasks.step.commits import (
     hold_for_budget,
     hold_for_credits,
     hold_for_plan,
-    retry_later,
+    repeat_later,
     with_jitter,
 )
 from tasks.step.context import LeaseLostError, StepContext
@@ -79,7 +79,7 @@ def _check_credits(
     is_old = not account.affordable_clips(clip_cost) and age > MAX_BALANCE_AGE_MS
     if not account.is_read or is_old:
         if not runtime.balance_monitor.read_balance(credential):
-            return retry_later(step, with_jitter(backoff_seconds(0)))
+            return repeat_later(step, with_jitter(backoff_seconds(0)))
         account = runtime.ledger.account(credential.name)
     if not account.affordable_clips(clip_cost):
         if credential.anonymous and not account.bind_id:

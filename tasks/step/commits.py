@@ -15,7 +15,7 @@ from worker.policy import backoff_seconds
 
 MAX_RENDERS: Final = 2
 """The most renders of a job. Source: docs/video-api.md, "Codes"."""
-MAX_RETRY_WAIT_SECONDS: Final = 60.0
+MAX_REPEAT_WAIT_SECONDS: Final = 60.0
 """The longest wait before a stage is repeated.
 
 `worker.ledger.problems` forgets a problem that is not reported again for three times as long.
@@ -87,18 +87,18 @@ def fail(step: StepContext, reason: Reason, message: str, remedy: str = "") -> C
     )
 
 
-def retry_later(step: StepContext, delay: float, **facts: str) -> Commit:
+def repeat_later(step: StepContext, delay: float, **facts: str) -> Commit:
     """Repeat the current stage after a delay in seconds."""
     return Commit(step.job.state, delay=delay, facts=facts)
 
 
-def retry_with_backoff(step: StepContext, kind: str, message: str, **facts: str) -> Commit:
+def repeat_with_backoff(step: StepContext, kind: str, message: str, **facts: str) -> Commit:
     """Repeat the current stage after a wait that grows with each failure of this kind in a row."""
-    wait = min(MAX_RETRY_WAIT_SECONDS, backoff_seconds(failures(step, kind)))
-    return retry_later(step, with_jitter(wait), **facts, **failure_facts(step, kind, message))
+    wait = min(MAX_REPEAT_WAIT_SECONDS, backoff_seconds(failures(step, kind)))
+    return repeat_later(step, with_jitter(wait), **facts, **failure_facts(step, kind, message))
 
 
-def retry_for(step: StepContext, kind: str, message: str, seconds: float) -> Commit | None:
+def repeat_for(step: StepContext, kind: str, message: str, seconds: float) -> Commit | None:
     """Repeat the current stage later; None once it has failed in this way for some seconds.
 
     The limit is a time and not a number of tries, because the failure determines how long a try
@@ -107,7 +107,7 @@ def retry_for(step: StepContext, kind: str, message: str, seconds: float) -> Com
     since = trouble_since(step, kind)
     if step.clock.now_ms() - since >= seconds * 1000:
         return None
-    return retry_with_backoff(step, kind, message, trouble_since=str(since))
+    return repeat_with_backoff(step, kind, message, trouble_since=str(since))
 
 
 def continue_in(

@@ -8,7 +8,7 @@ from tasks.step.commits import (
     failures,
     hold,
     render_again,
-    retry_later,
+    repeat_later,
     with_jitter,
 )
 from tasks.step.context import StepContext
@@ -59,16 +59,16 @@ def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> C
         case Action.COOL_DOWN:
             step.runtime.payments.record_rate_limited(account_name(step), decision.delay)
             step.runtime.accounts.forget_recent(account_name(step))
-            return retry_later(step, with_jitter(decision.delay), **failure)
+            return repeat_later(step, with_jitter(decision.delay), **failure)
         case Action.REPEAT:
-            return retry_later(step, with_jitter(decision.delay), **failure)
+            return repeat_later(step, with_jitter(decision.delay), **failure)
 
 
 def _prepare_again(step: StepContext, failure: dict[str, str], delay: float = 0.0) -> Commit:
     """Prepare the job again in a new session."""
     if step.job.is_bound:
         # The session has what was paid for: the job stays in it, and repeats the stage.
-        return retry_later(step, delay, **failure)
+        return repeat_later(step, delay, **failure)
     return Commit(State.PREPARING, delay=delay, facts={**NO_SESSION, **failure})
 
 

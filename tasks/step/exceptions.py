@@ -11,14 +11,14 @@ from tasks.step.commits import (
     fail,
     failures,
     hold,
-    retry_later,
-    retry_with_backoff,
+    repeat_later,
+    repeat_with_backoff,
     with_jitter,
 )
 from tasks.step.context import StepContext
 from tasks.step.credentials import AccountElsewhereError
 from tasks.step.decisions import apply_decision, decide_error
-from tasks.step.problems import retry_source, wait_for_shortage, wait_for_source, wait_for_store
+from tasks.step.problems import repeat_fetch, wait_for_shortage, wait_for_source, wait_for_store
 from worker.accounts.credentials import AccountCoolingDownError, TokenPendingError
 from worker.file_refusal import FileRefusedError
 from worker.journal.stores import JournalFailed
@@ -33,7 +33,7 @@ from worker.storage.errors import NotStoredError, StoreError
 
 log = structlog.get_logger(__name__)
 
-MAX_RETRIES: Final = 5
+MAX_REPEATS: Final = 5
 """How often in a row a stage is repeated after an unexpected error."""
 JOURNAL_SECONDS: Final = 5.0
 """How long a job waits before it tries the payment journal again."""
@@ -52,17 +52,17 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             # The commit would fail too. The job is dispatched again after its lease.
             raise error
         case TokenPendingError() | MemoryUnavailableError() | AccountElsewhereError():
-            return retry_later(step, with_jitter(PENDING_SECONDS))
+            return repeat_later(step, with_jitter(PENDING_SECONDS))
         case AccountCoolingDownError():
             # Spread over one more pause, so that the jobs do not all continue at the same time.
             stagger = random.uniform(0, step.runtime.settings.timing.rate_limit_seconds)  # noqa: S311
-            return retry_later(step, error.wait + stagger)
+            return repeat_later(step, error.wait + stagger)
         case JournalFailed():
             # Until the journal answers, nothing is paid, and jobs that have paid wait.
             # The journal's monitor warns of the outage once. This line is for each job.
             log.info("payment journal failed", error=str(error))
             trouble = f"{error} {error.remedy}"
-            return retry_later(step, with_jitter(JOURNAL_SECONDS), trouble=trouble)
+            return repeat_later(step, with_jitter(JOURNAL_SECONDS), trouble=trouble)
         case NemoError():
             return apply_decision(step, decide_error(step, error), error)
         case FileRefusedError() if (shortage := shortage_of(error)) and _may_be_short(step, error):
@@ -70,7 +70,7 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
         case FileRefusedError() if error.repeatable and error.wait is not None:
             return wait_for_source(step, error, error.wait)
         case FileRefusedError() if error.repeatable:
-            return retry_source(step, error)
+            return repeat_fetch(step, error)
         case FileRefusedError():
             return fail(step, Reason(error.code), error.message, error.remedy)
         case NotStoredError() if other := _other_media_stores(step, error):
@@ -87,8 +87,8 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             name = type(error).__name__
             log.error("unexpected exception in step", exc_info=error)
             sentry_sdk.capture_exception(error)
-            if failures(step, "fault") < MAX_RETRIES:
-                return retry_with_backoff(step, "fault", name)
+            if failures(step, "fault") < MAX_REPEATS:
+                return repeat_with_backoff(step, "fault", name)
             return hold(step, Reason.POISON, f"An unexpected error occurred: {name}.")
 
 
@@ -107,5 +107,5 @@ def _may_be_short(step: StepContext, error: FileRefusedError) -> bool:
     counts as damaged.
     """
     if isinstance(error.__cause__, MemoryError):
-        return failures(step, Shortage.MEMORY) < MAX_RETRIES
+        return failures(step, Shortage.MEMORY) < MAX_REPEATS
     return True

@@ -9,14 +9,14 @@ from typing import Final
 import structlog
 
 from tasks.step.commits import (
-    MAX_RETRY_WAIT_SECONDS,
+    MAX_REPEAT_WAIT_SECONDS,
     fail,
     failure_facts,
     failures,
     hold,
-    retry_for,
-    retry_later,
-    retry_with_backoff,
+    repeat_for,
+    repeat_later,
+    repeat_with_backoff,
     trouble_since,
 )
 from tasks.step.context import StepContext
@@ -42,7 +42,7 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
     """Repeat the stage after the pause that the server asks for; fail if that takes too long."""
     # If the server asks for no pause, or a short one, and refuses again, the pause grows.
     since = trouble_since(step, SOURCE)
-    wait = max(wait, min(MAX_RETRY_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
+    wait = max(wait, min(MAX_REPEAT_WAIT_SECONDS, backoff_seconds(failures(step, SOURCE))))
     waited = step.clock.now_ms() - since
     if waited + wait * 1000 > MAX_SOURCE_SECONDS * 1000:
         message = (
@@ -54,13 +54,13 @@ def wait_for_source(step: StepContext, error: FileRefusedError, wait: float) -> 
     delay = wait * random.uniform(1.0, 1.2)  # noqa: S311 - not used for security
     message = f"{error.message} Its server asks to wait; next try in {_duration(delay)}."
     facts = failure_facts(step, SOURCE, message)
-    return retry_later(step, delay, trouble_since=str(since), **facts)
+    return repeat_later(step, delay, trouble_since=str(since), **facts)
 
 
-def retry_source(step: StepContext, error: FileRefusedError) -> Commit:
+def repeat_fetch(step: StepContext, error: FileRefusedError) -> Commit:
     """Fetch again from a server that does not answer, or fails; fail if that takes too long."""
-    retry = retry_for(step, SOURCE, error.message, SOURCE_PATIENCE_SECONDS)
-    return retry or fail(step, Reason(error.code), error.message, error.remedy)
+    repeated = repeat_for(step, SOURCE, error.message, SOURCE_PATIENCE_SECONDS)
+    return repeated or fail(step, Reason(error.code), error.message, error.remedy)
 
 
 def _duration(seconds: float) -> str:
@@ -73,15 +73,15 @@ def wait_for_store(step: StepContext, error: StoreError) -> Commit:
     part = Part.MEDIA_STORE if is_media else Part.OUTPUT_STORE
     _report(step, part, error.message, error.remedy)
     patience = step.runtime.settings.timing.store_patience_seconds
-    retry = retry_for(step, part, error.message, patience)
-    return retry or hold(step, Reason.STORE, error.message)
+    repeated = repeat_for(step, part, error.message, patience)
+    return repeated or hold(step, Reason.STORE, error.message)
 
 
 def wait_for_shortage(step: StepContext, shortage: Shortage) -> Commit:
     """Repeat the stage until the shortage of the machine has ended. It never holds the job."""
     message = MESSAGES[shortage]
     _report(step, Part(shortage), message, REMEDIES[shortage])
-    return retry_with_backoff(step, shortage, message)
+    return repeat_with_backoff(step, shortage, message)
 
 
 def _report(step: StepContext, part: Part, message: str, remedy: str) -> None:

@@ -7,7 +7,7 @@ share".
 
 from typing import Final, assert_never
 
-from tasks.step.commits import fail, hold, retry_later, with_jitter
+from tasks.step.commits import fail, hold, repeat_later, with_jitter
 from tasks.step.context import LeaseLostError, StepContext
 from worker.ledger.model.jobs import read_job
 from worker.ledger.model.states import Reason, State
@@ -37,7 +37,7 @@ def acquire_session(step: StepContext) -> Commit | None:
         case SessionVerdict.LOST:
             raise LeaseLostError
         case SessionVerdict.SESSION_BUSY:
-            return retry_later(step, with_jitter(BUSY_SECONDS))
+            return repeat_later(step, with_jitter(BUSY_SECONDS))
         case SessionVerdict.NO_PROJECT:
             return fail(
                 step,

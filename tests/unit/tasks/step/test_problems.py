@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tasks.cli.checks.doctor_checks import run_checks
 from tasks.producer import queries
 from tasks.step.context import StepContext
-from tasks.step.exceptions import MAX_RETRIES
+from tasks.step.exceptions import MAX_REPEATS
 from tasks.step.problems import SOURCE_PATIENCE_SECONDS
 from tasks.step.runner import JobFailedError, run_step
 from tests.unit.conftest import OpenRuntime
@@ -92,7 +92,7 @@ def test_a_job_waits_for_the_end_of_a_shortage_however_long_it_lasts(
     harness: ProducerHarness, run_stage: RunStage, stage: Stage, part: Part, message: str
 ) -> None:
     with capture_logs() as logs:
-        for _ in range(3 * MAX_RETRIES):
+        for _ in range(3 * MAX_REPEATS):
             assert run_stage(stage) == "preparing"
     events = [log["event"] for log in logs if log["event"] != "step done"]
     assert events == ["jobs wait for a problem to end"], "logged once"
@@ -117,7 +117,7 @@ def test_a_store_that_fails_for_long_holds_the_job_until_it_is_released(
         return Commit(State.RENDERING)
 
     with capture_logs() as logs:
-        for _ in range(3 * MAX_RETRIES):
+        for _ in range(3 * MAX_REPEATS):
             assert run_stage(write) == "preparing"
     assert [log["event"] for log in logs].count("jobs wait for a problem to end") == 1
     progress = queries.get(harness.producer, job_id).progress.message
@@ -150,7 +150,7 @@ def test_a_server_that_asks_for_a_pause_is_tried_again_after_it(
         raise FileRefusedError("source_unreachable", message, "Wait.", repeatable=True, wait=300)
 
     ledger = runtime.ledger
-    for number in range(2 * MAX_RETRIES):
+    for number in range(2 * MAX_REPEATS):
         assert run_stage(fetch) == "preparing", number
     record = ledger.redis.hgetall(ledger.key("job", job_id))
     assert int(record["not_before"]) - ledger.now_ms() > 290_000
@@ -174,7 +174,7 @@ def test_a_server_that_does_not_answer_is_tried_for_minutes(
     def fetch(_: StepContext) -> Commit:
         raise FileRefusedError("source_unreachable", "No answer.", "Wait.", repeatable=True)
 
-    for number in range(2 * MAX_RETRIES):
+    for number in range(2 * MAX_REPEATS):
         assert run_stage(fetch) == "preparing", number
     ledger = runtime.ledger
     record = ledger.redis.hgetall(ledger.key("job", job_id))
@@ -191,7 +191,7 @@ def test_a_server_that_asks_for_no_pause_is_tried_less_and_less_often(
     def fetch(_: StepContext) -> Commit:
         raise FileRefusedError("source_unreachable", "429.", "Wait.", repeatable=True, wait=0)
 
-    for _ in range(2 * MAX_RETRIES):
+    for _ in range(2 * MAX_REPEATS):
         assert run_stage(fetch) == "preparing"
     ledger = runtime.ledger
     record = ledger.redis.hgetall(ledger.key("job", job_id))
@@ -237,7 +237,7 @@ def test_an_image_that_always_exhausts_memory_is_refused_in_the_end(
     def decode(_: StepContext) -> Commit:
         raise FileRefusedError("bad_image", "It is damaged.", "Save it again.") from MemoryError()
 
-    for _ in range(MAX_RETRIES):
+    for _ in range(MAX_REPEATS):
         assert run_stage(decode) == "preparing"
     with pytest.raises(JobFailedError, match="bad_image"):
         run_stage(decode)

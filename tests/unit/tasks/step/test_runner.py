@@ -9,7 +9,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, Respon
 from structlog.testing import capture_logs
 
 from config.settings import RedisSettings
-from tasks.step.commits import continue_in, retry_later
+from tasks.step.commits import continue_in, repeat_later
 from tasks.step.context import StepContext
 from tasks.step.runner import Stage, run_step
 from tests.support.waiting import refusing_port
@@ -44,7 +44,9 @@ def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
 
     monkeypatch.setattr(Ledger, "commit", committed)
     with capture_logs() as logs:
-        assert run_step(job_id, {State.PREPARING: lambda step: retry_later(step, 0)}) == "preparing"
+        assert (
+            run_step(job_id, {State.PREPARING: lambda step: repeat_later(step, 0)}) == "preparing"
+        )
     assert [log["event"] for log in logs] == ["step done"]
 
 
@@ -139,7 +141,7 @@ def test_an_outage_of_redis_is_one_line_for_all_steps_and_one_when_it_is_over(
 ) -> None:
     runtime = open_runtime(harness.producer.settings)
     monkeypatch.setattr("tasks.step.runner.get_runtime", lambda: runtime)
-    job_id, stages = harness.submit(), {State.PREPARING: lambda step: retry_later(step, 0)}
+    job_id, stages = harness.submit(), {State.PREPARING: lambda step: repeat_later(step, 0)}
     settings = harness.producer.settings
     nowhere = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{refusing_port()}/0"))
     unreachable = open_runtime(settings.model_copy(update={"redis": nowhere}))

@@ -15,7 +15,7 @@ from tasks.producer import actions, queries
 from tasks.producer.producer import Producer
 from tasks.reports.export import write_csv, write_jsonl
 from tasks.schema.errors import UnknownId
-from tasks.step.commits import failure_facts, retry_later
+from tasks.step.commits import failure_facts, repeat_later
 from tasks.step.context import StepContext
 from tasks.step.runner import run_step
 from tests.support.ledger_access import due_notifications
@@ -209,7 +209,7 @@ class WorkerHarness:
 
 def _fail_again(step: StepContext) -> Commit:
     step.update_facts(clip_name="b/a")
-    return retry_later(step, 0, **failure_facts(step, "fault", "failed again"))
+    return repeat_later(step, 0, **failure_facts(step, "fault", "failed again"))
 
 
 OPERATIONS: Final = (
