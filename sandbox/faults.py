@@ -134,7 +134,7 @@ class _ActiveFault:
 
     Attributes:
         ordinal: The fault's number among all that were added.
-        seen: How many calls it fits so far, whether they failed or not.
+        seen: How many calls it has fitted, whether they failed or not.
         left: For how many more calls it is active; None means all.
     """
 

@@ -70,8 +70,8 @@ def deliver(step: StepContext) -> Commit:
             raise
         except NemoError as error:
             reason, message = Reason.DELIVERY_FAILED, error.message
-            retry = repeat_for(step, reason, message, DOWNLOAD_PATIENCE_SECONDS)
-            return retry or fail(step, reason, message)
+            repeated = repeat_for(step, reason, message, DOWNLOAD_PATIENCE_SECONDS)
+            return repeated or fail(step, reason, message)
         name = (
             step.job.facts["clip_name"]
             if is_stored

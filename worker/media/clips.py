@@ -185,8 +185,8 @@ class _MotionSearch:
                 return moves, samples
         if len(self._keys) < _MANY_KEY_FRAMES:
             # After these frames, nothing changes in an idle clip with one key frame.
-            refines = self._is_idle and len(self._keys) == 1
-            return self._even_samples(REFINING_FRAMES if refines else _MAX_FRAMES)
+            is_still = self._is_idle and len(self._keys) == 1
+            return self._even_samples(REFINING_FRAMES if is_still else _MAX_FRAMES)
         step = (len(self._keys) - 1) / (_SAMPLES - 1)
         even = {self._keys[round(number * step)].pts for number in range(_SAMPLES)}
         moves, samples = self._key_samples(sorted(even))

@@ -44,9 +44,8 @@ def test_a_heartbeat_between_a_commit_and_its_reply_is_no_lost_lease(
 
     monkeypatch.setattr(Ledger, "commit", committed)
     with capture_logs() as logs:
-        assert (
-            run_step(job_id, {State.PREPARING: lambda step: repeat_later(step, 0)}) == "preparing"
-        )
+        stages = {State.PREPARING: lambda step: repeat_later(step, 0)}
+        assert run_step(job_id, stages) == "preparing"
     assert [log["event"] for log in logs] == ["step done"]
 
 

@@ -1,7 +1,7 @@
 -- withdraw_intent(id, call, why) -> OK | GONE | REFUSED
 -- Withdraws the intent of a message that cannot have been charged. It needs no fence but the call id,
--- because a worker can find that out after it has lost its lease. A job that is held because of this message
--- continues; the end of one that has ended is reported again. Safe twice.
+-- because a worker can find that out after it has lost its lease. A job that is held because of this
+-- message continues; the end of one that has ended is reported again. Safe twice.
 local CANNOT_HAVE_BEEN_CHARGED = {
   not_durable = true,      -- the intent was not confirmed, so nothing was sent
   not_sent = true,         -- no byte of it was sent
