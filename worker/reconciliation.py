@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from worker.journal.attempts import AdoptAttempt, next_attempt
+from worker.journal.attempts import AdoptAttempt, last_payment, next_attempt
 from worker.journal.entries import Entry, Mark
 from worker.journal.journal import Attempt, Creation, Journal
-from worker.ledger.model.jobs import Job
+from worker.ledger.model.jobs import Job, Turn
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.ledger.payments import PaidAttempt, Payments
 
@@ -41,8 +41,9 @@ def review(journal: Journal, payments: Payments, job: Job) -> Review:
 
     Returns:
         `AdoptAttempt` if the entry of this attempt belongs to another message, and the job has to
-        adopt a payment. `MaybeCharged` also if the entry cannot be read, if the message was paid
-        under another journal, and for a message of a version without a journal.
+        adopt a payment; also if the journal has a later payment of the job. `MaybeCharged` also if
+        the entry cannot be read, if the message was paid under another journal, and for a message
+        of a version without a journal.
 
     Raises:
         JournalFailed: The journal does not answer. No intent was withdrawn.
@@ -51,7 +52,7 @@ def review(journal: Journal, payments: Payments, job: Job) -> Review:
     if turn is None or not turn.attempt:
         return MaybeCharged()
     # The message was paid under another journal: this one says nothing about it.
-    if payments.journal_id() not in ("", journal.id()):
+    if not _is_own(journal, payments):
         return MaybeCharged()
     found = journal.attempt(job.id, turn.attempt)
     if found is None:
@@ -72,7 +73,21 @@ def review(journal: Journal, payments: Payments, job: Job) -> Review:
     if found.mark is not None:
         payments.withdraw(job.id, turn.call, found.mark.value)
         return Withdrawn()
-    return MaybeCharged()
+    return later_payment(journal, payments, job) or MaybeCharged()
+
+
+def later_payment(journal: Journal, payments: Payments, job: Job) -> AdoptAttempt | None:
+    """Return the job's last payment, if the record lacks it; None if the record has it.
+
+    The ledger has then lost the turn that the payment opened or belongs to.
+
+    Raises:
+        JournalFailed: The journal does not answer.
+    """
+    if not _is_own(journal, payments):
+        return None
+    payment = last_payment(journal.attempts(job.id))
+    return payment if payment is not None and payment.attempt.number > job.last_attempt else None
 
 
 def adopt(
@@ -90,17 +105,23 @@ def adopt(
         job: The job. Without a fence, no worker may own it.
         payment: The payment.
         fence: The owner's fence; "" for a recovery.
-        replaces: The call of the current turn that can never be sent, or "".
+        replaces: The call of the current turn that can never be sent, if the record does not have
+            it yet; else "".
     """
+    replaces = replaces or _replaced_call(job, payment)
     earlier = {
-        each.entry.turn: _paid(each, job) for each in payment.earlier if each.entry is not None
+        each.entry.turn: _paid(each.entry) for each in payment.earlier if each.entry is not None
     }
+    entry = payment.attempt.entry
+    next_turn = max(earlier, default=0) + 1
+    last = _paid(entry) if entry else _unreadable(payment.attempt.number, job, next_turn)
     return payments.adopt(
         job.id,
-        _paid(payment.attempt, job),
+        last,
         fence=fence,
         earlier=list(earlier.values()),
         replaces=replaces,
+        paid_before="" if replaces else job.call or "",
     )
 
 
@@ -153,21 +174,31 @@ def end_facts(facts: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _paid(attempt: Attempt, job: Job) -> PaidAttempt:
-    """Return the payment of an attempt. If its entry cannot be read, only its number is known."""
-    entry = attempt.entry
-    if entry is None:
-        return PaidAttempt(
-            number=attempt.number,
-            turn=job.turn,
-            call=f"{job.id}:{job.turn}:0:unreadable{attempt.number}",
-            price=0.0,
-            session_id=job.facts.get("session_id", ""),
-            task_id=job.facts.get("task_id", ""),
-            account=job.facts.get("account", ""),
-            baseline=job.facts.get("baseline", ""),
-            sent_at=job.created_at,
-        )
+def _replaced_call(job: Job, payment: AdoptAttempt) -> str:
+    """Return the call of the current turn, if its message was not charged; else "".
+
+    Args:
+        job: The job.
+        payment: Its last payment, with all that were made before it.
+    """
+    turn = job.message_turn
+    if turn is None or any(_is_entry_of(turn, each) for each in payment.earlier):
+        return ""
+    return turn.call
+
+
+def _is_own(journal: Journal, payments: Payments) -> bool:
+    """Return whether the ledger's payments are in this journal."""
+    return payments.journal_id() in ("", journal.id())
+
+
+def _is_entry_of(turn: Turn, attempt: Attempt) -> bool:
+    """Return whether an attempt is the one of a turn. An entry that cannot be read may be it."""
+    is_its_call = attempt.entry is None or attempt.entry.call == turn.call
+    return attempt.number == turn.attempt and is_its_call
+
+
+def _paid(entry: Entry) -> PaidAttempt:
     return PaidAttempt(
         number=entry.attempt,
         turn=entry.turn,
@@ -179,4 +210,25 @@ def _paid(attempt: Attempt, job: Job) -> PaidAttempt:
         baseline=entry.baseline,
         sent_at=entry.created_at,
         shared=entry.shared,
+    )
+
+
+def _unreadable(number: int, job: Job, turn: int) -> PaidAttempt:
+    """Return the payment of an attempt whose entry cannot be read: only its number is known.
+
+    Args:
+        number: The number of the attempt.
+        job: Its job.
+        turn: The turn after that of the last readable payment, which is its turn at the earliest.
+    """
+    return PaidAttempt(
+        number=number,
+        turn=max(turn, job.turn),
+        call=f"{job.id}:{job.turn}:0:unreadable{number}",
+        price=0.0,
+        session_id=job.facts.get("session_id", ""),
+        task_id=job.facts.get("task_id", ""),
+        account=job.facts.get("account", ""),
+        baseline=job.facts.get("baseline", ""),
+        sent_at=job.created_at,
     )

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from tasks.producer.producer import Producer
-from worker.journal.attempts import AdoptAttempt, next_attempt
+from worker.journal.attempts import AdoptAttempt
 from worker.journal.entries import End
-from worker.journal.journal import Journal
 from worker.journal.stores import JournalFailed
 from worker.ledger.model.jobs import Job
 from worker.ledger.model.states import State
@@ -67,16 +66,6 @@ def _close_message(producer: Producer, job: Job) -> bool:
         return False
     payments, journal = Payments(producer.ledger), producer.journal
     found = review(journal, payments, job)
-    if isinstance(found, MaybeCharged):
-        found = _later_payment(journal, job, turn.attempt) or found
     if isinstance(found, AdoptAttempt):
-        adopt(payments, job, found, replaces=turn.call)
+        adopt(payments, job, found)
     return not isinstance(found, MaybeCharged)
-
-
-def _later_payment(journal: Journal, job: Job, attempt: int) -> AdoptAttempt | None:
-    """Return the payment after this attempt that the job has to adopt; None if there is none."""
-    found = next_attempt(journal.attempts(job.id), job.decided_attempts)
-    if isinstance(found, AdoptAttempt) and found.attempt.number > attempt:
-        return found
-    return None

@@ -11,7 +11,7 @@ from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.nemo.draft import Draft
-from worker.reconciliation import adopt
+from worker.reconciliation import adopt, later_payment
 from worker.recovery.unreadable_entries import UnreadableEntries
 
 log = structlog.get_logger(__name__)
@@ -76,6 +76,20 @@ def adopt_payment(step: StepContext, payment: AdoptAttempt, *, replaces: str = "
             resume=State.SETTLING,
         )
     return continue_in(State.SETTLING)
+
+
+def adopt_later_payment(step: StepContext) -> Commit | None:
+    """Adopt the job's last payment in the journal, if Redis has lost it.
+
+    Returns:
+        None if the record has it.
+
+    Raises:
+        LeaseLostError: The step no longer owns the job.
+        JournalFailed: The journal does not answer.
+    """
+    payment = later_payment(step.runtime.journal, step.runtime.payments, step.job)
+    return None if payment is None else adopt_payment(step, payment)
 
 
 def finish_adopted(step: StepContext) -> Commit | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from tasks.stages.adoption import (
+    adopt_later_payment,
     adopt_payment,
     finish_adopted,
     finish_from_next_message,
@@ -85,8 +86,10 @@ def _finish_without_reading(step: StepContext) -> Commit | None:
     if job.call is None and not is_after_question and not job.fact("as_done"):
         # The intent was withdrawn, because the message was not charged.
         return Commit(State.PREPARING)
-    if job.fact("adopted") and (finished := finish_adopted(step)) is not None:
-        return finished
+    if job.fact("adopted"):
+        finished = adopt_later_payment(step) or finish_adopted(step)
+        if finished is not None:
+            return finished
     # After a restore, the ledger may lack a later message, whose draft the state then shows.
     if runtime.status.may_lack_later_messages(job.sent_at):
         finished = finish_from_next_message(step)
@@ -124,6 +127,9 @@ def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Co
     """End the step according to what the message did."""
     match outcome:
         case MessageOutcome.DONE:
+            later = None if _explains_draft(reading.stream) else adopt_later_payment(step)
+            if later is not None:
+                return later
             text = str(reading.stream.get("reply") or "")
             return _done(step, reading.state, text, reading.facts)
         case MessageOutcome.WAIT:
@@ -137,6 +143,15 @@ def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Co
             return _hold_unknown(step, reading)
 
 
+def _explains_draft(stream: Stream) -> bool:
+    """Return whether the message alone explains that the session has a draft.
+
+    After a question, a later message may have made it; after a broken stream too, if a person
+    decided to pay again. The ledger may have lost that message.
+    """
+    return bool(stream.get("clean")) and not asks_question(str(stream.get("reply") or ""))
+
+
 def _review(step: StepContext) -> Commit | None:
     """End the step by what the journal has about the message; None if it may have been charged."""
     runtime, job = step.runtime, step.job
@@ -144,7 +159,7 @@ def _review(step: StepContext) -> Commit | None:
         case Withdrawn():
             return Commit(State.PREPARING)
         case AdoptAttempt() as payment:
-            return adopt_payment(step, payment, replaces=job.call or "")
+            return adopt_payment(step, payment)
         case MaybeCharged():
             return None
 
@@ -180,6 +195,8 @@ def _finish_after_later_message(step: StepContext) -> Commit:
 
 def _accept_draft(step: StepContext, state: SessionState) -> Commit:
     """Use the current draft as the job's result, as a person decided."""
+    if (later := adopt_later_payment(step)) is not None:
+        return later
     if state.draft.is_ready and state.fingerprint != step.job.fact("baseline"):
         return _done(step, state, "", {"as_done": ""})
     return hold(

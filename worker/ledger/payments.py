@@ -169,6 +169,7 @@ class Payments:
         fence: str = "",
         earlier: Sequence[PaidAttempt] = (),
         replaces: str = "",
+        paid_before: str = "",
     ) -> AdoptVerdict:
         """Write a payment that the journal has into the record of its job.
 
@@ -179,8 +180,13 @@ class Payments:
                 to settling if no worker owns it.
             earlier: The payments of the job's earlier turns.
             replaces: The call of the current turn that was never sent, or "".
+            paid_before: The call of the current turn, if that was paid before it; else "".
         """
-        value = {**attempt.as_argument(), "earlier": [each.as_argument() for each in earlier]}
+        value = {
+            **attempt.as_argument(),
+            "earlier": [each.as_argument() for each in earlier],
+            "paid_before": paid_before,
+        }
         return AdoptVerdict(
             self._ledger.scripts.run("adopt", job_id, fence, replaces, json.dumps(value))
         )

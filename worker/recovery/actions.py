@@ -43,8 +43,8 @@ def newest_attempt(names: Sequence[str]) -> int:
 def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool) -> RecoveryAction:
     """Decide what a recovery does with a job.
 
-    A job whose record has a message for the current turn continues by its own steps, which read the
-    journal. A recovery only ends such a job, if the journal has its end.
+    A job whose record has its last payment continues by its own steps, which read the journal. A
+    recovery only ends such a job, if the journal has its end.
 
     Args:
         job: The record, or None.
@@ -66,10 +66,11 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
     if not is_own and job.facts.get("fingerprint") != entry.fingerprint:
         # Its key has paid for another payload: its next step reads the journal, and fails it.
         return RecoveryAction.KNOWN
-    if has_end and (is_own or not has_message):
+    is_later = payment.attempt.number > job.last_attempt
+    if has_end and (is_own or is_later or not has_message):
         return RecoveryAction.RESTORE_END
-    is_decided = payment.attempt.number in job.decided_attempts
-    return RecoveryAction.KNOWN if has_message or is_decided else RecoveryAction.RESUME
+    is_on_record = has_message or payment.attempt.number in job.decided_attempts
+    return RecoveryAction.RESUME if is_later or not is_on_record else RecoveryAction.KNOWN
 
 
 def readable_entry(attempts: Sequence[Attempt]) -> Entry | None:

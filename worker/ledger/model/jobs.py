@@ -127,6 +127,11 @@ class Job:
         return frozenset(turn.attempt for turn in earlier if turn.outcome in opens_a_turn)
 
     @property
+    def last_attempt(self) -> int:
+        """The number of the last attempt that was, or may have been, charged; 0 for none."""
+        return max((turn.attempt for turn in self.turns), default=0)
+
+    @property
     def is_bound(self) -> bool:
         """Whether the job must stay in its session, because a message was paid for in it.
 

@@ -69,7 +69,7 @@ TRANSITIONS: Final[Mapping[Operation, Mapping[State, frozenset[State]]]] = {
     Operation.WITHDRAW: {State.HELD: frozenset({State.QUEUED})},
     Operation.ADOPT: {
         state: frozenset({State.SETTLING})
-        for state in (State.QUEUED, State.PREPARING, State.GENERATING, State.HELD)
+        for state in (State.QUEUED, *(RUNNING - {State.SETTLING}), State.HELD)
     },
     Operation.UNBLOCK: {State.HELD: frozenset({State.QUEUED})},
 }

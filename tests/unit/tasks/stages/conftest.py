@@ -59,8 +59,8 @@ class Worker:
         clock = StepClock(self.runtime.ledger.now_ms())
         return StepContext(self.runtime, job, Lease(job.id, fence, 0, 0), clock)
 
-    def pay(self, step: StepContext, turn: int = 1, job_id: str = "j") -> None:
-        """Record a message that was sent long ago."""
+    def pay(self, step: StepContext, turn: int = 1, job_id: str = "j", attempt: int = 0) -> None:
+        """Record a message that was sent long ago. Attempt 0 has no journal entry."""
         begun = self.runtime.payments.begin(
             job_id,
             step.lease.fence,
@@ -69,6 +69,7 @@ class Worker:
             cost=100,
             cap=9,
             session_id=step.job.facts["session_id"],
+            attempt=attempt,
         )
         assert begun.verdict == "OK"
         key = self.runtime.ledger.key("job", job_id)
@@ -87,10 +88,13 @@ class Worker:
                 return end
         raise AssertionError("the job is not held")
 
-    def state(self) -> State:
+    def job(self) -> Job:
         job = self.runtime.ledger.job("j")
         assert job is not None
-        return job.state
+        return job
+
+    def state(self) -> State:
+        return self.job().state
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from config.settings import Settings
 from tasks.producer import actions
 from tasks.producer.producer import Producer
 from tasks.stages import sending_right
-from tasks.stages.adoption import adopt_payment, attempt_number
+from tasks.stages.adoption import adopt_later_payment, adopt_payment, attempt_number
 from tasks.stages.sending_right import SendingRight
 from tasks.step.context import LeaseLostError, StepClock, StepContext
 from tests.support.waiting import wait_until
@@ -28,6 +28,7 @@ from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
 from worker.reconciliation import MaybeCharged, Review, Withdrawn, new_entry, review
+from worker.recovery.job_restorer import JobRestorer
 from worker.runtime.leases import Lease
 from worker.runtime.runtime import Runtime
 
@@ -371,6 +372,85 @@ def test_an_answer_to_a_question_is_the_next_attempt(world: World) -> None:
     assert [(turn.number, turn.call) for turn in job.turns] == [(1, first.call), (2, second.call)]
     account = world.redis.hmget("account:{rq}:a", "spent", "reserved")
     assert account == ["100", "100"], "the last message may still be running"
+
+
+def test_a_restored_record_adopts_the_answer_after_its_question(world: World) -> None:
+    """The draft in the session is that of the answer, so the record must have its payment."""
+    first = Actor(world)
+    first.pay()
+    first.step.update_facts(account="a")
+    world.save()
+    first.commit(Commit(State.GENERATING, outcome="question"))
+    second = Actor(world)
+    second.pay()
+    world.restore()
+    world.expire_lease()
+    third = Actor(world)
+    commit = adopt_later_payment(third.step)
+    assert commit is not None
+    assert commit.state is State.SETTLING
+    turns = [(turn.number, turn.call, turn.outcome) for turn in world.job().turns]
+    assert turns == [(1, first.call, "question"), (2, second.call, "sent")]
+    assert (world.job().number("paid"), len(world.sent)) == (2, 2)
+    assert world.redis.hgetall("reserved:{rq}:a") == {first.call: "100", second.call: "100"}
+    assert world.redis.zrange("slots:{rq}:a", 0, -1) == []
+    assert adopt_later_payment(third.step) is None
+
+
+def test_a_recovery_adopts_a_lost_answer_for_a_held_job(world: World) -> None:
+    """Without it, the job would wait for a decision that a person had made before the loss."""
+    first = Actor(world)
+    first.pay()
+    first.hold()
+    world.save()
+    assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
+    second = Actor(world)
+    second.pay()
+    world.restore()
+    runtime = world.runtime()
+    restorer = JobRestorer(runtime.ledger, runtime.journal, runtime.output)
+    for page in runtime.journal.pages():
+        restorer.restore_page(page)
+    assert (restorer.counts.resumed, world.job().state) == (1, State.SETTLING)
+    assert [turn.call for turn in world.job().turns] == [first.call, second.call]
+    assert world.job().number("paid") == 2
+
+
+def test_a_message_that_was_not_charged_gives_way_to_a_lost_payment(world: World) -> None:
+    first = Actor(world)
+    first.prepare()
+    assert first.begin() == "OK"
+    assert first.create()
+    world.save()
+    assert not first.send(refused=True)
+    first.commit(Commit(State.PREPARING))
+    second = Actor(world)
+    second.pay()
+    world.restore()
+    world.expire_lease()
+    third = Actor(world)
+    assert adopt_later_payment(third.step) is not None
+    assert [turn.call for turn in world.job().turns] == [second.call]
+    assert (world.job().number("paid"), len(world.sent)) == (1, 1)
+
+
+def test_a_later_entry_that_cannot_be_read_does_not_replace_a_payment(
+    world: World, tmp_path: Path
+) -> None:
+    first = Actor(world)
+    first.pay()
+    world.save()
+    first.commit(Commit(State.GENERATING, outcome="question"))
+    Actor(world).pay()
+    world.restore()
+    world.expire_lease()
+    (path,) = (tmp_path / "media" / ".journal").rglob("2")
+    path.write_bytes(path.read_bytes()[:40])
+    held = adopt_later_payment(Actor(world).step)
+    assert held is not None
+    assert (held.state, held.reason) == (State.HELD, Reason.OUTCOME_UNKNOWN)
+    assert [(turn.number, turn.attempt) for turn in world.job().turns] == [(1, 1), (2, 2)]
+    assert world.job().turns[0].call == first.call
 
 
 def test_a_refused_answer_does_not_hide_that_the_question_was_paid(world: World) -> None:

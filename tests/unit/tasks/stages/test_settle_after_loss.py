@@ -1,5 +1,6 @@
 """Settling on a ledger that has lost records: a later message in the session, and ends."""
 
+import json
 from dataclasses import replace
 from uuid import uuid4
 
@@ -8,13 +9,18 @@ from redis import Redis
 
 from config.settings import Settings
 from tasks.stages.settle import settle
+from tests.support.api_responses import state_envelope
 from tests.support.waiting import refusing_port
+from tests.unit.tasks.stages.conftest import SESSION, Worker
 from tests.unit.tasks.stages.test_payment_schedules import Actor, World
+from tests.unit.worker.loopback_server import Server, json_reply
 from tests.unit.worker.nemo.test_draft import segment, track
 from worker.journal.entries import End
 from worker.ledger.model.states import Reason, State
+from worker.ledger.model.steps import Commit
 from worker.nemo.draft import Draft
 from worker.nemo.errors import NemoError
+from worker.reconciliation import new_entry
 
 
 @pytest.fixture
@@ -60,6 +66,56 @@ def test_a_message_after_the_recovery_is_settled_by_its_session(actor: Actor) ->
     actor.runtime.status.recovered_at = actor.step.job.sent_at - 1
     with pytest.raises(NemoError):
         settle(actor.step)
+
+
+def restored_before_answer(worker: Worker, server: Server, stream: dict[str, object]) -> str:
+    """Give the worker's job an answer that Redis has lost; return the call of the answer.
+
+    The session shows the draft that the answer has made.
+    """
+    step = worker.claim()
+    worker.pay(step, attempt=1)
+    facts = {"fact:j:1:c:stream": json.dumps(stream), "fact:j:1:c:ended": "clean"}
+    worker.commit(step, Commit(State.SETTLING, facts=facts))
+    journal = worker.runtime.journal
+    journal.create(new_entry(step.job, call="j:1:c", attempt=1))
+    answer = replace(new_entry(step.job, call="j:2:c", attempt=2), turn=2)
+    journal.create(answer)
+    path = f"GET /api/state/nemo_agent/me/{SESSION}/latest"
+    server.on(path, json_reply(state_envelope(draft={"t": [track(0, segment(2000))]})))
+    return answer.call
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [{"clean": True, "reply": "Which length do you want?"}, {"clean": False, "reply": ""}],
+    ids=["question", "broken"],
+)
+@pytest.mark.parametrize("adopted", ["", "1"])
+def test_a_draft_of_a_lost_answer_is_settled_with_the_payment_of_the_answer(
+    worker: Worker, server: Server, stream: dict[str, object], adopted: str
+) -> None:
+    """Otherwise the record of the job would lack a message that was paid."""
+    answer = restored_before_answer(worker, server, stream)
+    for _ in range(3):
+        step = worker.claim()
+        step.job = replace(step.job, facts={**step.job.facts, "adopted": adopted})
+        worker.commit(step, settle(step))
+        job = worker.job()
+        if job.call == answer:
+            break
+    assert job.state is State.SETTLING
+    assert [turn.outcome for turn in job.turns] == ["question", "sent"]
+    assert job.paid_messages == job.number("paid") == 2
+
+
+def test_a_draft_of_the_message_itself_needs_no_further_reading(
+    worker: Worker, server: Server
+) -> None:
+    """Only a person, or a question, opens a later turn."""
+    restored_before_answer(worker, server, {"clean": True, "reply": "Here is your clip."})
+    step = worker.claim()
+    assert settle(step).state is State.RENDERING
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])

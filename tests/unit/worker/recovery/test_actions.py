@@ -35,6 +35,8 @@ OTHER_CALL = job(State.SETTLING, call="job-1:1:1:other")
 ASKED = replace(
     job(), turn=2, turns=(Turn(number=1, call=entry().call, outcome="question", cost=1, attempt=1),)
 )
+ANSWER = Attempt("job-1", 2, replace(entry(2, nonce="answer"), turn=2))
+SECOND = Attempt("job-1", 2, entry(2, nonce="second"))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,10 @@ ASKED = replace(
         (OWN_CALL, [PAID], True, RecoveryAction.RESTORE_END),
         (OTHER_CALL, [PAID], False, RecoveryAction.KNOWN),
         (OTHER_CALL, [PAID], True, RecoveryAction.KNOWN),
+        (OWN_CALL, [PAID, ANSWER], False, RecoveryAction.RESUME),
+        (OWN_CALL, [PAID, ANSWER], True, RecoveryAction.RESTORE_END),
+        (OWN_CALL, [PAID, NOT_CHARGED_LATER], False, RecoveryAction.KNOWN),
+        (OWN_CALL, [NOT_CHARGED, SECOND], False, RecoveryAction.RESUME),
         (job(fingerprint="of another payload"), [PAID], False, RecoveryAction.KNOWN),
         (job(fingerprint="of another payload"), [PAID], True, RecoveryAction.KNOWN),
         (job(State.SUCCEEDED), [PAID], True, RecoveryAction.KNOWN),

@@ -5,7 +5,9 @@
 --             no worker owns to settling
 --   replaces  the call of the current turn that can never be sent, as its attempt is this one, or ''
 --   attempt   JSON of texts: number, turn, call, session_id, task_id, account, baseline, price,
---             sent_at, shared; and `earlier`: a list of number, turn, call, price of those before it
+--             sent_at, shared; `earlier`: a list of number, turn, call, price of those before it; and
+--             `paid_before`: the call of the current turn, which was paid before it, so that this
+--             payment opens a later turn; or ''
 -- Safe twice.
 local id, fence, replaces, attempt = ARGV[2], ARGV[3], ARGV[4], cjson.decode(ARGV[5])
 local job = load_job(id)
@@ -20,9 +22,15 @@ elseif job.owner ~= '' and number(job.lease) > now then
 end
 if ENDS[job.state] then return 'ENDED' end
 require_writable(id, job, nil, attempt.account, attempt.session_id)
-if turn_is_paid(job) then
-  if job['call:' .. job.turn] ~= replaces then return 'PAID' end
+local call = job['call:' .. job.turn]
+local opens_turn = call == attempt.paid_before and number(attempt.turn) > number(job.turn)
+if call ~= '' and call == replaces then
   withdraw(id, job, 'never_sent')
+elseif call ~= '' and opens_turn then
+  end_call(job, call)
+  change(id, job, 'outcome:' .. job.turn, 'question')
+elseif call ~= '' then
+  return 'PAID'
 end
 
 -- These messages may have been charged before or after the last reading of the balance.
