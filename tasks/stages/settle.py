@@ -81,24 +81,33 @@ def settle(step: StepContext) -> Commit:
 
 def _finish_without_reading(step: StepContext) -> Commit | None:
     """Return how the step ends if the state is not needed or cannot be read; else None."""
-    job, runtime = step.job, step.runtime
+    job = step.job
     is_after_question = bool(job.turns) and job.turns[-1].outcome == "question"
     if job.call is None and not is_after_question and not job.fact("as_done"):
         # The intent was withdrawn, because the message was not charged.
         return Commit(State.PREPARING)
-    if job.fact("adopted"):
-        finished = adopt_later_payment(step) or finish_adopted(step)
-        if finished is not None:
-            return finished
-    # After a restore, the ledger may lack a later message, whose draft the state then shows.
-    if runtime.status.may_lack_later_messages(job.sent_at):
-        finished = finish_from_next_message(step)
-        if finished is not None:
-            return finished
+    finished = _finish_by_journal(step)
+    if finished is not None:
+        return finished
     if not job.message_session:
         message = "The record of this job does not name the project in which its message was sent."
         return hold(step, Reason.OUTCOME_UNKNOWN, message)
     return None
+
+
+def _finish_by_journal(step: StepContext) -> Commit | None:
+    """Return how the step ends by what the ledger may have lost and the journal has; else None.
+
+    The state would show the draft of a later message, of this job or of another one.
+    """
+    is_adopted = step.job.fact("adopted") is not None
+    may_lack_later = step.runtime.status.may_lack_later_messages(step.job.sent_at)
+    if not (is_adopted or may_lack_later):
+        return None
+    later = adopt_later_payment(step)
+    if later is not None:
+        return later
+    return finish_adopted(step) if is_adopted else finish_from_next_message(step)
 
 
 def _decide(step: StepContext, state: SessionState) -> Commit:

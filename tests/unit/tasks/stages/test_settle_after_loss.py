@@ -118,6 +118,17 @@ def test_a_draft_of_the_message_itself_needs_no_further_reading(
     assert settle(step).state is State.RENDERING
 
 
+def test_a_job_from_before_a_recovery_settles_on_its_last_payment(
+    worker: Worker, server: Server
+) -> None:
+    """Whatever its stream says: the state may be that of any later message."""
+    answer = restored_before_answer(worker, server, {"clean": True, "reply": "Here is your clip."})
+    step = worker.claim()
+    worker.runtime.status.recovered_at = step.job.sent_at
+    worker.commit(step, settle(step))
+    assert (worker.job().state, worker.job().call) == (State.SETTLING, answer)
+
+
 @pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])
 def test_a_job_that_is_adopted_ends_as_the_journal_says(actor: Actor, state: State) -> None:
     facts = {"reason": "bad_clip", "message": "broken", "remedy": "redo it"}
