@@ -1,11 +1,8 @@
 """The settling stage: reads the session's state until it shows what the message did."""
 
 import json
-import time
 from dataclasses import dataclass
-from typing import Any, Final
-
-import structlog
+from typing import Any
 
 from tasks.stages.adoption import (
     adopt_later_payment,
@@ -13,26 +10,21 @@ from tasks.stages.adoption import (
     finish_adopted,
     finish_from_next_message,
 )
+from tasks.stages.charge_evidence import describe_charge
 from tasks.stages.render import first_render
 from tasks.stages.reply import draft_facts, question_of
 from tasks.step.commits import continue_in, hold
 from tasks.step.context import StepContext
-from tasks.step.credentials import account_name, job_credential, open_client
+from tasks.step.credentials import open_client
 from tasks.step.remedy_messages import remedy_without_draft
 from worker.journal.attempts import AdoptAttempt
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
-from worker.nemo.errors import NemoError, SessionNotFound
+from worker.nemo.errors import SessionNotFound
 from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState
 from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
 from worker.reconciliation import MaybeCharged, Withdrawn, review
-
-log = structlog.get_logger(__name__)
-
-BALANCE_TRIES: Final = 10
-BALANCE_RETRY_SECONDS: Final = 0.3
-"""The pause before the next try, if another worker is reading the balance."""
 
 Stream = dict[str, Any]
 """What the message's stream contained, as the sender recorded it; empty if it recorded nothing."""
@@ -264,7 +256,7 @@ def _hold_unknown(step: StepContext, reading: _Reading) -> Commit:
     message = (
         f"The message was sent, {_stream_end(reading.stream)}, and {reading.number} readings of "
         f"the project show no finished clip. The message may have been charged: "
-        f"{_describe_charge(step)}."
+        f"{describe_charge(step)}."
     )
     if step.uses_shared_session:
         message += " The batch is paused until you decide."
@@ -277,44 +269,3 @@ def _stream_end(stream: Stream) -> str:
     if stream.get("clean"):
         return "its stream ended cleanly"
     return "its stream broke" if stream else "the worker died while it read the stream"
-
-
-def _describe_charge(step: StepContext) -> str:
-    """Return a clause that says what the balance shows about the charge of the message."""
-    name, turn = account_name(step), step.job.message_turn
-    is_read = False
-    try:
-        is_read = _read_balance(step)
-    except NemoError as error:
-        log.info("balance not read", error=str(error))
-    account = step.runtime.ledger.account(name)
-    if not is_read or turn is None or turn.balance_before is None or not turn.nth:
-        return f"the balance of {name} before or after the message is not known"
-    if others := turn.uncounted_charges + account.messages - turn.nth:
-        return (
-            f"the balance of {name} does not show it, because it paid for other messages of this "
-            f"service meanwhile ({others})"
-        )
-    return (
-        f"{name} had {turn.balance_before:g} credits before it and {account.total:g} after it, "
-        f"and paid for no other message of this service meanwhile"
-    )
-
-
-def _read_balance(step: StepContext) -> bool:
-    """Read the balance of the job's account.
-
-    A reading that another worker has begun earlier may lack the charge, and does not count.
-
-    Returns:
-        False if other workers were reading the balance at each try.
-
-    Raises:
-        NemoError: The API did not answer.
-    """
-    monitor, credential = step.runtime.balance_monitor, job_credential(step)
-    for _ in range(BALANCE_TRIES):
-        if monitor.read_balance(credential):
-            return True
-        time.sleep(BALANCE_RETRY_SECONDS)
-    return False
