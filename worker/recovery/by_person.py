@@ -1,5 +1,7 @@
 """A recovery that a person starts. It also takes decisions that the workers leave to people."""
 
+import time
+from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
@@ -15,6 +17,8 @@ from worker.storage.store import Store
 
 OVERRULED: Final = (IdentityVerdict.WAIT, IdentityVerdict.CLONE, IdentityVerdict.OTHER_LEDGER)
 """Verdicts that a person can overrule: the workers on the other Redis are gone, or are to stop."""
+RETRY_SECONDS: Final = 1.0
+"""The pause before the next check, if a worker recovers the ledger at the same time."""
 
 
 class OtherJournalError(Exception):
@@ -28,6 +32,7 @@ def recover_by_person(
     *,
     dry_run: bool = False,
     new_journal: bool = False,
+    pause: Callable[[float], object] = time.sleep,
 ) -> Counts:
     """Rebuild the ledger from the journal, also where the workers wait for a person's decision.
 
@@ -39,12 +44,13 @@ def recover_by_person(
         output: The store of the clips.
         dry_run: Write nothing.
         new_journal: Make the journal the ledger's, if the ledger belongs to another one.
+        pause: Waits for some seconds.
 
     Returns:
         What was found.
 
     Raises:
-        OtherJournalError: The ledger belongs to another journal.
+        OtherJournalError: The ledger belongs to another journal, or was moved to one meanwhile.
         JournalFailed: The journal does not answer. The next call continues from there.
         RedisError: Redis does not answer. The next call continues from there.
     """
@@ -58,10 +64,14 @@ def recover_by_person(
         return _all_pages(journal, restorer)
     if verdict is IdentityVerdict.OTHER_JOURNAL:
         move_to(ledger, journal, writer=writer)
-    while guard.check() is not IdentityVerdict.PAY:
+    while (verdict := guard.check()) is not IdentityVerdict.PAY:
+        if verdict is IdentityVerdict.OTHER_JOURNAL:
+            raise OtherJournalError
         counts = recover_ledger(guard, journal, restorer, overruled=OVERRULED)
         if counts is not None:
             return counts
+        # A worker has continued the recovery. It may end it before the next check.
+        pause(RETRY_SECONDS)
     # Nothing was lost, or workers have recovered the rest in the meantime.
     rest = _all_pages(journal, JobRestorer(ledger, journal, output))
     return _sum(restorer.counts, rest)
