@@ -52,21 +52,22 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
         has_end: Whether the journal has its end.
     """
     payment = last_payment(attempts)
-    entry = payment.attempt.entry if payment else None
-    if payment is not None and entry is None:
+    has_ended = job is not None and job.state.is_end
+    if payment is None:
+        return RecoveryAction.KNOWN if has_ended else RecoveryAction.NOT_CHARGED
+    entry = payment.attempt.entry
+    is_later = job is None or payment.attempt.number > job.last_attempt
+    if has_ended and (entry is not None or not is_later):
+        return RecoveryAction.KNOWN
+    if entry is None:
         can_submit = job is None and readable_entry(attempts) is not None
         return RecoveryAction.HOLD if can_submit else RecoveryAction.UNREADABLE
-    if job is not None and job.state.is_end:
-        return RecoveryAction.KNOWN
-    if payment is None or entry is None:
-        return RecoveryAction.NOT_CHARGED
     if job is None:
         return RecoveryAction.RESTORE_END if has_end else RecoveryAction.RESUME
     is_own, has_message = job.call == entry.call, job.message_turn is not None
     if not is_own and job.facts.get("fingerprint") != entry.fingerprint:
         # Its key has paid for another payload: its next step reads the journal, and fails it.
         return RecoveryAction.KNOWN
-    is_later = payment.attempt.number > job.last_attempt
     if has_end and (is_own or is_later or not has_message):
         return RecoveryAction.RESTORE_END
     is_on_record = has_message or payment.attempt.number in job.decided_attempts

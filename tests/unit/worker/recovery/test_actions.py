@@ -15,6 +15,7 @@ PAID = Attempt("job-1", 1, entry())
 NOT_CHARGED = Attempt("job-1", 1, entry(), Mark.NOT_CHARGED)
 NOT_CHARGED_LATER = Attempt("job-1", 2, entry(2), Mark.NOT_CHARGED)
 DAMAGED = Attempt("job-1", 2, None, problem="cut short")
+DAMAGED_FIRST = replace(DAMAGED, number=1)
 
 
 def job(
@@ -71,6 +72,8 @@ SECOND = Attempt("job-1", 2, entry(2, nonce="second"))
         (job(State.FAILED), [NOT_CHARGED], False, RecoveryAction.KNOWN),
         (job(State.FAILED), [], False, RecoveryAction.KNOWN),
         (job(State.SUCCEEDED), [PAID, DAMAGED], True, RecoveryAction.UNREADABLE),
+        (job(State.SUCCEEDED, call="lost"), [DAMAGED_FIRST], True, RecoveryAction.KNOWN),
+        (job(State.HELD, call="lost"), [DAMAGED_FIRST], True, RecoveryAction.UNREADABLE),
     ],
 )
 def test_each_case(
