@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from tasks.producer.producer import Producer
 from tasks.reports.batch_index import ENTRY, schedule_index_of_ended, write_index_of_ended
 from tasks.schema.result import result_of
+from worker.broker.result_backend import PROGRESS
 from worker.faultpoints import faultpoint
 from worker.ledger.model.jobs import Job, NewerRecordError, UnreadableRecordError
 from worker.ledger.model.states import State
@@ -95,4 +96,4 @@ def _store_celery_result(runtime: Runtime, job: Job) -> None:
             case State.HELD:
                 store(job.id, record, "HELD")
             case _:
-                store(job.id, record["progress"], "PROGRESS")
+                store(job.id, record["progress"], PROGRESS)

@@ -1,5 +1,7 @@
 """Reports progress while a stage runs: in the job's record, and as Celery's PROGRESS state."""
 
+from typing import Any
+
 import structlog
 from celery import current_app
 from redis.exceptions import RedisError
@@ -23,11 +25,13 @@ def report_progress(step: StepContext, message: str) -> None:
 
 
 def store_progress(step: StepContext, message: str) -> None:
-    """Store a progress message that is in the job's record as Celery's PROGRESS state."""
+    """Store a progress message that is in the job's record as Celery's PROGRESS state.
+
+    If another worker has ended or held the job meanwhile, its result stays.
+    """
     job = step.job
     try:
-        current_app.backend.store_result(
-            job.id, {"stage": job.state.value, "message": message}, "PROGRESS"
-        )
+        backend: Any = current_app.backend
+        backend.store_progress(job.id, {"stage": job.state.value, "message": message})
     except Exception as error:  # noqa: BLE001 - the result backend raises errors of many types
         log.warning("progress not reported", error=str(error))

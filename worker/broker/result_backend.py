@@ -15,12 +15,25 @@ from worker.ledger.connections.clients import BlockingSentinelPool
 from worker.ledger.connections.readiness import BlockingPool
 
 MAX_CONNECTIONS: Final = 8
+PROGRESS: Final = "PROGRESS"
+"""The state of a job that is running, in Celery's results."""
 _SET_FIRST: Final = """
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', unpack(ARGV, 2)) then return 0 end
 redis.call('PUBLISH', KEYS[1], ARGV[1])
 return 1
 """
 """Stores and publishes a result if none is stored. Returns whether it was stored."""
+_SET_PROGRESS: Final = """
+local stored = redis.call('GET', KEYS[1])
+if stored then
+  local is_json, meta = pcall(cjson.decode, stored)
+  if not is_json or meta.status ~= 'PROGRESS' then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], unpack(ARGV, 2))
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+return 1
+"""
+"""Stores and publishes progress where no result but progress is stored. Returns whether it was."""
 
 
 class FewerCommands(BaseKeyValueStoreBackend):
@@ -58,6 +71,17 @@ class FewerCommands(BaseKeyValueStoreBackend):
             )
         return result
 
+    def store_progress(self, task_id: str, progress: Mapping[str, str]) -> bool:
+        """Store the progress of a step that may be late, and return whether it was stored.
+
+        A worker can be frozen here, or its connection can stall, while another one ends the job.
+        The progress therefore replaces nothing but progress.
+        """
+        meta = self._get_result_meta(progress, PROGRESS, None, None)
+        value = self.encode({**meta, "task_id": task_id})
+        key = self.get_key_for_task(task_id)
+        return bool(self.ensure(self._set_progress, (key, value)))
+
     def _set(self, key: str, value: str | bytes, expires: float | None = None) -> None:
         """Store a result, and publish it to the callers that wait for it, as Celery does.
 
@@ -71,8 +95,15 @@ class FewerCommands(BaseKeyValueStoreBackend):
 
     def _set_first(self, key: str, value: str | bytes) -> bool:
         """Store and publish a result as `_set` does, if none is stored; return whether it was."""
-        expiry = ("EX", int(self.expires)) if self.expires else ()
-        return bool(self.client.eval(_SET_FIRST, 1, key, value, *expiry))
+        return bool(self.client.eval(_SET_FIRST, 1, key, value, *self._expiry))
+
+    def _set_progress(self, key: str, value: str | bytes) -> bool:
+        return bool(self.client.eval(_SET_PROGRESS, 1, key, value, *self._expiry))
+
+    @property
+    def _expiry(self) -> tuple[str | int, ...]:
+        """The options of SET for the time after which a result expires."""
+        return ("EX", int(self.expires)) if self.expires else ()
 
 
 class ResultBackend(FewerCommands, RedisBackend):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import Celery, states
@@ -76,6 +76,36 @@ def test_the_first_result_of_a_job_and_its_success_are_stored_without_a_look(
         after = commands_by_name(owner)
     added = {name: after[name] - before.get(name, 0) for name in after}
     assert (added["set"], added["publish"], added.get("get", 0)) == (2, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_replaced"),
+    [
+        (None, True),
+        ("PROGRESS", True),
+        ("HELD", False),
+        (states.FAILURE, False),
+        (states.REVOKED, False),
+        (states.SUCCESS, False),
+    ],
+)
+def test_late_progress_replaces_nothing_but_progress(
+    app: Celery, stored: str | None, is_replaced: bool
+) -> None:
+    """Otherwise a frozen worker would hide the end of a job from those who wait for it."""
+    job_id, backend = f"late-{stored}", cast("Any", app.backend)
+    if stored:
+        value: object = {"value": 1}
+        if stored in states.EXCEPTION_STATES:
+            value = TaskRevokedError("cancelled")
+        backend.store_result(job_id, value, stored)
+    assert backend.store_progress(job_id, {"stage": "generating"}) is is_replaced
+    found: AsyncResult[object] = AsyncResult(job_id, app=app)
+    assert found.state == ("PROGRESS" if is_replaced else stored)
+    if is_replaced:
+        assert found.info == {"stage": "generating"}
+        ttl = backend.client.ttl(backend.get_key_for_task(job_id))
+        assert 0 < ttl <= app.conf.result_expires.total_seconds()
 
 
 def test_a_result_is_published_once_if_it_is_stored_and_never_otherwise(
