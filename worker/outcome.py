@@ -71,3 +71,17 @@ def message_outcome(
     if is_over and evidence.readings >= min_readings:
         return MessageOutcome.UNKNOWN
     return MessageOutcome.WAIT
+
+
+def may_have_later_turn(evidence: Evidence, *, message_seconds: float) -> bool:
+    """Return whether a turn may have been opened after this message, and the ledger has lost it.
+
+    A turn is opened after a question, or by a person after an unknown outcome, which no message has
+    before its limit. If the stream did not end cleanly, the record may lack its end.
+
+    Args:
+        evidence: What is known about the message.
+        message_seconds: How long a message may run.
+    """
+    is_over = evidence.seconds_since_sent >= message_seconds
+    return not evidence.ended_cleanly or evidence.asks_question or is_over

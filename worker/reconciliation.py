@@ -6,7 +6,8 @@ recovery, and the commands before a person's decision use this module.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 from uuid import uuid4
 
@@ -49,7 +50,9 @@ def review(journal: Journal, payments: Payments, job: Job) -> Review:
         JournalFailed: The journal does not answer. No intent was withdrawn.
     """
     turn = job.message_turn
-    if turn is None or not turn.attempt:
+    if turn is None:
+        return later_payment(journal, payments, job) or MaybeCharged()
+    if not turn.attempt:
         return MaybeCharged()
     # The message was paid under another journal: this one says nothing about it.
     if not _is_own(journal, payments):
@@ -87,7 +90,10 @@ def later_payment(journal: Journal, payments: Payments, job: Job) -> AdoptAttemp
     if not _is_own(journal, payments):
         return None
     payment = last_payment(journal.attempts(job.id))
-    return payment if payment is not None and payment.attempt.number > job.last_attempt else None
+    if payment is None or payment.attempt.number < job.last_attempt:
+        return None
+    is_on_record = any(_is_entry_of(turn, payment.attempt) for turn in job.turns)
+    return None if is_on_record else payment
 
 
 def adopt(
@@ -109,19 +115,12 @@ def adopt(
             it yet; else "".
     """
     replaces = replaces or _replaced_call(job, payment)
-    earlier = {
-        each.entry.turn: _paid(each.entry) for each in payment.earlier if each.entry is not None
-    }
-    entry = payment.attempt.entry
-    next_turn = max(earlier, default=0) + 1
-    last = _paid(entry) if entry else _unreadable(payment.attempt.number, job, next_turn)
     return payments.adopt(
         job.id,
-        last,
+        _last_paid(payment, job),
         fence=fence,
-        earlier=list(earlier.values()),
+        earlier=_earlier_paid(payment, job),
         replaces=replaces,
-        paid_before="" if replaces else job.call or "",
     )
 
 
@@ -161,6 +160,7 @@ def new_entry(
         shared=bool(facts.get("shared")),
         previous=previous,
         draft=draft,
+        opened_by=next((t.outcome for t in reversed(job.turns) if t.number < job.turn), ""),
         mark=mark,
     )
 
@@ -198,6 +198,38 @@ def _is_entry_of(turn: Turn, attempt: Attempt) -> bool:
     return attempt.number == turn.attempt and is_its_call
 
 
+def _last_paid(payment: AdoptAttempt, job: Job) -> PaidAttempt:
+    """Return the last payment. If its entry cannot be read, only its number is known.
+
+    Its turn is then the one after that of the last payment that can be read, or a later one.
+    """
+    entry, number = payment.attempt.entry, payment.attempt.number
+    if entry is not None:
+        return _paid(entry)
+    read = (each.entry.turn for each in payment.earlier if each.entry is not None)
+    call = f"{job.id}:{job.turn}:0:unreadable{number}"
+    return _unreadable(job, number, max(job.turn, max(read, default=0) + 1), call)
+
+
+def _earlier_paid(payment: AdoptAttempt, job: Job) -> list[PaidAttempt]:
+    """Return the payments before the last one, with what opened the turns after theirs.
+
+    One whose entry cannot be read is left out, unless it is that of the current turn.
+    """
+    found: dict[int, PaidAttempt] = {}
+    turn = job.message_turn
+    for each, following in pairwise([*payment.earlier, payment.attempt]):
+        if each.entry is not None:
+            paid = _paid(each.entry)
+        elif turn is not None and each.number == turn.attempt:
+            paid = _unreadable(job, each.number, turn.number, turn.call)
+        else:
+            continue
+        opened_by = following.entry.opened_by if following.entry else ""
+        found[paid.turn] = replace(paid, outcome=opened_by or "question")
+    return list(found.values())
+
+
 def _paid(entry: Entry) -> PaidAttempt:
     return PaidAttempt(
         number=entry.attempt,
@@ -213,18 +245,12 @@ def _paid(entry: Entry) -> PaidAttempt:
     )
 
 
-def _unreadable(number: int, job: Job, turn: int) -> PaidAttempt:
-    """Return the payment of an attempt whose entry cannot be read: only its number is known.
-
-    Args:
-        number: The number of the attempt.
-        job: Its job.
-        turn: The turn after that of the last readable payment, which is its turn at the earliest.
-    """
+def _unreadable(job: Job, number: int, turn: int, call: str) -> PaidAttempt:
+    """Return the payment of an attempt whose entry cannot be read, as far as the record shows."""
     return PaidAttempt(
         number=number,
-        turn=max(turn, job.turn),
-        call=f"{job.id}:{job.turn}:0:unreadable{number}",
+        turn=turn,
+        call=call,
         price=0.0,
         session_id=job.facts.get("session_id", ""),
         task_id=job.facts.get("task_id", ""),

@@ -25,7 +25,7 @@ def close_messages(producer: Producer, job_ids: Iterable[str]) -> list[str]:
         JournalFailed: The journal does not answer, or it is not the one of the records.
     """
     held = [job for job in producer.ledger.jobs(job_ids) if job.state is State.HELD]
-    if any(turn.attempt for job in held for turn in job.turns):
+    if any(job.last_attempt for job in held):
         _check_journal(producer)
     return [job.id for job in held if _close_message(producer, job)]
 
@@ -37,8 +37,8 @@ def record_cancelled(producer: Producer, job_ids: Sequence[str]) -> None:
         JournalFailed: The journal does not answer.
     """
     for job in producer.ledger.jobs(job_ids):
-        if job.state is State.CANCELLED and any(turn.attempt for turn in job.turns):
-            producer.journal.end(End(job.id, State.CANCELLED))
+        if job.state is State.CANCELLED and job.last_attempt:
+            producer.journal.end(End(job.id, State.CANCELLED, attempt=job.last_attempt))
 
 
 def _check_journal(producer: Producer) -> None:
@@ -61,8 +61,7 @@ def _check_journal(producer: Producer) -> None:
 
 def _close_message(producer: Producer, job: Job) -> bool:
     """Close the current turn's message, and return whether the job continues without a decision."""
-    turn = job.message_turn
-    if turn is None or not turn.attempt:
+    if not job.turns:
         return False
     payments, journal = Payments(producer.ledger), producer.journal
     found = review(journal, payments, job)

@@ -101,7 +101,7 @@ def finish_adopted(step: StepContext) -> Commit | None:
     Raises:
         JournalFailed: The journal does not answer.
     """
-    ended = step.runtime.journal.ended(step.job.id)
+    ended = step.runtime.journal.ended(step.job.id, step.job.last_attempt)
     if ended is not None and (commit := _repeat_end(step, ended)) is not None:
         return commit
     return finish_from_next_message(step)
@@ -116,7 +116,7 @@ def finish_delivered(step: StepContext) -> Commit | None:
     Raises:
         JournalFailed: The journal does not answer.
     """
-    ended = step.runtime.journal.ended(step.job.id)
+    ended = step.runtime.journal.ended(step.job.id, step.job.last_attempt)
     if ended is None or ended.state != State.SUCCEEDED:
         return None
     return _repeat_end(step, ended)

@@ -56,6 +56,9 @@ def generate(step: StepContext) -> Commit:
         return _settle_sent_message(step)
     if not runtime.status.may_pay:
         return _wait_to_pay(step, runtime.status.why_not_pay)
+    if not job.fact("session_id"):
+        # Redis has lost the session while the step that uploaded the files still owned the job.
+        return Commit(State.PREPARING, facts=NO_SESSION)
     credential = job_credential(step)
     if credential.name != job.facts["account"]:
         return Commit(State.PREPARING, facts=NO_SESSION)

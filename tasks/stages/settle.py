@@ -23,7 +23,13 @@ from worker.ledger.model.steps import Commit
 from worker.nemo.errors import SessionNotFound
 from worker.nemo.question import asks_question
 from worker.nemo.responses import SessionState
-from worker.outcome import Evidence, MessageOutcome, StateReading, message_outcome
+from worker.outcome import (
+    Evidence,
+    MessageOutcome,
+    StateReading,
+    may_have_later_turn,
+    message_outcome,
+)
 from worker.reconciliation import MaybeCharged, Withdrawn, review
 
 Stream = dict[str, Any]
@@ -107,20 +113,25 @@ def _decide(step: StepContext, state: SessionState) -> Commit:
     job, timing = step.job, step.runtime.settings.timing
     stream: Stream = json.loads(job.call_fact("stream") or "{}")
     reading = _Reading(state, stream, job.number("readings") + 1)
+    # The heartbeat enforces the sender's deadline, up to one lease after it has passed.
+    message_seconds = timing.stream_timeout_seconds + timing.lease_seconds
+    evidence = _evidence(step, reading)
     outcome = message_outcome(
-        _evidence(step, reading),
-        min_readings=timing.settle_checks,
-        # The heartbeat enforces the sender's deadline, up to one lease after it has passed.
-        message_seconds=timing.stream_timeout_seconds + timing.lease_seconds,
+        evidence, min_readings=timing.settle_checks, message_seconds=message_seconds
     )
     is_unchanged = state.fingerprint == job.facts.get("baseline", "")
     if job.call is None and is_unchanged:
         return Commit(State.PREPARING)
+    reviewed = None
     if outcome is MessageOutcome.UNKNOWN or (outcome is MessageOutcome.WAIT and is_unchanged):
         # The journal may show that the message was not sent, or not charged.
         reviewed = _review(step)
-        if reviewed is not None:
-            return reviewed
+    elif outcome is MessageOutcome.DONE and may_have_later_turn(
+        evidence, message_seconds=message_seconds
+    ):
+        reviewed = _review_draft(step)
+    if reviewed is not None:
+        return reviewed
     return _finish(step, outcome, reading)
 
 
@@ -128,9 +139,6 @@ def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Co
     """End the step according to what the message did."""
     match outcome:
         case MessageOutcome.DONE:
-            later = None if _explains_draft(reading.stream) else adopt_later_payment(step)
-            if later is not None:
-                return later
             text = str(reading.stream.get("reply") or "")
             return _done(step, reading.state, text, reading.facts)
         case MessageOutcome.WAIT:
@@ -144,15 +152,6 @@ def _finish(step: StepContext, outcome: MessageOutcome, reading: _Reading) -> Co
             return _hold_unknown(step, reading)
 
 
-def _explains_draft(stream: Stream) -> bool:
-    """Return whether the message alone explains that the session has a draft.
-
-    After a question, a later message may have made it; after a broken stream too, if a person
-    decided to pay again. The ledger may have lost that message.
-    """
-    return bool(stream.get("clean")) and not asks_question(str(stream.get("reply") or ""))
-
-
 def _review(step: StepContext) -> Commit | None:
     """End the step by what the journal has about the message; None if it may have been charged."""
     runtime, job = step.runtime, step.job
@@ -161,6 +160,23 @@ def _review(step: StepContext) -> Commit | None:
             return Commit(State.PREPARING)
         case AdoptAttempt() as payment:
             return adopt_payment(step, payment)
+        case MaybeCharged():
+            return None
+
+
+def _review_draft(step: StepContext) -> Commit | None:
+    """End the step if the draft is not that of the message on record; None if it is the job's.
+
+    If the message was never sent, its intent is withdrawn: the message of an earlier turn has made
+    the draft, or none of this job has.
+    """
+    runtime = step.runtime
+    match review(runtime.journal, runtime.payments, step.job):
+        case AdoptAttempt() as payment:
+            return adopt_payment(step, payment)
+        case Withdrawn():
+            step.use_record(runtime.ledger.job(step.job.id) or step.job)
+            return None if step.job.turns else Commit(State.PREPARING)
         case MaybeCharged():
             return None
 

@@ -16,9 +16,9 @@ def record_end(step: StepContext, commit: Commit) -> None:
         JournalFailed: The journal does not answer. The step is repeated.
     """
     job = step.job
-    if not commit.state.is_end or not any(turn.attempt for turn in job.turns):
+    if not commit.state.is_end or not job.last_attempt:
         return
     facts = end_facts({**job.facts, **(commit.facts or {})})
     if commit.reason is not None:
         facts |= {"reason": commit.reason, "message": commit.message, "remedy": commit.remedy}
-    step.runtime.journal.end(End(job.id, commit.state, facts))
+    step.runtime.journal.end(End(job.id, commit.state, facts, job.last_attempt))

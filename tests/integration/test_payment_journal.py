@@ -128,7 +128,7 @@ def test_a_job_without_errors_takes_two_writes_and_one_read(harness: JournalHarn
 def test_the_journal_has_the_session_and_the_end_of_a_job(harness: JournalHarness) -> None:
     harness.worker()
     job = harness.wait_for_clip(harness.stack.submit(harness.stack.image()))
-    entry, ended = harness.last_attempt(job.id).entry, harness.journal.ended(job.id)
+    entry, ended = harness.last_attempt(job.id).entry, harness.journal.ended(job.id, 1)
     assert entry is not None
     assert ended is not None
     assert (entry.call, entry.session_id) == (job.turns[0].call, job.fact("session_id"))

@@ -50,6 +50,8 @@ class Entry:
         previous: The name of the entry of the message before this one in the session, or "".
         draft: The draft in the session before the message, if `previous` is set: the result of the
             message before.
+        opened_by: The outcome of the turn before, which has opened this one: `question` or
+            `pay_again`; "" for the first turn, and in entries of older versions.
         mark: `NEVER_SENT` if the entry was created to close its attempt.
     """
 
@@ -75,6 +77,7 @@ class Entry:
     shared: bool = False
     previous: str = ""
     draft: str = ""
+    opened_by: str = ""
     mark: Mark | None = None
 
     @property
@@ -110,11 +113,17 @@ class End:
         job_id: The job.
         state: `succeeded`, `failed` or `cancelled`.
         facts: The fields of the record about the clip, its draft and the reason, as text.
+        attempt: The last attempt that the record had as paid; 0 in ends of older versions.
     """
 
     job_id: str
     state: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 0
+
+    def is_before(self, attempt: int) -> bool:
+        """Return whether the job was retried after this end, and has paid this attempt since."""
+        return self.state == "failed" and 0 < self.attempt < attempt
 
     def to_json(self) -> bytes:
         """The end as it is stored."""
@@ -129,7 +138,12 @@ class End:
         """
         found = _load(data)
         try:
-            return cls(str(found["job_id"]), str(found["state"]), dict(found["facts"]))
+            return cls(
+                str(found["job_id"]),
+                str(found["state"]),
+                dict(found["facts"]),
+                int(found.get("attempt", 0)),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise UnreadableEntryError(f"it is not an end: {error!r}") from None
 

@@ -131,15 +131,20 @@ class Journal:
         with faultpoint("journal.end"):
             self.store.put(f"{self._job_key(end.job_id)}/end", end.to_json())
 
-    def ended(self, job_id: str) -> End | None:
-        """Read the end of a job. None if the journal has none that can be read."""
+    def ended(self, job_id: str, attempt: int) -> End | None:
+        """Read the end of a job that has paid this attempt.
+
+        Returns:
+            None if the journal has no end that can be read, or only one from before the attempt.
+        """
         stored = self.store.read(f"{self._job_key(job_id)}/end")
         if stored is None:
             return None
         try:
-            return End.from_json(stored.data)
+            end = End.from_json(stored.data)
         except UnreadableEntryError:
             return None
+        return None if end.is_before(attempt) else end
 
     def name_next(self, previous: str, entry: Entry) -> bool:
         """Record the name of the next message's entry in a session beside the previous entry.

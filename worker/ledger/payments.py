@@ -45,6 +45,7 @@ class PaidAttempt:
         sent_at: When its intent was written, in ms of the ledger's clock. If the message was sent,
             it was after that.
         shared: Whether the session is the batch's shared one.
+        outcome: ``sent``; or what opened the next turn, ``question`` or ``pay_again``.
     """
 
     number: int
@@ -57,6 +58,7 @@ class PaidAttempt:
     baseline: str
     sent_at: int
     shared: bool = False
+    outcome: str = "sent"
 
     def as_argument(self) -> dict[str, Any]:
         """Return the payment in the form that the script takes: all values are texts."""
@@ -169,7 +171,6 @@ class Payments:
         fence: str = "",
         earlier: Sequence[PaidAttempt] = (),
         replaces: str = "",
-        paid_before: str = "",
     ) -> AdoptVerdict:
         """Write a payment that the journal has into the record of its job.
 
@@ -178,15 +179,10 @@ class Payments:
             attempt: The payment.
             fence: The owner's fence, whose commit then moves the job. Without one, the job is moved
                 to settling if no worker owns it.
-            earlier: The payments of the job's earlier turns.
+            earlier: The payments of the turns before it. The record may have some of them.
             replaces: The call of the current turn that was never sent, or "".
-            paid_before: The call of the current turn, if that was paid before it; else "".
         """
-        value = {
-            **attempt.as_argument(),
-            "earlier": [each.as_argument() for each in earlier],
-            "paid_before": paid_before,
-        }
+        value = {**attempt.as_argument(), "earlier": [each.as_argument() for each in earlier]}
         return AdoptVerdict(
             self._ledger.scripts.run("adopt", job_id, fence, replaces, json.dumps(value))
         )

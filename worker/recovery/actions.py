@@ -7,6 +7,7 @@ from worker.journal.attempts import last_payment
 from worker.journal.entries import Entry
 from worker.journal.journal import Attempt
 from worker.ledger.model.jobs import Job
+from worker.ledger.model.states import State
 
 
 class RecoveryAction(StrEnum):
@@ -18,6 +19,7 @@ class RecoveryAction(StrEnum):
     HOLD = "hold"  # submit it; its step holds it, because its last entry cannot be read
     RESTORE_END = "restore_end"  # write the end that the journal has
     RESUME = "resume"  # adopt its payment, so that it continues to its clip
+    WITHDRAW = "withdraw"  # it is held because of a message that was not charged: it continues
 
 
 def needs_reading(job: Job | None, names: Sequence[str]) -> bool:
@@ -29,10 +31,13 @@ def needs_reading(job: Job | None, names: Sequence[str]) -> bool:
     """
     if job is None:
         return True
+    newest = newest_attempt(names)
     if job.state.is_end:
-        return False
+        return job.state is State.FAILED and newest > job.last_attempt
     turn = job.message_turn
-    return turn is None or "end" in names or turn.attempt != newest_attempt(names)
+    if turn is None or "end" in names or turn.attempt != newest:
+        return True
+    return job.state is State.HELD and f"{newest}.mark" in names
 
 
 def newest_attempt(names: Sequence[str]) -> int:
@@ -52,18 +57,18 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
         has_end: Whether the journal has its end.
     """
     payment = last_payment(attempts)
-    has_ended = job is not None and job.state.is_end
     if payment is None:
-        return RecoveryAction.KNOWN if has_ended else RecoveryAction.NOT_CHARGED
+        return _without_payment(job, attempts)
     entry = payment.attempt.entry
-    is_later = job is None or payment.attempt.number > job.last_attempt
-    if has_ended and (entry is not None or not is_later):
+    if job is None:
+        return _without_record(attempts, entry, has_end=has_end)
+    is_later = payment.attempt.number > job.last_attempt
+    # The record of a failed job may be from before a retry that has paid since.
+    may_continue = not job.state.is_end or (is_later and job.state is State.FAILED)
+    if not may_continue and (entry is not None or not is_later):
         return RecoveryAction.KNOWN
     if entry is None:
-        can_submit = job is None and readable_entry(attempts) is not None
-        return RecoveryAction.HOLD if can_submit else RecoveryAction.UNREADABLE
-    if job is None:
-        return RecoveryAction.RESTORE_END if has_end else RecoveryAction.RESUME
+        return RecoveryAction.UNREADABLE
     is_own, has_message = job.call == entry.call, job.message_turn is not None
     if not is_own and job.facts.get("fingerprint") != entry.fingerprint:
         # Its key has paid for another payload: its next step reads the journal, and fails it.
@@ -71,7 +76,36 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
     if has_end and (is_own or is_later or not has_message):
         return RecoveryAction.RESTORE_END
     is_on_record = has_message or payment.attempt.number in job.decided_attempts
-    return RecoveryAction.RESUME if is_later or not is_on_record else RecoveryAction.KNOWN
+    if is_later or not is_on_record:
+        return RecoveryAction.RESUME
+    is_charged = marked_message(job, attempts) is None
+    return RecoveryAction.KNOWN if is_charged else RecoveryAction.WITHDRAW
+
+
+def marked_message(job: Job | None, attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the attempt of a held job's message if its mark shows that it was not charged."""
+    turn = job.message_turn if job is not None and job.state is State.HELD else None
+    if turn is None:
+        return None
+    own = (each for each in attempts if each.entry is not None and each.entry.call == turn.call)
+    return next((each for each in own if each.mark is not None), None)
+
+
+def _without_payment(job: Job | None, attempts: Sequence[Attempt]) -> RecoveryAction:
+    if job is not None and job.state.is_end:
+        return RecoveryAction.KNOWN
+    if marked_message(job, attempts) is not None:
+        return RecoveryAction.WITHDRAW
+    return RecoveryAction.NOT_CHARGED
+
+
+def _without_record(
+    attempts: Sequence[Attempt], entry: Entry | None, *, has_end: bool
+) -> RecoveryAction:
+    if entry is None:
+        can_submit = readable_entry(attempts) is not None
+        return RecoveryAction.HOLD if can_submit else RecoveryAction.UNREADABLE
+    return RecoveryAction.RESTORE_END if has_end else RecoveryAction.RESUME
 
 
 def readable_entry(attempts: Sequence[Attempt]) -> Entry | None:

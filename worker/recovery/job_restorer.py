@@ -18,7 +18,13 @@ from worker.ledger.model.submissions import NewJob
 from worker.ledger.model.verdicts import AdoptVerdict
 from worker.ledger.payments import Payments
 from worker.reconciliation import adopt
-from worker.recovery.actions import RecoveryAction, choose_action, needs_reading, readable_entry
+from worker.recovery.actions import (
+    RecoveryAction,
+    choose_action,
+    marked_message,
+    needs_reading,
+    readable_entry,
+)
 from worker.recovery.unreadable_entries import UnreadableEntries
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
@@ -59,7 +65,7 @@ class Counts:
                 self.unreadable += 1
             case RecoveryAction.KNOWN:
                 self.known += 1
-            case RecoveryAction.NOT_CHARGED:
+            case RecoveryAction.NOT_CHARGED | RecoveryAction.WITHDRAW:
                 pass
 
 
@@ -108,6 +114,9 @@ class JobRestorer:
             self._unreadable.add(job_id)
         else:
             self._unreadable.discard(job_id)
+        if action is RecoveryAction.WITHDRAW:
+            self._withdraw(job, attempts)
+            return action
         payment = last_payment(attempts)
         nothing = (RecoveryAction.UNREADABLE, RecoveryAction.NOT_CHARGED, RecoveryAction.KNOWN)
         if payment is None or action in nothing:
@@ -144,14 +153,21 @@ class JobRestorer:
             return None
 
     def _resume(self, job: Job, payment: AdoptAttempt) -> RecoveryAction:
+        if job.state is State.FAILED:
+            self._ledger.retry(job.id)
         verdict = adopt(self._payments, job, payment)
         # If a worker owns the job, its step reads the journal and adopts the payment.
         is_resumed = verdict in (AdoptVerdict.OK, AdoptVerdict.BUSY)
         return RecoveryAction.RESUME if is_resumed else RecoveryAction.KNOWN
 
+    def _withdraw(self, job: Job | None, attempts: Sequence[Attempt]) -> None:
+        marked = marked_message(job, attempts)
+        if job is not None and marked is not None and marked.mark is not None:
+            self._payments.withdraw(job.id, job.call or "", marked.mark.value)
+
     def _end(self, job: Job, payment: AdoptAttempt) -> RecoveryAction:
         """Restore the job's end; if its clip is gone, resume it in its paid session."""
-        ended, paid = self._journal.ended(job.id), payment.attempt.entry
+        ended, paid = self._journal.ended(job.id, payment.attempt.number), payment.attempt.entry
         resumed = self._resume(job, payment)
         if ended is None or paid is None or not self._has_clip(ended):
             return resumed

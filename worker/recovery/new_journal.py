@@ -70,7 +70,7 @@ def _copy(job: Job, journal: Journal) -> None:
         facts = end_facts(job.facts)
         if job.reason is not None:
             facts |= {"reason": job.reason, "message": job.message, "remedy": job.remedy}
-        journal.end(End(job.id, job.state, facts))
+        journal.end(End(job.id, job.state, facts, job.last_attempt))
 
 
 def _entries(job: Job) -> Iterator[Entry]:

@@ -118,10 +118,7 @@ class Job:
 
     @property
     def decided_attempts(self) -> frozenset[int]:
-        """The numbers of the attempts after which a further turn was opened.
-
-        Their outcomes were questions, or a person decided to pay again.
-        """
+        """The numbers of the attempts after which a question or a person opened a further turn."""
         opens_a_turn = ("question", "pay_again")
         earlier = (turn for turn in self.turns if turn.number < self.turn)
         return frozenset(turn.attempt for turn in earlier if turn.outcome in opens_a_turn)

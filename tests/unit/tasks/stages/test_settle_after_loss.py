@@ -112,10 +112,13 @@ def test_a_draft_of_a_lost_answer_is_settled_with_the_payment_of_the_answer(
 def test_a_draft_of_the_message_itself_needs_no_further_reading(
     worker: Worker, server: Server
 ) -> None:
-    """Only a person, or a question, opens a later turn."""
+    """A question opens a later turn, or a person, but not before the message's time is over."""
     restored_before_answer(worker, server, {"clean": True, "reply": "Here is your clip."})
     step = worker.claim()
+    step.job = replace(step.job, sent_at=step.clock.now_ms())
     assert settle(step).state is State.RENDERING
+    step.job = replace(step.job, sent_at=1)
+    assert settle(step).state is State.SETTLING
 
 
 def test_a_job_from_before_a_recovery_settles_on_its_last_payment(

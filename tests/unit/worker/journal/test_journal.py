@@ -59,10 +59,12 @@ def test_the_last_attempt_is_found_and_an_end_replaces_an_earlier_one(journal: J
     for number in (1, 2, 3):
         journal.create(entry(number))
     assert journal.attempts("job-1")[-1].number == 3
-    assert journal.ended("job-1") is None
+    assert journal.ended("job-1", 1) is None
     journal.end(End("job-1", "failed", {"reason": "render_failed"}))
     journal.end(End("job-1", "succeeded", {"clip_name": "a/b", "sha256": "0f"}))
-    assert journal.ended("job-1") == End("job-1", "succeeded", {"clip_name": "a/b", "sha256": "0f"})
+    assert journal.ended("job-1", 1) == End(
+        "job-1", "succeeded", {"clip_name": "a/b", "sha256": "0f"}
+    )
 
 
 def test_messages_of_one_session_point_to_the_next_one(journal: Journal) -> None:
@@ -104,7 +106,7 @@ def test_what_is_forgotten_is_gone(journal: Journal) -> None:
     journal.end(End("job-1", "succeeded"))
     journal.forget("job-1")
     assert journal.attempts("job-1") == []
-    assert journal.ended("job-1") is None
+    assert journal.ended("job-1", 1) is None
 
 
 def test_half_an_entry_still_fences_its_attempt(journal: Journal) -> None:

@@ -241,14 +241,16 @@ class Machine(RuleBasedStateMachine):
                 kept = self.run(lambda: self.ledger.heartbeat([(job.id, fence)]), twice=twice)
                 assert kept == [self.model.heartbeat(job, fence)]
             case "withdraw_intent":
-                call = job.call or next(iter(job.released), "none")
+                turn = min(job.calls, default=job.turn) if back else job.turn
+                call = job.calls.get(turn) or next(iter(job.released), "none")
                 done = self.run(
                     lambda: self.payments.withdraw(job.id, call, "rate_limited"),
                     twice=twice,
                 )
                 assert done == self.model.withdraw_intent(job, call)
+                self.check_move(Operation.WITHDRAW, job.id)
                 if done:
-                    self.ever_called.pop(f"{job.id}:{job.turn}", None)
+                    self.ever_called.pop(f"{job.id}:{turn}", None)
             case _:
                 self.fact(job, what, twice)
 

@@ -258,16 +258,20 @@ class Model:
         self.refusals = self.trying = 0
 
     def withdraw_intent(self, job: ModelJob, call: str) -> bool:
-        if job.call != call:
+        turn = next((turn for turn, paid in job.calls.items() if paid == call), None)
+        if turn is None:
             return call in job.released
         self.slots.pop(call, None)
         self.ended.pop(call, None)
         self.reserved.discard(call)
-        del job.calls[job.turn], job.outcomes[job.turn]
+        del job.calls[turn]
         job.released.add(call)
+        if turn == job.turn:
+            del job.outcomes[turn]
         if job.state in ENDS:
             job.revision += 1
-        if job.state == "held" and job.reason in ("outcome_unknown", "session_lost"):
+        is_held_for_it = job.reason in ("outcome_unknown", "session_lost") and turn == job.turn
+        if job.state == "held" and is_held_for_it:
             self._resume(job, "preparing")
         return True
 

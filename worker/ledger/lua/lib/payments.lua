@@ -50,10 +50,9 @@ local function record_charge(account, call, estimated, charged)
   if ENDS[job.state] then notify_again(id, job) end
 end
 
--- Withdraws the intent of the current turn, whose message was certainly not charged: frees its slot
--- and its reservation, archives the call, and opens the turn again.
-local function withdraw(id, job, why)
-  local turn = job.turn
+-- Withdraws the intent of a turn, whose message was certainly not charged: frees its slot and its
+-- reservation, and archives the call. The current turn is open again.
+local function withdraw(id, job, turn, why)
   local call, cost = job['call:' .. turn], number(job['cost:' .. turn])
   redis.call('ZREM', slots_key(job.account), call)
   redis.call('ZREM', ended_key(job.account), call)
@@ -63,9 +62,13 @@ local function withdraw(id, job, why)
   if job.batch ~= '' then
     redis.call('HINCRBYFLOAT', batch_key(job.batch), 'committed', -cost)
   end
-  redis.call('HDEL', job_key(id), 'call:' .. turn, 'cost:' .. turn, 'outcome:' .. turn,
-    'before:' .. turn, 'attempt:' .. turn, 'session:' .. turn, 'previous:' .. turn,
-    'nth:' .. turn, 'unsettled:' .. turn, 'next_attempt', 'sent_at')
+  redis.call('HDEL', job_key(id), 'call:' .. turn, 'cost:' .. turn, 'before:' .. turn,
+    'attempt:' .. turn, 'session:' .. turn, 'previous:' .. turn, 'nth:' .. turn,
+    'unsettled:' .. turn)
+  if turn == number(job.turn) then
+    redis.call('HDEL', job_key(id), 'outcome:' .. turn, 'next_attempt', 'sent_at')
+    job['outcome:' .. turn] = nil
+  end
   redis.call('HSET', job_key(id), 'released:' .. call, why)
   redis.call('HINCRBY', job_key(id), 'paid', -1)
   job['call:' .. turn] = nil
@@ -79,13 +82,15 @@ local function count_charge(account, cost)
   redis.call('HINCRBY', account_key(account), 'mark_settled', 1)
 end
 
--- Whether a call is a paid one of the job.
-local function has_call(job, call)
+-- The turn that was paid by a call, or nil.
+local function turn_of(job, call)
   for turn = 1, number(job.turn) do
-    if job['call:' .. turn] == call then return true end
+    if job['call:' .. turn] == call then return turn end
   end
-  return false
 end
+
+-- Whether a call is a paid one of the job.
+local function has_call(job, call) return turn_of(job, call) ~= nil end
 
 -- Whether a message is recorded as over, which has freed its slot.
 local function has_ended(job, call)

@@ -131,6 +131,14 @@ local function set_last_message(id, job, call, attempt, at)
   change_session(job.session_id, 'last', call, 'last_at', at, 'entry', id .. ' ' .. attempt)
 end
 
+-- Forgets the last message of a session after its intent was withdrawn: nobody has sent it. Its journal
+-- entry stays, because it names the message before it.
+local function forget_last_message(session, call)
+  if session == '' or redis.pcall('HGET', session_key(session), 'last') ~= call then return end
+  redis.call('HDEL', session_key(session), 'last', 'last_at')
+  if sessions[session] then sessions[session].last_at = nil end
+end
+
 -- The journal entry of the newest message of a job as `<id> <attempt>`, or ''.
 local function newest_entry(id)
   local job = load_job(id)

@@ -5,9 +5,8 @@
 --             no worker owns to settling
 --   replaces  the call of the current turn that can never be sent, as its attempt is this one, or ''
 --   attempt   JSON of texts: number, turn, call, session_id, task_id, account, baseline, price,
---             sent_at, shared; `earlier`: a list of number, turn, call, price of those before it; and
---             `paid_before`: the call of the current turn, which was paid before it, so that this
---             payment opens a later turn; or ''
+--             sent_at, shared; and `earlier`: a list of number, turn, call, price, session_id, outcome
+--             of those before it, which may include the call of the current turn
 -- Safe twice.
 local id, fence, replaces, attempt = ARGV[2], ARGV[3], ARGV[4], cjson.decode(ARGV[5])
 local job = load_job(id)
@@ -22,15 +21,25 @@ elseif job.owner ~= '' and number(job.lease) > now then
 end
 if ENDS[job.state] then return 'ENDED' end
 require_writable(id, job, nil, attempt.account, attempt.session_id)
+-- The outcome of the current turn, if this payment was made in a later one.
+local function outcome_before(call)
+  for _, earlier in ipairs(attempt.earlier) do
+    if earlier.call == call and number(attempt.turn) > number(job.turn) then return earlier.outcome end
+  end
+end
+
 local call = job['call:' .. job.turn]
-local opens_turn = call == attempt.paid_before and number(attempt.turn) > number(job.turn)
-if call ~= '' and call == replaces then
-  withdraw(id, job, 'never_sent')
-elseif call ~= '' and opens_turn then
-  end_call(job, call)
-  change(id, job, 'outcome:' .. job.turn, 'question')
-elseif call ~= '' then
-  return 'PAID'
+if call ~= '' then
+  local outcome = outcome_before(call)
+  if call == replaces then
+    withdraw(id, job, number(job.turn), 'never_sent')
+    forget_last_message(job['session:' .. job.turn], call)
+  elseif outcome then
+    end_call(job, call)
+    change(id, job, 'outcome:' .. job.turn, outcome)
+  else
+    return 'PAID'
+  end
 end
 
 -- These messages may have been charged before or after the last reading of the balance.
@@ -59,9 +68,14 @@ if job.session_id ~= attempt.session_id then release_session(id, job) end
 local turn = tostring(math.max(number(job.turn), number(attempt.turn)))
 for _, earlier in ipairs(attempt.earlier) do
   if number(earlier.turn) < number(turn) and job['call:' .. earlier.turn] == '' then
-    write_payment(earlier.turn, earlier, 'question')
+    write_payment(earlier.turn, earlier, earlier.outcome)
+    job['outcome:' .. earlier.turn] = earlier.outcome
     count_charge(attempt.account, earlier.price)
   end
+end
+-- After a turn that was not charged, only a decision to pay again opens another one.
+for before = 1, number(turn) - 1 do
+  if job['outcome:' .. before] == '' then change(id, job, 'outcome:' .. before, 'pay_again') end
 end
 write_payment(turn, attempt, 'sent')
 redis.call('HSET', reserved_key(attempt.account), attempt.call, attempt.price)
@@ -70,7 +84,7 @@ redis.call('HSET', job_key(id), 'turn', turn, 'sent_at', attempt.sent_at, 'adopt
   'account', attempt.account, 'session_id', attempt.session_id, 'task_id', attempt.task_id,
   'baseline', attempt.baseline, 'readings', 0, 'last_reading', '', 'uploaded', 1, 'uploading', '')
 redis.call('HDEL', job_key(id), 'next_attempt', 'keeper', 'bind_id', 'claim_url', 'draft',
-  'timeline', 'reply', 'render_id', 'render_submitted', 'source_url')
+  'timeline', 'reply', 'as_done', 'render_id', 'render_submitted', 'source_url')
 job.turn, job['call:' .. turn], job['outcome:' .. turn] = turn, attempt.call, 'sent'
 job.session_id, job.account = attempt.session_id, attempt.account
 
