@@ -31,14 +31,10 @@ end
 
 -- Writes the record of a new job under an id that no job has.
 local function write_job(id, job)
-  local fields = {}
-  for name, value in pairs(job.fields) do
-    fields[#fields + 1], fields[#fields + 2] = name, value
-  end
   redis.call('HSET', job_key(id), 'v', RECORD_VERSION, 'id', id, 'key', job.key,
     'fingerprint', job.fingerprint, 'flow', job.flow, 'batch', job.batch, 'state', 'queued',
     'turn', 1, 'paid', 0, 'fence', 0, 'created_at', now, 'entered_at', now, 'row', job.row,
-    unpack(fields))
+    unpack(flat_list(job.fields)))
 
   local index = added.index
   index[#index + 1], index[#index + 2] = now, id
