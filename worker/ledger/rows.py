@@ -1,13 +1,13 @@
 """The rows of batches: each has one current job, whatever was submitted before."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from worker.ledger.connections.connection import replies
 from worker.ledger.ledger import Ledger
+from worker.ledger.model.fields import object_of
 from worker.ledger.model.row_content import row_content
 from worker.ledger.model.submissions import NewJob, SubmitResult, as_results, as_rows
 from worker.ledger.pages import PAGE_SIZE
@@ -66,7 +66,7 @@ class Rows:
             for job_id, (version, found, parent, fingerprint, payload) in page:
                 # Rows that a recovery has restored name no manifest either.
                 if found is None and not parent:
-                    content = row_content(_payload(payload)) if version == "1" else fingerprint
+                    content = row_content(object_of(payload)) if version == "1" else fingerprint
                     known += [job_id, str(content)]
             if known:
                 ledger.scripts.run("index_rows", batch_id, manifest, *known)
@@ -106,7 +106,7 @@ class Rows:
         for page in self._pages(submission.batch_id, "manifest", "claim", "line", "payload"):
             for job_id, (manifest, matched_by, line, payload) in page:
                 if manifest == submission.manifest and not (matched_by or "").startswith(prefix):
-                    row = _payload(line or payload)
+                    row = object_of(line or payload)
                     yield job_id, str(row.get("image", "")), str(row.get("aspect") or "")
 
     def _pages(
@@ -127,11 +127,3 @@ class Rows:
                 if isinstance(values, list)
             ]
             start += PAGE_SIZE
-
-
-def _payload(text: str | None) -> Mapping[str, object]:
-    try:
-        payload = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return payload if isinstance(payload, dict) else {}

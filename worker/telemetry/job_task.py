@@ -5,7 +5,6 @@ all fields, with None for those that do not apply. Only the event that ends a jo
 because Flower counts each one in its histogram.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from config.redaction import redact
-from worker.ledger.model.fields import int_or_zero
+from worker.ledger.model.fields import int_or_zero, object_of
 from worker.ledger.model.states import State
 from worker.shown_text import on_one_line
 
@@ -61,7 +60,7 @@ class JobTask:
 
     def __post_init__(self) -> None:
         """Parse the payload."""
-        object.__setattr__(self, "_payload", _payload(self.record.get("payload", "")))
+        object.__setattr__(self, "_payload", object_of(self.record.get("payload")))
 
     @property
     def reopened(self) -> bool:
@@ -139,19 +138,7 @@ class JobTask:
 
 def clip_key(record: Mapping[str, str]) -> str:
     """Return the key of a job's clip in the output store; empty if it has none."""
-    try:
-        clip = json.loads(record.get("clip") or "{}")
-        return str(clip.get("key", ""))
-    except (ValueError, AttributeError, RecursionError):
-        return ""
-
-
-def _payload(text: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return str(object_of(record.get("clip")).get("key", ""))
 
 
 def _image_name(image: str) -> str:

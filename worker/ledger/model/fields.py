@@ -1,11 +1,33 @@
-"""Parsing single fields of a record, which are all stored as text."""
+"""Single fields of a record, which are all stored as text."""
 
+import json
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+
+from pydantic_core import PydanticSerializationError, to_json
 
 MAX_TIMESTAMP_MS: Final = 253_402_300_800_000
 """The first ms of the year 10000, in ms since the epoch."""
+_any_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def json_text(value: object) -> str:
+    """Return a value as compact JSON."""
+    try:
+        # This takes a third of the time of the standard library's encoder.
+        return to_json(value).decode()
+    except PydanticSerializationError:  # half a surrogate pair
+        return _any_json(value)
+
+
+def object_of(text: str | None) -> Mapping[str, Any]:
+    """Return a JSON object; an empty one if it is missing or cannot be read."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def int_of(fields: Mapping[str, str], name: str) -> int:

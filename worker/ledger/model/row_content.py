@@ -6,19 +6,17 @@ other columns, its priority and its webhook are not part of it.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic_core import PydanticSerializationError, to_json
+from worker.ledger.model.fields import json_text
 
 _SIGNATURE_PREFIXES: Final = ("x-amz-", "x-goog-")
 _SIGNATURE: Final = frozenset(
     {"sig", "se", "sp", "sv", "Expires", "Signature", "Policy", "Key-Pair-Id"}
 )
 _DEFAULTS: Final = (("language", "en"), ("pass_url", False))
-_canonical_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def row_content(payload: Mapping[str, Any]) -> str:
@@ -39,15 +37,7 @@ def row_content(payload: Mapping[str, Any]) -> str:
     content["prompt"] = payload.get("prompt", "")
     if payload.get("seconds") is not None:
         content["seconds"] = float(payload["seconds"])
-    return hashlib.sha256(_canonical_bytes(content)).hexdigest()
-
-
-def _canonical_bytes(content: Mapping[str, object]) -> bytes:
-    """Return content, whose names are in order, as JSON."""
-    try:
-        return to_json(content)
-    except PydanticSerializationError:  # half a surrogate pair
-        return _canonical_json(content).encode(errors="backslashreplace")
+    return hashlib.sha256(json_text(content).encode(errors="backslashreplace")).hexdigest()
 
 
 def content_key(batch_id: str, content: str) -> str:
