@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from enum import StrEnum
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from worker.resources.cpus import usable_cpus
@@ -74,10 +74,7 @@ def offload_journal(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     An entry must not wait for images and clips, because its message is to be sent soon after the
     intent.
     """
-    if not _is_under_gevent():
-        return function(*args, **kwargs)
-    work = partial(copy_context().run, function, *args, **kwargs)
-    return _apply(_journal_pool(), work)
+    return _offload_to("journal", function, *args, **kwargs)
 
 
 def offload_decoding(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -86,10 +83,7 @@ def offload_decoding(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     A clip keeps a processor busy for a while. In threads of their own, clips do not delay the jobs
     that start. More threads would take more memory, and decode no clip sooner.
     """
-    if not _is_under_gevent():
-        return function(*args, **kwargs)
-    work = partial(copy_context().run, function, *args, **kwargs)
-    return _apply(_decoding_pool(), work)
+    return _offload_to("decoding", function, *args, **kwargs)
 
 
 def offload_with_timeout(
@@ -117,7 +111,15 @@ def offload_with_timeout(
     import gevent
 
     with gevent.Timeout(seconds, TimeoutError("it took too long")):
-        return _apply(_waiting_pool(waiting), partial(function, *args, **kwargs))
+        return _apply(_pool(waiting), partial(function, *args, **kwargs))
+
+
+def _offload_to(kind: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function as `offload` does, in the thread pool of a kind of work."""
+    if not _is_under_gevent():
+        return function(*args, **kwargs)
+    work = partial(copy_context().run, function, *args, **kwargs)
+    return _apply(_pool(kind), work)
 
 
 def _is_under_gevent() -> bool:
@@ -141,22 +143,10 @@ def _outcome(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
         return None, error
 
 
-@lru_cache(maxsize=1)
-def _journal_pool() -> "ThreadPool":
-    from gevent.threadpool import ThreadPool
-
-    return ThreadPool(_JOURNAL_THREADS)
-
-
-@lru_cache(maxsize=1)
-def _decoding_pool() -> "ThreadPool":
-    from gevent.threadpool import ThreadPool
-
-    return ThreadPool(usable_cpus())
-
-
 @cache
-def _waiting_pool(waiting: Waiting) -> "ThreadPool":  # noqa: ARG001 - one for each kind
+def _pool(kind: str) -> "ThreadPool":
+    """Return the thread pool of a kind of work, which is made at its first use."""
     from gevent.threadpool import ThreadPool
 
-    return ThreadPool(_WAITING_THREADS)
+    threads = {"journal": _JOURNAL_THREADS, "decoding": usable_cpus()}
+    return ThreadPool(threads.get(kind, _WAITING_THREADS))
