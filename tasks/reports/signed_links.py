@@ -13,6 +13,7 @@ from tasks.producer.producer import Producer
 from tasks.schema.result import LinkedVideo, Result, Video
 from worker.ledger.pages import pages
 from worker.storage.errors import StoreError
+from worker.storage.link_lifetime import link_lifetime
 from worker.storage.store import Store
 
 LINK_COLUMNS: Final = ("link", "poster_link", "link_expires_at")
@@ -37,7 +38,7 @@ class SignedLinks:
     def of(cls, producer: Producer) -> "SignedLinks":
         """Return the links of a producer's output store, valid as long as the settings say."""
         links = cls(producer.output, producer.settings.storage.link_seconds)
-        lifetime = links.output.link_lifetime()
+        lifetime = link_lifetime(links.output.address)
         if lifetime is not None and lifetime < links.seconds:
             links.seconds = max(1.0, lifetime)
             end = datetime.fromtimestamp(time.time() + links.seconds, UTC)

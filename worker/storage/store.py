@@ -15,7 +15,6 @@ from worker.resources.offload import offload
 from worker.resources.scratch import scratch_folder
 from worker.resources.shortages import REMEDIES, Shortage, shortage_of
 from worker.storage.errors import NotStoredError, StoreError, describe, remedy_for, wrong_content
-from worker.storage.link_lifetime import link_lifetime
 from worker.storage.local_folder import LocalFolder
 from worker.storage.object_folder import ObjectFolder
 from worker.storage.partial_files import PARTIAL_FOLDER
@@ -37,12 +36,15 @@ class Store:
         url: ``file:///folder``, a plain path, ``s3://bucket/folder`` (or ``gs://``, ``az://``), or
             any other URL that fsspec supports.
 
+    Attributes:
+        address: The URL, without credentials.
+
     Raises:
         StoreError: The URL is of an unknown kind, or the package that it needs is not installed.
     """
 
     def __init__(self, url: str) -> None:
-        self._url = re.sub(r"//[^/@]*@", "//", url).rstrip("/")
+        self.address = re.sub(r"//[^/@]*@", "//", url).rstrip("/")
         with self._store_errors("opened"):
             self._files = (
                 LocalFolder.from_url(url) or ObjectFolder.from_url(url) or RemoteFolder(url)
@@ -50,12 +52,7 @@ class Store:
 
     def __repr__(self) -> str:
         """Show the address, without credentials."""
-        return f"Store({self._url!r})"
-
-    @property
-    def address(self) -> str:
-        """The URL, without credentials."""
-        return self._url
+        return f"Store({self.address!r})"
 
     def read_id(self) -> str | None:
         """Return the random id of the store; None if no worker has used it yet.
@@ -83,10 +80,10 @@ class Store:
         if found is None:
             # A writer of a `RemoteFolder` that was killed leaves its lock, and the key is taken.
             raise StoreError(
-                f"The store {self._url} has no file {_ID_KEY}, and it cannot be created.",
+                f"The store {self.address} has no file {_ID_KEY}, and it cannot be created.",
                 f"While no worker runs, delete the folders in the folder {PARTIAL_FOLDER} of the "
                 "store.",
-                self._url,
+                self.address,
             )
         return found
 
@@ -152,9 +149,9 @@ class Store:
             try:
                 if not self._files.read(key, partial):
                     raise NotStoredError(
-                        f"There is no file {key} in the store {self._url}.",
+                        f"There is no file {key} in the store {self.address}.",
                         "Submit the file again, or restore it in the store.",
-                        self._url,
+                        self.address,
                     )
                 partial.replace(to)
             finally:
@@ -207,16 +204,12 @@ class Store:
         if isinstance(self._files, LocalFolder):
             # The same as `Path.as_uri`, but several times faster.
             return f"{self._files.uri}/{quote(os.fsencode(key))}"
-        return f"{self._url}/{quote(key)}"
+        return f"{self.address}/{quote(key)}"
 
     @property
     def has_links(self) -> bool:
         """Whether `sign` can make links with which anybody can read a file."""
         return isinstance(self._files, ObjectFolder)
-
-    def link_lifetime(self) -> float | None:
-        """Return the longest time in seconds for which links are valid; None if not limited."""
-        return link_lifetime(self._url)
 
     def sign(self, addresses: Iterable[str], seconds: float) -> dict[str, str]:
         """Return links with which anybody can read files for some seconds, by their addresses.
@@ -230,7 +223,7 @@ class Store:
         """
         if not isinstance(self._files, ObjectFolder):
             return {}
-        base = f"{self._url}/"
+        base = f"{self.address}/"
         keys = {text: unquote(text[len(base) :]) for text in addresses if text.startswith(base)}
         with self._store_errors("used for signed links"):
             links = self._files.sign(list(keys.values()), seconds) if keys else []
@@ -262,7 +255,7 @@ class Store:
             finally:
                 self.delete(key)
             if received.read_bytes() != _PROBE:
-                raise wrong_content(self._url)
+                raise wrong_content(self.address)
 
     @contextmanager
     def _fetched(self, key: str) -> Iterator[Path | None]:
@@ -289,9 +282,9 @@ class Store:
                 # The disk of the store is full, not that of the worker.
                 shortage = None
             raise StoreError(
-                f"The store {self._url} cannot be {operation}: {describe(error)}.",
+                f"The store {self.address} cannot be {operation}: {describe(error)}.",
                 REMEDIES[shortage] if shortage else remedy_for(error),
-                self._url,
+                self.address,
                 shortage,
             ) from error
 
