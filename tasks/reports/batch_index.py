@@ -8,7 +8,6 @@ index is written, so a worker that is killed meanwhile loses nothing. If a batch
 the pause between two writes is a multiple of the time that a write takes.
 """
 
-import filecmp
 import time
 from pathlib import Path
 from typing import Final
@@ -22,9 +21,9 @@ from tasks.reports.export import write_csv
 from tasks.schema.clip_names import batch_folder
 from worker.ledger.ledger import Ledger
 from worker.ledger.model.batches import Batch
+from worker.media.prepared_file import sha256_of
 from worker.resources.scratch import scratch_folder
-from worker.storage.errors import NotStoredError, StoreError
-from worker.storage.store import Store
+from worker.storage.errors import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +101,7 @@ def _store(producer: Producer, batch: Batch, path: Path) -> None:
     if own is None:
         own = NAME
         file = f"{folder}/{NAME}"
-        if not output.create_file(path, file) and not _is_stored(output, file, path):
+        if not output.create_file(path, file) and not output.has_content(file, sha256_of(path)):
             # Another process of this ledger records the name just after it has created the file.
             time.sleep(RECORD_SECONDS)
             own = f"manifest-{uuid4().hex[:8]}.csv"
@@ -121,16 +120,6 @@ def _own_name(producer: Producer, batch: Batch) -> str | None:
         name, is_written = producer.ledger.redis.hmget(key, "index_name", "inventory")
     # Versions that wrote no name used the default one.
     return name or (NAME if is_written else None)
-
-
-def _is_stored(output: Store, key: str, path: Path) -> bool:
-    """Return whether a stored file has this content, and is thus the index of this batch."""
-    copy = path.with_name("stored.csv")
-    try:
-        output.fetch(key, copy)
-    except NotStoredError:
-        return False
-    return filecmp.cmp(copy, path, shallow=False)
 
 
 def schedule_index_of_ended(ledger: Ledger, batch_id: str) -> None:
