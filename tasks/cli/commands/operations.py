@@ -132,14 +132,11 @@ def prune(
     if as_json:
         cutoff = datetime.fromtimestamp(before / 1000, UTC).isoformat()
         emit({**asdict(found), "before": cutoff, "dry_run": dry_run})
-    elif dry_run:
-        console().print(f"{_counts(found)} would be deleted.")
     else:
-        console().print(f"{_counts(found)} deleted.")
-
-
-def _counts(found: retention.PruneResult) -> str:
-    return f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips"
+        done = "would be deleted" if dry_run else "deleted"
+        console().print(
+            f"{found.jobs} jobs, {found.batches} batches and {found.clips} clips {done}."
+        )
 
 
 def schema() -> None:

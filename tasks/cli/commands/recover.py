@@ -1,7 +1,7 @@
 """The command ``recover``: rebuild the records from the payment journal."""
 
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -10,12 +10,6 @@ from tasks.cli.options import JsonOption
 from tasks.cli.output import console, emit, note
 from tasks.producer.producer import default_producer
 from worker.recovery.by_person import OtherJournalError, recover_by_person
-
-OTHER_JOURNAL: Final = (
-    "The payment journal {address} does not belong to these records. Set REELQUEUE_JOURNAL_URL to "
-    "the store that all workers share. If that store is lost, or if these records are a copy that "
-    "needs a journal of its own, run `reelqueue recover --new-journal`."
-)
 
 
 def recover(
@@ -56,9 +50,12 @@ def recover(
                 new_journal=new_journal,
             )
         except OtherJournalError:
-            address = producer.journal.store.address
             raise CommandError(
-                OTHER_JOURNAL.format(address=address), ExitCode.UNAVAILABLE
+                f"The payment journal {producer.journal.store.address} does not belong to these "
+                "records. Set REELQUEUE_JOURNAL_URL to the store that all workers share. If that "
+                "store is lost, or if these records are a copy that needs a journal of its own, "
+                "run `reelqueue recover --new-journal`.",
+                ExitCode.UNAVAILABLE,
             ) from None
     if as_json:
         emit(asdict(counts))
