@@ -81,7 +81,17 @@ class Journal:
         Raises:
             JournalFailed: The address is not understood.
         """
-        return cls(open_store(url), namespace)
+        parts = urlsplit(url)
+        store: JournalStore
+        if parts.scheme in ("file", "local"):
+            store = LocalJournalStore(Path(unquote(parts.path)).absolute())
+        elif not parts.scheme:
+            store = LocalJournalStore(Path(url).absolute())
+        elif parts.scheme in SCHEMES:
+            store = ObjectJournalStore(url)
+        else:
+            store = OtherJournalStore(url)
+        return cls(store, namespace)
 
     def create(self, entry: Entry) -> Creation:
         """Create the entry of an attempt, unless it exists.
@@ -176,7 +186,8 @@ class Journal:
 
     def place_of(self, job_id: str) -> str:
         """Return the place of a job in the journal: its page, and its folder there."""
-        return f"{_shard(job_id)}/{quote(job_id, safe='')}"
+        shard = hashlib.sha256(job_id.encode()).hexdigest()[:2]
+        return f"{shard}/{quote(job_id, safe='')}"
 
     def forget(self, job_id: str) -> None:
         """Delete all objects of a job. After that, its key can pay again."""
@@ -234,22 +245,6 @@ class Journal:
         return f"{self._job_key(job_id)}/{number}"
 
 
-def open_store(url: str) -> JournalStore:
-    """Open the store at an address.
-
-    Raises:
-        JournalFailed: The address is not understood.
-    """
-    parts = urlsplit(url)
-    if parts.scheme in ("file", "local"):
-        return LocalJournalStore(Path(unquote(parts.path)).absolute())
-    if not parts.scheme:
-        return LocalJournalStore(Path(url).absolute())
-    if parts.scheme in SCHEMES:
-        return ObjectJournalStore(url)
-    return OtherJournalStore(url)
-
-
 def _group(listed: Iterable[Listed], since: float) -> dict[str, list[str]]:
     """Group the objects of a page by job, without jobs of which nothing is as new as a time."""
     names: dict[str, list[str]] = {}
@@ -260,7 +255,3 @@ def _group(listed: Iterable[Listed], since: float) -> dict[str, list[str]]:
         names.setdefault(job_id, []).append(name)
         newest[job_id] = max(newest.get(job_id, 0.0), each.modified)
     return {job_id: found for job_id, found in names.items() if newest[job_id] >= since}
-
-
-def _shard(job_id: str) -> str:
-    return hashlib.sha256(job_id.encode()).hexdigest()[:2]
