@@ -6,7 +6,7 @@ from tasks.step.context import StepContext
 from worker.accounts.credentials import ANONYMOUS, Credential
 from worker.nemo.client import NemoClient
 from worker.nemo.errors import Call, TokenRefused
-from worker.runtime.worker_registry import has_live_worker
+from worker.runtime.worker_registry import announced_accounts
 
 
 class AccountElsewhereError(Exception):
@@ -68,7 +68,7 @@ def _owning_account(step: StepContext) -> Credential:
     if name in accounts.names():
         return accounts.credential(accounts.recent(name))
     # During a rolling deployment, another worker may have the token already, or still.
-    if has_live_worker(step.runtime.ledger, name):
+    if name in announced_accounts(step.runtime.ledger):
         raise AccountElsewhereError
     owner = accounts.session_owner(job.facts["session_id"])
     if owner is not None:

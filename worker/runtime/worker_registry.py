@@ -103,15 +103,15 @@ def node_names(ledger: Ledger) -> dict[str, str]:
     return found
 
 
-def has_live_worker(ledger: Ledger, account: str) -> bool:
-    """Return whether a live worker has the token of an account."""
-    return account in announced_accounts(ledger)
+def live_entries(ledger: Reader, kind: str) -> list[str | None]:
+    """Return what each live worker has recorded under a kind, such as ``worker_accounts``."""
+    alive = ledger.redis.zrangebyscore(ledger.key("workers"), ledger.now_ms(), "+inf")
+    return ledger.redis.hmget(ledger.key(kind), alive) if alive else []
 
 
 def announced_accounts(ledger: Reader) -> frozenset[str]:
     """Return the accounts that the live workers have tokens of."""
-    alive = ledger.redis.zrangebyscore(ledger.key("workers"), ledger.now_ms(), "+inf")
-    announced = ledger.redis.hmget(ledger.key("worker_accounts"), alive) if alive else []
+    announced = live_entries(ledger, "worker_accounts")
     return frozenset(chain.from_iterable((names or "").split() for names in announced))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from worker.ledger.model.fields import int_or_zero
 from worker.ledger.model.states import State
 from worker.ledger.reader import Reader
+from worker.runtime.worker_registry import live_entries
 
 MIN_SECONDS: Final = 60.0
 """Shorter waits are normal, because paid messages take minutes."""
@@ -67,11 +68,7 @@ def _explain(reader: Reader, by: str, source: str) -> str:
 
 def payment_obstacles(reader: Reader) -> list[str]:
     """Return why live workers do not pay, each reason once."""
-    alive = reader.redis.zrangebyscore(reader.key("workers"), reader.now_ms(), "+inf")
-    if not alive:
-        return []
-    obstacles = reader.redis.hmget(reader.key("worker_obstacles"), alive)
-    return sorted({why for why in obstacles if why})
+    return sorted({why for why in live_entries(reader, "worker_obstacles") if why})
 
 
 def payments_stopped(why: str) -> str:

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from worker.ledger.ledger import Ledger
 from worker.ledger.problems import Part, report_problem
+from worker.runtime.worker_registry import live_entries
 from worker.storage.errors import StoreError
 from worker.storage.store import Store
 
@@ -68,16 +69,11 @@ def announced_stores(ledger: Ledger, name: str) -> Mapping[str, str]:
         name: ``media`` or ``output``.
     """
     try:
-        return _read_announced(ledger, name)
+        records = live_entries(ledger, KEY)
+        stores = (json.loads(record).get(name) for record in records if record)
+        return dict(store for store in stores if store)
     except (ResponseError, ValueError):
         return {}
-
-
-def _read_announced(ledger: Ledger, name: str) -> dict[str, str]:
-    alive = ledger.redis.zrangebyscore(ledger.key("workers"), ledger.now_ms(), "+inf")
-    records = ledger.redis.hmget(ledger.key(KEY), alive) if alive else []
-    stores = (json.loads(record).get(name) for record in records if record)
-    return dict(store for store in stores if store)
 
 
 def check_same_store(ledger: Ledger, name: str, store: Store) -> None:

@@ -4,7 +4,7 @@ from redis import Redis
 
 from worker.ledger.ledger import Ledger
 from worker.runtime.worker_registry import (
-    has_live_worker,
+    announced_accounts,
     live_workers,
     register_worker,
     registered_name,
@@ -24,11 +24,11 @@ def test_two_workers_of_one_node_name_count_as_two(redis: Redis) -> None:
 
 def test_an_account_has_a_live_worker_as_long_as_one_announces_it(redis: Redis) -> None:
     ledger = Ledger(redis, "t", lease_seconds=30)
-    assert not has_live_worker(ledger, "account-2")
+    assert "account-2" not in announced_accounts(ledger)
     register_worker(ledger, "old", 1, 60, ["account-1"])
     register_worker(ledger, "new", 1, 60, ["account-1", "account-2"])
-    assert has_live_worker(ledger, "account-2")
+    assert "account-2" in announced_accounts(ledger)
     unregister_worker(ledger, "new")
-    assert not has_live_worker(ledger, "account-2")
+    assert "account-2" not in announced_accounts(ledger)
     register_worker(ledger, "dead", 1, -1, ["account-2"])
-    assert not has_live_worker(ledger, "account-2")
+    assert "account-2" not in announced_accounts(ledger)
