@@ -110,7 +110,7 @@ def init_sentry(settings: Settings, transport: Transport | None = None) -> bool:
             CeleryIntegration(propagate_traces=False),
         ],
         before_send=_before_send,
-        before_send_transaction=_before_send_transaction,
+        before_send_transaction=_before_send,
         before_breadcrumb=_before_breadcrumb,
     )
     return True
@@ -137,10 +137,6 @@ def _renderers(log_format: str) -> list[Processor]:
 
 def _before_send(event: Event, hint: Hint) -> Event | None:
     enrich_event(cast("dict[str, Any]", event), hint)
-    return cast("Event", redact_value(event, omit=_CALL_ARGUMENTS))
-
-
-def _before_send_transaction(event: Event, _hint: Hint) -> Event | None:
     return cast("Event", redact_value(event, omit=_CALL_ARGUMENTS))
 
 
