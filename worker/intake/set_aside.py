@@ -22,14 +22,12 @@ class SetAsideMessage:
         length: Its length in bytes.
         reason: Why it was set aside.
         at: When, in milliseconds of the ledger's clock.
-        is_kept: Whether it is kept, and can be returned.
     """
 
     sha256: str
     length: int
     reason: str
     at: int
-    is_kept: bool
 
 
 class SetAsideMessages:
@@ -100,5 +98,4 @@ def _message(digest: str, value: dict[str, Any]) -> SetAsideMessage:
         length=int(value["length"]),
         reason=str(value["reason"]),
         at=int(value["at"]),
-        is_kept=value["raw"] is not None,
     )

@@ -172,10 +172,6 @@ class SubmissionQueue:
             restored += 1
         return restored
 
-    def length(self) -> int:
-        """Return the number of waiting messages."""
-        return sum(self._broker.llen(name) for name in self._lists)
-
     def return_taken(self) -> int:
         """Put back what this worker took and did not finish. It must take nothing meanwhile."""
         return self._put_back(self._worker)

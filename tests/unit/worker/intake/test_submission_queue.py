@@ -38,7 +38,6 @@ def test_messages_are_taken_in_order_and_by_priority(
     for name, priority in (("a", 9), ("b", 0), ("c", 0), ("d", 3)):
         app.send_task("tasks.submit", [name], queue="reelqueue", priority=priority, task_id=name)
     app.close()
-    assert queue.length() == 4
     taken = [queue.take() for _ in range(4)]
     assert [
         raw and raw.count(f'"id": "{name}"'.encode())
@@ -122,9 +121,8 @@ def test_a_message_whose_worker_dies_as_it_arrives_is_taken_by_another(
 ) -> None:
     """It died after the reply to the command that waits, and before it took the message."""
     broker.lpush("intake.arrived:{rq}", b"m")
-    assert queue.length() == 1
     assert queue.take() == b"m"
-    assert queue.length() == 0
+    assert not broker.exists("reelqueue", "intake.arrived:{rq}")
 
 
 def test_a_worker_that_waits_through_a_flush_takes_what_comes_then(
