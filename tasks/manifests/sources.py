@@ -23,7 +23,7 @@ from tasks.manifests.manifest import (
     open_manifest,
 )
 from tasks.manifests.rows import Row, check_prompt, rows_of_lines
-from tasks.schema.addresses import is_url
+from tasks.schema.addresses import is_url, private_hosts_of
 from worker.egress.sources import download_source
 from worker.file_refusal import FileRefusedError
 from worker.ledger.model.row_content import without_signature
@@ -147,12 +147,11 @@ def _lines(folder: StoreAddress, *parts: Iterable[str]) -> Iterator[ManifestLine
 def _download(url: str, folder: Path, settings: Settings) -> Path:
     """Download a manifest, and return its path, whose suffix is that of its kind."""
     copy = folder / "manifest"
-    hosts = (*settings.egress.private_hosts, settings.api.url)
     try:
         download_source(
             url,
             copy,
-            private_hosts=hosts,
+            private_hosts=private_hosts_of(settings),
             max_bytes=MAX_BYTES,
             seconds=SECONDS,
             expected="manifest",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from config.store_address import StoreAddress, is_store_address
-from tasks.schema.addresses import is_url
+from tasks.schema.addresses import is_url, private_hosts_of
 from tasks.schema.media_keys import is_media_key
 from tasks.step.context import StepContext
 from worker.egress.sources import download_source
@@ -131,7 +131,7 @@ def _fetch(step: StepContext, given: str, folder: Path, expected: str = "picture
         download_source(
             given,
             target,
-            private_hosts=(*settings.egress.private_hosts, settings.api.url),
+            private_hosts=private_hosts_of(settings),
             max_bytes=MAX_SOURCE_BYTES,
             expected=expected,
         )
