@@ -211,13 +211,10 @@ class Reader:
         flat = self.scripts.run("batch_states", *job_ids) if job_ids else []
         return [State(state) if state in _STATES else None for state in flat[::2]]
 
-    def held_ids(self, reason: Reason, account: str | None = None) -> list[str]:
-        """Return the ids of the jobs held for a reason, of one account or all."""
-        keys = [
-            key
-            for key in self.redis.smembers(self.key("holds"))
-            if key.endswith(f":{reason}") and account in (None, key.rsplit(":", 2)[1])
-        ]
+    def held_ids(self, reason: Reason) -> list[str]:
+        """Return the ids of the jobs held for a reason, of all accounts."""
+        holds = self.redis.smembers(self.key("holds"))
+        keys = [key for key in holds if key.endswith(f":{reason}")]
         return sorted(self.redis.sunion(keys)) if keys else []
 
     def some_held_ids(self, reason: Reason, account: str, most: int) -> list[str]:

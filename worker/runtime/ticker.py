@@ -12,6 +12,7 @@ from celery import Celery
 from config.celery import wakeup_queue
 from worker.ledger.ledger import WAKEUPS_PER_LEASE, Ledger
 from worker.ledger.model.states import State
+from worker.ledger.pages import pages
 from worker.ledger.webhooks import Webhooks
 from worker.runtime.runtime import Runtime
 from worker.runtime.worker_registry import announced_accounts, live_workers
@@ -139,8 +140,7 @@ def notification_groups(entries: Iterable[str]) -> Iterator[list[str]]:
             jobs.append(entry)
         else:
             yield [entry]
-    for at in range(0, len(jobs), NOTIFICATIONS_PER_TASK):
-        yield jobs[at : at + NOTIFICATIONS_PER_TASK]
+    yield from pages(jobs, NOTIFICATIONS_PER_TASK)
 
 
 def account_capacity(ledger: Ledger, names: Iterable[str], cap: int) -> int:
