@@ -39,38 +39,32 @@ class HeldGroup:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which held jobs to group: those of a batch, or all.
+def held_groups(
+    held_by: Mapping[Reason, int], batch_id: str = "", blocked_by: str = ""
+) -> Iterator[HeldGroup]:
+    """Yield the groups of held jobs, the largest first.
 
-    Attributes:
-        batch_id: The batch; empty for all jobs.
+    Args:
+        held_by: How many jobs are held for each reason.
+        batch_id: Their batch; empty for all jobs.
         blocked_by: The job that the batch waits for; empty if there is none.
     """
-
-    batch_id: str = ""
-    blocked_by: str = ""
-
-
-def held_groups(held_by: Mapping[Reason, int], scope: Scope) -> Iterator[HeldGroup]:
-    """Yield the groups of held jobs, the largest first."""
     for reason, jobs in sorted(held_by.items(), key=lambda group: (-group[1], group[0])):
         if jobs:
-            yield HeldGroup(
-                reason, jobs, _ADVICE.get(reason, "To continue:"), _command(reason, scope)
-            )
+            command = _command(reason, batch_id, blocked_by)
+            yield HeldGroup(reason, jobs, _ADVICE.get(reason, "To continue:"), command)
 
 
-def _command(reason: Reason, scope: Scope) -> str:
+def _command(reason: Reason, batch_id: str, blocked_by: str) -> str:
     match reason:
         case Reason.CREDITS:
             return "reelqueue credits"
         case Reason.BUDGET:
-            return f"reelqueue release {scope.batch_id or 'BATCH'} --max-credits CREDITS"
-        case Reason.BLOCKED if scope.blocked_by:
-            return f"reelqueue status {scope.blocked_by}"
+            return f"reelqueue release {batch_id or 'BATCH'} --max-credits CREDITS"
+        case Reason.BLOCKED if blocked_by:
+            return f"reelqueue status {blocked_by}"
         case Reason.BLOCKED:
-            batch = f" --batch {scope.batch_id}" if scope.batch_id else ""
+            batch = f" --batch {batch_id}" if batch_id else ""
             return f"reelqueue list{batch} --reason outcome_unknown"
-    ids = f" {scope.batch_id}" if scope.batch_id else ""
+    ids = f" {batch_id}" if batch_id else ""
     return f"reelqueue release{ids} --reason {reason}{_DECISIONS.get(reason, '')}"

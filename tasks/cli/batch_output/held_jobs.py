@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tasks.cli.output import STATE_STYLES, console
 from tasks.producer.producer import Producer
-from tasks.reports.held_groups import HeldGroup, Scope, held_groups
+from tasks.reports.held_groups import HeldGroup, held_groups
 from tasks.schema.batch import Batch
 from tasks.schema.result import Result
 from worker.ledger.model.states import Reason, State
@@ -16,8 +16,7 @@ def print_held_of_batch(batch: Batch) -> None:
     """Print the held jobs of a batch."""
     if not batch.held:
         return
-    scope = Scope(batch.batch_id, batch.blocked_by or "")
-    _print_groups(held_groups(batch.held_by, scope))
+    _print_groups(held_groups(batch.held_by, batch.batch_id, batch.blocked_by or ""))
 
 
 def print_held_of_all(producer: Producer, reason: Reason | None) -> None:
@@ -25,7 +24,7 @@ def print_held_of_all(producer: Producer, reason: Reason | None) -> None:
     with producer.redis_errors():
         _, held_by = producer.ledger.counts()
     shown = {found: n for found, n in held_by.items() if reason in (None, found)}
-    _print_groups(held_groups(shown, Scope()))
+    _print_groups(held_groups(shown))
 
 
 def print_held_of_jobs(results: Iterable[Result]) -> None:
@@ -33,7 +32,7 @@ def print_held_of_jobs(results: Iterable[Result]) -> None:
     reasons = (job.reason for job in results if job.state is State.HELD)
     held_by = Counter(reason.code for reason in reasons if reason is not None)
     if held_by.total() > 1:
-        _print_groups(held_groups(held_by, Scope()))
+        _print_groups(held_groups(held_by))
 
 
 def _print_groups(groups: Iterable[HeldGroup]) -> None:
