@@ -8,9 +8,8 @@ from tasks.manifests.deferred_rows import changed_row
 from tasks.manifests.dry_runs.image_looks import ImageLooks
 from tasks.manifests.dry_runs.suggestions import LOW_CONTRAST, SMALL_SIDE, Observations, is_vague
 from tasks.schema.addresses import private_addresses
-from tasks.schema.clip_length import stated_lengths
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
-from tasks.schema.prompts.message_text import instructions
+from tasks.schema.prompts.message_text import instructions, stated_lengths
 from worker.egress.signed_addresses import expiry
 from worker.ledger.model.submissions import SubmitResult
 from worker.ledger.model.verdicts import SubmitVerdict

@@ -1,10 +1,14 @@
 """The text of a job's paid message, built from its payload."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from tasks.schema.clip_length import stated_lengths
 from tasks.schema.image_job import DEFAULT_PROMPT, DEFAULT_PROMPT_WITHOUT_LENGTH
+
+_LENGTH: Final = re.compile(
+    r"(?<![\w.])(\d+(?:\.\d+)?)(?:[\s-]*(?:seconds?|secs?)\b|\s*秒)", re.IGNORECASE
+)
 
 
 def instructions(payload: Mapping[str, Any], attached: str = "", picture: str = "") -> str:
@@ -39,3 +43,11 @@ def answer(payload: Mapping[str, Any], attached: str = "", picture: str = "") ->
         f"{instructions(payload, attached, picture)} Please decide everything that is not said "
         f"here yourself, and make the video now without asking again."
     )
+
+
+def stated_lengths(prompt: str) -> frozenset[float]:
+    """Return the lengths in seconds that a prompt states, such as "a 5-second push-in".
+
+    "90s retro look" states none.
+    """
+    return frozenset(float(found) for found in _LENGTH.findall(prompt))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.schema.clip_length import stated_lengths
 from tasks.schema.errors import InvalidPayloadError
 from tasks.schema.image_job import DEFAULT_PROMPT, ImageJob
+from tasks.schema.prompts.message_text import stated_lengths
 from tasks.schema.prompts.presets import MAX_BYTES, PRESETS, Preset, find_preset
 
 
