@@ -24,12 +24,11 @@ return 1
 """
 """Stores and publishes a result if none is stored. Returns whether it was stored."""
 _SET_PROGRESS: Final = """
-local stored = redis.call('GET', KEYS[1])
-if stored then
-  local is_json, meta = pcall(cjson.decode, stored)
-  if not is_json or meta.status ~= 'PROGRESS' then return 0 end
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', unpack(ARGV, 2)) then
+  local is_json, meta = pcall(cjson.decode, redis.call('GET', KEYS[1]))
+  if not is_json or type(meta) ~= 'table' or meta.status ~= 'PROGRESS' then return 0 end
+  redis.call('SET', KEYS[1], ARGV[1], unpack(ARGV, 2))
 end
-redis.call('SET', KEYS[1], ARGV[1], unpack(ARGV, 2))
 redis.call('PUBLISH', KEYS[1], ARGV[1])
 return 1
 """
