@@ -1,6 +1,8 @@
 """Notifies others that a job has ended, is held, or continues."""
 
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from celery import current_app, states
 from celery.exceptions import TaskRevokedError
@@ -82,18 +84,19 @@ def _store_celery_result(runtime: Runtime, job: Job) -> None:
     A stored FAILURE or REVOKED has an exception of Python or Celery, because processes without the
     code of this project could not load one of its exceptions.
     """
-    store = current_app.backend.store_result
+    backend: Any = current_app.backend
+    store = partial(backend.store_job_result, job.id, revision=job.revision)
     record = result_of(job, runtime.output).model_dump(mode="json")
     with faultpoint("result"):
         match job.state:
             case State.SUCCEEDED:
-                store(job.id, record, states.SUCCESS)
+                store(record, states.SUCCESS)
             case State.FAILED:
                 text = f"{job.reason}: {job.message} {job.remedy}".rstrip()
-                store(job.id, RuntimeError(text), states.FAILURE)
+                store(RuntimeError(text), states.FAILURE)
             case State.CANCELLED:
-                store(job.id, TaskRevokedError("cancelled"), states.REVOKED)
+                store(TaskRevokedError("cancelled"), states.REVOKED)
             case State.HELD:
-                store(job.id, record, "HELD")
+                store(record, "HELD")
             case _:
-                store(job.id, record["progress"], PROGRESS)
+                store(record["progress"], PROGRESS)

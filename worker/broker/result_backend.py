@@ -35,6 +35,21 @@ return 1
 """Stores and publishes progress where no result but progress is stored. Returns whether it was."""
 
 
+_SET_UNLESS_NEWER: Final = """
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', unpack(ARGV, 3)) then
+  local is_json, meta = pcall(cjson.decode, redis.call('GET', KEYS[1]))
+  if is_json and type(meta) == 'table' then
+    local is_newer = (tonumber(meta.revision) or 0) > tonumber(ARGV[2])
+    if is_newer or meta.status == 'SUCCESS' then return 0 end
+  end
+  redis.call('SET', KEYS[1], ARGV[1], unpack(ARGV, 3))
+end
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+return 1
+"""
+"""Stores and publishes a result, unless a success, or that of a later revision, is stored."""
+
+
 class FewerCommands(BaseKeyValueStoreBackend):
     """Stores results as Celery's own backends do, with fewer commands and round trips."""
 
@@ -70,6 +85,25 @@ class FewerCommands(BaseKeyValueStoreBackend):
             )
         return result
 
+    def store_job_result(
+        self,
+        task_id: str,
+        result: Any,  # noqa: ANN401 - Celery's
+        state: str,
+        revision: int,
+    ) -> None:
+        """Store the result of a job as its record has it in a revision.
+
+        A worker can be frozen before this write, or its connection can stall, while another one
+        stores the result of a later revision. That one stays.
+        """
+        if state == states.SUCCESS:
+            self.store_result(task_id, result, state)
+            return
+        meta = self._get_result_meta(self.encode_result(result, state), state, None, None)
+        value = self.encode({**meta, "task_id": task_id, "revision": revision})
+        self.ensure(self._set_unless_newer, (self.get_key_for_task(task_id), value, revision))
+
     def store_progress(self, task_id: str, progress: Mapping[str, str]) -> bool:
         """Store the progress of a step that may be late, and return whether it was stored.
 
@@ -95,6 +129,9 @@ class FewerCommands(BaseKeyValueStoreBackend):
     def _set_first(self, key: str, value: str | bytes) -> bool:
         """Store and publish a result as `_set` does, if none is stored; return whether it was."""
         return bool(self.client.eval(_SET_FIRST, 1, key, value, *self._expiry))
+
+    def _set_unless_newer(self, key: str, value: str | bytes, revision: int) -> None:
+        self.client.eval(_SET_UNLESS_NEWER, 1, key, value, revision, *self._expiry)
 
     def _set_progress(self, key: str, value: str | bytes) -> bool:
         return bool(self.client.eval(_SET_PROGRESS, 1, key, value, *self._expiry))

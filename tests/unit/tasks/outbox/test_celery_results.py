@@ -10,6 +10,7 @@ from config.celery import celery_config
 from tasks.outbox.notifications import notify
 from tests.support.celery_apps import closing_results
 from tests.support.ledger_access import due_notifications
+from worker.broker.result_backend import RESULT_BACKENDS
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
 from worker.ledger.model.submissions import NewJob
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:Depreca
 def app(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     """The app of the worker."""
     app = Celery("results", set_as_current=False)
+    app.loader.override_backends = RESULT_BACKENDS
     app.config_from_object(celery_config(runtime.settings))
     monkeypatch.setattr("tasks.outbox.notifications.current_app", app)
     with closing_results(app):

@@ -108,6 +108,30 @@ def test_late_progress_replaces_nothing_but_progress(
         assert 0 < ttl <= app.conf.result_expires.total_seconds()
 
 
+@pytest.mark.parametrize("late", ["HELD", states.FAILURE, states.REVOKED, "PROGRESS"])
+@pytest.mark.parametrize("newer", [states.SUCCESS, states.FAILURE, "HELD"])
+def test_the_result_of_an_earlier_revision_replaces_none_of_a_later_one(
+    app: Celery, late: str, newer: str
+) -> None:
+    """Its worker was frozen, while the job continued and another worker stored the next result."""
+
+    def store(state: str, revision: int) -> None:
+        value: object = {"revision": revision}
+        if state in states.EXCEPTION_STATES:
+            value = TaskRevokedError(str(revision))
+        backend.store_job_result(job_id, value, state, revision)
+
+    job_id, backend = f"{late}-before-{newer}", cast("Any", app.backend)
+    store("PROGRESS", 1)
+    store(newer, 3)
+    before = backend.client.get(backend.get_key_for_task(job_id))
+    store(late, 2)
+    assert backend.client.get(backend.get_key_for_task(job_id)) == before
+    if newer != states.SUCCESS:
+        store(late, 4)
+        assert AsyncResult(job_id, app=app).state == late
+
+
 def test_a_result_is_published_once_if_it_is_stored_and_never_otherwise(
     app: Celery, valkey: Valkey
 ) -> None:
