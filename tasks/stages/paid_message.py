@@ -134,9 +134,9 @@ def _message_failed(step: StepContext, error: NemoError, right: SendingRight) ->
     Raises:
         LeaseLostError: The step no longer owns the job.
     """
-    decision = decide_error(step, error)
+    failed_at, decision = step.clock.now_ms(), decide_error(step, error)
     uncharged = uncharged_reason(error)
     if uncharged is not None:
         right.withdraw(uncharged)
         step.use_record(step.runtime.ledger.job(step.job.id) or step.job)
-    return apply_decision(step, decision, error)
+    return apply_decision(step, decision, error, failed_at)

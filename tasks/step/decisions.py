@@ -32,13 +32,22 @@ def decide_error(step: StepContext, error: NemoError) -> Decision:
     )
 
 
-def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> Commit:
-    """Carry out a decision of the policy and return the commit that ends the step."""
+def apply_decision(
+    step: StepContext, decision: Decision, error: NemoError, failed_at: int
+) -> Commit:
+    """Carry out a decision of the policy and return the commit that ends the step.
+
+    Args:
+        step: The step.
+        decision: The decision.
+        error: The error that was decided about.
+        failed_at: When it was raised, in ms of the ledger's clock.
+    """
     failure = failure_facts(step, _failure_kind(error), error.message)
     match decision.action:
         case Action.HOLD:
             assert decision.reason is not None  # noqa: S101 - the policy gives one with each hold
-            _record_refusal(step, error)
+            _record_refusal(step, error, failed_at)
             return hold(step, decision.reason, error.message)
         case Action.FAIL:
             assert decision.reason is not None  # noqa: S101 - as above
@@ -49,7 +58,7 @@ def apply_decision(step: StepContext, decision: Decision, error: NemoError) -> C
         case Action.NEW_SESSION:
             return _prepare_again(step, failure, decision.delay)
         case Action.NEW_ACCOUNT:
-            _record_refusal(step, error)
+            _record_refusal(step, error, failed_at)
             return _prepare_again(step, failure)
         case Action.NEW_TOKEN:
             discard_used_tokens(step)
@@ -72,10 +81,10 @@ def _prepare_again(step: StepContext, failure: dict[str, str], delay: float = 0.
     return Commit(State.PREPARING, delay=delay, facts={**NO_SESSION, **failure})
 
 
-def _record_refusal(step: StepContext, error: NemoError) -> None:
+def _record_refusal(step: StepContext, error: NemoError, failed_at: int) -> None:
     """Record for all workers what an error says about the account."""
     if isinstance(error, OutOfCredits):
-        step.runtime.payments.record_credits_refused(account_name(step))
+        step.runtime.payments.record_credits_refused(account_name(step), failed_at)
     if isinstance(error, PlanRefused) and error.call is Call.EXPORT:
         step.runtime.payments.record_plan_refused(account_name(step))
     if isinstance(error, TokenRefused):

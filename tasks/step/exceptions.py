@@ -64,7 +64,8 @@ def commit_for_exception(step: StepContext, error: Exception) -> Commit:
             trouble = f"{error} {error.remedy}"
             return repeat_later(step, with_jitter(JOURNAL_SECONDS), trouble=trouble)
         case NemoError():
-            return apply_decision(step, decide_error(step, error), error)
+            failed_at = step.clock.now_ms()
+            return apply_decision(step, decide_error(step, error), error, failed_at)
         case FileRefusedError() if (shortage := shortage_of(error)) and _may_be_short(step, error):
             return wait_for_shortage(step, shortage)
         case FileRefusedError() if error.repeatable and error.wait is not None:

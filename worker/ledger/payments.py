@@ -210,9 +210,15 @@ class Payments:
         """Record a balance whose reading began at ``read_at`` (ms, the server's clock)."""
         self._ledger.scripts.run("balance", account, read_at, available, frozen, total)
 
-    def record_credits_refused(self, account: str) -> None:
-        """Stop paying from an account that the API says is out of credits, until it has more."""
-        self._ledger.scripts.run("credits_refused", account)
+    def record_credits_refused(self, account: str, at: int) -> None:
+        """Stop paying from an account that the API says is out of credits, until it has more.
+
+        Args:
+            account: The account.
+            at: When the API said so, in ms of the ledger's clock. A balance whose reading began
+                later is newer.
+        """
+        self._ledger.scripts.run("credits_refused", account, at)
 
     def record_rate_limited(self, account: str, seconds: float) -> None:
         """Pause an account for all workers after a 429, for some seconds."""

@@ -46,7 +46,7 @@ def test_an_unpaid_job_prepares_again_without_its_session(
     step: StepContext, action: Action
 ) -> None:
     step.update_facts(session_id="s", uploaded="1")
-    commit = apply_decision(step, Decision(action), ERROR)
+    commit = apply_decision(step, Decision(action), ERROR, step.clock.now_ms())
     assert commit.state is State.PREPARING
     assert commit.facts is not None
     assert (commit.facts["session_id"], commit.facts["uploaded"]) == ("", "")
@@ -59,6 +59,6 @@ def test_a_paid_job_stays_in_its_session(harness: ProducerHarness, action: Actio
     harness.begin_payment(job_id)
     step = context(harness, job_id, "1:n")
     assert step.job.is_bound
-    commit = apply_decision(step, Decision(action, delay=2), ERROR)
+    commit = apply_decision(step, Decision(action, delay=2), ERROR, step.clock.now_ms())
     assert commit.state is step.job.state
     assert "session_id" not in (commit.facts or {})
