@@ -199,9 +199,11 @@ def submit_manifest(
                 return result
         _open_batch(producer.ledger, result.batch_id, title, manifest.source, session)
         _set_limits(producer.ledger, result.batch_id, max_credits, not_before, pilot)
-        producer.ledger.unseal_batch(result.batch_id, webhook)
+        # A call that arrives late must not leave the batch open after its end.
+        submission = uuid4().hex
+        producer.ledger.unseal_batch(result.batch_id, webhook or "", submission)
         _submit_rows(producer.ledger, manifest, checked, result, rejects, redo=redo_changed)
-        producer.ledger.seal_batch(result.batch_id)
+        producer.ledger.seal_batch(result.batch_id, submission)
         if max_credits is not None:
             release_affordable(producer, result.batch_id)
         # If all jobs ended before the batch was sealed, no worker has scheduled the index.

@@ -169,7 +169,9 @@ def _release_unchecked(
     """
     resumed = set(close_messages(producer, job_ids)) if mode == "pay_again" else set()
     held = [job_id for job_id in job_ids if job_id not in resumed]
-    verdicts = producer.ledger.release_many(held, mode=mode, who=who)
+    # A decision applies to this hold. Its request may arrive late, when the job is held again.
+    revisions = {job.id: job.revision for job in producer.ledger.jobs(held)} if mode else {}
+    verdicts = producer.ledger.release_many(held, mode=mode, who=who, revisions=revisions)
     return [*verdicts, *(ReleaseVerdict.OK for _ in resumed)]
 
 

@@ -7,6 +7,7 @@ repeats a call whose reply was lost. Payments and accounts are in ``payments``, 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
@@ -87,27 +88,20 @@ class Ledger(Reader):
         self.scripts.run("flow_gate", batch_id, 0, rows)
 
     def schedule(self, batch_id: str, not_before: int) -> None:
-        """Start no job of a batch before a time, in ms of the server's clock.
-
-        A time that has passed lets them start now.
-        """
+        """Start no job of a batch before a time, in ms of the server's clock; 0 for now."""
         self.scripts.run("schedule", batch_id, max(0, not_before), point="flow_gate")
 
-    def seal_batch(self, batch_id: str) -> None:
-        """Mark the batch's manifest as complete, so that the batch can end."""
-        self.scripts.run("seal", batch_id, point="batch.seal")
+    def seal_batch(self, batch_id: str, submission: str = "") -> None:
+        """Mark the batch's manifest as complete, by a submission of it: the batch can end."""
+        self.scripts.run("seal", batch_id, submission, point="batch.seal")
 
-    def unseal_batch(self, batch_id: str, webhook: str | None = None) -> None:
+    def unseal_batch(self, batch_id: str, webhook: str = "", submission: str = "") -> None:
         """Mark the batch's manifest as incomplete: the batch does not end until it is sealed.
 
-        Args:
-            batch_id: The batch.
-            webhook: URL that is notified of the batch's end; None leaves it unchanged.
+        Its end is sent to ``webhook``, if one is given. A submission of the manifest that has
+        sealed the batch changes nothing.
         """
-        fields = {"sealed": "0", "unsealed_at": str(self.now_ms())}
-        if webhook:
-            fields["webhook"] = webhook
-        self.redis.hset(self.key("batch", batch_id), mapping=fields)
+        self.scripts.run("unseal", batch_id, submission, webhook, point="batch.seal")
 
     def pause(self, batch_id: str) -> bool:
         """Start no further job of the batch. False: there is no such batch."""
@@ -288,25 +282,30 @@ class Ledger(Reader):
                 left -= len(verdicts)
                 yield from map(CancelVerdict, verdicts)
 
-    def release(self, job_id: str, *, mode: str = "", who: str = "") -> ReleaseVerdict:
+    def release(
+        self, job_id: str, *, mode: str = "", who: str = "", revision: str = ""
+    ) -> ReleaseVerdict:
         """Continue a held job, or one that was set aside and can be read now.
 
-        Args:
-            job_id: The job.
-            mode: Empty, or the decision on a message of unknown outcome: ``pay_again`` or
-                ``as_done``.
-            who: Who decided, which the job's record keeps.
+        ``mode`` is empty, or the decision about a message of unknown outcome, ``pay_again`` or
+        ``as_done``; the record keeps ``who`` made it. If a ``revision`` of the record is given,
+        only the hold of that revision ends.
         """
-        return ReleaseVerdict(self.scripts.run("release", job_id, mode, who))
+        return ReleaseVerdict(self.scripts.run("release", job_id, mode, who, revision))
 
     def release_many(
-        self, job_ids: Iterable[str], *, mode: str = "", who: str = ""
+        self,
+        job_ids: Iterable[str],
+        *,
+        mode: str = "",
+        who: str = "",
+        revisions: Mapping[str, int] = MappingProxyType({}),
     ) -> list[ReleaseVerdict]:
         """As ``release``, for many jobs."""
         return [
             ReleaseVerdict(verdict)
-            for page in pages(job_ids)
-            for verdict in self.scripts.run_many("release", [(id_, mode, who) for id_ in page])
+            for page in pages((each, mode, who, revisions.get(each, "")) for each in job_ids)
+            for verdict in self.scripts.run_many("release", page)
         ]
 
     def retry(self, job_id: str) -> RetryVerdict:

@@ -5,6 +5,7 @@ import json
 from tests.unit.worker.ledger.conftest import LEASE, LedgerHarness, job_state
 from worker.ledger.model.states import Reason, State
 from worker.ledger.model.steps import Commit
+from worker.ledger.model.verdicts import ReleaseVerdict
 
 
 def test_cancel_before_and_after_the_payment(harness: LedgerHarness) -> None:
@@ -47,6 +48,34 @@ def test_an_unknown_outcome_needs_a_decision(harness: LedgerHarness) -> None:
     assert job is not None
     (decision,) = json.loads(job.facts["decisions"])
     assert (decision["choice"], decision["by"]) == ("pay_again", "ann")
+
+
+def test_a_decision_that_arrives_late_does_not_apply_to_the_next_hold(
+    harness: LedgerHarness,
+) -> None:
+    """The client repeats a request whose connection stalls, and the first copy may still arrive."""
+    held = Commit(State.HELD, reason=Reason.OUTCOME_UNKNOWN, resume=State.SETTLING)
+    fence = harness.running()
+    harness.begin("j", fence)
+    harness.ledger.commit("j", fence, held)
+    job = harness.ledger.job("j")
+    assert job is not None
+
+    def decide() -> ReleaseVerdict:
+        (verdict,) = harness.ledger.release_many(
+            ["j"], mode="pay_again", who="me", revisions={"j": job.revision}
+        )
+        return verdict
+
+    assert decide() == "OK"
+    harness.admit()
+    fence = harness.claim("j", nonce="n2")
+    assert harness.begin("j", fence, call="c2", turn=2) == "OK"
+    harness.ledger.commit("j", fence, held)
+    assert decide() == "NOT_HELD"
+    again = harness.ledger.job("j")
+    assert again is not None
+    assert (again.state, again.turn) == (State.HELD, 2)
 
 
 def test_accepting_the_current_draft_pays_nothing(harness: LedgerHarness) -> None:
@@ -167,13 +196,23 @@ def test_an_account_without_credits_pays_again_only_when_its_balance_has_grown(
     harness: LedgerHarness,
 ) -> None:
     fence = harness.running(balance=500)
-    harness.payments.record_credits_refused("a")
+    harness.payments.record_credits_refused("a", at=2)
     assert harness.begin("j", fence) == "NO_CREDIT"
     harness.payments.record_balance("a", read_at=2, available=500, frozen=0, total=500)
     account = harness.ledger.account("a")
     assert account is not None
     assert account.affordable_clips(1) == 0
     harness.payments.record_balance("a", read_at=3, available=501, frozen=0, total=501)
+    assert harness.begin("j", fence) == "OK"
+
+
+def test_a_refusal_for_credits_that_is_recorded_late_does_not_stop_an_account_with_new_ones(
+    harness: LedgerHarness,
+) -> None:
+    """Its worker was frozen, or the journal did not answer, while credits were added."""
+    fence = harness.running(balance=50)
+    harness.payments.record_balance("a", read_at=20, available=1050, frozen=0, total=1050)
+    harness.payments.record_credits_refused("a", at=10)
     assert harness.begin("j", fence) == "OK"
 
 

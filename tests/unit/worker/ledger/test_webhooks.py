@@ -324,6 +324,24 @@ def test_a_batch_does_not_end_before_it_is_sealed(harness: LedgerHarness, hooks:
     assert (hook.event, hook.kind, hook.about) == ("batch.ended", "batch", "b")
 
 
+def test_a_submission_that_has_sealed_its_batch_does_not_unseal_it_again(
+    harness: LedgerHarness,
+) -> None:
+    """The first copy of a request whose connection stalled may arrive after the repetition."""
+    ledger = harness.ledger
+    ledger.open_batch("b", "spring", 1)
+    ledger.unseal_batch("b", URL, "first")
+    submit(harness, "j", webhook="", batch_id="b")
+    ledger.seal_batch("b", "first")
+    ledger.unseal_batch("b", URL, "first")
+    end(harness, "j", State.SUCCEEDED)
+    assert owed(harness) == ["batch_b_1"]
+    ledger.unseal_batch("b", URL, "second")
+    batch = ledger.batch("b")
+    assert batch is not None
+    assert not batch.sealed
+
+
 def test_a_batch_ends_once_with_its_last_job(harness: LedgerHarness) -> None:
     open_batch(harness, "j1", "j2", "j3")
     harness.ledger.seal_batch("b")

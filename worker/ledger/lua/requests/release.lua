@@ -1,11 +1,13 @@
--- release(id, mode, who) -> OK | NOT_HELD | NEEDS_CHOICE | REFUSED | GONE | UNREADABLE
+-- release(id, mode, who, revision) -> OK | NOT_HELD | NEEDS_CHOICE | REFUSED | GONE | UNREADABLE
 -- Continues a held job at the first stage whose result is missing. Only `pay_again` opens a paid turn.
 --   mode ''         continue
 --   mode pay_again  archive the turn's message and open the next turn
 --   mode as_done    take the session's current draft as the result of the unknown message
+-- `revision` is that of the hold that was decided about, or ''. After another hold the answer is NOT_HELD,
+-- so that a decision that arrives late does not apply to a later message.
 -- A job that was set aside and can be read now continues in its state.
 -- Safe twice: the second run finds a job that is not held.
-local id, mode, who = ARGV[2], ARGV[3], ARGV[4]
+local id, mode, who, revision = ARGV[2], ARGV[3], ARGV[4], ARGV[5] or ''
 local job, why = load_job(id)
 if why then return 'UNREADABLE' end
 if not job then
@@ -14,7 +16,7 @@ if not job then
 end
 require_writable(id, job)
 if restore_set_aside(id, job) and job.state ~= 'held' then return 'OK' end
-if job.state ~= 'held' then return 'NOT_HELD' end
+if job.state ~= 'held' or (revision ~= '' and revision ~= job.revision) then return 'NOT_HELD' end
 local undecided = UNDECIDED[job.reason]
 local is_list, decisions = pcall(cjson.decode, job.decisions ~= '' and job.decisions or '[]')
 if mode ~= '' and not (is_list and type(decisions) == 'table') then
