@@ -16,7 +16,7 @@ from worker.journal.entries import End, Entry, Mark, UnreadableEntryError, split
 from worker.journal.local_store import LocalJournalStore
 from worker.journal.object_store import ObjectJournalStore
 from worker.journal.other_store import OtherJournalStore
-from worker.journal.stores import UNKNOWN_TIME, JournalStore, Listed
+from worker.journal.stores import UNKNOWN_TIME, JournalStore, Listed, Stored
 
 MAX_ATTEMPTS: Final = 1000
 """Attempts of a job that are read."""
@@ -137,9 +137,21 @@ class Journal:
         self.store.create(key, value, point="journal.mark")
 
     def end(self, end: End) -> None:
-        """Record the end of a job that has paid, in place of an earlier end."""
+        """Record the end of a job that has paid, in place of an earlier end.
+
+        A worker that was frozen may record a failure after another one has recorded a success of
+        the same payment, which stays.
+        """
+        key, data = f"{self._job_key(end.job_id)}/end", end.to_json()
         with faultpoint("journal.end"):
-            self.store.put(f"{self._job_key(end.job_id)}/end", end.to_json())
+            while not self.store.create(key, data, point="journal.put"):
+                stored = self.store.read(key)
+                if stored is None:
+                    continue
+                if _outlasts(stored, end):
+                    return
+                if self.store.replace(key, data, stored.version, point="journal.put"):
+                    return
 
     def ended(self, job_id: str, attempt: int) -> End | None:
         """Read the end of a job that has paid this attempt.
@@ -243,6 +255,16 @@ class Journal:
 
     def _attempt_key(self, job_id: str, number: int) -> str:
         return f"{self._job_key(job_id)}/{number}"
+
+
+def _outlasts(stored: Stored, end: End) -> bool:
+    """Return whether a stored end of a job stays when this one is recorded."""
+    try:
+        before = End.from_json(stored.data)
+    except UnreadableEntryError:
+        return False
+    is_success = before.state == "succeeded" and end.state != "succeeded"
+    return is_success and before.attempt >= end.attempt
 
 
 def _group(listed: Iterable[Listed], since: float) -> dict[str, list[str]]:

@@ -67,6 +67,18 @@ def test_the_last_attempt_is_found_and_an_end_replaces_an_earlier_one(journal: J
     )
 
 
+def test_a_late_failure_does_not_replace_a_success_of_the_same_payment(journal: Journal) -> None:
+    """The worker that recorded it was frozen meanwhile; a recovery would restore the failure."""
+    journal.end(End("job-1", "failed", attempt=1))
+    journal.end(End("job-1", "succeeded", attempt=1))
+    journal.end(End("job-1", "failed", attempt=1))
+    assert journal.ended("job-1", 1) == End("job-1", "succeeded", attempt=1)
+    journal.end(End("job-1", "succeeded", {"clip_name": "again"}, attempt=1))
+    assert journal.ended("job-1", 1) == End("job-1", "succeeded", {"clip_name": "again"}, 1)
+    journal.end(End("job-1", "failed", attempt=2))
+    assert journal.ended("job-1", 2) == End("job-1", "failed", attempt=2)
+
+
 def test_messages_of_one_session_point_to_the_next_one(journal: Journal) -> None:
     first, second = entry(), entry(job_id="job/2 ü")
     journal.create(first)
