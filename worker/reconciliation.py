@@ -182,9 +182,10 @@ def _replaced_call(job: Job, payment: AdoptAttempt) -> str:
         payment: Its last payment, with all that were made before it.
     """
     turn = job.message_turn
-    if turn is None or any(_is_entry_of(turn, each) for each in payment.earlier):
+    # A message of a version without a journal has no entry, and may have been charged.
+    if turn is None or not turn.attempt:
         return ""
-    return turn.call
+    return "" if any(_is_entry_of(turn, each) for each in payment.earlier) else turn.call
 
 
 def _is_own(journal: Journal, payments: Payments) -> bool:
@@ -227,6 +228,11 @@ def _earlier_paid(payment: AdoptAttempt, job: Job) -> list[PaidAttempt]:
             continue
         opened_by = following.entry.opened_by if following.entry else ""
         found[paid.turn] = replace(paid, outcome=opened_by or "question")
+    if turn is not None and not turn.attempt:
+        # Its message is of a version without a journal.
+        found[turn.number] = replace(
+            _unreadable(job, 0, turn.number, turn.call), outcome="question"
+        )
     return list(found.values())
 
 

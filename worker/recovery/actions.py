@@ -58,7 +58,7 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
     """
     payment = last_payment(attempts)
     if payment is None:
-        return _without_payment(job, attempts)
+        return _without_payment(job, attempts, has_end=has_end)
     entry = payment.attempt.entry
     if job is None:
         return _without_record(attempts, entry, has_end=has_end)
@@ -78,8 +78,9 @@ def choose_action(job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
     is_on_record = has_message or payment.attempt.number in job.decided_attempts
     if is_later or not is_on_record:
         return RecoveryAction.RESUME
-    is_charged = marked_message(job, attempts) is None
-    return RecoveryAction.KNOWN if is_charged else RecoveryAction.WITHDRAW
+    return (
+        RecoveryAction.WITHDRAW if _may_withdraw(job, attempts, has_end) else RecoveryAction.KNOWN
+    )
 
 
 def marked_message(job: Job | None, attempts: Sequence[Attempt]) -> Attempt | None:
@@ -91,10 +92,17 @@ def marked_message(job: Job | None, attempts: Sequence[Attempt]) -> Attempt | No
     return next((each for each in own if each.mark is not None), None)
 
 
-def _without_payment(job: Job | None, attempts: Sequence[Attempt]) -> RecoveryAction:
+def _may_withdraw(job: Job | None, attempts: Sequence[Attempt], has_end: bool) -> bool:
+    """Return whether a held job may continue without its message. One with an end may not pay."""
+    return not has_end and marked_message(job, attempts) is not None
+
+
+def _without_payment(
+    job: Job | None, attempts: Sequence[Attempt], *, has_end: bool
+) -> RecoveryAction:
     if job is not None and job.state.is_end:
         return RecoveryAction.KNOWN
-    if marked_message(job, attempts) is not None:
+    if _may_withdraw(job, attempts, has_end):
         return RecoveryAction.WITHDRAW
     return RecoveryAction.NOT_CHARGED
 

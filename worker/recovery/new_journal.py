@@ -75,6 +75,7 @@ def _copy(job: Job, journal: Journal) -> None:
 
 def _entries(job: Job) -> Iterator[Entry]:
     """Make the entries of the payments in a job's record."""
+    opened_by = ""
     for turn in job.turns:
         if turn.attempt:
             entry = new_entry(
@@ -85,4 +86,5 @@ def _entries(job: Job) -> Iterator[Entry]:
                 price=turn.cost,
             )
             session_id = turn.session_id or entry.session_id
-            yield replace(entry, turn=turn.number, session_id=session_id)
+            yield replace(entry, turn=turn.number, session_id=session_id, opened_by=opened_by)
+        opened_by = turn.outcome

@@ -233,6 +233,55 @@ def test_a_held_job_continues_if_the_mark_of_its_message_was_lost(story: Rollbac
     story.check_payments()
 
 
+def test_a_cancelled_job_does_not_continue_because_of_a_lost_mark(story: Rollback) -> None:
+    """It would pay although a person has cancelled it."""
+    story.prepare()
+    right = story.begin(story.claim())
+    assert right.create()
+    story.hold()
+    story.save()
+    producer = Producer.from_runtime(story.runtime)
+    assert actions.cancel(producer, "j", confirmed=True).changed == 1
+    right.withdraw("rate_limited")
+    story.restore()
+    story.recover()
+    assert story.job().state is State.HELD
+
+
+def test_a_message_of_a_version_without_a_journal_stays_a_payment(story: Rollback) -> None:
+    story.prepare()
+    begun = story.runtime.payments.begin(
+        "j", story.claim().lease.fence, turn=1, call="j:1:2", cost=100, cap=9, session_id=SESSION
+    )
+    assert begun.verdict == "OK"
+    story.end_stream("j:1:2", "Which length do you want?")
+    story.expire_lease()
+    story.save()
+    story.commit(story.claim(), Commit(State.GENERATING, outcome="question"))
+    story.pay(attempt=1)
+    story.restore()
+    story.expire_lease()
+    assert story.recover().resumed == 1
+    job = story.job()
+    assert [(turn.number, turn.attempt) for turn in job.turns] == [(1, 0), (2, 1)]
+    assert (job.turns[0].call, job.number("paid")) == ("j:1:2", 2)
+
+
+def test_a_decision_after_a_question_is_restored_with_the_payment(story: Rollback) -> None:
+    story.ask()
+    held = Commit(
+        State.HELD, reason=Reason.QUESTION, resume=State.SETTLING, message="m", remedy="r"
+    )
+    story.commit(story.claim(), held)
+    story.save()
+    story.pay_again()
+    assert story.outcomes() == ["pay_again"]
+    story.restore()
+    assert story.recover().resumed == 1
+    assert story.outcomes() == ["pay_again"]
+    story.check_payments()
+
+
 def test_a_mark_after_a_decision_is_restored_with_the_decision(story: Rollback) -> None:
     story.prepare()
     late = story.begin(story.claim())

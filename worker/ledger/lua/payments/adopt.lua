@@ -71,6 +71,9 @@ for _, earlier in ipairs(attempt.earlier) do
     write_payment(earlier.turn, earlier, earlier.outcome)
     job['outcome:' .. earlier.turn] = earlier.outcome
     count_charge(attempt.account, earlier.price)
+  elseif earlier.outcome == 'pay_again' and job['call:' .. earlier.turn] == earlier.call then
+    -- The record is from before the decision, when a question had opened the next turn.
+    change(id, job, 'outcome:' .. earlier.turn, earlier.outcome)
   end
 end
 -- After a turn that was not charged, only a decision to pay again opens another one.
