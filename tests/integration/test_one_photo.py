@@ -41,9 +41,10 @@ def test_one_photo_becomes_one_clip(stack: Stack) -> None:
 
 
 def test_polls_keep_their_interval(stack: Stack) -> None:
-    # Long enough for three polls, however late a busy machine makes them.
+    # Long enough for three polls, however late a busy machine makes them. A quiet one makes ten,
+    # after which a render counts as slow unless more are allowed.
     stack.start_sandbox("--render-seconds", "4")
-    worker = stack.start_worker()
+    worker = stack.start_worker(REELQUEUE_RENDER_MAX_POLLS="100")
     stack.wait_for(stack.submit(stack.image()), State.SUCCEEDED)
     polls = stack.sandbox.ledger()["renders"][0]["polls"]
     assert isinstance(polls, list)
