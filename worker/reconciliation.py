@@ -50,10 +50,8 @@ def review(journal: Journal, payments: Payments, job: Job) -> Review:
         JournalFailed: The journal does not answer. No intent was withdrawn.
     """
     turn = job.message_turn
-    if turn is None:
+    if turn is None or not turn.attempt:
         return later_payment(journal, payments, job) or MaybeCharged()
-    if not turn.attempt:
-        return MaybeCharged()
     # The message was paid under another journal: this one says nothing about it.
     if not _is_own(journal, payments):
         return MaybeCharged()

@@ -69,6 +69,23 @@ def test_no_second_message_is_sent_while_one_is_unsettled(harness: LedgerHarness
     assert harness.begin("b", second, "c-b") == "OK"
 
 
+def test_after_a_withdrawal_the_message_before_is_the_last_one_again(
+    harness: LedgerHarness,
+) -> None:
+    """Otherwise an earlier job of the session would take the draft of that message for its own."""
+    first = in_session(harness, "a")
+    harness.redis.hset(harness.ledger.key("job", "a"), "shared", "1")
+    session = harness.redis.hget(harness.ledger.key("job", "a"), "session_id")
+    assert harness.begin("a", first, "c-a") == "OK"
+    settle(harness, "a", first)
+    second = in_session(harness, "b")
+    for call in ("c-b", "c-b-again"):
+        assert harness.begin("b", second, call) == "OK"
+        assert harness.ledger.last_message(str(session)) == call
+        assert harness.payments.withdraw("b", call, "request_refused")
+        assert harness.ledger.last_message(str(session)) == "c-a"
+
+
 def test_a_follow_up_waits_for_its_origin_and_acquires_the_session(harness: LedgerHarness) -> None:
     first = in_session(harness, "a")
     assert harness.begin("a", first, "c-a") == "OK"

@@ -15,7 +15,8 @@
 --
 -- Keys and fields
 --   session:{ns}:<session>        holder: the job that has acquired it; last, last_at, entry: the
---                                 last message's call, its time and its journal entry
+--                                 last message's call, its time and its journal entry;
+--                                 before, before_at, before_entry: those of the message before it
 --   session_queue:{ns}:<session>  zset of jobs that wait for it, score = when each first asked
 --   waiting:{ns}:<job>            set of jobs that are held as blocked by this one
 --   job    follows: the job in whose session a follow-up works
@@ -37,9 +38,11 @@ local QUEUE_PATIENCE = 10000
 local sessions = {}
 local function read_session(name)
   if not sessions[name] then
-    local holder, last_at, entry =
-      unpack(redis.call('HMGET', session_key(name), 'holder', 'last_at', 'entry'))
-    sessions[name] = {holder = holder or nil, last_at = last_at or nil, entry = entry or nil}
+    local holder, last, last_at, entry =
+      unpack(redis.call('HMGET', session_key(name), 'holder', 'last', 'last_at', 'entry'))
+    sessions[name] = {
+      holder = holder or nil, last = last or nil, last_at = last_at or nil, entry = entry or nil
+    }
   end
   return sessions[name]
 end
@@ -127,16 +130,23 @@ end
 -- and its journal entry.
 local function set_last_message(id, job, call, attempt, at)
   if job.session_id == '' then return end
-  if number(read_session(job.session_id).last_at) > at then return end
-  change_session(job.session_id, 'last', call, 'last_at', at, 'entry', id .. ' ' .. attempt)
+  local found = read_session(job.session_id)
+  if number(found.last_at) > at then return end
+  change_session(job.session_id, 'before', found.last or '', 'before_at', found.last_at or '',
+    'before_entry', found.entry or '', 'last', call, 'last_at', at, 'entry', id .. ' ' .. attempt)
 end
 
--- Forgets the last message of a session after its intent was withdrawn: nobody has sent it. Its journal
--- entry stays, because it names the message before it.
+-- Forgets the last message of a session after its intent was withdrawn, because it has made no draft: the
+-- message before it is the last one again. A session of an older version does not know that one, and
+-- keeps this.
 local function forget_last_message(session, call)
-  if session == '' or redis.pcall('HGET', session_key(session), 'last') ~= call then return end
-  redis.call('HDEL', session_key(session), 'last', 'last_at')
-  if sessions[session] then sessions[session].last_at = nil end
+  local key = session_key(session)
+  if session == '' or redis.pcall('HGET', key, 'last') ~= call then return end
+  local before, at, entry = unpack(redis.call('HMGET', key, 'before', 'before_at', 'before_entry'))
+  if not before then return end
+  redis.call('HDEL', key, 'last', 'last_at', 'entry', 'before', 'before_at', 'before_entry')
+  if before ~= '' then redis.call('HSET', key, 'last', before, 'last_at', at, 'entry', entry) end
+  sessions[session] = nil
 end
 
 -- The journal entry of the newest message of a job as `<id> <attempt>`, or ''.
