@@ -33,8 +33,6 @@ redis.call('PUBLISH', KEYS[1], ARGV[1])
 return 1
 """
 """Stores and publishes progress where no result but progress is stored. Returns whether it was."""
-
-
 _SET_UNLESS_NEWER: Final = """
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', unpack(ARGV, 3)) then
   local is_json, meta = pcall(cjson.decode, redis.call('GET', KEYS[1]))

@@ -1,8 +1,8 @@
 """A job on a ledger that a test can restore to an earlier moment, as a backup does."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 from tasks.producer import actions
@@ -15,6 +15,7 @@ from tasks.stages.settle import settle
 from tasks.step.context import StepContext
 from tasks.step.credentials import job_credential
 from tests.support.api_responses import state_envelope
+from tests.support.ledger_copies import copy_ledger, put_back
 from tests.unit.tasks.stages.conftest import SESSION, Worker
 from tests.unit.worker.loopback_server import Server, json_reply
 from tests.unit.worker.nemo.test_draft import segment, track
@@ -41,21 +42,17 @@ class Rollback:
         self.worker, self.server, self.runtime = worker, server, worker.runtime
         self.runtime.status.journal_failures = ()
         self.redis = self.runtime.ledger.redis
-        self._saved: dict[bytes, bytes] = {}
+        self._saved: Mapping[bytes, bytes] = {}
 
     # --- losing records ----------------------------------------------------------------------
 
     def save(self) -> None:
         """Copy the ledger, as a backup does."""
-        run: Any = self.redis.execute_command
-        keys = list(self.redis.scan_iter("*"))
-        self._saved = {key: run("DUMP", key, NEVER_DECODE=[]) for key in keys}
+        self._saved = copy_ledger(self.redis)
 
     def restore(self) -> None:
         """Put the copy in the ledger's place. No worker has noticed it yet."""
-        self.redis.flushdb()
-        for key, value in self._saved.items():
-            self.redis.restore(key, 0, value)
+        put_back(self.redis, self._saved)
 
     def expire_lease(self) -> None:
         self.redis.hset("job:{rq}:j", mapping={"lease": 1, "not_before": 0})

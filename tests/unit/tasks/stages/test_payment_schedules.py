@@ -4,9 +4,9 @@ Each schedule is one that pays twice, or goes wrong, as soon as one of the journ
 out. An actor is a worker's step between its reads and writes; `sent` is what reached the API.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,6 +19,7 @@ from tasks.stages import sending_right
 from tasks.stages.adoption import adopt_later_payment, adopt_payment, attempt_number
 from tasks.stages.sending_right import SendingRight
 from tasks.step.context import StepClock, StepContext
+from tests.support.ledger_copies import copy_ledger, put_back
 from tests.support.waiting import wait_until
 from worker.journal.attempts import AdoptAttempt, last_payment
 from worker.journal.entries import Mark
@@ -43,7 +44,7 @@ class World:
     settings: Settings
     sent: list[tuple[int, str]] = field(default_factory=list)
     """Turn and call of each message that reached the API."""
-    saved: dict[bytes, bytes] = field(default_factory=dict)
+    saved: Mapping[bytes, bytes] = field(default_factory=dict)
 
     def runtime(self) -> Runtime:
         return Runtime.open(self.settings)
@@ -62,15 +63,11 @@ class World:
 
     def save(self) -> None:
         """Copy the ledger, as a backup does."""
-        keys = list(self.redis.scan_iter("*"))
-        run: Any = self.redis.execute_command
-        self.saved = {key: run("DUMP", key, NEVER_DECODE=[]) for key in keys}
+        self.saved = copy_ledger(self.redis)
 
     def restore(self) -> None:
         """Put the copy in the ledger's place."""
-        self.redis.flushdb()
-        for key, value in self.saved.items():
-            self.redis.restore(key, 0, value)
+        put_back(self.redis, self.saved)
 
     def expire_lease(self) -> None:
         """Let the lease of the owner expire."""
@@ -182,6 +179,19 @@ def asked(world: World) -> Actor:
     first.pay()
     first.commit(Commit(State.GENERATING, outcome="question"))
     return first
+
+
+def paid_again(world: World) -> tuple[Actor, Actor]:
+    """Two actors that paid, the second by a decision that Redis has lost; the job is held."""
+    first = Actor(world)
+    first.pay()
+    first.hold()
+    world.save()
+    assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
+    second = Actor(world)
+    second.pay()
+    world.restore()
+    return first, second
 
 
 def make_late(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,14 +356,7 @@ def test_after_a_refusal_and_a_flush_the_next_attempt_is_made(world: World) -> N
 
 def test_a_decision_about_an_attempt_that_is_not_the_last_is_refused(world: World) -> None:
     """The restored ledger is older than the last attempt, which is adopted instead."""
-    first = Actor(world)
-    first.pay()
-    first.hold()
-    world.save()
-    assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
-    second = Actor(world)
-    second.pay()
-    world.restore()
+    _, second = paid_again(world)
     assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
     assert (world.job().state, world.job().call) == (State.SETTLING, second.call)
     assert len(world.sent) == 2, "one before the decision, one after it"
@@ -401,14 +404,7 @@ def test_a_restored_record_adopts_the_answer_after_its_question(world: World) ->
 
 def test_a_recovery_adopts_a_lost_answer_for_a_held_job(world: World) -> None:
     """Without it, the job would wait for a decision that a person had made before the loss."""
-    first = Actor(world)
-    first.pay()
-    first.hold()
-    world.save()
-    assert actions.release(world.producer, "j", mode="pay_again", who="me").changed == 1
-    second = Actor(world)
-    second.pay()
-    world.restore()
+    first, second = paid_again(world)
     runtime = world.runtime()
     restorer = JobRestorer(runtime.ledger, runtime.journal, runtime.output)
     for page in runtime.journal.pages():

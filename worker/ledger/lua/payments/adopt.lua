@@ -3,7 +3,7 @@
 -- session and account, and its price into the sums of account and batch.
 --   fence     the owner's, whose commit then moves the job; '' for a recovery, which moves a job that
 --             no worker owns to settling
---   replaces  the call of the current turn that can never be sent, as its attempt is this one, or ''
+--   replaces  the call of the current turn that was not charged and can never be sent, or ''
 --   attempt   JSON of texts: number, turn, call, session_id, task_id, account, baseline, price,
 --             sent_at, shared; and `earlier`: a list of number, turn, call, price, session_id, outcome
 --             of those before it, which may include the call of the current turn
